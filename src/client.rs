@@ -1,0 +1,1 @@
+//! The client: a handle in, events out.

@@ -1,0 +1,397 @@
+//! What travels: names, positions, messages, commands and events, their limits,
+//! and the encodings that turn them into frames.
+//!
+//! Knows nothing of sockets, clocks or tasks. Server and client both read this
+//! module first; it is the whole contract between them.
+
+pub mod close;
+pub mod format;
+pub mod frame;
+pub mod json;
+pub mod name;
+pub mod plain;
+pub mod text;
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use self::{
+    name::{MessageId, Name, RoomName},
+    text::Text,
+};
+
+/// The subprotocol (RFC 6455 §1.9) that selects the JSON format.
+pub const SUBPROTOCOL: &str = "chat.v1";
+
+/// The first thing the server says in the plain format.
+pub const WELCOME: &str = "Welcome to chat! Type a message";
+
+/// The port of server and client when none is given.
+///
+/// The one place to change it for both.
+pub const DEFAULT_PORT: u16 = 2000;
+
+/// The longest text of one message in bytes, unless `--max-text` says otherwise.
+pub const DEFAULT_TEXT_BYTES: usize = 8192;
+
+/// The largest backlog a newcomer is shown, in messages.
+pub const MAX_BACKLOG: u32 = 1000;
+
+/// A message's number in the log: from 1, rising, not dense within one room.
+///
+/// `Seq::START` (0) stands before the first message.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The position before the first message.
+    pub const START: Seq = Seq(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which log a number belongs to: drawn at random when the log is created.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub Arc<str>);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment for people to read, in milliseconds since 1970 UTC. Never used for
+/// order, ids or timers. Written as RFC 3339 with milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct At(pub i64);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment =
+            jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        write!(f, "{moment:.3}")
+    }
+}
+
+impl Serialize for At {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for At {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let moment: jiff::Timestamp = String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)?;
+        Ok(At(moment.as_millisecond()))
+    }
+}
+
+/// Who said it: the connection's address, and the name chosen on it, if any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The display name; absent while none was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The peer address of the connection.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for Author {
+    /// The tag of the plain format: the name, or `IP:port` while there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => name.fmt(f),
+            None => self.addr.fmt(f),
+        }
+    }
+}
+
+/// What kind of message it is. An ordinary one has none in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Something said.
+    #[default]
+    Said,
+    /// `/me`: something done.
+    Me,
+}
+
+impl Kind {
+    fn is_said(&self) -> bool {
+        *self == Kind::Said
+    }
+}
+
+/// What a person said, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its number in the log.
+    pub seq: Seq,
+    /// The number of the message before it in its room: a reader's proof that
+    /// it missed nothing.
+    pub prev: Seq,
+    /// The room it was said in.
+    pub room: RoomName,
+    /// When it was stored.
+    pub at: At,
+    /// Who said it.
+    pub from: Author,
+    /// What was said; safe to show.
+    pub text: Text,
+    /// The publisher's own id of it, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+    /// Said or done.
+    #[serde(default, skip_serializing_if = "Kind::is_said")]
+    pub kind: Kind,
+}
+
+/// Where a subscriber wants to start reading a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Resume: everything after this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
+    /// The log that `after` counts in; absent: this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+    /// Without `after`: the last so many messages, at most [`MAX_BACKLOG`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<u32>,
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Command {
+    /// Say something in the room. The same `id` in the same room is stored once.
+    Publish {
+        /// What to say; made safe at the door, refused when over the limit.
+        text: String,
+        /// A client-made id, for sending again without doubling.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// Said or done.
+        #[serde(default, skip_serializing_if = "Kind::is_said")]
+        kind: Kind,
+    },
+    /// Take a display name.
+    Name {
+        /// The name to take.
+        name: Name,
+    },
+    /// Go to a room (or start over in this one).
+    Join {
+        /// The room to read from now on.
+        room: RoomName,
+        /// Where in it to start.
+        #[serde(flatten)]
+        start: Start,
+    },
+    /// Who is here?
+    Members,
+    /// What can be typed? (Plain format only.)
+    #[serde(skip)]
+    Help,
+}
+
+/// What the server tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event, and the answer to `join`; then comes the replay.
+    Welcome(Welcome),
+    /// The replay is over: from here on things are seen as they happen.
+    Live {
+        /// Everything up to this number was shown or is not for this room.
+        seq: Seq,
+    },
+    /// A message of the room.
+    Message(Message),
+    /// What stood between is not to be had.
+    Gap {
+        /// The last number the reader has.
+        after: Seq,
+        /// The first number it can have.
+        next: Seq,
+        /// Why.
+        reason: GapReason,
+    },
+    /// The receipt, for a publisher that does not see its own messages or
+    /// repeated an id.
+    Accepted {
+        /// The id it was published with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// Its number, or the original's.
+        seq: Seq,
+        /// It had been stored before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        duplicate: bool,
+    },
+    /// The answer to `name`.
+    Name {
+        /// The name now carried.
+        name: Name,
+    },
+    /// The answer to `members`.
+    Members {
+        /// Names, or `IP:port` of those without one; a part of them when many.
+        names: Vec<String>,
+        /// How many there are.
+        total: usize,
+    },
+    /// A command was not carried out; the connection lives on.
+    Refused(Refusal),
+    /// Something a person should read.
+    Notice {
+        /// The sentence.
+        text: String,
+    },
+}
+
+/// What a newcomer is told first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The room joined.
+    pub room: RoomName,
+    /// How this connection is shown to others.
+    pub you: Author,
+    /// Which log the numbers count in.
+    pub epoch: Epoch,
+    /// The last number of the log at this moment.
+    pub head: Seq,
+    /// How many connections are in the room, this one included.
+    pub members: usize,
+    /// Name and version of the server.
+    pub server: String,
+    /// What is refused beyond.
+    pub limits: Limits,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The longest text of one message, in bytes of UTF-8.
+    pub text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            text_bytes: DEFAULT_TEXT_BYTES,
+        }
+    }
+}
+
+impl Limits {
+    /// The largest payload of one WebSocket message, in bytes; beyond it the
+    /// connection is closed with 1009.
+    ///
+    /// Every text within the limit fits: JSON may write each byte as six
+    /// (`\u0000`), and the rest of the object is smaller than 2 KiB.
+    pub fn payload_bytes(self) -> usize {
+        self.text_bytes * 6 + 2048
+    }
+}
+
+/// Why a stretch of the log is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// The position counts in another log; this one is shown from its start.
+    Epoch,
+    /// It was erased.
+    Erased,
+}
+
+/// A refusal: a code for programs and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// For programs.
+    pub code: RefusalCode,
+    /// For people: what to do.
+    pub text: String,
+    /// The id of the message refused, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+    /// When trying again makes sense, in milliseconds from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_ms: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal with neither id nor time to wait.
+    pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
+        Refusal {
+            code,
+            text: text.into(),
+            id: None,
+            retry_ms: None,
+        }
+    }
+
+    /// The same refusal, of the message with this id.
+    #[must_use]
+    pub fn of(mut self, id: Option<MessageId>) -> Self {
+        self.id = id;
+        self
+    }
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// Not JSON, or not an object.
+    BadJson,
+    /// No such command.
+    UnknownType,
+    /// A field is missing or not of its form.
+    BadField,
+    /// A text over the limit.
+    TooLong,
+    /// A text of no characters.
+    Empty,
+    /// Not a name.
+    BadName,
+    /// It could not be stored now.
+    Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339_with_milliseconds() {
+        for (ms, written) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_234, "1970-01-01T00:00:01.234Z"),
+            (1_767_225_600_000, "2026-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(At(ms).to_string(), written);
+            let json = serde_json::to_string(&At(ms)).expect("a time is JSON");
+            assert_eq!(json, format!("\"{written}\""));
+            assert_eq!(serde_json::from_str::<At>(&json).expect("and back"), At(ms));
+        }
+    }
+}

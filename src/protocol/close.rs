@@ -1,0 +1,66 @@
+//! Why the server ends a connection: one table.
+
+use std::fmt;
+
+/// A reason to close, with the WebSocket close code (RFC 6455 §7.4) that says it.
+///
+/// Codes from 4000 to 4499 ask the client to come back; 4500 to 4999 do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client closed, and is answered.
+    Done,
+    /// The server goes away.
+    GoingAway,
+    /// The client broke RFC 6455.
+    Protocol,
+    /// Binary messages are not taken.
+    Binary,
+    /// A text was not UTF-8.
+    NotUtf8,
+    /// A message was larger than any that could be accepted.
+    TooBig,
+    /// The server failed.
+    Internal,
+    /// The client took nothing for the whole write deadline.
+    Slow,
+    /// The client answered no ping.
+    Silent,
+}
+
+impl CloseReason {
+    /// The close code.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Done => 1000,
+            Self::GoingAway => 1001,
+            Self::Protocol => 1002,
+            Self::Binary => 1003,
+            Self::NotUtf8 => 1007,
+            Self::TooBig => 1009,
+            Self::Internal => 1011,
+            Self::Slow => 4001,
+            Self::Silent => 4002,
+        }
+    }
+
+    /// The reason phrase; at most 123 bytes (RFC 6455 §5.5).
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::GoingAway => "the server goes away, come back",
+            Self::Protocol => "this breaks the WebSocket protocol",
+            Self::Binary => "only text is taken, no binary",
+            Self::NotUtf8 => "this is not UTF-8",
+            Self::TooBig => "this is too big",
+            Self::Internal => "the server failed",
+            Self::Slow => "nothing was read for too long, come back",
+            Self::Silent => "no ping was answered, come back",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.phrase(), self.code())
+    }
+}

@@ -1,0 +1,61 @@
+//! The formats a connection may speak, and what each makes of events.
+
+use std::fmt::Write;
+
+use super::{Command, Event, Message, Refusal, frame, json, plain};
+
+/// How a connection speaks: decided at its upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people and small scripts.
+    Plain,
+    /// Plain lines, each message led by its number and a space (`seq=1`).
+    NumberedPlain,
+    /// Subprotocol `chat.v1`.
+    Json,
+}
+
+impl Format {
+    /// How many formats there are.
+    pub const COUNT: usize = 3;
+
+    /// A place for each format in an array.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// What a text frame asks for; `None` where there is nothing to do.
+    pub fn parse(self, text: &str) -> Result<Option<Command>, Refusal> {
+        match self {
+            Format::Plain | Format::NumberedPlain => plain::parse(text),
+            Format::Json => json::parse(text).map(Some),
+        }
+    }
+
+    /// The frame of an event; `None` where this format shows nothing.
+    pub fn frame(self, event: &Event) -> Option<Vec<u8>> {
+        let payload = match self {
+            Format::Json => json::event(event),
+            Format::Plain | Format::NumberedPlain => plain::event(event)?,
+        };
+        let mut out = Vec::with_capacity(payload.len() + 10);
+        frame::put_text(&mut out, payload.as_bytes());
+        Some(out)
+    }
+
+    /// Appends the frame of a message. `scratch` is working space, so that
+    /// encoding a batch allocates once.
+    pub fn put_message(self, out: &mut Vec<u8>, scratch: &mut String, message: &Message) {
+        scratch.clear();
+        match self {
+            Format::Plain => plain::put_message(scratch, message),
+            Format::NumberedPlain => {
+                // Writing to a String cannot fail.
+                let _ = write!(scratch, "{} ", message.seq);
+                plain::put_message(scratch, message);
+            }
+            Format::Json => json::put_message(scratch, message),
+        }
+        frame::put_text(out, scratch.as_bytes());
+    }
+}

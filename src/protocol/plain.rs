@@ -1,0 +1,241 @@
+//! The plain format: the exercise, made right.
+//!
+//! A line is `TAG: text`, or `* answer`, or the welcome; what follows an inner
+//! newline is set in by two spaces, so no text can fake another's line.
+
+use std::fmt::Write;
+
+use super::{Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME};
+
+/// What `/help` answers.
+const HELP: &str = "\
+Type a message to say it to the room. Commands:
+/name NAME     be called NAME instead of your IP:port
+/join ROOM     go to another room
+/members       who is here?
+/me TEXT       say what you do: /me waves
+/help          this list
+//TEXT         say a text that begins with a slash";
+
+/// What a text frame of a client asks for; `None` for an empty one.
+pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
+    let line = frame
+        .strip_suffix('\n')
+        .map_or(frame, |l| l.strip_suffix('\r').unwrap_or(l));
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let Some(typed) = line.strip_prefix('/') else {
+        return Ok(Some(publish(line, Kind::Said)));
+    };
+    if typed.starts_with('/') {
+        return Ok(Some(publish(typed, Kind::Said)));
+    }
+    let (word, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));
+    let rest = rest.trim();
+    Ok(Some(match word {
+        "me" if rest.is_empty() => return Err(usage("/me TEXT: for example /me waves")),
+        "me" => publish(rest, Kind::Me),
+        "name" => Command::Name {
+            name: rest.parse().map_err(|why| bad_name(&why))?,
+        },
+        "join" => Command::Join {
+            room: rest
+                .parse()
+                .map_err(|why| usage(format!("/join ROOM: {why}")))?,
+            start: Start::default(),
+        },
+        "members" => Command::Members,
+        "help" => Command::Help,
+        _ => {
+            return Err(Refusal::new(
+                RefusalCode::UnknownType,
+                "No such command: /help lists them, and //TEXT says a text that begins with a slash.",
+            ));
+        }
+    }))
+}
+
+fn publish(text: &str, kind: Kind) -> Command {
+    Command::Publish {
+        text: text.to_owned(),
+        id: None,
+        kind,
+    }
+}
+
+fn usage(text: impl Into<String>) -> Refusal {
+    Refusal::new(RefusalCode::BadField, text)
+}
+
+fn bad_name(why: &super::name::BadName) -> Refusal {
+    Refusal::new(RefusalCode::BadName, format!("/name NAME: {why}"))
+}
+
+/// The answer to [`Command::Help`].
+pub fn help() -> Event {
+    Event::Notice {
+        text: HELP.to_owned(),
+    }
+}
+
+/// Appends a message as `TAG: text`.
+pub fn put_message(line: &mut String, message: &Message) {
+    let verb = match message.kind {
+        Kind::Said => "",
+        Kind::Me => "* ",
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(line, "{}: {verb}", message.from);
+    put_inset(line, &message.text);
+}
+
+/// What the plain format shows of an event; `None` where it shows nothing.
+pub fn event(event: &Event) -> Option<String> {
+    let said = match event {
+        Event::Welcome(_) => return Some(WELCOME.to_owned()),
+        Event::Message(message) => {
+            let mut line = String::new();
+            put_message(&mut line, message);
+            return Some(line);
+        }
+        Event::Live { .. } | Event::Accepted { .. } => return None,
+        Event::Gap {
+            after,
+            reason: GapReason::Epoch,
+            ..
+        } => {
+            format!("{after} is no position of this log: what it holds follows from its start.")
+        }
+        Event::Gap {
+            after,
+            next,
+            reason: GapReason::Erased,
+        } => {
+            format!("What stood between {after} and {next} was erased.")
+        }
+        Event::Name { name } => format!("You are now {name}."),
+        Event::Members { names, total } => {
+            let more = match total - names.len().min(*total) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{total} here: {}{more}", names.join(", "))
+        }
+        Event::Refused(refusal) => refusal.text.clone(),
+        Event::Notice { text } => text.clone(),
+    };
+    let mut line = String::from("* ");
+    put_inset(&mut line, &said);
+    Some(line)
+}
+
+fn put_inset(line: &mut String, text: &str) {
+    let mut rest = text.split('\n');
+    line.push_str(rest.next().unwrap_or_default());
+    for next in rest {
+        line.push_str("\n  ");
+        line.push_str(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::{At, Author, Seq, name::RoomName};
+
+    fn message(name: Option<&str>, text: &str, kind: Kind) -> Message {
+        Message {
+            seq: Seq(7),
+            prev: Seq(3),
+            room: RoomName::lobby(),
+            at: At(0),
+            from: Author {
+                name: name.map(|n| n.parse().expect("a name")),
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: text.to_owned().into(),
+            id: None,
+            kind,
+        }
+    }
+
+    #[test]
+    fn commands() {
+        let said = |text: &str| Some(publish(text, Kind::Said));
+        for (frame, command) in [
+            ("hi", said("hi")),
+            ("hi\n", said("hi")),
+            ("hi\r\n", said("hi")),
+            ("hi\n\n", said("hi\n")),
+            ("", None),
+            ("\n", None),
+            (" ", said(" ")),
+            ("//x", said("/x")),
+            ("///x", said("//x")),
+            ("/me waves", Some(publish("waves", Kind::Me))),
+            ("/members", Some(Command::Members)),
+            ("/help\n", Some(Command::Help)),
+            (
+                "/name ana",
+                Some(Command::Name {
+                    name: "ana".parse().expect("a name"),
+                }),
+            ),
+            (
+                "/join Ops",
+                Some(Command::Join {
+                    room: "ops".parse().expect("a room"),
+                    start: Start::default(),
+                }),
+            ),
+        ] {
+            assert_eq!(parse(frame).as_ref(), Ok(&command), "{frame:?}");
+        }
+        for (frame, code) in [
+            ("/", RefusalCode::UnknownType),
+            ("/dance", RefusalCode::UnknownType),
+            ("/name", RefusalCode::BadName),
+            ("/name a b", RefusalCode::BadName),
+            ("/join", RefusalCode::BadField),
+            ("/join a/b", RefusalCode::BadField),
+            ("/me", RefusalCode::BadField),
+        ] {
+            assert_eq!(parse(frame).expect_err(frame).code, code, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn lines() {
+        for (message, line) in [
+            (message(None, "hi", Kind::Said), "127.0.0.1:5000: hi"),
+            (message(Some("ana"), "hi", Kind::Said), "ana: hi"),
+            (message(Some("ana"), "waves", Kind::Me), "ana: * waves"),
+            (
+                message(None, "a\nbob: b\n* c", Kind::Said),
+                "127.0.0.1:5000: a\n  bob: b\n  * c",
+            ),
+        ] {
+            assert_eq!(event(&Event::Message(message)).as_deref(), Some(line));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_fakes_a_line(text in any::<String>()) {
+            let mut line = String::new();
+            put_message(&mut line, &message(Some("ana"), &text, Kind::Said));
+            let mut lines = line.split('\n');
+            prop_assert!(lines.next().is_some_and(|first| first.starts_with("ana: ")));
+            prop_assert!(lines.all(|next| next.starts_with("  ")));
+        }
+
+        #[test]
+        fn anything_typed_is_answered(frame in any::<String>()) {
+            let _ = parse(&frame);
+            let _ = parse(&format!("/{frame}"));
+        }
+    }
+}

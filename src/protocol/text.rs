@@ -1,0 +1,182 @@
+//! Text made safe once, at the door.
+
+use std::{borrow::Cow, fmt, ops::Deref};
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::char::is_combining_mark;
+
+use super::{Refusal, RefusalCode};
+
+/// The most combining marks one letter may carry: more than any language
+/// stacks, fewer than it takes to paint over the lines above.
+const MAX_MARKS: usize = 8;
+
+/// A text that is safe for a raw terminal, a log and a page.
+///
+/// Its line ends are `\n`; it holds no control character but `\n` and tab, no
+/// bidirectional override, embedding or isolate, and no letter with more than
+/// eight combining marks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Text(String);
+
+impl Text {
+    /// Makes a text safe, or refuses it whole: an empty one, and one of more
+    /// than `limit` bytes as it was sent.
+    pub fn accept(raw: &str, limit: usize) -> Result<Self, Refusal> {
+        if raw.is_empty() {
+            return Err(Refusal::new(
+                RefusalCode::Empty,
+                "An empty message says nothing.",
+            ));
+        }
+        if raw.len() > limit {
+            return Err(Refusal::new(
+                RefusalCode::TooLong,
+                format!(
+                    "The text has {} bytes; at most {limit} are taken.",
+                    raw.len()
+                ),
+            ));
+        }
+        Ok(raw.to_owned().into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(raw: String) -> Self {
+        match clean(&raw) {
+            Cow::Borrowed(_) => Text(raw),
+            Cow::Owned(clean) => Text(clean),
+        }
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> String {
+        text.0
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text with every unsafe character replaced; borrowed when there was none.
+pub fn clean(raw: &str) -> Cow<'_, str> {
+    // Nothing unsafe is ASCII but controls, and most of what is said is ASCII.
+    if raw
+        .bytes()
+        .all(|b| (b' '..=b'~').contains(&b) || b == b'\n' || b == b'\t')
+    {
+        return Cow::Borrowed(raw);
+    }
+    let mut safe = String::with_capacity(raw.len());
+    let mut marks = 0;
+    let mut chars = raw.chars().peekable();
+    while let Some(c) = chars.next() {
+        if is_combining_mark(c) {
+            marks += 1;
+            if marks <= MAX_MARKS {
+                safe.push(c);
+            }
+            continue;
+        }
+        if !is_joiner(c) {
+            marks = 0;
+        }
+        safe.push(match c {
+            '\r' => {
+                chars.next_if_eq(&'\n');
+                '\n'
+            }
+            // NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR.
+            '\u{85}' | '\u{2028}' | '\u{2029}' => '\n',
+            '\n' | '\t' => c,
+            c if c.is_control() || is_bidi_control(c) => char::REPLACEMENT_CHARACTER,
+            c => c,
+        });
+    }
+    if safe == raw {
+        Cow::Borrowed(raw)
+    } else {
+        Cow::Owned(safe)
+    }
+}
+
+/// Embeddings and overrides (LRE, RLE, PDF, LRO, RLO) and isolates (LRI, RLI,
+/// FSI, PDI) of UAX #9: what they open reaches beyond the text that holds them.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Characters without a width of their own that join what stands around them:
+/// they begin no letter, so they do not start the count of marks anew.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn made_safe() {
+        let stacked = format!("a{}", "\u{301}".repeat(200));
+        let bounded = format!("a{}", "\u{301}".repeat(8));
+        for (raw, safe) in [
+            ("plain", "plain"),
+            ("tab\tand\nline", "tab\tand\nline"),
+            ("a\r\nb\rc\u{85}d\u{2028}e\u{2029}f", "a\nb\nc\nd\ne\nf"),
+            ("\r\r\n\n", "\n\n\n"),
+            (
+                "\u{1b}[2J\u{9b}2J\u{7f}\0",
+                "\u{fffd}[2J\u{fffd}2J\u{fffd}\u{fffd}",
+            ),
+            ("a\u{b}b\u{c}c", "a\u{fffd}b\u{fffd}c"),
+            ("\u{202e}evil\u{202c}", "\u{fffd}evil\u{fffd}"),
+            ("\u{2066}x\u{2069}", "\u{fffd}x\u{fffd}"),
+            ("שלום\u{200f} مرحبا 👨‍👩‍👧", "שלום\u{200f} مرحبا 👨‍👩‍👧"),
+            (&stacked, &bounded),
+        ] {
+            assert_eq!(clean(raw), safe, "{raw:?}");
+        }
+        let joined = format!("a{}", format!("{}\u{200d}", "\u{301}".repeat(8)).repeat(9));
+        assert_eq!(clean(&joined).matches('\u{301}').count(), 8);
+    }
+
+    #[test]
+    fn refused_whole() {
+        assert_eq!(
+            Text::accept("", 8).expect_err("empty").code,
+            RefusalCode::Empty
+        );
+        assert!(Text::accept("12345678", 8).is_ok());
+        assert_eq!(
+            Text::accept("123456789", 8).expect_err("long").code,
+            RefusalCode::TooLong
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unsafe_survives(raw in any::<String>()) {
+            let safe = clean(&raw).into_owned();
+            prop_assert!(safe.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()));
+            prop_assert!(!safe.contains(is_bidi_control));
+            prop_assert!(safe.chars().all(|c| c != '\u{2028}' && c != '\u{2029}'), "no separators");
+            prop_assert_eq!(clean(&safe), safe.as_str(), "safe text stays as it is");
+        }
+    }
+}
