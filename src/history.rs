@@ -1,0 +1,216 @@
+//! The log: append a batch, read after a position.
+//!
+//! Everything that was ever said stands in SQLite, numbered; what was said
+//! lately also stands encoded in memory. There is one [`Writer`] and any number
+//! of readers. Knows neither who asks nor who is in a room.
+
+mod run;
+mod store;
+mod tail;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Mutex as FairMutex;
+
+pub use self::{
+    run::{Batch, Block, Run},
+    store::{OpenError, StoreError},
+};
+use self::{store::Store, tail::Tail};
+use crate::protocol::{
+    Author, Epoch, Kind, Seq,
+    name::{MessageId, RoomName},
+    text::Text,
+};
+
+/// How much of the log is kept encoded in memory, in bytes of what its runs
+/// occupy. At 100 bytes a message this is about the last 40,000 of them.
+const TAIL_BYTES: usize = 16 << 20;
+
+/// Where the log is kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// A folder, created when it is not there.
+    Folder(PathBuf),
+    /// Memory: gone with the process.
+    Memory,
+}
+
+/// A message before it has a number.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The room it is for.
+    pub room: RoomName,
+    /// Who says it.
+    pub from: Author,
+    /// What is said.
+    pub text: Text,
+    /// The publisher's id; the same one in the same room is stored once.
+    pub id: Option<MessageId>,
+    /// Said or done.
+    pub kind: Kind,
+}
+
+/// What became of a draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is stored under this number.
+    Stored(Seq),
+    /// Its id had been stored before, under this number.
+    Duplicate(Seq),
+}
+
+/// A stretch of one room's log.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The messages, in order; empty at the end.
+    pub runs: Vec<Arc<Run>>,
+    /// Every message of the room up to this number is in the page or before it.
+    pub upto: Seq,
+}
+
+/// The reading side; clones share the same log.
+#[derive(Clone)]
+pub struct History {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    epoch: Epoch,
+    tail: Mutex<Tail>,
+    /// Readers of the database take turns in the order they came. In memory it
+    /// is the writer's own connection.
+    reader: Arc<FairMutex<Store>>,
+}
+
+impl Shared {
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one writer.
+pub struct Writer {
+    store: Arc<FairMutex<Store>>,
+    history: History,
+}
+
+/// Opens the log, creating it where there is none. `holder` names this process
+/// to another that wants the same folder.
+pub fn open(storage: &Storage, holder: &str) -> Result<(Writer, History), OpenError> {
+    let (writer, reader) = match storage {
+        Storage::Folder(folder) => {
+            let writer = Store::create(folder, holder)?;
+            let reader = writer.reader()?;
+            (
+                Arc::new(FairMutex::new(writer)),
+                Arc::new(FairMutex::new(reader)),
+            )
+        }
+        Storage::Memory => {
+            let store = Arc::new(FairMutex::new(Store::in_memory()?));
+            (Arc::clone(&store), store)
+        }
+    };
+    let (epoch, head) = {
+        // Nobody else holds it yet.
+        let store = writer.try_lock().map_err(|_| OpenError::internal())?;
+        (store.epoch()?, store.head()?)
+    };
+    let tail = Mutex::new(Tail::new(head, TAIL_BYTES));
+    let history = History {
+        shared: Arc::new(Shared {
+            epoch,
+            tail,
+            reader,
+        }),
+    };
+    Ok((
+        Writer {
+            store: writer,
+            history: history.clone(),
+        },
+        history,
+    ))
+}
+
+impl Writer {
+    /// Stores the drafts in order, in one transaction, and makes them readable.
+    ///
+    /// When this returns the batch, it is on disk; when it returns an error,
+    /// nothing of it is. Blocks: for a thread of its own.
+    pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
+        let mut store = self.store.blocking_lock();
+        let (messages, outcomes) = store.append(self.history.head(), drafts)?;
+        drop(store);
+        let batch = Arc::new(Batch::of(messages));
+        self.history.shared.tail().push(&batch);
+        Ok((batch, outcomes))
+    }
+}
+
+impl History {
+    /// Which log this is.
+    pub fn epoch(&self) -> &Epoch {
+        &self.shared.epoch
+    }
+
+    /// The last number committed.
+    pub fn head(&self) -> Seq {
+        self.shared.tail().head()
+    }
+
+    /// What follows `after` in a room, as far as memory has it without a hole;
+    /// a part of it when it is long. `None` where only the database knows.
+    pub fn recent(&self, room: &RoomName, after: Seq) -> Option<Page> {
+        self.shared.tail().after(room, after)
+    }
+
+    /// What follows `after` in a room, from the database; a part when long.
+    pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
+        let room = room.clone();
+        let head = self.head();
+        self.on_reader(move |store| store.page(&room, after, head))
+            .await
+    }
+
+    /// The position after which exactly the last `count` messages of a room
+    /// follow; the start where there are fewer.
+    pub async fn before_last(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
+        let head = self.head();
+        if count == 0 {
+            return Ok(head);
+        }
+        let room = room.clone();
+        self.on_reader(move |store| store.before_last(&room, count, head))
+            .await
+    }
+
+    async fn on_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut store = Arc::clone(&self.shared.reader).lock_owned().await;
+        tokio::task::spawn_blocking(move || read(&mut store))
+            .await
+            .map_err(|_| StoreError::stopped())?
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History")
+            .field("epoch", &self.shared.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
