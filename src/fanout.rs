@@ -1,0 +1,85 @@
+//! Fan-out: one batch in, many sockets out.
+//!
+//! A few shards hold the subscribers that are live and write them what the
+//! writer committed, already encoded. A subscriber that is not live is catching
+//! up: its own session feeds it from the log at the pace of its socket. Everyone
+//! starts by catching up, and whoever's socket is full goes back to it; so
+//! nobody waits for the slow, and nothing is kept for them but one frame.
+//!
+//! Knows positions and frames, not what a message says.
+
+mod outlet;
+mod shard;
+mod subscriber;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{io::AsyncWrite, sync::broadcast};
+use tokio_util::task::TaskTracker;
+
+use self::shard::{Mailbox, Shard};
+pub use self::subscriber::{Subscriber, Undelivered};
+use crate::{
+    history::{Batch, History},
+    protocol::format::Format,
+};
+
+/// The write half of a connection.
+pub type Socket = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The shards, and where the next subscriber goes.
+#[derive(Debug)]
+pub struct Fanout {
+    history: History,
+    mailboxes: Vec<Arc<Mailbox>>,
+    next: AtomicUsize,
+}
+
+impl Fanout {
+    /// Starts the shards; they end when `batches` does.
+    pub fn start(
+        history: &History,
+        batches: &broadcast::Sender<Arc<Batch>>,
+        shards: usize,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let mailboxes = (0..shards.max(1))
+            .map(|_| {
+                let mailbox = Arc::new(Mailbox::default());
+                let shard = Shard::new(history.clone(), Arc::clone(&mailbox));
+                // A shard's writes are not what tokio's budget of operations is
+                // for: at its end a socket would look full. The shard yields by
+                // itself.
+                tasks.spawn(tokio::task::coop::unconstrained(
+                    shard.run(batches.subscribe()),
+                ));
+                mailbox
+            })
+            .collect();
+        Fanout {
+            history: history.clone(),
+            mailboxes,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes a connection's write half. It follows no room yet. With `skip`,
+    /// what that address publishes from now on is not delivered to it.
+    pub fn subscribe(
+        &self,
+        socket: Socket,
+        format: Format,
+        skip: Option<SocketAddr>,
+    ) -> Subscriber {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
+        let mailbox = Arc::clone(&self.mailboxes[place]);
+        let skip = skip.map(|addr| (addr, self.history.head()));
+        Subscriber::new(self.history.clone(), mailbox, socket, format, skip)
+    }
+}

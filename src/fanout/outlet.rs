@@ -1,0 +1,320 @@
+//! The one place that writes to a connection's socket.
+//!
+//! Session and shard share it behind a lock. Whole frames only: the rest of a
+//! frame whose beginning went out is kept, and goes before anything else.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::io::AsyncWrite;
+
+use super::Socket;
+use crate::{
+    history::Run,
+    protocol::{Event, GapReason, Seq, format::Format, name::RoomName},
+};
+
+/// The most pieces handed to one `writev(2)`.
+const MAX_PIECES: usize = 64;
+
+/// Who writes messages to the socket now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nobody: no room is followed.
+    Idle,
+    /// The session, from the log.
+    CatchingUp,
+    /// Nobody for a moment: the session is through, the shard takes over.
+    Joining,
+    /// The shard.
+    Live,
+    /// Nobody any more: the connection is gone.
+    Gone,
+}
+
+pub(super) struct Outlet {
+    socket: Option<Socket>,
+    format: Format,
+    /// Messages of this author after this number are left out.
+    skip: Option<(SocketAddr, Seq)>,
+    pub(super) mode: Mode,
+    pub(super) room: RoomName,
+    /// Everything of the room up to this number was written.
+    pub(super) position: Seq,
+    /// `live` is still to be said.
+    pub(super) announce: bool,
+    /// What goes before anything else: the session's own frames, and the rest
+    /// of a frame that is partly out.
+    rest: Vec<u8>,
+    /// How much of `rest` is out.
+    rest_out: usize,
+    /// How many writes made progress; a writer that sees no change is blocked.
+    pub(super) progress: u64,
+    failed: Option<io::ErrorKind>,
+    /// The session's, for when there is something to do for it.
+    pub(super) waker: Option<Waker>,
+    /// The shard's: the room it lists this subscriber under.
+    pub(super) listed: Option<RoomName>,
+    /// It waits in the shard's mailbox.
+    pub(super) mailed: bool,
+}
+
+/// A stretch of one run's frames.
+struct Piece<'a> {
+    run: &'a Run,
+    from: usize,
+    to: usize,
+}
+
+impl Outlet {
+    pub(super) fn new(socket: Socket, format: Format, skip: Option<(SocketAddr, Seq)>) -> Self {
+        Outlet {
+            socket: Some(socket),
+            format,
+            skip,
+            mode: Mode::Idle,
+            room: RoomName::lobby(),
+            position: Seq::START,
+            announce: false,
+            rest: Vec::new(),
+            rest_out: 0,
+            progress: 0,
+            failed: None,
+            waker: None,
+            listed: None,
+            mailed: false,
+        }
+    }
+
+    /// How many bytes wait to go first.
+    pub(super) fn waiting(&self) -> usize {
+        self.rest.len() - self.rest_out
+    }
+
+    pub(super) fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Hands back to the session: it feeds the subscriber from the log.
+    pub(super) fn fall_behind(&mut self) {
+        self.mode = Mode::CatchingUp;
+        self.wake();
+    }
+
+    /// Lets go of the socket.
+    pub(super) fn close(&mut self) {
+        self.mode = Mode::Gone;
+        self.socket = None;
+        self.rest = Vec::new();
+        self.rest_out = 0;
+        self.waker = None;
+    }
+
+    /// Queues whole frames and writes what the socket takes at once.
+    pub(super) fn send(&mut self, frames: &[u8]) {
+        self.rest.extend_from_slice(frames);
+        // A failure shows at the next poll of the session.
+        if self
+            .poll_rest(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
+        {
+            self.wake();
+        }
+    }
+
+    /// Says that what stood between the position and a run is not to be had.
+    pub(super) fn say_gap(&mut self, run: &Run) {
+        let (after, next) = (self.position, run.messages()[0].seq);
+        let gap = Event::Gap {
+            after,
+            next,
+            reason: GapReason::Erased,
+        };
+        if let Some(frame) = self.format.frame(&gap) {
+            self.send(&frame);
+        }
+        self.position = run.prev();
+    }
+
+    /// Says `live`, and is.
+    pub(super) fn go_live(&mut self) {
+        self.mode = Mode::Live;
+        if std::mem::take(&mut self.announce)
+            && let Some(frame) = self.format.frame(&Event::Live { seq: self.position })
+        {
+            self.send(&frame);
+        }
+    }
+
+    /// Writes what must go first.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.waiting() > 0 {
+            let written = ready!(self.poll_write(cx, |outlet, socket, cx| {
+                socket.poll_write(cx, &outlet.rest[outlet.rest_out..])
+            }))?;
+            self.rest_out += written;
+        }
+        // Most of the time nothing waits: keep no memory for it.
+        self.rest = Vec::new();
+        self.rest_out = 0;
+        match self.failed {
+            Some(kind) => Poll::Ready(Err(kind.into())),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes what is new of the runs, which follow each other in the room.
+    ///
+    /// True when all of it went out. False when the socket is full, or a run
+    /// does not follow what was written before: the position tells how far it
+    /// came.
+    pub(super) fn write_runs(
+        &mut self,
+        cx: &mut Context<'_>,
+        runs: &[Arc<Run>],
+    ) -> io::Result<bool> {
+        if self.waiting() > 0 {
+            return Ok(false);
+        }
+        let mut pieces = Vec::with_capacity(runs.len());
+        let mut reached = self.position;
+        for run in runs {
+            if run.last() <= reached {
+                continue;
+            }
+            if run.prev() > reached {
+                return self.write_pieces(cx, &pieces, reached).map(|_| false);
+            }
+            self.cut(run, &mut pieces);
+            reached = run.last();
+        }
+        self.write_pieces(cx, &pieces, reached)
+    }
+
+    /// The pieces of a run that are to be written.
+    fn cut<'a>(&self, run: &'a Run, pieces: &mut Vec<Piece<'a>>) {
+        let messages = run.messages();
+        let mut from = run.index_after(self.position);
+        if let Some((own, since)) = self.skip {
+            for (index, message) in messages.iter().enumerate().skip(from) {
+                if message.from.addr == own && message.seq > since {
+                    if from < index {
+                        pieces.push(Piece {
+                            run,
+                            from,
+                            to: index,
+                        });
+                    }
+                    from = index + 1;
+                }
+            }
+        }
+        if from < messages.len() {
+            pieces.push(Piece {
+                run,
+                from,
+                to: messages.len(),
+            });
+        }
+    }
+
+    /// Writes the pieces; with all of them out, the position is `reached`.
+    fn write_pieces(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[Piece<'_>],
+        reached: Seq,
+    ) -> io::Result<bool> {
+        let format = self.format;
+        let frames = |piece: &Piece<'_>| piece.run.block(format).frames(piece.from, piece.to).len();
+        let mut first = 0;
+        let mut offset = 0;
+        while first < pieces.len() {
+            let slices: Vec<IoSlice<'_>> = pieces[first..]
+                .iter()
+                .take(MAX_PIECES)
+                .map(|piece| IoSlice::new(piece.run.block(format).frames(piece.from, piece.to)))
+                .collect();
+            let written = match self.poll_write(cx, |_, socket, cx| match &slices[..] {
+                [one] => socket.poll_write(cx, one),
+                many => socket.poll_write_vectored(cx, many),
+            }) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            drop(slices);
+            offset += written;
+            while first < pieces.len() && offset >= frames(&pieces[first]) {
+                offset -= frames(&pieces[first]);
+                first += 1;
+            }
+            if first < pieces.len() && (written == 0 || offset > 0) {
+                self.keep_cut_frame(&pieces[first], offset);
+                return Ok(false);
+            }
+        }
+        self.position = reached;
+        Ok(true)
+    }
+
+    /// The socket took `offset` bytes of a piece and no more: keeps what is
+    /// missing of the frame at the cut, and nothing of those after it. (A frame
+    /// not begun is kept whole, so that there is something to wait with.)
+    fn keep_cut_frame(&mut self, piece: &Piece<'_>, offset: usize) {
+        let block = piece.run.block(self.format);
+        let messages = piece.run.messages();
+        let mut at = piece.from;
+        while block.frames(piece.from, at + 1).len() <= offset {
+            at += 1;
+        }
+        let out = block.frames(piece.from, at).len();
+        self.rest
+            .extend_from_slice(&block.frames(at, at + 1)[offset - out..]);
+        self.position = messages[at].seq;
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&Self, Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(kind) = self.failed {
+            return Poll::Ready(Err(kind.into()));
+        }
+        let Some(mut socket) = self.socket.take() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let written = write(self, Pin::new(&mut socket), cx);
+        self.socket = Some(socket);
+        let error = match written {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero,
+            Poll::Ready(Ok(written)) => {
+                self.progress += 1;
+                return Poll::Ready(Ok(written));
+            }
+            Poll::Ready(Err(error)) => error.kind(),
+        };
+        // A socket that failed once has nothing more to say to anyone.
+        self.failed = Some(error);
+        self.rest = Vec::new();
+        self.rest_out = 0;
+        self.wake();
+        Poll::Ready(Err(error.into()))
+    }
+
+    /// Ends the sending direction.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Some(socket) => Pin::new(socket).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A shard: writes what is committed to its live subscribers.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Waker},
+};
+
+use tokio::sync::{Notify, broadcast};
+
+use super::{
+    outlet::{Mode, Outlet},
+    subscriber::Shared,
+};
+use crate::{
+    history::{Batch, History, Run},
+    protocol::name::RoomName,
+};
+
+/// How many sockets are written before others get their turn: with 5 µs for a
+/// write, about a millisecond.
+const WRITES_A_TURN: usize = 200;
+
+/// How many batches are gathered into one write.
+const MAX_GATHERED: usize = 16;
+
+/// Subscribers for the shard to look at: each at most once, so it holds no more
+/// than there are connections.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    subscribers: Mutex<Vec<Arc<Shared>>>,
+    posted: Notify,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, subscriber: &Arc<Shared>, outlet: &mut Outlet) {
+        if !std::mem::replace(&mut outlet.mailed, true) {
+            self.subscribers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Arc::clone(subscriber));
+            self.posted.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<Arc<Shared>> {
+        std::mem::take(
+            &mut self
+                .subscribers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Shard {
+    history: History,
+    mailbox: Arc<Mailbox>,
+    /// The live subscribers of each room that has any here.
+    rooms: HashMap<RoomName, Vec<Arc<Shared>>>,
+}
+
+impl Shard {
+    pub(super) fn new(history: History, mailbox: Arc<Mailbox>) -> Self {
+        Shard {
+            history,
+            mailbox,
+            rooms: HashMap::new(),
+        }
+    }
+
+    /// Runs until no batch can come any more.
+    pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Arc<Batch>>) {
+        use broadcast::error::{RecvError, TryRecvError};
+        loop {
+            let batch = tokio::select! {
+                () = self.mailbox.posted.notified() => {
+                    for subscriber in self.mailbox.take() {
+                        self.settle(&subscriber);
+                    }
+                    continue;
+                }
+                batch = batches.recv() => batch,
+            };
+            match batch {
+                Ok(batch) => {
+                    let mut gathered = vec![batch];
+                    let missed = loop {
+                        match batches.try_recv() {
+                            Ok(batch) => gathered.push(batch),
+                            Err(TryRecvError::Lagged(_)) => break true,
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break false,
+                        }
+                        if gathered.len() == MAX_GATHERED {
+                            break false;
+                        }
+                    };
+                    self.fan_out(&gathered).await;
+                    if missed {
+                        self.miss();
+                    }
+                }
+                Err(RecvError::Lagged(_)) => self.miss(),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Batches passed while this shard was busy: whoever is live may have a
+    /// hole, and fills it from the log.
+    fn miss(&mut self) {
+        for subscriber in self.rooms.drain().flat_map(|(_, subscribers)| subscribers) {
+            let mut outlet = subscriber.lock();
+            outlet.listed = None;
+            if outlet.mode == Mode::Live {
+                outlet.fall_behind();
+            }
+        }
+    }
+
+    async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
+        let mut written = 0;
+        let mut rooms: HashMap<&RoomName, Vec<Arc<Run>>> = HashMap::new();
+        for run in batches.iter().flat_map(|batch| &batch.runs) {
+            if self.rooms.contains_key(run.room()) {
+                rooms.entry(run.room()).or_default().push(Arc::clone(run));
+            }
+        }
+        for (room, runs) in rooms {
+            let Some(subscribers) = self.rooms.get_mut(room) else {
+                continue;
+            };
+            let mut index = 0;
+            while let Some(subscriber) = subscribers.get(index) {
+                if deliver(&mut subscriber.lock(), &runs) {
+                    index += 1;
+                } else {
+                    subscribers.swap_remove(index);
+                }
+                written += 1;
+                if written % WRITES_A_TURN == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if subscribers.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+
+    /// Looks at a subscriber whose mode its session changed: takes it in when
+    /// it is joining, lets go of it when it went elsewhere.
+    fn settle(&mut self, subscriber: &Arc<Shared>) {
+        let mut outlet = subscriber.lock();
+        outlet.mailed = false;
+        if let Some(room) = outlet.listed.take()
+            && let Some(subscribers) = self.rooms.get_mut(&room)
+        {
+            subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
+            if subscribers.is_empty() {
+                self.rooms.remove(&room);
+            }
+        }
+        // From here on every batch passes this task after it was put in memory:
+        // what is not found there now will come as a batch.
+        while outlet.mode == Mode::Joining {
+            let Some(page) = self.history.recent(&outlet.room, outlet.position) else {
+                return outlet.fall_behind();
+            };
+            let mut cx = Context::from_waker(Waker::noop());
+            match outlet.write_runs(&mut cx, &page.runs) {
+                Ok(true) if page.runs.is_empty() => {
+                    outlet.position = outlet.position.max(page.upto);
+                    outlet.listed = Some(outlet.room.clone());
+                    outlet.go_live();
+                    self.rooms
+                        .entry(outlet.room.clone())
+                        .or_default()
+                        .push(Arc::clone(subscriber));
+                }
+                Ok(true) => {}
+                Ok(false) | Err(_) => return outlet.fall_behind(),
+            }
+        }
+    }
+}
+
+/// Writes the runs to a live subscriber; false when it is not live (any more).
+fn deliver(outlet: &mut Outlet, runs: &[Arc<Run>]) -> bool {
+    let live = outlet.mode == Mode::Live;
+    if live
+        && matches!(
+            outlet.write_runs(&mut Context::from_waker(Waker::noop()), runs),
+            Ok(true)
+        )
+    {
+        return true;
+    }
+    outlet.listed = None;
+    if live {
+        outlet.fall_behind();
+    }
+    false
+}

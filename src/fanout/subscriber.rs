@@ -1,0 +1,245 @@
+//! A session's delivery end.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+
+use super::{
+    Socket,
+    outlet::{Mode, Outlet},
+    shard::Mailbox,
+};
+use crate::{
+    history::{History, Page, StoreError},
+    protocol::{Seq, format::Format, name::RoomName},
+};
+
+/// How long a socket may take nothing before its reader is given up. Longer
+/// than the 20 s that a busy or suspended program may well stand still.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What session and shard share of a subscriber.
+pub(super) struct Shared {
+    outlet: Mutex<Outlet>,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why delivery ended before its time.
+#[derive(Debug)]
+pub enum Undelivered {
+    /// The socket took nothing for the whole write deadline.
+    Slow,
+    /// The connection broke.
+    Lost(io::Error),
+    /// The log could not be read.
+    Unreadable(StoreError),
+}
+
+/// What is read from the database while it is awaited.
+type Reading = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
+
+/// The session's end: follows one room, and says what else is to be said.
+///
+/// Nothing moves unless [`Subscriber::deliver`] is polled. Dropping it leaves
+/// the room and closes the socket.
+pub struct Subscriber {
+    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
+    history: History,
+    reading: Option<Reading>,
+    /// While the socket is full: when it is given up, and the progress seen.
+    deadline: Option<(Pin<Box<Sleep>>, u64)>,
+    /// Deliver what there is, and end.
+    ending: bool,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        history: History,
+        mailbox: Arc<Mailbox>,
+        socket: Socket,
+        format: Format,
+        skip: Option<(SocketAddr, Seq)>,
+    ) -> Self {
+        let outlet = Mutex::new(Outlet::new(socket, format, skip));
+        Subscriber {
+            shared: Arc::new(Shared { outlet }),
+            mailbox,
+            history,
+            reading: None,
+            deadline: None,
+            ending: false,
+        }
+    }
+
+    /// Follows a room from after a position, in place of any followed before.
+    pub fn follow(&mut self, room: RoomName, after: Seq) {
+        self.reading = None;
+        let mut outlet = self.shared.lock();
+        outlet.room = room;
+        outlet.position = after;
+        outlet.announce = true;
+        self.set_mode(&mut outlet, Mode::CatchingUp);
+    }
+
+    /// Delivers everything committed so far; then [`Subscriber::deliver`] ends.
+    pub fn finish(&mut self) {
+        self.ending = true;
+        let mut outlet = self.shared.lock();
+        if outlet.mode != Mode::Idle {
+            self.set_mode(&mut outlet, Mode::CatchingUp);
+        }
+    }
+
+    /// Follows nothing any more; [`Subscriber::deliver`] ends when what was
+    /// sent is out.
+    pub fn stop(&mut self) {
+        self.ending = true;
+        self.reading = None;
+        self.set_mode(&mut self.shared.lock(), Mode::Idle);
+    }
+
+    /// Takes the subscriber out of the shard's hands.
+    fn set_mode(&self, outlet: &mut Outlet, mode: Mode) {
+        outlet.mode = mode;
+        if outlet.listed.is_some() {
+            self.mailbox.put(&self.shared, outlet);
+        }
+    }
+
+    /// Says something of the session's own, in whole frames, before any message
+    /// that is not yet begun.
+    pub fn send(&mut self, frames: &[u8]) {
+        self.shared.lock().send(frames);
+    }
+
+    /// How many bytes the socket has not taken yet of what was sent.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().waiting()
+    }
+
+    /// Drives delivery; ends after `finish` or `stop`, and when it fails. Safe
+    /// to drop and call again.
+    pub async fn deliver(&mut self) -> Result<(), Undelivered> {
+        poll_fn(|cx| self.poll_deliver(cx)).await
+    }
+
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
+        loop {
+            let mut outlet = self.shared.lock();
+            match outlet.poll_rest(cx) {
+                Poll::Ready(Ok(())) => self.deadline = None,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
+                Poll::Pending => {
+                    let progress = outlet.progress;
+                    drop(outlet);
+                    return self.poll_deadline(cx, progress).map(Err);
+                }
+            }
+            match outlet.mode {
+                Mode::Idle if self.ending => return Poll::Ready(Ok(())),
+                Mode::Idle | Mode::Joining | Mode::Live | Mode::Gone => {
+                    if !outlet
+                        .waker
+                        .as_ref()
+                        .is_some_and(|w| w.will_wake(cx.waker()))
+                    {
+                        outlet.waker = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                Mode::CatchingUp => {}
+            }
+            let page = if let Some(reading) = &mut self.reading {
+                drop(outlet);
+                let Poll::Ready(page) = reading.as_mut().poll(cx) else {
+                    return Poll::Pending;
+                };
+                self.reading = None;
+                outlet = self.shared.lock();
+                page.map_err(Undelivered::Unreadable)?
+            } else if let Some(page) = self.history.recent(&outlet.room, outlet.position) {
+                if page.runs.is_empty() {
+                    outlet.position = outlet.position.max(page.upto);
+                    if self.ending {
+                        outlet.mode = Mode::Idle;
+                    } else {
+                        // What comes between now and the shard's taking over it
+                        // finds in memory.
+                        outlet.mode = Mode::Joining;
+                        self.mailbox.put(&self.shared, &mut outlet);
+                    }
+                    continue;
+                }
+                page
+            } else {
+                let (history, room) = (self.history.clone(), outlet.room.clone());
+                let after = outlet.position;
+                self.reading = Some(Box::pin(async move { history.stored(&room, after).await }));
+                continue;
+            };
+            if let Some(first) = page.runs.first()
+                && first.prev() > outlet.position
+            {
+                outlet.say_gap(first);
+            }
+            // What does not go out now is not kept, but read again when the
+            // socket is ready: memory does not grow with slowness.
+            match outlet.write_runs(cx, &page.runs) {
+                Ok(true) => outlet.position = outlet.position.max(page.upto),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(Undelivered::Lost(error))),
+            }
+        }
+    }
+
+    /// The socket is full: waits for it, but not for ever.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, progress: u64) -> Poll<Undelivered> {
+        let sleep = match &mut self.deadline {
+            Some((sleep, seen)) if *seen == progress => sleep,
+            deadline => {
+                let sleep = Box::pin(tokio::time::sleep(WRITE_DEADLINE));
+                &mut deadline.insert((sleep, progress)).0
+            }
+        };
+        sleep.as_mut().poll(cx).map(|()| Undelivered::Slow)
+    }
+
+    /// Ends the sending direction of the connection.
+    pub async fn shutdown(&mut self) {
+        // The peer may be gone: then there is nothing left to end.
+        let _gone = poll_fn(|cx| self.shared.lock().poll_shutdown(cx)).await;
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut outlet = self.shared.lock();
+        outlet.close();
+        if outlet.listed.is_some() {
+            self.mailbox.put(&self.shared, &mut outlet);
+        }
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
