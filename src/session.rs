@@ -1,0 +1,299 @@
+//! One conversation: commands in, events out, its limits and deadlines.
+//!
+//! Generic over its stream; knows nothing of ports or HTTP. What arrives is
+//! decoded by `tokio-websockets`; what leaves goes through the subscriber, which
+//! alone writes to the socket.
+
+mod conversation;
+mod inbound;
+
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::{
+    conversation::Conversation,
+    inbound::{Inbound, Received},
+};
+use crate::{
+    fanout::{Subscriber, Undelivered},
+    hub::{Hub, Publisher, Submission},
+    protocol::{
+        Limits, Start,
+        close::CloseReason,
+        format::Format,
+        frame,
+        name::{Name, RoomName},
+    },
+};
+
+/// How many bytes of answers may wait for the socket before nothing more is
+/// read from the peer.
+const MAX_WAITING: usize = 16 << 10;
+
+/// How many receipts may be owed before nothing more is read from the peer.
+const MAX_OWED: usize = 256;
+
+/// How long a silent peer has to answer after the ping interval.
+const PONG_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the last messages may take once the server goes away.
+const FINISH_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a close frame may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long the peer has to end its side after that. Closing at once would
+/// reset the connection where it still sends, and our last words with it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What was asked for at the upgrade.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Where the peer is.
+    pub addr: SocketAddr,
+    /// The room.
+    pub room: RoomName,
+    /// The name to carry.
+    pub name: Option<Name>,
+    /// How to speak.
+    pub format: Format,
+    /// Where to start reading.
+    pub start: Start,
+    /// Whether to see one's own messages.
+    pub echo: bool,
+}
+
+/// What holds for all sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What a client may send.
+    pub limits: Limits,
+    /// A peer silent for so long is pinged twice, and given up soon after.
+    pub ping: Duration,
+}
+
+/// How a conversation ended.
+#[derive(Debug)]
+enum End {
+    /// With a close frame of ours.
+    Close(CloseReason),
+    /// Without: the connection is no more.
+    Lost(&'static str),
+}
+
+/// Runs one conversation to its end, which also ends the connection.
+pub async fn run<R, W>(
+    read: R,
+    write: W,
+    visit: Visit,
+    hub: &Hub,
+    options: Options,
+    drain: &CancellationToken,
+) where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let addr = visit.addr;
+    info!(target: "chat", "New connection from {addr}");
+    let mut inbound = Inbound::new(read, options.limits);
+    let skip = (!visit.echo).then_some(addr);
+    let mut subscriber = hub.fanout().subscribe(Box::new(write), visit.format, skip);
+    let end = match Conversation::start(visit, hub, options.limits, &mut subscriber).await {
+        Ok(conversation) => {
+            converse(
+                conversation,
+                &mut inbound,
+                &mut subscriber,
+                hub,
+                options,
+                drain,
+            )
+            .await
+        }
+        Err(reason) => End::Close(reason),
+    };
+    // The membership ended with the conversation: what follows concerns the
+    // connection alone. Boxed, to take no room in every idle session.
+    match end {
+        End::Lost(why) => info!(target: "chat", "{addr} left: {why}"),
+        End::Close(reason) => {
+            info!(target: "chat", "{addr} left: {reason}");
+            Box::pin(close(reason, subscriber, inbound.into_reader())).await;
+        }
+    }
+}
+
+async fn converse<R: AsyncRead + Unpin>(
+    mut conversation: Conversation<'_>,
+    inbound: &mut Inbound<R>,
+    subscriber: &mut Subscriber,
+    hub: &Hub,
+    options: Options,
+    drain: &CancellationToken,
+) -> End {
+    let (reply, mut replies) = mpsc::channel(MAX_OWED);
+    let mut publisher = hub.publisher();
+    let mut unsent: Option<Submission> = None;
+    let mut owed = 0;
+    let mut draining = false;
+    let mut drained = pin!(drain.cancelled());
+    let mut finished = pin!(hub.finished());
+    let mut silence = Silence::new(options.ping, conversation.addr());
+    let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
+    loop {
+        // Once the server goes away nothing more is accepted; what was is
+        // handed on, and with the last publisher gone the writer comes to its end.
+        if draining && unsent.is_none() {
+            publisher = None;
+        }
+        let listening =
+            !draining && unsent.is_none() && owed < MAX_OWED && subscriber.waiting() < MAX_WAITING;
+        tokio::select! {
+            biased;
+            () = &mut drained, if !draining => draining = true,
+            () = &mut finished, if publisher.is_none() => return End::Close(CloseReason::GoingAway),
+            () = &mut alarm => {
+                // While the socket is full, a pong could not come: then the
+                // write deadline decides.
+                match silence.verdict() {
+                    Verdict::Nothing => {}
+                    Verdict::Over if subscriber.waiting() == 0 => {
+                        return End::Close(CloseReason::Silent);
+                    }
+                    Verdict::Over => {}
+                    Verdict::Ping => subscriber.send(&frame::ping()),
+                }
+                alarm.as_mut().reset(silence.next());
+            }
+            result = subscriber.deliver() => return match result {
+                Ok(()) => End::Close(CloseReason::Internal),
+                Err(Undelivered::Slow) => End::Close(CloseReason::Slow),
+                Err(Undelivered::Lost(_)) => End::Lost("the connection broke"),
+                Err(Undelivered::Unreadable(why)) => {
+                    tracing::error!("the log cannot be read: {why}");
+                    End::Close(CloseReason::Internal)
+                }
+            },
+            Some(reply) = replies.recv(), if owed > 0 || !replies.is_empty() => {
+                owed -= usize::from(conversation.wants_receipts());
+                conversation.reply(reply, subscriber);
+            }
+            permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
+                (Some(permit), Some(submission)) => permit.send(submission),
+                // The writer is gone: so is the server.
+                _ => draining = true,
+            },
+            received = inbound.next(), if listening => match received {
+                Received::Text(text) => {
+                    silence.broken();
+                    match conversation.handle(&text, subscriber).await {
+                        Ok(Some(draft)) => {
+                            let wants_receipt = conversation.wants_receipts();
+                            owed += usize::from(wants_receipt);
+                            unsent = Some(Submission { draft, reply: reply.clone(), wants_receipt });
+                        }
+                        Ok(None) => {}
+                        Err(reason) => return End::Close(reason),
+                    }
+                }
+                Received::Ping(payload) => {
+                    silence.broken();
+                    subscriber.send(&frame::pong(&payload));
+                }
+                Received::Pong => silence.broken(),
+                Received::Bad(reason) => return End::Close(reason),
+                Received::Gone => return End::Lost("the connection broke"),
+            },
+        }
+    }
+}
+
+/// A place in the inbox; `None` when nothing is stored any more.
+async fn reserve(publisher: Option<&Publisher>) -> Option<mpsc::Permit<'_, Submission>> {
+    publisher?.reserve().await.ok()
+}
+
+/// Says why, and ends the connection in order.
+async fn close<R: AsyncRead + Unpin>(reason: CloseReason, mut subscriber: Subscriber, mut read: R) {
+    if reason == CloseReason::GoingAway {
+        subscriber.finish();
+        let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
+    }
+    subscriber.stop();
+    subscriber.send(&frame::close(reason));
+    let said = async {
+        subscriber.deliver().await.ok()?;
+        subscriber.shutdown().await;
+        Some(())
+    };
+    if let Ok(Some(())) = timeout(CLOSE_DEADLINE, said).await {
+        let mut scrap = vec![0; 4096];
+        let ended = async { while read.read(&mut scrap).await.is_ok_and(|n| n > 0) {} };
+        let _ = timeout(LINGER, ended).await;
+    }
+}
+
+/// How long nothing was heard of the peer.
+///
+/// It is pinged twice in an interval, so that one that stands still for 20 s
+/// (suspended, or busy) still answers in time.
+struct Silence {
+    since: Instant,
+    limit: Duration,
+    period: Duration,
+}
+
+/// What is to be done about it.
+enum Verdict {
+    Nothing,
+    Ping,
+    Over,
+}
+
+impl Silence {
+    fn new(interval: Duration, addr: SocketAddr) -> Self {
+        // Periods differ a little, by the peer's port: those who came together
+        // are not pinged together for ever.
+        let early = (interval / 8).mul_f64(f64::from(addr.port() % 64) / 64.0);
+        Silence {
+            since: Instant::now(),
+            limit: interval + PONG_DEADLINE,
+            period: interval / 2 - early,
+        }
+    }
+
+    fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn verdict(&self) -> Verdict {
+        let silent = self.since.elapsed();
+        if silent >= self.limit {
+            Verdict::Over
+        } else if silent >= self.period {
+            Verdict::Ping
+        } else {
+            Verdict::Nothing
+        }
+    }
+
+    /// When to look again.
+    fn next(&self) -> Instant {
+        let now = Instant::now();
+        let (period, limit) = (self.since + self.period, self.since + self.limit);
+        if period > now {
+            period
+        } else if limit > now {
+            limit.min(now + self.period)
+        } else {
+            now + self.period
+        }
+    }
+}

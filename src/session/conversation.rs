@@ -1,0 +1,213 @@
+//! What is said: each command, and its answer.
+
+use std::net::SocketAddr;
+
+use tracing::info;
+
+use super::Visit;
+use crate::{
+    fanout::Subscriber,
+    history::Draft,
+    hub::{Hub, Membership, Reply},
+    protocol::{
+        Author, Command, Event, GapReason, Limits, MAX_BACKLOG, Seq, Start, Welcome,
+        close::CloseReason, format::Format, name::RoomName, plain, text::Text,
+    },
+};
+
+/// What `welcome` says the server is.
+const SERVER: &str = concat!("broadcast-chat/", env!("CARGO_PKG_VERSION"));
+
+/// Who speaks, in which room and how.
+pub(super) struct Conversation<'a> {
+    hub: &'a Hub,
+    limits: Limits,
+    format: Format,
+    echo: bool,
+    author: Author,
+    membership: Membership,
+}
+
+impl<'a> Conversation<'a> {
+    /// Welcomes the visitor, and follows the room from where it wants to start.
+    pub(super) async fn start(
+        visit: Visit,
+        hub: &'a Hub,
+        limits: Limits,
+        subscriber: &mut Subscriber,
+    ) -> Result<Self, CloseReason> {
+        let Visit {
+            addr,
+            room,
+            name,
+            format,
+            start,
+            echo,
+        } = visit;
+        let author = Author { name, addr };
+        let membership = hub.enter(room, author.clone());
+        let conversation = Conversation {
+            hub,
+            limits,
+            format,
+            echo,
+            author,
+            membership,
+        };
+        conversation
+            .begin(&start, subscriber, Self::welcome)
+            .await?;
+        Ok(conversation)
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.author.addr
+    }
+
+    /// Programs hear of everything they publish; people see it.
+    pub(super) fn wants_receipts(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Acts on a text frame; what it publishes is handed back as a draft.
+    pub(super) async fn handle(
+        &mut self,
+        frame: &str,
+        subscriber: &mut Subscriber,
+    ) -> Result<Option<Draft>, CloseReason> {
+        let answer = match self.format.parse(frame) {
+            Ok(None) => return Ok(None),
+            Ok(Some(Command::Publish { text, id, kind })) => {
+                match Text::accept(&text, self.limits.text_bytes) {
+                    Ok(text) => {
+                        info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
+                        let (room, from) = (self.membership.room().clone(), self.author.clone());
+                        return Ok(Some(Draft {
+                            room,
+                            from,
+                            text,
+                            id,
+                            kind,
+                        }));
+                    }
+                    Err(refusal) => Event::Refused(refusal.of(id)),
+                }
+            }
+            Ok(Some(Command::Name { name })) => {
+                self.membership.rename(&name);
+                self.author.name = Some(name.clone());
+                Event::Name { name }
+            }
+            Ok(Some(Command::Join { room, start })) => {
+                self.go_to(room, &start, subscriber).await?;
+                return Ok(None);
+            }
+            Ok(Some(Command::Members)) => self.membership.members(),
+            Ok(Some(Command::Help)) => plain::help(),
+            Err(refusal) => Event::Refused(refusal),
+        };
+        self.say(&answer, subscriber);
+        Ok(None)
+    }
+
+    /// Passes on what became of a draft, as far as the publisher does not see it.
+    pub(super) fn reply(&self, reply: Reply, subscriber: &mut Subscriber) {
+        match reply {
+            Reply::Stored { id, seq, duplicate } if duplicate || !self.echo => {
+                self.say(&Event::Accepted { id, seq, duplicate }, subscriber);
+            }
+            Reply::Stored { .. } => {}
+            Reply::Refused(refusal) => self.say(&Event::Refused(refusal), subscriber),
+        }
+    }
+
+    fn say(&self, event: &Event, subscriber: &mut Subscriber) {
+        if let Some(frame) = self.format.frame(event) {
+            subscriber.send(&frame);
+        }
+    }
+
+    async fn go_to(
+        &mut self,
+        room: RoomName,
+        start: &Start,
+        subscriber: &mut Subscriber,
+    ) -> Result<(), CloseReason> {
+        if room != *self.membership.room() {
+            self.membership = self.hub.enter(room, self.author.clone());
+        }
+        self.begin(start, subscriber, |conversation, head| {
+            match conversation.format {
+                Format::Json => conversation.welcome(head),
+                Format::Plain | Format::NumberedPlain => Event::Notice {
+                    text: format!("You are now in {}.", conversation.membership.room()),
+                },
+            }
+        })
+        .await
+    }
+
+    fn welcome(&self, head: Seq) -> Event {
+        Event::Welcome(Welcome {
+            room: self.membership.room().clone(),
+            you: self.author.clone(),
+            epoch: self.hub.history().epoch().clone(),
+            head,
+            members: self.membership.total(),
+            server: SERVER.into(),
+            limits: self.limits,
+        })
+    }
+
+    /// Greets, and follows the room from where the reader wants to start.
+    async fn begin(
+        &self,
+        start: &Start,
+        subscriber: &mut Subscriber,
+        greeting: impl FnOnce(&Self, Seq) -> Event,
+    ) -> Result<(), CloseReason> {
+        let history = self.hub.history();
+        let room = self.membership.room();
+        let head = history.head();
+        let (after, gap) = match (start.after, start.backlog) {
+            (Some(after), _) => {
+                let foreign = start
+                    .epoch
+                    .as_ref()
+                    .is_some_and(|epoch| epoch != history.epoch());
+                if foreign || after > head {
+                    // What the reader has is of another log: it has nothing of
+                    // this one, and is shown all of it.
+                    let next = Seq::START.next();
+                    (
+                        Seq::START,
+                        Some(Event::Gap {
+                            after,
+                            next,
+                            reason: GapReason::Epoch,
+                        }),
+                    )
+                } else {
+                    (after, None)
+                }
+            }
+            (None, Some(count)) => {
+                let before = history.before_last(room, count.min(MAX_BACKLOG)).await;
+                (before.map_err(|why| unreadable(&why))?, None)
+            }
+            (None, None) => (head, None),
+        };
+        // Whatever room was followed before is not from here on.
+        subscriber.follow(room.clone(), after);
+        self.say(&greeting(self, head), subscriber);
+        if let Some(gap) = gap {
+            self.say(&gap, subscriber);
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(why: &crate::history::StoreError) -> CloseReason {
+    tracing::error!("the log cannot be read: {why}");
+    CloseReason::Internal
+}

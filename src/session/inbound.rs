@@ -1,0 +1,109 @@
+//! What arrives: frames decoded, breaches named.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_websockets::{Error, ServerBuilder, WebSocketStream, proto::ProtocolError};
+
+use crate::protocol::{Limits, close::CloseReason};
+
+/// What arrived.
+pub(super) enum Received {
+    /// A text message.
+    Text(String),
+    /// A ping, with its payload.
+    Ping(Bytes),
+    /// A sign of life.
+    Pong,
+    /// Something to close for.
+    Bad(CloseReason),
+    /// The end.
+    Gone,
+}
+
+/// The reading side of a WebSocket connection.
+pub(super) struct Inbound<R> {
+    stream: WebSocketStream<ReadHalf<R>>,
+}
+
+impl<R: AsyncRead + Unpin> Inbound<R> {
+    pub(super) fn new(read: R, limits: Limits) -> Self {
+        let limits =
+            tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
+        Inbound {
+            stream: ServerBuilder::new().limits(limits).serve(ReadHalf(read)),
+        }
+    }
+
+    /// The next thing to act on. Safe to drop and call again.
+    pub(super) async fn next(&mut self) -> Received {
+        match self.stream.next().await {
+            None => Received::Gone,
+            Some(Ok(message)) => {
+                if let Some(text) = message.as_text() {
+                    Received::Text(text.to_owned())
+                } else if message.is_ping() {
+                    Received::Ping(message.into_payload().into())
+                } else if message.is_pong() {
+                    Received::Pong
+                } else if message.is_close() {
+                    Received::Bad(CloseReason::Done)
+                } else {
+                    Received::Bad(CloseReason::Binary)
+                }
+            }
+            Some(Err(error)) => match error {
+                Error::Protocol(ProtocolError::InvalidUtf8) => Received::Bad(CloseReason::NotUtf8),
+                Error::PayloadTooLong { .. } => Received::Bad(CloseReason::TooBig),
+                Error::Protocol(_) => Received::Bad(CloseReason::Protocol),
+                _ => Received::Gone,
+            },
+        }
+    }
+
+    /// The bytes that follow, undecoded.
+    pub(super) fn into_reader(self) -> R {
+        self.stream.into_inner().0
+    }
+}
+
+/// Gives the library a stream to read whose writing side leads nowhere.
+///
+/// The library answers pings and closes by itself, in a queue without a bound
+/// and without a deadline, and for some errors not at all. The session says
+/// these things instead, through the one place that writes to the socket.
+struct ReadHalf<R>(R);
+
+impl<R: AsyncRead + Unpin> AsyncRead for ReadHalf<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<R: Unpin> AsyncWrite for ReadHalf<R> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
