@@ -1,0 +1,310 @@
+//! HTTP on the one port: what a request may ask, and the upgrade, strictly.
+//!
+//! hyper reads the request and writes the answer; a connection serves one
+//! request. Knows nothing of the accept loop, and of the chat only what an
+//! upgrade asks for.
+
+mod origin;
+mod page;
+mod upgrade;
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
+
+pub use self::origin::Trust;
+use crate::{protocol::name::RoomName, session::Visit};
+
+/// The largest request head, in bytes.
+const MAX_HEAD: usize = 8 << 10;
+
+/// The most header lines in it.
+const MAX_HEADERS: usize = 64;
+
+/// How long the head may take to arrive.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the answer may take to leave.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the peer has to end its side after that. Closing at once would
+/// reset the connection where it still sends, and the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What comes of a request.
+enum Answer {
+    /// This, and no more.
+    Respond(Response<Full<Bytes>>),
+    /// This, and then WebSocket.
+    Upgrade(Response<Full<Bytes>>, Box<Visit>),
+}
+
+/// A request that cannot be served: a status and a sentence.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    text: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Refused {
+            status,
+            text: text.into(),
+            header: None,
+        }
+    }
+
+    fn bad_request(text: impl Into<String>) -> Self {
+        Refused::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, HeaderValue::from_static(value)));
+        self
+    }
+}
+
+impl From<Refused> for Response<Full<Bytes>> {
+    fn from(refused: Refused) -> Self {
+        let mut response = text(refused.status, refused.text + "\n");
+        response.headers_mut().extend(refused.header);
+        response
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    content(status, "text/plain; charset=utf-8", body)
+}
+
+fn content(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+/// A connection after its upgrade.
+pub struct Upgraded<S> {
+    /// The connection.
+    pub stream: S,
+    /// What came behind the request, before anything else the stream gives.
+    pub early: Bytes,
+    /// What was asked for.
+    pub visit: Visit,
+}
+
+/// Serves one request; a connection that asked to be upgraded is handed back.
+pub async fn serve<S>(stream: S, peer: SocketAddr, trust: &Trust) -> Option<Upgraded<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let visit = Mutex::new(None);
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        let (head, _body) = request.into_parts();
+        let response = match answer(&head, peer, trust) {
+            Ok(Answer::Respond(response)) => response,
+            Ok(Answer::Upgrade(response, asked)) => {
+                *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
+                response
+            }
+            Err(refused) => refused.into(),
+        };
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(
+            TokioIo::new(Wordy {
+                stream,
+                answered: false,
+                silenced: false,
+            }),
+            service,
+        );
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
+    let served = timeout(HEAD_DEADLINE + ANSWER_DEADLINE, served).await;
+    let parts = connection.into_parts();
+    let Wordy {
+        mut stream,
+        silenced,
+        ..
+    } = parts.io.into_inner();
+    let asked = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(visit) = asked {
+        let whole = matches!(served, Ok(Ok(())));
+        return whole.then_some(Upgraded {
+            stream,
+            early: parts.read_buf,
+            visit,
+        });
+    }
+    if let Ok(Err(error)) = &served
+        && let Some(sentence) = unreadable(error, silenced)
+    {
+        let _ = timeout(ANSWER_DEADLINE, stream.write_all(sentence.as_bytes())).await;
+    }
+    let ended = async {
+        stream.shutdown().await?;
+        let mut scrap = vec![0; 4096];
+        while stream.read(&mut scrap).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, ended).await;
+    None
+}
+
+/// The answer to a request head that is none.
+fn unreadable(error: &hyper::Error, silenced: bool) -> Option<String> {
+    let (status, text) = if error.is_timeout() {
+        (
+            StatusCode::REQUEST_TIMEOUT,
+            "The request did not arrive within 10 seconds.",
+        )
+    } else if error.is_parse_too_large() {
+        (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "The request head is larger than 8 KiB or has more than 64 lines.",
+        )
+    } else if error.is_parse() || silenced {
+        (StatusCode::BAD_REQUEST, "This is not an HTTP/1.1 request.")
+    } else {
+        return None;
+    };
+    Some(plain_answer(status, text))
+}
+
+/// A whole HTTP answer as text, for where no request was read.
+pub fn plain_answer(status: StatusCode, sentence: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sentence}\n",
+        sentence.len() + 1
+    )
+}
+
+/// hyper answers a head it cannot read with a bare status. This holds that
+/// answer back, so that one with a sentence can be given.
+struct Wordy<S> {
+    stream: S,
+    /// The request was read: what is written now is ours.
+    answered: bool,
+    /// hyper's own answer was held back.
+    silenced: bool,
+}
+
+/// The mark hyper's bare answers bear and ours do not: they have no body.
+const BARE: &[u8] = b"content-length: 0\r\n";
+
+impl<S> Wordy<S> {
+    fn is_bare(&mut self, head: &[u8]) -> bool {
+        if self.answered {
+            return false;
+        }
+        let refusal = head.starts_with(b"HTTP/1.1 4") || head.starts_with(b"HTTP/1.0 4");
+        let bare = refusal && head.windows(BARE.len()).any(|part| part == BARE);
+        self.answered = !bare;
+        self.silenced |= bare;
+        bare
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wordy<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_bare(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Decides on a request by its head alone.
+fn answer(head: &Parts, peer: SocketAddr, trust: &Trust) -> Result<Answer, Refused> {
+    let host = trust.check_host(head)?;
+    let path = head.uri.path();
+    if let Some(own) = path.strip_prefix("/-/") {
+        let page = match own {
+            "health" => text(StatusCode::OK, "ok\n".into()),
+            "assets/page.css" => page::style(),
+            _ => {
+                return Err(Refused::new(
+                    StatusCode::NOT_FOUND,
+                    "There is nothing here.",
+                ));
+            }
+        };
+        only_get(head)?;
+        return Ok(Answer::Respond(page));
+    }
+    let room = RoomName::from_path(path)
+        .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
+    if upgrade::is_asked(head) {
+        let origin = trust.check_origin(head, &host);
+        let (response, visit) = upgrade::accept(head, peer, room)?;
+        origin?;
+        return Ok(Answer::Upgrade(response, Box::new(visit)));
+    }
+    only_get(head)?;
+    Ok(Answer::Respond(page::how_to_join(head, &host, &room)))
+}
+
+fn only_get(head: &Parts) -> Result<(), Refused> {
+    if head.method == Method::GET || head.method == Method::HEAD {
+        return Ok(());
+    }
+    let text = format!("{} is not done here; GET is.", head.method);
+    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, "GET, HEAD"))
+}

@@ -1,0 +1,171 @@
+//! Whose pages may speak for a visitor.
+//!
+//! A browser lets any page open a WebSocket anywhere, and says in `Origin` which
+//! page it is (RFC 6455 §10.2). A page may also have its own name resolve to
+//! this machine (DNS rebinding): bound to loopback, `Host` must be loopback's.
+
+use std::net::IpAddr;
+
+use http::{HeaderName, StatusCode, Version, header, request::Parts, uri::Authority};
+
+use super::Refused;
+
+/// Which hosts and origins are trusted.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Only this machine can connect: `Host` must be one of its loopback names.
+    pub loopback: bool,
+    /// Other names this server goes by.
+    pub hosts: Vec<String>,
+    /// Other origins whose pages may connect: `https://example.org`.
+    pub origins: Vec<String>,
+}
+
+impl Trust {
+    /// The `Host` of a request, if it is one to be served under.
+    pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
+        let asked = match only(head, &header::HOST)? {
+            Some(host) => host,
+            None if head.version == Version::HTTP_10 => "localhost",
+            None => return Err(Refused::bad_request("The header Host is missing.")),
+        };
+        let host: Authority = asked
+            .parse()
+            .map_err(|_| Refused::bad_request("The header Host names no host."))?;
+        // A target in absolute form names the host itself (RFC 9112 §3.2.2).
+        let host = head.uri.authority().cloned().unwrap_or(host);
+        if self.loopback && !is_loopback(host.host()) && !self.knows(&host) {
+            return Err(Refused::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "This server does not go by that name; it is started with --host to do so.",
+            ));
+        }
+        Ok(host)
+    }
+
+    fn knows(&self, host: &Authority) -> bool {
+        let names = [host.as_str(), host.host()];
+        self.hosts
+            .iter()
+            .any(|known| names.iter().any(|name| name.eq_ignore_ascii_case(known)))
+    }
+
+    /// The `Origin` of a request, if it says one, must be this server's own or
+    /// one it was told of.
+    pub(super) fn check_origin(&self, head: &Parts, host: &Authority) -> Result<(), Refused> {
+        let Some(origin) = only(head, &header::ORIGIN)? else {
+            return Ok(());
+        };
+        let own = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"))
+            .is_some_and(|page| page.eq_ignore_ascii_case(host.as_str()));
+        if own
+            || self
+                .origins
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(origin))
+        {
+            return Ok(());
+        }
+        Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "Pages of that origin may not connect; the server is started with --origin to let them.",
+        ))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse::<IpAddr>().map_or_else(
+        |_| {
+            host.eq_ignore_ascii_case("localhost")
+                || host.to_ascii_lowercase().ends_with(".localhost")
+        },
+        |address| address.to_canonical().is_loopback(),
+    )
+}
+
+/// The value of a header that may be there once.
+fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+    let mut values = head.headers.get_all(name).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(Refused::bad_request(format!(
+            "The header {name} is there twice."
+        )));
+    }
+    let ascii = value.map(|value| value.to_str()).transpose();
+    ascii.map_err(|_| Refused::bad_request(format!("The header {name} is not ASCII.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(trust: &Trust, headers: &[(&str, &str)]) -> u16 {
+        let mut request = http::Request::get("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        let checked = trust
+            .check_host(&head)
+            .and_then(|host| trust.check_origin(&head, &host));
+        checked.map_or_else(|refused| refused.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn hosts() {
+        let trust = Trust {
+            loopback: true,
+            hosts: vec!["chat.example".into()],
+            ..Trust::default()
+        };
+        for (host, expected) in [
+            ("127.0.0.1:2000", 200),
+            ("127.9.9.9", 200),
+            ("localhost:2000", 200),
+            ("LocalHost", 200),
+            ("a.localhost:1", 200),
+            ("[::1]:2000", 200),
+            ("chat.example:2000", 200),
+            ("CHAT.example", 200),
+            ("evil.example:2000", 421),
+            ("192.168.0.7:2000", 421),
+            ("localhost.evil.example", 421),
+            ("a b", 400),
+            ("", 400),
+        ] {
+            assert_eq!(status(&trust, &[("host", host)]), expected, "{host}");
+        }
+        assert_eq!(status(&trust, &[]), 400);
+        assert_eq!(
+            status(&trust, &[("host", "localhost"), ("host", "localhost")]),
+            400
+        );
+        assert_eq!(status(&Trust::default(), &[("host", "evil.example")]), 200);
+    }
+
+    #[test]
+    fn origins() {
+        let trust = Trust {
+            loopback: true,
+            origins: vec!["https://app.example".into()],
+            ..Trust::default()
+        };
+        for (origin, expected) in [
+            ("http://localhost:2000", 200),
+            ("https://localhost:2000", 200),
+            ("https://app.example", 200),
+            ("http://localhost:3000", 403),
+            ("http://localhost", 403),
+            ("https://evil.example", 403),
+            ("null", 403),
+            ("", 403),
+        ] {
+            let headers = [("host", "localhost:2000"), ("origin", origin)];
+            assert_eq!(status(&trust, &headers), expected, "{origin}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The opening handshake (RFC 6455 §4.2), every line of it.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts,
+};
+use http_body_util::Full;
+use ring::digest;
+
+use super::Refused;
+use crate::{
+    protocol::{Epoch, SUBPROTOCOL, Seq, Start, format::Format, name::RoomName},
+    session::Visit,
+};
+
+/// What a server adds to the key before it hashes it (RFC 6455 §1.3).
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Whether a request wants to be upgraded, rightly or wrongly.
+pub(super) fn is_asked(head: &Parts) -> bool {
+    has_token(head, &header::UPGRADE, "websocket")
+        || head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+        || head.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
+}
+
+/// Accepts an upgrade, or says what is wrong with it.
+pub(super) fn accept(
+    head: &Parts,
+    peer: SocketAddr,
+    room: RoomName,
+) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
+    if head.method != Method::GET {
+        let text = format!("A WebSocket is asked for with GET, not {}.", head.method);
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, "GET"));
+    }
+    if head.version != Version::HTTP_11 {
+        return Err(Refused::bad_request(
+            "A WebSocket is asked for over HTTP/1.1.",
+        ));
+    }
+    if !has_token(head, &header::UPGRADE, "websocket") {
+        return Err(Refused::bad_request(
+            "The header \"Upgrade: websocket\" is missing.",
+        ));
+    }
+    if !has_token(head, &header::CONNECTION, "upgrade") {
+        return Err(Refused::bad_request(
+            "The header \"Connection: Upgrade\" is missing.",
+        ));
+    }
+    let has_body = head.headers.contains_key(header::TRANSFER_ENCODING)
+        || head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
+    if has_body {
+        return Err(Refused::bad_request(
+            "A request for a WebSocket has no body.",
+        ));
+    }
+    if single(head, &header::SEC_WEBSOCKET_VERSION)? != "13" {
+        return Err(Refused::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "WebSocket version 13 is spoken here.",
+        )
+        .with(header::SEC_WEBSOCKET_VERSION, "13"));
+    }
+    let key = single(head, &header::SEC_WEBSOCKET_KEY)?;
+    if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
+        return Err(Refused::bad_request(
+            "Sec-WebSocket-Key is not 16 bytes in base64.",
+        ));
+    }
+    let json = has_token(head, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    let visit = visit(head.uri.query().unwrap_or_default(), peer, room, json)?;
+
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    let accept = HeaderValue::try_from(accept_key(key))
+        .map_err(|_| Refused::bad_request("Sec-WebSocket-Key is no header value."))?;
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if json {
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        );
+    }
+    Ok((response, visit))
+}
+
+fn accept_key(key: &str) -> String {
+    let joined = [key, GUID].concat();
+    STANDARD.encode(digest::digest(
+        &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        joined.as_bytes(),
+    ))
+}
+
+/// Reads the query: what is not known is left to later versions, what is known
+/// must be right.
+fn visit(query: &str, addr: SocketAddr, room: RoomName, json: bool) -> Result<Visit, Refused> {
+    let mut visit = Visit {
+        addr,
+        room,
+        name: None,
+        format: if json { Format::Json } else { Format::Plain },
+        start: Start::default(),
+        echo: true,
+    };
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            // An empty field of a form is no name, and no mistake either.
+            "name" if value.is_empty() => {}
+            "name" => {
+                let bad = |rule| Refused::bad_request(format!("name: {rule}."));
+                visit.name = Some(value.parse().map_err(bad)?);
+            }
+            "after" => visit.start.after = Some(Seq(number("after", &value)?)),
+            "epoch" => visit.start.epoch = Some(Epoch((&*value).into())),
+            "backlog" => visit.start.backlog = Some(number("backlog", &value)?),
+            "seq" if switch("seq", &value)? && !json => visit.format = Format::NumberedPlain,
+            "echo" => visit.echo = switch("echo", &value)?,
+            _ => {}
+        }
+    }
+    Ok(visit)
+}
+
+fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
+    // `parse` would take a sign.
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let number = digits.then(|| value.parse().ok()).flatten();
+    number.ok_or_else(|| Refused::bad_request(format!("{key}={value} is not a whole number.")))
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, Refused> {
+    match value {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(Refused::bad_request(format!(
+            "{key}={value}: {key} is 0 or 1."
+        ))),
+    }
+}
+
+/// The value of a header that must be there once.
+fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
+    let mut values = head.headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value
+            .to_str()
+            .map_err(|_| Refused::bad_request(format!("The header {name} is not ASCII."))),
+        (None, _) => Err(Refused::bad_request(format!(
+            "The header {name} is missing."
+        ))),
+        (Some(_), Some(_)) => Err(Refused::bad_request(format!(
+            "The header {name} is there twice."
+        ))),
+    }
+}
+
+/// Whether a header that is a list holds a token, in any case.
+fn has_token(head: &Parts, name: &HeaderName, token: &str) -> bool {
+    let lines = head
+        .headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: [(&str, &str); 4] = [
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    fn ask(uri: &str, headers: &[(&str, &str)]) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
+        let mut request = http::Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).expect("a request").into_parts();
+        accept(&head, ([127, 0, 0, 1], 5000).into(), RoomName::lobby())
+    }
+
+    #[test]
+    fn the_key_of_the_rfc() {
+        let (response, visit) = ask("/", &GOOD).expect("accepted");
+        assert_eq!(
+            response.headers()[header::SEC_WEBSOCKET_ACCEPT],
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+        assert!(
+            !response
+                .headers()
+                .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+        );
+        assert_eq!(
+            (visit.format, visit.echo, visit.name),
+            (Format::Plain, true, None)
+        );
+    }
+
+    #[test]
+    fn the_query() {
+        let uri = "/?name=Ana&after=7&epoch=ab&backlog=5&seq=1&echo=0&other=x";
+        let (_, visit) = ask(uri, &GOOD).expect("accepted");
+        assert_eq!(visit.name.expect("a name").as_str(), "Ana");
+        assert_eq!(visit.format, Format::NumberedPlain);
+        assert!(!visit.echo);
+        assert_eq!(visit.start.after, Some(Seq(7)));
+        assert_eq!(visit.start.epoch, Some(Epoch("ab".into())));
+        assert_eq!(visit.start.backlog, Some(5));
+        for query in [
+            "name=a+b",
+            "after=x",
+            "after=-1",
+            "after=%2B1",
+            "backlog=",
+            "seq=yes",
+            "echo=2",
+        ] {
+            let refused = ask(&format!("/?{query}"), &GOOD).expect_err(query);
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_subprotocol() {
+        let mut headers = GOOD.to_vec();
+        headers.push(("sec-websocket-protocol", "other, chat.v1"));
+        let (response, visit) = ask("/?seq=1", &headers).expect("accepted");
+        assert_eq!(
+            response.headers()[header::SEC_WEBSOCKET_PROTOCOL],
+            "chat.v1"
+        );
+        assert_eq!(visit.format, Format::Json);
+    }
+
+    #[test]
+    fn wrong_handshakes() {
+        for (name, value, status) in [
+            ("upgrade", None, 400),
+            ("upgrade", Some("h2c"), 400),
+            ("connection", None, 400),
+            ("connection", Some("close"), 400),
+            ("sec-websocket-version", None, 400),
+            ("sec-websocket-version", Some("8"), 426),
+            ("sec-websocket-key", None, 400),
+            ("sec-websocket-key", Some("short"), 400),
+            (
+                "sec-websocket-key",
+                Some("dGhlIHNhbXBsZSBub25jZSBsb25nZXI="),
+                400,
+            ),
+        ] {
+            let mut headers = GOOD.to_vec();
+            headers.retain(|(other, _)| *other != name);
+            headers.extend(value.map(|value| (name, value)));
+            let refused = ask("/", &headers).expect_err(name);
+            assert_eq!(refused.status.as_u16(), status, "{name}: {value:?}");
+        }
+        for doubled in ["sec-websocket-version", "sec-websocket-key"] {
+            let mut headers = GOOD.to_vec();
+            headers.extend(GOOD.iter().filter(|(name, _)| *name == doubled));
+            assert_eq!(ask("/", &headers).expect_err(doubled).status.as_u16(), 400);
+        }
+        let mut headers = GOOD.to_vec();
+        headers.push(("content-length", "3"));
+        assert_eq!(ask("/", &headers).expect_err("a body").status.as_u16(), 400);
+    }
+}
