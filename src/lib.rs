@@ -3,4 +3,16 @@
 
 pub mod protocol;
 
+pub mod history;
+
+pub mod fanout;
+
+pub mod hub;
+
+pub mod session;
+
+pub mod http;
+
+pub mod server;
+
 pub mod client;

@@ -1,1 +1,108 @@
-fn main() {}
+//! The server: flags to options, port, log, signals, exit code.
+
+mod server {
+    pub(super) mod console;
+    pub(super) mod flags;
+}
+
+use std::{io::Write, net::SocketAddr, process::ExitCode};
+
+use anyhow::Context;
+use broadcast_chat::{history, server as chat};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::server::{
+    console,
+    flags::{self, Checked},
+};
+
+/// How many connections may wait to be accepted; the kernel caps it.
+const BACKLOG: u32 = 4096;
+
+/// Exit code of a server that could not start.
+const UNUSABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    let checked = match flags::read() {
+        Ok(checked) => checked,
+        Err(code) => return code,
+    };
+    // Kept to the end: what is still to be printed is printed when it drops.
+    let _printing = console::start(&checked);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::anyhow!("no threads can be started: {error}")),
+    };
+    match runtime.block_on(run(checked)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "server: {error:#}");
+    ExitCode::from(UNUSABLE)
+}
+
+async fn run(checked: Checked) -> anyhow::Result<()> {
+    let listener = bind(checked.address)?;
+    let address = listener.local_addr()?;
+    let holder = format!("process {}, {address}", std::process::id());
+    let log = history::open(&checked.storage, &holder)?;
+    let shutdown = stop_on_signals()?;
+    console::listening(address, &checked.options.trust);
+    chat::run(listener, log, checked.options, shutdown)
+        .await
+        .context("the server failed")
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    // A port whose last connections are still being closed is free.
+    socket.set_reuseaddr(true)?;
+    let listener = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
+    listener.map_err(|error| {
+        use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+        let advice = match error.kind() {
+            AddrInUse => "another program listens there: stop it, or choose another port with --port (0 takes a free one)",
+            AddrNotAvailable => "this machine does not have that address: choose one it has with --bind",
+            PermissionDenied => "this user may not listen there: choose a port from 1024 on with --port",
+            _ => "choose another with --port or --bind",
+        };
+        anyhow::anyhow!("{address} cannot be listened on ({}): {advice}", error.kind())
+    })
+}
+
+/// The first SIGTERM or SIGINT asks to end in order, the next one ends at once.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let asked = shutdown.clone();
+    // The one task that outlives what it is for: it ends with the process.
+    #[allow(clippy::disallowed_methods)]
+    tokio::spawn(async move {
+        for attempt in 0.. {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if attempt > 0 {
+                std::process::exit(1);
+            }
+            asked.cancel();
+        }
+    });
+    Ok(shutdown)
+}

@@ -1,0 +1,76 @@
+//! What the operator sees: on standard output what the exercise shows, on
+//! standard error the log.
+
+use std::{io::Write, net::SocketAddr};
+
+use broadcast_chat::http::Trust;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use super::flags::Checked;
+
+/// Starts printing. What nobody reads is dropped and never waited for: a
+/// terminal that stands still does not stop the chat.
+pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
+    let (stdout, printing) = tracing_appender::non_blocking(std::io::stdout());
+    let (stderr, logging) = tracing_appender::non_blocking(std::io::stderr());
+    let shown = if checked.show_messages {
+        LevelFilter::INFO
+    } else {
+        LevelFilter::OFF
+    };
+    let chat = tracing_subscriber::fmt::layer()
+        .with_writer(stdout)
+        .without_time()
+        .with_level(false)
+        .with_target(false)
+        .with_ansi(false)
+        .with_filter(
+            Targets::new()
+                .with_target("chat", LevelFilter::INFO)
+                .with_target("chat::message", shown),
+        );
+    let level = match checked.verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(false)
+        .with_filter(
+            Targets::new()
+                .with_default(level)
+                .with_target("chat", LevelFilter::OFF),
+        );
+    tracing_subscriber::registry().with(chat).with(log).init();
+    (printing, logging)
+}
+
+/// Says where the server can be reached.
+pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
+    let mut said = format!("listening on {address}\n");
+    if !trust.loopback && address.ip().is_unspecified() {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        for interface in interfaces
+            .iter()
+            .filter(|i| !i.is_loopback() && !i.is_link_local())
+        {
+            if address.is_ipv6() || interface.ip().is_ipv4() {
+                let url = SocketAddr::new(interface.ip(), address.port());
+                said += &format!("others can join at http://{url}/\n");
+            }
+        }
+    }
+    // With standard output gone there is nobody to tell.
+    let mut stdout = std::io::stdout();
+    let _ = stdout
+        .write_all(said.as_bytes())
+        .and_then(|()| stdout.flush());
+}

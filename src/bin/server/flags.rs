@@ -1,0 +1,272 @@
+//! Flags as they are typed, and the options they make.
+
+use std::{
+    io::{IsTerminal, Write},
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use broadcast_chat::{
+    history::Storage,
+    http::Trust,
+    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
+    server::Options,
+    session,
+};
+use clap::{ArgAction, Parser, ValueEnum, error::ErrorKind};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Descriptors left for everything that is no connection.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+const EXAMPLES: &str = "\
+Examples:
+  server                          a chat on this machine, at 127.0.0.1:2000
+  server --bind 0.0.0.0           the same for everyone on the network
+  server --port 8080 --ephemeral  on another port, keeping nothing
+
+Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/";
+
+/// A chat server: what one says in a room, everyone in it reads.
+#[derive(Debug, Parser)]
+#[command(name = "server", version, after_help = EXAMPLES)]
+struct Flags {
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, env = "CHAT_PORT", default_value_t = DEFAULT_PORT)]
+    port: u16,
+
+    /// The address to listen on: 0.0.0.0 or :: let other machines in
+    #[arg(long, env = "CHAT_BIND", value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
+    bind: IpAddr,
+
+    /// The folder of the history, created when it is not there
+    #[arg(
+        long,
+        env = "CHAT_DATA",
+        value_name = "FOLDER",
+        default_value = "chat-data"
+    )]
+    data: PathBuf,
+
+    /// Keep the history in memory only: it ends with the server
+    #[arg(long, env = "CHAT_EPHEMERAL")]
+    ephemeral: bool,
+
+    /// The longest text of one message, in bytes
+    #[arg(long, env = "CHAT_MAX_TEXT", value_name = "BYTES", default_value_t = DEFAULT_TEXT_BYTES as u32,
+        value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    max_text: u32,
+
+    /// How many connections are served at a time [default: as many as the system allows]
+    #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: Option<u32>,
+
+    /// How many connections one address may have; this version knows only "off"
+    #[arg(
+        long,
+        env = "CHAT_MAX_PER_ADDRESS",
+        value_name = "N|off",
+        default_value = "off"
+    )]
+    max_per_address: Off,
+
+    /// How many messages a second one connection may send; this version knows only "off"
+    #[arg(
+        long,
+        env = "CHAT_RATE",
+        value_name = "RATE[:BURST]|off",
+        default_value = "off"
+    )]
+    rate: Off,
+
+    /// Seconds of silence in which a peer is pinged twice; 10 s later it is given up
+    #[arg(long, env = "CHAT_PING", value_name = "SECONDS", default_value_t = 25,
+        value_parser = clap::value_parser!(u16).range(1..=3600))]
+    ping: u16,
+
+    /// Whether to print what is said; "auto" does on a terminal
+    #[arg(
+        long,
+        env = "CHAT_SHOW_MESSAGES",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    show_messages: When,
+
+    /// Another origin whose pages may connect, like https://example.org (repeatable)
+    #[arg(
+        long,
+        env = "CHAT_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    origin: Vec<String>,
+
+    /// Another name this server goes by when it listens on loopback only (repeatable)
+    #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
+    host: Vec<String>,
+
+    /// Log more to standard error: -v what happens, -vv details, -vvv everything
+    #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// The only value of a limit that is not there yet.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Off {
+    Off,
+}
+
+/// Flags that make sense.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// Where to listen.
+    pub(crate) address: SocketAddr,
+    /// Where the log is.
+    pub(crate) storage: Storage,
+    /// Whether to print what is said.
+    pub(crate) show_messages: bool,
+    /// How much to log.
+    pub(crate) verbose: u8,
+    /// The rest.
+    pub(crate) options: Options,
+}
+
+/// Reads the flags; where they are wrong or only help was asked for, says so
+/// and gives the exit code.
+pub(crate) fn read() -> Result<Checked, ExitCode> {
+    Flags::try_parse().map(check).map_err(|error| {
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        ) {
+            // With standard output gone there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "server: {}; server --help lists the flags",
+            sentence(&error)
+        );
+        ExitCode::from(2)
+    })
+}
+
+/// The first paragraph of clap's message, on one line.
+fn sentence(error: &clap::Error) -> String {
+    let message = error.to_string();
+    let lines = message.trim_start_matches("error: ").lines();
+    let told =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let parts: Vec<_> = told
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    parts.join("; ").replace("; tip:", " -")
+}
+
+fn check(flags: Flags) -> Checked {
+    // Nothing to check in them yet.
+    let (Off::Off, Off::Off) = (flags.rate, flags.max_per_address);
+    let descriptors = raise_descriptors();
+    let possible = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
+    let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
+    Checked {
+        address: (flags.bind, flags.port).into(),
+        storage: if flags.ephemeral {
+            Storage::Memory
+        } else {
+            Storage::Folder(flags.data)
+        },
+        show_messages: match flags.show_messages {
+            When::Auto => std::io::stdout().is_terminal(),
+            When::Always => true,
+            When::Never => false,
+        },
+        verbose: flags.verbose,
+        options: Options {
+            max_connections: max_connections.min(tokio::sync::Semaphore::MAX_PERMITS),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            trust: Trust {
+                loopback: flags.bind.to_canonical().is_loopback(),
+                hosts: flags.host,
+                origins: flags.origin,
+            },
+            session: session::Options {
+                limits: Limits {
+                    text_bytes: flags.max_text as usize,
+                },
+                ping: Duration::from_secs(flags.ping.into()),
+            },
+        },
+    }
+}
+
+/// Lets this process have as many descriptors as the system allows; how many.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+    .unwrap_or(u64::MAX)
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        other => other
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .map_err(|_| {
+                "it is no IP address (127.0.0.1 for this machine only, 0.0.0.0 for the network)"
+                    .to_owned()
+            }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn mistakes_are_one_sentence() {
+        for (flag, told) in [
+            ("--prot=1", "unexpected argument '--prot' found"),
+            ("--port=x", "invalid value 'x' for '--port <PORT>'"),
+            (
+                "--rate=20",
+                "invalid value '20' for '--rate <RATE[:BURST]|off>'",
+            ),
+            ("--bind=here", "it is no IP address"),
+        ] {
+            let error = Flags::try_parse_from(["server", flag]).expect_err(flag);
+            let sentence = sentence(&error);
+            assert!(sentence.contains(told), "{sentence}");
+            assert!(!sentence.contains('\n'), "{sentence}");
+        }
+    }
+}

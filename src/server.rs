@@ -1,0 +1,184 @@
+//! The server: accepts connections, bounds their number, and drains.
+//!
+//! Handed a bound listener and an opened log; knows neither flags nor signals.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use ::http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{
+    history::{History, Writer},
+    http::{self, Trust, Upgraded},
+    hub::Hub,
+    session,
+};
+
+/// How long everything may take to end.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+/// How many connections beyond the cap are told so at the same time; further
+/// ones are closed without a word.
+const MAX_TURNED_AWAY: usize = 64;
+
+/// How long accepting pauses when the system has no descriptor left: at first,
+/// and at most.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a server is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many connections are served at a time.
+    pub max_connections: usize,
+    /// How many shards fan out.
+    pub shards: usize,
+    /// Whose requests are served.
+    pub trust: Trust,
+    /// What holds for sessions.
+    pub session: session::Options,
+}
+
+/// Serves until `shutdown`; then takes no more, and returns when everything
+/// accepted is committed, delivered as far as its readers took it, and every
+/// client was told; or at the end of the grace period.
+pub async fn run(
+    listener: TcpListener,
+    (writer, history): (Writer, History),
+    options: Options,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let tasks = TaskTracker::new();
+    let (hub, publisher) = Hub::start(writer, history, options.shards, &tasks)?;
+    let drain = CancellationToken::new();
+    let server = Arc::new(Server {
+        hub: hub.clone(),
+        options,
+        drain: drain.clone(),
+    });
+
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = hub.finished() => true,
+        () = accept(&listener, &server, &tasks) => false,
+    };
+    drop(listener);
+    drop(publisher);
+    drain.cancel();
+    tasks.close();
+    if timeout(GRACE, tasks.wait()).await.is_err() {
+        warn!(
+            "{} connections did not end in time and were cut",
+            tasks.len()
+        );
+    }
+    if failed {
+        Err(io::Error::other("the writer stopped"))
+    } else {
+        Ok(())
+    }
+}
+
+struct Server {
+    hub: Hub,
+    options: Options,
+    drain: CancellationToken,
+}
+
+/// Accepts for ever: what goes wrong with one connection, or for want of
+/// descriptors, ends nothing else.
+async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
+    let places = Arc::new(Semaphore::new(server.options.max_connections));
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let mut pause = ACCEPT_PAUSE;
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_peers(&error) => continue,
+            Err(error) => {
+                warn!("no connection can be accepted for {pause:?}: {error}");
+                sleep(pause).await;
+                pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        pause = ACCEPT_PAUSE;
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let server = Arc::clone(server);
+            tasks.spawn(async move {
+                server.serve(stream, peer).await;
+                drop(place);
+            });
+        } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+            tasks.spawn(async move {
+                turn_away(stream).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Errors of `accept(2)` that concern only the connection that was coming.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+async fn turn_away(mut stream: TcpStream) {
+    let sentence = "The server has as many connections as it takes; try again later.";
+    let answer = http::plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut scrap = [0; 512];
+        while stream.read(&mut scrap).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Somebody who does not even listen to this is owed nothing more.
+    let _ = timeout(Duration::from_secs(1), told).await;
+}
+
+impl Server {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        // Without it, small frames wait for the acknowledgement of those before
+        // them, up to 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!("{peer}: {error}");
+            return;
+        }
+        let upgraded = tokio::select! {
+            // Boxed: what HTTP needs is given back before the conversation starts.
+            upgraded = Box::pin(http::serve(stream, peer, &self.options.trust)) => upgraded,
+            () = self.drain.cancelled() => None,
+        };
+        let Some(Upgraded {
+            stream,
+            early,
+            visit,
+        }) = upgraded
+        else {
+            return;
+        };
+        let (read, write) = stream.into_split();
+        let read = io::Cursor::new(early).chain(read);
+        session::run(
+            read,
+            write,
+            visit,
+            &self.hub,
+            self.options.session,
+            &self.drain,
+        )
+        .await;
+    }
+}
