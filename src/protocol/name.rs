@@ -121,7 +121,11 @@ impl FromStr for Name {
         if text.chars().nth(Self::MAX * 3).is_some() {
             return Err(RULE);
         }
-        let name: String = text.nfc().collect();
+        let name: String = if text.is_ascii() {
+            text.to_owned()
+        } else {
+            text.nfc().collect()
+        };
         let length = name.chars().count();
         let good = (1..=Self::MAX).contains(&length)
             && !name.starts_with(is_combining_mark)

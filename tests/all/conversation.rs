@@ -1,0 +1,252 @@
+use serde_json::json;
+
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn the_exercise() {
+    let server = TestServer::start().await;
+    let mut peers = [
+        server.plain("/").await,
+        server.plain("/").await,
+        server.plain("/").await,
+    ];
+    for speaker in 0..3 {
+        peers[speaker].say("hello").await;
+        let line = format!("{}: hello", peers[speaker].tag());
+        for peer in &mut peers {
+            assert_eq!(peer.text().await, line);
+        }
+    }
+}
+
+#[tokio::test]
+async fn plain_commands() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    let mut bob = server.plain("/").await;
+    let tag = bob.tag();
+    let mut members = ["ana".to_owned(), tag.clone()];
+    members.sort();
+
+    for (typed, answer) in [
+        ("/members", format!("* 2 here: {}", members.join(", "))),
+        ("/name bob", "* You are now bob.".into()),
+        ("/members", "* 2 here: ana, bob".into()),
+        ("/join Tea", "* You are now in tea.".into()),
+        ("/members", "* 1 here: bob".into()),
+        ("nobody hears", "bob: nobody hears".into()),
+        ("/join lobby", "* You are now in lobby.".into()),
+        ("//members", "bob: /members".into()),
+        ("/me waves", "bob: * waves".into()),
+        ("a\nana: b\r\n", "bob: a\n  ana: b".into()),
+    ] {
+        bob.say(typed).await;
+        assert_eq!(bob.text().await, answer, "{typed}");
+    }
+    for line in ["bob: /members", "bob: * waves", "bob: a\n  ana: b"] {
+        assert_eq!(ana.text().await, line);
+    }
+
+    bob.say("/help").await;
+    let help = bob.text().await;
+    for command in ["/name", "/join", "/members", "/me", "/help", "//"] {
+        assert!(help.contains(command), "{help}");
+    }
+    for wrong in [
+        "/dance",
+        "/",
+        "/name",
+        "/name a b",
+        "/join a/b",
+        "/me",
+        &"x".repeat(8193),
+    ] {
+        bob.say(wrong).await;
+        assert!(bob.text().await.starts_with("* "), "{wrong}");
+    }
+    bob.say("").await;
+    bob.say("\n").await;
+    bob.say("still here").await;
+    assert_eq!(bob.text().await, "bob: still here");
+    assert_eq!(ana.text().await, "bob: still here");
+}
+
+#[tokio::test]
+async fn json_says_the_same() {
+    let server = TestServer::start().await;
+    let (mut ana, welcome) = server.json("/Ops?name=ana").await;
+    assert_eq!(welcome["room"], "ops");
+    assert_eq!(welcome["you"], json!({"name": "ana", "addr": ana.tag()}));
+    assert_eq!(
+        (&welcome["head"], &welcome["members"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(welcome["limits"]["text_bytes"], 8192);
+    assert_eq!(ana.event().await, json!({"type": "live", "seq": 0}));
+    let mut bob = server.plain("/ops?seq=1").await;
+
+    ana.say(r#"{"type":"publish","text":"hi\r\nthere","id":"m-1","unknown":[]}"#)
+        .await;
+    let mut message = ana.event().await;
+    let at = message["at"].take();
+    assert!(
+        at.as_str()
+            .is_some_and(|at| at.ends_with('Z') && at.len() == 24),
+        "{at}"
+    );
+    let expected = json!({
+        "type": "message", "seq": 1, "prev": 0, "room": "ops", "at": null, "id": "m-1",
+        "from": {"name": "ana", "addr": ana.tag()}, "text": "hi\nthere",
+    });
+    assert_eq!(message, expected);
+    assert_eq!(bob.text().await, "1 ana: hi\n  there");
+
+    bob.say("/me waves").await;
+    assert_eq!(bob.text().await, format!("2 {}: * waves", bob.tag()));
+    let message = ana.event().await;
+    assert_eq!(
+        (&message["kind"], &message["prev"]),
+        (&json!("me"), &json!(1))
+    );
+
+    ana.say(r#"{"type":"publish","text":"again","id":"m-1"}"#)
+        .await;
+    let answer = json!({"type": "accepted", "id": "m-1", "seq": 1, "duplicate": true});
+    assert_eq!(ana.event().await, answer);
+    ana.say(r#"{"type":"members"}"#).await;
+    assert_eq!(ana.event().await["total"], 2);
+    ana.say(r#"{"type":"name","name":"eve"}"#).await;
+    assert_eq!(ana.event().await, json!({"type": "name", "name": "eve"}));
+
+    for (frame, code) in [
+        ("hello", "bad_json"),
+        ("[]", "bad_json"),
+        (r#"{"type":"dance"}"#, "unknown_type"),
+        (r#"{"type":"publish"}"#, "bad_field"),
+        (r#"{"type":"publish","text":"","id":"m-2"}"#, "empty"),
+        (r#"{"type":"name","name":"a b"}"#, "bad_name"),
+        (r#"{"type":"join","room":"a b"}"#, "bad_field"),
+    ] {
+        ana.say(frame).await;
+        let refused = ana.event().await;
+        assert_eq!(
+            (&refused["type"], &refused["code"]),
+            (&json!("refused"), &json!(code)),
+            "{frame}"
+        );
+        assert!(
+            refused["text"]
+                .as_str()
+                .is_some_and(|text| text.ends_with('.')),
+            "{refused}"
+        );
+    }
+    let long = "x".repeat(8193);
+    ana.say(&json!({"type": "publish", "text": long, "id": "m-3"}).to_string())
+        .await;
+    let refused = ana.event().await;
+    assert_eq!(
+        (&refused["code"], &refused["id"]),
+        (&json!("too_long"), &json!("m-3"))
+    );
+    let fits = "\0".repeat(8192);
+    ana.say(&json!({"type": "publish", "text": fits}).to_string())
+        .await;
+    assert_eq!(ana.event().await["text"], "\u{fffd}".repeat(8192));
+}
+
+#[tokio::test]
+async fn without_echo_the_receipt_is_accepted() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = server.json("/?echo=0").await;
+    let mut bob = server.plain("/").await;
+    assert_eq!(ana.event().await["type"], "live");
+    ana.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
+    ana.say(r#"{"type":"publish","text":"two"}"#).await;
+    assert_eq!(
+        ana.event().await,
+        json!({"type": "accepted", "id": "a", "seq": 1})
+    );
+    assert_eq!(ana.event().await, json!({"type": "accepted", "seq": 2}));
+    assert_eq!(bob.text().await, format!("{}: one", ana.tag()));
+    assert_eq!(bob.text().await, format!("{}: two", ana.tag()));
+    bob.say("three").await;
+    assert_eq!(ana.event().await["text"], "three");
+
+    let mut eve = server.plain("/?echo=0").await;
+    eve.say("unseen by eve").await;
+    assert_eq!(ana.event().await["text"], "unseen by eve");
+    bob.say("seen").await;
+    assert_eq!(eve.text().await, format!("{}: seen", bob.tag()));
+}
+
+#[tokio::test]
+async fn joining_starts_where_it_is_asked_to() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    let mut elsewhere = server.plain("/elsewhere?name=eve").await;
+    for n in 1..=5 {
+        ana.say(&format!("m{n}")).await;
+        assert_eq!(ana.text().await, format!("ana: m{n}"));
+        elsewhere.say("e").await;
+        assert_eq!(elsewhere.text().await, "eve: e");
+    }
+    // Numbers of the lobby are 1, 3, 5, 7, 9.
+    let mut readers = Vec::new();
+    for (query, lines) in [
+        ("backlog=2", &["7 ana: m4", "9 ana: m5"][..]),
+        (
+            "backlog=5000",
+            &[
+                "1 ana: m1",
+                "3 ana: m2",
+                "5 ana: m3",
+                "7 ana: m4",
+                "9 ana: m5",
+            ],
+        ),
+        ("backlog=0", &[]),
+        ("after=9", &[]),
+        ("after=6", &["7 ana: m4", "9 ana: m5"]),
+        ("after=7&backlog=4", &["9 ana: m5"]),
+    ] {
+        let mut reader = server.plain(&format!("/?seq=1&{query}")).await;
+        for line in lines {
+            assert_eq!(reader.text().await, *line, "{query}");
+        }
+        readers.push((query, reader));
+    }
+    ana.say("next").await;
+    for (query, mut reader) in readers {
+        assert_eq!(reader.text().await, "11 ana: next", "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_position_of_another_log_is_said_to_be_one() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    ana.say("one").await;
+    ana.text().await;
+    let gap = json!({"type": "gap", "after": 7, "next": 1, "reason": "epoch"});
+    for query in ["after=7", "after=7&epoch=other"] {
+        let (mut eve, _) = server.json(&format!("/?{query}")).await;
+        assert_eq!(eve.event().await, gap, "{query}");
+        assert_eq!(eve.event().await["text"], "one");
+        assert_eq!(eve.event().await["type"], "live");
+        let mut eve = server.plain(&format!("/?{query}")).await;
+        assert!(
+            eve.text()
+                .await
+                .starts_with("* 7 is no position of this log")
+        );
+        assert_eq!(eve.text().await, "ana: one");
+    }
+    let (mut eve, welcome) = server.json("/").await;
+    eve.event_of("live").await;
+    let join = json!({"type": "join", "room": "lobby", "after": 0, "epoch": welcome["epoch"]});
+    eve.say(&join.to_string()).await;
+    assert_eq!(eve.event().await["type"], "welcome");
+    assert_eq!(eve.event().await["text"], "one");
+    assert_eq!(eve.event().await, json!({"type": "live", "seq": 1}));
+}

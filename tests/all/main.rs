@@ -1,0 +1,14 @@
+//! Conversations through real sockets.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    missing_docs
+)]
+
+/// A server to talk to, and peers that speak frame by frame.
+mod support;
+
+/// What is said in the plain and the JSON format, and what is answered.
+mod conversation;
