@@ -320,11 +320,10 @@ impl<W: Write> Lines<'_, W> {
     /// Prints an event of the server: as received, or as the plain format has
     /// it.
     fn put_told(&mut self, frame: &Frame, event: &Event) {
-        if self.options.quiet {
-        } else if self.options.json {
-            self.printer.put(&one_line(frame.text()));
-        } else {
-            self.put(event);
+        match (self.options.quiet, self.options.json) {
+            (true, _) => {}
+            (false, true) => self.printer.put(&one_line(frame.text())),
+            (false, false) => self.put(event),
         }
     }
 
