@@ -163,11 +163,10 @@ async fn converse<R: AsyncRead + Unpin>(
                 // While the socket is full, a pong could not come: then the
                 // write deadline decides.
                 match silence.verdict() {
-                    Verdict::Nothing => {}
                     Verdict::Over if subscriber.waiting() == 0 => {
                         return End::Close(CloseReason::Silent);
                     }
-                    Verdict::Over => {}
+                    Verdict::Over | Verdict::Nothing => {}
                     Verdict::Ping => subscriber.send(&frame::ping()),
                 }
                 alarm.as_mut().reset(silence.next());
@@ -261,11 +260,11 @@ impl Silence {
     fn new(interval: Duration, addr: SocketAddr) -> Self {
         // Periods differ a little, by the peer's port: those who came together
         // are not pinged together for ever.
-        let early = (interval / 8).mul_f64(f64::from(addr.port() % 64) / 64.0);
+        let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
         Silence {
             since: Instant::now(),
             limit: interval + PONG_DEADLINE,
-            period: interval / 2 - early,
+            period: interval.mul_f64(share),
         }
     }
 

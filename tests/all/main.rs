@@ -12,3 +12,9 @@ mod support;
 
 /// What is said in the plain and the JSON format, and what is answered.
 mod conversation;
+
+/// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
+mod delivery;
+
+/// What outlives the server.
+mod history;

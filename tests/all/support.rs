@@ -1,7 +1,12 @@
 //! A server that stops when it is dropped, and peers that speak raw RFC 6455:
 //! nothing here is shared with the code under test.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    path::Path,
+    time::Duration,
+};
 
 use broadcast_chat::{
     history::{self, Storage},
@@ -13,7 +18,10 @@ use broadcast_chat::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -115,7 +123,7 @@ impl TestServer {
             self.addr
         );
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([*name, ": ", *value, "\r\n"]);
         }
         let mut peer = Peer::connect(self.addr).await;
         peer.write(format!("{head}\r\n").as_bytes()).await;
@@ -157,11 +165,11 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         length @ 0..=125 => frame.push(0x80 | u8::try_from(length).expect("small")),
         length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(0xfe);
             frame.extend(u16::try_from(length).expect("small").to_be_bytes());
         }
         length => {
-            frame.push(0x80 | 127);
+            frame.push(0xff);
             frame.extend((length as u64).to_be_bytes());
         }
     }
@@ -175,42 +183,98 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// One end of a connection.
+/// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
 pub(crate) struct Peer {
-    stream: TcpStream,
+    reading: Reading,
+    sending: Sending,
+}
+
+/// The receiving half of a peer.
+pub(crate) struct Reading {
+    stream: OwnedReadHalf,
     /// What was read and not yet used.
     read: Vec<u8>,
     used: usize,
 }
 
+/// The sending half of a peer.
+pub(crate) struct Sending(OwnedWriteHalf);
+
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        Peer {
+        let (stream, sending) = stream.into_split();
+        let reading = Reading {
             stream,
             read: Vec::new(),
             used: 0,
+        };
+        Peer {
+            reading,
+            sending: Sending(sending),
         }
+    }
+
+    /// The two directions, for a peer that does both at the same time.
+    pub(crate) fn split(self) -> (Sending, Reading) {
+        (self.sending, self.reading)
     }
 
     /// How this end is tagged.
     pub(crate) fn tag(&self) -> String {
-        self.stream.local_addr().expect("an address").to_string()
+        self.sending.tag()
     }
 
     /// Writes bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        soon("writing", self.stream.write_all(bytes))
-            .await
-            .expect("a connection that takes bytes");
+        self.sending.write(bytes).await;
     }
 
     /// Writes a whole message.
     pub(crate) async fn say(&mut self, text: &str) {
-        self.write(&frame(0x80 | TEXT, text.as_bytes())).await;
+        self.sending.say(text).await;
+    }
+}
+
+impl Deref for Peer {
+    type Target = Reading;
+    fn deref(&self) -> &Reading {
+        &self.reading
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+}
+
+impl Sending {
+    /// How this end is tagged.
+    pub(crate) fn tag(&self) -> String {
+        self.0.local_addr().expect("an address").to_string()
     }
 
+    /// Writes bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        let written = soon("writing", self.0.write_all(bytes)).await;
+        written.expect("a connection that takes bytes");
+    }
+
+    /// Writes a whole message.
+    pub(crate) async fn say(&mut self, text: &str) {
+        assert!(self.try_say(text).await, "a connection that takes messages");
+    }
+
+    /// Writes a whole message; false where nobody takes it any more.
+    pub(crate) async fn try_say(&mut self, text: &str) -> bool {
+        let frame = frame(0x80 | TEXT, text.as_bytes());
+        soon("writing", self.0.write_all(&frame)).await.is_ok()
+    }
+}
+
+impl Reading {
     /// Reads until at least `count` unused bytes are there; false at the end.
     async fn fill(&mut self, count: usize) -> bool {
         while self.read.len() - self.used < count {

@@ -95,7 +95,7 @@ struct Flags {
     )]
     show_messages: When,
 
-    /// Another origin whose pages may connect, like https://example.org (repeatable)
+    /// Another origin whose pages may connect, like <https://example.org> (repeatable)
     #[arg(
         long,
         env = "CHAT_ORIGIN",
