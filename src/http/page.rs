@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("page/page.css");
 const HOW_TO_JOIN: &str = include_str!("page/how_to_join.txt");
 
 /// Nothing but the page's own style, and connections to where it came from.
-const POLICY: &str = "default-src 'none'; style-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What this is and how to join, as a page or as text.
