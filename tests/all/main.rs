@@ -18,3 +18,6 @@ mod delivery;
 
 /// What outlives the server.
 mod history;
+
+/// Programs nobody here wrote.
+mod foreign;
