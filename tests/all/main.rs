@@ -18,3 +18,9 @@ mod delivery;
 
 /// What outlives the server.
 mod history;
+
+/// The `client` command against servers that are none, and wrong flags.
+mod client_errors;
+
+/// Both commands as a person runs them: the exercise, pipes, starts and ends.
+mod processes;
