@@ -24,3 +24,6 @@ mod client_errors;
 
 /// Both commands as a person runs them: the exercise, pipes, starts and ends.
 mod processes;
+
+/// The layers of the library: no import points up.
+mod layers;
