@@ -21,3 +21,12 @@ mod history;
 
 /// Programs nobody here wrote.
 mod foreign;
+
+/// The `client` command against servers that are none, and wrong flags.
+mod client_errors;
+
+/// Both commands as a person runs them: the exercise, pipes, starts and ends.
+mod processes;
+
+/// The layers of the library: no import points up.
+mod layers;

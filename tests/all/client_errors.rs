@@ -1,8 +1,3 @@
-//! The `client` command against servers that are none, or are another's, and
-//! against wrong flags: one sentence on standard error, and the exit code.
-
-#![allow(clippy::expect_used)] // a test that cannot go on has failed
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
