@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 
 /// Nothing but the page's own style, and connections to where it came from.
-const POLICY: &str = "default-src 'none'; style-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Whether a request comes from a browser that wants to show something.

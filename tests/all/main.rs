@@ -19,6 +19,9 @@ mod delivery;
 /// What outlives the server.
 mod history;
 
+/// Programs nobody here wrote.
+mod foreign;
+
 /// The `client` command against servers that are none, and wrong flags.
 mod client_errors;
 

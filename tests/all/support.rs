@@ -288,7 +288,8 @@ impl Reading {
         true
     }
 
-    async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// So many bytes; `None` where the connection ends before.
+    pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         if !self.fill(count).await {
             return None;
         }
