@@ -52,8 +52,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
                     Received::Ping(message.into_payload().into())
                 } else if message.is_pong() {
                     Received::Pong
-                } else if message.is_close() {
-                    Received::Bad(CloseReason::Done)
+                } else if let Some((code, _)) = message.as_close() {
+                    Received::Bad(CloseReason::answering(code.into()))
                 } else {
                     Received::Bad(CloseReason::Binary)
                 }
