@@ -91,6 +91,14 @@ impl From<Refused> for Response<Full<Bytes>> {
     }
 }
 
+/// Ends the connection with this answer. (Were hyper to keep none alive, it
+/// would say `close` with an upgrade as well.)
+fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     content(status, "text/plain; charset=utf-8", body)
 }
@@ -130,12 +138,12 @@ where
     let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
         let (head, _body) = request.into_parts();
         let response = match answer(&head, peer, trust) {
-            Ok(Answer::Respond(response)) => response,
+            Ok(Answer::Respond(response)) => last(response),
             Ok(Answer::Upgrade(response, asked)) => {
                 *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
                 response
             }
-            Err(refused) => refused.into(),
+            Err(refused) => last(refused.into()),
         };
         std::future::ready(Ok::<_, Infallible>(response))
     });
@@ -144,7 +152,6 @@ where
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .keep_alive(false)
         .half_close(true)
         .serve_connection(
             TokioIo::new(Wordy {
