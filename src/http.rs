@@ -282,6 +282,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<S> {
 fn answer(head: &Parts, peer: SocketAddr, trust: &Trust) -> Result<Answer, Refused> {
     let host = trust.check_host(head)?;
     let path = head.uri.path();
+    // `*`, or a host alone (RFC 9112 §3.2).
+    if !path.starts_with('/') {
+        return Err(Refused::bad_request("The target of a request is a path."));
+    }
     if let Some(own) = path.strip_prefix("/-/") {
         let page = match own {
             "health" => text(StatusCode::OK, "ok\n".into()),
