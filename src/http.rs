@@ -108,6 +108,14 @@ impl From<Refused> for Response<Full<Bytes>> {
     }
 }
 
+/// Ends the connection with this answer. (Were hyper to keep none alive, it
+/// would say `close` with an upgrade as well.)
+fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     content(status, "text/plain; charset=utf-8", body)
 }
@@ -147,12 +155,12 @@ where
     let respond = async |request: http::Request<Incoming>| {
         let (head, body) = request.into_parts();
         let mut response = match answer(&head, body, peer, site).await {
-            Ok(Answer::Respond(response)) => response,
+            Ok(Answer::Respond(response)) => last(response),
             Ok(Answer::Upgrade(response, asked)) => {
                 *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
                 response
             }
-            Err(refused) => refused.into(),
+            Err(refused) => last(refused.into()),
         };
         site.trust.allow(&head, response.headers_mut());
         Ok::<_, Infallible>(response)
@@ -163,7 +171,6 @@ where
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .keep_alive(false)
         .half_close(true)
         .serve_connection(
             TokioIo::new(Wordy {
@@ -299,6 +306,10 @@ async fn answer(
 ) -> Result<Answer, Refused> {
     let host = site.trust.check_host(head)?;
     let path = head.uri.path();
+    // `*`, or a host alone (RFC 9112 §3.2).
+    if !path.starts_with('/') {
+        return Err(Refused::bad_request("The target of a request is a path."));
+    }
     if let Some(own) = path.strip_prefix("/-/") {
         let page = match own {
             "health" => text(StatusCode::OK, "ok\n".into()),

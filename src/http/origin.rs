@@ -37,6 +37,9 @@ impl Trust {
             .map_err(|_| Refused::bad_request("The header Host names no host."))?;
         // A target in absolute form names the host itself (RFC 9112 §3.2.2).
         let host = head.uri.authority().cloned().unwrap_or(host);
+        if host.as_str().contains('@') {
+            return Err(Refused::bad_request("A host is named without a user."));
+        }
         if self.loopback && !is_loopback(host.host()) && !self.knows(&host) {
             return Err(Refused::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -181,6 +184,7 @@ mod tests {
             ("192.168.0.7:2000", 421),
             ("localhost.evil.example", 421),
             ("a b", 400),
+            ("eve@localhost", 400),
             ("", 400),
         ] {
             assert_eq!(status(&trust, &[("host", host)]), expected, "{host}");
