@@ -179,6 +179,14 @@ impl History {
         self.shared.tail().after(room, after)
     }
 
+    /// What follows `after` in a room, from wherever it is; a part when long.
+    pub async fn after(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
+        match self.recent(room, after) {
+            Some(page) => Ok(page),
+            None => self.stored(room, after).await,
+        }
+    }
+
     /// What follows `after` in a room, from the database; a part when long.
     pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
         let room = room.clone();

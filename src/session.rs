@@ -159,18 +159,6 @@ async fn converse<R: AsyncRead + Unpin>(
             biased;
             () = &mut drained, if !draining => draining = true,
             () = &mut finished, if publisher.is_none() => return End::Close(CloseReason::GoingAway),
-            () = &mut alarm => {
-                // While the socket is full, a pong could not come: then the
-                // write deadline decides.
-                match silence.verdict() {
-                    Verdict::Over if subscriber.waiting() == 0 => {
-                        return End::Close(CloseReason::Silent);
-                    }
-                    Verdict::Over | Verdict::Nothing => {}
-                    Verdict::Ping => subscriber.send(&frame::ping()),
-                }
-                alarm.as_mut().reset(silence.next());
-            }
             result = subscriber.deliver() => return match result {
                 Ok(()) => End::Close(CloseReason::Internal),
                 Err(Undelivered::Slow) => End::Close(CloseReason::Slow),
@@ -210,6 +198,20 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Bad(reason) => return End::Close(reason),
                 Received::Gone => return End::Lost("the connection broke"),
             },
+            // After what arrived: where this task, or all of the server, stood
+            // still for a while, an answer may be there that was not read yet.
+            () = &mut alarm => {
+                // While nothing is read, or the socket is full, a pong could not
+                // come: then other deadlines decide.
+                match silence.verdict() {
+                    Verdict::Over if listening && subscriber.waiting() == 0 => {
+                        return End::Close(CloseReason::Silent);
+                    }
+                    Verdict::Ping => subscriber.send(&frame::ping()),
+                    Verdict::Nothing | Verdict::Over => {}
+                }
+                alarm.as_mut().reset(silence.next());
+            }
         }
     }
 }
@@ -245,6 +247,9 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, mut subscriber: Subscr
 /// (suspended, or busy) still answers in time.
 struct Silence {
     since: Instant,
+    /// The first ping since then. Nobody is given up who was not asked in time:
+    /// all of the server may have stood still.
+    asked: Option<Instant>,
     limit: Duration,
     period: Duration,
 }
@@ -263,6 +268,7 @@ impl Silence {
         let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
         Silence {
             since: Instant::now(),
+            asked: None,
             limit: interval + PONG_DEADLINE,
             period: interval.mul_f64(share),
         }
@@ -270,16 +276,19 @@ impl Silence {
 
     fn broken(&mut self) {
         self.since = Instant::now();
+        self.asked = None;
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&mut self) -> Verdict {
         let silent = self.since.elapsed();
-        if silent >= self.limit {
+        if silent < self.period {
+            return Verdict::Nothing;
+        }
+        let asked = self.asked.get_or_insert_with(Instant::now);
+        if silent >= self.limit && asked.elapsed() >= PONG_DEADLINE {
             Verdict::Over
-        } else if silent >= self.period {
-            Verdict::Ping
         } else {
-            Verdict::Nothing
+            Verdict::Ping
         }
     }
 

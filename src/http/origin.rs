@@ -6,7 +6,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, StatusCode, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
+    uri::Authority,
+};
 
 use super::Refused;
 
@@ -34,6 +37,9 @@ impl Trust {
             .map_err(|_| Refused::bad_request("The header Host names no host."))?;
         // A target in absolute form names the host itself (RFC 9112 §3.2.2).
         let host = head.uri.authority().cloned().unwrap_or(host);
+        if host.as_str().contains('@') {
+            return Err(Refused::bad_request("A host is named without a user."));
+        }
         if self.loopback && !is_loopback(host.host()) && !self.knows(&host) {
             return Err(Refused::new(
                 StatusCode::MISDIRECTED_REQUEST,
@@ -75,6 +81,49 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// Whether a request comes from a page of another origin that is trusted.
+    fn is_from_abroad(&self, head: &Parts) -> bool {
+        let Ok(Some(origin)) = only(head, &header::ORIGIN) else {
+            return false;
+        };
+        self.origins
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(origin))
+    }
+
+    /// What a browser asks for before it lets such a page POST.
+    pub(super) fn is_preflight(&self, head: &Parts) -> bool {
+        head.method == Method::OPTIONS
+            && head
+                .headers
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && self.is_from_abroad(head)
+    }
+
+    /// Lets such a page read the answer (CORS).
+    pub(super) fn allow(&self, head: &Parts, answer: &mut HeaderMap) {
+        if let Some(origin) = head.headers.get(header::ORIGIN)
+            && self.is_from_abroad(head)
+        {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        if self.is_preflight(head) {
+            for (name, value) in [
+                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+                (
+                    header::ACCESS_CONTROL_ALLOW_HEADERS,
+                    "content-type, idempotency-key",
+                ),
+                (header::ACCESS_CONTROL_MAX_AGE, "600"),
+            ] {
+                answer.insert(name, HeaderValue::from_static(value));
+            }
+        }
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().map_or_else(
@@ -87,7 +136,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The value of a header that may be there once.
-fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+pub(super) fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = head.headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {
@@ -135,6 +184,7 @@ mod tests {
             ("192.168.0.7:2000", 421),
             ("localhost.evil.example", 421),
             ("a b", 400),
+            ("eve@localhost", 400),
             ("", 400),
         ] {
             assert_eq!(status(&trust, &[("host", host)]), expected, "{host}");

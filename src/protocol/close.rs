@@ -7,8 +7,10 @@ use std::fmt;
 /// Codes from 4000 to 4499 ask the client to come back; 4500 to 4999 do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
-    /// The client closed, and is answered.
+    /// Nothing is left to do; or the client closed so, and is answered.
     Done,
+    /// The client closed with another code, and is answered with it.
+    Answer(u16),
     /// The server goes away.
     GoingAway,
     /// The client broke RFC 6455.
@@ -27,11 +29,23 @@ pub enum CloseReason {
     Silent,
 }
 
+/// What stands for the code of a close frame that has none; it is never sent.
+const NO_CODE: u16 = 1005;
+
 impl CloseReason {
+    /// The answer to a close frame: its code again (RFC 6455 §5.5.1).
+    pub const fn answering(code: u16) -> Self {
+        match code {
+            1000 | NO_CODE => Self::Done,
+            code => Self::Answer(code),
+        }
+    }
+
     /// The close code.
     pub const fn code(self) -> u16 {
         match self {
             Self::Done => 1000,
+            Self::Answer(code) => code,
             Self::GoingAway => 1001,
             Self::Protocol => 1002,
             Self::Binary => 1003,
@@ -46,7 +60,7 @@ impl CloseReason {
     /// The reason phrase; at most 123 bytes (RFC 6455 §5.5).
     pub const fn phrase(self) -> &'static str {
         match self {
-            Self::Done => "done",
+            Self::Done | Self::Answer(_) => "done",
             Self::GoingAway => "the server goes away, come back",
             Self::Protocol => "this breaks the WebSocket protocol",
             Self::Binary => "only text is taken, no binary",

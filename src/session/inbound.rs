@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_websockets::{Error, ServerBuilder, WebSocketStream, proto::ProtocolError};
+use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::ProtocolError};
 
 use crate::protocol::{Limits, close::CloseReason};
 
@@ -46,14 +46,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         match self.stream.next().await {
             None => Received::Gone,
             Some(Ok(message)) => {
-                if let Some(text) = message.as_text() {
-                    Received::Text(text.to_owned())
+                if message.is_text() {
+                    text(&message)
                 } else if message.is_ping() {
                     Received::Ping(message.into_payload().into())
                 } else if message.is_pong() {
                     Received::Pong
-                } else if message.is_close() {
-                    Received::Bad(CloseReason::Done)
+                } else if let Some((code, _)) = message.as_close() {
+                    Received::Bad(CloseReason::answering(code.into()))
                 } else {
                     Received::Bad(CloseReason::Binary)
                 }
@@ -70,6 +70,18 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     /// The bytes that follow, undecoded.
     pub(super) fn into_reader(self) -> R {
         self.stream.into_inner().0
+    }
+}
+
+/// The text of a message, looked at once more.
+///
+/// The library does not feed empty frames to its check: a text whose last
+/// fragment is empty may end within a character, and `as_text` would pass it
+/// off as a `str` all the same (0.13.3).
+fn text(message: &Message) -> Received {
+    match str::from_utf8(message.as_payload()) {
+        Ok(text) => Received::Text(text.to_owned()),
+        Err(_) => Received::Bad(CloseReason::NotUtf8),
     }
 }
 

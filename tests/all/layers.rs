@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("fanout", &["protocol", "history"]),
     ("hub", &["protocol", "history", "fanout"]),
     ("session", &["protocol", "history", "fanout", "hub"]),
-    ("http", &["protocol", "session"]),
+    ("http", &["protocol", "history", "hub", "session"]),
     ("server", &["protocol", "history", "hub", "session", "http"]),
     ("client", &["protocol"]),
 ];

@@ -30,3 +30,6 @@ mod processes;
 
 /// The layers of the library: no import points up.
 mod layers;
+
+/// A room without a WebSocket: lines by GET, a message by POST.
+mod requests;
