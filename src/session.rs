@@ -168,7 +168,7 @@ async fn converse<R: AsyncRead + Unpin>(
                     End::Close(CloseReason::Internal)
                 }
             },
-            Some(reply) = replies.recv(), if owed > 0 || !replies.is_empty() => {
+            Some(reply) = replies.recv() => {
                 owed -= usize::from(conversation.wants_receipts());
                 conversation.reply(reply, subscriber);
             }

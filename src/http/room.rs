@@ -35,15 +35,14 @@ pub(super) async fn lines(
 ) -> Result<Response<Full<Bytes>>, Refused> {
     let history = hub.history();
     let head = history.head();
-    let mut after = match query.start.after {
-        Some(after) => after,
-        None => {
-            let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
-            history
-                .before_last(room, count)
-                .await
-                .map_err(|why| unreadable(&why))?
-        }
+    let mut after = if let Some(after) = query.start.after {
+        after
+    } else {
+        let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
+        history
+            .before_last(room, count)
+            .await
+            .map_err(|why| unreadable(&why))?
     };
     let format = if query.numbered {
         Format::NumberedPlain

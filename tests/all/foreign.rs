@@ -260,6 +260,28 @@ async fn empty_page(listener: &TcpListener) {
 #[tokio::test]
 async fn curl() {
     let server = TestServer::start().await;
+    let mut peer = server.plain("/tea").await;
+    let curl = |arguments: &[&str], path: &str| {
+        let mut curl = command("curl");
+        curl.args([
+            "--silent",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "--http1.1",
+        ])
+        .args(arguments)
+        .arg(format!("http://{}{path}", server.addr));
+        curl
+    };
+    for receipt in ["{\"seq\":1}\n", "{\"seq\":1,\"duplicate\":true}\n"] {
+        let arguments = ["--data", "hello", "--header", "Idempotency-Key: a-1"];
+        let (ended, said) = output(curl(&arguments, "/tea?name=cron")).await;
+        assert!(ended.success());
+        assert_eq!(said, receipt);
+    }
+    assert_eq!(peer.text().await, "cron: hello");
     let upgrade = ["Upgrade: websocket", "Connection: Upgrade"];
     let version = [upgrade[0], upgrade[1], "Sec-WebSocket-Version: 13"];
     let old = [
@@ -269,7 +291,7 @@ async fn curl() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     for (path, headers, status, kind, told) in [
-        ("/tea", &[][..], 200, "text/plain", "tea"),
+        ("/tea", &[][..], 200, "text/plain", "cron: hello\n"),
         ("/tea", &["Accept: text/html"], 200, "text/html", "<title>"),
         ("/-/health", &[], 200, "text/plain", "ok\n"),
         (
@@ -303,21 +325,9 @@ async fn curl() {
             "WebSocket version 13 is spoken here.",
         ),
     ] {
-        let mut curl = command("curl");
-        curl.args([
-            "--silent",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "20",
-            "--http1.1",
-        ]);
-        curl.args(["--write-out", "\n%{http_code} %{content_type}"]);
-        for header in headers {
-            curl.args(["--header", header]);
-        }
-        curl.arg(format!("http://{}{path}", server.addr));
-        let (ended, said) = output(curl).await;
+        let mut arguments = vec!["--write-out", "\n%{http_code} %{content_type}"];
+        arguments.extend(headers.iter().flat_map(|header| ["--header", *header]));
+        let (ended, said) = output(curl(&arguments, path)).await;
         assert!(ended.success(), "{path} {headers:?}: {ended}");
         let (body, about) = said.rsplit_once('\n').expect("what was written out");
         assert!(

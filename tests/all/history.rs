@@ -104,6 +104,50 @@ async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
     }
 }
 
+#[tokio::test]
+async fn a_log_that_cannot_be_written_refuses_and_recovers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let (mut ana, _) = server.json("/?name=ana").await;
+    ana.event_of("live").await;
+    let mut bob = server.plain("/?name=bob").await;
+    bob.say("before").await;
+    assert_eq!(bob.text().await, "bob: before");
+    assert_eq!(ana.event().await["seq"], 1);
+
+    let fault = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let fail = "CREATE TRIGGER fault BEFORE INSERT ON messages \
+                BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    fault.execute_batch(fail).expect("a fault");
+    ana.say(r#"{"type":"publish","text":"lost","id":"a"}"#)
+        .await;
+    let refused = ana.event().await;
+    assert_eq!(
+        (&refused["code"], &refused["id"]),
+        (&json!("busy"), &json!("a"))
+    );
+    assert!(
+        refused["retry_ms"].as_u64().is_some_and(|ms| ms > 0),
+        "{refused}"
+    );
+    bob.say("lost").await;
+    assert!(
+        bob.text()
+            .await
+            .starts_with("* The message could not be stored")
+    );
+    let post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    assert!(server.request(post).await.starts_with("HTTP/1.1 503 "));
+
+    fault.execute_batch("DROP TRIGGER fault").expect("mended");
+    // Sent again under the same id, it is stored, and the numbers have no hole.
+    ana.say(r#"{"type":"publish","text":"found","id":"a"}"#)
+        .await;
+    let message = ana.event().await;
+    assert_eq!((&message["seq"], &message["prev"]), (&json!(2), &json!(1)));
+    assert_eq!(bob.text().await, "ana: found");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_history_is_replayed_whole() {
     const COUNT: u64 = 20_000;

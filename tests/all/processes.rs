@@ -182,7 +182,8 @@ async fn a_long_pipe_is_stored_once_in_order_and_kept() {
     let (mut first, addr) = server(folder.path(), &[]).await;
     let mut client = Program::client(addr, &["--name", "seq", "--quiet", "--id", "job"]);
     let mut input = client.input.take().expect("piped");
-    let lines: String = (1..=COUNT).map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = (1..=COUNT).map(|n| n.to_string()).collect();
+    let lines = lines.join("\n");
     input.write_all(lines.as_bytes()).await.expect("it reads");
     drop(input);
     assert_eq!(client.exit().await, 0);
