@@ -143,6 +143,7 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut unsent: Option<Submission> = None;
     let mut owed = 0;
     let mut draining = false;
+    let mut broken = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
     let mut silence = Silence::new(options.ping, conversation.addr());
@@ -159,13 +160,17 @@ async fn converse<R: AsyncRead + Unpin>(
             biased;
             () = &mut drained, if !draining => draining = true,
             () = &mut finished, if publisher.is_none() => return End::Close(CloseReason::GoingAway),
-            result = subscriber.deliver() => return match result {
-                Ok(()) => End::Close(CloseReason::Internal),
-                Err(Undelivered::Slow) => End::Close(CloseReason::Slow),
-                Err(Undelivered::Lost(_)) => End::Lost("the connection broke"),
+            result = subscriber.deliver(), if !broken => match result {
+                Ok(()) => return End::Close(CloseReason::Internal),
+                Err(Undelivered::Slow) => return End::Close(CloseReason::Slow),
+                // One that reads nothing more may have said something before.
+                Err(Undelivered::Lost(_)) => {
+                    broken = true;
+                    alarm.as_mut().reset(Instant::now() + LINGER);
+                }
                 Err(Undelivered::Unreadable(why)) => {
                     tracing::error!("the log cannot be read: {why}");
-                    End::Close(CloseReason::Internal)
+                    return End::Close(CloseReason::Internal);
                 }
             },
             Some(reply) = replies.recv() => {
@@ -201,6 +206,9 @@ async fn converse<R: AsyncRead + Unpin>(
             // After what arrived: where this task, or all of the server, stood
             // still for a while, an answer may be there that was not read yet.
             () = &mut alarm => {
+                if broken {
+                    return End::Lost("the connection broke");
+                }
                 // While nothing is read, or the socket is full, a pong could not
                 // come: then other deadlines decide.
                 match silence.verdict() {

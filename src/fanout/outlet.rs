@@ -119,6 +119,9 @@ impl Outlet {
 
     /// Queues whole frames and writes what the socket takes at once.
     pub(super) fn send(&mut self, frames: &[u8]) {
+        if self.failed.is_some() {
+            return;
+        }
         self.rest.extend_from_slice(frames);
         // A failure shows at the next poll of the session.
         if self

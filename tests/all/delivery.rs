@@ -189,3 +189,23 @@ async fn leaving_leaves_no_ghost() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_before_a_reset_is_heard() {
+    let server = TestServer::start().await;
+    let mut reader = server.plain("/").await;
+    for n in 0..50 {
+        let hasty = server.plain("/?name=hasty").await;
+        let (mut sending, unread) = hasty.split();
+        // More for it to read than it ever does: closing resets the connection.
+        sending.say("/help").await;
+        reader.say("unread").await;
+        assert!(reader.text().await.ends_with(": unread"));
+        for word in ["a", "b"] {
+            sending.say(&format!("{word}{n}")).await;
+        }
+        drop((sending, unread));
+        assert_eq!(reader.text().await, format!("hasty: a{n}"));
+        assert_eq!(reader.text().await, format!("hasty: b{n}"));
+    }
+}
