@@ -1,27 +1,29 @@
 //! A server that stops when it is dropped, and peers that speak raw RFC 6455:
 //! nothing here is shared with the code under test.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
 
 use broadcast_chat::{
     history::{self, Storage},
     http::Trust,
-    protocol::Limits,
+    hub::{Hub, Publisher},
+    protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
-    session,
+    session::{self, Visit},
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long anything expected may take before the test fails. Nothing waits for
-/// it in a run that passes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// it in a run that passes. (Longer than any deadline of the server's, which a
+/// paused clock passes in no time.)
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
@@ -127,7 +129,8 @@ impl TestServer {
     /// Sends a request as it stands, and reads the answer to its end.
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
-        peer.write(raw).await;
+        // The server may answer, and rightly, before it was told everything.
+        let _ = soon("writing", peer.stream.write_all(raw)).await;
         peer.rest().await
     }
 }
@@ -138,7 +141,120 @@ impl Drop for TestServer {
     }
 }
 
+/// Sessions without a server: the other end of each is in memory, so that the
+/// test decides how much it holds and, with the clock paused, how time passes.
+///
+/// The writer's thread is not seen by a paused clock: what is published must
+/// have come back before time may pass.
+pub(crate) struct Chat {
+    pub(crate) hub: Hub,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+    /// The chat goes on while somebody might publish.
+    publisher: Option<Publisher>,
+}
+
+impl Chat {
+    pub(crate) fn start() -> Self {
+        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        let tasks = TaskTracker::new();
+        let (hub, publisher) = Hub::start(writer, history, 1, &tasks).expect("a hub");
+        Chat {
+            hub,
+            drain: CancellationToken::new(),
+            tasks,
+            publisher: Some(publisher),
+        }
+    }
+
+    /// Goes away: returns when everything accepted is committed.
+    pub(crate) async fn end(&mut self) {
+        self.publisher = None;
+        self.drain.cancel();
+        soon("the writer's end", self.hub.finished()).await;
+    }
+
+    /// A session in the lobby, in the plain format, under a name and over a
+    /// stream that holds `buffer` bytes each way; it has not been read from.
+    pub(crate) fn join(&self, name: &str, buffer: usize) -> (Peer<DuplexStream>, JoinHandle<()>) {
+        let (near, far) = tokio::io::duplex(buffer);
+        let visit = Visit {
+            addr: ([127, 0, 0, 1], 5000).into(),
+            room: RoomName::lobby(),
+            name: Some(name.parse().expect("a name")),
+            format: Format::Plain,
+            start: Start::default(),
+            echo: true,
+        };
+        let (hub, drain) = (self.hub.clone(), self.drain.clone());
+        let ended = self.tasks.spawn(async move {
+            let (read, write) = tokio::io::split(far);
+            session::run(read, write, visit, &hub, options().session, &drain).await;
+        });
+        (Peer::over(near), ended)
+    }
+}
+
+/// Does something while two others talk in the lobby, and sees that neither
+/// they nor anyone who comes afterwards take any harm.
+pub(crate) async fn others_chat_on<T>(
+    server: &TestServer,
+    something: impl Future<Output = T>,
+) -> T {
+    let mut others = [
+        server.plain("/?name=ana").await,
+        server.plain("/?name=bob").await,
+    ];
+    let over = Cell::new(false);
+    let something = async {
+        let result = something.await;
+        over.set(true);
+        result
+    };
+    let talk = async {
+        for n in 0.. {
+            let last = over.get();
+            for (speaker, name) in ["ana", "bob"].into_iter().enumerate() {
+                others[speaker].say(&n.to_string()).await;
+                for listener in &mut others {
+                    assert_eq!(known(listener).await, format!("{name}: {n}"));
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    };
+    let (result, ()) = tokio::join!(something, talk);
+    let mut newcomer = server.plain("/?name=eve").await;
+    newcomer.say("hello").await;
+    for peer in others.iter_mut().chain([&mut newcomer]) {
+        assert_eq!(known(peer).await, "eve: hello");
+    }
+    result
+}
+
+/// The next line of somebody with a name; strangers are passed over.
+async fn known(peer: &mut Peer) -> String {
+    loop {
+        let line = peer.text().await;
+        if !line.starts_with("127.0.0.1:") {
+            return line;
+        }
+    }
+}
+
+/// The bit of a frame's first byte that ends the message.
+pub(crate) const FIN: u8 = 0x80;
+
+/// The mask bit of its second byte, and with it a length in 16 and in 64 bits.
+pub(crate) const MASKED: u8 = 0x80;
+pub(crate) const LENGTH_16: u8 = 0xfe;
+pub(crate) const LENGTH_64: u8 = 0xff;
+
+pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
@@ -155,13 +271,13 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];
     match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).expect("small")),
+        length @ 0..=125 => frame.push(MASKED | u8::try_from(length).expect("small")),
         length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
+            frame.push(LENGTH_16);
             frame.extend(u16::try_from(length).expect("small").to_be_bytes());
         }
         length => {
-            frame.push(0x80 | 127);
+            frame.push(LENGTH_64);
             frame.extend((length as u64).to_be_bytes());
         }
     }
@@ -176,8 +292,8 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// One end of a connection.
-pub(crate) struct Peer {
-    stream: TcpStream,
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) stream: S,
     /// What was read and not yet used.
     read: Vec<u8>,
     used: usize,
@@ -187,16 +303,22 @@ impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        Peer {
-            stream,
-            read: Vec::new(),
-            used: 0,
-        }
+        Peer::over(stream)
     }
 
     /// How this end is tagged.
     pub(crate) fn tag(&self) -> String {
         self.stream.local_addr().expect("an address").to_string()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub(crate) fn over(stream: S) -> Self {
+        Peer {
+            stream,
+            read: Vec::new(),
+            used: 0,
+        }
     }
 
     /// Writes bytes as they are.
@@ -206,9 +328,14 @@ impl Peer {
             .expect("a connection that takes bytes");
     }
 
+    /// Writes a frame: the first byte as it stands, the payload masked.
+    pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
+        self.write(&frame(first, payload)).await;
+    }
+
     /// Writes a whole message.
     pub(crate) async fn say(&mut self, text: &str) {
-        self.write(&frame(0x80 | TEXT, text.as_bytes())).await;
+        self.send(FIN | TEXT, text.as_bytes()).await;
     }
 
     /// Reads until at least `count` unused bytes are there; false at the end.
