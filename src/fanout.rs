@@ -8,6 +8,8 @@
 //!
 //! Knows positions and frames, not what a message says.
 
+#[cfg(test)]
+mod interleavings;
 mod outlet;
 mod shard;
 mod subscriber;

@@ -102,6 +102,15 @@ pub struct Writer {
 /// Opens the log, creating it where there is none. `holder` names this process
 /// to another that wants the same folder.
 pub fn open(storage: &Storage, holder: &str) -> Result<(Writer, History), OpenError> {
+    open_with_tail(storage, holder, TAIL_BYTES)
+}
+
+/// The same, keeping so many bytes of the log encoded in memory.
+pub(crate) fn open_with_tail(
+    storage: &Storage,
+    holder: &str,
+    tail_bytes: usize,
+) -> Result<(Writer, History), OpenError> {
     let (writer, reader) = match storage {
         Storage::Folder(folder) => {
             let writer = Store::create(folder, holder)?;
@@ -121,7 +130,7 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Writer, History), OpenEr
         let store = writer.try_lock().map_err(|_| OpenError::internal())?;
         (store.epoch()?, store.head()?)
     };
-    let tail = Mutex::new(Tail::new(head, TAIL_BYTES));
+    let tail = Mutex::new(Tail::new(head, tail_bytes));
     let history = History {
         shared: Arc::new(Shared {
             epoch,
@@ -168,6 +177,14 @@ impl History {
     /// a part of it when it is long. `None` where only the database knows.
     pub fn recent(&self, room: &RoomName, after: Seq) -> Option<Page> {
         self.shared.tail().after(room, after)
+    }
+
+    /// What follows `after` in a room, from wherever it is; a part when long.
+    pub async fn after(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
+        match self.recent(room, after) {
+            Some(page) => Ok(page),
+            None => self.stored(room, after).await,
+        }
     }
 
     /// What follows `after` in a room, from the database; a part when long.

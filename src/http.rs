@@ -1,11 +1,12 @@
 //! HTTP on the one port: what a request may ask, and the upgrade, strictly.
 //!
 //! hyper reads the request and writes the answer; a connection serves one
-//! request. Knows nothing of the accept loop, and of the chat only what an
-//! upgrade asks for.
+//! request. Knows nothing of the accept loop.
 
 mod origin;
 mod page;
+mod query;
+mod room;
 mod upgrade;
 
 use std::{
@@ -22,7 +23,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -30,7 +31,12 @@ use tokio::{
 };
 
 pub use self::origin::Trust;
-use crate::{protocol::name::RoomName, session::Visit};
+use self::query::Query;
+use crate::{
+    hub::Hub,
+    protocol::{Limits, name::RoomName},
+    session::Visit,
+};
 
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 8 << 10;
@@ -47,6 +53,17 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the peer has to end its side after that. Closing at once would
 /// reset the connection where it still sends, and the answer with it.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// What requests are answered from.
+#[derive(Debug)]
+pub struct Site {
+    /// The chat.
+    pub hub: Hub,
+    /// Whose requests are served.
+    pub trust: Trust,
+    /// What a client may send.
+    pub limits: Limits,
+}
 
 /// What comes of a request.
 enum Answer {
@@ -130,14 +147,14 @@ pub struct Upgraded<S> {
 }
 
 /// Serves one request; a connection that asked to be upgraded is handed back.
-pub async fn serve<S>(stream: S, peer: SocketAddr, trust: &Trust) -> Option<Upgraded<S>>
+pub async fn serve<S>(stream: S, peer: SocketAddr, site: &Site) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let visit = Mutex::new(None);
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-        let (head, _body) = request.into_parts();
-        let response = match answer(&head, peer, trust) {
+    let respond = async |request: http::Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let mut response = match answer(&head, body, peer, site).await {
             Ok(Answer::Respond(response)) => last(response),
             Ok(Answer::Upgrade(response, asked)) => {
                 *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
@@ -145,8 +162,10 @@ where
             }
             Err(refused) => last(refused.into()),
         };
-        std::future::ready(Ok::<_, Infallible>(response))
-    });
+        site.trust.allow(&head, response.headers_mut());
+        Ok::<_, Infallible>(response)
+    };
+    let service = service_fn(|request| Box::pin(respond(request)));
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
@@ -278,9 +297,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<S> {
     }
 }
 
-/// Decides on a request by its head alone.
-fn answer(head: &Parts, peer: SocketAddr, trust: &Trust) -> Result<Answer, Refused> {
-    let host = trust.check_host(head)?;
+/// Decides on a request.
+async fn answer(
+    head: &Parts,
+    body: Incoming,
+    peer: SocketAddr,
+    site: &Site,
+) -> Result<Answer, Refused> {
+    let host = site.trust.check_host(head)?;
     let path = head.uri.path();
     // `*`, or a host alone (RFC 9112 §3.2).
     if !path.starts_with('/') {
@@ -297,25 +321,46 @@ fn answer(head: &Parts, peer: SocketAddr, trust: &Trust) -> Result<Answer, Refus
                 ));
             }
         };
-        only_get(head)?;
+        allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
         return Ok(Answer::Respond(page));
     }
     let room = RoomName::from_path(path)
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
     if upgrade::is_asked(head) {
-        let origin = trust.check_origin(head, &host);
         let (response, visit) = upgrade::accept(head, peer, room)?;
-        origin?;
+        site.trust.check_origin(head, &host)?;
         return Ok(Answer::Upgrade(response, Box::new(visit)));
     }
-    only_get(head)?;
-    Ok(Answer::Respond(page::how_to_join(head, &host, &room)))
+    if site.trust.is_preflight(head) {
+        return Ok(Answer::Respond(text(StatusCode::NO_CONTENT, String::new())));
+    }
+    allow_only(
+        head,
+        &[Method::GET, Method::HEAD, Method::POST],
+        "GET, HEAD, POST",
+    )?;
+    let query = || Query::parse(head.uri.query().unwrap_or_default());
+    let hub = &site.hub;
+    let mut response = if head.method == Method::POST {
+        site.trust.check_origin(head, &host)?;
+        return room::publish(head, body, peer, hub, room, query()?, site.limits)
+            .await
+            .map(Answer::Respond);
+    } else if page::is_wanted(head) {
+        page::how_to_join(&host, &room)
+    } else {
+        room::lines(hub, &room, &query()?).await?
+    };
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(Answer::Respond(response))
 }
 
-fn only_get(head: &Parts) -> Result<(), Refused> {
-    if head.method == Method::GET || head.method == Method::HEAD {
+fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {
+    if methods.contains(&head.method) {
         return Ok(());
     }
-    let text = format!("{} is not done here; GET is.", head.method);
-    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, "GET, HEAD"))
+    let text = format!("{} is not done here; {named} are.", head.method);
+    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, named))
 }

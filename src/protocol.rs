@@ -135,6 +135,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Left out in JSON. By reference, as serde asks.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
     fn is_said(&self) -> bool {
         *self == Kind::Said
     }
@@ -321,6 +323,9 @@ pub enum GapReason {
     Epoch,
     /// It was erased.
     Erased,
+    /// A reason of a later version.
+    #[serde(other)]
+    Other,
 }
 
 /// A refusal: a code for programs and a sentence for people.
@@ -375,6 +380,9 @@ pub enum RefusalCode {
     BadName,
     /// It could not be stored now.
     Busy,
+    /// A code of a later version.
+    #[serde(other)]
+    Other,
 }
 
 #[cfg(test)]

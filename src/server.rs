@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::{
     history::{History, Writer},
-    http::{self, Trust, Upgraded},
+    http::{self, Site, Trust, Upgraded},
     hub::Hub,
     session,
 };
@@ -58,9 +58,15 @@ pub async fn run(
     let tasks = TaskTracker::new();
     let (hub, publisher) = Hub::start(writer, history, options.shards, &tasks)?;
     let drain = CancellationToken::new();
-    let server = Arc::new(Server {
+    let site = Site {
         hub: hub.clone(),
-        options,
+        trust: options.trust,
+        limits: options.session.limits,
+    };
+    let server = Arc::new(Server {
+        site,
+        session: options.session,
+        max_connections: options.max_connections,
         drain: drain.clone(),
     });
 
@@ -87,15 +93,16 @@ pub async fn run(
 }
 
 struct Server {
-    hub: Hub,
-    options: Options,
+    site: Site,
+    session: session::Options,
+    max_connections: usize,
     drain: CancellationToken,
 }
 
 /// Accepts for ever: what goes wrong with one connection, or for want of
 /// descriptors, ends nothing else.
 async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
-    let places = Arc::new(Semaphore::new(server.options.max_connections));
+    let places = Arc::new(Semaphore::new(server.max_connections));
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let mut pause = ACCEPT_PAUSE;
     loop {
@@ -158,7 +165,7 @@ impl Server {
         }
         let upgraded = tokio::select! {
             // Boxed: what HTTP needs is given back before the conversation starts.
-            upgraded = Box::pin(http::serve(stream, peer, &self.options.trust)) => upgraded,
+            upgraded = Box::pin(http::serve(stream, peer, &self.site)) => upgraded,
             () = self.drain.cancelled() => None,
         };
         let Some(Upgraded {
@@ -175,8 +182,8 @@ impl Server {
             read,
             write,
             visit,
-            &self.hub,
-            self.options.session,
+            &self.site.hub,
+            self.session,
             &self.drain,
         )
         .await;

@@ -265,12 +265,12 @@ impl Silence {
     fn new(interval: Duration, addr: SocketAddr) -> Self {
         // Periods differ a little, by the peer's port: those who came together
         // are not pinged together for ever.
-        let early = (interval / 8).mul_f64(f64::from(addr.port() % 64) / 64.0);
+        let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
         Silence {
             since: Instant::now(),
             asked: None,
             limit: interval + PONG_DEADLINE,
-            period: interval / 2 - early,
+            period: interval.mul_f64(share),
         }
     }
 

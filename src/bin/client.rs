@@ -1,1 +1,291 @@
-fn main() {}
+//! The `client` command: flags to checked options, signals, and exit codes.
+//!
+//! 0 is done, 1 could not connect or deliver, 2 was called wrongly. Whatever
+//! went wrong is one sentence on standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, BufReader, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use broadcast_chat::{
+    client::{
+        self,
+        address::{Target, Wanted},
+        ids::Ids,
+        input,
+        lines::{self, Options, Source},
+        output::Printer,
+    },
+    protocol::{
+        DEFAULT_PORT, Epoch, MAX_BACKLOG, Seq, Start,
+        name::{MessageId, Name, RoomName},
+        text::clean,
+    },
+};
+use clap::{Parser, error::ErrorKind};
+use tokio::{select, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How much of the input is read at once, in bytes.
+const READ: usize = 64 * 1024;
+
+/// How long after an interruption the output may take what is left.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What the shell calls an exit by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  client                             talk in the lobby of this machine
+  client 192.168.1.7 --name ana      join from another machine
+  client http://chat.local:2000/ops  join the room of a link
+  tail -f app.log | client --room ops
+                                     say every line of a log
+  client --after 0 </dev/null        print the whole history of the room
+  client --json --backlog 10 | jq .  events for programs
+
+A line typed that begins with / is a command: /help lists them. A line from a
+pipe is always said as it stands.
+
+Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
+
+/// Joins a room of a chat: prints what is said there, and says what you type.
+///
+/// When standard input is a pipe or a file, each of its lines is one message;
+/// the exit code is 0 only if every one of them was stored.
+#[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag that stands for itself
+#[command(name = "client", version, after_help = EXAMPLES)]
+struct Flags {
+    /// The server or room: HOST, HOST:PORT, or a URL such as
+    /// http://HOST:PORT/ROOM [default: 127.0.0.1]
+    address: Option<String>,
+
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help = port_help())]
+    port: Option<u16>,
+
+    /// The room to join [default: lobby]
+    #[arg(long)]
+    room: Option<RoomName>,
+
+    /// The name others see instead of your address
+    #[arg(long)]
+    name: Option<Name>,
+
+    /// First show the last N messages, at most 1000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_BACKLOG)))]
+    backlog: Option<u32>,
+
+    /// First show everything after this message number: 0 for all there is
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+
+    /// The log that --after counts in, as a welcome named it
+    #[arg(long)]
+    epoch: Option<String>,
+
+    /// Publish the first line under this id and line N after it under ID-N:
+    /// the same input sent again with the same ID is not stored twice
+    #[arg(long)]
+    id: Option<MessageId>,
+
+    /// Print bare lines, even on a terminal
+    #[arg(long, conflicts_with = "json")]
+    plain: bool,
+
+    /// Print each event as one line of JSON, as received
+    #[arg(long)]
+    json: bool,
+
+    /// Print nothing of the chat
+    #[arg(long)]
+    quiet: bool,
+
+    /// End when the server goes away, as this version always does
+    #[arg(long)]
+    no_reconnect: bool,
+}
+
+fn port_help() -> String {
+    format!("The port, when ADDRESS has none [default: {DEFAULT_PORT}]")
+}
+
+fn main() -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => return explain(&error),
+    };
+    let target = match flags.target() {
+        Ok(target) => target,
+        Err(why) => return misused(why),
+    };
+    start(&flags, &target).unwrap_or_else(|error| {
+        complain(format_args!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+impl Flags {
+    fn target(&self) -> Result<Target, client::address::BadAddress> {
+        Target::new(&Wanted {
+            address: self.address.clone(),
+            port: self.port,
+            room: self.room.clone(),
+            name: self.name.clone(),
+            start: Start {
+                after: self.after.map(Seq),
+                epoch: self.epoch.as_deref().map(|epoch| Epoch(epoch.into())),
+                backlog: self.backlog,
+            },
+        })
+    }
+
+    fn options(&self) -> io::Result<Options> {
+        Ok(Options {
+            source: if io::stdin().is_terminal() {
+                Source::Terminal
+            } else {
+                Source::Pipe
+            },
+            json: self.json,
+            quiet: self.quiet,
+            ids: self
+                .id
+                .as_ref()
+                .map(Ids::given)
+                .map_or_else(Ids::random, Ok)?,
+        })
+    }
+}
+
+/// One conversation is one task: a second thread would only pass it around.
+fn start(flags: &Flags, target: &Target) -> anyhow::Result<ExitCode> {
+    let options = flags.options().context("there is no randomness for ids")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("this process cannot start")?;
+    let stop = CancellationToken::new();
+    let outcome = runtime.block_on(async {
+        select! {
+            outcome = converse(options, target, &stop) => outcome,
+            Err(error) = heed_signals(&stop) => Err(error).context("no signal can be heard"),
+        }
+    });
+    // Looking up a name cannot be cancelled, and nobody waits for it any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn converse(
+    options: Options,
+    target: &Target,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let client = select! {
+        client = client::connect(target) => client?,
+        () = stop.cancelled() => anyhow::bail!("interrupted before {target} had answered"),
+    };
+    let limit = options.source.longest_line(client.welcome().limits);
+    let input = input::read(BufReader::with_capacity(READ, io::stdin()), limit)
+        .context("standard input cannot be read")?;
+    let mut printer = Printer::start(io::stdout()).context("nothing can be printed")?;
+    let mut complaints = io::stderr();
+    let outcome = lines::run(client, input, &mut printer, &mut complaints, options, stop).await;
+    if let Err(failure) = &outcome {
+        complain(failure);
+    }
+    let written = select! {
+        written = printer.finish() => written,
+        () = async { stop.cancelled().await; sleep(LAST_WORDS).await } => Ok(()),
+    };
+    written.context("standard output cannot be written")?;
+    Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
+/// The first signal asks for a polite end, the second for any.
+async fn heed_signals(stop: &CancellationToken) -> io::Result<()> {
+    let mut signals = Signals::listen()?;
+    signals.next().await;
+    stop.cancel();
+    signals.next().await;
+    std::process::exit(INTERRUPTED)
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(windows)]
+struct Signals(tokio::signal::windows::CtrlC);
+
+#[cfg(windows)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Signals)
+    }
+
+    async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+/// Prints what was asked for, or says what is wrong with the flags in one
+/// sentence.
+fn explain(error: &clap::Error) -> ExitCode {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // A reader that has seen enough of it is no failure.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // After the sentence come tips and usage; what was typed is part of the
+    // sentence, and may hold any number of lines.
+    let text = error.render().to_string();
+    let end = ["\n\n  tip:", "\n\nUsage:", "\n\nFor more information"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min()
+        .unwrap_or(text.len());
+    let sentence = &text[..end];
+    misused(sentence.strip_prefix("error: ").unwrap_or(sentence))
+}
+
+fn misused(why: impl Display) -> ExitCode {
+    complain(format_args!("{why}; see client --help"));
+    ExitCode::from(2)
+}
+
+/// Says it on standard error, on one line whatever was typed or sent.
+fn complain(why: impl Display) {
+    let sentence = clean(&why.to_string()).replace('\n', " ");
+    // Where this goes nowhere, the exit code still tells.
+    let _ = writeln!(io::stderr(), "client: {}", sentence.trim_end());
+}

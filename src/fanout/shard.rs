@@ -44,7 +44,7 @@ impl Mailbox {
         }
     }
 
-    fn take(&self) -> Vec<Arc<Shared>> {
+    pub(super) fn take(&self) -> Vec<Arc<Shared>> {
         std::mem::take(
             &mut self
                 .subscribers
@@ -113,9 +113,14 @@ impl Shard {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+    }
+
     /// Batches passed while this shard was busy: whoever is live may have a
     /// hole, and fills it from the log.
-    fn miss(&mut self) {
+    pub(super) fn miss(&mut self) {
         for subscriber in self.rooms.drain().flat_map(|(_, subscribers)| subscribers) {
             let mut outlet = subscriber.lock();
             outlet.listed = None;
@@ -125,7 +130,7 @@ impl Shard {
         }
     }
 
-    async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
+    pub(super) async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
         let mut written = 0;
         let mut rooms: HashMap<&RoomName, Vec<Arc<Run>>> = HashMap::new();
         for run in batches.iter().flat_map(|batch| &batch.runs) {
@@ -157,7 +162,7 @@ impl Shard {
 
     /// Looks at a subscriber whose mode its session changed: takes it in when
     /// it is joining, lets go of it when it went elsewhere.
-    fn settle(&mut self, subscriber: &Arc<Shared>) {
+    pub(super) fn settle(&mut self, subscriber: &Arc<Shared>) {
         let mut outlet = subscriber.lock();
         outlet.mailed = false;
         if let Some(room) = outlet.listed.take()

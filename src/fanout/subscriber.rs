@@ -138,7 +138,7 @@ impl Subscriber {
         poll_fn(|cx| self.poll_deliver(cx)).await
     }
 
-    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
+    pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
         loop {
             let mut outlet = self.shared.lock();
             match outlet.poll_rest(cx) {
@@ -217,6 +217,16 @@ impl Subscriber {
             }
         };
         sleep.as_mut().poll(cx).map(|()| Undelivered::Slow)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_reading(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.shared.lock()
     }
 
     /// Ends the sending direction of the connection.

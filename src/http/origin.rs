@@ -6,7 +6,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, StatusCode, Version, header, request::Parts, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
+    uri::Authority,
+};
 
 use super::Refused;
 
@@ -78,6 +81,49 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// Whether a request comes from a page of another origin that is trusted.
+    fn is_from_abroad(&self, head: &Parts) -> bool {
+        let Ok(Some(origin)) = only(head, &header::ORIGIN) else {
+            return false;
+        };
+        self.origins
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(origin))
+    }
+
+    /// What a browser asks for before it lets such a page POST.
+    pub(super) fn is_preflight(&self, head: &Parts) -> bool {
+        head.method == Method::OPTIONS
+            && head
+                .headers
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && self.is_from_abroad(head)
+    }
+
+    /// Lets such a page read the answer (CORS).
+    pub(super) fn allow(&self, head: &Parts, answer: &mut HeaderMap) {
+        if let Some(origin) = head.headers.get(header::ORIGIN)
+            && self.is_from_abroad(head)
+        {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        if self.is_preflight(head) {
+            for (name, value) in [
+                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
+                (
+                    header::ACCESS_CONTROL_ALLOW_HEADERS,
+                    "content-type, idempotency-key",
+                ),
+                (header::ACCESS_CONTROL_MAX_AGE, "600"),
+            ] {
+                answer.insert(name, HeaderValue::from_static(value));
+            }
+        }
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().map_or_else(
@@ -90,7 +136,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// The value of a header that may be there once.
-fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+pub(super) fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = head.headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {

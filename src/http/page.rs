@@ -1,45 +1,34 @@
-//! What a browser is shown, and a program that is none.
+//! What a browser is shown.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::Full;
 
-use super::{content, text};
+use super::content;
 use crate::protocol::name::RoomName;
 
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
-const HOW_TO_JOIN: &str = include_str!("page/how_to_join.txt");
 
 /// Nothing but the page's own style, and connections to where it came from.
-const POLICY: &str = "default-src 'none'; style-src 'self'; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What this is and how to join, as a page or as text.
-pub(super) fn how_to_join(
-    head: &Parts,
-    host: &Authority,
-    room: &RoomName,
-) -> Response<Full<Bytes>> {
-    let wants_page = head
-        .headers
-        .get_all(header::ACCEPT)
-        .iter()
+/// Whether a request comes from a browser that wants to show something.
+pub(super) fn is_wanted(head: &Parts) -> bool {
+    let accepts = head.headers.get_all(header::ACCEPT).iter();
+    accepts
         .filter_map(|value| value.to_str().ok())
-        .any(|accept| accept.contains("text/html"));
-    let fill = |template: &str| {
-        let host = escape(host.as_str());
-        template
-            .replace("{room}", room.as_str())
-            .replace("{address}", &host)
-    };
-    let mut response = if wants_page {
-        content(StatusCode::OK, "text/html; charset=utf-8", fill(PAGE))
-    } else {
-        text(StatusCode::OK, fill(HOW_TO_JOIN))
-    };
+        .any(|accept| accept.contains("text/html"))
+}
+
+/// What this is and how to join.
+pub(super) fn how_to_join(host: &Authority, room: &RoomName) -> Response<Full<Bytes>> {
+    let page = PAGE
+        .replace("{room}", room.as_str())
+        .replace("{address}", &escape(host.as_str()));
+    let mut response = content(StatusCode::OK, "text/html; charset=utf-8", page);
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,

@@ -1,6 +1,6 @@
 //! The opening handshake (RFC 6455 §4.2), every line of it.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -10,9 +10,9 @@ use http::{
 use http_body_util::Full;
 use ring::digest;
 
-use super::Refused;
+use super::{Refused, query::Query};
 use crate::{
-    protocol::{Epoch, SUBPROTOCOL, Seq, Start, format::Format, name::RoomName},
+    protocol::{SUBPROTOCOL, format::Format, name::RoomName},
     session::Visit,
 };
 
@@ -76,7 +76,19 @@ pub(super) fn accept(
     }
     // Clients compare what they are answered with what they asked for: in its case.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
-    let visit = visit(head.uri.query().unwrap_or_default(), peer, room, json)?;
+    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let visit = Visit {
+        addr: peer,
+        room,
+        format: match (json, query.numbered) {
+            (true, _) => Format::Json,
+            (false, true) => Format::NumberedPlain,
+            (false, false) => Format::Plain,
+        },
+        name: query.name,
+        start: query.start,
+        echo: query.echo,
+    };
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -101,53 +113,6 @@ fn accept_key(key: &str) -> String {
         &digest::SHA1_FOR_LEGACY_USE_ONLY,
         joined.as_bytes(),
     ))
-}
-
-/// Reads the query: what is not known is left to later versions, what is known
-/// must be right.
-fn visit(query: &str, addr: SocketAddr, room: RoomName, json: bool) -> Result<Visit, Refused> {
-    let mut visit = Visit {
-        addr,
-        room,
-        name: None,
-        format: if json { Format::Json } else { Format::Plain },
-        start: Start::default(),
-        echo: true,
-    };
-    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*key {
-            // An empty field of a form is no name, and no mistake either.
-            "name" if value.is_empty() => {}
-            "name" => {
-                let bad = |rule| Refused::bad_request(format!("name: {rule}."));
-                visit.name = Some(value.parse().map_err(bad)?);
-            }
-            "after" => visit.start.after = Some(Seq(number("after", &value)?)),
-            "epoch" => visit.start.epoch = Some(Epoch((&*value).into())),
-            "backlog" => visit.start.backlog = Some(number("backlog", &value)?),
-            "seq" if switch("seq", &value)? && !json => visit.format = Format::NumberedPlain,
-            "echo" => visit.echo = switch("echo", &value)?,
-            _ => {}
-        }
-    }
-    Ok(visit)
-}
-
-fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
-    // `parse` would take a sign.
-    let digits = value.bytes().all(|b| b.is_ascii_digit());
-    let number = digits.then(|| value.parse().ok()).flatten();
-    number.ok_or_else(|| Refused::bad_request(format!("{key}={value} is not a whole number.")))
-}
-
-fn switch(key: &str, value: &str) -> Result<bool, Refused> {
-    match value {
-        "1" => Ok(true),
-        "0" => Ok(false),
-        _ => Err(Refused::bad_request(format!(
-            "{key}={value}: {key} is 0 or 1."
-        ))),
-    }
 }
 
 /// The value of a header that must be there once.
@@ -216,30 +181,6 @@ mod tests {
             (visit.format, visit.echo, visit.name),
             (Format::Plain, true, None)
         );
-    }
-
-    #[test]
-    fn the_query() {
-        let uri = "/?name=Ana&after=7&epoch=ab&backlog=5&seq=1&echo=0&other=x";
-        let (_, visit) = ask(uri, &GOOD).expect("accepted");
-        assert_eq!(visit.name.expect("a name").as_str(), "Ana");
-        assert_eq!(visit.format, Format::NumberedPlain);
-        assert!(!visit.echo);
-        assert_eq!(visit.start.after, Some(Seq(7)));
-        assert_eq!(visit.start.epoch, Some(Epoch("ab".into())));
-        assert_eq!(visit.start.backlog, Some(5));
-        for query in [
-            "name=a+b",
-            "after=x",
-            "after=-1",
-            "after=%2B1",
-            "backlog=",
-            "seq=yes",
-            "echo=2",
-        ] {
-            let refused = ask(&format!("/?{query}"), &GOOD).expect_err(query);
-            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query}");
-        }
     }
 
     #[test]

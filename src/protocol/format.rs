@@ -43,19 +43,24 @@ impl Format {
         Some(out)
     }
 
+    /// Appends a message as this format writes it.
+    pub fn put_line(self, line: &mut String, message: &Message) {
+        match self {
+            Format::Plain => plain::put_message(line, message),
+            Format::NumberedPlain => {
+                // Writing to a String cannot fail.
+                let _ = write!(line, "{} ", message.seq);
+                plain::put_message(line, message);
+            }
+            Format::Json => json::put_message(line, message),
+        }
+    }
+
     /// Appends the frame of a message. `scratch` is working space, so that
     /// encoding a batch allocates once.
     pub fn put_message(self, out: &mut Vec<u8>, scratch: &mut String, message: &Message) {
         scratch.clear();
-        match self {
-            Format::Plain => plain::put_message(scratch, message),
-            Format::NumberedPlain => {
-                // Writing to a String cannot fail.
-                let _ = write!(scratch, "{} ", message.seq);
-                plain::put_message(scratch, message);
-            }
-            Format::Json => json::put_message(scratch, message),
-        }
+        self.put_line(scratch, message);
         frame::put_text(out, scratch.as_bytes());
     }
 }

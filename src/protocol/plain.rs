@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use super::{Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME};
+use super::{
+    Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME, text::clean,
+};
 
 /// What `/help` answers.
 const HELP: &str = "\
@@ -107,12 +109,8 @@ pub fn event(event: &Event) -> Option<String> {
         } => {
             format!("{after} is no position of this log: what it holds follows from its start.")
         }
-        Event::Gap {
-            after,
-            next,
-            reason: GapReason::Erased,
-        } => {
-            format!("What stood between {after} and {next} was erased.")
+        Event::Gap { after, next, .. } => {
+            format!("What stood between {after} and {next} is not to be had any more.")
         }
         Event::Name { name } => format!("You are now {name}."),
         Event::Members { names, total } => {
@@ -126,7 +124,7 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Notice { text } => text.clone(),
     };
     let mut line = String::from("* ");
-    put_inset(&mut line, &said);
+    put_inset(&mut line, &clean(&said));
     Some(line)
 }
 

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use broadcast_chat::{
-    http::{self, Trust},
+    http,
     protocol::{Author, Seq, format::Format, name::RoomName},
 };
 use tokio::{
-    io::{AsyncWriteExt, DuplexStream},
+    io::AsyncWriteExt,
     time::{Instant, advance, pause, resume, sleep, timeout},
 };
 
-use crate::support::{BINARY, CLOSE, Chat, FIN, PING, PONG, Peer, TEXT, frame, soon};
+use crate::support::{BINARY, CLOSE, Chat, FIN, MemoryPeer, PING, PONG, TEXT, frame, soon};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Says `count` long texts, and sees that they are stored.
-async fn say_much(ana: &mut Peer<DuplexStream>, count: usize) {
+async fn say_much(ana: &mut MemoryPeer, count: usize) {
     for n in 0..count {
         ana.say(&much(n)).await;
         assert_eq!(ana.text().await, format!("ana: {}", much(n)));
@@ -29,12 +29,7 @@ fn much(n: usize) -> String {
 
 /// A chat in which much was said, and a peer that holds little and read none
 /// of it. From here on the clock is paused.
-async fn one_that_does_not_read() -> (
-    Chat,
-    Peer<DuplexStream>,
-    Peer<DuplexStream>,
-    tokio::task::JoinHandle<()>,
-) {
+async fn one_that_does_not_read() -> (Chat, MemoryPeer, MemoryPeer, tokio::task::JoinHandle<()>) {
     let chat = Chat::start();
     let (slow, ended) = chat.join("slow", 4096);
     let (mut ana, _) = chat.join("ana", 1 << 20);
@@ -96,7 +91,7 @@ async fn one_frame_is_kept_for_the_slow() {
         assert!(slow.waiting() <= frame, "{}", slow.waiting());
     }
     assert!(slow.waiting() > 0, "it is slow indeed");
-    let mut near = Peer::over(near);
+    let mut near = MemoryPeer::over(near);
     let all = async {
         for n in 0..200 {
             assert_eq!(near.text().await, format!("ana: {}", much(n)));
@@ -189,7 +184,7 @@ async fn who_floods_and_does_not_read_is_not_read_either() {
         let mut taken = 0;
         let blocked = loop {
             let blocked = Instant::now();
-            match timeout(20 * SECOND, peer.stream.write(&pings[taken..])).await {
+            match timeout(20 * SECOND, peer.sending.0.write(&pings[taken..])).await {
                 Ok(written) => taken += written.expect("a connection"),
                 Err(_) => break blocked,
             }
@@ -248,8 +243,7 @@ async fn so_has_the_end_of_the_connection() {
         let more = async {
             let count = if endless { usize::MAX } else { 0 };
             for _ in 0..count {
-                let sent = peer.stream.write_all(&[0; 1024]).await;
-                if sent.is_err() {
+                if !peer.sending.try_write(&[0; 1024]).await {
                     break;
                 }
                 sleep(SECOND / 100).await;
@@ -301,22 +295,21 @@ async fn a_head_has_10_seconds() {
         (HEAD, SECOND),
     ] {
         let (near, far) = tokio::io::duplex(1024);
-        let trust = Trust::default();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &trust);
+        let site = Chat::start().site();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
         let start = Instant::now();
         let asked = async {
-            let (read, mut write) = tokio::io::split(near);
+            let (mut sending, mut reading) = MemoryPeer::over(near).split();
             let drip = async {
                 for byte in head.bytes() {
-                    if write.write_all(&[byte]).await.is_err() {
+                    if !sending.try_write(&[byte]).await {
                         break;
                     }
                     sleep(pause).await;
                 }
             };
-            let mut read = Peer::over(tokio::io::join(read, tokio::io::sink()));
             let answer = async {
-                let answer = read.rest().await;
+                let answer = reading.rest().await;
                 (answer, start.elapsed().as_secs())
             };
             tokio::join!(answer, drip).0
@@ -333,9 +326,9 @@ async fn a_head_has_10_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_head_may_come_a_byte_at_a_time() {
     let (near, far) = tokio::io::duplex(1);
-    let trust = Trust::default();
-    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &trust);
-    let mut peer = Peer::over(near);
+    let site = Chat::start().site();
+    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+    let mut peer = MemoryPeer::over(near);
     let asked = async {
         peer.write(HEAD.as_bytes()).await;
         peer.head().await
@@ -354,10 +347,10 @@ async fn an_answer_has_a_deadline() {
         HEAD,
     ] {
         let (near, far) = tokio::io::duplex(64);
-        let trust = Trust::default();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &trust);
+        let site = Chat::start().site();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
         let start = Instant::now();
-        let mut peer = Peer::over(near);
+        let mut peer = MemoryPeer::over(near);
         let (upgraded, ()) = tokio::join!(served, peer.write(request.as_bytes()));
         assert!(upgraded.is_none(), "{request}");
         let after = start.elapsed();

@@ -1,9 +1,7 @@
 use broadcast_chat::protocol::Limits;
 
-use tokio::io::AsyncWriteExt;
-
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Chat, FIN, Frame, LENGTH_16, LENGTH_64, PING, PONG, Peer, TEXT,
+    BINARY, CLOSE, CONTINUATION, Chat, FIN, Frame, LENGTH_16, LENGTH_64, PING, PONG, TEXT,
     TestServer, frame, others_chat_on, soon,
 };
 
@@ -11,7 +9,7 @@ use crate::support::{
 async fn closed_for(server: &TestServer, what: &str, bytes: &[u8]) -> u16 {
     let mut peer = server.plain("/").await;
     // The server may close, and rightly, before it was told everything.
-    let _ = soon("writing", peer.stream.write_all(bytes)).await;
+    peer.sending.try_write(bytes).await;
     let (code, reason) = peer.closed().await;
     assert!(!reason.is_empty(), "{what}");
     code
@@ -413,8 +411,7 @@ async fn a_byte_at_a_time() {
         frame(FIN | CONTINUATION, "€".as_bytes()),
     ]
     .concat();
-    let (read, mut write) = tokio::io::split(peer.stream);
-    let mut peer = Peer::over(tokio::io::join(read, tokio::io::sink()));
+    let (mut sending, mut peer) = peer.split();
     let heard = async {
         let mut pongs = 0;
         let mut texts = Vec::new();
@@ -430,16 +427,11 @@ async fn a_byte_at_a_time() {
         let said = ["aé€😀".to_owned(), format!("{long}€")];
         assert_eq!(texts, said.map(|text| format!("eve: {text}")));
     };
-    let ((), written) = soon("a conversation", async {
-        tokio::join!(heard, write.write_all(&bytes))
-    })
-    .await;
-    written.expect("a connection");
+    tokio::join!(heard, sending.write(&bytes));
     let close = frame(FIN | CLOSE, b"\x03\xe9bye");
-    let ((code, _), written) = tokio::join!(peer.closed(), write.write_all(&close));
-    written.expect("a connection");
+    let ((code, _), ()) = tokio::join!(peer.closed(), sending.write(&close));
     assert_eq!(code, 1001);
-    drop((peer, write));
+    drop((peer, sending));
     soon("the end of the session", ended)
         .await
         .expect("no panic");

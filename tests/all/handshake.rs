@@ -1,5 +1,3 @@
-use tokio::io::AsyncWriteExt;
-
 use crate::support::{
     CLOSE, FIN, PING, PONG, Peer, TEXT, TestServer, frame, options, others_chat_on, soon,
 };
@@ -459,7 +457,7 @@ async fn what_is_right_behind_the_head_is_not_lost() {
         let all = [good(&server).as_bytes(), &frame(FIN | CLOSE, b"\x03\xe8")].concat();
         let mut peer = Peer::connect(server.addr).await;
         peer.write(&all).await;
-        peer.stream.shutdown().await.expect("a connection");
+        peer.finish().await;
         assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
         assert_eq!(peer.closed().await.0, 1000);
     })
@@ -469,6 +467,11 @@ async fn what_is_right_behind_the_head_is_not_lost() {
 #[tokio::test]
 async fn plain_requests() {
     let server = TestServer::start().await;
+    for room in ["/", "/room"] {
+        let mut ana = server.plain(room).await;
+        ana.say("hello").await;
+        ana.text().await;
+    }
     let host = server.addr;
     let get = |target: &str, accept: &str| {
         format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n")
@@ -537,7 +540,7 @@ async fn whoever_breaks_off_early_harms_nobody() {
             // And one that still listens.
             let mut peer = Peer::connect(server.addr).await;
             peer.write(&good.as_bytes()[..cut]).await;
-            peer.stream.shutdown().await.expect("a connection");
+            peer.finish().await;
             let answer = peer.rest().await;
             assert!(
                 answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),

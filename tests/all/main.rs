@@ -21,3 +21,24 @@ mod frames;
 
 /// Peers that do not read, do not answer or do not end, against the clock.
 mod deadlines;
+
+/// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
+mod delivery;
+
+/// What outlives the server.
+mod history;
+
+/// Programs nobody here wrote.
+mod foreign;
+
+/// The `client` command against servers that are none, and wrong flags.
+mod client_errors;
+
+/// Both commands as a person runs them: the exercise, pipes, starts and ends.
+mod processes;
+
+/// The layers of the library: no import points up.
+mod layers;
+
+/// A room without a WebSocket: lines by GET, a message by POST.
+mod requests;

@@ -1,11 +1,17 @@
 //! A server that stops when it is dropped, and peers that speak raw RFC 6455:
 //! nothing here is shared with the code under test.
 
-use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    path::Path,
+    time::Duration,
+};
 
 use broadcast_chat::{
     history::{self, Storage},
-    http::Trust,
+    http::{Site, Trust},
     hub::{Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
@@ -13,8 +19,11 @@ use broadcast_chat::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -117,7 +126,7 @@ impl TestServer {
             self.addr
         );
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([*name, ": ", *value, "\r\n"]);
         }
         let mut peer = Peer::connect(self.addr).await;
         peer.write(format!("{head}\r\n").as_bytes()).await;
@@ -130,7 +139,7 @@ impl TestServer {
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
         // The server may answer, and rightly, before it was told everything.
-        let _ = soon("writing", peer.stream.write_all(raw)).await;
+        peer.sending.try_write(raw).await;
         peer.rest().await
     }
 }
@@ -174,9 +183,18 @@ impl Chat {
         soon("the writer's end", self.hub.finished()).await;
     }
 
+    /// What HTTP is served from.
+    pub(crate) fn site(&self) -> Site {
+        Site {
+            hub: self.hub.clone(),
+            trust: options().trust,
+            limits: Limits::default(),
+        }
+    }
+
     /// A session in the lobby, in the plain format, under a name and over a
     /// stream that holds `buffer` bytes each way; it has not been read from.
-    pub(crate) fn join(&self, name: &str, buffer: usize) -> (Peer<DuplexStream>, JoinHandle<()>) {
+    pub(crate) fn join(&self, name: &str, buffer: usize) -> (MemoryPeer, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(buffer);
         let visit = Visit {
             addr: ([127, 0, 0, 1], 5000).into(),
@@ -291,41 +309,68 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// One end of a connection.
-pub(crate) struct Peer<S = TcpStream> {
-    pub(crate) stream: S,
+/// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
+pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
+    reading: Reading<R>,
+    pub(crate) sending: Sending<W>,
+}
+
+/// One end of a stream in memory.
+pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+/// The receiving half of a peer.
+pub(crate) struct Reading<R = OwnedReadHalf> {
+    stream: R,
     /// What was read and not yet used.
     read: Vec<u8>,
     used: usize,
 }
 
+/// The sending half of a peer.
+pub(crate) struct Sending<W = OwnedWriteHalf>(pub(crate) W);
+
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        Peer::over(stream)
+        let (read, write) = stream.into_split();
+        Peer::of(read, write)
     }
 
     /// How this end is tagged.
     pub(crate) fn tag(&self) -> String {
-        self.stream.local_addr().expect("an address").to_string()
+        self.sending.tag()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
-    pub(crate) fn over(stream: S) -> Self {
-        Peer {
+impl MemoryPeer {
+    pub(crate) fn over(stream: DuplexStream) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Peer::of(read, write)
+    }
+}
+
+impl<R, W: AsyncWrite + Unpin> Peer<R, W> {
+    fn of(stream: R, sending: W) -> Self {
+        let reading = Reading {
             stream,
             read: Vec::new(),
             used: 0,
+        };
+        Peer {
+            reading,
+            sending: Sending(sending),
         }
+    }
+
+    /// The two directions, for a peer that does both at the same time.
+    pub(crate) fn split(self) -> (Sending<W>, Reading<R>) {
+        (self.sending, self.reading)
     }
 
     /// Writes bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        soon("writing", self.stream.write_all(bytes))
-            .await
-            .expect("a connection that takes bytes");
+        self.sending.write(bytes).await;
     }
 
     /// Writes a frame: the first byte as it stands, the payload masked.
@@ -335,9 +380,59 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     /// Writes a whole message.
     pub(crate) async fn say(&mut self, text: &str) {
-        self.send(FIN | TEXT, text.as_bytes()).await;
+        self.sending.say(text).await;
     }
 
+    /// Ends the sending direction.
+    pub(crate) async fn finish(&mut self) {
+        let finished = soon("ending", self.sending.0.shutdown()).await;
+        finished.expect("a connection");
+    }
+}
+
+impl<R, W> Deref for Peer<R, W> {
+    type Target = Reading<R>;
+    fn deref(&self) -> &Reading<R> {
+        &self.reading
+    }
+}
+
+impl<R, W> DerefMut for Peer<R, W> {
+    fn deref_mut(&mut self) -> &mut Reading<R> {
+        &mut self.reading
+    }
+}
+
+impl Sending {
+    /// How this end is tagged.
+    pub(crate) fn tag(&self) -> String {
+        self.0.local_addr().expect("an address").to_string()
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Sending<W> {
+    /// Writes bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        assert!(self.try_write(bytes).await, "a connection that takes bytes");
+    }
+
+    /// Writes bytes; false where nobody takes them any more.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        soon("writing", self.0.write_all(bytes)).await.is_ok()
+    }
+
+    /// Writes a whole message.
+    pub(crate) async fn say(&mut self, text: &str) {
+        assert!(self.try_say(text).await, "a connection that takes messages");
+    }
+
+    /// Writes a whole message; false where nobody takes it any more.
+    pub(crate) async fn try_say(&mut self, text: &str) -> bool {
+        self.try_write(&frame(FIN | TEXT, text.as_bytes())).await
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reading<R> {
     /// Reads until at least `count` unused bytes are there; false at the end.
     async fn fill(&mut self, count: usize) -> bool {
         while self.read.len() - self.used < count {
@@ -351,7 +446,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         true
     }
 
-    async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// So many bytes; `None` where the connection ends before.
+    pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         if !self.fill(count).await {
             return None;
         }

@@ -1,7 +1,7 @@
 //! What the operator sees: on standard output what the exercise shows, on
 //! standard error the log.
 
-use std::{io::Write, net::SocketAddr};
+use std::{fmt::Write as _, io::Write, net::SocketAddr};
 
 use broadcast_chat::http::Trust;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -64,7 +64,8 @@ pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                said += &format!("others can join at http://{url}/\n");
+                // Writing to a String cannot fail.
+                let _ = writeln!(said, "others can join at http://{url}/");
             }
         }
     }

@@ -51,7 +51,7 @@ struct Flags {
     data: PathBuf,
 
     /// Keep the history in memory only: it ends with the server
-    #[arg(long, env = "CHAT_EPHEMERAL")]
+    #[arg(long, env = "CHAT_EPHEMERAL", conflicts_with = "data")]
     ephemeral: bool,
 
     /// The longest text of one message, in bytes
@@ -95,7 +95,7 @@ struct Flags {
     )]
     show_messages: When,
 
-    /// Another origin whose pages may connect, like https://example.org (repeatable)
+    /// Another origin whose pages may connect, like <https://example.org> (repeatable)
     #[arg(
         long,
         env = "CHAT_ORIGIN",

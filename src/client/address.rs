@@ -1,0 +1,407 @@
+//! Where to: from what was typed to the URI of a room.
+//!
+//! Pure: resolves nothing and connects to nothing.
+
+use std::{borrow::Cow, fmt, net::Ipv6Addr};
+
+use http::Uri;
+
+use crate::protocol::{
+    DEFAULT_PORT, Start,
+    name::{BadName, Name, RoomName},
+};
+
+/// The host when none is given.
+const DEFAULT_HOST: &str = "127.0.0.1";
+
+/// What was asked for, each value checked on its own.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// `host`, `host:port`, or the URL of a room.
+    pub address: Option<String>,
+    /// The port, when the address has none.
+    pub port: Option<u16>,
+    /// The room, when the address names none.
+    pub room: Option<RoomName>,
+    /// The display name to carry.
+    pub name: Option<Name>,
+    /// Where to start reading.
+    pub start: Start,
+}
+
+/// A room on a server: where to connect and what to ask for there.
+///
+/// Shown as `host:port`, the way messages name the server.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// What is resolved: no brackets, but with an IPv6 zone if one was typed.
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+    pub(super) uri: Uri,
+}
+
+impl Target {
+    /// Joins an address with the flags beside it; what contradicts is refused.
+    pub fn new(wanted: &Wanted) -> Result<Self, BadAddress> {
+        let place = match &wanted.address {
+            Some(address) => Place::parse(address)?,
+            None => Place::bare(DEFAULT_HOST, None),
+        };
+        let port = match (place.port, wanted.port) {
+            (Some(said), Some(flag)) if said != flag => {
+                return Err(BadAddress(format!(
+                    "the address says port {said} but --port says {flag}"
+                )));
+            }
+            (said, flag) => said.or(flag).unwrap_or(place.default_port),
+        };
+        let room = match (place.room, &wanted.room) {
+            (Some(said), Some(flag)) if said != *flag => {
+                return Err(BadAddress(format!(
+                    "the address says room {said} but --room says {flag}"
+                )));
+            }
+            (said, flag) => said.or_else(|| flag.clone()),
+        };
+        let scheme = if place.tls { "wss" } else { "ws" };
+        let path = room.as_ref().map_or("", RoomName::as_str);
+        let query = query(&place.query, wanted);
+        let mark = if query.is_empty() { "" } else { "?" };
+        let uri = format!(
+            "{scheme}://{}:{port}/{path}{mark}{query}",
+            in_uri(&place.host)
+        );
+        Ok(Target {
+            uri: uri
+                .parse()
+                .map_err(|why| BadAddress(format!("{uri} is no address ({why})")))?,
+            host: place.host,
+            port,
+            tls: place.tls,
+        })
+    }
+
+    /// The URI of the room.
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", in_uri(&self.host), self.port)
+    }
+}
+
+/// An address that leads nowhere; the text says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAddress(String);
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadAddress {}
+
+/// What an address alone says.
+struct Place {
+    tls: bool,
+    host: String,
+    port: Option<u16>,
+    default_port: u16,
+    room: Option<RoomName>,
+    query: String,
+}
+
+impl Place {
+    fn bare(host: &str, port: Option<u16>) -> Self {
+        Place {
+            tls: false,
+            host: host.to_owned(),
+            port,
+            default_port: DEFAULT_PORT,
+            room: None,
+            query: String::new(),
+        }
+    }
+
+    fn parse(address: &str) -> Result<Self, BadAddress> {
+        if let Some((scheme, rest)) = address.split_once("://") {
+            return Self::parse_url(scheme, rest);
+        }
+        if address.contains(['/', '?', '#', '@']) {
+            return Err(BadAddress(format!(
+                "{address} is no address: write host, host:port or a whole URL such as ws://{DEFAULT_HOST}:{DEFAULT_PORT}/ops"
+            )));
+        }
+        if is_ipv6(address) {
+            return Ok(Self::bare(address, None));
+        }
+        let (host, port) = host_and_port(address)?;
+        Ok(Self::bare(host, port))
+    }
+
+    fn parse_url(scheme: &str, rest: &str) -> Result<Self, BadAddress> {
+        let (tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => (false, 80),
+            "wss" | "https" => (true, 443),
+            _ => {
+                return Err(BadAddress(format!(
+                    "{scheme}:// leads to no chat: a room's URL begins with ws://, wss://, http:// or https://"
+                )));
+            }
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            // Not repeated in the sentence: what stands before it may be a secret.
+            return Err(BadAddress(
+                "a room's URL takes no user name or password before its host".to_owned(),
+            ));
+        }
+        let (host, port) = host_and_port(authority)?;
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let room = match path {
+            "" | "/" => None,
+            path => Some(
+                RoomName::from_path(path)
+                    .map_err(|why: BadName| BadAddress(format!("{path} is no room: {why}")))?,
+            ),
+        };
+        Ok(Place {
+            tls,
+            host: host.to_owned(),
+            port,
+            default_port,
+            room,
+            query: query.to_owned(),
+        })
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), BadAddress> {
+    let bad = |why: &str| BadAddress(format!("{authority:?} is no address: {why}"));
+    let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
+        let (host, rest) = bracketed
+            .split_once(']')
+            .filter(|(host, rest)| is_ipv6(host) && (rest.is_empty() || rest.starts_with(':')))
+            .ok_or_else(|| bad("in brackets stands an IPv6 address, as in [::1]:2000"))?;
+        (host, rest.strip_prefix(':'))
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        if port.is_some_and(|port| port.contains(':')) {
+            return Err(bad(
+                "an IPv6 address with a port is written as in [::1]:2000",
+            ));
+        }
+        let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        if host.is_empty() || !host.bytes().all(is_host) {
+            return Err(bad("it has no host name or address"));
+        }
+        (host, port)
+    };
+    let port = port
+        .map(|port| match port.parse() {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(bad("a port is a number from 1 to 65535")),
+        })
+        .transpose()?;
+    Ok((host, port))
+}
+
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+    address.parse::<Ipv6Addr>().is_ok()
+        && !zone.is_empty()
+        && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The host as a URI writes it. The zone of an IPv6 address means something to
+/// this machine only, so it does not travel.
+fn in_uri(host: &str) -> Cow<'_, str> {
+    let address = host.split('%').next().unwrap_or(host);
+    if address.contains(':') {
+        format!("[{address}]").into()
+    } else {
+        address.into()
+    }
+}
+
+/// The query of the address with what the flags say in place of its own.
+fn query(given: &str, wanted: &Wanted) -> String {
+    let Start {
+        after,
+        epoch,
+        backlog,
+    } = &wanted.start;
+    // A position and a backlog are two answers to one question: where a flag
+    // gives one of them, the other of the URL would contradict it.
+    let overridden = |key: &str| match key {
+        "name" => wanted.name.is_some(),
+        "epoch" => epoch.is_some() || backlog.is_some(),
+        "after" | "backlog" => after.is_some() || backlog.is_some(),
+        _ => false,
+    };
+    let kept = form_urlencoded::parse(given.as_bytes()).filter(|(key, _)| !overridden(key));
+    let flags = [
+        ("name", wanted.name.as_ref().map(ToString::to_string)),
+        ("after", after.map(|seq| seq.to_string())),
+        ("epoch", epoch.as_ref().map(ToString::to_string)),
+        ("backlog", backlog.map(|n| n.to_string())),
+    ];
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .extend_pairs(
+            flags
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Epoch, Seq};
+
+    fn wanted(address: &str) -> Wanted {
+        Wanted {
+            address: Some(address.to_owned()),
+            ..Wanted::default()
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for (address, uri, shown) in [
+            ("chat.local", "ws://chat.local:2000/", "chat.local:2000"),
+            ("10.0.0.7:81", "ws://10.0.0.7:81/", "10.0.0.7:81"),
+            ("[::1]:81", "ws://[::1]:81/", "[::1]:81"),
+            ("[::1]", "ws://[::1]:2000/", "[::1]:2000"),
+            ("::1", "ws://[::1]:2000/", "[::1]:2000"),
+            ("fe80::1%eth0", "ws://[fe80::1]:2000/", "[fe80::1]:2000"),
+            ("ws://h", "ws://h:80/", "h:80"),
+            ("ws://h:2000/", "ws://h:2000/", "h:2000"),
+            ("http://h:2000/Ops", "ws://h:2000/ops", "h:2000"),
+            ("HTTPS://h/ops", "wss://h:443/ops", "h:443"),
+            ("wss://[::1]:8443/x#top", "wss://[::1]:8443/x", "[::1]:8443"),
+            (
+                "http://h/ops?after=7&x=a%20b",
+                "ws://h:80/ops?after=7&x=a+b",
+                "h:80",
+            ),
+            ("http://h?name=ana", "ws://h:80/?name=ana", "h:80"),
+        ] {
+            let target = Target::new(&wanted(address)).expect(address);
+            assert_eq!(target.uri().to_string(), uri, "{address}");
+            assert_eq!(target.to_string(), shown, "{address}");
+        }
+        let zoned = Target::new(&wanted("fe80::1%eth0")).expect("an address");
+        assert_eq!(zoned.host, "fe80::1%eth0");
+        let none = Target::new(&Wanted::default()).expect("the default");
+        assert_eq!(none.uri().to_string(), "ws://127.0.0.1:2000/");
+    }
+
+    #[test]
+    fn no_addresses() {
+        for address in [
+            "",
+            ":2000",
+            "h:",
+            "h:0",
+            "h:65536",
+            "h:x",
+            "h:1:2",
+            "h/ops",
+            "a b",
+            "ana@h",
+            "[::1",
+            "[::1]2000",
+            "[h]:1",
+            "::1%",
+            "ftp://h/",
+            "ws://",
+            "ws:///ops",
+            "ws://ana:secret@h/",
+            "ws://h/a/b",
+            "ws://h/-/health",
+            "ws://h/a%20b",
+        ] {
+            let why = Target::new(&wanted(address)).expect_err(address);
+            assert!(!why.to_string().contains("secret"), "{address}");
+        }
+    }
+
+    #[test]
+    fn flags_beside_addresses() {
+        let room = |room: &str| Some(room.parse().expect("a room"));
+        for (address, port, named, uri) in [
+            ("h", Some(81), None, Some("ws://h:81/")),
+            ("h:81", Some(81), None, Some("ws://h:81/")),
+            ("h:81", Some(82), None, None),
+            ("ws://h/", Some(82), None, Some("ws://h:82/")),
+            ("ws://h:80/", Some(82), None, None),
+            ("h", None, room("Ops"), Some("ws://h:2000/ops")),
+            ("ws://h:1/", None, room("ops"), Some("ws://h:1/ops")),
+            ("ws://h:1/OPS", None, room("ops"), Some("ws://h:1/ops")),
+            ("ws://h:1/lobby", None, room("ops"), None),
+        ] {
+            let target = Target::new(&Wanted {
+                port,
+                room: named,
+                ..wanted(address)
+            });
+            assert_eq!(
+                target.ok().map(|target| target.uri().to_string()),
+                uri.map(str::to_owned),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_in_the_query() {
+        let start = |after: Option<u64>, epoch: Option<&str>, backlog| Start {
+            after: after.map(Seq),
+            epoch: epoch.map(|e| Epoch(e.into())),
+            backlog,
+        };
+        let given = "ws://h:1/?after=1&epoch=old&name=bob&echo=0";
+        for (name, start, query) in [
+            (
+                None,
+                start(None, None, None),
+                "after=1&epoch=old&name=bob&echo=0",
+            ),
+            (
+                Some("Åsa"),
+                start(Some(7), None, None),
+                "epoch=old&echo=0&name=%C3%85sa&after=7",
+            ),
+            (
+                None,
+                start(Some(7), Some("a&b"), None),
+                "name=bob&echo=0&after=7&epoch=a%26b",
+            ),
+            (
+                None,
+                start(None, None, Some(20)),
+                "name=bob&echo=0&backlog=20",
+            ),
+        ] {
+            let target = Target::new(&Wanted {
+                name: name.map(|name| name.parse().expect("a name")),
+                start,
+                ..wanted(given)
+            })
+            .expect("an address");
+            assert_eq!(target.uri().query(), Some(query));
+        }
+    }
+}

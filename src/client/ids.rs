@@ -1,0 +1,105 @@
+//! The ids under which a client publishes: stable, so that sending a line
+//! again cannot store it twice.
+
+use std::{fmt::Write, io};
+
+use crate::protocol::name::{BadName, MessageId};
+
+/// The digits of a random prefix.
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// How many digits: 95 bits, so that no two clients ever draw the same.
+const LENGTH: usize = 16;
+
+/// Gives each line of input its id.
+#[derive(Clone, Debug)]
+pub struct Ids {
+    prefix: String,
+    /// Whether line 1 is called by the prefix alone.
+    bare_first: bool,
+}
+
+impl Ids {
+    /// The first line is called `id`, line n after it `id-n`: the same input
+    /// with the same `id` is stored once, however often it is sent.
+    pub fn given(id: &MessageId) -> Self {
+        Ids {
+            prefix: id.to_string(),
+            bare_first: true,
+        }
+    }
+
+    /// A prefix nobody else has, and `-n` for every line.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let mut number = u128::from_ne_bytes(bytes);
+        let mut prefix = String::with_capacity(LENGTH);
+        let base = DIGITS.len() as u128;
+        for _ in 0..LENGTH {
+            let digit = usize::try_from(number % base).unwrap_or_default();
+            prefix.push(char::from(DIGITS[digit]));
+            number /= base;
+        }
+        Ok(Ids {
+            prefix,
+            bare_first: false,
+        })
+    }
+
+    /// The id of a line, counted from 1; an error where it would be too long.
+    pub fn of(&self, line: u64) -> Result<MessageId, BadName> {
+        if self.bare_first && line == 1 {
+            return self.prefix.parse();
+        }
+        let mut id = String::with_capacity(self.prefix.len() + 8);
+        // Writing to a String cannot fail.
+        let _ = write!(id, "{}-{line}", self.prefix);
+        id.parse()
+    }
+
+    /// The line an id was given to.
+    pub fn line(&self, id: &MessageId) -> Option<u64> {
+        match id.as_str().strip_prefix(&self.prefix)? {
+            "" => Some(1),
+            suffix => suffix.strip_prefix('-')?.parse().ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_ids() {
+        let ids = Ids::given(&"job-7".parse().expect("an id"));
+        for (line, id) in [(1, "job-7"), (2, "job-7-2"), (1_000_000, "job-7-1000000")] {
+            let made = ids.of(line).expect("an id");
+            assert_eq!(made.as_str(), id);
+            assert_eq!(ids.line(&made), Some(line));
+        }
+        assert_eq!(ids.line(&"job-8".parse().expect("an id")), None);
+    }
+
+    #[test]
+    fn the_longest_id_names_one_line_only() {
+        let ids = Ids::given(&"i".repeat(64).parse().expect("an id"));
+        assert!(ids.of(1).is_ok());
+        assert!(ids.of(2).is_err());
+    }
+
+    #[test]
+    fn random_ids() {
+        let (ids, others) = (
+            Ids::random().expect("randomness"),
+            Ids::random().expect("randomness"),
+        );
+        let first = ids.of(1).expect("an id");
+        assert_ne!(first, others.of(1).expect("an id"));
+        assert!(first.as_str().ends_with("-1") && first.as_str().len() == LENGTH + 2);
+        assert_eq!(ids.line(&first), Some(1));
+        assert_eq!(others.line(&first), None);
+        assert!(ids.of(u64::MAX).is_ok());
+    }
+}

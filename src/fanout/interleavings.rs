@@ -1,0 +1,388 @@
+//! Random interleavings of writer, shard, session and socket: whatever the
+//! order, each reader is shown each message of its room once and in order.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use proptest::prelude::*;
+use tokio::{io::AsyncWrite, runtime::Runtime};
+
+use super::{
+    shard::{Mailbox, Shard},
+    subscriber::Subscriber,
+};
+use crate::{
+    history::{self, Batch, Draft, History, Storage, Writer},
+    protocol::{Author, Kind, Seq, format::Format, name::RoomName},
+};
+
+/// What may happen next.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Somebody publishes so many messages in one batch: in the room, and elsewhere.
+    Publish { here: u8, elsewhere: u8 },
+    /// The shard takes the next so many batches at once.
+    FanOut(u8),
+    /// The shard was too slow: so many batches pass it.
+    Lag(u8),
+    /// The shard looks into its mailbox.
+    Settle,
+    /// A reader's session runs.
+    Deliver(u8),
+    /// A reader's session says something of its own.
+    Say(u8),
+    /// A reader's peer takes so many bytes.
+    Read(u8, u16),
+    /// A reader starts over from here.
+    Follow(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..4_u8, 0..3_u8).prop_map(|(here, elsewhere)| Step::Publish { here, elsewhere }),
+        4 => (1..4_u8).prop_map(Step::FanOut),
+        1 => (1..4_u8).prop_map(Step::Lag),
+        4 => Just(Step::Settle),
+        6 => (0..READERS).prop_map(Step::Deliver),
+        1 => (0..READERS).prop_map(Step::Say),
+        4 => (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| Step::Read(reader, bytes)),
+        1 => (0..READERS).prop_map(Step::Follow),
+    ]
+}
+
+const READERS: u8 = 2;
+
+/// A socket that takes bytes as long as its peer has room for them.
+#[derive(Clone, Default)]
+struct Pipe(Arc<Mutex<PipeState>>);
+
+#[derive(Default)]
+struct PipeState {
+    taken: Vec<u8>,
+    room: usize,
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock().unwrap();
+        let count = bytes.len().min(state.room);
+        if count == 0 {
+            return Poll::Pending;
+        }
+        state.room -= count;
+        state.taken.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct Reader {
+    subscriber: Subscriber,
+    pipe: Pipe,
+    /// From which positions it followed the room, one after the other.
+    since: Vec<Seq>,
+    /// How often its session said something.
+    said: usize,
+}
+
+struct World {
+    runtime: Runtime,
+    writer: Writer,
+    history: History,
+    shard: Shard,
+    mailbox: Arc<Mailbox>,
+    coming: VecDeque<Arc<Batch>>,
+    readers: Vec<Reader>,
+}
+
+fn here() -> RoomName {
+    RoomName::lobby()
+}
+
+impl World {
+    fn new(runtime: Runtime, tail_bytes: usize) -> Self {
+        let (writer, history) =
+            history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
+        let mailbox = Arc::new(Mailbox::default());
+        let shard = Shard::new(history.clone(), Arc::clone(&mailbox));
+        let readers = (0..READERS)
+            .map(|_| {
+                let pipe = Pipe::default();
+                let mut subscriber = Subscriber::new(
+                    history.clone(),
+                    Arc::clone(&mailbox),
+                    Box::new(pipe.clone()),
+                    Format::NumberedPlain,
+                    None,
+                );
+                subscriber.follow(here(), Seq::START);
+                let since = vec![Seq::START];
+                Reader {
+                    subscriber,
+                    pipe,
+                    since,
+                    said: 0,
+                }
+            })
+            .collect();
+        let coming = VecDeque::new();
+        World {
+            runtime,
+            writer,
+            history,
+            shard,
+            mailbox,
+            coming,
+            readers,
+        }
+    }
+
+    fn publish(&mut self, here_count: u8, elsewhere: u8) {
+        let draft = |room: RoomName| Draft {
+            room,
+            from: Author {
+                name: None,
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: "text".to_owned().into(),
+            id: None,
+            kind: Kind::Said,
+        };
+        let mut drafts: Vec<_> = (0..elsewhere)
+            .map(|_| draft("tea".parse().unwrap()))
+            .collect();
+        drafts.extend((0..here_count).map(|_| draft(here())));
+        let (batch, _) = self.writer.append(&drafts).unwrap();
+        if !batch.runs.is_empty() {
+            self.coming.push_back(batch);
+        }
+    }
+
+    fn fan_out(&mut self, count: usize) {
+        let batches: Vec<_> = self.coming.drain(..count.min(self.coming.len())).collect();
+        self.runtime.block_on(self.shard.fan_out(&batches));
+    }
+
+    fn settle(&mut self) {
+        for subscriber in self.mailbox.take() {
+            self.shard.settle(&subscriber);
+        }
+    }
+
+    /// Runs a session until it can do nothing more now.
+    fn deliver(&mut self, reader: usize) {
+        let subscriber = &mut self.readers[reader].subscriber;
+        self.runtime
+            .block_on(poll_fn(|cx| match subscriber.poll_deliver(cx) {
+                Poll::Pending if subscriber.is_reading() => Poll::Pending,
+                Poll::Pending => Poll::Ready(()),
+                Poll::Ready(end) => panic!("delivery ended: {end:?}"),
+            }));
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Publish { here, elsewhere } => self.publish(here, elsewhere),
+            Step::FanOut(count) => self.fan_out(count.into()),
+            Step::Lag(count) => {
+                let lost = self
+                    .coming
+                    .drain(..usize::from(count).min(self.coming.len()));
+                if lost.count() > 0 {
+                    self.shard.miss();
+                }
+            }
+            Step::Settle => self.settle(),
+            Step::Deliver(reader) => self.deliver(reader.into()),
+            Step::Say(reader) => {
+                let reader = &mut self.readers[usize::from(reader)];
+                let mut frame = Vec::new();
+                crate::protocol::frame::put_text(&mut frame, b"* own");
+                reader.subscriber.send(&frame);
+                reader.said += 1;
+            }
+            Step::Read(reader, bytes) => {
+                self.readers[usize::from(reader)]
+                    .pipe
+                    .0
+                    .lock()
+                    .unwrap()
+                    .room += usize::from(bytes);
+            }
+            Step::Follow(reader) => {
+                let after = self.history.head();
+                let reader = &mut self.readers[usize::from(reader)];
+                reader.subscriber.follow(here(), after);
+                reader.since.push(after);
+            }
+        }
+    }
+
+    /// Lets everything come to rest.
+    fn settle_all(&mut self) {
+        for reader in &self.readers {
+            reader.pipe.0.lock().unwrap().room = usize::MAX / 2;
+        }
+        for _ in 0..4 {
+            self.fan_out(usize::MAX);
+            (0..self.readers.len()).for_each(|reader| self.deliver(reader));
+            self.settle();
+        }
+        assert!(self.coming.is_empty());
+    }
+}
+
+/// The lines of whole frames end to end.
+fn lines(mut bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let [0x81, length, rest @ ..] = bytes {
+        let (line, rest) = rest.split_at(usize::from(*length));
+        lines.push(String::from_utf8(line.to_vec()).unwrap());
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "only whole frames leave: {bytes:?}");
+    lines
+}
+
+fn check(steps: &[Step], tail_bytes: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut world = World::new(runtime, tail_bytes);
+    for step in steps {
+        world.run(step);
+    }
+    world.settle_all();
+    let head = world.history.head();
+    // The truth, from the database.
+    let mut all: Vec<u64> = Vec::new();
+    let mut upto = Seq::START;
+    while upto < head {
+        let page = world
+            .runtime
+            .block_on(world.history.stored(&here(), upto))
+            .unwrap();
+        all.extend(
+            page.runs
+                .iter()
+                .flat_map(|run| run.messages())
+                .map(|m| m.seq.0),
+        );
+        upto = page.upto;
+    }
+    for reader in &world.readers {
+        let shown = lines(&reader.pipe.0.lock().unwrap().taken);
+        let own = shown.iter().filter(|line| line.starts_with('*')).count();
+        assert_eq!(own, reader.said);
+        let numbers: Vec<u64> = shown
+            .iter()
+            .filter(|line| !line.starts_with('*'))
+            .map(|line| line.split(' ').next().unwrap().parse().unwrap())
+            .collect();
+        // Each start begins a stretch; it is unbroken, and the last one reaches
+        // the head. Those before it may be cut short, but have no holes.
+        let mut rest = &numbers[..];
+        for (index, after) in reader.since.iter().enumerate() {
+            let due = all.iter().filter(|seq| **seq > after.0);
+            let last = index + 1 == reader.since.len();
+            let next_starts = reader.since.get(index + 1).map_or(u64::MAX, |next| next.0);
+            let stretch: Vec<u64> = due.copied().filter(|seq| *seq <= next_starts).collect();
+            let common = rest
+                .iter()
+                .zip(&stretch)
+                .take_while(|(a, b)| a == b)
+                .count();
+            assert!(
+                !last || common == stretch.len(),
+                "missing: {numbers:?} of {all:?}"
+            );
+            rest = &rest[common..];
+        }
+        assert!(
+            rest.is_empty(),
+            "doubled or out of order: {numbers:?} of {all:?}"
+        );
+        let outlet = reader.subscriber.outlet();
+        assert_eq!(
+            outlet.mode,
+            super::outlet::Mode::Live,
+            "at rest everyone is live"
+        );
+        assert_eq!(outlet.waiting(), 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn once_and_in_order(
+        steps in proptest::collection::vec(step(), 1..60),
+        tail_bytes in prop_oneof![Just(0_usize), Just(900), Just(usize::MAX)],
+    ) {
+        check(&steps, tail_bytes);
+    }
+}
+
+#[test]
+fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut world = World::new(runtime, usize::MAX);
+    world.deliver(0);
+    world.settle();
+    for _ in 0..1000 {
+        world.publish(3, 0);
+        world.fan_out(1);
+        world.deliver(0);
+    }
+    let outlet = world.readers[0].subscriber.outlet();
+    assert!(
+        (1..100).contains(&outlet.waiting()),
+        "{} bytes",
+        outlet.waiting()
+    );
+}
+
+#[test]
+fn a_subscriber_that_leaves_is_let_go_of() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut world = World::new(runtime, usize::MAX);
+    world.settle_all();
+    let pipe = world.readers[0].pipe.clone();
+    assert_eq!(Arc::strong_count(&pipe.0), 3);
+    world.readers.clear();
+    assert_eq!(
+        Arc::strong_count(&pipe.0),
+        1,
+        "the socket is closed at once"
+    );
+    world.settle();
+    assert!(
+        world.shard.is_empty(),
+        "and the room forgotten, though nobody says anything"
+    );
+}

@@ -1,0 +1,98 @@
+//! What a room's URL asks for behind its `?`.
+//!
+//! What is not known is left to later versions; what is known must be right.
+
+use std::str::FromStr;
+
+use super::Refused;
+use crate::protocol::{Epoch, Seq, Start, name::Name};
+
+/// The query of a room's URL.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    /// `name`: the name to carry.
+    pub(super) name: Option<Name>,
+    /// `after`, `epoch`, `backlog`: where to start reading.
+    pub(super) start: Start,
+    /// `seq=1`: plain lines begin with their number.
+    pub(super) numbered: bool,
+    /// Not `echo=0`: own messages are shown.
+    pub(super) echo: bool,
+}
+
+impl Query {
+    pub(super) fn parse(query: &str) -> Result<Self, Refused> {
+        let mut parsed = Query {
+            name: None,
+            start: Start::default(),
+            numbered: false,
+            echo: true,
+        };
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            match &*key {
+                // An empty field of a form is no name, and no mistake either.
+                "name" if value.is_empty() => {}
+                "name" => {
+                    let bad = |rule| Refused::bad_request(format!("name: {rule}."));
+                    parsed.name = Some(value.parse().map_err(bad)?);
+                }
+                "after" => parsed.start.after = Some(Seq(number("after", &value)?)),
+                "epoch" => parsed.start.epoch = Some(Epoch((&*value).into())),
+                "backlog" => parsed.start.backlog = Some(number("backlog", &value)?),
+                "seq" => parsed.numbered = switch("seq", &value)?,
+                "echo" => parsed.echo = switch("echo", &value)?,
+                _ => {}
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
+    // `parse` would take a sign.
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let number = digits.then(|| value.parse().ok()).flatten();
+    number.ok_or_else(|| Refused::bad_request(format!("{key}={value} is not a whole number.")))
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, Refused> {
+    match value {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(Refused::bad_request(format!(
+            "{key}={value}: {key} is 0 or 1."
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn queries() {
+        let query = Query::parse("name=Ana&after=7&epoch=ab&backlog=5&seq=1&echo=0&other=x")
+            .expect("all of it is right");
+        assert_eq!(query.name.expect("a name").as_str(), "Ana");
+        assert!(query.numbered && !query.echo);
+        assert_eq!(query.start.after, Some(Seq(7)));
+        assert_eq!(query.start.epoch, Some(Epoch("ab".into())));
+        assert_eq!(query.start.backlog, Some(5));
+        let query = Query::parse("").expect("nothing is right");
+        assert!(!query.numbered && query.echo && query.name.is_none());
+        for wrong in [
+            "name=a+b",
+            "after=x",
+            "after=-1",
+            "after=%2B1",
+            "backlog=",
+            "seq=yes",
+            "echo=2",
+        ] {
+            let refused = Query::parse(wrong).expect_err(wrong);
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Chromium without a window, driven over the WebDriver protocol (W3C), which is
+//! JSON over HTTP to a `chromedriver` of our own.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::program::{Program, command, script};
+use crate::support::Peer;
+
+pub(crate) struct Browser {
+    driver: Program,
+    port: u16,
+    session: String,
+    /// Dropped last: the browser writes to it.
+    profile: TempDir,
+}
+
+impl Browser {
+    /// A browser that shows an empty page.
+    pub(crate) async fn start() -> Self {
+        let mut chromedriver = command("chromedriver");
+        let profile = tempfile::tempdir().expect("a folder");
+        chromedriver.arg("--port=0").env("TMPDIR", profile.path());
+        let mut browser = Browser {
+            driver: Program::start(chromedriver),
+            port: 0,
+            session: String::new(),
+            profile,
+        };
+        while browser.port == 0 {
+            let line = browser.driver.line().await.expect("a driver that starts");
+            if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
+                browser.port = port.trim_end_matches('.').parse().expect("a port");
+            }
+        }
+        let profile = browser.profile.path().display();
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", "--no-proxy-server",
+                "--disable-dev-shm-usage", format!("--user-data-dir={profile}/profile"),
+                // Chromium would ask a person before a page from elsewhere may
+                // try this machine; here the server's own refusal is of interest.
+                "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
+            ]},
+        }}});
+        let session = browser.call("/session", &wanted).await;
+        let id = session["sessionId"].as_str().expect("a session");
+        browser.session = format!("/session/{id}");
+        browser
+    }
+
+    /// One command of the driver.
+    async fn call(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let mut driver = Peer::connect(([127, 0, 0, 1], self.port).into()).await;
+        let head = format!(
+            "POST {}{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.session,
+            self.port,
+            body.len()
+        );
+        driver.write((head + &body).as_bytes()).await;
+        let head = driver.head().await.to_ascii_lowercase();
+        let length = head.lines().find_map(|l| l.strip_prefix("content-length:"));
+        let length = length.and_then(|l| l.trim().parse().ok());
+        let answer = driver.take(length.expect("a length")).await;
+        let mut answer: Value = serde_json::from_slice(&answer.expect("all of it")).expect("JSON");
+        assert!(head.starts_with("http/1.1 200"), "{path} {body}: {answer}");
+        answer["value"].take()
+    }
+
+    /// Goes to a page, and gives it the hands and eyes of a chat.
+    pub(crate) async fn open(&self, url: &str) {
+        self.call("/url", &json!({"url": url})).await;
+        let chat = std::fs::read_to_string(script("browser_chat.js")).expect("a script");
+        self.run(&chat).await;
+    }
+
+    /// What a script in the page returns.
+    pub(crate) async fn run(&self, script: &str) -> Value {
+        self.call("/execute/sync", &json!({"script": script, "args": []}))
+            .await
+    }
+
+    /// What happens next in the page's chat.
+    pub(crate) async fn told(&self) -> Value {
+        let script = "told(arguments[0])";
+        self.call("/execute/async", &json!({"script": script, "args": []}))
+            .await
+    }
+
+    /// What the console shows since the last time: errors, and what a policy
+    /// forbade.
+    pub(crate) async fn console(&self) -> Vec<String> {
+        let entries = self.call("/se/log", &json!({"type": "browser"})).await;
+        let entries = entries.as_array().expect("a list");
+        entries.iter().map(|e| e["message"].to_string()).collect()
+    }
+}

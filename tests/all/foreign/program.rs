@@ -1,0 +1,120 @@
+//! A program of somebody else's, run as a child and talked to in lines.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::support::soon;
+
+/// What `./check` installed beside the build.
+pub(crate) fn tool(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .with_file_name("tools")
+        .join(path)
+}
+
+/// What is in the folder of the programs the tests bring along.
+pub(crate) fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(name)
+}
+
+/// A command, with no proxy in its way to this machine.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(proxy);
+    }
+    command
+}
+
+/// Starts a command; a program that is missing is no reason to pass.
+fn start(mut command: Command) -> Child {
+    let command = command.stdout(Stdio::piped());
+    command.spawn().unwrap_or_else(|error| {
+        let program = command.get_program().display();
+        panic!("{program} cannot be run ({error}): \"./check tools\" installs what is missing")
+    })
+}
+
+/// Runs a command to its end.
+pub(crate) async fn output(mut command: Command) -> (ExitStatus, String) {
+    command.stdin(Stdio::null());
+    let mut child = start(command);
+    let run = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        let mut stdout = child.stdout.take().expect("piped");
+        stdout.read_to_string(&mut said).expect("UTF-8");
+        (child.wait().expect("an end"), said)
+    });
+    soon("the end of a program", run).await.expect("no panic")
+}
+
+/// A program that runs until it is dropped, and with it all it started.
+pub(crate) struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Program {
+    pub(crate) fn start(mut command: Command) -> Self {
+        use std::os::unix::process::CommandExt;
+        command.stdin(Stdio::piped()).process_group(0);
+        let mut child = start(command);
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (line, lines) = mpsc::channel(64);
+        // It ends with the program's standard output.
+        std::thread::spawn(move || {
+            for read in stdout.lines().map_while(Result::ok) {
+                if line.blocking_send(read).is_err() {
+                    break;
+                }
+            }
+        });
+        let stdin = child.stdin.take();
+        Program {
+            child,
+            stdin,
+            lines,
+        }
+    }
+
+    /// Types a line.
+    pub(crate) fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("not ended");
+        writeln!(stdin, "{line}").expect("a program that reads");
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line it prints; `None` when it has closed its output.
+    pub(crate) async fn line(&mut self) -> Option<String> {
+        soon("a line of a program", self.lines.recv()).await
+    }
+
+    /// The next line, which is JSON.
+    pub(crate) async fn told(&mut self) -> Value {
+        let line = self.line().await.expect("a line before the end");
+        serde_json::from_str(&line).expect("JSON")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It is not waited for yet: its number is still its own.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}

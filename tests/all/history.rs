@@ -1,0 +1,134 @@
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::{TestServer, soon};
+
+#[tokio::test]
+async fn a_restart_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("deep/chat-data");
+    let server = TestServer::on(&data).await;
+    let mode = std::fs::metadata(&data)
+        .expect("created")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let (mut ana, before) = server.json("/?name=ana").await;
+    ana.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
+    ana.say(r#"{"type":"publish","text":"two","kind":"me"}"#)
+        .await;
+    let one = ana.event_of("message").await;
+    let two = ana.event_of("message").await;
+    server.stop().await;
+
+    let server = TestServer::on(&data).await;
+    let (mut bob, after) = server.json("/?after=0").await;
+    assert_eq!(after["epoch"], before["epoch"]);
+    assert_eq!(after["head"], 2);
+    assert_eq!(bob.event().await, one);
+    assert_eq!(bob.event().await, two);
+    assert_eq!(bob.event().await, json!({"type": "live", "seq": 2}));
+    // The same id is the same message, and numbers go on.
+    bob.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
+    let receipt = json!({"type": "accepted", "id": "a", "seq": 1, "duplicate": true});
+    assert_eq!(bob.event().await, receipt);
+    bob.say(r#"{"type":"publish","text":"three"}"#).await;
+    let three = bob.event().await;
+    assert_eq!((&three["seq"], &three["prev"]), (&json!(3), &json!(2)));
+    // In another room the id is free.
+    bob.say(r#"{"type":"join","room":"tea"}"#).await;
+    bob.event_of("live").await;
+    bob.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
+    assert_eq!(bob.event().await["seq"], 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let mut publishers = JoinSet::new();
+    for p in 0..8 {
+        let (mut sending, mut echo) = server.plain(&format!("/?name=p{p}")).await.split();
+        publishers.spawn(async move {
+            let sender = tokio::spawn(async move {
+                // Until the server does not listen any more.
+                for n in 0.. {
+                    if !sending.try_say(&n.to_string()).await {
+                        break;
+                    }
+                }
+            });
+            let mut seen = Vec::new();
+            let end = loop {
+                let frame = echo.next().await.expect("a close frame before the end");
+                match frame.opcode {
+                    1 => seen.push(String::from_utf8(frame.payload).expect("UTF-8")),
+                    8 => break frame.payload,
+                    _ => {}
+                }
+            };
+            sender.abort();
+            assert_eq!(end[..2], 1001_u16.to_be_bytes());
+            seen
+        });
+    }
+    let mut watching = server.plain("/").await;
+    for _ in 0..500 {
+        watching.text().await;
+    }
+    soon("the end", server.stop()).await;
+    let mut seen = soon("goodbye", publishers.join_all()).await;
+
+    let server = TestServer::on(folder.path()).await;
+    let mut reader = server.plain("/?after=0").await;
+    let longest = seen
+        .iter()
+        .max_by_key(|lines| lines.len())
+        .expect("one")
+        .clone();
+    for line in &longest {
+        assert_eq!(reader.text().await, *line);
+    }
+    reader.say("that was all").await;
+    assert!(
+        reader.text().await.ends_with("that was all"),
+        "and all was delivered"
+    );
+    for lines in &mut seen {
+        assert!(
+            longest.ends_with(lines),
+            "everyone saw the whole of it since joining"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_replayed_whole() {
+    const COUNT: u64 = 20_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let (mut sending, mut echo) = server.plain("/?seq=1&name=ana").await.split();
+    let sender = tokio::spawn(async move {
+        for n in 1..=COUNT {
+            sending.say(&n.to_string()).await;
+        }
+        sending
+    });
+    for n in 1..=COUNT {
+        assert_eq!(echo.text().await, format!("{n} ana: {n}"));
+    }
+    drop(sender.await);
+    server.stop().await;
+    // Nothing of it is in memory now.
+    let server = TestServer::on(folder.path()).await;
+    let mut reader = server.plain("/?seq=1&after=100").await;
+    for n in 101..=COUNT {
+        assert_eq!(reader.text().await, format!("{n} ana: {n}"));
+    }
+    let mut reader = server.plain("/?seq=1&backlog=1000").await;
+    for n in COUNT - 999..=COUNT {
+        assert_eq!(reader.text().await, format!("{n} ana: {n}"));
+    }
+}

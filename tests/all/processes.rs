@@ -1,0 +1,356 @@
+use std::{net::SocketAddr, path::Path, process::Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::{TempDir, tempdir};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+};
+
+use crate::support::{Peer, soon};
+
+const SERVER: &str = env!("CARGO_BIN_EXE_server");
+const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+
+/// A program that runs; it is killed when it is dropped.
+struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program is there");
+        let output = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let errors = BufReader::new(child.stderr.take().expect("piped")).lines();
+        Program {
+            input: child.stdin.take(),
+            child,
+            output,
+            errors,
+        }
+    }
+
+    fn client(server: SocketAddr, args: &[&str]) -> Self {
+        Self::start(Command::new(CLIENT).arg(server.to_string()).args(args))
+    }
+
+    async fn line(&mut self) -> String {
+        let line = soon("a line", self.output.next_line())
+            .await
+            .expect("UTF-8");
+        line.expect("a line before the end")
+    }
+
+    async fn lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = soon("a line", self.output.next_line())
+            .await
+            .expect("UTF-8")
+        {
+            lines.push(line);
+        }
+        lines
+    }
+
+    async fn complaints(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = soon("a line", self.errors.next_line())
+            .await
+            .expect("UTF-8")
+        {
+            lines.push(line);
+        }
+        lines
+    }
+
+    async fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("not ended");
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .expect("it reads");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
+        kill_process(Pid::from_raw(id).expect("a process id"), signal).expect("a signal");
+    }
+
+    async fn exit(&mut self) -> i32 {
+        drop(self.input.take());
+        soon("its end", self.child.wait())
+            .await
+            .expect("a child")
+            .code()
+            .expect("no signal")
+    }
+}
+
+fn server_command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(SERVER);
+    command.current_dir(folder).args(["--port", "0"]).args(args);
+    command
+}
+
+async fn server(folder: &Path, args: &[&str]) -> (Program, SocketAddr) {
+    let mut server = Program::start(&mut server_command(folder, args));
+    let line = server.line().await;
+    let addr = line.strip_prefix("listening on ").expect(&line);
+    (server, addr.parse().expect("an address"))
+}
+
+/// Runs a program to its end, which must be a sentence and an exit code of 2.
+async fn unusable(command: &mut Command) -> String {
+    let mut program = Program::start(command);
+    assert_eq!(program.exit().await, 2, "{command:?}");
+    let said = program.complaints().await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("server: "), "{said:?}");
+    said[0].clone()
+}
+
+fn folder() -> TempDir {
+    tempdir().expect("a folder")
+}
+
+#[tokio::test]
+async fn the_exercise_with_three_clients() {
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), &["--show-messages", "always"]).await;
+    let mut clients = Vec::new();
+    let mut tags = Vec::new();
+    for _ in 0..3 {
+        let mut client = Program::client(addr, &[]);
+        assert_eq!(client.line().await, "Welcome to chat! Type a message");
+        let line = server.line().await;
+        tags.push(
+            line.strip_prefix("New connection from ")
+                .expect(&line)
+                .to_owned(),
+        );
+        clients.push(client);
+    }
+    for speaker in 0..3 {
+        clients[speaker].type_line("hello \u{1b}[2J all").await;
+        for client in &mut clients {
+            assert_eq!(
+                client.line().await,
+                format!("{}: hello \u{fffd}[2J all", tags[speaker])
+            );
+        }
+        let shown = format!("From client {} \"hello \u{fffd}[2J all\"", tags[speaker]);
+        assert_eq!(server.line().await, shown);
+    }
+    for (client, tag) in clients.iter_mut().zip(&tags) {
+        assert_eq!(client.exit().await, 0);
+        assert_eq!(server.line().await, format!("{tag} left: done (1000)"));
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+    assert_eq!(server.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_said_is_not_logged_off_a_terminal() {
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), &["-vvv"]).await;
+    let mut client = Program::client(addr, &["--quiet"]);
+    client.type_line("a secret").await;
+    assert_eq!(client.exit().await, 0);
+    server.signal(Signal::INT);
+    assert_eq!(server.exit().await, 0);
+    let said = [server.lines().await, server.complaints().await]
+        .concat()
+        .join("\n");
+    assert!(!said.contains("a secret"), "{said}");
+}
+
+#[tokio::test]
+async fn a_long_pipe_is_stored_once_in_order_and_kept() {
+    const COUNT: usize = 100_000;
+    let folder = folder();
+    let (mut first, addr) = server(folder.path(), &[]).await;
+    let mut client = Program::client(addr, &["--name", "seq", "--quiet", "--id", "job"]);
+    let mut input = client.input.take().expect("piped");
+    let lines: Vec<String> = (1..=COUNT).map(|n| n.to_string()).collect();
+    let lines = lines.join("\n");
+    input.write_all(lines.as_bytes()).await.expect("it reads");
+    drop(input);
+    assert_eq!(client.exit().await, 0);
+    first.signal(Signal::TERM);
+    assert_eq!(first.exit().await, 0);
+
+    let (_second, addr) = server(folder.path(), &[]).await;
+    let dump = |args: &'static [&'static str]| async move {
+        let mut reader = Program::client(addr, args);
+        drop(reader.input.take());
+        let lines = reader.lines().await;
+        assert_eq!(reader.exit().await, 0);
+        lines
+    };
+    let told = dump(&["--after", "0"]).await;
+    assert_eq!(told[0], "Welcome to chat! Type a message");
+    let expected = (1..=COUNT).map(|n| format!("seq: {n}"));
+    assert!(told[1..].iter().cloned().eq(expected));
+    let last: Vec<_> = dump(&["--backlog", "2"]).await;
+    assert_eq!(last[1..], ["seq: 99999", "seq: 100000"]);
+    let json = dump(&["--after", "99999", "--json"]).await;
+    assert!(json[0].starts_with(r#"{"type":"welcome","#), "{}", json[0]);
+    assert!(json[1].contains(r#""id":"job-100000""#), "{}", json[1]);
+    assert_eq!(json[2], r#"{"type":"live","seq":100000}"#);
+    // The same pipe again stores nothing.
+    let mut again = Program::client(addr, &["--quiet", "--id", "job"]);
+    again.type_line("1\n2").await;
+    assert_eq!(again.exit().await, 0);
+    assert_eq!(dump(&["--after", "100000"]).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_client_ends_when_the_server_does() {
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), &[]).await;
+    let mut client = Program::client(addr, &[]);
+    client.line().await;
+    server.child.kill().await.expect("killed");
+    // Its input is still open: nobody presses Enter.
+    let end = soon("its end", client.child.wait()).await.expect("a child");
+    assert_eq!(end.code(), Some(1));
+    let said = client.complaints().await;
+    assert!(
+        said[0].starts_with(&format!("client: the server at {addr} went away")),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stop_tells_everyone_and_frees_the_folder() {
+    let folder = folder();
+    let (mut first, addr) = server(folder.path(), &[]).await;
+    let mut stuck = Peer::connect(addr).await;
+    let mut client = Program::client(addr, &[]);
+    client.line().await;
+    first.signal(Signal::TERM);
+    let end = soon("its end", client.child.wait()).await.expect("a child");
+    assert_eq!(end.code(), Some(1));
+    let said = client.complaints().await;
+    assert!(said[0].contains("1001"), "{said:?}");
+    assert_eq!(
+        stuck.next().await,
+        None,
+        "one that asked for nothing is let go"
+    );
+    assert_eq!(first.exit().await, 0);
+    server(folder.path(), &[]).await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_what_to_do() {
+    let folder = folder();
+    let (first, addr) = server(folder.path(), &[]).await;
+    let id = first.child.id().expect("it runs").to_string();
+
+    let said = unusable(&mut server_command(folder.path(), &[])).await;
+    for part in ["chat-data", "in use", &id, &addr.to_string(), "--data"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let port = addr.port().to_string();
+    let mut command = Command::new(SERVER);
+    let said = unusable(command.current_dir(folder.path()).args(["--port", &port])).await;
+    assert!(
+        said.contains(&addr.to_string()) && said.contains("--port"),
+        "{said}"
+    );
+
+    // Not even root can make a folder of this.
+    let said = unusable(&mut server_command(
+        folder.path(),
+        &["--data", "/dev/null/chat"],
+    ))
+    .await;
+    assert!(
+        said.contains("/dev/null/chat") && said.contains("--data"),
+        "{said}"
+    );
+    // A database that is none is left as it is.
+    let bad = folder.path().join("bad");
+    std::fs::create_dir(&bad).expect("a folder");
+    std::fs::write(
+        bad.join("chat.sqlite"),
+        "this is no database, but 100 bytes ".repeat(99),
+    )
+    .expect("a file");
+    let said = unusable(&mut server_command(folder.path(), &["--data", "bad"])).await;
+    assert!(
+        said.contains("chat.sqlite") && said.contains("left as it is"),
+        "{said}"
+    );
+
+    for (flags, part) in [
+        (&["--prot", "1"][..], "--prot"),
+        (&["--port", "65536"], "65536"),
+        (&["--bind", "here"], "no IP address"),
+        (&["--bind", "192.0.2.1"], "--bind"),
+        (&["--rate", "20"], "off"),
+        (&["--max-per-address", "5"], "off"),
+        (&["--max-text", "0"], "--max-text"),
+        (&["--data", "x", "--ephemeral"], "--ephemeral"),
+        (&["surplus"], "surplus"),
+    ] {
+        let said = unusable(Command::new(SERVER).current_dir(folder.path()).args(flags)).await;
+        assert!(said.contains(part), "{flags:?}: {said}");
+    }
+    let said = unusable(server_command(folder.path(), &[]).env("CHAT_PING", "soon")).await;
+    assert!(said.contains("soon"), "{said}");
+}
+
+#[tokio::test]
+async fn every_flag_has_a_variable() {
+    let folder = folder();
+    let mut command = server_command(folder.path(), &[]);
+    command
+        .env("CHAT_MAX_TEXT", "3")
+        .env("CHAT_EPHEMERAL", "true")
+        .env("CHAT_RATE", "off");
+    let mut server = Program::start(&mut command);
+    let line = server.line().await;
+    let addr = line
+        .strip_prefix("listening on ")
+        .expect(&line)
+        .parse()
+        .expect("an address");
+    let mut client = Program::client(addr, &["--quiet"]);
+    client.type_line("1234").await;
+    assert_eq!(client.exit().await, 1);
+    let said = client.complaints().await;
+    assert!(said[0].contains("line 1 has more than 3 bytes"), "{said:?}");
+    assert!(!folder.path().join("chat-data").exists());
+
+    let mut help = Program::start(Command::new(SERVER).arg("--help"));
+    let told = help.lines().await.join("\n");
+    assert_eq!(help.exit().await, 0);
+    for flag in told
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+    {
+        let flag = flag.trim_end_matches([',', '.']);
+        let variable = flag
+            .trim_start_matches("--")
+            .to_uppercase()
+            .replace('-', "_");
+        let exempt = ["HELP", "VERSION"].contains(&variable.as_str());
+        assert!(
+            exempt || told.contains(&format!("CHAT_{variable}=")),
+            "{flag}: {told}"
+        );
+    }
+}

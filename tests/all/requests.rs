@@ -1,0 +1,147 @@
+use broadcast_chat::{history::Storage, http::Trust};
+use serde_json::{Value, json};
+
+use crate::support::{TestServer, options};
+
+/// The status and the body of an answer.
+fn parts(answer: &str) -> (u16, &str) {
+    let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
+    (head[9..12].parse().expect("a status"), body)
+}
+
+async fn get(server: &TestServer, target: &str) -> String {
+    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    let answer = server.request(request.as_bytes()).await;
+    let (status, body) = parts(&answer);
+    assert_eq!(status, 200, "{target}: {answer}");
+    body.to_owned()
+}
+
+async fn post(server: &TestServer, target: &str, headers: &str, body: &[u8]) -> String {
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    server.request(&[head.as_bytes(), body].concat()).await
+}
+
+#[tokio::test]
+async fn a_post_is_a_message_and_its_answer_the_receipt() {
+    let server = TestServer::start().await;
+    let (mut reader, _) = server.json("/ops").await;
+    reader.event_of("live").await;
+    let answer = post(
+        &server,
+        "/Ops?name=cron",
+        "",
+        "caf\u{e9}\u{7}\r\n".as_bytes(),
+    )
+    .await;
+    assert_eq!(parts(&answer), (200, "{\"seq\":1}\n"));
+    let message = reader.event().await;
+    assert_eq!(
+        (&message["text"], &message["seq"]),
+        (&json!("café\u{fffd}"), &json!(1))
+    );
+    assert_eq!(message["from"]["name"], "cron");
+
+    let key = "Idempotency-Key: job-1\r\n";
+    for expected in [json!({"seq": 2}), json!({"seq": 2, "duplicate": true})] {
+        let answer = post(&server, "/ops", key, b"once").await;
+        let body: Value = serde_json::from_str(parts(&answer).1).expect("JSON");
+        assert_eq!(body, expected);
+    }
+    assert_eq!(reader.event().await["id"], "job-1");
+    let chunked = b"POST /ops HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3\r\na\nb\r\n0\r\n\r\n";
+    assert_eq!(
+        parts(&server.request(chunked).await),
+        (200, "{\"seq\":3}\n")
+    );
+    assert_eq!(reader.event().await["text"], "a\nb");
+
+    let (long, longer) = ([b'x'; 8193], vec![b'x'; 100_000]);
+    for (target, headers, body, status) in [
+        ("/ops", "", &b""[..], 400),
+        ("/ops", "", b"\n", 400),
+        ("/ops", "", b"\xff", 400),
+        ("/ops", "", &long, 413),
+        ("/ops", "", &longer, 413),
+        ("/ops", "Idempotency-Key: a b\r\n", b"x", 400),
+        (
+            "/ops",
+            "Idempotency-Key: a\r\nIdempotency-Key: a\r\n",
+            b"x",
+            400,
+        ),
+        ("/ops?name=a+b", "", b"x", 400),
+        ("/ops", "Origin: https://evil.example\r\n", b"x", 403),
+        ("/ops", "Origin: null\r\n", b"x", 403),
+        ("/a/b", "", b"x", 404),
+        ("/-/health", "", b"x", 405),
+    ] {
+        let answer = post(&server, target, headers, body).await;
+        let (told, sentence) = parts(&answer);
+        assert_eq!(told, status, "{target} {headers}: {answer}");
+        assert!(sentence.ends_with(".\n"), "{answer}");
+    }
+    let answer = post(&server, "/ops", "", &long[1..]).await;
+    assert_eq!(
+        parts(&answer),
+        (200, "{\"seq\":4}\n"),
+        "a text of just the limit"
+    );
+}
+
+#[tokio::test]
+async fn a_get_is_the_last_lines() {
+    let server = TestServer::start().await;
+    assert_eq!(get(&server, "/").await, "");
+    for n in 1..=60 {
+        post(&server, "/?name=ana", "", format!("m{n}").as_bytes()).await;
+    }
+    post(&server, "/tea", "", b"elsewhere").await;
+    let lines = |from: usize| {
+        let lines: Vec<_> = (from..=60).map(|n| format!("ana: m{n}\n")).collect();
+        lines.concat()
+    };
+    assert_eq!(get(&server, "/").await, lines(11));
+    assert_eq!(get(&server, "/?after=57").await, lines(58));
+    assert_eq!(get(&server, "/?after=0").await, lines(1));
+    assert_eq!(get(&server, "/?backlog=1").await, lines(60));
+    assert_eq!(get(&server, "/?after=59&seq=1").await, "60 ana: m60\n");
+    assert_eq!(get(&server, "/?after=60").await, "");
+    assert_eq!(get(&server, "/?after=600").await, "");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_let_in_by_name() {
+    let trust = Trust {
+        loopback: true,
+        origins: vec!["https://app.example".into()],
+        ..Trust::default()
+    };
+    let mut options = options();
+    options.trust = trust;
+    let server = TestServer::with(&Storage::Memory, options).await;
+    let origin = "Origin: https://app.example\r\n";
+    let answer = post(&server, "/", origin, b"hello").await.to_lowercase();
+    assert!(
+        answer.contains("access-control-allow-origin: https://app.example\r\n"),
+        "{answer}"
+    );
+    let preflight = format!(
+        "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n{origin}Access-Control-Request-Method: POST\r\n\r\n"
+    );
+    let answer = server.request(preflight.as_bytes()).await.to_lowercase();
+    assert_eq!(parts(&answer).0, 204);
+    assert!(answer.contains("access-control-allow-headers: content-type, idempotency-key\r\n"));
+    let answer = server
+        .request(preflight.replace("app", "evil").as_bytes())
+        .await;
+    assert_eq!(parts(&answer).0, 405);
+    assert!(
+        !answer.to_lowercase().contains("access-control"),
+        "{answer}"
+    );
+}

@@ -1,0 +1,24 @@
+// Run in a page: a WebSocket that is talked to from outside. What happens is
+// kept until it is asked for.
+
+const happened = [];
+let asked = null;
+
+function tell(...told) {
+  if (asked) asked(told);
+  else happened.push(told);
+  asked = null;
+}
+
+window.told = (answer) => {
+  if (happened.length) answer(happened.shift());
+  else asked = answer;
+};
+
+window.join = (url, ...protocols) => {
+  const chat = new WebSocket(url, protocols);
+  chat.onopen = () => tell("open", chat.protocol, chat.extensions);
+  chat.onmessage = (event) => tell("text", event.data);
+  chat.onclose = (event) => tell("closed", event.code, event.reason, event.wasClean);
+  window.chat = chat;
+};
