@@ -74,7 +74,8 @@ pub(super) fn accept(
             "Sec-WebSocket-Key is not 16 bytes in base64.",
         ));
     }
-    let json = has_token(head, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+    // Clients compare what they are answered with what they asked for: in its case.
+    let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
     let query = Query::parse(head.uri.query().unwrap_or_default())?;
     let visit = Visit {
         addr: peer,
@@ -132,14 +133,16 @@ fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
 
 /// Whether a header that is a list holds a token, in any case.
 fn has_token(head: &Parts, name: &HeaderName, token: &str) -> bool {
-    let lines = head
-        .headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    list(head, name).any(|part| part.eq_ignore_ascii_case(token))
+}
+
+/// The parts of a header that is a list.
+fn list<'a>(head: &'a Parts, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let lines = head.headers.get_all(name).into_iter();
     lines
+        .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
+        .map(str::trim)
 }
 
 #[cfg(test)]
@@ -190,6 +193,11 @@ mod tests {
             "chat.v1"
         );
         assert_eq!(visit.format, Format::Json);
+        headers.pop();
+        headers.push(("sec-websocket-protocol", "CHAT.V1"));
+        let (response, visit) = ask("/", &headers).expect("accepted");
+        let answered = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+        assert_eq!((answered, visit.format), (None, Format::Plain));
     }
 
     #[test]

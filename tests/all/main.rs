@@ -13,6 +13,15 @@ mod support;
 /// What is said in the plain and the JSON format, and what is answered.
 mod conversation;
 
+/// Requests that are no good handshake, and how each is answered.
+mod handshake;
+
+/// Frames RFC 6455 allows and forbids, one by one, while others chat on.
+mod frames;
+
+/// Peers that do not read, do not answer or do not end, against the clock.
+mod deadlines;
+
 /// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
 mod delivery;
 

@@ -2,6 +2,7 @@
 //! nothing here is shared with the code under test.
 
 use std::{
+    cell::Cell,
     net::SocketAddr,
     ops::{Deref, DerefMut},
     path::Path,
@@ -10,14 +11,15 @@ use std::{
 
 use broadcast_chat::{
     history::{self, Storage},
-    http::Trust,
-    protocol::Limits,
+    http::{Site, Trust},
+    hub::{Hub, Publisher},
+    protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
-    session,
+    session::{self, Visit},
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -25,11 +27,12 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long anything expected may take before the test fails. Nothing waits for
-/// it in a run that passes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// it in a run that passes. (Longer than any deadline of the server's, which a
+/// paused clock passes in no time.)
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
@@ -135,7 +138,8 @@ impl TestServer {
     /// Sends a request as it stands, and reads the answer to its end.
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
-        peer.write(raw).await;
+        // The server may answer, and rightly, before it was told everything.
+        peer.sending.try_write(raw).await;
         peer.rest().await
     }
 }
@@ -146,7 +150,129 @@ impl Drop for TestServer {
     }
 }
 
+/// Sessions without a server: the other end of each is in memory, so that the
+/// test decides how much it holds and, with the clock paused, how time passes.
+///
+/// The writer's thread is not seen by a paused clock: what is published must
+/// have come back before time may pass.
+pub(crate) struct Chat {
+    pub(crate) hub: Hub,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+    /// The chat goes on while somebody might publish.
+    publisher: Option<Publisher>,
+}
+
+impl Chat {
+    pub(crate) fn start() -> Self {
+        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        let tasks = TaskTracker::new();
+        let (hub, publisher) = Hub::start(writer, history, 1, &tasks).expect("a hub");
+        Chat {
+            hub,
+            drain: CancellationToken::new(),
+            tasks,
+            publisher: Some(publisher),
+        }
+    }
+
+    /// Goes away: returns when everything accepted is committed.
+    pub(crate) async fn end(&mut self) {
+        self.publisher = None;
+        self.drain.cancel();
+        soon("the writer's end", self.hub.finished()).await;
+    }
+
+    /// What HTTP is served from.
+    pub(crate) fn site(&self) -> Site {
+        Site {
+            hub: self.hub.clone(),
+            trust: options().trust,
+            limits: Limits::default(),
+        }
+    }
+
+    /// A session in the lobby, in the plain format, under a name and over a
+    /// stream that holds `buffer` bytes each way; it has not been read from.
+    pub(crate) fn join(&self, name: &str, buffer: usize) -> (MemoryPeer, JoinHandle<()>) {
+        let (near, far) = tokio::io::duplex(buffer);
+        let visit = Visit {
+            addr: ([127, 0, 0, 1], 5000).into(),
+            room: RoomName::lobby(),
+            name: Some(name.parse().expect("a name")),
+            format: Format::Plain,
+            start: Start::default(),
+            echo: true,
+        };
+        let (hub, drain) = (self.hub.clone(), self.drain.clone());
+        let ended = self.tasks.spawn(async move {
+            let (read, write) = tokio::io::split(far);
+            session::run(read, write, visit, &hub, options().session, &drain).await;
+        });
+        (Peer::over(near), ended)
+    }
+}
+
+/// Does something while two others talk in the lobby, and sees that neither
+/// they nor anyone who comes afterwards take any harm.
+pub(crate) async fn others_chat_on<T>(
+    server: &TestServer,
+    something: impl Future<Output = T>,
+) -> T {
+    let mut others = [
+        server.plain("/?name=ana").await,
+        server.plain("/?name=bob").await,
+    ];
+    let over = Cell::new(false);
+    let something = async {
+        let result = something.await;
+        over.set(true);
+        result
+    };
+    let talk = async {
+        for n in 0.. {
+            let last = over.get();
+            for (speaker, name) in ["ana", "bob"].into_iter().enumerate() {
+                others[speaker].say(&n.to_string()).await;
+                for listener in &mut others {
+                    assert_eq!(known(listener).await, format!("{name}: {n}"));
+                }
+            }
+            if last {
+                break;
+            }
+        }
+    };
+    let (result, ()) = tokio::join!(something, talk);
+    let mut newcomer = server.plain("/?name=eve").await;
+    newcomer.say("hello").await;
+    for peer in others.iter_mut().chain([&mut newcomer]) {
+        assert_eq!(known(peer).await, "eve: hello");
+    }
+    result
+}
+
+/// The next line of somebody with a name; strangers are passed over.
+async fn known(peer: &mut Peer) -> String {
+    loop {
+        let line = peer.text().await;
+        if !line.starts_with("127.0.0.1:") {
+            return line;
+        }
+    }
+}
+
+/// The bit of a frame's first byte that ends the message.
+pub(crate) const FIN: u8 = 0x80;
+
+/// The mask bit of its second byte, and with it a length in 16 and in 64 bits.
+pub(crate) const MASKED: u8 = 0x80;
+pub(crate) const LENGTH_16: u8 = 0xfe;
+pub(crate) const LENGTH_64: u8 = 0xff;
+
+pub(crate) const CONTINUATION: u8 = 0;
 pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
@@ -163,13 +289,13 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];
     match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | u8::try_from(length).expect("small")),
+        length @ 0..=125 => frame.push(MASKED | u8::try_from(length).expect("small")),
         length @ 126..=0xffff => {
-            frame.push(0xfe);
+            frame.push(LENGTH_16);
             frame.extend(u16::try_from(length).expect("small").to_be_bytes());
         }
         length => {
-            frame.push(0xff);
+            frame.push(LENGTH_64);
             frame.extend((length as u64).to_be_bytes());
         }
     }
@@ -184,27 +310,48 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
-pub(crate) struct Peer {
-    reading: Reading,
-    sending: Sending,
+pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
+    reading: Reading<R>,
+    pub(crate) sending: Sending<W>,
 }
 
+/// One end of a stream in memory.
+pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
 /// The receiving half of a peer.
-pub(crate) struct Reading {
-    stream: OwnedReadHalf,
+pub(crate) struct Reading<R = OwnedReadHalf> {
+    stream: R,
     /// What was read and not yet used.
     read: Vec<u8>,
     used: usize,
 }
 
 /// The sending half of a peer.
-pub(crate) struct Sending(OwnedWriteHalf);
+pub(crate) struct Sending<W = OwnedWriteHalf>(pub(crate) W);
 
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
-        let (stream, sending) = stream.into_split();
+        let (read, write) = stream.into_split();
+        Peer::of(read, write)
+    }
+
+    /// How this end is tagged.
+    pub(crate) fn tag(&self) -> String {
+        self.sending.tag()
+    }
+}
+
+impl MemoryPeer {
+    pub(crate) fn over(stream: DuplexStream) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Peer::of(read, write)
+    }
+}
+
+impl<R, W: AsyncWrite + Unpin> Peer<R, W> {
+    fn of(stream: R, sending: W) -> Self {
         let reading = Reading {
             stream,
             read: Vec::new(),
@@ -217,13 +364,8 @@ impl Peer {
     }
 
     /// The two directions, for a peer that does both at the same time.
-    pub(crate) fn split(self) -> (Sending, Reading) {
+    pub(crate) fn split(self) -> (Sending<W>, Reading<R>) {
         (self.sending, self.reading)
-    }
-
-    /// How this end is tagged.
-    pub(crate) fn tag(&self) -> String {
-        self.sending.tag()
     }
 
     /// Writes bytes as they are.
@@ -231,21 +373,32 @@ impl Peer {
         self.sending.write(bytes).await;
     }
 
+    /// Writes a frame: the first byte as it stands, the payload masked.
+    pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
+        self.write(&frame(first, payload)).await;
+    }
+
     /// Writes a whole message.
     pub(crate) async fn say(&mut self, text: &str) {
         self.sending.say(text).await;
     }
+
+    /// Ends the sending direction.
+    pub(crate) async fn finish(&mut self) {
+        let finished = soon("ending", self.sending.0.shutdown()).await;
+        finished.expect("a connection");
+    }
 }
 
-impl Deref for Peer {
-    type Target = Reading;
-    fn deref(&self) -> &Reading {
+impl<R, W> Deref for Peer<R, W> {
+    type Target = Reading<R>;
+    fn deref(&self) -> &Reading<R> {
         &self.reading
     }
 }
 
-impl DerefMut for Peer {
-    fn deref_mut(&mut self) -> &mut Reading {
+impl<R, W> DerefMut for Peer<R, W> {
+    fn deref_mut(&mut self) -> &mut Reading<R> {
         &mut self.reading
     }
 }
@@ -255,11 +408,17 @@ impl Sending {
     pub(crate) fn tag(&self) -> String {
         self.0.local_addr().expect("an address").to_string()
     }
+}
 
+impl<W: AsyncWrite + Unpin> Sending<W> {
     /// Writes bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        let written = soon("writing", self.0.write_all(bytes)).await;
-        written.expect("a connection that takes bytes");
+        assert!(self.try_write(bytes).await, "a connection that takes bytes");
+    }
+
+    /// Writes bytes; false where nobody takes them any more.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        soon("writing", self.0.write_all(bytes)).await.is_ok()
     }
 
     /// Writes a whole message.
@@ -269,12 +428,11 @@ impl Sending {
 
     /// Writes a whole message; false where nobody takes it any more.
     pub(crate) async fn try_say(&mut self, text: &str) -> bool {
-        let frame = frame(0x80 | TEXT, text.as_bytes());
-        soon("writing", self.0.write_all(&frame)).await.is_ok()
+        self.try_write(&frame(FIN | TEXT, text.as_bytes())).await
     }
 }
 
-impl Reading {
+impl<R: AsyncRead + Unpin> Reading<R> {
     /// Reads until at least `count` unused bytes are there; false at the end.
     async fn fill(&mut self, count: usize) -> bool {
         while self.read.len() - self.used < count {

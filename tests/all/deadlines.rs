@@ -1,0 +1,359 @@
+//! Most of it runs on a paused clock: time passes when nothing else can happen.
+
+use std::time::Duration;
+
+use broadcast_chat::{
+    http,
+    protocol::{Author, Seq, format::Format, name::RoomName},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, advance, pause, resume, sleep, timeout},
+};
+
+use crate::support::{BINARY, CLOSE, Chat, FIN, MemoryPeer, PING, PONG, TEXT, frame, soon};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Says `count` long texts, and sees that they are stored.
+async fn say_much(ana: &mut MemoryPeer, count: usize) {
+    for n in 0..count {
+        ana.say(&much(n)).await;
+        assert_eq!(ana.text().await, format!("ana: {}", much(n)));
+    }
+}
+
+fn much(n: usize) -> String {
+    format!("{n} {}", "x".repeat(8000))
+}
+
+/// A chat in which much was said, and a peer that holds little and read none
+/// of it. From here on the clock is paused.
+async fn one_that_does_not_read() -> (Chat, MemoryPeer, MemoryPeer, tokio::task::JoinHandle<()>) {
+    let chat = Chat::start();
+    let (slow, ended) = chat.join("slow", 4096);
+    let (mut ana, _) = chat.join("ana", 1 << 20);
+    ana.text().await;
+    say_much(&mut ana, 50).await;
+    pause();
+    (chat, ana, slow, ended)
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_given_up() {
+    let (chat, mut ana, _slow, ended) = one_that_does_not_read().await;
+    let start = Instant::now();
+    ended.await.expect("no panic");
+    let after = start.elapsed();
+    assert!(29 * SECOND < after && after < 33 * SECOND, "{after:?}");
+    // The others have noticed nothing.
+    resume();
+    say_much(&mut ana, 1).await;
+    ana.say("/members").await;
+    assert_eq!(ana.text().await, "* 1 here: ana");
+    drop(chat);
+}
+
+#[tokio::test]
+async fn who_stands_still_for_20_seconds_misses_nothing() {
+    let (_chat, mut ana, mut slow, ended) = one_that_does_not_read().await;
+    sleep(20 * SECOND).await;
+    resume();
+    assert_eq!(slow.text().await, "Welcome to chat! Type a message");
+    for n in 0..50 {
+        assert_eq!(slow.text().await, format!("ana: {}", much(n)));
+    }
+    slow.say("thanks").await;
+    assert_eq!(slow.text().await, "slow: thanks");
+    assert_eq!(ana.text().await, "slow: thanks");
+    assert!(!ended.is_finished());
+}
+
+#[tokio::test]
+async fn one_frame_is_kept_for_the_slow() {
+    let chat = Chat::start();
+    let (near, far) = tokio::io::duplex(1000);
+    let mut slow = chat
+        .hub
+        .fanout()
+        .subscribe(Box::new(far), Format::Plain, None);
+    slow.follow(RoomName::lobby(), Seq::START);
+    let (mut ana, _) = chat.join("ana", 1 << 20);
+    ana.text().await;
+    let frame = much(100).len() + "ana: ".len() + 4;
+    for n in 0..200 {
+        ana.say(&much(n)).await;
+        tokio::select! {
+            biased;
+            _ = slow.deliver() => panic!("delivery ended"),
+            line = ana.text() => assert_eq!(line, format!("ana: {}", much(n))),
+        }
+        assert!(slow.waiting() <= frame, "{}", slow.waiting());
+    }
+    assert!(slow.waiting() > 0, "it is slow indeed");
+    let mut near = MemoryPeer::over(near);
+    let all = async {
+        for n in 0..200 {
+            assert_eq!(near.text().await, format!("ana: {}", much(n)));
+        }
+    };
+    tokio::select! {
+        _ = slow.deliver() => panic!("delivery ended"),
+        () = all => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_no_ping_is_given_up() {
+    let chat = Chat::start();
+    let start = Instant::now();
+    let (mut peer, ended) = chat.join("eve", 4096);
+    let mut pings = 0;
+    let close = loop {
+        let frame = peer.next().await.expect("a frame");
+        match frame.opcode {
+            PING => pings += 1,
+            CLOSE => break frame,
+            _ => assert_eq!(frame.opcode, TEXT),
+        }
+    };
+    assert_eq!(close.payload[..2], 4002_u16.to_be_bytes());
+    assert_eq!(start.elapsed().as_secs(), 35);
+    assert_eq!(pings, 2);
+    assert_eq!(peer.next().await, None);
+    drop(peer);
+    ended.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_pings_stays() {
+    let chat = Chat::start();
+    let start = Instant::now();
+    let (mut peer, _) = chat.join("eve", 4096);
+    peer.text().await;
+    let mut pings = 0;
+    while start.elapsed() < 3600 * SECOND {
+        let ping = peer.next().await.expect("a frame");
+        assert_eq!(ping.opcode, PING);
+        peer.send(FIN | PONG, &ping.payload).await;
+        pings += 1;
+    }
+    assert!((3600 / 25..3600 / 8).contains(&pings), "{pings}");
+    peer.say("/members").await;
+    assert_eq!(peer.text().await, "* 1 here: eve");
+}
+
+/// A server that was stopped for a minute finds its own deadlines passed, and
+/// what its peers said in time waiting to be read.
+#[test]
+fn a_minute_that_the_server_slept_is_held_against_nobody() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        // Timers are looked at before every task.
+        .event_interval(1)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let chat = Chat::start();
+        let (mut asked, _) = chat.join("eve", 4096);
+        asked.text().await;
+        assert_eq!(asked.next().await.expect("a frame").opcode, PING);
+        let (mut unasked, _) = chat.join("bob", 4096);
+        unasked.text().await;
+        // Something else is to be done first, so that the time is up when the
+        // session is told of the answer.
+        tokio::spawn(async {});
+        tokio::join!(advance(60 * SECOND), asked.send(FIN | PONG, b""));
+        asked.say("/members").await;
+        assert_eq!(asked.text().await, "* 2 here: bob, eve");
+        assert_eq!(unasked.next().await.expect("a frame").opcode, PING);
+        unasked.send(FIN | PONG, b"").await;
+        unasked.say("/members").await;
+        assert_eq!(unasked.text().await, "* 2 here: bob, eve");
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_floods_and_does_not_read_is_not_read_either() {
+    let chat = Chat::start();
+    let ping = frame(FIN | PING, b"");
+    let pings = ping.repeat(100_000);
+    for reads_late in [true, false] {
+        let (mut peer, ended) = chat.join("eve", 4096);
+        let mut taken = 0;
+        let blocked = loop {
+            let blocked = Instant::now();
+            match timeout(20 * SECOND, peer.sending.0.write(&pings[taken..])).await {
+                Ok(written) => taken += written.expect("a connection"),
+                Err(_) => break blocked,
+            }
+        };
+        // 16 KiB of pongs, and what the streams and the decoder hold.
+        assert!(taken < 80 << 10, "{taken} bytes were taken");
+        if reads_late {
+            let cut = taken.next_multiple_of(ping.len());
+            let rest = pings[taken..cut].to_vec();
+            assert_eq!(peer.next().await.expect("a frame").opcode, TEXT);
+            let mut answered = 0;
+            while answered < taken / ping.len() {
+                match peer.next().await.expect("a frame").opcode {
+                    PING => {}
+                    opcode => {
+                        assert_eq!(opcode, PONG);
+                        answered += 1;
+                    }
+                }
+            }
+            peer.write(&rest).await;
+            peer.say("/members").await;
+            loop {
+                let frame = peer.next().await.expect("a frame");
+                match frame.opcode {
+                    PONG | PING => {}
+                    _ => break assert_eq!(frame.payload, b"* 1 here: eve"),
+                }
+            }
+            drop(peer);
+        } else {
+            ended.await.expect("no panic");
+            let after = blocked.elapsed();
+            assert!(after <= 33 * SECOND, "{after:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_close_frame_has_a_deadline() {
+    let (_chat, _ana, mut slow, ended) = one_that_does_not_read().await;
+    let start = Instant::now();
+    slow.send(FIN | BINARY, b"").await;
+    ended.await.expect("no panic");
+    let after = start.elapsed();
+    assert!(after <= 3 * SECOND, "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_has_the_end_of_the_connection() {
+    let chat = Chat::start();
+    for endless in [false, true] {
+        let (mut peer, ended) = chat.join("eve", 4096);
+        let start = Instant::now();
+        peer.send(FIN | BINARY, b"").await;
+        let more = async {
+            let count = if endless { usize::MAX } else { 0 };
+            for _ in 0..count {
+                if !peer.sending.try_write(&[0; 1024]).await {
+                    break;
+                }
+                sleep(SECOND / 100).await;
+            }
+        };
+        let (ended, ()) = tokio::join!(ended, more);
+        ended.expect("no panic");
+        let after = start.elapsed();
+        assert!(after <= 3 * SECOND, "{after:?}");
+        assert_eq!(peer.closed().await.0, 1003);
+    }
+}
+
+#[tokio::test]
+async fn going_away_waits_for_nobody_for_long() {
+    let (mut chat, mut ana, _slow, ended) = one_that_does_not_read().await;
+    resume();
+    let watcher = Author {
+        name: None,
+        addr: ([127, 0, 0, 1], 1).into(),
+    };
+    let watcher = chat.hub.enter(RoomName::lobby(), watcher);
+    chat.end().await;
+    assert_eq!(ana.closed().await.0, 1001);
+    // Who has left the room has begun to close.
+    soon("everybody's leaving", async {
+        while watcher.total() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    pause();
+    let start = Instant::now();
+    ended.await.expect("no panic");
+    let after = start.elapsed();
+    assert!(after <= 8 * SECOND, "{after:?}");
+}
+
+const HEAD: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_10_seconds() {
+    for (head, pause) in [
+        ("", Duration::ZERO),
+        ("G", Duration::ZERO),
+        (&HEAD[..HEAD.len() - 1], Duration::ZERO),
+        // Progress is no excuse.
+        (HEAD, SECOND),
+    ] {
+        let (near, far) = tokio::io::duplex(1024);
+        let site = Chat::start().site();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+        let start = Instant::now();
+        let asked = async {
+            let (mut sending, mut reading) = MemoryPeer::over(near).split();
+            let drip = async {
+                for byte in head.bytes() {
+                    if !sending.try_write(&[byte]).await {
+                        break;
+                    }
+                    sleep(pause).await;
+                }
+            };
+            let answer = async {
+                let answer = reading.rest().await;
+                (answer, start.elapsed().as_secs())
+            };
+            tokio::join!(answer, drip).0
+        };
+        let (upgraded, (answer, after)) = tokio::join!(served, asked);
+        assert!(upgraded.is_none());
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{head:?}: {answer:?}");
+        assert!(answer.ends_with(".\n"), "{answer}");
+        assert_eq!(after, 10, "{head:?}");
+        assert!(start.elapsed().as_secs() < HEAD.len() as u64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_may_come_a_byte_at_a_time() {
+    let (near, far) = tokio::io::duplex(1);
+    let site = Chat::start().site();
+    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+    let mut peer = MemoryPeer::over(near);
+    let asked = async {
+        peer.write(HEAD.as_bytes()).await;
+        peer.head().await
+    };
+    let (upgraded, answer) = soon("the upgrade", async { tokio::join!(served, asked) }).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(upgraded.expect("upgraded").early.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_has_a_deadline() {
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET ? HTTP/1.1\r\n\r\n",
+        HEAD,
+    ] {
+        let (near, far) = tokio::io::duplex(64);
+        let site = Chat::start().site();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+        let start = Instant::now();
+        let mut peer = MemoryPeer::over(near);
+        let (upgraded, ()) = tokio::join!(served, peer.write(request.as_bytes()));
+        assert!(upgraded.is_none(), "{request}");
+        let after = start.elapsed();
+        assert!(after <= 22 * SECOND, "{request}: {after:?}");
+    }
+}

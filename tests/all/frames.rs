@@ -1,0 +1,453 @@
+use broadcast_chat::protocol::Limits;
+
+use crate::support::{
+    BINARY, CLOSE, CONTINUATION, Chat, FIN, Frame, LENGTH_16, LENGTH_64, PING, PONG, TEXT,
+    TestServer, frame, others_chat_on, soon,
+};
+
+/// Sends bytes to a server of peers that talk, and hears why it closes.
+async fn closed_for(server: &TestServer, what: &str, bytes: &[u8]) -> u16 {
+    let mut peer = server.plain("/").await;
+    // The server may close, and rightly, before it was told everything.
+    peer.sending.try_write(bytes).await;
+    let (code, reason) = peer.closed().await;
+    assert!(!reason.is_empty(), "{what}");
+    code
+}
+
+/// A frame with its header as it stands, masked with zeros.
+fn raw(header: &[u8], payload: &[u8]) -> Vec<u8> {
+    [header, &[0; 4], payload].concat()
+}
+
+/// Bits and opcodes that mean nothing here.
+fn bad_headers(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
+    for rsv in [0x40, 0x20, 0x10, 0x70] {
+        for opcode in [TEXT, BINARY, CONTINUATION, PING, CLOSE] {
+            breach("a reserved bit", frame(FIN | rsv | opcode, b""), 1002);
+        }
+    }
+    for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
+        breach("a reserved opcode", frame(FIN | opcode, b"x"), 1002);
+        breach("a reserved opcode, fragmented", frame(opcode, b"x"), 1002);
+    }
+    for opcode in [TEXT, BINARY, PING, PONG, CLOSE] {
+        breach("no mask", vec![FIN | opcode, 2, 0x03, 0xe8], 1002);
+    }
+    for opcode in [PING, PONG, CLOSE] {
+        breach("a fragmented control frame", frame(opcode, b""), 1002);
+        let long = frame(FIN | opcode, &[b'x'; 126]);
+        breach("a long control frame", long, 1002);
+        let header = [
+            &[FIN | opcode, LENGTH_64][..],
+            &5_000_000_000_u64.to_be_bytes(),
+        ]
+        .concat();
+        breach("a huge control frame", header, 1002);
+    }
+}
+
+/// Lengths in a form too long, or of too much.
+fn bad_lengths(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
+    let most = Limits::default().payload_bytes();
+    for length in [0, 1, 125] {
+        let header = [&[FIN | TEXT, LENGTH_16][..], &[0, length]].concat();
+        let payload = vec![b'x'; length.into()];
+        breach("a short length in 16 bits", raw(&header, &payload), 1002);
+    }
+    for length in [0_u64, 125, 126, 65_535] {
+        let header = [&[FIN | TEXT, LENGTH_64][..], &length.to_be_bytes()].concat();
+        breach("a short length in 64 bits", raw(&header, b""), 1002);
+    }
+    // Only the length is sent: nobody waits for, or makes room for, the rest.
+    for length in [
+        most as u64 + 1,
+        1 << 30,
+        1 << 32,
+        i64::MAX as u64,
+        1 << 63,
+        u64::MAX,
+    ] {
+        for opcode in [FIN | TEXT, TEXT, FIN | BINARY] {
+            let length = length.max(65_536);
+            let header = [&[opcode, LENGTH_64][..], &length.to_be_bytes()].concat();
+            breach("a length beyond the limit", header, 1009);
+        }
+    }
+    breach(
+        "a length beyond the limit in 16 bits",
+        vec![FIN | TEXT, LENGTH_16, 0xff, 0xff],
+        1009,
+    );
+}
+
+/// More than a message may hold.
+fn bad_sizes(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
+    let most = Limits::default().payload_bytes();
+    breach(
+        "a payload beyond the limit",
+        frame(FIN | TEXT, &vec![b'x'; most + 1]),
+        1009,
+    );
+    let half = vec![b'x'; most / 2 + 1];
+    breach(
+        "fragments beyond the limit",
+        [frame(TEXT, &half), frame(CONTINUATION, &half)].concat(),
+        1009,
+    );
+    let mut small = frame(TEXT, b"");
+    for _ in 0..=most / 100 {
+        small.extend(frame(CONTINUATION, &[b'x'; 100]));
+    }
+    breach("small fragments beyond the limit", small, 1009);
+}
+
+/// Frames that are good, but not here.
+fn bad_order(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
+    for first in [CONTINUATION, FIN | CONTINUATION] {
+        breach("a continuation of nothing", frame(first, b"x"), 1002);
+        breach(
+            "a continuation of what is over",
+            [
+                frame(TEXT, b"a"),
+                frame(FIN | CONTINUATION, b"b"),
+                frame(first, b"x"),
+            ]
+            .concat(),
+            1002,
+        );
+    }
+    for second in [FIN | TEXT, TEXT, FIN | BINARY, BINARY] {
+        breach(
+            "a message within another",
+            [frame(TEXT, b"a"), frame(second, b"b")].concat(),
+            1002,
+        );
+    }
+    breach("binary", frame(FIN | BINARY, b"hi"), 1003);
+    breach("empty binary", frame(FIN | BINARY, b""), 1003);
+    breach(
+        "fragmented binary",
+        [frame(BINARY, b"\xff"), frame(FIN | CONTINUATION, b"\xff")].concat(),
+        1003,
+    );
+}
+
+#[tokio::test]
+async fn breaches_are_closed_for() {
+    let mut breaches = Vec::new();
+    let mut breach = |what, bytes, code| breaches.push((what, bytes, code));
+    bad_headers(&mut breach);
+    bad_lengths(&mut breach);
+    bad_sizes(&mut breach);
+    bad_order(&mut breach);
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        for (what, bytes, code) in &breaches {
+            let start = &bytes[..bytes.len().min(16)];
+            let told = closed_for(&server, what, bytes).await;
+            assert_eq!(told, *code, "{what}: {start:02x?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_close_is_answered_in_kind() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        for code in [
+            1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999,
+            4000, 4999_u16,
+        ] {
+            for reason in ["", "bye", &"é".repeat(61)] {
+                let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+                let close = frame(FIN | CLOSE, &payload);
+                assert_eq!(closed_for(&server, "a close", &close).await, code);
+                // What comes after a close frame is not looked at.
+                let more = [close, frame(FIN | BINARY, b"x"), vec![0xff; 64]].concat();
+                assert_eq!(closed_for(&server, "a close and more", &more).await, code);
+            }
+        }
+        let close = frame(FIN | CLOSE, b"");
+        assert_eq!(closed_for(&server, "an empty close", &close).await, 1000);
+        let within = [frame(TEXT, b"half a mess"), close].concat();
+        assert_eq!(
+            closed_for(&server, "a close within", &within).await,
+            1000,
+            "a close may come between fragments"
+        );
+        for code in [
+            0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535_u16,
+        ] {
+            let close = frame(FIN | CLOSE, &code.to_be_bytes());
+            assert_eq!(
+                closed_for(&server, "a close code", &close).await,
+                1002,
+                "{code}"
+            );
+        }
+        let close = frame(FIN | CLOSE, b"\x03");
+        assert_eq!(closed_for(&server, "half a close code", &close).await, 1002);
+        for reason in [&b"\xff"[..], b"\xe2\x82", b"ok \xed\xa0\x80"] {
+            let close = frame(FIN | CLOSE, &[b"\x03\xe8", reason].concat());
+            assert_eq!(closed_for(&server, "a reason", &close).await, 1007);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_breaks_off_harms_nobody() {
+    let server = TestServer::start().await;
+    let whole = frame(FIN | TEXT, b"hello");
+    others_chat_on(&server, async {
+        for cut in 0..whole.len() {
+            let mut peer = server.plain("/elsewhere").await;
+            peer.write(&whole[..cut]).await;
+            drop(peer);
+        }
+        let mut peer = server.plain("/elsewhere").await;
+        peer.write(&frame(TEXT, b"half")).await;
+        drop(peer);
+    })
+    .await;
+    let mut last = server.plain("/elsewhere").await;
+    let tag = last.tag();
+    soon("everybody's leaving", async {
+        loop {
+            last.say("/members").await;
+            if last.text().await == format!("* 1 here: {tag}") {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// Cuts a text in two fragments at every byte, with an empty one in between
+/// and at both ends.
+fn cuts(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..=text.len()).flat_map(move |cut| {
+        let (start, end) = text.split_at(cut);
+        [
+            [frame(TEXT, start), frame(FIN | CONTINUATION, end)].concat(),
+            [
+                frame(TEXT, b""),
+                frame(CONTINUATION, start),
+                frame(CONTINUATION, b""),
+                frame(CONTINUATION, end),
+                frame(FIN | CONTINUATION, b""),
+            ]
+            .concat(),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn a_text_may_be_cut_anywhere() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        let mut peer = server.plain("/elsewhere?name=eve").await;
+        let text = "aé€\u{7ff}\u{800}\u{d7ff}\u{e000}\u{fffd}\u{10000}😀\u{10ffff}z";
+        let line = format!("eve: {text}");
+        for bytes in cuts(text.as_bytes()) {
+            peer.write(&bytes).await;
+            assert_eq!(peer.text().await, line);
+        }
+        let mut single = Vec::new();
+        for (index, byte) in text.bytes().enumerate() {
+            let opcode = if index == 0 { TEXT } else { CONTINUATION };
+            single.extend(frame(opcode, &[byte]));
+            single.extend(frame(FIN | PONG, b"unasked"));
+        }
+        single.extend(frame(FIN | CONTINUATION, b""));
+        peer.write(&single).await;
+        assert_eq!(peer.text().await, line);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_not_utf8_is_not_taken() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        for bad in [
+            &b"\x80"[..],
+            b"\xbf",
+            b"\xfe",
+            b"\xff",
+            b"\xc0\x80",
+            b"\xc1\xbf",
+            b"\xe0\x80\x80",
+            b"\xe0\x9f\xbf",
+            b"\xf0\x80\x80\x80",
+            b"\xf0\x8f\xbf\xbf",
+            b"\xed\xa0\x80",
+            b"\xed\xbf\xbf",
+            b"\xed\xa0\xbd\xed\xb8\x80",
+            b"\xf4\x90\x80\x80",
+            b"\xf5\x80\x80\x80",
+            b"\xf8\x88\x80\x80\x80",
+            b"\xfc\x84\x80\x80\x80\x80",
+            b"\xe2\x28\xa1",
+            b"\xc3",
+            b"\xe2\x82",
+            b"\xf0\x9f\x98",
+        ] {
+            for (before, after) in [("", ""), ("ok ", ""), ("", "\n")] {
+                let text = [before.as_bytes(), bad, after.as_bytes()].concat();
+                let whole = frame(FIN | TEXT, &text);
+                for bytes in cuts(&text).chain([whole]) {
+                    let code = closed_for(&server, "bad UTF-8", &bytes).await;
+                    assert_eq!(code, 1007, "{text:02x?} in {bytes:02x?}");
+                }
+            }
+        }
+        // There is no need to wait for the rest of what cannot become good.
+        let early = frame(TEXT, b"\xed\xa0");
+        assert_eq!(closed_for(&server, "a surrogate", &early).await, 1007);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pings_are_answered() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        let mut peer = server.plain("/elsewhere?name=eve").await;
+        for payload in [vec![], vec![0xff; 1], (0..125).collect::<Vec<u8>>()] {
+            peer.send(FIN | PING, &payload).await;
+            let pong = Frame {
+                opcode: PONG,
+                payload: payload.clone(),
+            };
+            assert_eq!(peer.next().await, Some(pong));
+            // Between fragments too, and at once.
+            peer.send(TEXT, b"one ").await;
+            peer.send(FIN | PING, &payload).await;
+            let pong = Frame {
+                opcode: PONG,
+                payload,
+            };
+            assert_eq!(peer.next().await, Some(pong));
+            peer.send(FIN | CONTINUATION, b"message").await;
+            assert_eq!(peer.text().await, "eve: one message");
+        }
+        // One that reads late is owed no more than the pings it sent.
+        let pings: Vec<u8> = (0..10_000_u32)
+            .flat_map(|n| frame(FIN | PING, &n.to_be_bytes()))
+            .collect();
+        peer.write(&pings).await;
+        for n in 0..10_000_u32 {
+            let pong = peer.next().await.expect("a pong");
+            assert_eq!((pong.opcode, pong.payload), (PONG, n.to_be_bytes().into()));
+        }
+        peer.say("still here").await;
+        assert_eq!(peer.text().await, "eve: still here");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn any_number_of_fragments() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        let mut peer = server.plain("/elsewhere?name=eve").await;
+        let nothing = frame(CONTINUATION, b"").repeat(100_000);
+        peer.send(TEXT, b"much ado ").await;
+        peer.write(&nothing).await;
+        peer.send(FIN | CONTINUATION, b"about nothing").await;
+        assert_eq!(peer.text().await, "eve: much ado about nothing");
+        // Empty messages say nothing, however many and in how many pieces.
+        peer.write(&frame(FIN | TEXT, b"").repeat(10_000)).await;
+        peer.send(TEXT, b"").await;
+        peer.write(&nothing).await;
+        peer.send(FIN | CONTINUATION, b"").await;
+        peer.say("still here").await;
+        assert_eq!(peer.text().await, "eve: still here");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_text_may_fill_the_limit() {
+    let server = TestServer::start().await;
+    let most = Limits::default().text_bytes;
+    others_chat_on(&server, async {
+        let mut peer = server.plain("/elsewhere?name=eve").await;
+        for text in ["x".repeat(most), "😀".repeat(most / 4)] {
+            peer.say(&text).await;
+            assert_eq!(peer.text().await, format!("eve: {text}"));
+            let (start, end) = text.as_bytes().split_at(most / 2 - 1);
+            peer.send(TEXT, start).await;
+            peer.send(FIN | CONTINUATION, end).await;
+            assert_eq!(peer.text().await, format!("eve: {text}"));
+        }
+        // Beyond it a text is refused, and the conversation goes on, as far as
+        // some encoding of a good one might reach; past that it ends.
+        for length in [most + 1, Limits::default().payload_bytes()] {
+            peer.say(&"x".repeat(length)).await;
+            let refused = peer.text().await;
+            assert!(refused.starts_with("* "), "{refused}");
+        }
+        peer.say("still here").await;
+        assert_eq!(peer.text().await, "eve: still here");
+    })
+    .await;
+}
+
+/// Through a stream that holds one byte, each is read by itself.
+#[tokio::test]
+async fn a_byte_at_a_time() {
+    let chat = Chat::start();
+    let (mut peer, ended) = chat.join("eve", 1);
+    assert_eq!(peer.text().await, "Welcome to chat! Type a message");
+    let long = "é".repeat(200);
+    let bytes = [
+        frame(FIN | TEXT, "aé€😀".as_bytes()),
+        frame(TEXT, long.as_bytes()),
+        frame(FIN | PING, b"there?"),
+        frame(FIN | CONTINUATION, "€".as_bytes()),
+    ]
+    .concat();
+    let (mut sending, mut peer) = peer.split();
+    let heard = async {
+        let mut pongs = 0;
+        let mut texts = Vec::new();
+        while texts.len() < 2 {
+            let frame = peer.next().await.expect("a frame");
+            match frame.opcode {
+                PONG => pongs += 1,
+                TEXT => texts.push(String::from_utf8(frame.payload).expect("UTF-8")),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(pongs, 1);
+        let said = ["aé€😀".to_owned(), format!("{long}€")];
+        assert_eq!(texts, said.map(|text| format!("eve: {text}")));
+    };
+    tokio::join!(heard, sending.write(&bytes));
+    let close = frame(FIN | CLOSE, b"\x03\xe9bye");
+    let ((code, _), ()) = tokio::join!(peer.closed(), sending.write(&close));
+    assert_eq!(code, 1001);
+    drop((peer, sending));
+    soon("the end of the session", ended)
+        .await
+        .expect("no panic");
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_close_is_heard() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/").await;
+    for _ in 0..20 {
+        let mut peer = server.plain("/").await;
+        let line = format!("{}: last words", peer.tag());
+        let words = frame(FIN | TEXT, b"last words");
+        let close = frame(FIN | CLOSE, b"\x03\xe8");
+        peer.write(&[words, close].concat()).await;
+        assert_eq!(peer.closed().await.0, 1000);
+        assert_eq!(ana.text().await, line);
+    }
+}
