@@ -1,0 +1,528 @@
+//! Conversations with a scripted server.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{
+    io::{DuplexStream, duplex},
+    join,
+};
+use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
+
+use super::*;
+use crate::client::over;
+
+/// The other end: says and hears what a test scripts.
+struct Server(WebSocketStream<DuplexStream>);
+
+impl Server {
+    async fn say(&mut self, event: Value) {
+        self.send(Message::text(event.to_string())).await;
+    }
+
+    async fn send(&mut self, frame: Message) {
+        self.0.send(frame).await.expect("the client reads");
+    }
+
+    async fn frame(&mut self) -> Message {
+        let frame = self.0.next().await.expect("a frame");
+        frame.expect("the client keeps to the protocol")
+    }
+
+    async fn hear(&mut self) -> Value {
+        let frame = self.frame().await;
+        let text = frame.as_text().expect("a text frame");
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    /// The id of the next message published, which says `text`.
+    async fn hear_publish(&mut self, text: &str) -> String {
+        let command = self.hear().await;
+        assert_eq!(command["type"], "publish");
+        assert_eq!(command["text"], text);
+        command["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Whatever the client still had to say, it has said before its pong.
+    async fn hear_nothing(&mut self) {
+        for _ in 0..2 {
+            self.send(Message::ping("still there?")).await;
+            assert!(self.frame().await.is_pong());
+        }
+    }
+
+    async fn hear_goodbye(&mut self) {
+        let frame = self.frame().await;
+        let (code, _) = frame.as_close().expect("a close frame");
+        assert_eq!(code, CloseCode::NORMAL_CLOSURE);
+        assert!(self.0.next().await.is_none());
+    }
+
+    async fn live(&mut self) {
+        self.say(json!({"type": "live", "seq": 0})).await;
+    }
+
+    async fn store(&mut self, seq: u64, text: &str, id: &str) {
+        self.say(message(seq, text, id)).await;
+    }
+
+    async fn close(&mut self, code: u16, reason: &str) {
+        let code = CloseCode::try_from(code).expect("a close code");
+        self.send(Message::close(Some(code), reason)).await;
+        while let Some(Ok(_)) = self.0.next().await {}
+    }
+}
+
+fn message(seq: u64, text: &str, id: &str) -> Value {
+    json!({
+        "type": "message", "seq": seq, "prev": seq - 1, "room": "lobby",
+        "at": "2026-01-01T00:00:00.000Z", "text": text, "id": id,
+        "from": {"name": "ana", "addr": "127.0.0.1:5000"},
+    })
+}
+
+fn welcome() -> Value {
+    json!({
+        "type": "welcome", "room": "lobby", "you": {"addr": "127.0.0.1:5000"},
+        "epoch": "e", "head": 0, "members": 1, "server": "test",
+        "limits": {"text_bytes": 8},
+    })
+}
+
+/// An output that can be looked at.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    fn read(&self) -> String {
+        let written = self.0.lock().expect("no writer panicked");
+        String::from_utf8(written.clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .lock()
+            .map_err(|_| io::ErrorKind::Other)?
+            .write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a conversation left behind.
+struct Left {
+    outcome: Result<(), String>,
+    printed: String,
+    complaints: String,
+}
+
+/// A client to be run, and what it is given.
+struct Setting {
+    options: Options,
+    input: mpsc::Receiver<Vec<Input>>,
+    stop: CancellationToken,
+    buffer: usize,
+}
+
+impl Setting {
+    fn new(source: Source, input: mpsc::Receiver<Vec<Input>>) -> Self {
+        let id = "x".parse().expect("an id");
+        Setting {
+            options: Options {
+                source,
+                json: false,
+                quiet: false,
+                ids: Ids::given(&id),
+            },
+            input,
+            stop: CancellationToken::new(),
+            buffer: 64 * 1024,
+        }
+    }
+
+    fn pipe(lines: &str) -> Self {
+        Self::new(Source::Pipe, read(Source::Pipe, lines))
+    }
+
+    fn terminal(lines: &str) -> Self {
+        Self::new(Source::Terminal, read(Source::Terminal, lines))
+    }
+
+    /// Runs the client against a server that has said welcome.
+    async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> Left {
+        let paper = Paper::default();
+        let printer = Printer::start(paper.clone()).expect("a thread");
+        let mut left = self.run_on(printer, script).await;
+        left.printed = paper.read();
+        left
+    }
+
+    async fn run_on(self, mut printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> Left {
+        let (ours, theirs) = duplex(self.buffer);
+        let mut server = Server(ServerBuilder::new().serve(theirs));
+        let mut complaints = Vec::new();
+        let client = async {
+            let client = over(ours, "test:1").await.expect("a welcome");
+            run(
+                client,
+                self.input,
+                &mut printer,
+                &mut complaints,
+                self.options,
+                &self.stop,
+            )
+            .await
+        };
+        let (outcome, ()) = join!(client, async {
+            server.say(welcome()).await;
+            script(&mut server).await;
+        });
+        printer.finish().await.expect("all is written");
+        Left {
+            outcome: outcome.map_err(|failure| failure.to_string()),
+            printed: String::new(),
+            complaints: String::from_utf8(complaints).expect("UTF-8"),
+        }
+    }
+}
+
+fn read(source: Source, lines: &str) -> mpsc::Receiver<Vec<Input>> {
+    let limit = source.longest_line(Limits { text_bytes: 8 });
+    crate::client::input::read(io::Cursor::new(lines.to_owned()), limit).expect("a thread")
+}
+
+#[tokio::test]
+async fn a_pipe_waits_for_every_receipt() {
+    let left = Setting::pipe("a\n\n/name b\n")
+        .run(async |server| {
+            server.live().await;
+            assert_eq!(server.hear_publish("a").await, "x");
+            assert_eq!(server.hear_publish("/name b").await, "x-3");
+            server.hear_nothing().await;
+            server.store(1, "a", "x").await;
+            server.hear_nothing().await;
+            let accepted = json!({"type": "accepted", "id": "x-3", "seq": 9, "duplicate": true});
+            server.say(accepted).await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(left.printed, "Welcome to chat! Type a message\nana: a\n");
+    assert_eq!(left.complaints, "");
+}
+
+#[tokio::test]
+async fn an_empty_pipe_prints_the_replay() {
+    let left = Setting::pipe("")
+        .run(async |server| {
+            server.store(1, "a\nb", "other-1").await;
+            server.hear_nothing().await;
+            server.store(2, "c", "other-2").await;
+            server.live().await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    let lines = "Welcome to chat! Type a message\nana: a\n  b\nana: c\n";
+    assert_eq!(left.printed, lines);
+}
+
+#[tokio::test]
+async fn a_quiet_pipe_waits_for_no_replay() {
+    let mut setting = Setting::pipe("a");
+    setting.options.quiet = true;
+    let left = setting
+        .run(async |server| {
+            server.hear_publish("a").await;
+            server.store(1, "a", "x").await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(left.printed, "");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_leaves_lines_behind() {
+    let left = Setting::pipe("a\nb\nc\n")
+        .run(async |server| {
+            server.hear_publish("a").await;
+            server.hear_publish("b").await;
+            server.store(1, "a", "x").await;
+            server.close(1001, "back\u{1b}soon").await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("two are missing"),
+        "2 lines were not stored: the server at test:1 went away (1001: back\u{fffd}soon)"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_goes_without_a_word() {
+    let (_open, input) = mpsc::channel(1);
+    let left = Setting::new(Source::Pipe, input)
+        .run(async |server| {
+            server.live().await;
+            let (other, _) = duplex(1);
+            server.0 = ServerBuilder::new().serve(other);
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("it has gone"),
+        "the server at test:1 went away (the connection was cut off)"
+    );
+}
+
+#[tokio::test]
+async fn lines_that_are_refused_are_named() {
+    let left = Setting::pipe("a\n123456789\nb\nc")
+        .run(async |server| {
+            server.live().await;
+            let known = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x"});
+            server.say(known).await;
+            assert_eq!(server.hear_publish("a").await, "x");
+            assert_eq!(server.hear_publish("b").await, "x-3");
+            assert_eq!(server.hear_publish("c").await, "x-4");
+            let known = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x"});
+            server.say(known).await;
+            let new = json!({"type": "refused", "code": "tired", "text": "Zzz\n.", "id": "x-4"});
+            server.say(new).await;
+            server.store(1, "b", "x-3").await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("three are missing"),
+        "3 lines were not stored"
+    );
+    assert_eq!(
+        left.complaints,
+        "client: line 2 has more than 8 bytes and was not sent\n\
+         client: line 1 was not stored: Not now.\n\
+         client: line 4 was not stored: Zzz .\n"
+    );
+}
+
+#[tokio::test]
+async fn a_window_of_messages_is_in_flight() {
+    let lines: Vec<String> = (1..=1500).map(|n| n.to_string()).collect();
+    let left = Setting::pipe(&lines.join("\n"))
+        .run(async |server| {
+            server.live().await;
+            let mut ids = Vec::new();
+            for line in &lines[..1000] {
+                ids.push(server.hear_publish(line).await);
+            }
+            server.hear_nothing().await;
+            server.store(1, "1", &ids[0]).await;
+            ids.push(server.hear_publish(&lines[1000]).await);
+            server.hear_nothing().await;
+            for (seq, id) in (1..).zip(&ids) {
+                server.store(seq, "x", id).await;
+            }
+            for (seq, line) in (2000..).zip(&lines[1001..]) {
+                let id = server.hear_publish(line).await;
+                server.store(seq, line, &id).await;
+            }
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+}
+
+#[tokio::test]
+async fn neither_direction_waits_for_the_other() {
+    let lines: Vec<String> = (1..=500).map(|n| n.to_string()).collect();
+    let mut setting = Setting::pipe(&lines.join("\n"));
+    // Far less than either side has to say.
+    setting.buffer = 512;
+    let left = setting
+        .run(async |server| {
+            for seq in 1..2000 {
+                server.store(seq, "noise", "other").await;
+            }
+            server.live().await;
+            for (seq, line) in (2000..).zip(&lines) {
+                let id = server.hear_publish(line).await;
+                server.store(seq, line, &id).await;
+            }
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(left.printed.lines().count(), 1 + 1999 + 500);
+}
+
+#[tokio::test]
+async fn interrupted_with_everything_stored() {
+    let (_open, input) = mpsc::channel(1);
+    let setting = Setting::new(Source::Pipe, input);
+    let stop = setting.stop.clone();
+    let left = setting
+        .run(async |server| {
+            server.live().await;
+            stop.cancel();
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+}
+
+#[tokio::test]
+async fn interrupted_with_lines_left() {
+    let lines = "x\n".repeat(1500);
+    let setting = Setting::pipe(&lines);
+    let stop = setting.stop.clone();
+    let left = setting
+        .run(async |server| {
+            let mut ids = Vec::new();
+            for _ in 0..1000 {
+                ids.push(server.hear_publish("x").await);
+            }
+            stop.cancel();
+            for (seq, id) in (1..).zip(&ids) {
+                server.store(seq, "x", id).await;
+            }
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("500 are missing"),
+        "500 lines were not stored: interrupted before the server at test:1 had confirmed them"
+    );
+}
+
+/// An output whose reader has gone.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_pipe_delivers_though_nobody_reads_along() {
+    let printer = Printer::start(Closed).expect("a thread");
+    let left = Setting::pipe("a")
+        .run_on(printer, async |server| {
+            let id = server.hear_publish("a").await;
+            server.store(1, "a", &id).await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+}
+
+#[tokio::test]
+async fn a_terminal_ends_when_nobody_reads_along() {
+    let (_open, input) = mpsc::channel(1);
+    let printer = Printer::start(Closed).expect("a thread");
+    let left = Setting::new(Source::Terminal, input)
+        .run_on(printer, async |server| server.hear_goodbye().await)
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_typed_may_be_a_command() {
+    let left = Setting::terminal(&format!(
+        "/name bob\n/dance\n//a\n/me sits\n123456789\n{}\n/help\n",
+        "x".repeat(1000)
+    ))
+    .run(async |server| {
+        let named = server.hear().await;
+        assert_eq!(named, json!({"type": "name", "name": "bob"}));
+        assert_eq!(server.hear_publish("/a").await, "x-3");
+        let me = server.hear().await;
+        let expected = json!({"type": "publish", "text": "sits", "kind": "me", "id": "x-4"});
+        assert_eq!(me, expected);
+        server.say(json!({"type": "name", "name": "bob"})).await;
+        server.store(1, "/a", "x-3").await;
+        let refused = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x-4"});
+        server.say(refused).await;
+        server.hear_goodbye().await;
+    })
+    .await;
+    assert_eq!(left.outcome, Ok(()));
+    for line in [
+        "* No such command: /help lists them, and //TEXT says a text that begins with a slash.",
+        "* The text has 9 bytes; at most 8 are taken.",
+        "* The line is too long and was not sent: at most 8 bytes of text are taken.",
+        "  /join ROOM     go to another room",
+        "* You are now bob.",
+        "ana: /a",
+        "* Not now.",
+    ] {
+        let mut lines = left.printed.lines();
+        assert!(lines.any(|printed| printed == line), "{}", left.printed);
+    }
+    assert_eq!(left.complaints, "");
+}
+
+#[tokio::test]
+async fn json_is_printed_as_received() {
+    let mut setting = Setting::pipe("");
+    setting.options.json = true;
+    let left = setting
+        .run(async |server| {
+            let pretty = Message::text("{\"type\":\"news\",\n\"x\":\"\u{9b}2J\"}");
+            server.send(pretty).await;
+            server.live().await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    let lines: Vec<&str> = left.printed.lines().collect();
+    assert_eq!(lines[0], welcome().to_string());
+    assert_eq!(lines[1], "{\"type\":\"news\", \"x\":\"\u{fffd}2J\"}");
+    assert_eq!(lines[2], r#"{"seq":0,"type":"live"}"#);
+}
+
+#[test]
+fn no_line_of_a_server_acts_or_fakes_another() {
+    for (line, safe) in [
+        ("ana: a\n  b", "ana: a\n  b"),
+        ("* \u{1b}[2Ja", "* \u{fffd}[2Ja"),
+        ("* a\rbob: b", "* a\n  bob: b"),
+        ("* a\n  b\u{2028}bob: c", "* a\n  b\n  bob: c"),
+    ] {
+        assert_eq!(shown(line), safe);
+    }
+}
+
+#[tokio::test]
+async fn another_chat_is_not_this_one() {
+    for (first, why) in [
+        (
+            Message::text("Welcome to chat! Type a message"),
+            "test:1 is a WebSocket server, but not this chat: it did not begin with a welcome",
+        ),
+        (
+            Message::binary("welcome"),
+            "test:1 is a WebSocket server, but not this chat: it began with a binary message",
+        ),
+        (
+            Message::close(CloseCode::try_from(4502).ok(), "banned"),
+            "the server at test:1 went away before it said welcome (4502: banned)",
+        ),
+    ] {
+        let (ours, theirs) = duplex(1024);
+        let mut server = ServerBuilder::new().serve(theirs);
+        server.send(first).await.expect("a buffer");
+        let Err(error) = over(ours, "test:1").await else {
+            panic!("this is no welcome");
+        };
+        assert_eq!(error.to_string(), why);
+    }
+}
