@@ -4,6 +4,7 @@
 //! lately also stands encoded in memory. There is one [`Writer`] and any number
 //! of readers. Knows neither who asks nor who is in a room.
 
+mod folder;
 mod run;
 mod store;
 mod tail;
@@ -17,8 +18,9 @@ use std::{
 use tokio::sync::Mutex as FairMutex;
 
 pub use self::{
+    folder::OpenError,
     run::{Batch, Block, Run},
-    store::{OpenError, StoreError},
+    store::StoreError,
 };
 use self::{store::Store, tail::Tail};
 use crate::protocol::{

@@ -2,19 +2,21 @@
 
 use std::{
     collections::HashMap,
-    fmt, fs, io,
-    os::unix::fs::DirBuilderExt,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{Draft, Outcome, Page, Run};
+use super::{
+    Draft, Outcome, Page, Run,
+    folder::{self, OpenError},
+};
 use crate::protocol::{At, Author, Epoch, Kind, Message, Seq, name::RoomName};
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 1;
 
 const SCHEMA: &str = "
 CREATE TABLE log (
@@ -64,16 +66,7 @@ pub(super) struct Store {
 impl Store {
     /// Takes a folder, creating it and the log in it where there is none.
     pub(super) fn create(folder: &Path, holder: &str) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Folder {
-            folder: folder.to_owned(),
-            source,
-        };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(unusable)?;
-        let lock = lock(folder, holder)?;
+        let lock = folder::take(folder, holder)?;
         let path = folder.join("chat.sqlite");
         let db = Connection::open(&path).map_err(|e| OpenError::database(&path, e))?;
         let store = Store {
@@ -370,37 +363,6 @@ fn from_db(seq: i64) -> Seq {
     Seq(u64::try_from(seq).unwrap_or(0))
 }
 
-/// Takes the folder for this process, for as long as the file stays open.
-fn lock(folder: &Path, holder: &str) -> Result<fs::File, OpenError> {
-    use std::io::Write;
-    let path = folder.join("lock");
-    let unusable = |source| OpenError::Folder {
-        folder: folder.to_owned(),
-        source,
-    };
-    let mut file = fs::File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let holder = fs::read_to_string(&path).unwrap_or_default();
-            return Err(OpenError::InUse {
-                folder: folder.to_owned(),
-                holder: holder.trim().into(),
-            });
-        }
-        Err(fs::TryLockError::Error(source)) => return Err(unusable(source)),
-    }
-    file.set_len(0).map_err(unusable)?;
-    writeln!(file, "{holder}").map_err(unusable)?;
-    Ok(file)
-}
-
 enum Prepare {
     Newer(i64),
     Sqlite(rusqlite::Error),
@@ -411,81 +373,6 @@ impl From<rusqlite::Error> for Prepare {
         Prepare::Sqlite(error)
     }
 }
-
-/// The log could not be opened: stops a start.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another server has the folder.
-    InUse {
-        /// The folder.
-        folder: PathBuf,
-        /// How the other server named itself.
-        holder: String,
-    },
-    /// The folder cannot be used.
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The log was written by a later version.
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its schema's version.
-        version: i64,
-    },
-    /// The database cannot be used.
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-}
-
-impl OpenError {
-    fn database(path: &Path, source: rusqlite::Error) -> Self {
-        OpenError::Database {
-            path: path.to_owned(),
-            source,
-        }
-    }
-
-    pub(super) fn internal() -> Self {
-        OpenError::database(Path::new(":memory:"), rusqlite::Error::InvalidQuery)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::InUse { folder, holder } => write!(
-                f,
-                "{} is in use by another server ({holder}): stop that one, or give this one a folder of its own with --data",
-                folder.display()
-            ),
-            OpenError::Folder { folder, source } => write!(
-                f,
-                "the folder {} cannot be used ({source}): give one that can be written with --data, or keep nothing with --ephemeral",
-                folder.display()
-            ),
-            OpenError::Newer { path, version } => write!(
-                f,
-                "{} was written by a later version of this program (its format is {version}, this program knows {SCHEMA_VERSION}): use that version, or another folder with --data",
-                path.display()
-            ),
-            OpenError::Database { path, source } => write!(
-                f,
-                "the history in {} cannot be used ({source}); it was left as it is: move it away, or choose another folder with --data",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// The log could not be read or written just now.
 #[derive(Debug)]

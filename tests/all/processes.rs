@@ -1,9 +1,10 @@
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::{TempDir, tempdir};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::{TcpListener, TcpStream},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
@@ -353,4 +354,49 @@ async fn every_flag_has_a_variable() {
             "{flag}: {told}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_room_behind_tls() {
+    let folder = folder();
+    let (_server, addr) = server(folder.path(), &[]).await;
+    // A proxy that ends TLS, with a certificate the client is told to trust.
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.expect("a key"))
+        .expect("a pair");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        loop {
+            let (outside, _) = listener.accept().await.expect("a connection");
+            // A client that does not trust the certificate ends here.
+            let Ok(mut outside) = acceptor.accept(outside).await else {
+                continue;
+            };
+            let mut inside = TcpStream::connect(addr).await.expect("the server");
+            let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+        }
+    });
+
+    let url = format!("https://localhost:{port}/tea");
+    let mut stranger = Program::start(Command::new(CLIENT).arg(&url));
+    assert_eq!(stranger.exit().await, 1);
+    let said = stranger.complaints().await;
+    assert!(said[0].contains("no secure connection"), "{said:?}");
+
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, made.cert.pem()).expect("a file");
+    let mut client = Program::start(
+        Command::new(CLIENT)
+            .arg(&url)
+            .env("SSL_CERT_FILE", &trusted),
+    );
+    client.line().await;
+    client.type_line("over TLS").await;
+    assert!(client.line().await.ends_with(": over TLS"));
+    assert_eq!(client.exit().await, 0);
 }
