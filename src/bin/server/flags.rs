@@ -95,10 +95,10 @@ struct Flags {
     )]
     show_messages: When,
 
-    /// Another origin whose pages may connect, like <https://example.org> (repeatable)
     #[arg(
         long,
         env = "CHAT_ORIGIN",
+        help = "Another origin whose pages may connect, like https://example.org (repeatable)",
         value_name = "ORIGIN",
         value_delimiter = ','
     )]
