@@ -30,7 +30,7 @@ use crate::protocol::{
 };
 
 /// How much of the log is kept encoded in memory, in bytes of what its runs
-/// occupy. At 100 bytes a message this is about the last 40,000 of them.
+/// occupy at most. At 100 bytes a message these are the last 14,000 of them.
 const TAIL_BYTES: usize = 16 << 20;
 
 /// Where the log is kept.
@@ -156,7 +156,17 @@ impl Writer {
     /// nothing of it is. Blocks: for a thread of its own.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
         let mut store = self.store.blocking_lock();
-        let (messages, outcomes) = store.append(self.history.head(), drafts)?;
+        let (messages, outcomes) = match store.append(self.history.head(), drafts) {
+            Ok(appended) => appended,
+            Err(why) => {
+                // What became of a commit that failed is known only to the
+                // database, opened anew.
+                if let Ok(head) = store.recover() {
+                    self.history.shared.tail().skip_to(head);
+                }
+                return Err(why);
+            }
+        };
         drop(store);
         let batch = Arc::new(Batch::of(messages));
         self.history.shared.tail().push(&batch);

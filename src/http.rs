@@ -15,20 +15,24 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::timeout,
+    time::{Sleep, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::origin::Trust;
 use self::query::Query;
@@ -47,7 +51,7 @@ const MAX_HEADERS: usize = 64;
 /// How long the head may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long the answer may take to leave.
+/// How long the peer may take nothing of the answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the peer has to end its side after that. Closing at once would
@@ -69,6 +73,8 @@ pub struct Site {
 enum Answer {
     /// This, and no more.
     Respond(Response<Full<Bytes>>),
+    /// As much of a room as there is.
+    Lines(Response<room::Lines>),
     /// This, and then WebSocket.
     Upgrade(Response<Full<Bytes>>, Box<Visit>),
 }
@@ -110,7 +116,7 @@ impl From<Refused> for Response<Full<Bytes>> {
 
 /// Ends the connection with this answer. (Were hyper to keep none alive, it
 /// would say `close` with an upgrade as well.)
-fn last(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn last<B>(mut response: Response<B>) -> Response<B> {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response
@@ -147,68 +153,86 @@ pub struct Upgraded<S> {
 }
 
 /// Serves one request; a connection that asked to be upgraded is handed back.
-pub async fn serve<S>(stream: S, peer: SocketAddr, site: &Site) -> Option<Upgraded<S>>
+///
+/// Once `drain` is cancelled, a connection that has not made its request is cut;
+/// one that has is answered.
+pub async fn serve<S>(
+    stream: S,
+    peer: SocketAddr,
+    site: &Site,
+    drain: &CancellationToken,
+) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let visit = Mutex::new(None);
+    let asked = AtomicBool::new(false);
     let respond = async |request: http::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
         let mut response = match answer(&head, body, peer, site).await {
-            Ok(Answer::Respond(response)) => last(response),
+            Ok(Answer::Respond(response)) => last(response).map(Either::Left),
+            Ok(Answer::Lines(response)) => last(response).map(Either::Right),
             Ok(Answer::Upgrade(response, asked)) => {
                 *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
-                response
+                response.map(Either::Left)
             }
-            Err(refused) => last(refused.into()),
+            Err(refused) => last(Response::from(refused)).map(Either::Left),
         };
         site.trust.allow(&head, response.headers_mut());
         Ok::<_, Infallible>(response)
     };
     let service = service_fn(|request| Box::pin(respond(request)));
+    let wordy = Wordy {
+        stream,
+        answered: false,
+        silenced: false,
+        stalled: None,
+    };
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .half_close(true)
-        .serve_connection(
-            TokioIo::new(Wordy {
-                stream,
-                answered: false,
-                silenced: false,
-            }),
-            service,
-        );
-    let served = poll_fn(|cx| connection.poll_without_shutdown(cx));
-    let served = timeout(HEAD_DEADLINE + ANSWER_DEADLINE, served).await;
+        .serve_connection(TokioIo::new(wordy), service);
+    let cut = async {
+        drain.cancelled().await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let served = tokio::select! {
+        served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
+        () = cut => return None,
+    };
     let parts = connection.into_parts();
     let Wordy {
         mut stream,
         silenced,
         ..
     } = parts.io.into_inner();
-    let asked = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(visit) = asked {
-        let whole = matches!(served, Ok(Ok(())));
-        return whole.then_some(Upgraded {
+    let visit = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(visit) = visit {
+        return served.is_ok().then_some(Upgraded {
             stream,
             early: parts.read_buf,
             visit,
         });
     }
-    if let Ok(Err(error)) = &served
-        && let Some(sentence) = unreadable(error, silenced)
-    {
-        let _ = timeout(ANSWER_DEADLINE, stream.write_all(sentence.as_bytes())).await;
-    }
-    let ended = async {
+    let told = async {
+        if let Err(error) = &served
+            && let Some(sentence) = unreadable(error, silenced)
+        {
+            stream.write_all(sentence.as_bytes()).await?;
+        }
         stream.shutdown().await?;
         let mut scrap = vec![0; 4096];
         while stream.read(&mut scrap).await? > 0 {}
         io::Result::Ok(())
     };
-    let _ = timeout(LINGER, ended).await;
+    // Whoever does not even listen to this is owed nothing more.
+    let _ = timeout(LINGER, told).await;
     None
 }
 
@@ -248,6 +272,8 @@ struct Wordy<S> {
     answered: bool,
     /// hyper's own answer was held back.
     silenced: bool,
+    /// While the peer takes nothing: when it is given up.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// The mark hyper's bare answers bear and ours do not: they have no body.
@@ -285,7 +311,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<S> {
         if self.is_bare(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {
+            self.stalled = None;
+            return Poll::Ready(written);
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(ANSWER_DEADLINE)));
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -341,20 +377,22 @@ async fn answer(
     )?;
     let query = || Query::parse(head.uri.query().unwrap_or_default());
     let hub = &site.hub;
-    let mut response = if head.method == Method::POST {
+    if head.method == Method::POST {
         site.trust.check_origin(head, &host)?;
         return room::publish(head, body, peer, hub, room, query()?, site.limits)
             .await
             .map(Answer::Respond);
-    } else if page::is_wanted(head) {
-        page::how_to_join(&host, &room)
+    }
+    let vary = HeaderValue::from_static("accept");
+    if page::is_wanted(head) {
+        let mut page = page::how_to_join(&host, &room);
+        page.headers_mut().append(header::VARY, vary);
+        Ok(Answer::Respond(page))
     } else {
-        room::lines(hub, &room, &query()?).await?
-    };
-    response
-        .headers_mut()
-        .append(header::VARY, HeaderValue::from_static("accept"));
-    Ok(Answer::Respond(response))
+        let mut lines = room::lines(hub, room, &query()?).await?;
+        lines.headers_mut().append(header::VARY, vary);
+        Ok(Answer::Lines(lines))
+    }
 }
 
 fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {

@@ -35,11 +35,8 @@ const BATCHES: usize = 64;
 pub struct Submission {
     /// What to store.
     pub draft: Draft,
-    /// Where the publisher hears of it.
+    /// Where the publisher hears of it; it keeps a place free for that.
     pub reply: mpsc::Sender<Reply>,
-    /// The publisher wants to hear in any case, and keeps a place in `reply`
-    /// free for it; otherwise only a refusal is told.
-    pub wants_receipt: bool,
 }
 
 /// What a publisher hears of its draft.

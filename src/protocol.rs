@@ -180,6 +180,20 @@ pub struct Start {
     pub backlog: Option<u32>,
 }
 
+impl Start {
+    /// What is to be said where the position is none of this log, which ends at
+    /// `head`: the reader has nothing of it, and is shown it from its start.
+    pub fn gap(&self, epoch: &Epoch, head: Seq) -> Option<Event> {
+        let after = self.after?;
+        let foreign = self.epoch.as_ref().is_some_and(|other| other != epoch);
+        (foreign || after > head).then(|| Event::Gap {
+            after,
+            next: Seq::START.next(),
+            reason: GapReason::Epoch,
+        })
+    }
+}
+
 /// What a client asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

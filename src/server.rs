@@ -163,11 +163,8 @@ impl Server {
             debug!("{peer}: {error}");
             return;
         }
-        let upgraded = tokio::select! {
-            // Boxed: what HTTP needs is given back before the conversation starts.
-            upgraded = Box::pin(http::serve(stream, peer, &self.site)) => upgraded,
-            () = self.drain.cancelled() => None,
-        };
+        // Boxed: what HTTP needs is given back before the conversation starts.
+        let upgraded = Box::pin(http::serve(stream, peer, &self.site, &self.drain)).await;
         let Some(Upgraded {
             stream,
             early,

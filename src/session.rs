@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{
-    conversation::Conversation,
+    conversation::{Conversation, Intent},
     inbound::{Inbound, Received},
 };
 use crate::{
@@ -142,6 +142,7 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut publisher = hub.publisher();
     let mut unsent: Option<Submission> = None;
     let mut owed = 0;
+    let mut joining: Option<(RoomName, Start)> = None;
     let mut draining = false;
     let mut broken = false;
     let mut drained = pin!(drain.cancelled());
@@ -154,14 +155,35 @@ async fn converse<R: AsyncRead + Unpin>(
         if draining && unsent.is_none() {
             publisher = None;
         }
-        let listening =
-            !draining && unsent.is_none() && owed < MAX_OWED && subscriber.waiting() < MAX_WAITING;
+        let listening = !draining
+            && unsent.is_none()
+            && joining.is_none()
+            && owed < MAX_OWED
+            && subscriber.waiting() < MAX_WAITING;
+        // Before it goes elsewhere, a reader sees what it said here: the echo
+        // is the receipt.
+        if joining.is_some() && owed == 0 {
+            subscriber.finish();
+        }
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
-            () = &mut finished, if publisher.is_none() => return End::Close(CloseReason::GoingAway),
+            () = &mut finished, if publisher.is_none() => {
+                // The writer has told everyone before it ended.
+                while let Ok(reply) = replies.try_recv() {
+                    conversation.reply(reply, subscriber);
+                }
+                return End::Close(CloseReason::GoingAway);
+            }
             result = subscriber.deliver(), if !broken => match result {
-                Ok(()) => return End::Close(CloseReason::Internal),
+                Ok(()) => {
+                    let Some((room, start)) = joining.take() else {
+                        return End::Close(CloseReason::Internal);
+                    };
+                    if let Err(reason) = conversation.join(room, &start, subscriber).await {
+                        return End::Close(reason);
+                    }
+                }
                 Err(Undelivered::Slow) => return End::Close(CloseReason::Slow),
                 // One that reads nothing more may have said something before.
                 Err(Undelivered::Lost(_)) => {
@@ -174,7 +196,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 }
             },
             Some(reply) = replies.recv() => {
-                owed -= usize::from(conversation.wants_receipts());
+                owed -= 1;
                 conversation.reply(reply, subscriber);
             }
             permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
@@ -185,14 +207,13 @@ async fn converse<R: AsyncRead + Unpin>(
             received = inbound.next(), if listening => match received {
                 Received::Text(text) => {
                     silence.broken();
-                    match conversation.handle(&text, subscriber).await {
-                        Ok(Some(draft)) => {
-                            let wants_receipt = conversation.wants_receipts();
-                            owed += usize::from(wants_receipt);
-                            unsent = Some(Submission { draft, reply: reply.clone(), wants_receipt });
+                    match conversation.handle(&text, subscriber) {
+                        Some(Intent::Publish(draft)) => {
+                            owed += 1;
+                            unsent = Some(Submission { draft, reply: reply.clone() });
                         }
-                        Ok(None) => {}
-                        Err(reason) => return End::Close(reason),
+                        Some(Intent::Join(room, start)) => joining = Some((room, start)),
+                        None => {}
                     }
                 }
                 Received::Ping(payload) => {
@@ -206,6 +227,9 @@ async fn converse<R: AsyncRead + Unpin>(
             // After what arrived: where this task, or all of the server, stood
             // still for a while, an answer may be there that was not read yet.
             () = &mut alarm => {
+                if inbound.heard() {
+                    silence.broken();
+                }
                 if broken {
                     return End::Lost("the connection broke");
                 }

@@ -198,6 +198,7 @@ async fn converse(
     let mut complaints = io::stderr();
     let outcome = lines::run(client, input, &mut printer, &mut complaints, options, stop).await;
     if let Err(failure) = &outcome {
+        forget_half_typed();
         complain(failure);
     }
     let written = select! {
@@ -255,6 +256,16 @@ impl Signals {
     }
 }
 
+/// Drops what was typed without Enter: otherwise the shell would get it next,
+/// and run it.
+fn forget_half_typed() {
+    let input = io::stdin();
+    if input.is_terminal() {
+        let _ = rustix::termios::tcflush(input, rustix::termios::QueueSelector::IFlush);
+        let _ = writeln!(io::stderr());
+    }
+}
+
 /// Prints what was asked for, or says what is wrong with the flags in one
 /// sentence.
 fn explain(error: &clap::Error) -> ExitCode {
@@ -269,6 +280,7 @@ fn explain(error: &clap::Error) -> ExitCode {
     // After the sentence come tips and usage; what was typed is part of the
     // sentence, and may hold any number of lines.
     let text = error.render().to_string();
+    let text = text.replacen("\n\n  tip: a similar", " - a similar", 1);
     let end = ["\n\n  tip:", "\n\nUsage:", "\n\nFor more information"]
         .iter()
         .filter_map(|mark| text.find(mark))

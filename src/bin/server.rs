@@ -84,11 +84,13 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// The first SIGTERM or SIGINT asks to end in order, the next one ends at once.
+/// The first SIGTERM, SIGINT or SIGHUP (its terminal was closed) asks to end in
+/// order, the next one ends at once.
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let asked = shutdown.clone();
     // The one task that outlives what it is for: it ends with the process.
     #[allow(clippy::disallowed_methods)]
@@ -97,6 +99,7 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hangup.recv() => {}
             }
             if attempt > 0 {
                 std::process::exit(1);

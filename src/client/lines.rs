@@ -92,6 +92,7 @@ pub async fn run(
         printer,
         complaints,
         live: false,
+        welcomed: false,
         lost: 0,
         unreadable: None,
     };
@@ -172,6 +173,7 @@ struct Lines<'a, W> {
     complaints: &'a mut W,
     /// The replay is over.
     live: bool,
+    welcomed: bool,
     /// Lines that will never be stored.
     lost: u64,
     unreadable: Option<io::Error>,
@@ -291,12 +293,19 @@ impl<W: Write> Lines<'_, W> {
     fn show(&mut self, happened: Happened) -> Option<End> {
         match happened {
             Happened::Told(frame, event) => {
-                match event {
+                let mut shown = event;
+                match &shown {
                     Event::Live { .. } => self.live = true,
-                    Event::Welcome(_) => self.live = false,
+                    Event::Welcome(welcome) => {
+                        self.live = false;
+                        // A person is welcomed once.
+                        if std::mem::replace(&mut self.welcomed, true) {
+                            shown = plain::joined(&welcome.room);
+                        }
+                    }
                     _ => {}
                 }
-                self.put_told(&frame, &event);
+                self.put_told(&frame, &shown);
             }
             Happened::Refused { frame, id, text } => {
                 if self.options.source == Source::Pipe {

@@ -88,6 +88,7 @@ impl Subscriber {
 
     /// Follows a room from after a position, in place of any followed before.
     pub fn follow(&mut self, room: RoomName, after: Seq) {
+        self.ending = false;
         self.reading = None;
         let mut outlet = self.shared.lock();
         outlet.room = room;

@@ -11,6 +11,10 @@ use crate::protocol::{Message, Seq, format::Format, name::RoomName};
 /// itself and its encodings' tags, numbers and frame headers.
 const MESSAGE_OVERHEAD: usize = 300;
 
+/// What a byte of text costs at most: itself, twice as a newline set in by two
+/// spaces, and once as a JSON escape.
+const TEXT_FACTOR: usize = 9;
+
 /// What was committed together: one run for each room spoken in.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -90,11 +94,11 @@ impl Run {
         self.blocks[format.index()].get_or_init(|| Block::of(format, &self.messages))
     }
 
-    /// What the run occupies, in bytes, roughly.
+    /// What the run occupies, in bytes, at most.
     pub(super) fn weight(&self) -> usize {
         self.messages
             .iter()
-            .map(|m| m.text.len() * 2 + MESSAGE_OVERHEAD)
+            .map(|m| m.text.len() * TEXT_FACTOR + MESSAGE_OVERHEAD)
             .sum()
     }
 }

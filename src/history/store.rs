@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt, fs,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -68,35 +69,25 @@ impl Store {
     pub(super) fn create(folder: &Path, holder: &str) -> Result<Self, OpenError> {
         let lock = folder::take(folder, holder)?;
         let path = folder.join("chat.sqlite");
-        let db = Connection::open(&path).map_err(|e| OpenError::database(&path, e))?;
-        let store = Store {
-            db,
-            path: Some(path.clone()),
+        Ok(Store {
+            db: open(&path)?,
+            path: Some(path),
             rooms: HashMap::new(),
             _lock: Some(lock),
-        };
-        store.prepare().map_err(|error| match error {
-            Prepare::Newer(version) => OpenError::Newer {
-                path: path.clone(),
-                version,
-            },
-            Prepare::Sqlite(error) => OpenError::database(&path, error),
-        })?;
-        Ok(store)
+        })
     }
 
     /// A log that is gone with the process.
     pub(super) fn in_memory() -> Result<Self, OpenError> {
         let path = Path::new(":memory:");
         let db = Connection::open_in_memory().map_err(|e| OpenError::database(path, e))?;
-        let store = Store {
+        prepare(&db).map_err(|_| OpenError::internal())?;
+        Ok(Store {
             db,
             path: None,
             rooms: HashMap::new(),
             _lock: None,
-        };
-        store.prepare().map_err(|_| OpenError::internal())?;
-        Ok(store)
+        })
     }
 
     /// Another connection to the same database, for reading.
@@ -118,31 +109,6 @@ impl Store {
             rooms: HashMap::new(),
             _lock: None,
         })
-    }
-
-    fn prepare(&self) -> Result<(), Prepare> {
-        let db = &self.db;
-        db.busy_timeout(BUSY_TIMEOUT)?;
-        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            return Err(Prepare::Newer(version));
-        }
-        // WAL lets readers read while the writer writes. FULL syncs at every
-        // commit: NORMAL loses acknowledged messages in a power cut.
-        let _mode: String =
-            db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-        db.pragma_update(None, "synchronous", "full")?;
-        if version == 0 {
-            db.execute_batch("BEGIN IMMEDIATE")?;
-            db.execute_batch(SCHEMA)?;
-            db.execute(
-                "INSERT INTO log (epoch) VALUES (lower(hex(randomblob(8))))",
-                [],
-            )?;
-            db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            db.execute_batch("COMMIT")?;
-        }
-        Ok(())
     }
 
     pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
@@ -170,12 +136,20 @@ impl Store {
         head: Seq,
         drafts: &[Draft],
     ) -> Result<(Vec<Message>, Vec<Outcome>), StoreError> {
-        let appended = self.append_in_transaction(head, drafts);
-        if appended.is_err() || self.rooms.len() > ROOMS_REMEMBERED {
-            // What was rolled back may be remembered here.
+        if self.rooms.len() > ROOMS_REMEMBERED {
             self.rooms.clear();
         }
-        Ok(appended?)
+        Ok(self.append_in_transaction(head, drafts)?)
+    }
+
+    /// Opens the database anew after a failure, forgets what was known of it,
+    /// and says where the log ends now.
+    pub(super) fn recover(&mut self) -> Result<Seq, OpenError> {
+        self.rooms.clear();
+        if let Some(path) = self.path.clone() {
+            self.db = open(&path)?;
+        }
+        self.head()
     }
 
     fn append_in_transaction(
@@ -303,6 +277,56 @@ impl Store {
             .optional()?;
         Ok(found.map_or(Seq::START, from_db))
     }
+}
+
+/// The writer's connection, its schema in place.
+fn open(path: &Path) -> Result<Connection, OpenError> {
+    // Made by SQLite it could be read by everyone; its companions follow it.
+    let mut options = fs::File::options();
+    let made = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|source| OpenError::Folder {
+        folder: path.to_owned(),
+        source,
+    })?;
+    let failed = |error| OpenError::database(path, error);
+    let db = Connection::open(path).map_err(failed)?;
+    prepare(&db).map_err(|error| match error {
+        Prepare::Newer(version) => OpenError::Newer {
+            path: path.to_owned(),
+            version,
+        },
+        Prepare::Sqlite(error) => failed(error),
+    })?;
+    Ok(db)
+}
+
+fn prepare(db: &Connection) -> Result<(), Prepare> {
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > SCHEMA_VERSION {
+        return Err(Prepare::Newer(version));
+    }
+    // WAL lets readers read while the writer writes. FULL syncs at every
+    // commit: NORMAL loses acknowledged messages in a power cut.
+    let _mode: String =
+        db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    db.pragma_update(None, "synchronous", "full")?;
+    if version == 0 {
+        db.execute_batch("BEGIN IMMEDIATE")?;
+        db.execute_batch(SCHEMA)?;
+        db.execute(
+            "INSERT INTO log (epoch) VALUES (lower(hex(randomblob(8))))",
+            [],
+        )?;
+        db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        db.execute_batch("COMMIT")?;
+    }
+    Ok(())
 }
 
 /// The row of a room, made where there is none, and the last number in it.

@@ -42,6 +42,13 @@ impl Tail {
         self.head
     }
 
+    /// The log ends at `head`, and what of it is new here is not known here.
+    pub(super) fn skip_to(&mut self, head: Seq) {
+        if head > self.head {
+            (self.head, self.floor) = (head, head);
+        }
+    }
+
     /// Adds what was just committed, and lets go of the oldest beyond the bound.
     pub(super) fn push(&mut self, batch: &Batch) {
         self.head = self.head.max(batch.last);
@@ -141,8 +148,8 @@ mod tests {
 
     #[test]
     fn is_bounded() {
-        let one = Run::of(vec![message("a", 0, 1)]).expect("a run").weight();
-        let mut tail = Tail::new(Seq(0), one * 3 + 6);
+        let longest = Run::of(vec![message("b", 11, 12)]).expect("a run").weight();
+        let mut tail = Tail::new(Seq(0), longest * 3);
         for seq in 1..=9 {
             tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
         }

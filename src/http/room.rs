@@ -1,22 +1,28 @@
 //! A room without a WebSocket: its last lines by GET, a message by POST.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Body;
-use tokio::sync::mpsc;
+use hyper::body::{Body, Frame};
+use tokio::{sync::mpsc, time::timeout};
 use tracing::{error, info};
 
-use super::{Refused, content, origin::only, query::Query, text};
+use super::{Refused, content, origin::only, query::Query};
 use crate::{
-    history::{Draft, StoreError},
+    history::{Draft, History, Page, StoreError},
     hub::{Hub, Reply, Submission},
     protocol::{
-        Author, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode,
+        Author, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
         format::Format,
         name::{MessageId, RoomName},
+        plain,
         text::Text,
     },
 };
@@ -24,23 +30,33 @@ use crate::{
 /// How many lines a GET gives where it does not say after which.
 const LINES: u32 = 50;
 
+/// How much of the history is made ready at a time, in bytes: what one reader
+/// that does not read holds of it.
+const CHUNK: usize = 32 << 10;
+
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
 /// A header for publishing again without doubling.
 const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
-/// The room's last lines, or those after a number; at most [`MAX_BACKLOG`].
+/// The room's last lines, or all those after a number.
 pub(super) async fn lines(
     hub: &Hub,
-    room: &RoomName,
+    room: RoomName,
     query: &Query,
-) -> Result<Response<Full<Bytes>>, Refused> {
-    let history = hub.history();
+) -> Result<Response<Lines>, Refused> {
+    let history = hub.history().clone();
     let head = history.head();
-    let mut after = if let Some(after) = query.start.after {
-        after
+    let mut first = String::new();
+    let after = if let Some(after) = query.start.after {
+        let gap = query.start.gap(history.epoch(), head);
+        first.extend(gap.as_ref().and_then(plain::event).map(|line| line + "\n"));
+        if gap.is_some() { Seq::START } else { after }
     } else {
         let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
         history
-            .before_last(room, count)
+            .before_last(&room, count)
             .await
             .map_err(|why| unreadable(&why))?
     };
@@ -49,29 +65,80 @@ pub(super) async fn lines(
     } else {
         Format::Plain
     };
-    let mut body = String::new();
-    let mut count = 0;
-    while after < head && count < MAX_BACKLOG {
-        let page = history
-            .after(room, after)
-            .await
-            .map_err(|why| unreadable(&why))?;
-        let messages = page.runs.iter().flat_map(|run| run.messages());
-        for message in messages
-            .skip_while(|m| m.seq <= after)
-            .take((MAX_BACKLOG - count) as usize)
-        {
-            format.put_line(&mut body, message);
-            body.push('\n');
-            count += 1;
-        }
-        after = page.upto;
-    }
-    let mut response = text(StatusCode::OK, body);
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::new(Lines {
+        first,
+        history,
+        room,
+        format,
+        after,
+        head,
+        reading: None,
+    });
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// A page that is being read.
+type Reading = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
+
+/// Lines of a room, read from the history as fast as they are taken.
+pub(super) struct Lines {
+    /// What stands before them.
+    first: String,
+    history: History,
+    room: RoomName,
+    format: Format,
+    /// Everything up to here is in what was given.
+    after: Seq,
+    /// And up to here it goes.
+    head: Seq,
+    reading: Option<Reading>,
+}
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        let lines = &mut *self;
+        while lines.after < lines.head && lines.first.len() < CHUNK {
+            let page = lines.reading.get_or_insert_with(|| {
+                let (history, room, after) =
+                    (lines.history.clone(), lines.room.clone(), lines.after);
+                Box::pin(async move { history.after(&room, after).await })
+            });
+            let page = ready!(page.as_mut().poll(cx));
+            lines.reading = None;
+            let page = page?;
+            let messages = page.runs.iter().flat_map(|run| run.messages());
+            let mut whole = true;
+            let given = lines.after;
+            for message in messages.skip_while(|message| message.seq <= given) {
+                if lines.first.len() >= CHUNK {
+                    whole = false;
+                    break;
+                }
+                lines.format.put_line(&mut lines.first, message);
+                lines.first.push('\n');
+                lines.after = message.seq;
+            }
+            if whole {
+                lines.after = page.upto;
+            }
+        }
+        let chunk = std::mem::take(&mut lines.first);
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk.into()))))
+    }
 }
 
 /// Publishes the body as one message; answers when it is stored.
@@ -109,11 +176,7 @@ where
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let (reply, mut replies) = mpsc::channel(1);
-    let submission = Submission {
-        draft,
-        reply,
-        wants_receipt: true,
-    };
+    let submission = Submission { draft, reply };
     let publisher = hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);
@@ -137,7 +200,11 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let read = Limited::new(body, limits.text_bytes + 2).collect().await;
+    let read = Limited::new(body, limits.text_bytes + 2).collect();
+    let read = timeout(BODY_DEADLINE, read).await.map_err(|_| {
+        let text = "The body did not arrive within 10 seconds.";
+        Refused::new(StatusCode::REQUEST_TIMEOUT, text)
+    })?;
     let bytes = read.map_err(|error| {
         if error.is::<LengthLimitError>() {
             let limit = limits.text_bytes;

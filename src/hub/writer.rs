@@ -40,7 +40,7 @@ pub(super) fn run(
                 for ((draft, outcome), publisher) in
                     drafts.into_iter().zip(outcomes).zip(publishers)
                 {
-                    publisher.tell(draft, outcome);
+                    tell(&publisher, draft, outcome);
                 }
             }
             Err(why) => {
@@ -48,7 +48,7 @@ pub(super) fn run(
                     error!("the log cannot be written, messages are refused: {why}");
                 }
                 for (draft, publisher) in drafts.into_iter().zip(publishers) {
-                    publisher.refuse(draft);
+                    refuse(&publisher, draft);
                 }
             }
         }
@@ -56,60 +56,44 @@ pub(super) fn run(
 }
 
 /// Takes what waits, up to the size of a batch.
-fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Draft>, Vec<Answer>) {
+fn gather(
+    first: Submission,
+    inbox: &mut mpsc::Receiver<Submission>,
+) -> (Vec<Draft>, Vec<mpsc::Sender<Reply>>) {
     let mut drafts = Vec::new();
-    let mut answers = Vec::new();
+    let mut publishers = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
-    while let Some(Submission {
-        draft,
-        reply,
-        wants_receipt,
-    }) = next
-    {
+    while let Some(Submission { draft, reply }) = next {
         bytes += draft.text.len();
         drafts.push(draft);
-        answers.push(Answer {
-            reply,
-            wants_receipt,
-        });
+        publishers.push(reply);
         let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
         next = if full { None } else { inbox.try_recv().ok() };
     }
-    (drafts, answers)
+    (drafts, publishers)
 }
 
-/// Where a publisher hears of its draft.
-struct Answer {
-    reply: mpsc::Sender<Reply>,
-    wants_receipt: bool,
+/// Tells a publisher what became of its draft. Nobody is waited for here: the
+/// publisher keeps a place free, and one that is gone needs to hear nothing.
+fn tell(publisher: &mpsc::Sender<Reply>, draft: Draft, outcome: Outcome) {
+    let (seq, duplicate) = match outcome {
+        Outcome::Stored(seq) => (seq, false),
+        Outcome::Duplicate(seq) => (seq, true),
+    };
+    let _ = publisher.try_send(Reply::Stored {
+        id: draft.id,
+        seq,
+        duplicate,
+    });
 }
 
-impl Answer {
-    // Nobody is waited for here: who wants a receipt keeps a place free for it,
-    // and who is gone needs none.
-
-    fn tell(self, draft: Draft, outcome: Outcome) {
-        if self.wants_receipt {
-            let (seq, duplicate) = match outcome {
-                Outcome::Stored(seq) => (seq, false),
-                Outcome::Duplicate(seq) => (seq, true),
-            };
-            let _ = self.reply.try_send(Reply::Stored {
-                id: draft.id,
-                seq,
-                duplicate,
-            });
-        }
-    }
-
-    fn refuse(self, draft: Draft) {
-        let refusal = Refusal {
-            code: RefusalCode::Busy,
-            text: "The message could not be stored; send it again in a while.".into(),
-            id: draft.id,
-            retry_ms: Some(BUSY_RETRY_MS),
-        };
-        let _ = self.reply.try_send(Reply::Refused(refusal));
-    }
+fn refuse(publisher: &mpsc::Sender<Reply>, draft: Draft) {
+    let refusal = Refusal {
+        code: RefusalCode::Busy,
+        text: "The message could not be stored; send it again in a while.".into(),
+        id: draft.id,
+        retry_ms: Some(BUSY_RETRY_MS),
+    };
+    let _ = publisher.try_send(Reply::Refused(refusal));
 }

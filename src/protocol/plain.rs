@@ -6,7 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME, text::clean,
+    Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME, name::RoomName,
+    text::clean,
 };
 
 /// What `/help` answers.
@@ -81,6 +82,13 @@ pub fn help() -> Event {
     }
 }
 
+/// The answer to [`Command::Join`], where a welcome is said but once.
+pub fn joined(room: &RoomName) -> Event {
+    Event::Notice {
+        text: format!("You are now in {room}."),
+    }
+}
+
 /// Appends a message as `TAG: text`.
 pub fn put_message(line: &mut String, message: &Message) {
     let verb = match message.kind {
@@ -142,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, Seq, name::RoomName};
+    use crate::protocol::{At, Author, Seq};
 
     fn message(name: Option<&str>, text: &str, kind: Kind) -> Message {
         Message {

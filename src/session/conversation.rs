@@ -10,13 +10,21 @@ use crate::{
     history::Draft,
     hub::{Hub, Membership, Reply},
     protocol::{
-        Author, Command, Event, GapReason, Limits, MAX_BACKLOG, Seq, Start, Welcome,
-        close::CloseReason, format::Format, name::RoomName, plain, text::Text,
+        Author, Command, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome, close::CloseReason,
+        format::Format, name::RoomName, plain, text::Text,
     },
 };
 
 /// What `welcome` says the server is.
 const SERVER: &str = concat!("broadcast-chat/", env!("CARGO_PKG_VERSION"));
+
+/// What a text frame asks for that takes longer than an answer.
+pub(super) enum Intent {
+    /// To store this.
+    Publish(Draft),
+    /// To read another room, or this one from elsewhere.
+    Join(RoomName, Start),
+}
 
 /// Who speaks, in which room and how.
 pub(super) struct Conversation<'a> {
@@ -64,25 +72,16 @@ impl<'a> Conversation<'a> {
         self.author.addr
     }
 
-    /// Programs hear of everything they publish; people see it.
-    pub(super) fn wants_receipts(&self) -> bool {
-        self.format == Format::Json
-    }
-
-    /// Acts on a text frame; what it publishes is handed back as a draft.
-    pub(super) async fn handle(
-        &mut self,
-        frame: &str,
-        subscriber: &mut Subscriber,
-    ) -> Result<Option<Draft>, CloseReason> {
+    /// Acts on a text frame; what takes longer is handed back.
+    pub(super) fn handle(&mut self, frame: &str, subscriber: &mut Subscriber) -> Option<Intent> {
         let answer = match self.format.parse(frame) {
-            Ok(None) => return Ok(None),
+            Ok(None) => return None,
             Ok(Some(Command::Publish { text, id, kind })) => {
                 match Text::accept(&text, self.limits.text_bytes) {
                     Ok(text) => {
                         info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
                         let (room, from) = (self.membership.room().clone(), self.author.clone());
-                        return Ok(Some(Draft {
+                        return Some(Intent::Publish(Draft {
                             room,
                             from,
                             text,
@@ -99,15 +98,14 @@ impl<'a> Conversation<'a> {
                 Event::Name { name }
             }
             Ok(Some(Command::Join { room, start })) => {
-                self.go_to(room, &start, subscriber).await?;
-                return Ok(None);
+                return Some(Intent::Join(room, start));
             }
             Ok(Some(Command::Members)) => self.membership.members(),
             Ok(Some(Command::Help)) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
         self.say(&answer, subscriber);
-        Ok(None)
+        None
     }
 
     /// Passes on what became of a draft, as far as the publisher does not see it.
@@ -127,7 +125,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    async fn go_to(
+    /// Goes to a room, or starts over in this one.
+    pub(super) async fn join(
         &mut self,
         room: RoomName,
         start: &Start,
@@ -169,33 +168,15 @@ impl<'a> Conversation<'a> {
         let history = self.hub.history();
         let room = self.membership.room();
         let head = history.head();
-        let (after, gap) = match (start.after, start.backlog) {
-            (Some(after), _) => {
-                let foreign = start
-                    .epoch
-                    .as_ref()
-                    .is_some_and(|epoch| epoch != history.epoch());
-                if foreign || after > head {
-                    // What the reader has is of another log: it has nothing of
-                    // this one, and is shown all of it.
-                    let next = Seq::START.next();
-                    (
-                        Seq::START,
-                        Some(Event::Gap {
-                            after,
-                            next,
-                            reason: GapReason::Epoch,
-                        }),
-                    )
-                } else {
-                    (after, None)
-                }
-            }
-            (None, Some(count)) => {
-                let before = history.before_last(room, count.min(MAX_BACKLOG)).await;
-                (before.map_err(|why| unreadable(&why))?, None)
-            }
-            (None, None) => (head, None),
+        let gap = start.gap(history.epoch(), head);
+        let after = match (start.after, start.backlog) {
+            (Some(_), _) if gap.is_some() => Seq::START,
+            (Some(after), _) => after,
+            (None, Some(count)) => history
+                .before_last(room, count.min(MAX_BACKLOG))
+                .await
+                .map_err(|why| unreadable(&why))?,
+            (None, None) => head,
         };
         // Whatever room was followed before is not from here on.
         subscriber.follow(room.clone(), after);

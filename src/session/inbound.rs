@@ -37,7 +37,9 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let limits =
             tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
         Inbound {
-            stream: ServerBuilder::new().limits(limits).serve(ReadHalf(read)),
+            stream: ServerBuilder::new()
+                .limits(limits)
+                .serve(ReadHalf { read, heard: false }),
         }
     }
 
@@ -67,9 +69,15 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
+    /// Whether any byte came since the last time this was asked. Within a long
+    /// message a peer cannot answer a ping.
+    pub(super) fn heard(&mut self) -> bool {
+        std::mem::take(&mut self.stream.get_mut().heard)
+    }
+
     /// The bytes that follow, undecoded.
     pub(super) fn into_reader(self) -> R {
-        self.stream.into_inner().0
+        self.stream.into_inner().read
     }
 }
 
@@ -90,7 +98,10 @@ fn text(message: &Message) -> Received {
 /// The library answers pings and closes by itself, in a queue without a bound
 /// and without a deadline, and for some errors not at all. The session says
 /// these things instead, through the one place that writes to the socket.
-struct ReadHalf<R>(R);
+struct ReadHalf<R> {
+    read: R,
+    heard: bool,
+}
 
 impl<R: AsyncRead + Unpin> AsyncRead for ReadHalf<R> {
     fn poll_read(
@@ -98,7 +109,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for ReadHalf<R> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.read).poll_read(cx, buf);
+        self.heard |= buf.filled().len() > before;
+        read
     }
 }
 

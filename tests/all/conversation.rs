@@ -250,3 +250,23 @@ async fn a_position_of_another_log_is_said_to_be_one() {
     assert_eq!(eve.event().await["text"], "one");
     assert_eq!(eve.event().await, json!({"type": "live", "seq": 1}));
 }
+
+#[tokio::test]
+async fn whoever_goes_elsewhere_has_its_receipts() {
+    let server = TestServer::start().await;
+    for n in 0..20 {
+        let (mut ana, _) = server.json("/?name=ana").await;
+        ana.event_of("live").await;
+        ana.say(&json!({"type": "publish", "text": "x", "id": format!("i{n}")}).to_string())
+            .await;
+        ana.say(r#"{"type":"join","room":"tea"}"#).await;
+        assert_eq!(ana.event().await["id"], format!("i{n}"));
+        assert_eq!(ana.event().await["room"], "tea");
+
+        let mut bob = server.plain("/?name=bob").await;
+        bob.say("x").await;
+        bob.say("/join tea").await;
+        assert_eq!(bob.text().await, "bob: x");
+        assert_eq!(bob.text().await, "* You are now in tea.");
+    }
+}

@@ -11,6 +11,8 @@ use tokio::{
     time::{Instant, advance, pause, resume, sleep, timeout},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::support::{BINARY, CLOSE, Chat, FIN, MemoryPeer, PING, PONG, TEXT, frame, soon};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -296,7 +298,8 @@ async fn a_head_has_10_seconds() {
     ] {
         let (near, far) = tokio::io::duplex(1024);
         let site = Chat::start().site();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+        let drain = CancellationToken::new();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
         let start = Instant::now();
         let asked = async {
             let (mut sending, mut reading) = MemoryPeer::over(near).split();
@@ -327,7 +330,8 @@ async fn a_head_has_10_seconds() {
 async fn a_head_may_come_a_byte_at_a_time() {
     let (near, far) = tokio::io::duplex(1);
     let site = Chat::start().site();
-    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+    let drain = CancellationToken::new();
+    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
     let mut peer = MemoryPeer::over(near);
     let asked = async {
         peer.write(HEAD.as_bytes()).await;
@@ -336,6 +340,25 @@ async fn a_head_may_come_a_byte_at_a_time() {
     let (upgraded, answer) = soon("the upgrade", async { tokio::join!(served, asked) }).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(upgraded.expect("upgraded").early.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_has_10_seconds() {
+    let (near, far) = tokio::io::duplex(1024);
+    let site = Chat::start().site();
+    let drain = CancellationToken::new();
+    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
+    let mut peer = MemoryPeer::over(near);
+    let asked = async {
+        peer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\nhi")
+            .await;
+        peer.rest().await
+    };
+    let (_, answer) = soon("an answer", async { tokio::join!(served, asked) }).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 408 ") && answer.ends_with(".\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -348,7 +371,8 @@ async fn an_answer_has_a_deadline() {
     ] {
         let (near, far) = tokio::io::duplex(64);
         let site = Chat::start().site();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site);
+        let drain = CancellationToken::new();
+        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
         let start = Instant::now();
         let mut peer = MemoryPeer::over(near);
         let (upgraded, ()) = tokio::join!(served, peer.write(request.as_bytes()));

@@ -496,12 +496,14 @@ async fn plain_requests() {
             answer.head
         );
         assert!(!answer.body.is_empty(), "{target}");
+        // The lines of a room may be any number, and come as they are read.
+        let streamed = answer.has("transfer-encoding: chunked");
         let length = format!("content-length: {}", answer.body.len());
-        assert!(answer.has(&length), "{target}: {}", answer.head);
+        assert!(streamed || answer.has(&length), "{target}: {}", answer.head);
 
         let head = ask(&server, get(target, accept).replace("GET", "HEAD")).await;
         assert_eq!((head.status, &*head.body), (200, ""), "{target}");
-        assert!(head.has(&length), "{target}: {}", head.head);
+        assert!(streamed || head.has(&length), "{target}: {}", head.head);
         for method in ["PUT", "DELETE", "PATCH"] {
             let answer = refused(&server, get(target, accept).replace("GET", method), 405).await;
             let allowed = answer.head.to_ascii_lowercase();

@@ -320,7 +320,7 @@ async fn every_flag_has_a_variable() {
     let mut command = server_command(folder.path(), &[]);
     command
         .env("CHAT_MAX_TEXT", "3")
-        .env("CHAT_EPHEMERAL", "true")
+        .env("CHAT_EPHEMERAL", "1")
         .env("CHAT_RATE", "off");
     let mut server = Program::start(&mut command);
     let line = server.line().await;

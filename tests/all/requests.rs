@@ -1,7 +1,12 @@
 use broadcast_chat::{history::Storage, http::Trust};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
 
-use crate::support::{TestServer, options};
+use crate::support::{TEXT, TestServer, options};
 
 /// The status and the body of an answer.
 fn parts(answer: &str) -> (u16, &str) {
@@ -9,8 +14,9 @@ fn parts(answer: &str) -> (u16, &str) {
     (head[9..12].parse().expect("a status"), body)
 }
 
+/// Over HTTP/1.0, which ends a body with the connection.
 async fn get(server: &TestServer, target: &str) -> String {
-    let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
+    let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
     let answer = server.request(request.as_bytes()).await;
     let (status, body) = parts(&answer);
     assert_eq!(status, 200, "{target}: {answer}");
@@ -111,7 +117,14 @@ async fn a_get_is_the_last_lines() {
     assert_eq!(get(&server, "/?backlog=1").await, lines(60));
     assert_eq!(get(&server, "/?after=59&seq=1").await, "60 ana: m60\n");
     assert_eq!(get(&server, "/?after=60").await, "");
-    assert_eq!(get(&server, "/?after=600").await, "");
+    // A position of another log is said to be one, and all of this one follows.
+    for query in ["after=600", "after=1&epoch=other"] {
+        let told = get(&server, &format!("/?{query}")).await;
+        assert!(
+            told.starts_with("* ") && told.ends_with(&lines(1)),
+            "{query}: {told}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -144,4 +157,86 @@ async fn pages_of_other_origins_are_let_in_by_name() {
         !answer.to_lowercase().contains("access-control"),
         "{answer}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_a_long_history_can_be_had() {
+    const COUNT: usize = 5000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let (mut sending, mut echo) = server.plain("/?name=ana").await.split();
+    let sender = tokio::spawn(async move {
+        for n in 0..COUNT {
+            // Lines that more than fill what is made ready at a time.
+            sending.say(&format!("{n}\n{}", "x".repeat(n % 900))).await;
+        }
+        sending
+    });
+    for _ in 0..COUNT {
+        echo.text().await;
+    }
+    drop(sender.await.expect("sent"));
+    let told = get(&server, "/?after=0&seq=1").await;
+    server.stop().await;
+    let server = TestServer::on(folder.path()).await;
+    assert!(
+        get(&server, "/?after=0&seq=1").await == told,
+        "from disk as from memory"
+    );
+    let lines = told.lines().filter(|line| !line.starts_with("  "));
+    let numbers = (0..COUNT).map(|n| format!("{} ana: {n}", n + 1));
+    assert!(lines.eq(numbers));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_while_the_server_stops_is_answered() {
+    for _ in 0..3 {
+        let server = TestServer::start().await;
+        let posts: JoinSet<_> = (0..16)
+            .map(|_| {
+                let addr = server.addr;
+                async move {
+                    let mut answered = 0;
+                    while let Ok(mut stream) = TcpStream::connect(addr).await {
+                        let post =
+                            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+                        let mut answer = String::new();
+                        if stream.write_all(post).await.is_err()
+                            || stream.read_to_string(&mut answer).await.is_err()
+                        {
+                            break;
+                        }
+                        if !answer.starts_with("HTTP/1.1 200 ") {
+                            // Not yet read, or told that the server goes away.
+                            assert!(
+                                answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
+                                "{answer}"
+                            );
+                            break;
+                        }
+                        answered += 1;
+                    }
+                    answered
+                }
+            })
+            .collect();
+        let mut watching = server.plain("/").await;
+        for _ in 0..50 {
+            watching.text().await;
+        }
+        server.begin_shutdown();
+        let mut seen = 50;
+        while watching
+            .next()
+            .await
+            .is_some_and(|frame| frame.opcode == TEXT)
+        {
+            seen += 1;
+        }
+        let answered: usize = posts.join_all().await.into_iter().sum();
+        assert!(
+            answered >= seen,
+            "{answered} were answered, {seen} were seen"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Flags as they are typed, and the options they make.
 
 use std::{
+    ffi::OsString,
     io::{IsTerminal, Write},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -15,11 +16,15 @@ use broadcast_chat::{
     server::Options,
     session,
 };
-use clap::{ArgAction, Parser, ValueEnum, error::ErrorKind};
+use clap::{
+    ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, builder::BoolishValueParser,
+    error::ErrorKind, parser::ValueSource,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors left for everything that is no connection.
-const RESERVED_DESCRIPTORS: u64 = 64;
+/// Descriptors left for everything that is no connection: about 20 of our own,
+/// and those that are told there is no place.
+const RESERVED_DESCRIPTORS: u64 = 96;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,7 +56,7 @@ struct Flags {
     data: PathBuf,
 
     /// Keep the history in memory only: it ends with the server
-    #[arg(long, env = "CHAT_EPHEMERAL", conflicts_with = "data")]
+    #[arg(long, env = "CHAT_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
 
     /// The longest text of one message, in bytes
@@ -144,7 +149,7 @@ pub(crate) struct Checked {
 /// Reads the flags; where they are wrong or only help was asked for, says so
 /// and gives the exit code.
 pub(crate) fn read() -> Result<Checked, ExitCode> {
-    Flags::try_parse().map(check).map_err(|error| {
+    parse(std::env::args_os()).map(check).map_err(|error| {
         if matches!(
             error.kind(),
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -160,6 +165,25 @@ pub(crate) fn read() -> Result<Checked, ExitCode> {
         );
         ExitCode::from(2)
     })
+}
+
+fn parse(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<Flags, clap::Error> {
+    let mut command = Flags::command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let mut flags = Flags::from_arg_matches(&matches)?;
+    // What is typed outdoes what the environment says.
+    let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    match (typed("data"), flags.ephemeral && typed("ephemeral")) {
+        (true, true) => {
+            let told = "--data and --ephemeral contradict each other: give one of them";
+            return Err(command.error(ErrorKind::ArgumentConflict, told));
+        }
+        (true, false) => flags.ephemeral = false,
+        (false, _) => {}
+    }
+    Ok(flags)
 }
 
 /// The first paragraph of clap's message, on one line.
@@ -179,7 +203,7 @@ fn check(flags: Flags) -> Checked {
     // Nothing to check in them yet.
     let (Off::Off, Off::Off) = (flags.rate, flags.max_per_address);
     let descriptors = raise_descriptors();
-    let possible = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
     let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
     Checked {
@@ -201,7 +225,11 @@ fn check(flags: Flags) -> Checked {
             trust: Trust {
                 loopback: flags.bind.to_canonical().is_loopback(),
                 hosts: flags.host,
-                origins: flags.origin,
+                origins: flags
+                    .origin
+                    .iter()
+                    .map(|o| o.trim_end_matches('/').to_owned())
+                    .collect(),
             },
             session: session::Options {
                 limits: Limits {
@@ -243,13 +271,18 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn flags_are_consistent() {
         Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_typed_outdoes_the_environment() {
+        assert!(parse(["server", "--ephemeral"]).expect("right").ephemeral);
+        assert!(!parse(["server", "--data", "x"]).expect("right").ephemeral);
+        assert!(parse(["server", "--data", "x", "--ephemeral"]).is_err());
     }
 
     #[test]
@@ -263,7 +296,7 @@ mod tests {
             ),
             ("--bind=here", "it is no IP address"),
         ] {
-            let error = Flags::try_parse_from(["server", flag]).expect_err(flag);
+            let error = parse(["server", flag]).expect_err(flag);
             let sentence = sentence(&error);
             assert!(sentence.contains(told), "{sentence}");
             assert!(!sentence.contains('\n'), "{sentence}");
