@@ -104,6 +104,44 @@ async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_leaves_no_receipt_owed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let mut publishers = JoinSet::new();
+    for p in 0..8 {
+        let (peer, _) = server.json(&format!("/?name=p{p}&echo=0")).await;
+        let (mut sending, mut reading) = peer.split();
+        publishers.spawn(async move {
+            let sender = tokio::spawn(async move {
+                while sending.try_say(r#"{"type":"publish","text":"x"}"#).await {}
+                sending
+            });
+            let mut accepted = 0;
+            while let Some(frame) = reading.next().await {
+                let event = String::from_utf8_lossy(&frame.payload).into_owned();
+                accepted += usize::from(event.contains(r#""type":"accepted""#));
+            }
+            sender.abort();
+            accepted
+        });
+    }
+    let mut watching = server.plain("/").await;
+    for _ in 0..500 {
+        watching.text().await;
+    }
+    soon("the end", server.stop()).await;
+    let accepted: usize = soon("goodbye", publishers.join_all())
+        .await
+        .into_iter()
+        .sum();
+    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let stored: isize = log
+        .query_row("SELECT count(*) FROM messages", [], |row| row.get(0))
+        .expect("a count");
+    assert_eq!(accepted.cast_signed(), stored);
+}
+
 #[tokio::test]
 async fn a_log_that_cannot_be_written_refuses_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
