@@ -33,6 +33,7 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 pub use self::origin::Trust;
 use self::query::Query;
@@ -180,6 +181,12 @@ where
             Err(refused) => last(Response::from(refused)).map(Either::Left),
         };
         site.trust.allow(&head, response.headers_mut());
+        debug!(
+            "{peer}: {} {} is answered {}",
+            head.method,
+            head.uri,
+            response.status()
+        );
         Ok::<_, Infallible>(response)
     };
     let service = service_fn(|request| Box::pin(respond(request)));

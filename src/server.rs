@@ -12,7 +12,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     history::{History, Writer},
@@ -70,11 +70,18 @@ pub async fn run(
         drain: drain.clone(),
     });
 
+    info!(
+        "the log {} ends at {}; up to {} connections are served",
+        hub.history().epoch(),
+        hub.history().head(),
+        server.max_connections
+    );
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
         () = hub.finished() => true,
         () = accept(&listener, &server, &tasks) => false,
     };
+    info!("the server stops: {} connections are told", tasks.len());
     drop(listener);
     drop(publisher);
     drain.cancel();

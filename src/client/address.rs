@@ -132,9 +132,17 @@ impl Place {
         if let Some((scheme, rest)) = address.split_once("://") {
             return Self::parse_url(scheme, rest);
         }
-        if address.contains(['/', '?', '#', '@']) {
+        if address.contains('@') {
+            return Err(BadAddress("an address names no user".to_owned()));
+        }
+        if address.contains(['/', '?', '#']) {
             return Err(BadAddress(format!(
-                "{address} is no address: write host, host:port or a whole URL such as ws://{DEFAULT_HOST}:{DEFAULT_PORT}/ops"
+                "{address} is no address: write host, host:port or a whole URL, such as http://{address}"
+            )));
+        }
+        if address.bytes().all(|b| b.is_ascii_digit()) && !address.is_empty() {
+            return Err(BadAddress(format!(
+                "{address} is no address: did you mean --port {address}?"
             )));
         }
         if is_ipv6(address) {
@@ -320,7 +328,8 @@ mod tests {
             "h:1:2",
             "h/ops",
             "a b",
-            "ana@h",
+            "ana:secret@h",
+            "3100",
             "[::1",
             "[::1]2000",
             "[h]:1",
