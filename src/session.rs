@@ -38,7 +38,7 @@ use crate::{
 const MAX_WAITING: usize = 16 << 10;
 
 /// How many receipts may be owed before nothing more is read from the peer.
-const MAX_OWED: usize = 256;
+const MAX_OWED: usize = 1024;
 
 /// How long a silent peer has to answer after the ping interval.
 const PONG_DEADLINE: Duration = Duration::from_secs(10);
