@@ -365,6 +365,25 @@ fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
 }
 
 #[test]
+fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut world = World::new(runtime, usize::MAX);
+    world.settle_all();
+    world.publish(1, 0);
+    // Nobody tells the shard that this one passed it.
+    world.coming.clear();
+    world.publish(1, 0);
+    world.fan_out(1);
+    world.deliver(0);
+    let shown = lines(&world.readers[0].pipe.0.lock().unwrap().taken);
+    let said = "127.0.0.1:5000: text";
+    assert_eq!(shown, [format!("1 {said}"), format!("2 {said}")]);
+}
+
+#[test]
 fn a_subscriber_that_leaves_is_let_go_of() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -10,7 +10,7 @@ use http::{
 use http_body_util::Full;
 use ring::digest;
 
-use super::{Refused, query::Query};
+use super::{Refused, origin::only, query::Query};
 use crate::{
     protocol::{SUBPROTOCOL, format::Format, name::RoomName},
     session::Visit,
@@ -117,18 +117,8 @@ fn accept_key(key: &str) -> String {
 
 /// The value of a header that must be there once.
 fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
-    let mut values = head.headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value
-            .to_str()
-            .map_err(|_| Refused::bad_request(format!("The header {name} is not ASCII."))),
-        (None, _) => Err(Refused::bad_request(format!(
-            "The header {name} is missing."
-        ))),
-        (Some(_), Some(_)) => Err(Refused::bad_request(format!(
-            "The header {name} is there twice."
-        ))),
-    }
+    let missing = || Refused::bad_request(format!("The header {name} is missing."));
+    only(head, name)?.ok_or_else(missing)
 }
 
 /// Whether a header that is a list holds a token, in any case.
