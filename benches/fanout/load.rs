@@ -1,0 +1,579 @@
+//! The load: many connections in one thread, every delivery checked.
+//!
+//! A message's text starts with its publisher, its number and when it was due;
+//! each reader expects every message of each publisher of its room once and in
+//! order, and anything else fails the run.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use hdrhistogram::Histogram;
+use rustix::{
+    buffer::spare_capacity,
+    event::{
+        Timespec,
+        epoll::{self, EventData, EventFlags},
+    },
+    fd::OwnedFd,
+};
+use tokio::time::Instant;
+
+use crate::wire;
+
+/// The least text a message can have: `pppp ssssssss tttttttttttt `, in hex.
+const STAMP: usize = 4 + 1 + 8 + 1 + 12 + 1;
+
+/// The longest latency told apart: 100 s, in tenths of a microsecond.
+const MAX_LATENCY: u64 = 1_000_000_000;
+
+/// How many connections are opened at a time.
+const OPENED_AT_ONCE: usize = 64;
+
+/// How long everything said may take to arrive once nothing more is said.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Any mask is as good as another to whoever has to undo it.
+const MASK: [u8; 4] = [0x3a, 0xc5, 0x91, 0x6e];
+
+/// When a publisher says its next message.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// When it has seen one of so many that it may have on the way.
+    InFlight(usize),
+    /// All publishers together, so many a second, whatever comes back.
+    PerSecond(u32),
+}
+
+/// Who talks to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub connections: usize,
+    /// The first so many connections publish.
+    pub publishers: usize,
+    /// Connection `i` is in room `i % rooms`.
+    pub rooms: usize,
+    pub pace: Pace,
+    /// The bytes of a message's text.
+    pub text: usize,
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// The upgrade, or the greeting after it, was not read yet.
+    opening: bool,
+    /// The start of a frame that is not whole yet.
+    rest: Vec<u8>,
+    /// What the server has not taken yet.
+    unsent: Vec<u8>,
+    /// The number expected next from each publisher, by its place in the room.
+    next: Vec<u32>,
+    room: usize,
+    /// What it reads is counted among the latencies.
+    timed: bool,
+}
+
+/// What was measured between two moments.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub deliveries: u64,
+    pub seconds: f64,
+    pub latency: Histogram<u64>,
+}
+
+pub struct Load {
+    address: SocketAddr,
+    greeted: bool,
+    shape: Shape,
+    epoll: OwnedFd,
+    connections: Vec<Connection>,
+    /// What is still to be connected to, and how much is known of it.
+    wanted: VecDeque<(String, u32)>,
+    /// Connections that are not upgraded yet.
+    opening: usize,
+    /// How many messages each publisher has said.
+    said: Vec<u32>,
+    /// How many more each may say now.
+    credit: Vec<usize>,
+    started: Instant,
+    /// Messages that were due, at a steady pace.
+    due: u64,
+    /// When the steady pace began.
+    paced_from: Option<Instant>,
+    deliveries: u64,
+    latency: Histogram<u64>,
+    /// How many connections the server closed, where that is counted.
+    cut: Option<usize>,
+    buffer: Vec<u8>,
+    /// Reused for what a publisher says at once.
+    words: Vec<u8>,
+    filler: Vec<u8>,
+}
+
+impl Load {
+    /// Opens the connections, and says how many were opened in a second. With
+    /// `greeted`, one is open when the greeting arrived.
+    pub fn open(address: SocketAddr, shape: Shape, greeted: bool) -> anyhow::Result<(Self, f64)> {
+        ensure!(shape.text >= STAMP, "a text has at least {STAMP} bytes");
+        let mut load = Load {
+            address,
+            greeted,
+            shape,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            connections: Vec::with_capacity(shape.connections),
+            wanted: VecDeque::new(),
+            opening: 0,
+            said: vec![0; shape.publishers],
+            credit: vec![0; shape.publishers],
+            started: Instant::now(),
+            due: 0,
+            paced_from: None,
+            deliveries: 0,
+            latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3)?,
+            cut: None,
+            buffer: vec![0; 1 << 20],
+            words: Vec::new(),
+            filler: vec![b'x'; shape.text - STAMP],
+        };
+        for index in 0..shape.connections {
+            let target = if shape.rooms > 1 {
+                format!("/room-{}", index % shape.rooms)
+            } else {
+                "/".into()
+            };
+            load.wanted.push_back((target, 0));
+        }
+        let begun = Instant::now();
+        while !load.is_open() {
+            load.connect()?;
+            load.listen(Duration::from_millis(10))?;
+            ensure!(begun.elapsed() < ARRIVAL, "the upgrades are not answered");
+        }
+        let rate = shape.connections as f64 / begun.elapsed().as_secs_f64();
+        Ok((load, rate))
+    }
+
+    /// Readers of lobby are to join who want what is after its first messages.
+    /// (With one publisher, those are its first.)
+    pub fn resume(&mut self, count: usize, after: u32) {
+        for _ in 0..count {
+            self.wanted.push_back((format!("/?after={after}"), after));
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.wanted.is_empty() && self.opening == 0
+    }
+
+    /// Asks for further connections, not too many at a time.
+    fn connect(&mut self) -> anyhow::Result<()> {
+        while self.opening < OPENED_AT_ONCE
+            && let Some((target, after)) = self.wanted.pop_front()
+        {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_nodelay(true)?;
+            stream.write_all(
+                format!(
+                    "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+                    self.address
+                )
+                .as_bytes(),
+            )?;
+            stream.set_nonblocking(true)?;
+            let index = self.connections.len();
+            epoll::add(
+                &self.epoll,
+                &stream,
+                EventData::new_u64(index as u64),
+                EventFlags::IN,
+            )?;
+            let room = index % self.shape.rooms;
+            let publishers = self.shape.publishers;
+            self.opening += 1;
+            self.connections.push(Connection {
+                stream,
+                opening: true,
+                rest: Vec::new(),
+                unsent: Vec::new(),
+                next: vec![after; (publishers + self.shape.rooms - 1 - room) / self.shape.rooms],
+                room,
+                timed: after == 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the connections from `first` on have everything that was said.
+    pub fn caught_up(&self, first: usize) -> bool {
+        self.is_open()
+            && self.connections[first..]
+                .iter()
+                .all(|connection| self.has_all(connection))
+    }
+
+    fn has_all(&self, connection: &Connection) -> bool {
+        let from = |place: usize| self.said[place * self.shape.rooms + connection.room];
+        (0..connection.next.len()).all(|place| connection.next[place] == from(place))
+    }
+
+    /// Lets connections stop reading, with a small buffer in the kernel, or
+    /// read on. What they read does not count among the latencies.
+    pub fn stall(&mut self, range: std::ops::Range<usize>, stalled: bool) -> anyhow::Result<()> {
+        for index in range {
+            let connection = &mut self.connections[index];
+            let flags = if stalled {
+                connection.timed = false;
+                rustix::net::sockopt::set_socket_recv_buffer_size(&connection.stream, 4096)?;
+                EventFlags::empty()
+            } else {
+                EventFlags::IN
+            };
+            epoll::modify(
+                &self.epoll,
+                &connection.stream,
+                EventData::new_u64(index as u64),
+                flags,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Talks and listens for so long, and counts whom the server throws out.
+    pub fn run_and_count_cut(&mut self, time: Duration) -> anyhow::Result<usize> {
+        self.cut = Some(0);
+        self.run(time)?;
+        Ok(self.cut.unwrap_or_default())
+    }
+
+    /// How many messages were said.
+    pub fn messages(&self) -> u64 {
+        self.said.iter().map(|said| u64::from(*said)).sum()
+    }
+
+    /// Talks and listens for so long.
+    pub fn run(&mut self, time: Duration) -> anyhow::Result<Sample> {
+        let begun = Instant::now();
+        self.run_until(|_| begun.elapsed() >= time)
+    }
+
+    /// Talks and listens until then.
+    pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<Sample> {
+        self.deliveries = 0;
+        self.latency.reset();
+        let begun = Instant::now();
+        match self.shape.pace {
+            Pace::InFlight(count) if self.messages() == 0 => self.credit.fill(count),
+            Pace::InFlight(_) => {}
+            Pace::PerSecond(_) => {
+                self.paced_from.get_or_insert(begun);
+            }
+        }
+        while !done(self) {
+            self.connect()?;
+            let wait = self.publish()?;
+            self.listen(wait)?;
+        }
+        Ok(Sample {
+            deliveries: self.deliveries,
+            seconds: begun.elapsed().as_secs_f64(),
+            latency: self.latency.clone(),
+        })
+    }
+
+    /// Listens and says nothing.
+    pub fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < time {
+            self.listen(time.saturating_sub(begun.elapsed()))?;
+        }
+        Ok(())
+    }
+
+    /// Says nothing more, and waits for all that was said to arrive everywhere.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while !self.caught_up(0) || self.connections.iter().any(|c| !c.unsent.is_empty()) {
+            if begun.elapsed() > ARRIVAL {
+                let late = self.connections.iter().filter(|c| !self.has_all(c)).count();
+                bail!("{late} readers miss messages");
+            }
+            for index in 0..self.connections.len() {
+                flush(&mut self.connections[index])?;
+            }
+            self.listen(Duration::from_millis(1))?;
+        }
+        // Nor may anything arrive twice.
+        self.rest(Duration::from_millis(20))
+    }
+
+    /// Says what may be said now; how long until there may be more.
+    fn publish(&mut self) -> anyhow::Result<Duration> {
+        let mut wait = Duration::from_millis(10);
+        match self.shape.pace {
+            Pace::InFlight(_) => {
+                for publisher in 0..self.shape.publishers {
+                    let count = std::mem::take(&mut self.credit[publisher]);
+                    let now = self.started.elapsed();
+                    for _ in 0..count {
+                        self.put_message(publisher, now)?;
+                    }
+                    if self.say(publisher)? {
+                        wait = Duration::from_micros(100);
+                    }
+                }
+            }
+            Pace::PerSecond(rate) => {
+                let begun = self.paced_from.unwrap_or(self.started);
+                let offset = begun.duration_since(self.started);
+                loop {
+                    let due = Duration::from_secs_f64(self.due as f64 / f64::from(rate));
+                    let since = begun.elapsed();
+                    if due > since {
+                        wait = wait.min(due.saturating_sub(since));
+                        break;
+                    }
+                    let publisher = usize::try_from(self.due % self.shape.publishers as u64)?;
+                    // From when it was due, not from when this got round to it.
+                    self.put_message(publisher, offset + due)?;
+                    self.say(publisher)?;
+                    self.due += 1;
+                }
+            }
+        }
+        Ok(wait)
+    }
+
+    fn put_message(&mut self, publisher: usize, due: Duration) -> anyhow::Result<()> {
+        let number = self.said[publisher];
+        self.said[publisher] += 1;
+        wire::put_head(&mut self.words, self.shape.text, Some(MASK));
+        let start = self.words.len();
+        let due = tenths(due)?;
+        write!(self.words, "{publisher:04x} {number:08x} {due:012x} ")?;
+        self.words.extend_from_slice(&self.filler);
+        for (byte, mask) in self.words[start..].iter_mut().zip(MASK.iter().cycle()) {
+            *byte ^= mask;
+        }
+        Ok(())
+    }
+
+    /// Sends what was put together; whether some of it is still to go.
+    fn say(&mut self, publisher: usize) -> anyhow::Result<bool> {
+        let connection = &mut self.connections[publisher];
+        connection.unsent.append(&mut self.words);
+        match (self.cut, flush(connection)) {
+            // It was thrown out, which reading will tell.
+            (Some(_), Err(_)) => connection.unsent.clear(),
+            (_, flushed) => flushed?,
+        }
+        Ok(!connection.unsent.is_empty())
+    }
+
+    /// Reads what arrives within the time.
+    fn listen(&mut self, wait: Duration) -> anyhow::Result<()> {
+        let mut events = Vec::with_capacity(1024);
+        let wait = Timespec::try_from(wait).context("a short time")?;
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in &events {
+            let index = usize::try_from(event.data.u64())?;
+            let read = self.read(index);
+            match (&mut self.cut, read) {
+                (Some(cut), Err(_)) => {
+                    *cut += 1;
+                    epoll::delete(&self.epoll, &self.connections[index].stream)?;
+                }
+                (_, read) => read.with_context(|| format!("connection {index}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, index: usize) -> anyhow::Result<()> {
+        let connection = &mut self.connections[index];
+        let kept = connection.rest.len();
+        self.buffer[..kept].copy_from_slice(&connection.rest);
+        let count = match connection.stream.read(&mut self.buffer[kept..]) {
+            Ok(0) => bail!("the server closed it"),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let now = tenths(self.started.elapsed())?;
+        let bytes = &self.buffer[..kept + count];
+        let rooms = self.shape.rooms;
+        let mut at = 0;
+        if connection.opening {
+            match upgraded(bytes, self.greeted)? {
+                None => {
+                    connection.rest = bytes.to_vec();
+                    return Ok(());
+                }
+                Some(end) => at = end,
+            }
+            connection.opening = false;
+            self.opening -= 1;
+        }
+        while let Some(frame) = wire::frame(&bytes[at..]) {
+            at += frame.whole;
+            match frame.opcode {
+                wire::TEXT if frame.payload.len() >= self.shape.text => {}
+                wire::TEXT => continue,
+                wire::PING => {
+                    wire::put_control(&mut connection.unsent, wire::PONG, frame.payload, MASK);
+                    continue;
+                }
+                wire::CLOSE => bail!(
+                    "the server closed it: {}",
+                    String::from_utf8_lossy(frame.payload)
+                ),
+                opcode => bail!("a frame with opcode {opcode}"),
+            }
+            let text = &frame.payload[frame.payload.len() - self.shape.text..];
+            let (publisher, number, due) = stamp(text)
+                .ok_or_else(|| anyhow!("no message: {:?}", String::from_utf8_lossy(text)))?;
+            ensure!(
+                publisher % rooms == connection.room && publisher < self.shape.publishers,
+                "a message of publisher {publisher} in room {}",
+                connection.room
+            );
+            let next = &mut connection.next[publisher / rooms];
+            ensure!(
+                number == *next,
+                "message {number} of publisher {publisher}, not {next}"
+            );
+            *next += 1;
+            self.deliveries += 1;
+            if connection.timed {
+                self.latency.saturating_record(now.saturating_sub(due));
+            }
+            if publisher == index {
+                self.credit[publisher] += 1;
+            }
+        }
+        connection.rest.clear();
+        connection.rest.extend_from_slice(&bytes[at..]);
+        if !connection.unsent.is_empty() {
+            flush(connection)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the answer to the upgrade ends and, with `greeted`, the frame after it.
+fn upgraded(bytes: &[u8], greeted: bool) -> anyhow::Result<Option<usize>> {
+    let Some(end) = wire::head_end(bytes) else {
+        return Ok(None);
+    };
+    ensure!(
+        bytes.starts_with(b"HTTP/1.1 101 "),
+        "the upgrade was answered {:?}",
+        String::from_utf8_lossy(bytes)
+    );
+    Ok(if greeted {
+        wire::frame(&bytes[end..]).map(|greeting| end + greeting.whole)
+    } else {
+        Some(end)
+    })
+}
+
+/// Reads all of lobby, whose texts are the numbers from `count` down to 1, and
+/// asks `watch` now and then; what it gave at most.
+pub fn replay(
+    address: SocketAddr,
+    count: u64,
+    watch: impl Fn() -> anyhow::Result<u64>,
+) -> anyhow::Result<u64> {
+    let shape = Shape {
+        connections: 0,
+        publishers: 0,
+        rooms: 1,
+        pace: Pace::InFlight(0),
+        text: STAMP,
+    };
+    let (mut load, _) = Load::open(address, shape, true)?;
+    load.resume(1, 0);
+    load.wanted[0].0 = "/?after=0".into();
+    load.connect()?;
+    let mut stream = load.connections.remove(0).stream;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(ARRIVAL))?;
+    let mut bytes = Vec::new();
+    let mut greeted = false;
+    let mut expected = count;
+    let mut most = 0;
+    while expected > 0 {
+        let read = stream.read(&mut load.buffer)?;
+        ensure!(read > 0, "the server closed it");
+        bytes.extend_from_slice(&load.buffer[..read]);
+        let mut at = 0;
+        if !greeted {
+            let Some(end) = upgraded(&bytes, true)? else {
+                continue;
+            };
+            at = end;
+            greeted = true;
+        }
+        while let Some(frame) = wire::frame(&bytes[at..]) {
+            at += frame.whole;
+            let text = str::from_utf8(frame.payload)?;
+            let number = text.rsplit(' ').next().unwrap_or_default().parse::<u64>()?;
+            ensure!(number == expected, "message {number}, not {expected}");
+            expected -= 1;
+            if expected.is_multiple_of(50_000) {
+                most = most.max(watch()?);
+            }
+        }
+        bytes.drain(..at);
+    }
+    Ok(most)
+}
+
+fn flush(connection: &mut Connection) -> anyhow::Result<()> {
+    while !connection.unsent.is_empty() {
+        match connection.stream.write(&connection.unsent) {
+            Ok(written) => drop(connection.unsent.drain(..written)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Tenths of a microsecond: what latencies are counted in.
+fn tenths(time: Duration) -> anyhow::Result<u64> {
+    Ok(u64::try_from(time.as_nanos() / 100)?)
+}
+
+/// Publisher, number and due time of a message.
+fn stamp(text: &[u8]) -> Option<(usize, u32, u64)> {
+    let publisher = hex(text.get(..4)?)?;
+    let number = hex(text.get(5..13)?)?;
+    let due = hex(text.get(14..26)?)?;
+    Some((
+        usize::try_from(publisher).ok()?,
+        u32::try_from(number).ok()?,
+        due,
+    ))
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for digit in digits {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(digit);
+    }
+    Some(value)
+}

@@ -1,0 +1,140 @@
+//! What a delivery costs: the product beside the least a broadcast server can
+//! do (the floor) and beside the exercise it grew from.
+//!
+//!     cargo bench --bench fanout                 the whole table, under 4 minutes
+//!     cargo bench --bench fanout -- flood idle   some of it
+//!     cargo bench --bench fanout -- --long       also what takes longer
+//!
+//! Every figure is taken with the servers in processes of their own, one after
+//! the other within each repeat, on loopback, the server on one core and the
+//! load on another. A run in which any delivery is missing, doubled or out of
+//! order fails. Ratios are taken within a repeat, and their median is shown:
+//! absolute figures depend on the machine and its neighbours.
+
+// This program prints; it measures time, for real.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+// Figures are rounded anyway.
+#![allow(clippy::cast_precision_loss)]
+#![allow(unreachable_pub)] // nothing reaches into a program
+
+mod exercise;
+mod floor;
+mod load;
+mod process;
+mod scenarios;
+mod wire;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::time::Instant;
+
+use self::{
+    process::{Cores, Kind},
+    scenarios::{SCENARIOS, Setting},
+};
+
+#[derive(Debug, Parser)]
+#[command(name = "fanout", about = "Measures what a delivery costs")]
+struct Flags {
+    /// Only these scenarios
+    scenarios: Vec<String>,
+
+    /// How many times each figure is taken
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+
+    /// Only these servers, ratios to the first of them
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "floor,memory,disk,exercise"
+    )]
+    servers: Vec<Kind>,
+
+    /// Also the scenarios that take longer than all others together
+    #[arg(long)]
+    long: bool,
+
+    /// What cargo adds
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    /// Be one of the servers
+    #[arg(long, hide = true)]
+    serve: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let outcome = match &flags.serve {
+        Some(server) => serve(server),
+        None => measure(&flags),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fanout: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(server: &str) -> anyhow::Result<()> {
+    match server.split_once(':') {
+        Some(("exercise", messages)) => exercise::serve(messages.parse()?),
+        _ => floor::serve(),
+    }
+}
+
+fn measure(flags: &Flags) -> anyhow::Result<()> {
+    for name in &flags.scenarios {
+        anyhow::ensure!(
+            SCENARIOS.iter().any(|scenario| scenario.name == name),
+            "no such scenario: {name}; there are {}",
+            SCENARIOS.map(|scenario| scenario.name).join(", ")
+        );
+    }
+    raise_descriptors();
+    let cores = Cores::apart();
+    match cores {
+        Cores::Pinned { server, load } => println!("servers on core {server}, load on core {load}"),
+        Cores::Free => println!("servers and load wherever the system puts them"),
+    }
+    let setting = Setting {
+        cores,
+        repeats: flags.repeats.max(1),
+        servers: flags.servers.clone(),
+    };
+    let begun = Instant::now();
+    for scenario in &SCENARIOS {
+        let wanted = if flags.scenarios.is_empty() {
+            flags.long || !scenario.long
+        } else {
+            flags.scenarios.iter().any(|name| name == scenario.name)
+        };
+        if wanted {
+            println!("\n{}: {}", scenario.name, scenario.about);
+            (scenario.run)(&setting)?;
+        }
+    }
+    let took = Duration::from_secs(begun.elapsed().as_secs());
+    println!("\nAll deliveries arrived once and in order. It took {took:?}.");
+    Ok(())
+}
+
+/// Lets this process, and those it starts, open as many connections as the
+/// system allows.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // Where it may not, opening the connections will say so.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}

@@ -1,0 +1,185 @@
+//! The servers under load: each a process of its own, on a core of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The least a broadcast server can do.
+    Floor,
+    /// The product, its history in memory.
+    Memory,
+    /// The product, its history on disk.
+    Disk,
+    /// The exercise, with a channel so long that none of its readers lags.
+    Exercise,
+    /// The exercise with its own channel, of 16 messages.
+    Exercise16,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Floor => "floor",
+            Kind::Exercise => "exercise",
+            Kind::Exercise16 => "exercise, 16",
+            Kind::Disk => "chat",
+            Kind::Memory => "chat, in memory",
+        }
+    }
+
+    /// Whether it greets, which says that messages are delivered from now on.
+    pub fn greets(self) -> bool {
+        self != Kind::Floor
+    }
+
+    fn command(self, data: &Path) -> anyhow::Result<Command> {
+        let myself = || std::env::current_exe().map(Command::new);
+        let mut command = match self {
+            Kind::Floor => {
+                let mut command = myself()?;
+                command.arg("--serve=floor");
+                command
+            }
+            Kind::Exercise => {
+                let mut command = myself()?;
+                command.arg("--serve=exercise:1048576");
+                command
+            }
+            Kind::Exercise16 => {
+                let mut command = myself()?;
+                command.arg("--serve=exercise:16");
+                command
+            }
+            Kind::Disk => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+                command.args(["--port=0", "--data"]).arg(data);
+                command
+            }
+            Kind::Memory => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+                command.args(["--port=0", "--ephemeral"]);
+                command
+            }
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Ok(command)
+    }
+}
+
+/// Where processes run.
+#[derive(Clone, Copy, Debug)]
+pub enum Cores {
+    /// The servers on this one, the load on another.
+    Pinned { server: usize, load: usize },
+    /// Wherever the system puts them.
+    Free,
+}
+
+impl Cores {
+    /// The first two cores this process may use, if it may use two.
+    pub fn apart() -> Self {
+        let Ok(mine) = sched_getaffinity(None) else {
+            return Cores::Free;
+        };
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| mine.is_set(*core));
+        match (cores.next(), cores.next()) {
+            (Some(server), Some(load)) => Cores::Pinned { server, load },
+            _ => Cores::Free,
+        }
+    }
+}
+
+/// Lets this process, and those it starts, run on these cores only.
+fn move_to(cores: &[usize]) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    for core in cores {
+        set.set(*core);
+    }
+    sched_setaffinity(None, &set).context("this process cannot choose its core")
+}
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts it. It keeps what it keeps in `data`.
+    pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
+        // A process inherits its place.
+        if let Cores::Pinned { server, .. } = cores {
+            move_to(&[server])?;
+        }
+        let started = kind.command(data)?.spawn();
+        if let Cores::Pinned { load, .. } = cores {
+            move_to(&[load])?;
+        }
+        let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .and_then(|address| address.parse().ok())
+            .ok_or_else(|| anyhow!("{} said {line:?}", kind.name()))?;
+        Ok(Server { child, address })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its threads have computed, in nanoseconds, as the scheduler counts.
+    pub fn cpu_ns(&self) -> anyhow::Result<u64> {
+        let mut sum = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // A thread may end while they are counted.
+            let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            let on_cpu = stat.split_whitespace().next().unwrap_or_default();
+            sum += on_cpu.parse::<u64>().context("schedstat")?;
+        }
+        Ok(sum)
+    }
+
+    /// Its resident memory, in bytes.
+    pub fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix("kB"))
+            .and_then(|kib| kib.trim().parse::<u64>().ok())
+            .context("VmRSS")?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // By its process id; it may have ended by itself.
+        if let Ok(id) = i32::try_from(self.child.id())
+            && let Some(pid) = Pid::from_raw(id)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,449 @@
+//! What is measured, one scenario after the other.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context;
+use broadcast_chat::{
+    history::{self, Draft, Storage},
+    protocol::{Author, Kind as MessageKind, name::RoomName, text::Text},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    load::{self, Load, Pace, Sample, Shape},
+    process::{Cores, Kind, Server},
+};
+
+/// One scenario.
+pub struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Only when asked for.
+    pub long: bool,
+    pub run: fn(&Setting) -> anyhow::Result<()>,
+}
+
+/// How all of them are measured.
+pub struct Setting {
+    pub cores: Cores,
+    /// How many times each figure is taken.
+    pub repeats: usize,
+    /// The servers to measure side by side; ratios are to the first.
+    pub servers: Vec<Kind>,
+}
+
+pub const SCENARIOS: [Scenario; 12] = [
+    Scenario {
+        name: "one-in-flight",
+        about: "100 connections, 10 publishers with 1 message on the way each",
+        long: false,
+        run: |setting| side_by_side(setting, &in_flight(100, 10, 1)),
+    },
+    Scenario {
+        name: "flood",
+        about: "100 connections, 10 publishers with 10 messages on the way each",
+        long: false,
+        run: flood,
+    },
+    Scenario {
+        name: "wide-flood",
+        about: "1,000 connections, 10 publishers with 4 messages on the way each",
+        long: false,
+        run: |setting| side_by_side(setting, &in_flight(1000, 10, 4)),
+    },
+    Scenario {
+        name: "steady-wide",
+        about: "1,000 connections, 100 messages a second",
+        long: false,
+        run: |setting| side_by_side(setting, &steady(1000, 100)),
+    },
+    Scenario {
+        name: "steady",
+        about: "100 connections, 1,000 messages a second",
+        long: false,
+        run: |setting| side_by_side(setting, &steady(100, 1000)),
+    },
+    Scenario {
+        name: "everybody",
+        about: "200 connections, all publishing with 1 message on the way each",
+        long: false,
+        run: |setting| side_by_side(setting, &in_flight(200, 200, 1)),
+    },
+    Scenario {
+        name: "rooms",
+        about: "1,000 connections in 100 rooms, and 10 in one with as many deliveries",
+        long: false,
+        run: rooms,
+    },
+    Scenario {
+        name: "two-cores",
+        about: "the flood and the steady rows with the server on any core, and on one",
+        long: false,
+        run: two_cores,
+    },
+    Scenario {
+        name: "idle",
+        about: "10,000 connections on which nothing happens",
+        long: false,
+        run: idle,
+    },
+    Scenario {
+        name: "herd",
+        about: "1,000 readers resume at once from 1,000 messages back while the room talks on",
+        long: false,
+        run: herd,
+    },
+    Scenario {
+        name: "replay",
+        about: "one reader, 1,000,000 stored messages",
+        long: false,
+        run: replay,
+    },
+    Scenario {
+        name: "slow",
+        about: "100 of 1,000 readers read nothing for 20 s, then read on",
+        long: false,
+        run: slow,
+    },
+];
+
+/// For how long a flood is measured, and how long it runs before that.
+const WINDOW: Duration = Duration::from_millis(600);
+const WARM_UP: Duration = Duration::from_millis(200);
+
+fn in_flight(connections: usize, publishers: usize, count: usize) -> Shape {
+    Shape {
+        connections,
+        publishers,
+        rooms: 1,
+        pace: Pace::InFlight(count),
+        text: 64,
+    }
+}
+
+fn steady(connections: usize, per_second: u32) -> Shape {
+    Shape {
+        connections,
+        publishers: 10,
+        rooms: 1,
+        pace: Pace::PerSecond(per_second),
+        text: 64,
+    }
+}
+
+/// The figures of one run.
+#[derive(Clone, Debug)]
+struct Figures {
+    /// Deliveries in a second.
+    rate: f64,
+    /// The server's CPU time for a delivery, in nanoseconds.
+    cpu: f64,
+    /// Latencies in microseconds: the median, and what 99 and 99.9 % stay under.
+    p50: f64,
+    p99: f64,
+    p999: f64,
+}
+
+impl Figures {
+    fn of(sample: &Sample, cpu_ns: u64) -> Self {
+        let deliveries = sample.deliveries.max(1) as f64;
+        let micros = |quantile| sample.latency.value_at_quantile(quantile) as f64 / 10.0;
+        Figures {
+            rate: sample.deliveries as f64 / sample.seconds,
+            cpu: cpu_ns as f64 / deliveries,
+            p50: micros(0.5),
+            p99: micros(0.99),
+            p999: micros(0.999),
+        }
+    }
+}
+
+/// A folder that is gone afterwards, on the disk the build is on: what is
+/// temporary may be in memory.
+fn folder() -> anyhow::Result<tempfile::TempDir> {
+    let target = std::env::current_exe()?;
+    let target = target.parent().context("a folder")?;
+    Ok(tempfile::tempdir_in(target)?)
+}
+
+/// Starts a server, and connects to it.
+fn start(kind: Kind, shape: Shape, cores: Cores, data: &Path) -> anyhow::Result<(Server, Load)> {
+    let server = Server::start(kind, cores, data)?;
+    let (load, _) = Load::open(server.address(), shape, kind.greets())?;
+    Ok((server, load))
+}
+
+/// Runs a shape against one server, and checks that all of it arrived.
+fn run(kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
+    let data = folder()?;
+    let (server, mut load) = start(kind, *shape, cores, data.path())?;
+    load.run(WARM_UP)?;
+    let before = server.cpu_ns()?;
+    let sample = load.run(WINDOW)?;
+    let cpu = server.cpu_ns()? - before;
+    load.finish().with_context(|| kind.name())?;
+    Ok(Figures::of(&sample, cpu))
+}
+
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs a shape against several servers in turn, and prints a line for each;
+/// ratios are to the first.
+fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
+    let kinds = &setting.servers;
+    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); kinds.len()];
+    for _ in 0..setting.repeats {
+        for (kind, figures) in kinds.iter().zip(&mut all) {
+            figures.push(run(*kind, shape, setting.cores)?);
+        }
+    }
+    println!(
+        "| {:15} | {:>12} | {:>6} | {:>11} | {:>6} | {:>8} | {:>8} | {:>8} |",
+        "", "deliveries/s", "ratio", "CPU ns each", "ratio", "p50 µs", "p99 µs", "p99.9 µs"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
+    for (kind, figures) in kinds.iter().zip(&all) {
+        let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
+        let ratio = |figure: fn(&Figures) -> f64| {
+            median(
+                figures
+                    .iter()
+                    .zip(&all[0])
+                    .map(|(a, b)| figure(a) / figure(b)),
+            )
+        };
+        println!(
+            "| {:15} | {:12.0} | {:6.2} | {:11.0} | {:6.2} | {:8.0} | {:8.0} | {:8.0} |",
+            kind.name(),
+            of(|f| f.rate),
+            ratio(|f| f.rate),
+            of(|f| f.cpu),
+            ratio(|f| f.cpu),
+            of(|f| f.p50),
+            of(|f| f.p99),
+            of(|f| f.p999),
+        );
+    }
+    Ok(())
+}
+
+fn flood(setting: &Setting) -> anyhow::Result<()> {
+    let shape = in_flight(100, 10, 10);
+    side_by_side(setting, &shape)?;
+    let data = folder()?;
+    let (_server, mut load) = start(Kind::Exercise16, shape, setting.cores, data.path())?;
+    let cut = load.run_and_count_cut(WARM_UP + WINDOW)?;
+    println!(
+        "With its own channel of 16 messages, the exercise threw out {cut} of {} connections.",
+        shape.connections
+    );
+    Ok(())
+}
+
+/// As many messages, as many readers of each: what more rooms add.
+fn rooms(setting: &Setting) -> anyhow::Result<()> {
+    let in_rooms = |rooms| Shape {
+        connections: 10 * rooms,
+        publishers: 100,
+        rooms,
+        pace: Pace::PerSecond(2000),
+        text: 64,
+    };
+    let one = Shape {
+        publishers: 10,
+        ..in_rooms(1)
+    };
+    let mut runs = Vec::new();
+    for _ in 0..setting.repeats {
+        runs.push((
+            run(Kind::Disk, &in_rooms(100), setting.cores)?,
+            run(Kind::Disk, &one, setting.cores)?,
+        ));
+    }
+    println!(
+        "CPU per delivery: {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
+        median(runs.iter().map(|(many, _)| many.cpu)),
+        median(runs.iter().map(|(_, one)| one.cpu)),
+        median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
+    );
+    Ok(())
+}
+
+fn two_cores(setting: &Setting) -> anyhow::Result<()> {
+    for (name, shape) in [
+        ("one-in-flight", in_flight(100, 10, 1)),
+        ("flood", in_flight(100, 10, 10)),
+        ("wide-flood", in_flight(1000, 10, 4)),
+        ("steady-wide", steady(1000, 100)),
+        ("everybody", in_flight(200, 200, 1)),
+    ] {
+        let mut runs = Vec::new();
+        for _ in 0..setting.repeats {
+            runs.push((
+                run(Kind::Disk, &shape, Cores::Free)?,
+                run(Kind::Disk, &shape, setting.cores)?,
+            ));
+        }
+        println!(
+            "{name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; p99 {:.0} and {:.0} µs",
+            median(runs.iter().map(|(free, _)| free.rate)),
+            median(runs.iter().map(|(_, pinned)| pinned.rate)),
+            median(runs.iter().map(|(free, pinned)| free.rate / pinned.rate)),
+            median(runs.iter().map(|(free, _)| free.p99)),
+            median(runs.iter().map(|(_, pinned)| pinned.p99)),
+        );
+    }
+    Ok(())
+}
+
+fn idle(setting: &Setting) -> anyhow::Result<()> {
+    const CONNECTIONS: usize = 10_000;
+    const WATCHED: Duration = Duration::from_secs(2);
+    let shape = steady(CONNECTIONS, 1);
+    let kinds = &setting.servers;
+    let mut all = vec![Vec::new(); kinds.len()];
+    for _ in 0..setting.repeats.div_ceil(2) {
+        for (kind, figures) in kinds.iter().zip(&mut all) {
+            let data = folder()?;
+            let server = Server::start(*kind, setting.cores, data.path())?;
+            let before = server.resident()?;
+            let (mut load, opened) = Load::open(server.address(), shape, kind.greets())?;
+            load.rest(Duration::from_millis(200))?;
+            let memory = (server.resident()? - before) as f64 / CONNECTIONS as f64;
+            let cpu = server.cpu_ns()?;
+            load.rest(WATCHED)?;
+            let cpu = (server.cpu_ns()? - cpu) as f64 / WATCHED.as_nanos() as f64;
+            figures.push((memory, opened, cpu));
+        }
+    }
+    println!("| {:15} | bytes each | accepted/s | CPU |", "");
+    println!("|---|--:|--:|--:|");
+    for (kind, figures) in kinds.iter().zip(&all) {
+        println!(
+            "| {:15} | {:10.0} | {:10.0} | {:.2} % |",
+            kind.name(),
+            median(figures.iter().map(|figures| figures.0)),
+            median(figures.iter().map(|figures| figures.1)),
+            median(figures.iter().map(|figures| figures.2 * 100.0)),
+        );
+    }
+    Ok(())
+}
+
+fn slow(setting: &Setting) -> anyhow::Result<()> {
+    const STALLED: usize = 100;
+    const TIME: Duration = Duration::from_secs(20);
+    // Enough, in 20 s, to fill what the kernel keeps for a socket.
+    let shape = Shape {
+        text: 4096,
+        ..steady(1000, 50)
+    };
+    let mut p99 = Vec::new();
+    for stalled in [0, STALLED] {
+        let data = folder()?;
+        let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
+        // The recent end of the log is in memory either way: let it fill.
+        load.run(TIME / 2)?;
+        let range = shape.connections - stalled..shape.connections;
+        let before = server.resident()?;
+        load.stall(range.clone(), true)?;
+        let sample = load.run(TIME)?;
+        let grown = server.resident()?.saturating_sub(before);
+        let figures = Figures::of(&sample, 0);
+        p99.push(figures.p99);
+        load.stall(range, false)?;
+        load.finish()?;
+        println!(
+            "{stalled:3} stalled: p99 of the others {:.0} µs; the server grew by {} KiB",
+            figures.p99,
+            grown / 1024
+        );
+    }
+    println!(
+        "ratio {:.2}; then everyone had everything, in order, on the same connection",
+        p99[1] / p99[0]
+    );
+    Ok(())
+}
+
+fn herd(setting: &Setting) -> anyhow::Result<()> {
+    const BACK: u64 = 1000;
+    const READERS: usize = 1000;
+    let mut runs = Vec::new();
+    for _ in 0..setting.repeats.div_ceil(2) {
+        let data = folder()?;
+        let shape = Shape {
+            publishers: 1,
+            ..steady(100, 500)
+        };
+        let (_server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
+        load.run_until(|load| load.messages() > BACK)?;
+        load.finish()?;
+        let after = u32::try_from(load.messages() - BACK)?;
+        let begun = Instant::now();
+        load.resume(READERS, after);
+        let sample = load.run_until(|load| load.caught_up(shape.connections))?;
+        let took = begun.elapsed().as_secs_f64();
+        load.finish()?;
+        runs.push((Figures::of(&sample, 0).p99, took));
+    }
+    println!(
+        "live readers' p99 {:.1} ms; all caught up after {:.2} s",
+        median(runs.iter().map(|run| run.0 / 1000.0)),
+        median(runs.iter().map(|run| run.1)),
+    );
+    Ok(())
+}
+
+/// Fills a log with messages in lobby, without a server.
+fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
+    let (mut writer, _) = history::open(&Storage::Folder(folder.into()), "the bench")?;
+    let mut left = count;
+    while left > 0 {
+        let now = left.min(1000);
+        let drafts: Vec<Draft> = (0..now)
+            .map(|index| {
+                Ok(Draft {
+                    room: RoomName::lobby(),
+                    from: Author {
+                        name: None,
+                        addr: ([127, 0, 0, 1], 5000).into(),
+                    },
+                    text: Text::accept(&format!("{:064}", left - index), 64)
+                        .map_err(|refusal| anyhow::anyhow!(refusal.text))?,
+                    id: None,
+                    kind: MessageKind::Said,
+                })
+            })
+            .collect::<anyhow::Result<_>>()?;
+        writer.append(&drafts)?;
+        left -= now;
+    }
+    Ok(())
+}
+
+fn replay(setting: &Setting) -> anyhow::Result<()> {
+    const STORED: u64 = 1_000_000;
+    let data = folder()?;
+    fill(data.path(), STORED)?;
+    let mut runs = Vec::new();
+    for _ in 0..setting.repeats.div_ceil(2) {
+        let server = Server::start(Kind::Disk, setting.cores, data.path())?;
+        let before = server.resident()?;
+        let begun = Instant::now();
+        let resident = load::replay(server.address(), STORED, || server.resident())?;
+        let rate = STORED as f64 / begun.elapsed().as_secs_f64();
+        runs.push((rate, resident.saturating_sub(before) as f64));
+    }
+    println!(
+        "{:.0} messages/s; the server grew by {:.1} MiB at most",
+        median(runs.iter().map(|run| run.0)),
+        median(runs.iter().map(|run| run.1 / f64::from(1 << 20))),
+    );
+    Ok(())
+}
