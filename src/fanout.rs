@@ -12,6 +12,8 @@
 mod interleavings;
 mod outlet;
 mod shard;
+mod socket;
+mod stretch;
 mod subscriber;
 
 use std::{
@@ -22,18 +24,18 @@ use std::{
     },
 };
 
-use tokio::{io::AsyncWrite, sync::broadcast};
+use tokio::sync::broadcast;
 use tokio_util::task::TaskTracker;
 
 use self::shard::{Mailbox, Shard};
-pub use self::subscriber::{Subscriber, Undelivered};
+pub use self::{
+    socket::Socket,
+    subscriber::{Subscriber, Undelivered},
+};
 use crate::{
     history::{Batch, History},
     protocol::format::Format,
 };
-
-/// The write half of a connection.
-pub type Socket = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// The shards, and where the next subscriber goes.
 #[derive(Debug)]

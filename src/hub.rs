@@ -5,6 +5,7 @@
 //! through a broadcast channel. Knows neither sockets nor HTTP.
 
 mod presence;
+mod receipts;
 mod writer;
 
 use std::{fmt, io, sync::Arc};
@@ -12,15 +13,15 @@ use std::{fmt, io, sync::Arc};
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::presence::Membership;
 use self::presence::Presence;
+pub use self::{
+    presence::Membership,
+    receipts::{Receipt, Receipts, Reply, Wanted},
+};
 use crate::{
     fanout::Fanout,
     history::{Draft, History, Writer},
-    protocol::{
-        Author, Refusal, Seq,
-        name::{MessageId, RoomName},
-    },
+    protocol::{Author, name::RoomName},
 };
 
 /// How many drafts may wait for the writer; who comes then waits in turn.
@@ -35,24 +36,8 @@ const BATCHES: usize = 64;
 pub struct Submission {
     /// What to store.
     pub draft: Draft,
-    /// Where the publisher hears of it; it keeps a place free for that.
-    pub reply: mpsc::Sender<Reply>,
-}
-
-/// What a publisher hears of its draft.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// It is stored.
-    Stored {
-        /// Its id, if it had one.
-        id: Option<MessageId>,
-        /// Its number, or the original's.
-        seq: Seq,
-        /// It had been stored before.
-        duplicate: bool,
-    },
-    /// It is not.
-    Refused(Refusal),
+    /// How its publisher hears of it.
+    pub receipt: Receipt,
 }
 
 /// Leads to the writer. When the last one is dropped, the writer stores what

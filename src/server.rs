@@ -181,15 +181,11 @@ impl Server {
             return;
         };
         let (read, write) = stream.into_split();
-        let read = io::Cursor::new(early).chain(read);
-        session::run(
+        let connection = session::Connection {
             read,
-            write,
-            visit,
-            &self.site.hub,
-            self.session,
-            &self.drain,
-        )
-        .await;
+            early,
+            write: write.into(),
+        };
+        session::run(connection, visit, &self.site.hub, self.session, &self.drain).await;
     }
 }

@@ -9,8 +9,9 @@ mod inbound;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::AsyncRead,
     sync::mpsc,
     time::{Instant, timeout},
 };
@@ -22,8 +23,8 @@ use self::{
     inbound::{Inbound, Received},
 };
 use crate::{
-    fanout::{Subscriber, Undelivered},
-    hub::{Hub, Publisher, Submission},
+    fanout::{Socket, Subscriber, Undelivered},
+    hub::{Hub, Publisher, Receipts, Submission},
     protocol::{
         Limits, Start,
         close::CloseReason,
@@ -52,6 +53,16 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the peer has to end its side after that. Closing at once would
 /// reset the connection where it still sends, and our last words with it.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A connection after its upgrade.
+pub struct Connection<R> {
+    /// Its reading side.
+    pub read: R,
+    /// What came behind the request, before anything else that is read.
+    pub early: Bytes,
+    /// Its writing side.
+    pub write: Socket,
+}
 
 /// What was asked for at the upgrade.
 #[derive(Clone, Debug)]
@@ -89,22 +100,20 @@ enum End {
 }
 
 /// Runs one conversation to its end, which also ends the connection.
-pub async fn run<R, W>(
-    read: R,
-    write: W,
+pub async fn run<R>(
+    connection: Connection<R>,
     visit: Visit,
     hub: &Hub,
     options: Options,
     drain: &CancellationToken,
 ) where
     R: AsyncRead + Unpin,
-    W: AsyncWrite + Send + Unpin + 'static,
 {
     let addr = visit.addr;
     info!(target: "chat", "New connection from {addr}");
-    let mut inbound = Inbound::new(read, options.limits);
+    let mut inbound = Inbound::new(connection.read, connection.early, options.limits);
     let skip = (!visit.echo).then_some(addr);
-    let mut subscriber = hub.fanout().subscribe(Box::new(write), visit.format, skip);
+    let mut subscriber = hub.fanout().subscribe(connection.write, visit.format, skip);
     let end = match Conversation::start(visit, hub, options.limits, &mut subscriber).await {
         Ok(conversation) => {
             converse(
@@ -125,7 +134,7 @@ pub async fn run<R, W>(
         End::Lost(why) => info!(target: "chat", "{addr} left: {why}"),
         End::Close(reason) => {
             info!(target: "chat", "{addr} left: {reason}");
-            Box::pin(close(reason, subscriber, inbound.into_reader())).await;
+            Box::pin(close(reason, subscriber, inbound)).await;
         }
     }
 }
@@ -138,10 +147,9 @@ async fn converse<R: AsyncRead + Unpin>(
     options: Options,
     drain: &CancellationToken,
 ) -> End {
-    let (reply, mut replies) = mpsc::channel(MAX_OWED);
+    let receipts = Receipts::new(conversation.wanted());
     let mut publisher = hub.publisher();
     let mut unsent: Option<Submission> = None;
-    let mut owed = 0;
     let mut joining: Option<(RoomName, Start)> = None;
     let mut draining = false;
     let mut broken = false;
@@ -155,6 +163,7 @@ async fn converse<R: AsyncRead + Unpin>(
         if draining && unsent.is_none() {
             publisher = None;
         }
+        let owed = receipts.owed();
         let listening = !draining
             && unsent.is_none()
             && joining.is_none()
@@ -165,12 +174,13 @@ async fn converse<R: AsyncRead + Unpin>(
         if joining.is_some() && owed == 0 {
             subscriber.finish();
         }
+        let few = awaited(owed, joining.is_some());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
             () = &mut finished, if publisher.is_none() => {
                 // The writer has told everyone before it ended.
-                while let Ok(reply) = replies.try_recv() {
+                while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
                 }
                 return End::Close(CloseReason::GoingAway);
@@ -195,10 +205,9 @@ async fn converse<R: AsyncRead + Unpin>(
                     return End::Close(CloseReason::Internal);
                 }
             },
-            Some(reply) = replies.recv() => {
-                owed -= 1;
+            reply = receipts.next(few) => if let Some(reply) = reply {
                 conversation.reply(reply, subscriber);
-            }
+            },
             permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
                 (Some(permit), Some(submission)) => permit.send(submission),
                 // The writer is gone: so is the server.
@@ -209,8 +218,7 @@ async fn converse<R: AsyncRead + Unpin>(
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
                         Some(Intent::Publish(draft)) => {
-                            owed += 1;
-                            unsent = Some(Submission { draft, reply: reply.clone() });
+                            unsent = Some(Submission { draft, receipt: receipts.expect() });
                         }
                         Some(Intent::Join(room, start)) => joining = Some((room, start)),
                         None => {}
@@ -248,13 +256,26 @@ async fn converse<R: AsyncRead + Unpin>(
     }
 }
 
+/// How few receipts have to be owed for something to change in a conversation.
+fn awaited(owed: usize, leaving: bool) -> Option<usize> {
+    match owed {
+        0 => None,
+        _ if leaving => Some(0),
+        _ => (owed >= MAX_OWED).then_some(MAX_OWED - 1),
+    }
+}
+
 /// A place in the inbox; `None` when nothing is stored any more.
 async fn reserve(publisher: Option<&Publisher>) -> Option<mpsc::Permit<'_, Submission>> {
     publisher?.reserve().await.ok()
 }
 
 /// Says why, and ends the connection in order.
-async fn close<R: AsyncRead + Unpin>(reason: CloseReason, mut subscriber: Subscriber, mut read: R) {
+async fn close<R: AsyncRead + Unpin>(
+    reason: CloseReason,
+    mut subscriber: Subscriber,
+    inbound: Inbound<R>,
+) {
     if reason == CloseReason::GoingAway {
         subscriber.finish();
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
@@ -267,9 +288,7 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, mut subscriber: Subscr
         Some(())
     };
     if let Ok(Some(())) = timeout(CLOSE_DEADLINE, said).await {
-        let mut scrap = vec![0; 4096];
-        let ended = async { while read.read(&mut scrap).await.is_ok_and(|n| n > 0) {} };
-        let _ = timeout(LINGER, ended).await;
+        let _ = timeout(LINGER, inbound.ignore_rest()).await;
     }
 }
 

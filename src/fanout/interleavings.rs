@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use tokio::{io::AsyncWrite, runtime::Runtime};
 
 use super::{
+    Socket,
     shard::{Mailbox, Shard},
     subscriber::Subscriber,
 };
@@ -128,7 +129,7 @@ impl World {
                 let mut subscriber = Subscriber::new(
                     history.clone(),
                     Arc::clone(&mailbox),
-                    Box::new(pipe.clone()),
+                    Socket::Other(Box::new(pipe.clone())),
                     Format::NumberedPlain,
                     None,
                 );

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::Socket;
+use super::{Socket, stretch::Stretch};
 use crate::{
     history::Run,
     protocol::{Event, GapReason, Seq, format::Format, name::RoomName},
@@ -173,6 +173,43 @@ impl Outlet {
         }
     }
 
+    /// Writes what is new in the room, like [`Outlet::write_runs`]; nobody is
+    /// woken when more would go.
+    pub(super) fn write_stretch(&mut self, stretch: &Stretch) -> io::Result<bool> {
+        let whole = self.waiting() == 0 && self.skip.is_none() && stretch.follows(self.position);
+        let (true, Some(socket), None) = (whole, &mut self.socket, self.failed) else {
+            return self.write_runs(&mut Context::from_waker(Waker::noop()), stretch.runs());
+        };
+        // What nearly every delivery is: all of it is new, and goes at once.
+        let frames = stretch.frames(self.format);
+        let written = match socket.try_write(frames) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(self.fail(&error)),
+        };
+        if written == frames.len() {
+            self.progress += 1;
+            self.position = stretch.last();
+            return Ok(true);
+        }
+        self.progress += u64::from(written > 0);
+        let pieces = stretch.runs().iter().map(|run| Piece {
+            run,
+            from: 0,
+            to: run.messages().len(),
+        });
+        let mut offset = written;
+        for piece in pieces {
+            let length = piece.run.block(self.format).all().len();
+            if offset < length {
+                self.keep_cut_frame(&piece, offset);
+                break;
+            }
+            offset -= length;
+        }
+        Ok(false)
+    }
+
     /// Writes what is new of the runs, which follow each other in the room.
     ///
     /// True when all of it went out. False when the socket is full, or a run
@@ -296,21 +333,24 @@ impl Outlet {
         };
         let written = write(self, Pin::new(&mut socket), cx);
         self.socket = Some(socket);
-        let error = match written {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(0)) => io::ErrorKind::WriteZero,
+        match written {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.fail(&io::ErrorKind::WriteZero.into()))),
             Poll::Ready(Ok(written)) => {
                 self.progress += 1;
-                return Poll::Ready(Ok(written));
+                Poll::Ready(Ok(written))
             }
-            Poll::Ready(Err(error)) => error.kind(),
-        };
-        // A socket that failed once has nothing more to say to anyone.
-        self.failed = Some(error);
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(&error))),
+        }
+    }
+
+    /// A socket that failed once has nothing more to say to anyone.
+    fn fail(&mut self, error: &io::Error) -> io::Error {
+        self.failed = Some(error.kind());
         self.rest = Vec::new();
         self.rest_out = 0;
         self.wake();
-        Poll::Ready(Err(error.into()))
+        error.kind().into()
     }
 
     /// Ends the sending direction.

@@ -1,7 +1,7 @@
 //! A shard: writes what is committed to its live subscribers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Waker},
@@ -11,10 +11,11 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     outlet::{Mode, Outlet},
+    stretch::Stretch,
     subscriber::Shared,
 };
 use crate::{
-    history::{Batch, History, Run},
+    history::{Batch, History},
     protocol::name::RoomName,
 };
 
@@ -89,26 +90,30 @@ impl Shard {
                 }
                 batch = batches.recv() => batch,
             };
-            match batch {
-                Ok(batch) => {
-                    let mut gathered = vec![batch];
-                    let missed = loop {
-                        match batches.try_recv() {
-                            Ok(batch) => gathered.push(batch),
-                            Err(TryRecvError::Lagged(_)) => break true,
-                            Err(TryRecvError::Empty | TryRecvError::Closed) => break false,
-                        }
-                        if gathered.len() == MAX_GATHERED {
-                            break false;
-                        }
-                    };
-                    self.fan_out(&gathered).await;
-                    if missed {
-                        self.miss();
-                    }
+            let mut gathered = match batch {
+                Ok(batch) => vec![batch],
+                Err(RecvError::Lagged(_)) => {
+                    self.miss();
+                    continue;
                 }
-                Err(RecvError::Lagged(_)) => self.miss(),
                 Err(RecvError::Closed) => return,
+            };
+            // Who has something to say now says it first: then one write takes
+            // it along.
+            tokio::task::yield_now().await;
+            let missed = loop {
+                match batches.try_recv() {
+                    Ok(batch) => gathered.push(batch),
+                    Err(TryRecvError::Lagged(_)) => break true,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break false,
+                }
+                if gathered.len() == MAX_GATHERED {
+                    break false;
+                }
+            };
+            self.fan_out(&gathered).await;
+            if missed {
+                self.miss();
             }
         }
     }
@@ -132,19 +137,24 @@ impl Shard {
 
     pub(super) async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
         let mut written = 0;
-        let mut rooms: HashMap<&RoomName, Vec<Arc<Run>>> = HashMap::new();
+        let mut rooms: HashMap<&RoomName, Stretch> = HashMap::new();
         for run in batches.iter().flat_map(|batch| &batch.runs) {
             if self.rooms.contains_key(run.room()) {
-                rooms.entry(run.room()).or_default().push(Arc::clone(run));
+                match rooms.entry(run.room()) {
+                    Entry::Occupied(mut stretch) => stretch.get_mut().push(Arc::clone(run)),
+                    Entry::Vacant(place) => {
+                        place.insert(Stretch::of(Arc::clone(run)));
+                    }
+                }
             }
         }
-        for (room, runs) in rooms {
+        for (room, stretch) in rooms {
             let Some(subscribers) = self.rooms.get_mut(room) else {
                 continue;
             };
             let mut index = 0;
             while let Some(subscriber) = subscribers.get(index) {
-                if deliver(&mut subscriber.lock(), &runs) {
+                if deliver(&mut subscriber.lock(), &stretch) {
                     index += 1;
                 } else {
                     subscribers.swap_remove(index);
@@ -197,15 +207,10 @@ impl Shard {
     }
 }
 
-/// Writes the runs to a live subscriber; false when it is not live (any more).
-fn deliver(outlet: &mut Outlet, runs: &[Arc<Run>]) -> bool {
+/// Writes what is new to a live subscriber; false when it is not live (any more).
+fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
     let live = outlet.mode == Mode::Live;
-    if live
-        && matches!(
-            outlet.write_runs(&mut Context::from_waker(Waker::noop()), runs),
-            Ok(true)
-        )
-    {
+    if live && matches!(outlet.write_stretch(stretch), Ok(true)) {
         return true;
     }
     outlet.listed = None;

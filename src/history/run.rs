@@ -73,6 +73,11 @@ impl Run {
         self.messages[0].prev
     }
 
+    /// The first number in the run.
+    pub fn first(&self) -> Seq {
+        self.messages[0].seq
+    }
+
     /// The last number in the run.
     pub fn last(&self) -> Seq {
         self.messages[self.messages.len() - 1].seq
@@ -122,6 +127,11 @@ impl Block {
         }
         bytes.shrink_to_fit();
         Block { bytes, ends }
+    }
+
+    /// The frames of all messages.
+    pub fn all(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The frames of the messages `from..to`.

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::{Refused, content, origin::only, query::Query};
 use crate::{
     history::{Draft, History, Page, StoreError},
-    hub::{Hub, Reply, Submission},
+    hub::{Hub, Receipts, Reply, Submission, Wanted},
     protocol::{
         Author, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
         format::Format,
@@ -175,12 +175,13 @@ where
         kind: Kind::Said,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
-    let (reply, mut replies) = mpsc::channel(1);
-    let submission = Submission { draft, reply };
+    let receipts = Receipts::new(Wanted::All);
+    let receipt = receipts.expect();
+    let submission = Submission { draft, receipt };
     let publisher = hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);
-    match replies.recv().await.ok_or_else(going_away)? {
+    match receipts.next(Some(0)).await.ok_or_else(going_away)? {
         Reply::Stored { seq, duplicate, .. } => {
             let duplicate = if duplicate {
                 r#","duplicate":true"#

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info};
 
-use super::{Reply, Submission};
+use super::{Receipt, Reply, Submission};
 use crate::{
     history::{Batch, Draft, Outcome, Writer},
     protocol::{Refusal, RefusalCode},
@@ -27,7 +27,10 @@ pub(super) fn run(
 ) {
     let mut failing = false;
     while let Some(first) = inbox.blocking_recv() {
-        let (drafts, publishers) = gather(first, &mut inbox);
+        // Where this thread shares a core with those who publish, let them say
+        // what they have to say: it goes into the same commit.
+        std::thread::yield_now();
+        let (drafts, receipts) = gather(first, &mut inbox);
         match writer.append(&drafts) {
             Ok((batch, outcomes)) => {
                 if std::mem::replace(&mut failing, false) {
@@ -37,18 +40,16 @@ pub(super) fn run(
                     // No shard listens only once they have ended.
                     let _ = batches.send(batch);
                 }
-                for ((draft, outcome), publisher) in
-                    drafts.into_iter().zip(outcomes).zip(publishers)
-                {
-                    tell(&publisher, draft, outcome);
+                for ((draft, outcome), receipt) in drafts.into_iter().zip(outcomes).zip(receipts) {
+                    receipt.tell(stored(draft, outcome));
                 }
             }
             Err(why) => {
                 if !std::mem::replace(&mut failing, true) {
                     error!("the log cannot be written, messages are refused: {why}");
                 }
-                for (draft, publisher) in drafts.into_iter().zip(publishers) {
-                    refuse(&publisher, draft);
+                for (draft, receipt) in drafts.into_iter().zip(receipts) {
+                    receipt.tell(busy(draft));
                 }
             }
         }
@@ -56,44 +57,38 @@ pub(super) fn run(
 }
 
 /// Takes what waits, up to the size of a batch.
-fn gather(
-    first: Submission,
-    inbox: &mut mpsc::Receiver<Submission>,
-) -> (Vec<Draft>, Vec<mpsc::Sender<Reply>>) {
+fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Draft>, Vec<Receipt>) {
     let mut drafts = Vec::new();
-    let mut publishers = Vec::new();
+    let mut receipts = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
-    while let Some(Submission { draft, reply }) = next {
+    while let Some(Submission { draft, receipt }) = next {
         bytes += draft.text.len();
         drafts.push(draft);
-        publishers.push(reply);
+        receipts.push(receipt);
         let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
         next = if full { None } else { inbox.try_recv().ok() };
     }
-    (drafts, publishers)
+    (drafts, receipts)
 }
 
-/// Tells a publisher what became of its draft. Nobody is waited for here: the
-/// publisher keeps a place free, and one that is gone needs to hear nothing.
-fn tell(publisher: &mpsc::Sender<Reply>, draft: Draft, outcome: Outcome) {
+fn stored(draft: Draft, outcome: Outcome) -> Reply {
     let (seq, duplicate) = match outcome {
         Outcome::Stored(seq) => (seq, false),
         Outcome::Duplicate(seq) => (seq, true),
     };
-    let _ = publisher.try_send(Reply::Stored {
+    Reply::Stored {
         id: draft.id,
         seq,
         duplicate,
-    });
+    }
 }
 
-fn refuse(publisher: &mpsc::Sender<Reply>, draft: Draft) {
-    let refusal = Refusal {
+fn busy(draft: Draft) -> Reply {
+    Reply::Refused(Refusal {
         code: RefusalCode::Busy,
         text: "The message could not be stored; send it again in a while.".into(),
         id: draft.id,
         retry_ms: Some(BUSY_RETRY_MS),
-    };
-    let _ = publisher.try_send(Reply::Refused(refusal));
+    })
 }

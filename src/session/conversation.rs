@@ -8,7 +8,7 @@ use super::Visit;
 use crate::{
     fanout::Subscriber,
     history::Draft,
-    hub::{Hub, Membership, Reply},
+    hub::{Hub, Membership, Reply, Wanted},
     protocol::{
         Author, Command, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome, close::CloseReason,
         format::Format, name::RoomName, plain, text::Text,
@@ -108,13 +108,21 @@ impl<'a> Conversation<'a> {
         None
     }
 
-    /// Passes on what became of a draft, as far as the publisher does not see it.
+    /// Which replies are passed on.
+    pub(super) fn wanted(&self) -> Wanted {
+        if self.echo {
+            Wanted::Unseen
+        } else {
+            Wanted::All
+        }
+    }
+
+    /// Passes on what became of a draft that the publisher does not see.
     pub(super) fn reply(&self, reply: Reply, subscriber: &mut Subscriber) {
         match reply {
-            Reply::Stored { id, seq, duplicate } if duplicate || !self.echo => {
+            Reply::Stored { id, seq, duplicate } => {
                 self.say(&Event::Accepted { id, seq, duplicate }, subscriber);
             }
-            Reply::Stored { .. } => {}
             Reply::Refused(refusal) => self.say(&Event::Refused(refusal), subscriber),
         }
     }

@@ -1,16 +1,21 @@
 //! What arrives: frames decoded, breaches named.
 
+mod boundary;
+
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::ProtocolError};
 
+use self::boundary::Boundary;
 use crate::protocol::{Limits, close::CloseReason};
 
 /// What arrived.
@@ -27,25 +32,87 @@ pub(super) enum Received {
     Gone,
 }
 
+/// How much is read before a decoder is made for it, in bytes.
+const FIRST_READ: usize = 2048;
+
 /// The reading side of a WebSocket connection.
 pub(super) struct Inbound<R> {
-    stream: WebSocketStream<ReadHalf<R>>,
+    limits: tokio_websockets::Limits,
+    stage: Stage<R>,
+}
+
+/// A decoder holds a buffer of 8 KiB. Most connections are silent most of the
+/// time, and have none.
+enum Stage<R> {
+    /// Nothing is begun.
+    Silent(ReadHalf<R>),
+    /// Something is, or was a moment ago.
+    Decoding(Box<WebSocketStream<ReadHalf<R>>>),
+    /// For a moment, between the two.
+    Neither,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
-    pub(super) fn new(read: R, limits: Limits) -> Self {
+    /// For a connection on which `early` came already.
+    pub(super) fn new(read: R, early: Bytes, limits: Limits) -> Self {
         let limits =
             tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
+        let silent = early.is_empty();
+        let read = ReadHalf {
+            read,
+            early,
+            heard: false,
+            boundary: Boundary::default(),
+        };
         Inbound {
-            stream: ServerBuilder::new()
-                .limits(limits)
-                .serve(ReadHalf { read, heard: false }),
+            limits,
+            stage: if silent {
+                Stage::Silent(read)
+            } else {
+                decoding(read, limits)
+            },
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if let Stage::Silent(half) = &mut self.stage {
+            let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
+            let mut buffer = ReadBuf::uninit(&mut buffer);
+            ready!(Pin::new(&mut half.read).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(None);
+            }
+            half.early = Bytes::copy_from_slice(buffer.filled());
+            if let Stage::Silent(half) = std::mem::replace(&mut self.stage, Stage::Neither) {
+                self.stage = decoding(half, self.limits);
+            }
+        }
+        let Stage::Decoding(stream) = &mut self.stage else {
+            return Poll::Ready(None);
+        };
+        if let Poll::Ready(message) = stream.poll_next_unpin(cx) {
+            return Poll::Ready(message);
+        }
+        // It waits in a read, which will wake this task either way.
+        if stream.get_ref().boundary.is_here()
+            && let Stage::Decoding(stream) = std::mem::replace(&mut self.stage, Stage::Neither)
+        {
+            self.stage = Stage::Silent(stream.into_inner());
+        }
+        Poll::Pending
+    }
+
+    fn half(&mut self) -> Option<&mut ReadHalf<R>> {
+        match &mut self.stage {
+            Stage::Silent(half) => Some(half),
+            Stage::Decoding(stream) => Some(stream.get_mut()),
+            Stage::Neither => None,
         }
     }
 
     /// The next thing to act on. Safe to drop and call again.
     pub(super) async fn next(&mut self) -> Received {
-        match self.stream.next().await {
+        match poll_fn(|cx| self.poll_next(cx)).await {
             None => Received::Gone,
             Some(Ok(message)) => {
                 if message.is_text() {
@@ -72,13 +139,21 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     /// Whether any byte came since the last time this was asked. Within a long
     /// message a peer cannot answer a ping.
     pub(super) fn heard(&mut self) -> bool {
-        std::mem::take(&mut self.stream.get_mut().heard)
+        self.half()
+            .is_some_and(|half| std::mem::take(&mut half.heard))
     }
 
-    /// The bytes that follow, undecoded.
-    pub(super) fn into_reader(self) -> R {
-        self.stream.into_inner().read
+    /// Reads and drops what still comes, until the end.
+    pub(super) async fn ignore_rest(mut self) {
+        let mut scrap = vec![0; 4096];
+        if let Some(half) = self.half() {
+            while half.read.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
+        }
     }
+}
+
+fn decoding<R: AsyncRead + Unpin>(half: ReadHalf<R>, limits: tokio_websockets::Limits) -> Stage<R> {
+    Stage::Decoding(Box::new(ServerBuilder::new().limits(limits).serve(half)))
 }
 
 /// The text of a message, looked at once more.
@@ -100,19 +175,31 @@ fn text(message: &Message) -> Received {
 /// these things instead, through the one place that writes to the socket.
 struct ReadHalf<R> {
     read: R,
+    /// What came first.
+    early: Bytes,
     heard: bool,
+    /// Where what was handed on ends.
+    boundary: Boundary,
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for ReadHalf<R> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let half = self.get_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.read).poll_read(cx, buf);
-        self.heard |= buf.filled().len() > before;
-        read
+        if half.early.is_empty() {
+            ready!(Pin::new(&mut half.read).poll_read(cx, buf))?;
+        } else {
+            let count = half.early.len().min(buf.remaining());
+            buf.put_slice(&half.early.split_to(count));
+        }
+        let new = &buf.filled()[before..];
+        half.heard |= !new.is_empty();
+        half.boundary.pass(new);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broadcast_chat::{
+    fanout::Socket,
     http,
     protocol::{Author, Seq, format::Format, name::RoomName},
 };
@@ -78,7 +79,7 @@ async fn one_frame_is_kept_for_the_slow() {
     let mut slow = chat
         .hub
         .fanout()
-        .subscribe(Box::new(far), Format::Plain, None);
+        .subscribe(Socket::Other(Box::new(far)), Format::Plain, None);
     slow.follow(RoomName::lobby(), Seq::START);
     let (mut ana, _) = chat.join("ana", 1 << 20);
     ana.text().await;

@@ -10,13 +10,15 @@ use std::{
 };
 
 use broadcast_chat::{
+    fanout::Socket,
     history::{self, Storage},
     http::{Site, Trust},
     hub::{Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
-    session::{self, Visit},
+    session::{self, Connection, Visit},
 };
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
@@ -207,7 +209,12 @@ impl Chat {
         let (hub, drain) = (self.hub.clone(), self.drain.clone());
         let ended = self.tasks.spawn(async move {
             let (read, write) = tokio::io::split(far);
-            session::run(read, write, visit, &hub, options().session, &drain).await;
+            let connection = Connection {
+                read,
+                early: Bytes::new(),
+                write: Socket::Other(Box::new(write)),
+            };
+            session::run(connection, visit, &hub, options().session, &drain).await;
         });
         (Peer::over(near), ended)
     }

@@ -1,0 +1,91 @@
+//! The write half of a connection.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use rustix::{
+    io::{Errno, retry_on_intr},
+    net::{SendFlags, send},
+};
+use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+
+/// Where frames go.
+pub enum Socket {
+    /// A TCP connection.
+    Tcp(OwnedWriteHalf),
+    /// Any other stream.
+    Other(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
+impl Socket {
+    /// Writes what goes at once; [`io::ErrorKind::WouldBlock`] where that is
+    /// nothing. Nobody is woken when more would go.
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            // Past tokio and the C library, whose bookkeeping takes as long as
+            // a tenth of the system call. tokio finds out by itself that the
+            // socket is full when somebody waits for it.
+            Socket::Tcp(half) => {
+                let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+                let written =
+                    retry_on_intr(|| send::<&tokio::net::TcpStream>(half.as_ref(), bytes, flags));
+                written.map_err(|error: Errno| error.into())
+            }
+            Socket::Other(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                match Pin::new(stream).poll_write(&mut cx, bytes) {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
+        }
+    }
+
+    fn stream(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
+        match self {
+            Socket::Tcp(half) => Pin::new(half),
+            Socket::Other(stream) => Pin::new(stream),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+}
+
+impl From<OwnedWriteHalf> for Socket {
+    fn from(half: OwnedWriteHalf) -> Self {
+        Socket::Tcp(half)
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}

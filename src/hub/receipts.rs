@@ -1,0 +1,196 @@
+//! What a publisher hears of its drafts.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use crate::protocol::{Refusal, Seq, name::MessageId};
+
+/// What became of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is stored.
+    Stored {
+        /// Its id, if it had one.
+        id: Option<MessageId>,
+        /// Its number, or the original's.
+        seq: Seq,
+        /// It had been stored before.
+        duplicate: bool,
+    },
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// Which replies a publisher wants to hear; the others are only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// Those of drafts that it will not see: duplicates, and what is refused.
+    Unseen,
+}
+
+/// A publisher's end: how many drafts are on their way, and what became of
+/// those that are not. It bounds what waits here by what it publishes.
+#[derive(Debug)]
+pub struct Receipts {
+    shared: Arc<Shared>,
+}
+
+/// A draft's end: goes with it to the writer.
+#[derive(Debug)]
+pub struct Receipt {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wanted: Wanted,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    owed: usize,
+    replies: VecDeque<Reply>,
+    /// Who waits, and for how few to be owed, if for that.
+    waiting: Option<(Waker, Option<usize>)>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receipts {
+    /// For a publisher of which nothing is on its way yet.
+    pub fn new(wanted: Wanted) -> Self {
+        let state = Mutex::default();
+        Receipts {
+            shared: Arc::new(Shared { wanted, state }),
+        }
+    }
+
+    /// The receipt for one more draft.
+    pub fn expect(&self) -> Receipt {
+        self.shared.lock().owed += 1;
+        Receipt {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Of how many drafts it is not known yet what became of them.
+    pub fn owed(&self) -> usize {
+        self.shared.lock().owed
+    }
+
+    /// A reply that is here already.
+    pub fn take(&self) -> Option<Reply> {
+        self.shared.lock().replies.pop_front()
+    }
+
+    /// The next reply; or, given a number, `None` once no more are owed than
+    /// that. Safe to drop and call again.
+    pub async fn next(&self, few: Option<usize>) -> Option<Reply> {
+        poll_fn(|cx| self.poll_next(cx, few)).await
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>, few: Option<usize>) -> Poll<Option<Reply>> {
+        let mut state = self.shared.lock();
+        if let Some(reply) = state.replies.pop_front() {
+            return Poll::Ready(Some(reply));
+        }
+        if few.is_some_and(|few| state.owed <= few) {
+            return Poll::Ready(None);
+        }
+        match &mut state.waiting {
+            Some((waker, waited)) if waker.will_wake(cx.waker()) => *waited = few,
+            waiting => *waiting = Some((cx.waker().clone(), few)),
+        }
+        Poll::Pending
+    }
+}
+
+impl Receipt {
+    /// Says what became of the draft.
+    pub fn tell(self, reply: Reply) {
+        let seen = matches!(
+            reply,
+            Reply::Stored {
+                duplicate: false,
+                ..
+            }
+        );
+        if !seen || self.shared.wanted == Wanted::All {
+            self.shared.lock().replies.push_back(reply);
+        }
+    }
+}
+
+/// A draft that nobody decided on is not owed any more either.
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.owed -= 1;
+        let due = !state.replies.is_empty();
+        if let Some((_, few)) = &state.waiting
+            && (due || few.is_some_and(|few| state.owed <= few))
+            && let Some((waker, _)) = state.waiting.take()
+        {
+            drop(state);
+            waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn stored(seq: u64) -> Reply {
+        Reply::Stored {
+            id: None,
+            seq: Seq(seq),
+            duplicate: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn all_are_told_in_order() {
+        let receipts = Receipts::new(Wanted::All);
+        let (first, second) = (receipts.expect(), receipts.expect());
+        assert_eq!(receipts.owed(), 2);
+        assert!(receipts.next(None).now_or_never().is_none());
+        first.tell(stored(1));
+        second.tell(stored(2));
+        assert_eq!(receipts.next(None).await, Some(stored(1)));
+        assert_eq!(receipts.take(), Some(stored(2)));
+        assert_eq!((receipts.take(), receipts.owed()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_seen_anyway_wakes_only_who_waits_for_the_count() {
+        let receipts = Receipts::new(Wanted::Unseen);
+        let (first, second) = (receipts.expect(), receipts.expect());
+        let mut few = std::pin::pin!(receipts.next(Some(0)));
+        assert!(few.as_mut().now_or_never().is_none());
+        first.tell(stored(1));
+        assert!(few.as_mut().now_or_never().is_none());
+        // Never told: the writer went away.
+        drop(second);
+        assert_eq!(few.await, None);
+    }
+}

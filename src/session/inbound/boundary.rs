@@ -1,0 +1,136 @@
+//! Follows the frames of a client as they pass, only to know when none is open.
+
+/// The longest frame head without its mask, in bytes (RFC 6455 §5.2).
+const MAX_HEAD: usize = 10;
+
+const MASK_BYTES: u64 = 4;
+
+/// Where in the stream of frames the last byte was.
+///
+/// What breaks the protocol is not noticed here but by who decodes it.
+#[derive(Debug, Default)]
+pub(super) struct Boundary {
+    head: [u8; MAX_HEAD],
+    /// How much of the head has passed.
+    passed: usize,
+    /// How many bytes of the frame are still to come.
+    left: u64,
+    /// A message's last fragment is still to come.
+    fragmented: bool,
+}
+
+impl Boundary {
+    /// Whether whoever decodes has nothing to remember: no frame has begun that
+    /// has not ended, and no message.
+    pub(super) fn is_here(&self) -> bool {
+        self.passed == 0 && self.left == 0 && !self.fragmented
+    }
+
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let here = bytes.len() as u64;
+                let skipped = self.left.min(here);
+                self.left -= skipped;
+                bytes = bytes
+                    .split_at(usize::try_from(skipped).unwrap_or(bytes.len()))
+                    .1;
+                continue;
+            }
+            self.head[self.passed] = *first;
+            self.passed += 1;
+            bytes = rest;
+            if let Some(left) = body(&self.head[..self.passed]) {
+                let [flags, ..] = self.head;
+                let (last, control) = (flags & 0x80 != 0, flags & 0x08 != 0);
+                if !control {
+                    self.fragmented = !last;
+                }
+                self.left = left;
+                self.passed = 0;
+            }
+        }
+    }
+}
+
+/// How many bytes follow a frame's head and length, if these are whole.
+fn body(head: &[u8]) -> Option<u64> {
+    let second = *head.get(1)?;
+    let length = match second & 0x7f {
+        126 => u16::from_be_bytes(head.get(2..4)?.try_into().ok()?).into(),
+        127 => u64::from_be_bytes(head.get(2..10)?.try_into().ok()?),
+        short => short.into(),
+    };
+    let mask = if second & 0x80 == 0 { 0 } else { MASK_BYTES };
+    Some(u64::saturating_add(length, mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A masked frame, its length written in no more bytes than it needs.
+    fn frame(last: bool, opcode: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![if last { 0x80 | opcode } else { opcode }];
+        match u16::try_from(length) {
+            Ok(length @ 0..=125) => bytes.push(0x80 | length.to_be_bytes()[1]),
+            Ok(length) => {
+                bytes.push(0xfe);
+                bytes.extend_from_slice(&length.to_be_bytes());
+            }
+            Err(_) => {
+                bytes.push(0xff);
+                bytes.extend_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(&[0xff; 4]);
+        bytes.resize(bytes.len() + length, 0xff);
+        bytes
+    }
+
+    proptest! {
+        /// However the bytes are cut, a boundary is where a message ends and
+        /// nowhere else.
+        #[test]
+        fn boundaries(
+            frames in proptest::collection::vec(
+                (any::<bool>(), prop_oneof![Just(1_u8), Just(9)], prop_oneof![0..200_usize, 65_000..66_000_usize]),
+                1..6,
+            ),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..8),
+        ) {
+            let mut bytes = Vec::new();
+            let mut ends = std::collections::HashSet::from([0]);
+            let mut open = false;
+            for (last, opcode, length) in frames {
+                bytes.extend(frame(last || opcode == 9, opcode, length));
+                if opcode != 9 {
+                    open = !last;
+                }
+                if !open {
+                    ends.insert(bytes.len());
+                }
+            }
+            let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend(ends.iter().copied());
+            cuts.push(bytes.len());
+            cuts.sort_unstable();
+            let mut boundary = Boundary::default();
+            let mut at = 0;
+            for cut in cuts {
+                boundary.pass(&bytes[at..cut]);
+                at = cut;
+                prop_assert_eq!(boundary.is_here(), ends.contains(&at), "at {}", at);
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_all_measure_is_only_a_length() {
+        let mut boundary = Boundary::default();
+        boundary.pass(&[0x81, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 1, 2]);
+        assert!(!boundary.is_here());
+    }
+}
