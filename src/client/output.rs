@@ -2,11 +2,12 @@
 //! reading of the chat slows down with it, and nothing is dropped.
 
 use std::{
+    future,
     io::{self, Write},
     mem, thread,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What is handed over in one piece under load, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -23,6 +24,9 @@ pub struct Printer {
     gathered: Vec<u8>,
     /// Absent once the output has failed or was closed.
     chunks: Option<mpsc::Sender<Vec<u8>>>,
+    /// How many pieces were handed over, and how many are written.
+    handed: u64,
+    written: watch::Receiver<u64>,
     /// How the writing ended; absent once it was asked for.
     result: Option<oneshot::Receiver<io::Result<()>>>,
 }
@@ -32,6 +36,7 @@ impl Printer {
     pub fn start(mut out: impl Write + Send + 'static) -> io::Result<Self> {
         let (chunks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (done, result) = oneshot::channel();
+        let (count, written) = watch::channel(0);
         thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -39,6 +44,7 @@ impl Printer {
                     while let Some(chunk) = waiting.blocking_recv() {
                         out.write_all(&chunk)?;
                         out.flush()?;
+                        count.send_modify(|count| *count += 1);
                     }
                     Ok(())
                 };
@@ -48,6 +54,8 @@ impl Printer {
         Ok(Printer {
             gathered: Vec::new(),
             chunks: Some(chunks),
+            handed: 0,
+            written,
             result: Some(result),
         })
     }
@@ -80,9 +88,26 @@ impl Printer {
             chunks.closed().await;
         } else if let Ok(place) = chunks.reserve().await {
             place.send(mem::take(&mut self.gathered));
+            self.handed += 1;
             return;
         }
         self.shut();
+    }
+
+    /// What [`written`](Self::written) waits for: all that was put so far.
+    pub fn mark(&self) -> u64 {
+        self.handed + u64::from(!self.gathered.is_empty())
+    }
+
+    /// Waits until everything up to a mark is written; for ever, where it will
+    /// not be. Something else is to do the [work](Self::work).
+    pub fn written(&self, mark: u64) -> impl Future<Output = ()> + use<> {
+        let mut written = self.written.clone();
+        async move {
+            if written.wait_for(|count| *count >= mark).await.is_err() {
+                future::pending().await
+            }
+        }
     }
 
     /// Waits until everything is written. An output that was closed by its
@@ -142,9 +167,14 @@ mod tests {
         let mut printer = Printer::start(out).expect("a thread");
         printer.put("a");
         printer.put("b");
+        let mark = printer.mark();
         printer.work().await;
+        assert_eq!(printer.mark(), mark, "nothing was put since");
         assert_eq!(written.recv().expect("a write"), b"a\nb\n");
         assert!(printer.gathered.is_empty());
+        printer.written(mark).await;
+        printer.put("c");
+        assert_eq!(printer.mark(), mark + 1);
     }
 
     #[tokio::test]
