@@ -9,7 +9,7 @@ use tokio_websockets::{CloseCode, Message};
 use super::*;
 use crate::client::{
     Outbox,
-    scripted::{Host, Server, host, message, welcome},
+    scripted::{Host, Server, host, welcome},
 };
 
 /// An output that can be looked at.
@@ -337,6 +337,133 @@ async fn interrupted_with_lines_left() {
     assert_eq!(
         left.outcome.expect_err("500 are missing"),
         "500 lines were not stored: interrupted before the server at test:1 had confirmed them"
+    );
+}
+
+/// Lines that are there at once: reading them takes no thread, so that a paused
+/// clock stands still meanwhile.
+fn at_once(lines: &str) -> mpsc::Receiver<Vec<Input>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let lines = (1..).zip(lines.lines());
+    let batch = lines.map(|(number, text)| Input::Line {
+        number,
+        text: text.to_owned(),
+    });
+    sender.try_send(batch.collect()).expect("there is room");
+    receiver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_goes_on_when_the_server_is_back() {
+    let left = Setting::new(Source::Pipe, at_once("a\nb\nc"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            server.take(1, "a").await;
+            server.hear_publish("b").await;
+            server.hear_publish("c").await;
+            host.refuse(3);
+            server.vanish();
+            let (mut server, asked) = host.welcome(2).await;
+            assert!(asked.contains("after=1&"), "{asked}");
+            server.hear_publish("b").await;
+            server.store(2, "b", "x-2").await;
+            server.live().await;
+            server.take(3, "c").await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.printed,
+        "Welcome to chat! Type a message\nana: a\nana: b\nana: c\n"
+    );
+    assert_eq!(
+        left.complaints,
+        "client: offline (the connection was cut off), 2 unsent; trying again\n\
+         client: connected again\n\
+         client: caught up\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_waited_for_while_there_is_more_to_say_and_a_while_longer() {
+    let began = Instant::now();
+    let (input, receiver) = mpsc::channel(1);
+    let left = Setting::new(Source::Pipe, receiver)
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            host.refuse(usize::MAX);
+            server.vanish();
+            sleep(Duration::from_secs(3600)).await;
+            let line = Input::Line {
+                number: 1,
+                text: "a".to_owned(),
+            };
+            input.send(vec![line]).await.expect("it goes on");
+            drop(input);
+        })
+        .await;
+    let waited = began.elapsed() - Duration::from_secs(3600);
+    assert!((29..32).contains(&waited.as_secs()), "{waited:?}");
+    assert_eq!(
+        left.outcome.expect_err("it never came back"),
+        "1 line was not stored: the server at test:1 went away (the connection was cut off)"
+    );
+    assert_eq!(
+        left.complaints,
+        "client: offline (the connection was cut off), 0 unsent; trying again\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lets_nobody_in_again_is_not_waited_for() {
+    let left = Setting::new(Source::Pipe, at_once("a"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.hear_publish("a").await;
+            server.vanish();
+            host.answer(403).await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("it is unsent"),
+        "1 line was not stored: test:1 answers HTTP 403: it does not let this client in (DidNotSwitchProtocols(403))"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_done_with_nothing_left_is_no_failure() {
+    let (_open, input) = mpsc::channel(1);
+    let left = Setting::new(Source::Pipe, input)
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.close(1000, "the room is closed").await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.complaints,
+        "client: the server at test:1 went away (the room is closed)\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_complained_of() {
+    let left = Setting::new(Source::Pipe, at_once("a"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            let id = server.hear_publish("a").await;
+            server.store(7, "a", &id).await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.complaints,
+        "client: what stood between 0 and 7 did not come, and the server does not say why\n"
     );
 }
 
