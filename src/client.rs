@@ -35,17 +35,17 @@ use tokio::{
 };
 use tokio_websockets::{Error, Message};
 
-pub use self::{
-    connect::ConnectError,
-    outbox::{Outbox, OutboxError},
-    position::Position,
-};
 use self::{
     address::Target,
     backoff::Backoff,
     connect::{Arrival, Connecting, Connector},
     link::{Link, TURN},
     position::{Reading, Step},
+};
+pub use self::{
+    connect::ConnectError,
+    outbox::{Outbox, OutboxError},
+    position::Position,
 };
 use crate::protocol::{
     self, Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
@@ -586,7 +586,8 @@ impl Client {
                 }
             },
             Event::Accepted { id: Some(id), .. } => {
-                if self.confirm(id) && self.target.mute {
+                let own = self.confirm(id);
+                if own && self.target.mute {
                     self.muted.truncate(MUTED - 1);
                     self.muted.push_front(id.clone());
                 }

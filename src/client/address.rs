@@ -301,8 +301,8 @@ fn query(given: &str, wanted: &Wanted) -> String {
         "after" | "backlog" => after.is_some() || backlog.is_some(),
         _ => false,
     };
-    let kept = pairs(given)
-        .filter(|(key, value)| !overridden(key) && !(key == "echo" && value == "0"));
+    let kept =
+        pairs(given).filter(|(key, value)| !(overridden(key) || key == "echo" && value == "0"));
     written(kept, wanted.name.as_ref(), &wanted.start)
 }
 
@@ -455,11 +455,7 @@ mod tests {
         };
         let given = "ws://h:1/?after=1&epoch=old&name=bob&echo=0";
         for (name, start, query) in [
-            (
-                None,
-                start(None, None, None),
-                "after=1&epoch=old&name=bob",
-            ),
+            (None, start(None, None, None), "after=1&epoch=old&name=bob"),
             (
                 Some("Åsa"),
                 start(Some(7), None, None),
@@ -470,11 +466,7 @@ mod tests {
                 start(Some(7), Some("a&b"), None),
                 "name=bob&after=7&epoch=a%26b",
             ),
-            (
-                None,
-                start(None, None, Some(20)),
-                "name=bob&backlog=20",
-            ),
+            (None, start(None, None, Some(20)), "name=bob&backlog=20"),
         ] {
             let target = Target::new(&Wanted {
                 name: name.map(|name| name.parse().expect("a name")),
@@ -501,8 +493,16 @@ mod tests {
         let name: Name = "bob".parse().expect("a name");
         let room = "tea".parse().expect("a room");
         for (room, name, uri) in [
-            (target.room(), None, "wss://h:443/ops?x=1&name=ana&after=7&epoch=e"),
-            (&room, Some(&name), "wss://h:443/tea?x=1&name=bob&after=7&epoch=e"),
+            (
+                target.room(),
+                None,
+                "wss://h:443/ops?x=1&name=ana&after=7&epoch=e",
+            ),
+            (
+                &room,
+                Some(&name),
+                "wss://h:443/tea?x=1&name=bob&after=7&epoch=e",
+            ),
         ] {
             assert_eq!(target.resumed(room, &start, name), uri);
         }

@@ -33,7 +33,7 @@ impl Backoff {
         let bound = SHORTEST
             .saturating_mul(2_u32.saturating_pow(self.failures))
             .min(LONGEST);
-        SHORTEST + (bound - SHORTEST).mul_f64(self.rng.f64())
+        SHORTEST + bound.saturating_sub(SHORTEST).mul_f64(self.rng.f64())
     }
 
     /// The attempts have led to something: the next failure is the first.

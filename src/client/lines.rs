@@ -101,9 +101,7 @@ pub async fn run(
         complaints,
         live: false,
         welcomed: false,
-        offline: None,
-        behind: false,
-        returned: false,
+        connection: Connection::Up,
         shown: None,
         unremembered: None,
         lost: 0,
@@ -116,6 +114,11 @@ pub async fn run(
     };
     let over = lines.hold(&mut input, stop).await;
     let outcome = lines.outcome(over, input).await;
+    select! {
+        () = lines.remember_all() => {}
+        () = async { stop.cancelled().await; sleep(SHOWING).await } => {}
+        () = sleep(SHOWING), if outcome.is_err() => {}
+    }
     lines.client.close().await;
     if outcome.is_err() {
         // What was said before the end is better read before it; but an output
@@ -179,6 +182,18 @@ fn count(input: &[Input]) -> u64 {
     lines.count() as u64
 }
 
+/// How it stands with the connection, as far as it was said.
+enum Connection {
+    /// It is there, and everything was shown.
+    Up,
+    /// It is lost, and why.
+    Offline(End),
+    /// It is there again; its welcome comes next.
+    Back,
+    /// What was said meanwhile is being shown.
+    Behind,
+}
+
 struct Lines<'a, W> {
     client: Client,
     options: Options,
@@ -187,12 +202,7 @@ struct Lines<'a, W> {
     /// The replay is over.
     live: bool,
     welcomed: bool,
-    /// Why there is no connection, while there is none.
-    offline: Option<End>,
-    /// There was none, and what was said meanwhile is not all shown yet.
-    behind: bool,
-    /// The welcome that comes next is that of a new connection.
-    returned: bool,
+    connection: Connection,
     /// What was given to the printer last, where it is to be remembered.
     shown: Option<Position>,
     /// What will be remembered once the printer has come to a mark.
@@ -230,7 +240,7 @@ impl<W: Write> Lines<'_, W> {
             }
             // A server that is gone is waited for as long as there is more to
             // say to it, and a while longer.
-            let forsake = input.over && !input.is_waiting() && self.offline.is_some();
+            let forsake = input.over && !input.is_waiting() && self.is_offline();
             if forsake && !forsaken {
                 alone.as_mut().reset(Instant::now() + RETURN);
             }
@@ -255,10 +265,14 @@ impl<W: Write> Lines<'_, W> {
                 }
                 () = &mut patience, if interrupted => return Over::Interrupted,
                 () = &mut alone, if forsaken => {
-                    return Over::Gone(self.offline.take().unwrap_or(End::Silent));
+                    if let Connection::Offline(why) = &self.connection {
+                        return Over::Gone(why.clone());
+                    }
                 }
-                () = self.printer.written(mark), if self.unremembered.is_some() => {
-                    if let Some((_, position)) = self.unremembered.take() {
+                written = self.printer.written(mark), if self.unremembered.is_some() => {
+                    if let Some((_, position)) = self.unremembered.take()
+                        && written
+                    {
                         self.client.remember(&position);
                     }
                 }
@@ -280,6 +294,20 @@ impl<W: Write> Lines<'_, W> {
                 }
             }
         }
+    }
+
+    /// Remembers what was shown last, once it is printed.
+    async fn remember_all(&mut self) {
+        let waiting = self.unremembered.take().map(|(_, position)| position);
+        if let Some(position) = self.shown.take().or(waiting)
+            && self.printer.flush().await
+        {
+            self.client.remember(&position);
+        }
+    }
+
+    fn is_offline(&self) -> bool {
+        matches!(self.connection, Connection::Offline(_))
     }
 
     /// A pipe that is printed shows the whole replay, however short its input.
@@ -348,9 +376,11 @@ impl<W: Write> Lines<'_, W> {
                         self.live = false;
                         // A person is welcomed once, then told of other rooms;
                         // a new connection is nothing new about this one.
-                        let returned = std::mem::take(&mut self.returned);
-                        if returned && !self.options.json {
-                            return None;
+                        if matches!(self.connection, Connection::Back) {
+                            self.connection = Connection::Behind;
+                            if !self.options.json {
+                                return None;
+                            }
                         }
                         if std::mem::replace(&mut self.welcomed, true) {
                             shown = plain::joined(&welcome.room);
@@ -391,21 +421,20 @@ impl<W: Write> Lines<'_, W> {
     /// Says what has changed, once for each change.
     fn show_state(&mut self, state: State) {
         let said = match state {
+            State::Offline { .. } if self.is_offline() => return,
             State::Offline { why, unsent, .. } => {
-                self.behind = true;
-                if self.offline.is_some() {
-                    return;
-                }
                 let said = format!("offline ({why}), {unsent} unsent; trying again");
-                self.offline = Some(why);
+                self.connection = Connection::Offline(why);
                 said
             }
             State::Connected => {
-                self.offline = None;
-                self.returned = true;
+                self.connection = Connection::Back;
                 "connected again".to_owned()
             }
-            State::CaughtUp if std::mem::take(&mut self.behind) => "caught up".to_owned(),
+            State::CaughtUp if matches!(self.connection, Connection::Behind) => {
+                self.connection = Connection::Up;
+                "caught up".to_owned()
+            }
             State::CatchingUp { .. } | State::CaughtUp => return,
             State::Held { why, unsent, .. } => {
                 format!("the server takes no more for now ({why}), {unsent} unsent; trying again")

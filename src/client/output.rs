@@ -2,7 +2,6 @@
 //! reading of the chat slows down with it, and nothing is dropped.
 
 use std::{
-    future,
     io::{self, Write},
     mem, thread,
 };
@@ -99,15 +98,21 @@ impl Printer {
         self.handed + u64::from(!self.gathered.is_empty())
     }
 
-    /// Waits until everything up to a mark is written; for ever, where it will
-    /// not be. Something else is to do the [work](Self::work).
-    pub fn written(&self, mark: u64) -> impl Future<Output = ()> + use<> {
+    /// Waits until everything up to a mark is written; false where it will not
+    /// be. Something else is to do the [work](Self::work).
+    pub fn written(&self, mark: u64) -> impl Future<Output = bool> + use<> {
         let mut written = self.written.clone();
-        async move {
-            if written.wait_for(|count| *count >= mark).await.is_err() {
-                future::pending().await
-            }
+        async move { written.wait_for(|count| *count >= mark).await.is_ok() }
+    }
+
+    /// Hands over what is gathered, and waits until it is written; false where
+    /// it will not be.
+    pub async fn flush(&mut self) -> bool {
+        let mark = self.mark();
+        if !self.gathered.is_empty() {
+            self.work().await;
         }
+        self.written(mark).await
     }
 
     /// Waits until everything is written. An output that was closed by its
@@ -172,9 +177,13 @@ mod tests {
         assert_eq!(printer.mark(), mark, "nothing was put since");
         assert_eq!(written.recv().expect("a write"), b"a\nb\n");
         assert!(printer.gathered.is_empty());
-        printer.written(mark).await;
+        assert!(printer.written(mark).await);
         printer.put("c");
-        assert_eq!(printer.mark(), mark + 1);
+        let reader = std::thread::spawn(move || written.recv());
+        assert!(printer.flush().await);
+        assert_eq!(reader.join().expect("a reader"), Ok(b"c\n".to_vec()));
+        printer.put("d");
+        assert!(!printer.flush().await, "nobody reads any more");
     }
 
     #[tokio::test]

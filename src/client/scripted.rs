@@ -70,7 +70,10 @@ pub(super) fn host(
         deaf,
         attempts: Vec::new(),
     };
-    (host, async move { Client::over(open, &target, options).await })
+    (
+        host,
+        async move { Client::over(open, &target, options).await },
+    )
 }
 
 pub(super) fn target(query: &str) -> Target {

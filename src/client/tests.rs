@@ -215,10 +215,7 @@ async fn a_repeat_is_a_receipt_though_it_is_not_shown() {
     .await;
     assert_eq!(
         told.rest(),
-        [
-            "offline with 0: the connection was cut off",
-            "ended: done"
-        ]
+        ["offline with 0: the connection was cut off", "ended: done"]
     );
 }
 
@@ -588,7 +585,14 @@ async fn what_one_says_need_not_be_heard() {
     told.retain(|told| !told.starts_with("offline") && !told.starts_with("at "));
     assert_eq!(
         told,
-        ["accepted", "2 x", "accepted", "accepted", "4 y", "ended: done"]
+        [
+            "accepted",
+            "2 x",
+            "accepted",
+            "accepted",
+            "4 y",
+            "ended: done"
+        ]
     );
 }
 
@@ -645,13 +649,18 @@ async fn what_was_said_in_another_room_is_said_there_by_the_next_client() {
         start: Start::default(),
     };
     let (first, connecting) = host(1024, "", open(), false);
-    converse_with(first, connecting, vec![join, publish(1, "a")], async |host| {
-        let (mut server, _) = host.welcome(3).await;
-        assert_eq!(server.hear().await["type"], "join");
-        server.say(ops(4)).await;
-        server.hear_publish("a").await;
-        server.vanish();
-    })
+    converse_with(
+        first,
+        connecting,
+        vec![join, publish(1, "a")],
+        async |host| {
+            let (mut server, _) = host.welcome(3).await;
+            assert_eq!(server.hear().await["type"], "join");
+            server.say(ops(4)).await;
+            server.hear_publish("a").await;
+            server.vanish();
+        },
+    )
     .await;
     let (second, connecting) = host(1024, "", open(), false);
     converse_with(second, connecting, vec![publish(2, "b")], async |host| {

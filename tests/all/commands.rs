@@ -106,7 +106,10 @@ pub(crate) fn server_command(folder: &Path, args: &[&str]) -> Command {
 fn server_command_at(folder: &Path, port: u16, args: &[&str]) -> Command {
     let mut command = Command::new(SERVER);
     let port = port.to_string();
-    command.current_dir(folder).args(["--port", &port]).args(args);
+    command
+        .current_dir(folder)
+        .args(["--port", &port])
+        .args(args);
     command
 }
 

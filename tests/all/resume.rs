@@ -16,7 +16,8 @@ async fn revive(mut killed: Program, folder: &Path, addr: SocketAddr) -> Program
 
 /// Feeds numbered lines, at the pace they are taken.
 async fn feed(mut input: ChildStdin, numbers: RangeInclusive<usize>) -> ChildStdin {
-    let lines: String = numbers.map(|n| format!("{n}\n")).collect();
+    let lines: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    let lines = lines.join("\n") + "\n";
     let fed = input.write_all(lines.as_bytes());
     soon("feeding", fed).await.expect("it reads");
     input
@@ -73,7 +74,8 @@ async fn a_pipe_and_a_reader_survive_the_server() {
             // pipe holds behind it, the client has read it.
             server.signal(Signal::STOP);
             input = feed(input, rest).await;
-            let fed = input.write_all(&[b'\n'; 200_000]);
+            let nothing = "\n".repeat(200_000);
+            let fed = input.write_all(nothing.as_bytes());
             soon("feeding", fed).await.expect("it reads");
             revive(server, folder.path(), addr).await
         } else {
@@ -136,6 +138,7 @@ async fn an_outbox_survives_the_client() {
     // Nothing is left to do for the next one.
     let mut client = Program::client(addr, &["--outbox", outbox]);
     assert_eq!(client.exit().await, 0);
+    assert_eq!(client.lines().await.len(), 1, "it was welcomed");
     assert_eq!(history(addr).await, numbered(1000));
 }
 
@@ -185,7 +188,10 @@ async fn asked_to_a_pipe_ends_with_its_connection() {
     assert_eq!(end.code(), Some(1));
     let said = client.complaints().await;
     let sentence = format!("client: the server at {addr} went away (");
-    assert!(said.len() == 1 && said[0].starts_with(&sentence), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].starts_with(&sentence),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -195,11 +201,16 @@ async fn a_file_that_is_no_outbox_is_left_alone() {
     fs::write(&path, "dear diary\n").expect("written");
     // Before anything is connected to.
     let mut client = Program::start(
-        tokio::process::Command::new(CLIENT).args(["--port", "1", "--outbox"]).arg(&path),
+        tokio::process::Command::new(CLIENT)
+            .args(["--port", "1", "--outbox"])
+            .arg(&path),
     );
     assert_eq!(client.exit().await, 2);
     let said = client.complaints().await;
-    assert!(said[0].contains("diary is no outbox and is left as it is"), "{said:?}");
+    assert!(
+        said[0].contains("diary is no outbox and is left as it is"),
+        "{said:?}"
+    );
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(fs::read_to_string(&path).expect("a file"), "dear diary\n");
 }

@@ -405,8 +405,8 @@ async fn a_server_is_waited_for_while_there_is_more_to_say_and_a_while_longer() 
             drop(input);
         })
         .await;
-    let waited = began.elapsed() - Duration::from_secs(3600);
-    assert!((29..32).contains(&waited.as_secs()), "{waited:?}");
+    let waited = began.elapsed().as_secs();
+    assert!((3629..3632).contains(&waited), "{waited}");
     assert_eq!(
         left.outcome.expect_err("it never came back"),
         "1 line was not stored: the server at test:1 went away (the connection was cut off)"
@@ -517,7 +517,8 @@ async fn what_is_typed_may_be_a_command() {
         server.say(json!({"type": "name", "name": "bob"})).await;
         assert_eq!(server.hear_publish("/a").await, "x-3");
         let me = server.hear().await;
-        let expected = json!({"type": "publish", "text": "sits", "kind": "me", "id": "x-4", "follows": "x-3"});
+        let expected =
+            json!({"type": "publish", "text": "sits", "kind": "me", "id": "x-4", "follows": "x-3"});
         assert_eq!(me, expected);
         server.store(1, "/a", "x-3").await;
         let refused = json!({"type": "refused", "code": "empty", "text": "Not now.", "id": "x-4"});

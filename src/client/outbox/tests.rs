@@ -104,9 +104,15 @@ fn what_is_no_outbox_is_left_as_it_is() {
             .to_string()
     };
     for (content, why) in [
-        ("dear diary\n".to_owned(), "is no outbox and is left as it is"),
+        (
+            "dear diary\n".to_owned(),
+            "is no outbox and is left as it is",
+        ),
         ("{}\n".to_owned(), "is no outbox and is left as it is"),
-        (format!("{head}{{\"done\":1}}\nwhat\n"), "is damaged at line 3 and is left as it is"),
+        (
+            format!("{head}{{\"done\":1}}\nwhat\n"),
+            "is damaged at line 3 and is left as it is",
+        ),
         (head.replace(":1,", ":2,"), "is an outbox of version 2"),
     ] {
         fs::write(&path, &content).expect("written");
