@@ -56,7 +56,7 @@ use crate::protocol::{
 /// How long to wait when a refusal for now does not say.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The bounds of what a refusal may say: neither a loop nor the end.
+/// The bounds of what a server may ask for: neither a loop nor the end.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
@@ -244,7 +244,7 @@ impl End {
             .split(|c: char| !c.is_ascii_digit())
             .find(|part| !part.is_empty())?;
         let wait = number.parse().map_or(LONGEST_DRAIN, Duration::from_millis);
-        Some(wait.min(LONGEST_DRAIN))
+        Some(wait.clamp(SHORTEST_RETRY, LONGEST_DRAIN))
     }
 }
 

@@ -53,6 +53,10 @@ Examples:
 A line typed that begins with / is a command: /help lists them. A line from a
 pipe is always said as it stands.
 
+A connection that is lost is made again, unless --no-reconnect is given: what
+was missed is shown, and what is not known to be stored is sent again, once and
+in order. A pipe that has ended waits 30 s for a server that is gone.
+
 Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 
 /// Joins a room of a chat: prints what is said there, and says what you type.

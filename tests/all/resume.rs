@@ -1,11 +1,23 @@
-use std::{fs, net::SocketAddr, ops::RangeInclusive, path::Path};
+use std::{fs, net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc};
 
+use broadcast_chat::{
+    client::{
+        Client, Happened, Options, Outbox, State,
+        address::{Target, Wanted},
+        ids::Ids,
+    },
+    protocol::{Command, Event, Kind},
+};
 use rustix::process::Signal;
-use tokio::{io::AsyncWriteExt, process::ChildStdin, time::sleep};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::ChildStdin,
+    time::sleep,
+};
 
 use crate::{
     commands::{CLIENT, Program, folder, server, server_again},
-    support::soon,
+    support::{Chat, soon},
 };
 
 /// Kills a server as a power cut would, and starts it again where it was.
@@ -173,6 +185,61 @@ async fn a_client_killed_anywhere_loses_and_doubles_nothing() {
     }
     assert_eq!(history(addr).await, numbered(COUNT));
     drop(server);
+}
+
+/// The client and the server as they are, with nothing between them but memory,
+/// over connections that all die young.
+#[tokio::test]
+async fn connections_that_die_everywhere() {
+    const COUNT: u64 = 2000;
+    let chat = Arc::new(Chat::start());
+    let mut rng = fastrand::Rng::with_seed(7);
+    let place = Arc::clone(&chat);
+    let open = move || {
+        // Each ends after so many bytes, wherever that is; but not before the
+        // welcome, without which nothing would ever go on.
+        let (read, write) = tokio::io::split(place.connect(4096));
+        let mortal = tokio::io::join(read.take(rng.u64(1000..60_000)), write);
+        async move { Ok(mortal) }
+    };
+    let target = Target::new(&Wanted {
+        address: Some("ws://127.0.0.1:2000/sim".to_owned()),
+        ..Wanted::default()
+    });
+    let options = Options {
+        reconnect: true,
+        seed: 7,
+        outbox: Outbox::in_memory(),
+    };
+    let mut client = Client::over(open, &target.expect("an address"), options)
+        .await
+        .expect("a welcome");
+    let ids = Ids::seeded(7);
+    let (mut sent, mut shown, mut lost) = (0, 0, 0);
+    while shown < COUNT {
+        while sent < COUNT && client.has_room() {
+            sent += 1;
+            client.send(Command::Publish {
+                text: sent.to_string(),
+                id: ids.of(sent).ok(),
+                kind: Kind::Said,
+                follows: None,
+            });
+        }
+        match soon("an event", client.next()).await {
+            Happened::Told(_, Event::Message(message)) => {
+                shown += 1;
+                assert_eq!(*message.text, shown.to_string());
+            }
+            Happened::State(State::Connected) => lost += 1,
+            happened @ (Happened::Ended(_) | Happened::Hole { .. } | Happened::Refused { .. }) => {
+                panic!("{happened:?}")
+            }
+            _ => {}
+        }
+    }
+    assert!(lost > 3, "{lost}");
+    assert_eq!(client.unconfirmed(), 0);
 }
 
 #[tokio::test]
