@@ -1,87 +1,126 @@
-//! The client: commands in, events out, and a count of what is not yet stored.
+//! The client: commands in, events out, and nothing lost between them.
 //!
 //! A [`Client`] is one conversation with a room, always in the JSON format. It
-//! knows nothing of standard input and output: those are its faces, of which
+//! outlives its connections: when one ends it makes another, resumes after the
+//! last message shown, and says again what is not known to be stored. It knows
+//! nothing of standard input and output: those are its faces, of which
 //! [`lines`] is the first.
 
 pub mod address;
+mod backoff;
 mod connect;
 pub mod ids;
 pub mod input;
 pub mod lines;
+mod link;
+mod outbox;
 pub mod output;
+mod position;
+#[cfg(test)]
+mod scripted;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, Sleep, sleep_until},
+};
 use tokio_websockets::{Error, Message};
 
-pub use self::connect::{ConnectError, connect, over};
-use self::connect::{Socket, Why};
-use crate::protocol::{self, Command, Event, Refusal, Welcome, json, name::MessageId, text::clean};
+use self::{
+    address::Target,
+    backoff::Backoff,
+    connect::{Arrival, Connecting, Connector},
+    link::{Link, TURN},
+    position::{Reading, Step},
+};
+pub use self::{
+    connect::ConnectError,
+    outbox::{Outbox, OutboxError},
+    position::Position,
+};
+use crate::protocol::{
+    self, Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
+    name::{MessageId, Name},
+    text::clean,
+};
 
-/// How long the server may take to answer our close frame. Nothing depends on
-/// the answer, so a person at a terminal should not wait for long.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long to wait when a refusal for now does not say.
+const RETRY: Duration = Duration::from_secs(1);
 
-/// How often it is checked whether the server was heard at all.
-const LISTEN: Duration = Duration::from_secs(15);
+/// The bounds of what a server may ask for: neither a loop nor the end.
+const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// After how many silent checks the server is asked for a sign of life.
-const SILENT_ASK: u32 = 2;
+/// The longest wait a server that goes away may ask for.
+const LONGEST_DRAIN: Duration = Duration::from_secs(300);
 
-/// After how many silent checks it is taken for gone.
-const SILENT_GONE: u32 = 4;
+/// How long refusals for now are kept to oneself.
+const HELD_LONG: Duration = Duration::from_secs(5);
 
-/// How many messages may wait for their receipts: enough to keep a server busy
-/// that commits in batches.
-const WINDOW: usize = 1000;
+/// How many receipts that were no echo are remembered until the echo comes:
+/// as many as can have been said twice.
+const MUTED: usize = 1000;
 
-/// How many bytes of text may wait for their receipts.
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
-
-/// How many frames are read, or commands gathered, before what waits is
-/// written even though more can be read.
-const TURN: usize = 256;
-
-/// How many pings may wait to be answered while the server does not read.
-const MAX_PINGS: usize = 1000;
+/// How a client is to behave.
+#[derive(Debug)]
+pub struct Options {
+    /// Whether it connects again when the connection is lost.
+    pub reconnect: bool,
+    /// What decides how long it waits before that. Clients are to differ in it;
+    /// the same one always waits the same.
+    pub seed: u64,
+    /// What it has said and was not told to be stored.
+    pub outbox: Outbox,
+}
 
 /// One conversation with a room.
 ///
 /// [`send`](Self::send) only queues: [`next`](Self::next) moves both directions,
 /// so it is to be called again and again.
 pub struct Client {
-    socket: Socket,
-    server: Arc<str>,
+    connector: Connector,
+    target: Target,
+    reconnect: bool,
+    phase: Phase,
+    backoff: Backoff,
+    /// On this connection something was shown or stored.
+    progress: bool,
     welcome: Welcome,
-    /// What has arrived and was not yet given out.
-    first: Option<Happened>,
-    /// Commands not yet handed to the socket.
-    outgoing: VecDeque<String>,
-    /// The socket holds frames that are not flushed.
-    unflushed: bool,
-    /// Frames read since the last write.
-    read: usize,
-    /// Pings since the last complete flush.
-    pings: usize,
-    /// Messages without a receipt, each with the size of its text.
-    unconfirmed: HashMap<MessageId, usize>,
-    unconfirmed_bytes: usize,
-    listen: Interval,
-    /// Checks since something was heard.
-    silent: u32,
-    ended: Option<End>,
+    /// The name taken since the first welcome.
+    name: Option<Name>,
+    reading: Reading,
+    outbox: Outbox,
+    /// What has happened and was not yet given out.
+    happened: VecDeque<Happened>,
+    /// When what was refused for now is sent again.
+    alarm: Pin<Box<Sleep>>,
+    /// Refusals for now: since when, when last, and whether it was told.
+    held: Option<Held>,
+    /// Own messages that were confirmed and may still be echoed, where echoes
+    /// are not wanted.
+    muted: VecDeque<MessageId>,
+}
+
+enum Phase {
+    Up(Box<Link>),
+    Connecting(Connecting),
+    Waiting(Pin<Box<Sleep>>),
+    Over(End),
+}
+
+struct Held {
+    since: Instant,
+    last: Instant,
+    told: bool,
 }
 
 /// What happened.
@@ -98,10 +137,55 @@ pub enum Happened {
         /// Why; not yet safe to show.
         text: String,
     },
-    /// The server told something this version does not know.
-    Unknown(Frame),
+    /// The server told something that is for programs only: what this version
+    /// does not know, or what the client itself takes care of.
+    Heard(Frame),
+    /// Messages are missing, and the server has not said why.
+    Hole {
+        /// The last number shown before.
+        after: Seq,
+        /// The number that came next.
+        next: Seq,
+    },
+    /// Something about the connection itself.
+    State(State),
     /// The conversation is over.
     Ended(End),
+}
+
+/// How it stands with the connection: what a person may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is no connection, but there will be. Told again after every
+    /// attempt that failed.
+    Offline {
+        /// What ended the connection, or made the attempt fail.
+        why: End,
+        /// How many messages are not known to be stored.
+        unsent: usize,
+        /// When it is tried again.
+        again: Instant,
+    },
+    /// There is a connection again. The welcome comes next.
+    Connected,
+    /// What was missed is being shown.
+    CatchingUp {
+        /// The number shown last.
+        at: Seq,
+        /// Where the log ended at the welcome.
+        head: Seq,
+    },
+    /// Everything was shown: from here on, things are seen as they happen.
+    CaughtUp,
+    /// The server has been taking messages slower than they are said.
+    Held {
+        /// Why, as it says; not yet safe to show.
+        why: String,
+        /// How many messages are not known to be stored.
+        unsent: usize,
+        /// When it is tried again.
+        again: Instant,
+    },
 }
 
 /// An event as it was received.
@@ -117,7 +201,7 @@ impl Frame {
     }
 }
 
-/// Why a conversation ended.
+/// Why a conversation, or a connection, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The server sent a close frame.
@@ -131,6 +215,37 @@ pub enum End {
     Lost(String),
     /// Nothing was heard for a minute.
     Silent,
+    /// The server no longer lets this client in; one sentence.
+    Rejected(String),
+    /// The outbox cannot be written.
+    Outbox(String),
+}
+
+impl End {
+    /// Whether the server wants no more of this client. Whatever it does not
+    /// say so of is worth another attempt.
+    fn is_final(&self) -> bool {
+        match self {
+            End::Closed { code, .. } => {
+                matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4500..=4999)
+            }
+            End::Lost(_) | End::Silent => false,
+            End::Rejected(_) | End::Outbox(_) => true,
+        }
+    }
+
+    /// How long the server asks to be left alone: the milliseconds in the
+    /// reason of one that is draining.
+    fn wait(&self) -> Option<Duration> {
+        let End::Closed { code: 4003, reason } = self else {
+            return None;
+        };
+        let number = reason
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|part| !part.is_empty())?;
+        let wait = number.parse().map_or(LONGEST_DRAIN, Duration::from_millis);
+        Some(wait.clamp(SHORTEST_RETRY, LONGEST_DRAIN))
+    }
 }
 
 impl fmt::Display for End {
@@ -145,8 +260,9 @@ impl fmt::Display for End {
             End::Closed { code: 1000, reason } => f.write_str(reason),
             End::Closed { code, reason } if reason.is_empty() => write!(f, "{code}"),
             End::Closed { code, reason } => write!(f, "{code}: {reason}"),
-            End::Lost(why) => f.write_str(why),
+            End::Lost(why) | End::Rejected(why) => f.write_str(why),
             End::Silent => f.write_str("nothing was heard from it for a minute"),
+            End::Outbox(why) => write!(f, "the outbox cannot be written: {why}"),
         }
     }
 }
@@ -167,52 +283,86 @@ impl From<Error> for End {
 }
 
 impl Client {
-    async fn welcomed(mut socket: Socket, server: Arc<str>) -> Result<Self, Why> {
-        let told = loop {
-            match socket.next().await {
-                Some(Ok(frame)) if frame.is_text() => break Frame(frame),
-                Some(Ok(frame)) if frame.is_binary() => {
-                    return Err(Why::OtherChat("began with a binary message"));
-                }
-                Some(Ok(frame)) => {
-                    if let Some(end) = closed(&frame) {
-                        return Err(Why::Ended(end));
-                    }
-                }
-                Some(Err(error)) => return Err(Why::Ended(error.into())),
-                None => return Err(Why::Ended(End::Lost(CUT_OFF.to_owned()))),
+    /// Connects to a room, and waits until the server has said welcome. This
+    /// first attempt is the only one that fails.
+    pub async fn connect(target: &Target, options: Options) -> Result<Self, ConnectError> {
+        Self::begin(Connector::tcp(target), target, options).await
+    }
+
+    /// The same over streams of any kind: `open` is called for every
+    /// connection, and what it gives is spoken to as to a server just reached,
+    /// from the HTTP upgrade on.
+    pub async fn over<F, S>(
+        open: impl FnMut() -> F + Send + 'static,
+        target: &Target,
+        options: Options,
+    ) -> Result<Self, ConnectError>
+    where
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self::begin(Connector::over(open, target), target, options).await
+    }
+
+    async fn begin(
+        mut connector: Connector,
+        target: &Target,
+        options: Options,
+    ) -> Result<Self, ConnectError> {
+        let Options {
+            reconnect,
+            seed,
+            mut outbox,
+        } = options;
+        let (uri, start) = match outbox.position() {
+            // An earlier client has read so far.
+            Some(position) => {
+                let start = Start {
+                    after: Some(position.seq),
+                    epoch: Some(position.epoch.clone()),
+                    backlog: None,
+                };
+                (target.resumed(&position.room, &start, None), start)
             }
+            None => (target.uri().to_string(), target.start().clone()),
         };
-        let Ok(Event::Welcome(welcome)) = json::parse_event(told.text()) else {
-            return Err(Why::OtherChat("did not begin with a welcome"));
+        let arrival = connector.connect(uri).await?;
+        let welcome = arrival.welcome;
+        // It may have died in another room.
+        if outbox.last_room().is_some_and(|room| room != target.room()) {
+            outbox.push(Command::Join {
+                room: target.room().clone(),
+                start: Start::default(),
+            });
+        }
+        let mut client = Client {
+            connector,
+            target: target.clone(),
+            reconnect,
+            phase: Phase::Up(Box::new(Link::new(arrival.socket))),
+            backoff: Backoff::seeded(seed),
+            progress: false,
+            name: None,
+            reading: Reading::begin(&welcome, &start),
+            outbox,
+            happened: VecDeque::new(),
+            alarm: Box::pin(sleep_until(Instant::now())),
+            held: None,
+            muted: VecDeque::new(),
+            welcome: welcome.clone(),
         };
-        let mut listen = interval_at(Instant::now() + LISTEN, LISTEN);
-        // Ticks missed while nobody asked what is next say nothing about the
-        // server.
-        listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Client {
-            socket,
-            server,
-            first: Some(Happened::Told(told, Event::Welcome(welcome.clone()))),
-            welcome,
-            outgoing: VecDeque::new(),
-            unflushed: false,
-            read: 0,
-            pings: 0,
-            unconfirmed: HashMap::new(),
-            unconfirmed_bytes: 0,
-            listen,
-            silent: 0,
-            ended: None,
-        })
+        client.remember_start();
+        client.happened = VecDeque::from([Happened::Told(arrival.frame, Event::Welcome(welcome))]);
+        client.tell_catching_up();
+        Ok(client)
     }
 
     /// What messages call the server: `host:port`.
     pub fn server(&self) -> &str {
-        &self.server
+        self.connector.server()
     }
 
-    /// The first event: the room, and the limits that hold there.
+    /// The last welcome: the room, and the limits that hold there.
     pub fn welcome(&self) -> &Welcome {
         &self.welcome
     }
@@ -220,28 +370,36 @@ impl Client {
     /// Whether another command may be sent now. While it may not, what comes
     /// [next](Self::next) makes room.
     pub fn has_room(&self) -> bool {
-        self.unconfirmed.len() < WINDOW
-            && self.unconfirmed_bytes < WINDOW_BYTES
-            && self.outgoing.len() < WINDOW
+        self.outbox.has_room()
     }
 
     /// How many messages sent with an id have neither been stored nor refused.
     pub fn unconfirmed(&self) -> usize {
-        self.unconfirmed.len()
+        self.outbox.unconfirmed()
+    }
+
+    /// Whether those outlive this client.
+    pub fn is_kept(&self) -> bool {
+        self.outbox.is_kept()
+    }
+
+    /// The last message given out; nothing while a backlog is still to come.
+    pub fn position(&self) -> Option<&Position> {
+        self.reading.position()
+    }
+
+    /// Everything up to a position was shown, and need not be again: a later
+    /// client with the same outbox goes on from there.
+    pub fn remember(&mut self, position: &Position) {
+        // What was shown of a room since left says nothing about this one.
+        if position.room == *self.reading.room() {
+            self.outbox.remember(position);
+        }
     }
 
     /// Queues a command; [`next`](Self::next) moves it on.
-    pub fn send(&mut self, command: &Command) {
-        if let Command::Publish {
-            text, id: Some(id), ..
-        } = command
-        {
-            self.unconfirmed_bytes += text.len();
-            if let Some(before) = self.unconfirmed.insert(id.clone(), text.len()) {
-                self.unconfirmed_bytes -= before;
-            }
-        }
-        self.outgoing.push_back(json::command(command));
+    pub fn send(&mut self, command: Command) {
+        self.outbox.push(command);
     }
 
     /// What happened next. Once ended, always that. Cancelled, it has lost
@@ -253,123 +411,292 @@ impl Client {
     /// Says goodbye and waits for the answer, but not for long. What is still
     /// queued is given up.
     pub async fn close(mut self) {
-        // Whether the server answers changes nothing any more.
-        let _ = timeout(CLOSE_DEADLINE, self.socket.close()).await;
+        // An outbox that cannot be written has been told of, or is of no use
+        // any more.
+        let _ = self.outbox.settle();
+        if let Phase::Up(link) = self.phase {
+            link.close().await;
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(first);
+        loop {
+            if let Some(happened) = self.happened.pop_front() {
+                return Poll::Ready(happened);
+            }
+            match self.poll_phase(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => self.lost(end),
+                Poll::Pending => match self.outbox.settle() {
+                    Ok(()) => return Poll::Pending,
+                    Err(error) => self.end(End::Outbox(error.to_string())),
+                },
+            }
         }
-        if let Some(end) = &self.ended {
-            return Poll::Ready(Happened::Ended(end.clone()));
+    }
+
+    fn poll_phase(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        match &mut self.phase {
+            Phase::Up(_) => self.poll_link(cx),
+            Phase::Connecting(connecting) => {
+                match ready!(connecting.as_mut().poll(cx)) {
+                    Ok(arrival) => self.arrive(arrival),
+                    Err(error) => self.failed(&error),
+                }
+                Poll::Ready(Ok(()))
+            }
+            Phase::Waiting(sleep) => {
+                ready!(sleep.as_mut().poll(cx));
+                let (room, start) = (self.reading.room(), self.reading.start());
+                let uri = self.target.resumed(room, &start, self.name.as_ref());
+                self.phase = Phase::Connecting(self.connector.connect(uri));
+                Poll::Ready(Ok(()))
+            }
+            Phase::Over(end) => {
+                self.happened.push_back(Happened::Ended(end.clone()));
+                Poll::Ready(Ok(()))
+            }
         }
-        let happened = ready!(self.poll_turn(cx)).unwrap_or_else(|end| {
-            self.ended = Some(end.clone());
-            Happened::Ended(end)
-        });
-        Poll::Ready(happened)
     }
 
     /// Reads first, and writes when there is nothing to read: under load many
     /// commands then share a write. But neither direction waits for the other.
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Happened, End>> {
-        loop {
-            if self.read >= TURN || self.outgoing.len() >= TURN {
-                self.poll_write(cx)?;
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        while let Phase::Up(link) = &mut self.phase {
+            if link.has_read_enough() || self.outbox.waiting() >= TURN {
+                write(link, &mut self.outbox, cx)?;
             }
-            match Pin::new(&mut self.socket).poll_next(cx) {
-                Poll::Ready(Some(frame)) => {
-                    self.read += 1;
-                    self.silent = 0;
-                    if let Some(happened) = self.take(frame?)? {
-                        return Poll::Ready(Ok(happened));
-                    }
-                }
-                Poll::Ready(None) => {
-                    return Poll::Ready(Err(End::Lost(CUT_OFF.to_owned())));
-                }
-                Poll::Pending => break,
+            let Poll::Ready(frame) = link.poll_read(cx) else {
+                break;
+            };
+            self.take(frame?);
+            if !self.happened.is_empty() {
+                return Poll::Ready(Ok(()));
             }
         }
-        self.poll_write(cx)?;
-        while self.listen.poll_tick(cx).is_ready() {
-            self.silent += 1;
-            if self.silent >= SILENT_GONE {
-                return Poll::Ready(Err(End::Silent));
+        if let Some(until) = self.outbox.held_until() {
+            if self.alarm.deadline() != until {
+                self.alarm.as_mut().reset(until);
             }
-            if self.silent == SILENT_ASK {
-                Pin::new(&mut self.socket).start_send(Message::ping(""))?;
-                self.unflushed = true;
-                self.poll_write(cx)?;
+            if self.alarm.as_mut().poll(cx).is_ready() {
+                self.outbox.release();
             }
         }
+        let Phase::Up(link) = &mut self.phase else {
+            return Poll::Ready(Ok(()));
+        };
+        write(link, &mut self.outbox, cx)?;
+        link.poll_listen(cx)?;
         Poll::Pending
     }
 
-    /// Writes as much as the socket takes.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        self.read = 0;
-        let mut socket = Pin::new(&mut self.socket);
-        while !self.outgoing.is_empty() {
-            if socket.as_mut().poll_ready(cx)?.is_pending() {
-                return Ok(());
-            }
-            if let Some(command) = self.outgoing.pop_front() {
-                socket.as_mut().start_send(Message::text(command))?;
-                self.unflushed = true;
-            }
-        }
-        if self.unflushed && socket.poll_flush(cx)?.is_ready() {
-            self.unflushed = false;
-            self.pings = 0;
-        }
-        Ok(())
+    /// Goes on over a new connection.
+    fn arrive(&mut self, arrival: Arrival) {
+        self.phase = Phase::Up(Box::new(Link::new(arrival.socket)));
+        self.progress = false;
+        self.held = None;
+        self.outbox.start_over();
+        self.reading.resume(&arrival.welcome);
+        self.welcome = arrival.welcome.clone();
+        let welcome = Happened::Told(arrival.frame, Event::Welcome(arrival.welcome));
+        self.happened
+            .extend([Happened::State(State::Connected), welcome]);
+        self.tell_catching_up();
     }
 
-    /// What a frame says; nothing when it is none of the faces' business.
-    fn take(&mut self, frame: Message) -> Result<Option<Happened>, End> {
-        if frame.is_ping() {
-            // The library has queued the answer.
-            self.unflushed = true;
-            self.pings += 1;
-            if self.pings > MAX_PINGS {
-                return Err(End::Lost("it pings without reading the answers".to_owned()));
-            }
+    /// The connection has ended.
+    fn lost(&mut self, end: End) {
+        if let Phase::Up(link) = &self.phase
+            && (self.progress || Backoff::has_lasted(link.age()))
+        {
+            self.backoff.start_over();
         }
-        if let Some(end) = closed(&frame) {
-            return Err(end);
+        if end.is_final() || !self.reconnect {
+            self.end(end);
+        } else {
+            self.wait(end.wait(), end);
         }
-        if frame.is_binary() {
-            return Err(End::Lost("it sent a binary message".to_owned()));
+    }
+
+    /// An attempt to connect has led nowhere.
+    fn failed(&mut self, error: &ConnectError) {
+        let why = error.to_string();
+        if error.is_final() {
+            self.end(End::Rejected(why));
+        } else {
+            self.wait(error.wait(), End::Lost(why));
         }
-        if !frame.is_text() {
-            return Ok(None);
+    }
+
+    fn wait(&mut self, asked: Option<Duration>, why: End) {
+        let again = Instant::now() + asked.unwrap_or_else(|| self.backoff.next());
+        self.phase = Phase::Waiting(Box::pin(sleep_until(again)));
+        let unsent = self.unconfirmed();
+        self.tell(State::Offline { why, unsent, again });
+    }
+
+    fn end(&mut self, end: End) {
+        self.phase = Phase::Over(end);
+    }
+
+    fn tell(&mut self, state: State) {
+        self.happened.push_back(Happened::State(state));
+    }
+
+    fn tell_catching_up(&mut self) {
+        let head = self.welcome.head;
+        if let Some(at) = self.position().map(|position| position.seq)
+            && at < head
+        {
+            self.tell(State::CatchingUp { at, head });
         }
-        let frame = Frame(frame);
+    }
+
+    /// Before anything is shown of a room, the place to go on from is known.
+    fn remember_start(&mut self) {
+        if let Some(position) = self.reading.position() {
+            self.outbox.remember(position);
+        }
+    }
+
+    /// What a frame says, and what follows from it.
+    fn take(&mut self, frame: Frame) {
         let Ok(event) = json::parse_event(frame.text()) else {
-            return Ok(Some(Happened::Unknown(frame)));
+            return self.happened.push_back(Happened::Heard(frame));
         };
-        Ok(Some(match event {
-            Event::Refused(Refusal {
-                id: Some(id), text, ..
-            }) if self.confirm(&id) => Happened::Refused { frame, id, text },
-            event => {
-                if let Event::Message(protocol::Message { id: Some(id), .. })
-                | Event::Accepted { id: Some(id), .. } = &event
-                {
-                    self.confirm(id);
+        match &event {
+            Event::Message(message) => match self.reading.take(message) {
+                Step::Repeated => {
+                    if let Some(id) = &message.id {
+                        self.confirm(id);
+                    }
+                    return;
                 }
-                Happened::Told(frame, event)
+                step => {
+                    self.progress = true;
+                    if let Step::Hole { after, next } = step {
+                        self.happened.push_back(Happened::Hole { after, next });
+                    }
+                    let own = message.id.as_ref().is_some_and(|id| self.is_own_echo(id));
+                    if own && self.target.mute {
+                        let receipt = receipt(message);
+                        let frame = Frame(Message::text(json::event(&receipt)));
+                        return self.happened.push_back(Happened::Told(frame, receipt));
+                    }
+                }
+            },
+            Event::Accepted { id: Some(id), .. } => {
+                let own = self.confirm(id);
+                if own && self.target.mute {
+                    self.muted.truncate(MUTED - 1);
+                    self.muted.push_front(id.clone());
+                }
             }
-        }))
+            Event::Refused(refusal) => return self.refused(frame, refusal.clone()),
+            Event::Gap { next, .. } => self.reading.skip_to(*next),
+            Event::Live { seq } => {
+                self.reading.caught_up(*seq);
+                self.happened.push_back(Happened::Told(frame, event));
+                return self.tell(State::CaughtUp);
+            }
+            Event::Name { name } => {
+                self.outbox.changed();
+                self.name = Some(name.clone());
+            }
+            Event::Welcome(welcome) => {
+                let start = self.outbox.changed().unwrap_or_default();
+                self.welcome = welcome.clone();
+                self.reading = Reading::begin(welcome, &start);
+                self.remember_start();
+                self.happened.push_back(Happened::Told(frame, event));
+                return self.tell_catching_up();
+            }
+            _ => {}
+        }
+        self.happened.push_back(Happened::Told(frame, event));
     }
 
-    /// Whether it was a message of this client that still waited.
+    /// Whether it was a message of this client that still waited: it is stored.
     fn confirm(&mut self, id: &MessageId) -> bool {
-        let bytes = self.unconfirmed.remove(id);
-        self.unconfirmed_bytes -= bytes.unwrap_or_default();
-        bytes.is_some()
+        let waited = self.outbox.confirm(id);
+        if waited {
+            self.progress = true;
+            let quiet = |held: &Held| held.last.elapsed() > HELD_LONG;
+            self.held.take_if(|held| quiet(held));
+        }
+        waited
+    }
+
+    /// Whether it is an echo of this client.
+    fn is_own_echo(&mut self, id: &MessageId) -> bool {
+        let muted = self.muted.iter().position(|muted| muted == id);
+        if let Some(n) = muted {
+            self.muted.remove(n);
+        }
+        self.confirm(id) || muted.is_some()
+    }
+
+    fn refused(&mut self, frame: Frame, refusal: Refusal) {
+        let for_now = matches!(refusal.code, RefusalCode::Rate | RefusalCode::Busy)
+            || refusal.retry_ms.is_some();
+        let Some(id) = &refusal.id else {
+            // Only what changes a name or a room is waited for without an id.
+            self.outbox.changed();
+            return self
+                .happened
+                .push_back(Happened::Told(frame, Event::Refused(refusal)));
+        };
+        if for_now {
+            let wait = refusal.retry_ms.map_or(RETRY, Duration::from_millis);
+            let again = Instant::now() + wait.clamp(SHORTEST_RETRY, LONGEST_RETRY);
+            if self.outbox.hold(id, again) {
+                self.happened.push_back(Happened::Heard(frame));
+                return self.hold(refusal.text, again);
+            }
+        }
+        let happened = if self.outbox.refuse(id) {
+            let Refusal { id, text, .. } = refusal;
+            match id {
+                Some(id) => Happened::Refused { frame, id, text },
+                None => return,
+            }
+        } else {
+            Happened::Told(frame, Event::Refused(refusal))
+        };
+        self.happened.push_back(happened);
+    }
+
+    /// Tells that messages are refused for now, once it has gone on for a while.
+    fn hold(&mut self, why: String, again: Instant) {
+        let now = Instant::now();
+        let held = self.held.get_or_insert(Held {
+            since: now,
+            last: now,
+            told: false,
+        });
+        held.last = now;
+        if !held.told && held.since.elapsed() >= HELD_LONG {
+            held.told = true;
+            let unsent = self.unconfirmed();
+            self.tell(State::Held { why, unsent, again });
+        }
+    }
+}
+
+/// Hands over what may be, once it is where it has to be.
+fn write(link: &mut Link, outbox: &mut Outbox, cx: &mut Context<'_>) -> Result<(), End> {
+    outbox
+        .settle()
+        .map_err(|error| End::Outbox(error.to_string()))?;
+    link.poll_write(cx, || outbox.next())
+}
+
+/// What stands for an echo that is not wanted.
+fn receipt(message: &protocol::Message) -> Event {
+    Event::Accepted {
+        id: message.id.clone(),
+        seq: message.seq,
+        duplicate: false,
     }
 }
 
@@ -387,3 +714,6 @@ fn closed(frame: &Message) -> Option<End> {
 fn one_line(text: &str) -> String {
     clean(text).replace('\n', " ")
 }
+
+#[cfg(test)]
+mod tests;

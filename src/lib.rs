@@ -18,8 +18,9 @@
 //!   POST, the page, health. Knows no accept loop.
 //! - [`server`]: the accept loop, the connection cap, the drain. Knows no flags
 //!   and no signals.
-//! - [`client`]: the other side; a conversation with a room, and its face of
-//!   lines. Knows nothing of the server but the protocol.
+//! - [`client`]: the other side; a conversation with a room that outlives its
+//!   connections, and its face of lines. Knows nothing of the server but the
+//!   protocol.
 
 pub mod protocol;
 

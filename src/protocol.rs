@@ -208,6 +208,11 @@ pub enum Command {
         /// Said or done.
         #[serde(default, skip_serializing_if = "Kind::is_said")]
         kind: Kind,
+        /// The id of the message sent before it on this conversation: where
+        /// that one was refused for now, this one is to be as well, so that
+        /// both can be sent again in order.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<MessageId>,
     },
     /// Take a display name.
     Name {
@@ -392,6 +397,8 @@ pub enum RefusalCode {
     Empty,
     /// Not a name.
     BadName,
+    /// Too much in too short a time.
+    Rate,
     /// It could not be stored now.
     Busy,
     /// A code of a later version.

@@ -209,12 +209,11 @@ impl Load {
         Ok(())
     }
 
-    /// Whether the connections from `first` on have everything that was said.
-    pub fn caught_up(&self, first: usize) -> bool {
-        self.is_open()
-            && self.connections[first..]
-                .iter()
-                .all(|connection| self.has_all(connection))
+    /// Whether the connections from `first` on have the first so many messages
+    /// of the one publisher.
+    pub fn has(&self, first: usize, messages: u64) -> bool {
+        let has = |c: &Connection| c.next.iter().all(|next| u64::from(*next) >= messages);
+        self.is_open() && self.connections[first..].iter().all(has)
     }
 
     fn has_all(&self, connection: &Connection) -> bool {
@@ -241,6 +240,14 @@ impl Load {
                 flags,
             )?;
         }
+        Ok(())
+    }
+
+    /// Says so many messages as fast as they come back, whatever the pace.
+    pub fn hurry(&mut self, messages: u64) -> anyhow::Result<()> {
+        let pace = std::mem::replace(&mut self.shape.pace, Pace::InFlight(10));
+        self.run_until(|load| load.messages() >= messages)?;
+        self.shape.pace = pace;
         Ok(())
     }
 
@@ -298,7 +305,9 @@ impl Load {
     /// Says nothing more, and waits for all that was said to arrive everywhere.
     pub fn finish(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while !self.caught_up(0) || self.connections.iter().any(|c| !c.unsent.is_empty()) {
+        while !self.connections.iter().all(|c| self.has_all(c))
+            || self.connections.iter().any(|c| !c.unsent.is_empty())
+        {
             if begun.elapsed() > ARRIVAL {
                 let late = self.connections.iter().filter(|c| !self.has_all(c)).count();
                 bail!("{late} readers miss messages");

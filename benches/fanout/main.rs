@@ -97,13 +97,9 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
         );
     }
     raise_descriptors();
-    let cores = Cores::apart();
-    match cores {
-        Cores::Pinned { server, load } => println!("servers on core {server}, load on core {load}"),
-        Cores::Free => println!("servers and load wherever the system puts them"),
-    }
+    Cores::settle()?;
     let setting = Setting {
-        cores,
+        cores: Cores::One,
         repeats: flags.repeats.max(1),
         servers: flags.servers.clone(),
     };

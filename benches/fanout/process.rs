@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, anyhow};
@@ -80,26 +81,43 @@ impl Kind {
     }
 }
 
-/// Where processes run.
+/// Which cores the servers run on; the load keeps to the last one.
 #[derive(Clone, Copy, Debug)]
 pub enum Cores {
-    /// The servers on this one, the load on another.
-    Pinned { server: usize, load: usize },
-    /// Wherever the system puts them.
-    Free,
+    /// The first.
+    One,
+    /// All.
+    All,
 }
 
 impl Cores {
-    /// The first two cores this process may use, if it may use two.
-    pub fn apart() -> Self {
-        let Ok(mine) = sched_getaffinity(None) else {
-            return Cores::Free;
-        };
-        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| mine.is_set(*core));
-        match (cores.next(), cores.next()) {
-            (Some(server), Some(load)) => Cores::Pinned { server, load },
-            _ => Cores::Free,
+    /// The cores this process may use.
+    fn mine() -> anyhow::Result<&'static [usize]> {
+        static MINE: OnceLock<Vec<usize>> = OnceLock::new();
+        if let Some(mine) = MINE.get() {
+            return Ok(mine);
         }
+        let set = sched_getaffinity(None).context("the cores of this process")?;
+        let mine = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core));
+        Ok(MINE.get_or_init(|| mine.collect()))
+    }
+
+    fn server(self) -> anyhow::Result<&'static [usize]> {
+        let mine = Cores::mine()?;
+        Ok(match self {
+            Cores::One => &mine[..1],
+            Cores::All => mine,
+        })
+    }
+
+    /// Moves this process to where the load runs.
+    pub fn settle() -> anyhow::Result<()> {
+        let mine = Cores::mine()?;
+        println!(
+            "{} cores: servers on the first, the load on the last",
+            mine.len()
+        );
+        move_to(&mine[mine.len() - 1..])
     }
 }
 
@@ -122,13 +140,10 @@ impl Server {
     /// Starts it. It keeps what it keeps in `data`.
     pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
         // A process inherits its place.
-        if let Cores::Pinned { server, .. } = cores {
-            move_to(&[server])?;
-        }
+        let mine = Cores::mine()?;
+        move_to(cores.server()?)?;
         let started = kind.command(data)?.spawn();
-        if let Cores::Pinned { load, .. } = cores {
-            move_to(&[load])?;
-        }
+        move_to(&mine[mine.len() - 1..])?;
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut line = String::new();

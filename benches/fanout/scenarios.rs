@@ -251,7 +251,7 @@ fn rooms(setting: &Setting) -> anyhow::Result<()> {
         connections: 10 * rooms,
         publishers: 100,
         rooms,
-        pace: Pace::PerSecond(2000),
+        pace: Pace::PerSecond(500),
         text: 64,
     };
     let one = Shape {
@@ -285,7 +285,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
         let mut runs = Vec::new();
         for _ in 0..setting.repeats {
             runs.push((
-                run(Kind::Disk, &shape, Cores::Free)?,
+                run(Kind::Disk, &shape, Cores::All)?,
                 run(Kind::Disk, &shape, setting.cores)?,
             ));
         }
@@ -379,15 +379,16 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         let data = folder()?;
         let shape = Shape {
             publishers: 1,
-            ..steady(100, 500)
+            ..steady(100, 100)
         };
         let (_server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
-        load.run_until(|load| load.messages() > BACK)?;
+        load.hurry(2 * BACK)?;
         load.finish()?;
-        let after = u32::try_from(load.messages() - BACK)?;
+        let until = load.messages();
+        let after = u32::try_from(until - BACK)?;
         let begun = Instant::now();
         load.resume(READERS, after);
-        let sample = load.run_until(|load| load.caught_up(shape.connections))?;
+        let sample = load.run_until(|load| load.has(shape.connections, until))?;
         let took = begun.elapsed().as_secs_f64();
         load.finish()?;
         runs.push((Figures::of(&sample, 0).p99, took));

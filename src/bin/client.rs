@@ -6,6 +6,7 @@
 use std::{
     fmt::Display,
     io::{self, BufReader, IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -13,7 +14,7 @@ use std::{
 use anyhow::Context;
 use broadcast_chat::{
     client::{
-        self,
+        self, Client, Outbox, OutboxError,
         address::{Target, Wanted},
         ids::Ids,
         input,
@@ -51,6 +52,10 @@ Examples:
 
 A line typed that begins with / is a command: /help lists them. A line from a
 pipe is always said as it stands.
+
+A connection that is lost is made again, unless --no-reconnect is given: what
+was missed is shown, and what is not known to be stored is sent again, once and
+in order. A pipe that has ended waits 30 s for a server that is gone.
 
 Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 
@@ -106,9 +111,16 @@ struct Flags {
     #[arg(long)]
     quiet: bool,
 
-    /// End when the server goes away, as this version always does
+    /// End when the connection is lost, instead of connecting again
     #[arg(long)]
     no_reconnect: bool,
+
+    /// Keep in this file what is sent and not yet stored, and what was shown:
+    /// the next client with the same file and room goes on from there, also
+    /// after a crash. Not covered: a line read but not yet in the file, and one
+    /// printed but not yet noted there (it is printed again)
+    #[arg(long, value_name = "FILE")]
+    outbox: Option<PathBuf>,
 }
 
 fn port_help() -> String {
@@ -124,7 +136,11 @@ fn main() -> ExitCode {
         Ok(target) => target,
         Err(why) => return misused(why),
     };
-    start(&flags, &target).unwrap_or_else(|error| {
+    let outbox = match flags.outbox(&target) {
+        Ok(outbox) => outbox,
+        Err(why) => return misused(why),
+    };
+    start(&flags, &target, outbox).unwrap_or_else(|error| {
         complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
@@ -145,13 +161,24 @@ impl Flags {
         })
     }
 
+    fn outbox(&self, target: &Target) -> Result<Outbox, OutboxError> {
+        self.outbox.as_ref().map_or_else(
+            || Ok(Outbox::in_memory()),
+            |path| Outbox::open(path, target),
+        )
+    }
+
     fn options(&self) -> io::Result<Options> {
+        let source = if io::stdin().is_terminal() {
+            Source::Terminal
+        } else {
+            Source::Pipe
+        };
         Ok(Options {
-            source: if io::stdin().is_terminal() {
-                Source::Terminal
-            } else {
-                Source::Pipe
-            },
+            source,
+            // Beside a pipe they are the log of a job; a person sees them on
+            // the terminal or not at all.
+            states: source == Source::Pipe || io::stderr().is_terminal(),
             json: self.json,
             quiet: self.quiet,
             ids: self
@@ -164,8 +191,13 @@ impl Flags {
 }
 
 /// One conversation is one task: a second thread would only pass it around.
-fn start(flags: &Flags, target: &Target) -> anyhow::Result<ExitCode> {
+fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitCode> {
     let options = flags.options().context("there is no randomness for ids")?;
+    let behaviour = client::Options {
+        reconnect: !flags.no_reconnect,
+        seed: getrandom::u64().context("there is no randomness for waits")?,
+        outbox,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -173,7 +205,7 @@ fn start(flags: &Flags, target: &Target) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let outcome = runtime.block_on(async {
         select! {
-            outcome = converse(options, target, &stop) => outcome,
+            outcome = converse(options, behaviour, target, &stop) => outcome,
             Err(error) = heed_signals(&stop) => Err(error).context("no signal can be heard"),
         }
     });
@@ -184,11 +216,12 @@ fn start(flags: &Flags, target: &Target) -> anyhow::Result<ExitCode> {
 
 async fn converse(
     options: Options,
+    behaviour: client::Options,
     target: &Target,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     let client = select! {
-        client = client::connect(target) => client?,
+        client = Client::connect(target, behaviour) => client?,
         () = stop.cancelled() => anyhow::bail!("interrupted before {target} had answered"),
     };
     let limit = options.source.longest_line(client.welcome().limits);

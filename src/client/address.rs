@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, net::Ipv6Addr};
 use http::Uri;
 
 use crate::protocol::{
-    DEFAULT_PORT, Start,
+    DEFAULT_PORT, Epoch, Seq, Start,
     name::{BadName, Name, RoomName},
 };
 
@@ -38,7 +38,12 @@ pub struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
-    pub(super) uri: Uri,
+    uri: Uri,
+    room: RoomName,
+    /// What the query asks for, wherever it was written.
+    start: Start,
+    /// The reader does not want to see what it says itself.
+    pub(super) mute: bool,
 }
 
 impl Target {
@@ -76,6 +81,11 @@ impl Target {
             uri: uri
                 .parse()
                 .map_err(|why| BadAddress(format!("{uri} is no address ({why})")))?,
+            start: start(&query),
+            // The echo is the receipt, and what makes the numbers whole: it is
+            // the client that keeps it from being shown.
+            mute: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
+            room: room.unwrap_or_else(RoomName::lobby),
             host: place.host,
             port,
             tls: place.tls,
@@ -85,6 +95,41 @@ impl Target {
     /// The URI of the room.
     pub fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// Where to start reading.
+    pub(super) fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// The URI of a room on this server, read from `start` on; under `name`, if
+    /// one was taken since.
+    pub(super) fn resumed(&self, room: &RoomName, start: &Start, name: Option<&Name>) -> String {
+        let given = self.uri.query().unwrap_or_default();
+        let kept = pairs(given).filter(|(key, _)| match &**key {
+            "name" => name.is_none(),
+            "after" | "epoch" | "backlog" => false,
+            _ => true,
+        });
+        let query = written(kept, name, start);
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!(
+            "{scheme}://{}:{}/{room}?{query}",
+            in_uri(&self.host),
+            self.port
+        )
+    }
+
+    /// The URL of the room alone: the same for whoever asks for it, however.
+    pub(super) fn room_url(&self) -> String {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        let host = in_uri(&self.host);
+        format!("{scheme}://{host}:{}/{}", self.port, self.room)
     }
 }
 
@@ -256,27 +301,54 @@ fn query(given: &str, wanted: &Wanted) -> String {
         "after" | "backlog" => after.is_some() || backlog.is_some(),
         _ => false,
     };
-    let kept = form_urlencoded::parse(given.as_bytes()).filter(|(key, _)| !overridden(key));
-    let flags = [
-        ("name", wanted.name.as_ref().map(ToString::to_string)),
-        ("after", after.map(|seq| seq.to_string())),
-        ("epoch", epoch.as_ref().map(ToString::to_string)),
-        ("backlog", backlog.map(|n| n.to_string())),
+    let kept =
+        pairs(given).filter(|(key, value)| !(overridden(key) || key == "echo" && value == "0"));
+    written(kept, wanted.name.as_ref(), &wanted.start)
+}
+
+/// The pairs of a query with these behind them.
+fn written<'a>(
+    kept: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    name: Option<&Name>,
+    start: &Start,
+) -> String {
+    let added = [
+        ("name", name.map(ToString::to_string)),
+        ("after", start.after.map(|seq| seq.to_string())),
+        ("epoch", start.epoch.as_ref().map(ToString::to_string)),
+        ("backlog", start.backlog.map(|n| n.to_string())),
     ];
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(kept)
         .extend_pairs(
-            flags
+            added
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value?))),
         )
         .finish()
 }
 
+fn pairs(query: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(query.as_bytes())
+}
+
+/// What a query asks for. What it says badly, the server will refuse.
+fn start(query: &str) -> Start {
+    let mut start = Start::default();
+    for (key, value) in pairs(query) {
+        match &*key {
+            "after" => start.after = value.parse().ok().map(Seq),
+            "epoch" => start.epoch = Some(Epoch((*value).into())),
+            "backlog" => start.backlog = value.parse().ok(),
+            _ => {}
+        }
+    }
+    start
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, Seq};
 
     fn wanted(address: &str) -> Wanted {
         Wanted {
@@ -383,26 +455,18 @@ mod tests {
         };
         let given = "ws://h:1/?after=1&epoch=old&name=bob&echo=0";
         for (name, start, query) in [
-            (
-                None,
-                start(None, None, None),
-                "after=1&epoch=old&name=bob&echo=0",
-            ),
+            (None, start(None, None, None), "after=1&epoch=old&name=bob"),
             (
                 Some("Åsa"),
                 start(Some(7), None, None),
-                "epoch=old&echo=0&name=%C3%85sa&after=7",
+                "epoch=old&name=%C3%85sa&after=7",
             ),
             (
                 None,
                 start(Some(7), Some("a&b"), None),
-                "name=bob&echo=0&after=7&epoch=a%26b",
+                "name=bob&after=7&epoch=a%26b",
             ),
-            (
-                None,
-                start(None, None, Some(20)),
-                "name=bob&echo=0&backlog=20",
-            ),
+            (None, start(None, None, Some(20)), "name=bob&backlog=20"),
         ] {
             let target = Target::new(&Wanted {
                 name: name.map(|name| name.parse().expect("a name")),
@@ -411,6 +475,36 @@ mod tests {
             })
             .expect("an address");
             assert_eq!(target.uri().query(), Some(query));
+            assert!(target.mute, "which the client sees to itself");
+        }
+    }
+
+    #[test]
+    fn resumed_elsewhere() {
+        let target = Target::new(&wanted("https://h/ops?x=1&name=ana&backlog=5&echo=0"));
+        let target = target.expect("an address");
+        assert_eq!(target.start().backlog, Some(5));
+        assert_eq!(target.room_url(), "wss://h:443/ops");
+        let start = Start {
+            after: Some(Seq(7)),
+            epoch: Some(Epoch("e".into())),
+            backlog: None,
+        };
+        let name: Name = "bob".parse().expect("a name");
+        let room = "tea".parse().expect("a room");
+        for (room, name, uri) in [
+            (
+                target.room(),
+                None,
+                "wss://h:443/ops?x=1&name=ana&after=7&epoch=e",
+            ),
+            (
+                &room,
+                Some(&name),
+                "wss://h:443/tea?x=1&name=bob&after=7&epoch=e",
+            ),
+        ] {
+            assert_eq!(target.resumed(room, &start, name), uri);
         }
     }
 }

@@ -1,18 +1,19 @@
 //! The way to a server: name, connection, TLS, upgrade, and a sentence for each
 //! that fails.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::StreamExt;
 use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_websockets::{ClientBuilder, Config, Connector, Error, Limits, WebSocketStream, upgrade};
+use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
-use super::{Client, End, address::Target, one_line};
-use crate::protocol::SUBPROTOCOL;
+use super::{CUT_OFF, End, Frame, address::Target, closed, one_line};
+use crate::protocol::{Event, SUBPROTOCOL, Welcome, json};
 
 /// How long finding the host and connecting to it may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -34,53 +35,129 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 pub(super) type Socket = WebSocketStream<Box<dyn Transport>>;
 
-/// Connects to a room, and waits until the server has said welcome.
-pub async fn connect(target: &Target) -> Result<Client, ConnectError> {
-    let server: Arc<str> = target.to_string().into();
-    let failed = |why| ConnectError {
-        server: Arc::clone(&server),
-        host: target.host.clone(),
-        why,
-    };
-    let stream = dial(target).await.map_err(failed)?;
-    timeout(HANDSHAKE_DEADLINE, async {
-        let stream = secure(target, stream).await?;
-        let (socket, answer) = builder()
-            .uri(&target.uri.to_string())
-            .map_err(|error| Why::Handshake(error.to_string()))?
-            .add_header(
-                SEC_WEBSOCKET_PROTOCOL,
-                HeaderValue::from_static(SUBPROTOCOL),
-            )?
-            .connect_on(stream)
-            .await?;
-        let confirmed = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
-        if confirmed.is_none_or(|protocol| protocol != SUBPROTOCOL) {
-            return Err(Why::OtherChat("did not confirm the subprotocol chat.v1"));
-        }
-        Client::welcomed(socket, Arc::clone(&server)).await
-    })
-    .await
-    .unwrap_or(Err(Why::NoAnswer))
-    .map_err(failed)
+/// A stream of bytes that is being opened.
+type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, Why>> + Send>>;
+
+/// A connection that is being made.
+pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Arrival, ConnectError>> + Send>>;
+
+/// What a connection begins with.
+pub(super) struct Arrival {
+    pub(super) socket: Socket,
+    pub(super) frame: Frame,
+    pub(super) welcome: Welcome,
 }
 
-/// Begins a conversation on a stream on which the upgrade is already done;
-/// `server` is what messages call it.
-pub async fn over(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    server: &str,
-) -> Result<Client, ConnectError> {
-    let stream: Box<dyn Transport> = Box::new(stream);
-    let socket = builder().take_over(stream);
-    timeout(HANDSHAKE_DEADLINE, Client::welcomed(socket, server.into()))
-        .await
-        .unwrap_or(Err(Why::NoAnswer))
-        .map_err(|why| ConnectError {
-            server: server.into(),
-            host: server.to_owned(),
-            why,
+/// Opens connections to one server, again and again.
+pub(super) struct Connector {
+    open: Box<dyn FnMut() -> Opening + Send>,
+    server: Arc<str>,
+    host: Arc<str>,
+}
+
+impl Connector {
+    /// Over TCP, and TLS where the address says so.
+    pub(super) fn tcp(target: &Target) -> Self {
+        let place = target.clone();
+        let open = move || -> Opening {
+            let place = place.clone();
+            Box::pin(async move {
+                let stream = dial(&place).await?;
+                let secured = timeout(HANDSHAKE_DEADLINE, secure(&place, stream)).await;
+                secured.unwrap_or(Err(Why::NoAnswer))
+            })
+        };
+        Self::with(Box::new(open), target)
+    }
+
+    /// Over whatever `open` gives.
+    pub(super) fn over<F, S>(mut open: impl FnMut() -> F + Send + 'static, target: &Target) -> Self
+    where
+        F: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let open = move || -> Opening {
+            let opening = open();
+            Box::pin(async move {
+                let opened = timeout(CONNECT_DEADLINE, opening).await;
+                let stream = opened
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                    .map_err(Why::Unreachable)?;
+                Ok(Box::new(stream) as Box<dyn Transport>)
+            })
+        };
+        Self::with(Box::new(open), target)
+    }
+
+    fn with(open: Box<dyn FnMut() -> Opening + Send>, target: &Target) -> Self {
+        Connector {
+            open,
+            server: target.to_string().into(),
+            host: target.host.as_str().into(),
+        }
+    }
+
+    /// What messages call the server.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Connects, asks for a room by its URI, and waits for the welcome.
+    pub(super) fn connect(&mut self, uri: String) -> Connecting {
+        let opening = (self.open)();
+        let (server, host) = (Arc::clone(&self.server), Arc::clone(&self.host));
+        Box::pin(async move {
+            let arrival = async {
+                let stream = opening.await?;
+                timeout(HANDSHAKE_DEADLINE, enter(stream, &uri))
+                    .await
+                    .unwrap_or(Err(Why::NoAnswer))
+            };
+            arrival
+                .await
+                .map_err(|why| ConnectError { server, host, why })
         })
+    }
+}
+
+/// Upgrades a stream, and waits for the welcome.
+async fn enter(stream: Box<dyn Transport>, uri: &str) -> Result<Arrival, Why> {
+    let (mut socket, answer) = builder()
+        .uri(uri)
+        .map_err(|error| Why::Handshake(error.to_string()))?
+        .add_header(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(SUBPROTOCOL),
+        )?
+        .connect_on(stream)
+        .await?;
+    let confirmed = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
+    if confirmed.is_none_or(|protocol| protocol != SUBPROTOCOL) {
+        return Err(Why::OtherChat("did not confirm the subprotocol chat.v1"));
+    }
+    let frame = loop {
+        match socket.next().await {
+            Some(Ok(frame)) if frame.is_text() => break Frame(frame),
+            Some(Ok(frame)) if frame.is_binary() => {
+                return Err(Why::OtherChat("began with a binary message"));
+            }
+            Some(Ok(frame)) => {
+                if let Some(end) = closed(&frame) {
+                    return Err(Why::Ended(end));
+                }
+            }
+            Some(Err(error)) => return Err(Why::Ended(error.into())),
+            None => return Err(Why::Ended(End::Lost(CUT_OFF.to_owned()))),
+        }
+    };
+    let Ok(Event::Welcome(welcome)) = json::parse_event(frame.text()) else {
+        return Err(Why::OtherChat("did not begin with a welcome"));
+    };
+    Ok(Arrival {
+        socket,
+        frame,
+        welcome,
+    })
 }
 
 fn builder() -> ClientBuilder<'static> {
@@ -124,7 +201,7 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
     // An error says that there is one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let host = target.host.split('%').next().unwrap_or(&target.host);
-    let wrap = async { Connector::new()?.wrap(host, stream).await };
+    let wrap = async { tokio_websockets::Connector::new()?.wrap(host, stream).await };
     match wrap.await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(Error::NoNativeRootCertificatesFound(_)) => {
@@ -139,12 +216,34 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
 #[derive(Debug)]
 pub struct ConnectError {
     server: Arc<str>,
-    host: String,
+    host: Arc<str>,
     why: Why,
 }
 
+impl ConnectError {
+    /// Whether trying again leads nowhere: somebody who knows this client, or
+    /// the room, has said no. Everything else may pass, as a server behind a
+    /// proxy, a name server or a network comes back.
+    pub(super) fn is_final(&self) -> bool {
+        match &self.why {
+            Why::Status(408 | 425 | 429) => false,
+            Why::Status(status) => (400..500).contains(status),
+            Why::Ended(end) => end.is_final(),
+            _ => false,
+        }
+    }
+
+    /// How long the server asks to be left alone.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match &self.why {
+            Why::Ended(end) => end.wait(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
-pub(super) enum Why {
+enum Why {
     /// The name has no address.
     UnknownHost(String),
     /// No connection.

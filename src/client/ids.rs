@@ -3,6 +3,8 @@
 
 use std::{fmt::Write, io};
 
+use fastrand::Rng;
+
 use crate::protocol::name::{BadName, MessageId};
 
 /// The digits of a random prefix.
@@ -33,7 +35,15 @@ impl Ids {
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let mut number = u128::from_ne_bytes(bytes);
+        Ok(Self::drawn(u128::from_ne_bytes(bytes)))
+    }
+
+    /// The same prefix for the same seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self::drawn(Rng::with_seed(seed).u128(..))
+    }
+
+    fn drawn(mut number: u128) -> Self {
         let mut prefix = String::with_capacity(LENGTH);
         let base = DIGITS.len() as u128;
         for _ in 0..LENGTH {
@@ -41,10 +51,10 @@ impl Ids {
             prefix.push(char::from(DIGITS[digit]));
             number /= base;
         }
-        Ok(Ids {
+        Ids {
             prefix,
             bare_first: false,
-        })
+        }
     }
 
     /// The id of a line, counted from 1; an error where it would be too long.
@@ -101,5 +111,8 @@ mod tests {
         assert_eq!(ids.line(&first), Some(1));
         assert_eq!(others.line(&first), None);
         assert!(ids.of(u64::MAX).is_ok());
+        let seeded = |seed| Ids::seeded(seed).of(1).expect("an id");
+        assert_eq!(seeded(7), seeded(7));
+        assert_ne!(seeded(7), seeded(8));
     }
 }

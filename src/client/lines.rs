@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Client, End, Frame, Happened, ids::Ids, input::Input, one_line, output::Printer};
+use super::{
+    Client, End, Frame, Happened, Position, State, ids::Ids, input::Input, one_line,
+    output::Printer,
+};
 use crate::protocol::{
     Command, Event, Kind, Limits, Refusal, RefusalCode, json, plain,
     text::{Text, clean},
@@ -25,6 +28,9 @@ use crate::protocol::{
 
 /// How long receipts are still waited for after an interruption.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a server that is gone is waited for once there is no more input.
+const RETURN: Duration = Duration::from_secs(30);
 
 /// How long the input is still counted after the server has gone.
 const COUNTING: Duration = Duration::from_secs(1);
@@ -69,13 +75,15 @@ pub struct Options {
     pub json: bool,
     /// Print nothing of the chat.
     pub quiet: bool,
+    /// Say on the complaints when the connection is lost and when it is back.
+    pub states: bool,
     /// The ids of the lines.
     pub ids: Ids,
 }
 
 /// Holds the conversation: sends what the input gives and prints what the
 /// server tells, until the input is over and everything is stored, the server
-/// goes, or `stop` is cancelled.
+/// goes for good, or `stop` is cancelled.
 ///
 /// What goes wrong with a single line is said on `complaints` at once.
 pub async fn run(
@@ -93,6 +101,9 @@ pub async fn run(
         complaints,
         live: false,
         welcomed: false,
+        connection: Connection::Up,
+        shown: None,
+        unremembered: None,
         lost: 0,
         unreadable: None,
     };
@@ -103,6 +114,11 @@ pub async fn run(
     };
     let over = lines.hold(&mut input, stop).await;
     let outcome = lines.outcome(over, input).await;
+    select! {
+        () = lines.remember_all() => {}
+        () = async { stop.cancelled().await; sleep(SHOWING).await } => {}
+        () = sleep(SHOWING), if outcome.is_err() => {}
+    }
     lines.client.close().await;
     if outcome.is_err() {
         // What was said before the end is better read before it; but an output
@@ -166,6 +182,18 @@ fn count(input: &[Input]) -> u64 {
     lines.count() as u64
 }
 
+/// How it stands with the connection, as far as it was said.
+enum Connection {
+    /// It is there, and everything was shown.
+    Up,
+    /// It is lost, and why.
+    Offline(End),
+    /// It is there again; its welcome comes next.
+    Back,
+    /// What was said meanwhile is being shown.
+    Behind,
+}
+
 struct Lines<'a, W> {
     client: Client,
     options: Options,
@@ -174,6 +202,11 @@ struct Lines<'a, W> {
     /// The replay is over.
     live: bool,
     welcomed: bool,
+    connection: Connection,
+    /// What was given to the printer last, where it is to be remembered.
+    shown: Option<Position>,
+    /// What will be remembered once the printer has come to a mark.
+    unremembered: Option<(u64, Position)>,
     /// Lines that will never be stored.
     lost: u64,
     unreadable: Option<io::Error>,
@@ -184,6 +217,8 @@ impl<W: Write> Lines<'_, W> {
         let mut stopped = pin!(stop.cancelled());
         let mut patience = pin!(sleep(PATIENCE));
         let mut interrupted = false;
+        let mut alone = pin!(sleep(RETURN));
+        let mut forsaken = false;
         loop {
             if interrupted {
                 if self.client.unconfirmed() == 0 {
@@ -203,6 +238,19 @@ impl<W: Write> Lines<'_, W> {
                     return Over::Done;
                 }
             }
+            // A server that is gone is waited for as long as there is more to
+            // say to it, and a while longer.
+            let forsake = input.over && !input.is_waiting() && self.is_offline();
+            if forsake && !forsaken {
+                alone.as_mut().reset(Instant::now() + RETURN);
+            }
+            forsaken = forsake;
+            if self.unremembered.is_none()
+                && let Some(position) = self.shown.take()
+            {
+                self.unremembered = Some((self.printer.mark(), position));
+            }
+            let mark = self.unremembered.as_ref().map_or(0, |(mark, _)| *mark);
             let wanted = !interrupted && !input.over && !input.is_waiting();
             let printing = self.printer.is_open();
             let printable = !self.printer.is_full();
@@ -216,6 +264,18 @@ impl<W: Write> Lines<'_, W> {
                     patience.as_mut().reset(Instant::now() + PATIENCE);
                 }
                 () = &mut patience, if interrupted => return Over::Interrupted,
+                () = &mut alone, if forsaken => {
+                    if let Connection::Offline(why) = &self.connection {
+                        return Over::Gone(why.clone());
+                    }
+                }
+                written = self.printer.written(mark), if self.unremembered.is_some() => {
+                    if let Some((_, position)) = self.unremembered.take()
+                        && written
+                    {
+                        self.client.remember(&position);
+                    }
+                }
                 batch = input.batches.recv(), if wanted => match batch {
                     Some(batch) => input.waiting = batch.into_iter(),
                     None => input.over = true,
@@ -236,6 +296,20 @@ impl<W: Write> Lines<'_, W> {
         }
     }
 
+    /// Remembers what was shown last, once it is printed.
+    async fn remember_all(&mut self) {
+        let waiting = self.unremembered.take().map(|(_, position)| position);
+        if let Some(position) = self.shown.take().or(waiting)
+            && self.printer.flush().await
+        {
+            self.client.remember(&position);
+        }
+    }
+
+    fn is_offline(&self) -> bool {
+        matches!(self.connection, Connection::Offline(_))
+    }
+
     /// A pipe that is printed shows the whole replay, however short its input.
     fn has_shown_all(&self) -> bool {
         let printing = !self.options.quiet && self.printer.is_open();
@@ -247,10 +321,11 @@ impl<W: Write> Lines<'_, W> {
         let limit = self.client.welcome().limits.text_bytes;
         match (self.options.source, input) {
             (Source::Pipe, Input::Line { number, text }) => match self.options.ids.of(number) {
-                Ok(id) => self.client.send(&Command::Publish {
+                Ok(id) => self.client.send(Command::Publish {
                     text,
                     id: Some(id),
                     kind: Kind::Said,
+                    follows: None,
                 }),
                 Err(why) => self.lose(format_args!("line {number} was not sent: {why}")),
             },
@@ -278,14 +353,15 @@ impl<W: Write> Lines<'_, W> {
         match command {
             Command::Help => self.put(&plain::help()),
             Command::Publish { text, kind, .. } => match Text::accept(&text, limit) {
-                Ok(_) => self.client.send(&Command::Publish {
+                Ok(_) => self.client.send(Command::Publish {
                     text,
                     id: self.options.ids.of(number).ok(),
                     kind,
+                    follows: None,
                 }),
                 Err(refusal) => self.put(&Event::Refused(refusal)),
             },
-            command => self.client.send(&command),
+            command => self.client.send(command),
         }
     }
 
@@ -298,7 +374,14 @@ impl<W: Write> Lines<'_, W> {
                     Event::Live { .. } => self.live = true,
                     Event::Welcome(welcome) => {
                         self.live = false;
-                        // A person is welcomed once.
+                        // A person is welcomed once, then told of other rooms;
+                        // a new connection is nothing new about this one.
+                        if matches!(self.connection, Connection::Back) {
+                            self.connection = Connection::Behind;
+                            if !self.options.json {
+                                return None;
+                            }
+                        }
                         if std::mem::replace(&mut self.welcomed, true) {
                             shown = plain::joined(&welcome.room);
                         }
@@ -306,24 +389,60 @@ impl<W: Write> Lines<'_, W> {
                     _ => {}
                 }
                 self.put_told(&frame, &shown);
+                if self.client.is_kept() && self.printer.is_open() {
+                    self.shown = self.client.position().cloned();
+                }
             }
             Happened::Refused { frame, id, text } => {
                 if self.options.source == Source::Pipe {
-                    let line = self.options.ids.line(&id).unwrap_or_default();
-                    self.lose(format_args!("line {line} was not stored: {text}"));
+                    match self.options.ids.line(&id) {
+                        Some(line) => self.lose(format_args!("line {line} was not stored: {text}")),
+                        None => self.lose(format_args!("an earlier line was not stored: {text}")),
+                    }
                 }
                 if self.options.json || self.options.source == Source::Terminal {
                     self.put_told(&frame, &Event::Notice { text });
                 }
             }
-            Happened::Unknown(frame) => {
+            Happened::Heard(frame) => {
                 if self.options.json && !self.options.quiet {
                     self.printer.put(&one_line(frame.text()));
                 }
             }
+            Happened::Hole { after, next } => self.complain(format_args!(
+                "what stood between {after} and {next} did not come, and the server does not say why"
+            )),
+            Happened::State(state) => self.show_state(state),
             Happened::Ended(end) => return Some(end),
         }
         None
+    }
+
+    /// Says what has changed, once for each change.
+    fn show_state(&mut self, state: State) {
+        let said = match state {
+            State::Offline { .. } if self.is_offline() => return,
+            State::Offline { why, unsent, .. } => {
+                let said = format!("offline ({why}), {unsent} unsent; trying again");
+                self.connection = Connection::Offline(why);
+                said
+            }
+            State::Connected => {
+                self.connection = Connection::Back;
+                "connected again".to_owned()
+            }
+            State::CaughtUp if matches!(self.connection, Connection::Behind) => {
+                self.connection = Connection::Up;
+                "caught up".to_owned()
+            }
+            State::CatchingUp { .. } | State::CaughtUp => return,
+            State::Held { why, unsent, .. } => {
+                format!("the server takes no more for now ({why}), {unsent} unsent; trying again")
+            }
+        };
+        if self.options.states {
+            self.complain(format_args!("{said}"));
+        }
     }
 
     /// Prints an event of the server: as received, or as the plain format has
@@ -347,11 +466,16 @@ impl<W: Write> Lines<'_, W> {
 
     fn lose(&mut self, why: fmt::Arguments<'_>) {
         self.lost += 1;
+        self.complain(why);
+    }
+
+    fn complain(&mut self, why: fmt::Arguments<'_>) {
         // Where complaints go nowhere, the exit code still tells.
         let _ = writeln!(self.complaints, "client: {}", one_line(&why.to_string()));
     }
 
     async fn outcome(&mut self, over: Over, mut input: Incoming) -> Result<(), Failure> {
+        let kept = self.client.is_kept();
         let pending = self.lost + self.client.unconfirmed() as u64;
         let server = self.client.server().to_owned();
         match over {
@@ -360,6 +484,7 @@ impl<W: Write> Lines<'_, W> {
                 None if self.lost > 0 => Err(Failure::NotStored(Lost {
                     lines: self.lost,
                     more: false,
+                    kept: false,
                 })),
                 None => Ok(()),
             },
@@ -369,17 +494,27 @@ impl<W: Write> Lines<'_, W> {
                     Source::Terminal => (input.count_read(), false),
                 };
                 let lines = pending + unsent;
-                Err(Failure::Gone {
+                let done = matches!(end, End::Closed { code: 1000, .. });
+                let gone = Failure::Gone {
                     server,
                     end,
-                    lost: Lost { lines, more },
-                })
+                    lost: Lost { lines, more, kept },
+                };
+                if done && lines == 0 {
+                    self.complain(format_args!("{gone}"));
+                    return Ok(());
+                }
+                Err(gone)
             }
             Over::Interrupted => match pending + input.count_read() {
                 0 => Ok(()),
                 lines => Err(Failure::Interrupted {
                     server,
-                    lost: Lost { lines, more: false },
+                    lost: Lost {
+                        lines,
+                        more: false,
+                        kept,
+                    },
                 }),
             },
         }
@@ -413,15 +548,22 @@ pub struct Lost {
     lines: u64,
     /// The input had not ended when counting did.
     more: bool,
+    /// Those that were sent are in the outbox, for the next client.
+    kept: bool,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = if self.more { "at least " } else { "" };
         match self.lines {
-            1 => write!(f, "{least}1 line was not stored"),
-            lines => write!(f, "{least}{lines} lines were not stored"),
+            1 => write!(f, "{least}1 line was not stored")?,
+            lines => write!(f, "{least}{lines} lines were not stored")?,
         }
+        f.write_str(if self.kept {
+            " (what was sent is in the outbox)"
+        } else {
+            ""
+        })
     }
 }
 
@@ -457,8 +599,11 @@ impl fmt::Display for Failure {
                 if lost.lines > 0 {
                     write!(f, "{lost}: ")?;
                 }
-                let end = one_line(&end.to_string());
-                write!(f, "the server at {server} went away ({end})")
+                let why = one_line(&end.to_string());
+                match end {
+                    End::Rejected(_) | End::Outbox(_) => f.write_str(&why),
+                    _ => write!(f, "the server at {server} went away ({why})"),
+                }
             }
             Failure::Interrupted { server, lost } => write!(
                 f,

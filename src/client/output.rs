@@ -6,7 +6,7 @@ use std::{
     mem, thread,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// What is handed over in one piece under load, in bytes.
 const CHUNK: usize = 32 * 1024;
@@ -23,6 +23,9 @@ pub struct Printer {
     gathered: Vec<u8>,
     /// Absent once the output has failed or was closed.
     chunks: Option<mpsc::Sender<Vec<u8>>>,
+    /// How many pieces were handed over, and how many are written.
+    handed: u64,
+    written: watch::Receiver<u64>,
     /// How the writing ended; absent once it was asked for.
     result: Option<oneshot::Receiver<io::Result<()>>>,
 }
@@ -32,6 +35,7 @@ impl Printer {
     pub fn start(mut out: impl Write + Send + 'static) -> io::Result<Self> {
         let (chunks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (done, result) = oneshot::channel();
+        let (count, written) = watch::channel(0);
         thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -39,6 +43,7 @@ impl Printer {
                     while let Some(chunk) = waiting.blocking_recv() {
                         out.write_all(&chunk)?;
                         out.flush()?;
+                        count.send_modify(|count| *count += 1);
                     }
                     Ok(())
                 };
@@ -48,6 +53,8 @@ impl Printer {
         Ok(Printer {
             gathered: Vec::new(),
             chunks: Some(chunks),
+            handed: 0,
+            written,
             result: Some(result),
         })
     }
@@ -80,9 +87,32 @@ impl Printer {
             chunks.closed().await;
         } else if let Ok(place) = chunks.reserve().await {
             place.send(mem::take(&mut self.gathered));
+            self.handed += 1;
             return;
         }
         self.shut();
+    }
+
+    /// What [`written`](Self::written) waits for: all that was put so far.
+    pub fn mark(&self) -> u64 {
+        self.handed + u64::from(!self.gathered.is_empty())
+    }
+
+    /// Waits until everything up to a mark is written; false where it will not
+    /// be. Something else is to do the [work](Self::work).
+    pub fn written(&self, mark: u64) -> impl Future<Output = bool> + use<> {
+        let mut written = self.written.clone();
+        async move { written.wait_for(|count| *count >= mark).await.is_ok() }
+    }
+
+    /// Hands over what is gathered, and waits until it is written; false where
+    /// it will not be.
+    pub async fn flush(&mut self) -> bool {
+        let mark = self.mark();
+        if !self.gathered.is_empty() {
+            self.work().await;
+        }
+        self.written(mark).await
     }
 
     /// Waits until everything is written. An output that was closed by its
@@ -142,9 +172,18 @@ mod tests {
         let mut printer = Printer::start(out).expect("a thread");
         printer.put("a");
         printer.put("b");
+        let mark = printer.mark();
         printer.work().await;
+        assert_eq!(printer.mark(), mark, "nothing was put since");
         assert_eq!(written.recv().expect("a write"), b"a\nb\n");
         assert!(printer.gathered.is_empty());
+        assert!(printer.written(mark).await);
+        printer.put("c");
+        let reader = std::thread::spawn(move || written.recv());
+        assert!(printer.flush().await);
+        assert_eq!(reader.join().expect("a reader"), Ok(b"c\n".to_vec()));
+        printer.put("d");
+        assert!(!printer.flush().await, "nobody reads any more");
     }
 
     #[tokio::test]

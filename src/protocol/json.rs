@@ -81,6 +81,7 @@ mod tests {
             text: text.to_owned(),
             id: id.map(|id| id.parse().expect("an id")),
             kind,
+            follows: None,
         };
         for (frame, expected) in [
             (
@@ -94,6 +95,15 @@ mod tests {
             (
                 r#"{"type":"publish","text":"waves","kind":"me"}"#,
                 publish("waves", None, Kind::Me),
+            ),
+            (
+                r#"{"type":"publish","text":"b","id":"a-2","follows":"a-1"}"#,
+                Command::Publish {
+                    text: "b".to_owned(),
+                    id: Some("a-2".parse().expect("an id")),
+                    kind: Kind::Said,
+                    follows: Some("a-1".parse().expect("an id")),
+                },
             ),
             (r#"{"type":"members"}"#, Command::Members),
             (

@@ -64,6 +64,7 @@ fn publish(text: &str, kind: Kind) -> Command {
         text: text.to_owned(),
         id: None,
         kind,
+        follows: None,
     }
 }
 

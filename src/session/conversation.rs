@@ -76,7 +76,7 @@ impl<'a> Conversation<'a> {
     pub(super) fn handle(&mut self, frame: &str, subscriber: &mut Subscriber) -> Option<Intent> {
         let answer = match self.format.parse(frame) {
             Ok(None) => return None,
-            Ok(Some(Command::Publish { text, id, kind })) => {
+            Ok(Some(Command::Publish { text, id, kind, .. })) => {
                 match Text::accept(&text, self.limits.text_bytes) {
                     Ok(text) => {
                         info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);

@@ -315,6 +315,8 @@ fn help_teaches() {
         "tail -f app.log | client --room ops",
         "client --after 0 </dev/null",
         "[default: 2000]",
+        "--outbox <FILE>",
+        "--no-reconnect",
     ] {
         assert!(said.contains(line), "{said}");
     }

@@ -10,6 +10,9 @@
 /// A server to talk to, and peers that speak frame by frame.
 mod support;
 
+/// Both commands, run and killed.
+mod commands;
+
 /// What is said in the plain and the JSON format, and what is answered.
 mod conversation;
 
@@ -36,6 +39,9 @@ mod client_errors;
 
 /// Both commands as a person runs them: the exercise, pipes, starts and ends.
 mod processes;
+
+/// What the client loses, doubles and reorders when a process dies: nothing.
+mod resume;
 
 /// The layers of the library: no import points up.
 mod layers;

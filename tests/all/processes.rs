@@ -1,114 +1,16 @@
-use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc};
+use std::sync::Arc;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::{TempDir, tempdir};
+use rustix::process::Signal;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    process::Command,
 };
 
-use crate::support::{Peer, soon};
-
-const SERVER: &str = env!("CARGO_BIN_EXE_server");
-const CLIENT: &str = env!("CARGO_BIN_EXE_client");
-
-/// A program that runs; it is killed when it is dropped.
-struct Program {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: Lines<BufReader<ChildStdout>>,
-    errors: Lines<BufReader<ChildStderr>>,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program is there");
-        let output = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let errors = BufReader::new(child.stderr.take().expect("piped")).lines();
-        Program {
-            input: child.stdin.take(),
-            child,
-            output,
-            errors,
-        }
-    }
-
-    fn client(server: SocketAddr, args: &[&str]) -> Self {
-        Self::start(Command::new(CLIENT).arg(server.to_string()).args(args))
-    }
-
-    async fn line(&mut self) -> String {
-        let line = soon("a line", self.output.next_line())
-            .await
-            .expect("UTF-8");
-        line.expect("a line before the end")
-    }
-
-    async fn lines(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(line) = soon("a line", self.output.next_line())
-            .await
-            .expect("UTF-8")
-        {
-            lines.push(line);
-        }
-        lines
-    }
-
-    async fn complaints(&mut self) -> Vec<String> {
-        let mut lines = Vec::new();
-        while let Some(line) = soon("a line", self.errors.next_line())
-            .await
-            .expect("UTF-8")
-        {
-            lines.push(line);
-        }
-        lines
-    }
-
-    async fn type_line(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("not ended");
-        input
-            .write_all(format!("{line}\n").as_bytes())
-            .await
-            .expect("it reads");
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
-        kill_process(Pid::from_raw(id).expect("a process id"), signal).expect("a signal");
-    }
-
-    async fn exit(&mut self) -> i32 {
-        drop(self.input.take());
-        soon("its end", self.child.wait())
-            .await
-            .expect("a child")
-            .code()
-            .expect("no signal")
-    }
-}
-
-fn server_command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(SERVER);
-    command.current_dir(folder).args(["--port", "0"]).args(args);
-    command
-}
-
-async fn server(folder: &Path, args: &[&str]) -> (Program, SocketAddr) {
-    let mut server = Program::start(&mut server_command(folder, args));
-    let line = server.line().await;
-    let addr = line.strip_prefix("listening on ").expect(&line);
-    (server, addr.parse().expect("an address"))
-}
+use crate::{
+    commands::{CLIENT, Program, SERVER, folder, server, server_command},
+    support::{Peer, soon},
+};
 
 /// Runs a program to its end, which must be a sentence and an exit code of 2.
 async fn unusable(command: &mut Command) -> String {
@@ -118,10 +20,6 @@ async fn unusable(command: &mut Command) -> String {
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("server: "), "{said:?}");
     said[0].clone()
-}
-
-fn folder() -> TempDir {
-    tempdir().expect("a folder")
 }
 
 #[tokio::test]
@@ -217,10 +115,10 @@ async fn a_long_pipe_is_stored_once_in_order_and_kept() {
 }
 
 #[tokio::test]
-async fn the_client_ends_when_the_server_does() {
+async fn asked_to_the_client_ends_when_the_server_does() {
     let folder = folder();
     let (mut server, addr) = server(folder.path(), &[]).await;
-    let mut client = Program::client(addr, &[]);
+    let mut client = Program::client(addr, &["--no-reconnect"]);
     client.line().await;
     server.child.kill().await.expect("killed");
     // Its input is still open: nobody presses Enter.
@@ -238,7 +136,7 @@ async fn a_stop_tells_everyone_and_frees_the_folder() {
     let folder = folder();
     let (mut first, addr) = server(folder.path(), &[]).await;
     let mut stuck = Peer::connect(addr).await;
-    let mut client = Program::client(addr, &[]);
+    let mut client = Program::client(addr, &["--no-reconnect"]);
     client.line().await;
     first.signal(Signal::TERM);
     let end = soon("its end", client.child.wait()).await.expect("a child");

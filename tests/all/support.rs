@@ -12,7 +12,7 @@ use std::{
 use broadcast_chat::{
     fanout::Socket,
     history::{self, Storage},
-    http::{Site, Trust},
+    http::{self, Site, Trust},
     hub::{Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
@@ -192,6 +192,23 @@ impl Chat {
             trust: options().trust,
             limits: Limits::default(),
         }
+    }
+
+    /// A connection in memory, served as the server serves one from the network.
+    pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(buffer);
+        let (site, drain) = (self.site(), self.drain.clone());
+        self.tasks.spawn(async move {
+            let peer = ([127, 0, 0, 1], 5000).into();
+            let Some(upgraded) = http::serve(far, peer, &site, &drain).await else {
+                return;
+            };
+            let (read, write) = tokio::io::split(upgraded.stream);
+            let read = std::io::Cursor::new(upgraded.early).chain(read);
+            let session = options().session;
+            session::run(read, write, upgraded.visit, &site.hub, session, &drain).await;
+        });
+        near
     }
 
     /// A session in the lobby, in the plain format, under a name and over a

@@ -2,93 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
-use tokio::{
-    io::{DuplexStream, duplex},
-    join,
-};
-use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
+use serde_json::json;
+use tokio::join;
+use tokio_websockets::{CloseCode, Message};
 
 use super::*;
-use crate::client::over;
-
-/// The other end: says and hears what a test scripts.
-struct Server(WebSocketStream<DuplexStream>);
-
-impl Server {
-    async fn say(&mut self, event: Value) {
-        self.send(Message::text(event.to_string())).await;
-    }
-
-    async fn send(&mut self, frame: Message) {
-        self.0.send(frame).await.expect("the client reads");
-    }
-
-    async fn frame(&mut self) -> Message {
-        let frame = self.0.next().await.expect("a frame");
-        frame.expect("the client keeps to the protocol")
-    }
-
-    async fn hear(&mut self) -> Value {
-        let frame = self.frame().await;
-        let text = frame.as_text().expect("a text frame");
-        serde_json::from_str(text).expect("JSON")
-    }
-
-    /// The id of the next message published, which says `text`.
-    async fn hear_publish(&mut self, text: &str) -> String {
-        let command = self.hear().await;
-        assert_eq!(command["type"], "publish");
-        assert_eq!(command["text"], text);
-        command["id"].as_str().expect("an id").to_owned()
-    }
-
-    /// Whatever the client still had to say, it has said before its pong.
-    async fn hear_nothing(&mut self) {
-        for _ in 0..2 {
-            self.send(Message::ping("still there?")).await;
-            assert!(self.frame().await.is_pong());
-        }
-    }
-
-    async fn hear_goodbye(&mut self) {
-        let frame = self.frame().await;
-        let (code, _) = frame.as_close().expect("a close frame");
-        assert_eq!(code, CloseCode::NORMAL_CLOSURE);
-        assert!(self.0.next().await.is_none());
-    }
-
-    async fn live(&mut self) {
-        self.say(json!({"type": "live", "seq": 0})).await;
-    }
-
-    async fn store(&mut self, seq: u64, text: &str, id: &str) {
-        self.say(message(seq, text, id)).await;
-    }
-
-    async fn close(&mut self, code: u16, reason: &str) {
-        let code = CloseCode::try_from(code).expect("a close code");
-        self.send(Message::close(Some(code), reason)).await;
-        while let Some(Ok(_)) = self.0.next().await {}
-    }
-}
-
-fn message(seq: u64, text: &str, id: &str) -> Value {
-    json!({
-        "type": "message", "seq": seq, "prev": seq - 1, "room": "lobby",
-        "at": "2026-01-01T00:00:00.000Z", "text": text, "id": id,
-        "from": {"name": "ana", "addr": "127.0.0.1:5000"},
-    })
-}
-
-fn welcome() -> Value {
-    json!({
-        "type": "welcome", "room": "lobby", "you": {"addr": "127.0.0.1:5000"},
-        "epoch": "e", "head": 0, "members": 1, "server": "test",
-        "limits": {"text_bytes": 8},
-    })
-}
+use crate::client::{
+    Outbox,
+    scripted::{Host, Server, host, welcome},
+};
 
 /// An output that can be looked at.
 #[derive(Clone, Default)]
@@ -137,6 +59,7 @@ impl Setting {
                 source,
                 json: false,
                 quiet: false,
+                states: true,
                 ids: Ids::given(&id),
             },
             input,
@@ -153,7 +76,8 @@ impl Setting {
         Self::new(Source::Terminal, read(Source::Terminal, lines))
     }
 
-    /// Runs the client against a server that has said welcome.
+    /// Runs the client against a server that has said welcome, and that is
+    /// not come back to.
     async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> Left {
         let paper = Paper::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
@@ -162,12 +86,33 @@ impl Setting {
         left
     }
 
-    async fn run_on(self, mut printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> Left {
-        let (ours, theirs) = duplex(self.buffer);
-        let mut server = Server(ServerBuilder::new().serve(theirs));
+    async fn run_on(self, printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> Left {
+        self.converse(printer, false, async |host: &mut Host| {
+            let (mut server, _) = host.welcome(0).await;
+            script(&mut server).await;
+        })
+        .await
+    }
+
+    /// Runs the client against a server that is come back to.
+    async fn run_again(self, script: impl AsyncFnOnce(&mut Host)) -> Left {
+        let paper = Paper::default();
+        let printer = Printer::start(paper.clone()).expect("a thread");
+        let mut left = self.converse(printer, true, script).await;
+        left.printed = paper.read();
+        left
+    }
+
+    async fn converse(
+        self,
+        mut printer: Printer,
+        reconnect: bool,
+        script: impl AsyncFnOnce(&mut Host),
+    ) -> Left {
+        let (mut host, connecting) = host(self.buffer, "", Outbox::in_memory(), reconnect);
         let mut complaints = Vec::new();
         let client = async {
-            let client = over(ours, "test:1").await.expect("a welcome");
+            let client = connecting.await.expect("a welcome");
             run(
                 client,
                 self.input,
@@ -178,10 +123,7 @@ impl Setting {
             )
             .await
         };
-        let (outcome, ()) = join!(client, async {
-            server.say(welcome()).await;
-            script(&mut server).await;
-        });
+        let (outcome, ()) = join!(client, script(&mut host));
         printer.finish().await.expect("all is written");
         Left {
             outcome: outcome.map_err(|failure| failure.to_string()),
@@ -269,8 +211,7 @@ async fn a_server_that_goes_without_a_word() {
     let left = Setting::new(Source::Pipe, input)
         .run(async |server| {
             server.live().await;
-            let (other, _) = duplex(1);
-            server.0 = ServerBuilder::new().serve(other);
+            server.vanish();
         })
         .await;
     assert_eq!(
@@ -284,12 +225,13 @@ async fn lines_that_are_refused_are_named() {
     let left = Setting::pipe("a\n123456789\nb\nc")
         .run(async |server| {
             server.live().await;
-            let known = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x"});
+            // None of its messages yet.
+            let known = json!({"type": "refused", "code": "empty", "text": "Not now.", "id": "x"});
             server.say(known).await;
             assert_eq!(server.hear_publish("a").await, "x");
             assert_eq!(server.hear_publish("b").await, "x-3");
             assert_eq!(server.hear_publish("c").await, "x-4");
-            let known = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x"});
+            let known = json!({"type": "refused", "code": "empty", "text": "Not now.", "id": "x"});
             server.say(known).await;
             let new = json!({"type": "refused", "code": "tired", "text": "Zzz\n.", "id": "x-4"});
             server.say(new).await;
@@ -398,6 +340,133 @@ async fn interrupted_with_lines_left() {
     );
 }
 
+/// Lines that are there at once: reading them takes no thread, so that a paused
+/// clock stands still meanwhile.
+fn at_once(lines: &str) -> mpsc::Receiver<Vec<Input>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let lines = (1..).zip(lines.lines());
+    let batch = lines.map(|(number, text)| Input::Line {
+        number,
+        text: text.to_owned(),
+    });
+    sender.try_send(batch.collect()).expect("there is room");
+    receiver
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_goes_on_when_the_server_is_back() {
+    let left = Setting::new(Source::Pipe, at_once("a\nb\nc"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            server.take(1, "a").await;
+            server.hear_publish("b").await;
+            server.hear_publish("c").await;
+            host.refuse(3);
+            server.vanish();
+            let (mut server, asked) = host.welcome(2).await;
+            assert!(asked.contains("after=1&"), "{asked}");
+            server.hear_publish("b").await;
+            server.store(2, "b", "x-2").await;
+            server.live().await;
+            server.take(3, "c").await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.printed,
+        "Welcome to chat! Type a message\nana: a\nana: b\nana: c\n"
+    );
+    assert_eq!(
+        left.complaints,
+        "client: offline (the connection was cut off), 2 unsent; trying again\n\
+         client: connected again\n\
+         client: caught up\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_waited_for_while_there_is_more_to_say_and_a_while_longer() {
+    let began = Instant::now();
+    let (input, receiver) = mpsc::channel(1);
+    let left = Setting::new(Source::Pipe, receiver)
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            host.refuse(usize::MAX);
+            server.vanish();
+            sleep(Duration::from_secs(3600)).await;
+            let line = Input::Line {
+                number: 1,
+                text: "a".to_owned(),
+            };
+            input.send(vec![line]).await.expect("it goes on");
+            drop(input);
+        })
+        .await;
+    let waited = began.elapsed().as_secs();
+    assert!((3629..3632).contains(&waited), "{waited}");
+    assert_eq!(
+        left.outcome.expect_err("it never came back"),
+        "1 line was not stored: the server at test:1 went away (the connection was cut off)"
+    );
+    assert_eq!(
+        left.complaints,
+        "client: offline (the connection was cut off), 0 unsent; trying again\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lets_nobody_in_again_is_not_waited_for() {
+    let left = Setting::new(Source::Pipe, at_once("a"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.hear_publish("a").await;
+            server.vanish();
+            host.answer(403).await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("it is unsent"),
+        "1 line was not stored: test:1 answers HTTP 403: it does not let this client in (DidNotSwitchProtocols(403))"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_done_with_nothing_left_is_no_failure() {
+    let (_open, input) = mpsc::channel(1);
+    let left = Setting::new(Source::Pipe, input)
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.close(1000, "the room is closed").await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.complaints,
+        "client: the server at test:1 went away (the room is closed)\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_complained_of() {
+    let left = Setting::new(Source::Pipe, at_once("a"))
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.live().await;
+            let id = server.hear_publish("a").await;
+            server.store(7, "a", &id).await;
+            server.hear_goodbye().await;
+        })
+        .await;
+    assert_eq!(left.outcome, Ok(()));
+    assert_eq!(
+        left.complaints,
+        "client: what stood between 0 and 7 did not come, and the server does not say why\n"
+    );
+}
+
 /// An output whose reader has gone.
 struct Closed;
 
@@ -443,13 +512,16 @@ async fn what_is_typed_may_be_a_command() {
     .run(async |server| {
         let named = server.hear().await;
         assert_eq!(named, json!({"type": "name", "name": "bob"}));
+        // What follows is to be said under the new name.
+        server.hear_nothing().await;
+        server.say(json!({"type": "name", "name": "bob"})).await;
         assert_eq!(server.hear_publish("/a").await, "x-3");
         let me = server.hear().await;
-        let expected = json!({"type": "publish", "text": "sits", "kind": "me", "id": "x-4"});
+        let expected =
+            json!({"type": "publish", "text": "sits", "kind": "me", "id": "x-4", "follows": "x-3"});
         assert_eq!(me, expected);
-        server.say(json!({"type": "name", "name": "bob"})).await;
         server.store(1, "/a", "x-3").await;
-        let refused = json!({"type": "refused", "code": "busy", "text": "Not now.", "id": "x-4"});
+        let refused = json!({"type": "refused", "code": "empty", "text": "Not now.", "id": "x-4"});
         server.say(refused).await;
         server.hear_goodbye().await;
     })
@@ -484,7 +556,7 @@ async fn json_is_printed_as_received() {
         .await;
     assert_eq!(left.outcome, Ok(()));
     let lines: Vec<&str> = left.printed.lines().collect();
-    assert_eq!(lines[0], welcome().to_string());
+    assert_eq!(lines[0], welcome(0).to_string());
     assert_eq!(lines[1], "{\"type\":\"news\", \"x\":\"\u{fffd}2J\"}");
     assert_eq!(lines[2], r#"{"seq":0,"type":"live"}"#);
 }
@@ -517,10 +589,13 @@ async fn another_chat_is_not_this_one() {
             "the server at test:1 went away before it said welcome (4502: banned)",
         ),
     ] {
-        let (ours, theirs) = duplex(1024);
-        let mut server = ServerBuilder::new().serve(theirs);
-        server.send(first).await.expect("a buffer");
-        let Err(error) = over(ours, "test:1").await else {
+        let (mut host, connecting) = host(1024, "", Outbox::in_memory(), true);
+        let (client, _server) = join!(connecting, async {
+            let (mut server, _) = host.accept().await;
+            server.send(first).await;
+            server
+        });
+        let Err(error) = client else {
             panic!("this is no welcome");
         };
         assert_eq!(error.to_string(), why);

@@ -1,0 +1,184 @@
+//! What is in the file, whatever happens to it.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+use crate::{
+    client::scripted::target,
+    protocol::{Epoch, Kind, Seq},
+};
+
+fn folder() -> (TempDir, std::path::PathBuf) {
+    let folder = tempdir().expect("a folder");
+    let path = folder.path().join("outbox");
+    (folder, path)
+}
+
+fn open(path: &Path) -> Outbox {
+    Outbox::open(path, &target("")).expect("an outbox")
+}
+
+fn publish(n: usize, text: &str) -> Command {
+    Command::Publish {
+        text: text.to_owned(),
+        id: format!("i-{n}").parse().ok(),
+        kind: Kind::Said,
+        follows: None,
+    }
+}
+
+fn id(n: usize) -> MessageId {
+    format!("i-{n}").parse().expect("an id")
+}
+
+/// The texts handed over from here on.
+fn texts(outbox: &mut Outbox) -> Vec<String> {
+    std::iter::from_fn(|| outbox.next())
+        .map(|command| match json::parse(&command) {
+            Ok(Command::Publish { text, .. }) => text,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_has_what_is_to_be_said() {
+    let (_folder, path) = folder();
+    let mut outbox = open(&path);
+    for n in 1..=4 {
+        outbox.push(publish(n, &n.to_string()));
+    }
+    outbox.push(publish(2, "the same"));
+    assert!(outbox.confirm(&id(2)));
+    assert_eq!(texts(&mut outbox), ["1", "3", "4"]);
+    assert!(outbox.refuse(&id(3)));
+    let position = Position {
+        room: RoomName::lobby(),
+        epoch: Epoch("e".into()),
+        seq: Seq(7),
+    };
+    outbox.remember(&position);
+    outbox.settle().expect("written");
+    drop(outbox);
+    let mode = fs::metadata(&path).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut outbox = open(&path);
+    assert_eq!(outbox.position(), Some(&position));
+    outbox.push(publish(5, "5"));
+    assert_eq!(outbox.unconfirmed(), 3);
+    assert_eq!(texts(&mut outbox), ["1", "4", "5"]);
+}
+
+#[test]
+fn a_torn_last_line_is_let_go() {
+    let (_folder, path) = folder();
+    let mut outbox = open(&path);
+    outbox.push(publish(1, "one"));
+    outbox.settle().expect("written");
+    let whole = fs::read(&path).expect("a file");
+    outbox.push(publish(2, "two"));
+    outbox.settle().expect("written");
+    drop(outbox);
+    let more = fs::read(&path).expect("a file");
+    for length in whole.len()..more.len() {
+        fs::write(&path, &more[..length]).expect("written");
+        let mut outbox = open(&path);
+        assert_eq!(texts(&mut outbox), ["one"]);
+        outbox.push(publish(3, "three"));
+        outbox.settle().expect("written");
+        drop(outbox);
+        assert_eq!(texts(&mut open(&path)), ["one", "three"]);
+    }
+}
+
+#[test]
+fn what_is_no_outbox_is_left_as_it_is() {
+    let (folder, path) = folder();
+    drop(open(&path));
+    let head = fs::read_to_string(&path).expect("a file");
+    let refused = |path: &Path, room: &str| {
+        Outbox::open(path, &target(room))
+            .expect_err("not to be used")
+            .to_string()
+    };
+    for (content, why) in [
+        (
+            "dear diary\n".to_owned(),
+            "is no outbox and is left as it is",
+        ),
+        ("{}\n".to_owned(), "is no outbox and is left as it is"),
+        (
+            format!("{head}{{\"done\":1}}\nwhat\n"),
+            "is damaged at line 3 and is left as it is",
+        ),
+        (head.replace(":1,", ":2,"), "is an outbox of version 2"),
+    ] {
+        fs::write(&path, &content).expect("written");
+        let said = refused(&path, "");
+        assert!(said.contains(why), "{said}");
+        assert_eq!(fs::read_to_string(&path).expect("a file"), content);
+    }
+    fs::write(&path, &head).expect("written");
+    let said = refused(&path, "tea");
+    assert!(
+        said.contains("is the outbox for ws://test:1/lobby, not for ws://test:1/tea"),
+        "{said}"
+    );
+    let holder = open(&path);
+    assert!(refused(&path, "").contains("is in use by another client"));
+    drop(holder);
+    assert!(refused(Path::new("/dev/null"), "").contains("is no outbox"));
+    assert!(refused(folder.path(), "").contains("cannot be the outbox"));
+    // An empty one is as good as none.
+    fs::write(&path, "").expect("written");
+    open(&path);
+    assert_eq!(fs::read_to_string(&path).expect("a file"), head);
+}
+
+#[test]
+fn a_file_does_not_grow_for_ever() {
+    let (folder, path) = folder();
+    let mut outbox = open(&path);
+    let text = "x".repeat(1000);
+    let mut largest = 0;
+    for n in 1..20_000 {
+        outbox.push(publish(n, &text));
+        outbox.next().expect("the new one");
+        if n > 3 {
+            assert!(outbox.confirm(&id(n - 3)));
+        }
+        if n % 10 == 0 {
+            outbox.settle().expect("written");
+        }
+        largest = largest.max(fs::metadata(&path).expect("a file").len());
+        if n == 10_000 {
+            // Still this client's own, under whatever name it was begun.
+            assert!(Outbox::open(&path, &target("")).is_err());
+        }
+    }
+    outbox.settle().expect("written");
+    assert!(largest < 3 << 20, "{largest}");
+    drop(outbox);
+    let outbox = open(&path);
+    assert_eq!(outbox.unconfirmed(), 3);
+    assert!(outbox.ids.contains_key(&id(19_999)));
+    let names = fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(names, 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_window_is_kept() {
+    let mut outbox = Outbox::in_memory();
+    for n in 0..WINDOW {
+        assert!(outbox.has_room());
+        outbox.push(publish(n, "x"));
+    }
+    assert!(!outbox.has_room());
+    outbox.confirm(&id(0));
+    assert!(outbox.has_room());
+    outbox.push(publish(WINDOW, &"x".repeat(WINDOW_BYTES)));
+    outbox.confirm(&id(1));
+    assert!(!outbox.has_room());
+}

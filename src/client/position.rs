@@ -1,0 +1,218 @@
+//! What of a room has been shown: where to resume, what is a repeat, and what
+//! is missing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Epoch, Message, Seq, Start, Welcome, name::RoomName};
+
+/// A place in a room: everything up to it has been shown, or was before the
+/// reader's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The room.
+    pub room: RoomName,
+    /// The log that `seq` counts in.
+    pub epoch: Epoch,
+    /// The last number shown.
+    pub seq: Seq,
+}
+
+/// The reading of one room, across connections.
+#[derive(Debug)]
+pub(super) struct Reading {
+    position: Position,
+    /// While nothing of a backlog was shown: how much of it was asked for. The
+    /// position then is where the log ended, which the backlog stands before.
+    backlog: Option<u32>,
+}
+
+/// How a message follows what was shown before it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is the next.
+    Next,
+    /// It was shown before.
+    Repeated,
+    /// Something between these two is missing, and nobody has said why.
+    Hole { after: Seq, next: Seq },
+}
+
+impl Reading {
+    /// Begins where `start` asked for in the room that says welcome.
+    pub(super) fn begin(welcome: &Welcome, start: &Start) -> Self {
+        let foreign = start.epoch.as_ref().is_some_and(|e| *e != welcome.epoch);
+        let seq = match start.after {
+            // What was counted in another log says nothing here.
+            Some(_) if foreign => Seq::START,
+            Some(after) => after,
+            None => welcome.head,
+        };
+        Reading {
+            position: Position {
+                room: welcome.room.clone(),
+                epoch: welcome.epoch.clone(),
+                seq,
+            },
+            backlog: start.backlog.filter(|_| start.after.is_none()),
+        }
+    }
+
+    /// Goes on after a break. In another log nothing has been shown.
+    pub(super) fn resume(&mut self, welcome: &Welcome) {
+        if welcome.room != self.position.room {
+            *self = Self::begin(welcome, &Start::default());
+        } else if welcome.epoch != self.position.epoch {
+            self.position.epoch = welcome.epoch.clone();
+            self.position.seq = match self.backlog {
+                Some(_) => welcome.head,
+                None => Seq::START,
+            };
+        }
+    }
+
+    /// What to ask for in order to go on.
+    pub(super) fn start(&self) -> Start {
+        match self.backlog {
+            Some(_) => Start {
+                backlog: self.backlog,
+                ..Start::default()
+            },
+            None => Start {
+                after: Some(self.position.seq),
+                epoch: Some(self.position.epoch.clone()),
+                backlog: None,
+            },
+        }
+    }
+
+    /// The room that is read.
+    pub(super) fn room(&self) -> &RoomName {
+        &self.position.room
+    }
+
+    /// Where it stands; nothing while a backlog is still to come.
+    pub(super) fn position(&self) -> Option<&Position> {
+        self.backlog.is_none().then_some(&self.position)
+    }
+
+    /// Takes the next message of the room.
+    pub(super) fn take(&mut self, message: &Message) -> Step {
+        if message.room != self.position.room {
+            return Step::Next;
+        }
+        let after = self.position.seq;
+        if self.backlog.is_none() && message.seq <= after {
+            return Step::Repeated;
+        }
+        self.backlog = None;
+        self.position.seq = message.seq;
+        if message.prev > after {
+            let next = message.seq;
+            return Step::Hole { after, next };
+        }
+        Step::Next
+    }
+
+    /// Everything up to `seq` was shown or is not for this room.
+    pub(super) fn caught_up(&mut self, seq: Seq) {
+        self.backlog = None;
+        self.position.seq = self.position.seq.max(seq);
+    }
+
+    /// The log goes on with `next`, wherever that is.
+    pub(super) fn skip_to(&mut self, next: Seq) {
+        self.backlog = None;
+        self.position.seq = Seq(next.0.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn welcome(epoch: &str, head: u64) -> Welcome {
+        let welcome = json!({
+            "room": "lobby", "you": {"addr": "127.0.0.1:5000"}, "epoch": epoch,
+            "head": head, "members": 1, "server": "test", "limits": {"text_bytes": 8},
+        });
+        serde_json::from_value(welcome).expect("a welcome")
+    }
+
+    fn message(prev: u64, seq: u64) -> Message {
+        let message = json!({
+            "seq": seq, "prev": prev, "room": "lobby", "at": "2026-01-01T00:00:00.000Z",
+            "from": {"addr": "127.0.0.1:5000"}, "text": "x",
+        });
+        serde_json::from_value(message).expect("a message")
+    }
+
+    fn resume(epoch: &str, seq: u64) -> Start {
+        Start {
+            after: Some(Seq(seq)),
+            epoch: Some(Epoch(epoch.into())),
+            backlog: None,
+        }
+    }
+
+    #[test]
+    fn repeats_and_holes() {
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        assert_eq!(reading.start(), resume("e", 7));
+        // Other rooms' numbers lie between: what counts is that `prev` is known.
+        assert_eq!(reading.take(&message(4, 9)), Step::Next);
+        assert_eq!(reading.take(&message(9, 12)), Step::Next);
+        assert_eq!(reading.take(&message(9, 12)), Step::Repeated);
+        assert_eq!(reading.take(&message(4, 9)), Step::Repeated);
+        let hole = Step::Hole {
+            after: Seq(12),
+            next: Seq(15),
+        };
+        assert_eq!(reading.take(&message(13, 15)), hole);
+        assert_eq!(reading.take(&message(15, 16)), Step::Next);
+        reading.caught_up(Seq(20));
+        assert_eq!(reading.take(&message(16, 21)), Step::Next);
+        reading.skip_to(Seq(30));
+        assert_eq!(reading.take(&message(29, 30)), Step::Next);
+        assert_eq!(reading.start(), resume("e", 30));
+    }
+
+    #[test]
+    fn a_backlog_stands_before_the_end_of_the_log() {
+        let start = Start {
+            backlog: Some(2),
+            ..Start::default()
+        };
+        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        assert_eq!(reading.position(), None);
+        assert_eq!(reading.start(), start, "nothing of it was shown");
+        assert_eq!(reading.take(&message(3, 5)), Step::Next);
+        assert_eq!(reading.start(), resume("e", 5));
+        // An empty one is over at once.
+        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        reading.caught_up(Seq(7));
+        assert_eq!(reading.start(), resume("e", 7));
+        // One that came only after a break may lack what was said meanwhile.
+        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        reading.resume(&welcome("e", 12));
+        let hole = Step::Hole {
+            after: Seq(7),
+            next: Seq(11),
+        };
+        assert_eq!(reading.take(&message(10, 11)), hole);
+    }
+
+    #[test]
+    fn another_log_is_shown_whole() {
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        reading.resume(&welcome("f", 3));
+        assert_eq!(reading.take(&message(0, 1)), Step::Next);
+        assert_eq!(reading.start(), resume("f", 1));
+        // The same log, set back: it says so with a gap.
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        reading.resume(&welcome("e", 3));
+        reading.skip_to(Seq(1));
+        assert_eq!(reading.take(&message(0, 1)), Step::Next);
+    }
+}

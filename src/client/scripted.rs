@@ -1,0 +1,230 @@
+//! Servers that say and hear what a test scripts, over streams in memory.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc,
+    time::Instant,
+};
+use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
+
+use super::{
+    Client, ConnectError, Options, Outbox,
+    address::{Target, Wanted},
+};
+
+/// Where a client connects to.
+pub(super) struct Host {
+    arrivals: mpsc::Receiver<(Instant, DuplexStream)>,
+    deaf: Arc<AtomicUsize>,
+    /// When each attempt to connect was made.
+    pub(super) attempts: Vec<Instant>,
+}
+
+/// A server at `test:1`, with streams that hold `buffer` bytes each way, and
+/// the client that is about to connect to it.
+pub(super) fn host(
+    buffer: usize,
+    query: &str,
+    outbox: Outbox,
+    reconnect: bool,
+) -> (
+    Host,
+    impl Future<Output = Result<Client, ConnectError>> + use<>,
+) {
+    let (arriving, arrivals) = mpsc::channel(64);
+    let deaf = Arc::new(AtomicUsize::new(0));
+    let refusals = Arc::clone(&deaf);
+    let open = move || {
+        let (ours, theirs) = duplex(buffer);
+        let refused = refusals.load(Ordering::Relaxed) > 0;
+        if refused {
+            refusals.fetch_sub(1, Ordering::Relaxed);
+        }
+        let sent = arriving.try_send((Instant::now(), theirs));
+        async move {
+            match sent {
+                Ok(()) if !refused => Ok(ours),
+                _ => Err(io::ErrorKind::ConnectionRefused.into()),
+            }
+        }
+    };
+    let target = target(query);
+    let options = Options {
+        reconnect,
+        seed: 7,
+        outbox,
+    };
+    let host = Host {
+        arrivals,
+        deaf,
+        attempts: Vec::new(),
+    };
+    (
+        host,
+        async move { Client::over(open, &target, options).await },
+    )
+}
+
+pub(super) fn target(query: &str) -> Target {
+    Target::new(&Wanted {
+        address: Some(format!("ws://test:1/{query}")),
+        ..Wanted::default()
+    })
+    .expect("an address")
+}
+
+impl Host {
+    /// Lets so many attempts to connect fail.
+    pub(super) fn refuse(&mut self, attempts: usize) {
+        self.deaf.store(attempts, Ordering::Relaxed);
+    }
+
+    async fn arrival(&mut self) -> DuplexStream {
+        let (at, stream) = self.arrivals.recv().await.expect("the client lives");
+        self.attempts.push(at);
+        stream
+    }
+
+    /// Answers the next request with a status.
+    pub(super) async fn answer(&mut self, status: u16) {
+        let mut stream = self.arrival().await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        let answer = format!("HTTP/1.1 {status} No\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.expect("read");
+    }
+
+    /// The next connection, upgraded, and what its request asked for.
+    pub(super) async fn accept(&mut self) -> (Server, String) {
+        loop {
+            let stream = self.arrival().await;
+            let accepted = ServerBuilder::new()
+                .add_header(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("chat.v1"))
+                .expect("a header")
+                .accept(stream)
+                .await;
+            // Nothing is heard from one that was refused.
+            if let Ok((request, socket)) = accepted {
+                return (Server(socket), request.uri().to_string());
+            }
+        }
+    }
+
+    /// The next connection, welcomed to a log that ends at `head`.
+    pub(super) async fn welcome(&mut self, head: u64) -> (Server, String) {
+        let (mut server, asked) = self.accept().await;
+        server.say(welcome(head)).await;
+        (server, asked)
+    }
+}
+
+/// The other end: says and hears what a test scripts.
+pub(super) struct Server(pub(super) WebSocketStream<DuplexStream>);
+
+impl Server {
+    pub(super) async fn say(&mut self, event: Value) {
+        self.send(Message::text(event.to_string())).await;
+    }
+
+    pub(super) async fn send(&mut self, frame: Message) {
+        self.0.send(frame).await.expect("the client reads");
+    }
+
+    pub(super) async fn frame(&mut self) -> Message {
+        let frame = self.0.next().await.expect("a frame");
+        frame.expect("the client keeps to the protocol")
+    }
+
+    pub(super) async fn hear(&mut self) -> Value {
+        let frame = self.frame().await;
+        let text = frame.as_text().expect("a text frame");
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    /// The id of the next message published, which says `text`.
+    pub(super) async fn hear_publish(&mut self, text: &str) -> String {
+        let command = self.hear().await;
+        assert_eq!(command["type"], "publish");
+        assert_eq!(command["text"], text);
+        command["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Hears the next message published, which says `text` and follows what it
+    /// should, and stores it.
+    pub(super) async fn take(&mut self, seq: u64, text: &str) -> String {
+        let id = self.hear_publish(text).await;
+        self.store(seq, text, &id).await;
+        id
+    }
+
+    pub(super) async fn refuse(&mut self, code: &str, id: &str, retry_ms: u64) {
+        let refused = json!({
+            "type": "refused", "code": code, "text": "Not now.", "id": id, "retry_ms": retry_ms,
+        });
+        self.say(refused).await;
+    }
+
+    /// Whatever the client still had to say, it has said before its pong.
+    pub(super) async fn hear_nothing(&mut self) {
+        for _ in 0..2 {
+            self.send(Message::ping("still there?")).await;
+            assert!(self.frame().await.is_pong());
+        }
+    }
+
+    pub(super) async fn hear_goodbye(&mut self) {
+        let frame = self.frame().await;
+        let (code, _) = frame.as_close().expect("a close frame");
+        assert_eq!(code, CloseCode::NORMAL_CLOSURE);
+        assert!(self.0.next().await.is_none());
+    }
+
+    /// Is gone without a word.
+    pub(super) fn vanish(&mut self) {
+        let (other, _) = duplex(1);
+        self.0 = ServerBuilder::new().serve(other);
+    }
+
+    pub(super) async fn live(&mut self) {
+        self.say(json!({"type": "live", "seq": 0})).await;
+    }
+
+    pub(super) async fn store(&mut self, seq: u64, text: &str, id: &str) {
+        self.say(message(seq, text, id)).await;
+    }
+
+    pub(super) async fn close(&mut self, code: u16, reason: &str) {
+        let code = CloseCode::try_from(code).expect("a close code");
+        self.send(Message::close(Some(code), reason)).await;
+        while let Some(Ok(_)) = self.0.next().await {}
+    }
+}
+
+pub(super) fn message(seq: u64, text: &str, id: &str) -> Value {
+    json!({
+        "type": "message", "seq": seq, "prev": seq - 1, "room": "lobby",
+        "at": "2026-01-01T00:00:00.000Z", "text": text, "id": id,
+        "from": {"name": "ana", "addr": "127.0.0.1:5000"},
+    })
+}
+
+pub(super) fn welcome(head: u64) -> Value {
+    json!({
+        "type": "welcome", "room": "lobby", "you": {"addr": "127.0.0.1:5000"},
+        "epoch": "e", "head": head, "members": 1, "server": "test",
+        "limits": {"text_bytes": 8},
+    })
+}

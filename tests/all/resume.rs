@@ -1,0 +1,283 @@
+use std::{fs, net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc};
+
+use broadcast_chat::{
+    client::{
+        Client, Happened, Options, Outbox, State,
+        address::{Target, Wanted},
+        ids::Ids,
+    },
+    protocol::{Command, Event, Kind},
+};
+use rustix::process::Signal;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::ChildStdin,
+    time::sleep,
+};
+
+use crate::{
+    commands::{CLIENT, Program, folder, server, server_again},
+    support::{Chat, soon},
+};
+
+/// Kills a server as a power cut would, and starts it again where it was.
+async fn revive(mut killed: Program, folder: &Path, addr: SocketAddr) -> Program {
+    killed.child.kill().await.expect("killed");
+    server_again(folder, addr).await
+}
+
+/// Feeds numbered lines, at the pace they are taken.
+async fn feed(mut input: ChildStdin, numbers: RangeInclusive<usize>) -> ChildStdin {
+    let lines: Vec<String> = numbers.map(|n| n.to_string()).collect();
+    let lines = lines.join("\n") + "\n";
+    let fed = input.write_all(lines.as_bytes());
+    soon("feeding", fed).await.expect("it reads");
+    input
+}
+
+/// What is in the room.
+async fn history(addr: SocketAddr) -> Vec<String> {
+    let mut reader = Program::client(addr, &["--after", "0"]);
+    drop(reader.input.take());
+    let mut lines = reader.lines().await;
+    assert_eq!(reader.exit().await, 0);
+    lines.remove(0);
+    lines
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (1..=count).map(|n| format!("seq: {n}")).collect()
+}
+
+/// Waits until a file says something.
+async fn noted(path: &Path, what: &str) {
+    soon(what, async {
+        // A file tells nobody that it was written.
+        while !fs::read_to_string(path).is_ok_and(|text| text.contains(what)) {
+            sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pipe_and_a_reader_survive_the_server() {
+    const PARTS: usize = 4;
+    const EACH: usize = 5000;
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), &[]).await;
+    let mut reader = Program::client(addr, &[]);
+    assert_eq!(reader.line().await, "Welcome to chat! Type a message");
+    let mut pipe = Program::client(addr, &["--name", "seq"]);
+    let mut input = pipe.input.take().expect("piped");
+    let echo = tokio::spawn(async move { (pipe.lines().await, pipe) });
+    let mut read = 0..;
+    for part in 0..PARTS {
+        let first = part * EACH + 1;
+        let middle = first + EACH / 2;
+        let feeding = tokio::spawn(feed(input, first..=middle));
+        for n in read.by_ref().take(EACH / 2) {
+            assert_eq!(reader.line().await, format!("seq: {}", n + 1));
+        }
+        input = feeding.await.expect("fed");
+        let rest = middle + 1..=first + EACH - 1;
+        server = if part % 2 == 0 {
+            // What it is sent from here on it never takes. With more than a
+            // pipe holds behind it, the client has read it.
+            server.signal(Signal::STOP);
+            input = feed(input, rest).await;
+            let nothing = "\n".repeat(200_000);
+            let fed = input.write_all(nothing.as_bytes());
+            soon("feeding", fed).await.expect("it reads");
+            revive(server, folder.path(), addr).await
+        } else {
+            input = feed(input, rest).await;
+            server.signal(Signal::TERM);
+            assert_eq!(server.exit().await, 0);
+            server_again(folder.path(), addr).await
+        };
+        for n in read.by_ref().take(EACH / 2) {
+            assert_eq!(reader.line().await, format!("seq: {}", n + 1));
+        }
+    }
+    drop(input);
+    // It read its own lines with everyone.
+    let (mut lines, mut pipe) = soon("its end", echo).await.expect("read");
+    assert_eq!(lines.remove(0), "Welcome to chat! Type a message");
+    assert_eq!(lines, numbered(PARTS * EACH));
+    assert_eq!(history(addr).await, numbered(PARTS * EACH));
+    assert_eq!(reader.exit().await, 0);
+    assert_eq!(pipe.exit().await, 0);
+    let said = pipe.complaints().await;
+    let left = |line: &&String| line.contains("offline (") && !line.contains(" 0 unsent");
+    assert!(said.iter().filter(left).count() > 0, "{said:?}");
+    for said in [said, reader.complaints().await] {
+        let states = |what: &str| said.iter().filter(|line| line.contains(what)).count();
+        assert_eq!(states("offline ("), PARTS, "{said:?}");
+        assert_eq!(states("connected again"), PARTS, "{said:?}");
+        assert_eq!(states("caught up"), PARTS, "{said:?}");
+        assert_eq!(said.len(), 3 * PARTS, "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outbox_survives_the_client() {
+    let folder = folder();
+    let path = folder.path().join("outbox");
+    let outbox = path.to_str().expect("UTF-8");
+    let (mut first, addr) = server(folder.path(), &[]).await;
+    let mut client = Program::client(addr, &["--name", "seq", "--outbox", outbox]);
+    let mut lines = vec![client.line().await];
+    let input = feed(client.input.take().expect("piped"), 1..=500).await;
+    for _ in 0..500 {
+        lines.push(client.line().await);
+    }
+    noted(&path, r#""seq":500}"#).await;
+    first.child.kill().await.expect("killed");
+    // Nobody takes these; the client does.
+    let _input = feed(input, 501..=900).await;
+    noted(&path, r#""text":"900""#).await;
+    client.child.kill().await.expect("killed");
+
+    let _second = server_again(folder.path(), addr).await;
+    let mut client = Program::client(addr, &["--name", "seq", "--outbox", outbox]);
+    drop(feed(client.input.take().expect("piped"), 901..=1000).await);
+    lines.extend(client.lines().await.drain(1..));
+    assert_eq!(client.exit().await, 0);
+    assert_eq!(client.complaints().await, [""; 0]);
+    assert_eq!(lines[1..], numbered(1000));
+    assert_eq!(history(addr).await, numbered(1000));
+    // Nothing is left to do for the next one.
+    let mut client = Program::client(addr, &["--outbox", outbox]);
+    assert_eq!(client.exit().await, 0);
+    assert_eq!(client.lines().await.len(), 1, "it was welcomed");
+    assert_eq!(history(addr).await, numbered(1000));
+}
+
+#[tokio::test]
+async fn a_client_killed_anywhere_loses_and_doubles_nothing() {
+    const COUNT: usize = 3000;
+    let folder = folder();
+    let path = folder.path().join("outbox");
+    let outbox = path.to_str().expect("UTF-8");
+    let (mut server, addr) = server(folder.path(), &[]).await;
+    let mut reader = Program::client(addr, &[]);
+    reader.line().await;
+    let mut read = 0;
+    for part in 1..=6 {
+        let mut client = Program::client(addr, &["--name", "seq", "--quiet", "--outbox", outbox]);
+        let upto = part * COUNT / 6;
+        let input = client.input.take().expect("piped");
+        let input = feed(input, upto + 1 - COUNT / 6..=upto).await;
+        // Once the last is in the file, or stored already, it may die.
+        noted(&path, &format!(r#""text":"{upto}""#)).await;
+        client.child.kill().await.expect("killed");
+        drop(input);
+        if part == 3 {
+            server = revive(server, folder.path(), addr).await;
+        }
+    }
+    let mut last = Program::client(addr, &["--name", "seq", "--quiet", "--outbox", outbox]);
+    assert_eq!(last.exit().await, 0);
+    while read < COUNT {
+        read += 1;
+        assert_eq!(reader.line().await, format!("seq: {read}"));
+    }
+    assert_eq!(history(addr).await, numbered(COUNT));
+    drop(server);
+}
+
+/// The client and the server as they are, with nothing between them but memory,
+/// over connections that all die young.
+#[tokio::test]
+async fn connections_that_die_everywhere() {
+    const COUNT: u64 = 2000;
+    let chat = Arc::new(Chat::start());
+    let mut rng = fastrand::Rng::with_seed(7);
+    let place = Arc::clone(&chat);
+    let open = move || {
+        // Each ends after so many bytes, wherever that is; but not before the
+        // welcome, without which nothing would ever go on.
+        let (read, write) = tokio::io::split(place.connect(4096));
+        let mortal = tokio::io::join(read.take(rng.u64(1000..60_000)), write);
+        async move { Ok(mortal) }
+    };
+    let target = Target::new(&Wanted {
+        address: Some("ws://127.0.0.1:2000/sim".to_owned()),
+        ..Wanted::default()
+    });
+    let options = Options {
+        reconnect: true,
+        seed: 7,
+        outbox: Outbox::in_memory(),
+    };
+    let mut client = Client::over(open, &target.expect("an address"), options)
+        .await
+        .expect("a welcome");
+    let ids = Ids::seeded(7);
+    let (mut sent, mut shown, mut lost) = (0, 0, 0);
+    while shown < COUNT {
+        while sent < COUNT && client.has_room() {
+            sent += 1;
+            client.send(Command::Publish {
+                text: sent.to_string(),
+                id: ids.of(sent).ok(),
+                kind: Kind::Said,
+                follows: None,
+            });
+        }
+        match soon("an event", client.next()).await {
+            Happened::Told(_, Event::Message(message)) => {
+                shown += 1;
+                assert_eq!(*message.text, shown.to_string());
+            }
+            Happened::State(State::Connected) => lost += 1,
+            happened @ (Happened::Ended(_) | Happened::Hole { .. } | Happened::Refused { .. }) => {
+                panic!("{happened:?}")
+            }
+            _ => {}
+        }
+    }
+    assert!(lost > 3, "{lost}");
+    assert_eq!(client.unconfirmed(), 0);
+}
+
+#[tokio::test]
+async fn asked_to_a_pipe_ends_with_its_connection() {
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), &[]).await;
+    let mut client = Program::client(addr, &["--no-reconnect", "--name", "seq"]);
+    client.type_line("1").await;
+    assert_eq!(client.line().await, "Welcome to chat! Type a message");
+    assert_eq!(client.line().await, "seq: 1");
+    server.child.kill().await.expect("killed");
+    let end = soon("its end", client.child.wait()).await.expect("a child");
+    assert_eq!(end.code(), Some(1));
+    let said = client.complaints().await;
+    let sentence = format!("client: the server at {addr} went away (");
+    assert!(
+        said.len() == 1 && said[0].starts_with(&sentence),
+        "{said:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_outbox_is_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("diary");
+    fs::write(&path, "dear diary\n").expect("written");
+    // Before anything is connected to.
+    let mut client = Program::start(
+        tokio::process::Command::new(CLIENT)
+            .args(["--port", "1", "--outbox"])
+            .arg(&path),
+    );
+    assert_eq!(client.exit().await, 2);
+    let said = client.complaints().await;
+    assert!(
+        said[0].contains("diary is no outbox and is left as it is"),
+        "{said:?}"
+    );
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(fs::read_to_string(&path).expect("a file"), "dear diary\n");
+}
