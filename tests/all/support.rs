@@ -204,9 +204,13 @@ impl Chat {
                 return;
             };
             let (read, write) = tokio::io::split(upgraded.stream);
-            let read = std::io::Cursor::new(upgraded.early).chain(read);
+            let connection = Connection {
+                read,
+                early: upgraded.early,
+                write: Socket::Other(Box::new(write)),
+            };
             let session = options().session;
-            session::run(read, write, upgraded.visit, &site.hub, session, &drain).await;
+            session::run(connection, upgraded.visit, &site.hub, session, &drain).await;
         });
         near
     }
