@@ -8,6 +8,7 @@
 //!
 //! Knows positions and frames, not what a message says.
 
+mod directory;
 #[cfg(test)]
 mod interleavings;
 mod outlet;
@@ -24,18 +25,32 @@ use std::{
     },
 };
 
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 use tokio_util::task::TaskTracker;
 
-use self::shard::{Mailbox, Shard};
+use self::{
+    directory::Directory,
+    outlet::Outlet,
+    shard::{Mailbox, Shard},
+};
 pub use self::{
     socket::Socket,
     subscriber::{Subscriber, Undelivered},
 };
 use crate::{
     history::{Batch, History},
+    metrics::Metrics,
     protocol::format::Format,
 };
+
+/// A batch on its way to the shards.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    /// What was committed.
+    pub batch: Arc<Batch>,
+    /// When the first of it came.
+    pub arrived: Instant,
+}
 
 /// The shards, and where the next subscriber goes.
 #[derive(Debug)]
@@ -43,20 +58,24 @@ pub struct Fanout {
     history: History,
     mailboxes: Vec<Arc<Mailbox>>,
     next: AtomicUsize,
+    metrics: Arc<Metrics>,
+    /// All subscribers, by a number of their own.
+    subscribers: Arc<Directory>,
 }
 
 impl Fanout {
     /// Starts the shards; they end when `batches` does.
     pub fn start(
         history: &History,
-        batches: &broadcast::Sender<Arc<Batch>>,
+        batches: &broadcast::Sender<Fresh>,
         shards: usize,
+        metrics: &Arc<Metrics>,
         tasks: &TaskTracker,
     ) -> Self {
         let mailboxes = (0..shards.max(1))
             .map(|_| {
                 let mailbox = Arc::new(Mailbox::default());
-                let shard = Shard::new(history.clone(), Arc::clone(&mailbox));
+                let shard = Shard::new(history.clone(), Arc::clone(&mailbox), Arc::clone(metrics));
                 // A shard's writes are not what tokio's budget of operations is
                 // for: at its end a socket would look full. The shard yields by
                 // itself.
@@ -70,6 +89,8 @@ impl Fanout {
             history: history.clone(),
             mailboxes,
             next: AtomicUsize::new(0),
+            metrics: Arc::clone(metrics),
+            subscribers: Arc::default(),
         }
     }
 
@@ -84,6 +105,20 @@ impl Fanout {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let mailbox = Arc::clone(&self.mailboxes[place]);
         let skip = skip.map(|addr| (addr, self.history.head()));
-        Subscriber::new(self.history.clone(), mailbox, socket, format, skip)
+        let outlet = Outlet::new(socket, format, skip);
+        let metrics = Arc::clone(&self.metrics);
+        Subscriber::new(
+            self.history.clone(),
+            mailbox,
+            outlet,
+            metrics,
+            &self.subscribers,
+        )
+    }
+
+    /// How many subscribers are not live, and how many numbers of the log the
+    /// last of them is behind.
+    pub fn catching_up(&self) -> (usize, u64) {
+        self.subscribers.catching_up(self.history.head())
     }
 }

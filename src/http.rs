@@ -39,6 +39,7 @@ pub use self::origin::Trust;
 use self::query::Query;
 use crate::{
     hub::Hub,
+    metrics,
     protocol::{Limits, name::RoomName},
     session::Visit,
 };
@@ -181,6 +182,7 @@ where
             Err(refused) => last(Response::from(refused)).map(Either::Left),
         };
         site.trust.allow(&head, response.headers_mut());
+        site.hub.metrics().answered(response.status().as_u16());
         debug!(
             "{peer}: {} {} is answered {}",
             head.method,
@@ -356,6 +358,12 @@ async fn answer(
     if let Some(own) = path.strip_prefix("/-/") {
         let page = match own {
             "health" => text(StatusCode::OK, "ok\n".into()),
+            "ready" if site.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
+            "ready" => {
+                let text = "The log cannot be written just now, or the server goes away.";
+                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            }
+            "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
             "assets/page.css" => page::style(),
             _ => {
                 return Err(Refused::new(

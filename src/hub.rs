@@ -8,9 +8,18 @@ mod presence;
 mod receipts;
 mod writer;
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::presence::Presence;
@@ -21,6 +30,7 @@ pub use self::{
 use crate::{
     fanout::Fanout,
     history::{Draft, History, Writer},
+    metrics::{Levels, Metrics},
     protocol::{Author, name::RoomName},
 };
 
@@ -34,10 +44,20 @@ const BATCHES: usize = 64;
 /// A draft on its way to the writer.
 #[derive(Debug)]
 pub struct Submission {
-    /// What to store.
-    pub draft: Draft,
-    /// How its publisher hears of it.
-    pub receipt: Receipt,
+    draft: Draft,
+    receipt: Receipt,
+    arrived: Instant,
+}
+
+impl Submission {
+    /// A draft that came just now, and how its publisher hears of it.
+    pub fn new(draft: Draft, receipt: Receipt) -> Self {
+        Submission {
+            draft,
+            receipt,
+            arrived: Instant::now(),
+        }
+    }
 }
 
 /// Leads to the writer. When the last one is dropped, the writer stores what
@@ -56,6 +76,9 @@ struct Shared {
     history: History,
     fanout: Fanout,
     presence: Arc<Presence>,
+    metrics: Arc<Metrics>,
+    /// The last commit failed.
+    failing: Arc<AtomicBool>,
     finished: CancellationToken,
 }
 
@@ -70,13 +93,17 @@ impl Hub {
     ) -> io::Result<(Hub, Publisher)> {
         let (publisher, inbox) = mpsc::channel(INBOX);
         let (batches, _) = broadcast::channel(BATCHES);
-        let fanout = Fanout::start(&history, &batches, shards, tasks);
+        let metrics = Arc::<Metrics>::default();
+        let fanout = Fanout::start(&history, &batches, shards, &metrics, tasks);
         let finished = CancellationToken::new();
+        let counted = Arc::clone(&metrics);
+        let failing = Arc::<AtomicBool>::default();
+        let failed = Arc::clone(&failing);
         let ended = finished.clone().drop_guard();
         std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
-                writer::run(writer, inbox, &batches);
+                writer::run(writer, inbox, &batches, &counted, &failed);
                 drop(ended);
             })?;
         let inbox = publisher.downgrade();
@@ -86,6 +113,8 @@ impl Hub {
             history,
             fanout,
             presence,
+            metrics,
+            failing,
             finished,
         });
         Ok((Hub { shared }, publisher))
@@ -104,6 +133,26 @@ impl Hub {
     /// The shards.
     pub fn fanout(&self) -> &Fanout {
         &self.shared.fanout
+    }
+
+    /// Whether what is published now would be stored, as far as is known.
+    pub fn is_ready(&self) -> bool {
+        self.shared.inbox.strong_count() > 0 && !self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// All that was counted, and how things stand, as `OpenMetrics` text.
+    pub fn figures(&self) -> String {
+        let (catching_up, behind) = self.shared.fanout.catching_up();
+        self.shared.metrics.text(Levels {
+            rooms: self.shared.presence.rooms_in_use(),
+            catching_up,
+            behind,
+        })
     }
 
     /// Ends when the writer has: everything accepted is committed.

@@ -6,6 +6,7 @@
 //!
 //! - [`protocol`]: what travels (names, positions, messages, commands, events)
 //!   and its encodings. Knows no sockets, clocks or tasks.
+//! - [`metrics`]: what is counted, and under which name. Knows nothing else.
 //! - [`history`]: the log; append a batch, read after a position. Knows not who
 //!   asks.
 //! - [`fanout`]: subscribers, and the shards that write to them, live or catching
@@ -23,6 +24,8 @@
 //!   protocol.
 
 pub mod protocol;
+
+pub mod metrics;
 
 pub mod history;
 

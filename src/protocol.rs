@@ -406,6 +406,12 @@ pub enum RefusalCode {
     Other,
 }
 
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Serialize::serialize(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

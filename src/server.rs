@@ -164,6 +164,7 @@ async fn turn_away(mut stream: TcpStream) {
 
 impl Server {
     async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let _open = self.site.hub.metrics().connection();
         // Without it, small frames wait for the acknowledgement of those before
         // them, up to 40 ms.
         if let Err(error) = stream.set_nodelay(true) {

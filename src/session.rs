@@ -131,8 +131,12 @@ pub async fn run<R>(
     // The membership ended with the conversation: what follows concerns the
     // connection alone. Boxed, to take no room in every idle session.
     match end {
-        End::Lost(why) => info!(target: "chat", "{addr} left: {why}"),
+        End::Lost(why) => {
+            hub.metrics().closed(&"lost");
+            info!(target: "chat", "{addr} left: {why}");
+        }
         End::Close(reason) => {
+            hub.metrics().closed(&reason.code());
             info!(target: "chat", "{addr} left: {reason}");
             Box::pin(close(reason, subscriber, inbound)).await;
         }
@@ -218,7 +222,7 @@ async fn converse<R: AsyncRead + Unpin>(
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
                         Some(Intent::Publish(draft)) => {
-                            unsent = Some(Submission { draft, receipt: receipts.expect() });
+                            unsent = Some(Submission::new(draft, receipts.expect()));
                         }
                         Some(Intent::Join(room, start)) => joining = Some((room, start)),
                         None => {}

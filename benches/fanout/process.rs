@@ -110,6 +110,14 @@ impl Cores {
         })
     }
 
+    fn load(self) -> anyhow::Result<&'static [usize]> {
+        let mine = Cores::mine()?;
+        Ok(match self {
+            Cores::One => &mine[mine.len() - 1..],
+            Cores::All => mine,
+        })
+    }
+
     /// Moves this process to where the load runs.
     pub fn settle() -> anyhow::Result<()> {
         let mine = Cores::mine()?;
@@ -140,10 +148,9 @@ impl Server {
     /// Starts it. It keeps what it keeps in `data`.
     pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
         // A process inherits its place.
-        let mine = Cores::mine()?;
         move_to(cores.server()?)?;
         let started = kind.command(data)?.spawn();
-        move_to(&mine[mine.len() - 1..])?;
+        move_to(cores.load()?)?;
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut line = String::new();

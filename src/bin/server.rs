@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     // Kept to the end: what is still to be printed is printed when it drops.
     let _printing = console::start(&checked);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(checked.options.shards)
         .enable_all()
         .build()
     {

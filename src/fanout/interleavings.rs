@@ -11,10 +11,11 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tokio::{io::AsyncWrite, runtime::Runtime};
+use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use super::{
-    Socket,
+    Fresh, Socket,
+    outlet::Outlet,
     shard::{Mailbox, Shard},
     subscriber::Subscriber,
 };
@@ -122,16 +123,20 @@ impl World {
         let (writer, history) =
             history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
         let mailbox = Arc::new(Mailbox::default());
-        let shard = Shard::new(history.clone(), Arc::clone(&mailbox));
+        let shard = Shard::new(history.clone(), Arc::clone(&mailbox), Arc::default());
         let readers = (0..READERS)
             .map(|_| {
                 let pipe = Pipe::default();
                 let mut subscriber = Subscriber::new(
                     history.clone(),
                     Arc::clone(&mailbox),
-                    Socket::Other(Box::new(pipe.clone())),
-                    Format::NumberedPlain,
-                    None,
+                    Outlet::new(
+                        Socket::Other(Box::new(pipe.clone())),
+                        Format::NumberedPlain,
+                        None,
+                    ),
+                    Arc::default(),
+                    &Arc::default(),
                 );
                 subscriber.follow(here(), Seq::START);
                 let since = vec![Seq::START];
@@ -177,7 +182,13 @@ impl World {
     }
 
     fn fan_out(&mut self, count: usize) {
-        let batches: Vec<_> = self.coming.drain(..count.min(self.coming.len())).collect();
+        let coming = self.coming.drain(..count.min(self.coming.len()));
+        let batches: Vec<_> = coming
+            .map(|batch| Fresh {
+                batch,
+                arrived: Instant::now(),
+            })
+            .collect();
         self.runtime.block_on(self.shard.fan_out(&batches));
     }
 

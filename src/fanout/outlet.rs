@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use super::{Socket, stretch::Stretch};
 use crate::{
     history::Run,
+    metrics::Tally,
     protocol::{Event, GapReason, Seq, format::Format, name::RoomName},
 };
 
@@ -56,6 +57,8 @@ pub(super) struct Outlet {
     /// How many writes made progress; a writer that sees no change is blocked.
     pub(super) progress: u64,
     failed: Option<io::ErrorKind>,
+    /// What was written and is not counted yet.
+    pub(super) written: Tally,
     /// The session's, for when there is something to do for it.
     pub(super) waker: Option<Waker>,
     /// The shard's: the room it lists this subscriber under.
@@ -85,6 +88,7 @@ impl Outlet {
             rest_out: 0,
             progress: 0,
             failed: None,
+            written: Tally::default(),
             waker: None,
             listed: None,
             mailed: false,
@@ -190,6 +194,7 @@ impl Outlet {
         if written == frames.len() {
             self.progress += 1;
             self.position = stretch.last();
+            self.written.add(stretch.messages(), frames.len());
             return Ok(true);
         }
         self.progress += u64::from(written > 0);
@@ -205,6 +210,7 @@ impl Outlet {
                 self.keep_cut_frame(&piece, offset);
                 break;
             }
+            self.written.add(piece.to, length);
             offset -= length;
         }
         Ok(false)
@@ -292,7 +298,9 @@ impl Outlet {
             drop(slices);
             offset += written;
             while first < pieces.len() && offset >= frames(&pieces[first]) {
-                offset -= frames(&pieces[first]);
+                let piece = &pieces[first];
+                offset -= frames(piece);
+                self.written.add(piece.to - piece.from, frames(piece));
                 first += 1;
             }
             if first < pieces.len() && (written == 0 || offset > 0) {
@@ -318,6 +326,9 @@ impl Outlet {
         self.rest
             .extend_from_slice(&block.frames(at, at + 1)[offset - out..]);
         self.position = messages[at].seq;
+        let kept = at + 1 - piece.from;
+        self.written
+            .add(kept, block.frames(piece.from, at + 1).len());
     }
 
     fn poll_write(

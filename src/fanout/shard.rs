@@ -10,12 +10,14 @@ use std::{
 use tokio::sync::{Notify, broadcast};
 
 use super::{
+    Fresh,
     outlet::{Mode, Outlet},
     stretch::Stretch,
     subscriber::Shared,
 };
 use crate::{
-    history::{Batch, History},
+    history::History,
+    metrics::{Metrics, Tally},
     protocol::name::RoomName,
 };
 
@@ -64,21 +66,23 @@ impl fmt::Debug for Mailbox {
 pub(super) struct Shard {
     history: History,
     mailbox: Arc<Mailbox>,
+    metrics: Arc<Metrics>,
     /// The live subscribers of each room that has any here.
     rooms: HashMap<RoomName, Vec<Arc<Shared>>>,
 }
 
 impl Shard {
-    pub(super) fn new(history: History, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(history: History, mailbox: Arc<Mailbox>, metrics: Arc<Metrics>) -> Self {
         Shard {
             history,
             mailbox,
+            metrics,
             rooms: HashMap::new(),
         }
     }
 
     /// Runs until no batch can come any more.
-    pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Arc<Batch>>) {
+    pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Fresh>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
             let batch = tokio::select! {
@@ -126,6 +130,7 @@ impl Shard {
     /// Batches passed while this shard was busy: whoever is live may have a
     /// hole, and fills it from the log.
     pub(super) fn miss(&mut self) {
+        self.metrics.lags.inc();
         for subscriber in self.rooms.drain().flat_map(|(_, subscribers)| subscribers) {
             let mut outlet = subscriber.lock();
             outlet.listed = None;
@@ -135,10 +140,11 @@ impl Shard {
         }
     }
 
-    pub(super) async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
-        let mut written = 0;
+    pub(super) async fn fan_out(&mut self, fresh: &[Fresh]) {
+        let mut visited = 0;
+        let mut written = Tally::default();
         let mut rooms: HashMap<&RoomName, Stretch> = HashMap::new();
-        for run in batches.iter().flat_map(|batch| &batch.runs) {
+        for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
             if self.rooms.contains_key(run.room()) {
                 match rooms.entry(run.room()) {
                     Entry::Occupied(mut stretch) => stretch.get_mut().push(Arc::clone(run)),
@@ -154,18 +160,31 @@ impl Shard {
             };
             let mut index = 0;
             while let Some(subscriber) = subscribers.get(index) {
-                if deliver(&mut subscriber.lock(), &stretch) {
+                let live = {
+                    let mut outlet = subscriber.lock();
+                    let live = deliver(&mut outlet, &stretch);
+                    written += std::mem::take(&mut outlet.written);
+                    live
+                };
+                if live {
                     index += 1;
                 } else {
                     subscribers.swap_remove(index);
                 }
-                written += 1;
-                if written % WRITES_A_TURN == 0 {
+                visited += 1;
+                if visited % WRITES_A_TURN == 0 {
                     tokio::task::yield_now().await;
                 }
             }
             if subscribers.is_empty() {
                 self.rooms.remove(room);
+            }
+        }
+        if visited > 0 {
+            self.metrics.delivered(written);
+            for fresh in fresh {
+                let taken = fresh.arrived.elapsed();
+                self.metrics.delivery.observe(taken.as_secs_f64());
             }
         }
     }
@@ -190,7 +209,9 @@ impl Shard {
                 return outlet.fall_behind();
             };
             let mut cx = Context::from_waker(Waker::noop());
-            match outlet.write_runs(&mut cx, &page.runs) {
+            let written = outlet.write_runs(&mut cx, &page.runs);
+            self.metrics.delivered(std::mem::take(&mut outlet.written));
+            match written {
                 Ok(true) if page.runs.is_empty() => {
                     outlet.position = outlet.position.max(page.upto);
                     outlet.listed = Some(outlet.room.clone());

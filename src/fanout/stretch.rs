@@ -30,6 +30,11 @@ impl Stretch {
         &self.runs
     }
 
+    /// How many messages it has.
+    pub(super) fn messages(&self) -> usize {
+        self.runs.iter().map(|run| run.messages().len()).sum()
+    }
+
     /// Whether all of it, and nothing before it, is new to who is there.
     pub(super) fn follows(&self, position: Seq) -> bool {
         let first = &self.runs[0];

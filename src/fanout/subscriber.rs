@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -14,13 +13,14 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
-    Socket,
+    directory::{Directory, Listed},
     outlet::{Mode, Outlet},
     shard::Mailbox,
 };
 use crate::{
     history::{History, Page, StoreError},
-    protocol::{Seq, format::Format, name::RoomName},
+    metrics::Metrics,
+    protocol::{Seq, name::RoomName},
 };
 
 /// How long a socket may take nothing before its reader is given up. Longer
@@ -65,19 +65,24 @@ pub struct Subscriber {
     deadline: Option<(Pin<Box<Sleep>>, u64)>,
     /// Deliver what there is, and end.
     ending: bool,
+    metrics: Arc<Metrics>,
+    _listed: Listed,
 }
 
 impl Subscriber {
     pub(super) fn new(
         history: History,
         mailbox: Arc<Mailbox>,
-        socket: Socket,
-        format: Format,
-        skip: Option<(SocketAddr, Seq)>,
+        outlet: Outlet,
+        metrics: Arc<Metrics>,
+        directory: &Arc<Directory>,
     ) -> Self {
-        let outlet = Mutex::new(Outlet::new(socket, format, skip));
+        let outlet = Mutex::new(outlet);
+        let shared = Arc::new(Shared { outlet });
         Subscriber {
-            shared: Arc::new(Shared { outlet }),
+            _listed: directory.list(&shared),
+            metrics,
+            shared,
             mailbox,
             history,
             reading: None,
@@ -190,6 +195,7 @@ impl Subscriber {
             } else {
                 let (history, room) = (self.history.clone(), outlet.room.clone());
                 let after = outlet.position;
+                self.metrics.pages.inc();
                 self.reading = Some(Box::pin(async move { history.stored(&room, after).await }));
                 continue;
             };
@@ -200,7 +206,9 @@ impl Subscriber {
             }
             // What does not go out now is not kept, but read again when the
             // socket is ready: memory does not grow with slowness.
-            match outlet.write_runs(cx, &page.runs) {
+            let written = outlet.write_runs(cx, &page.runs);
+            self.metrics.delivered(std::mem::take(&mut outlet.written));
+            match written {
                 Ok(true) => outlet.position = outlet.position.max(page.upto),
                 Ok(false) => {}
                 Err(error) => return Poll::Ready(Err(Undelivered::Lost(error))),

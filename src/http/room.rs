@@ -176,8 +176,7 @@ where
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let receipts = Receipts::new(Wanted::All);
-    let receipt = receipts.expect();
-    let submission = Submission { draft, receipt };
+    let submission = Submission::new(draft, receipts.expect());
     let publisher = hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);

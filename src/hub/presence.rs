@@ -31,6 +31,11 @@ impl Presence {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many rooms have a member.
+    pub(super) fn rooms_in_use(&self) -> usize {
+        self.rooms().len()
+    }
+
     pub(super) fn enter(presence: &Arc<Self>, room: RoomName, member: Author) -> Membership {
         let number = presence.next.fetch_add(1, Ordering::Relaxed);
         presence

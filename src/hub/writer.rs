@@ -1,13 +1,18 @@
 //! The writer: drains the inbox in batches, commits, fans out.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
 use tracing::{error, info};
 
 use super::{Receipt, Reply, Submission};
 use crate::{
+    fanout::Fresh,
     history::{Batch, Draft, Outcome, Writer},
+    metrics::Metrics,
     protocol::{Refusal, RefusalCode},
 };
 
@@ -23,29 +28,34 @@ const BUSY_RETRY_MS: u64 = 1000;
 pub(super) fn run(
     mut writer: Writer,
     mut inbox: mpsc::Receiver<Submission>,
-    batches: &broadcast::Sender<Arc<Batch>>,
+    batches: &broadcast::Sender<Fresh>,
+    metrics: &Metrics,
+    failing: &AtomicBool,
 ) {
-    let mut failing = false;
     while let Some(first) = inbox.blocking_recv() {
         // Where this thread shares a core with those who publish, let them say
         // what they have to say: it goes into the same commit.
         std::thread::yield_now();
+        let arrived = first.arrived;
         let (drafts, receipts) = gather(first, &mut inbox);
+        let begun = Instant::now();
         match writer.append(&drafts) {
             Ok((batch, outcomes)) => {
-                if std::mem::replace(&mut failing, false) {
+                count(metrics, &batch, &outcomes, begun);
+                if failing.swap(false, Ordering::Relaxed) {
                     info!("the log can be written again");
                 }
                 if !batch.runs.is_empty() {
                     // No shard listens only once they have ended.
-                    let _ = batches.send(batch);
+                    let _ = batches.send(Fresh { batch, arrived });
                 }
                 for ((draft, outcome), receipt) in drafts.into_iter().zip(outcomes).zip(receipts) {
                     receipt.tell(stored(draft, outcome));
                 }
             }
             Err(why) => {
-                if !std::mem::replace(&mut failing, true) {
+                metrics.failed_commits.inc();
+                if !failing.swap(true, Ordering::Relaxed) {
                     error!("the log cannot be written, messages are refused: {why}");
                 }
                 for (draft, receipt) in drafts.into_iter().zip(receipts) {
@@ -62,7 +72,7 @@ fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Dra
     let mut receipts = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
-    while let Some(Submission { draft, receipt }) = next {
+    while let Some(Submission { draft, receipt, .. }) = next {
         bytes += draft.text.len();
         drafts.push(draft);
         receipts.push(receipt);
@@ -70,6 +80,19 @@ fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Dra
         next = if full { None } else { inbox.try_recv().ok() };
     }
     (drafts, receipts)
+}
+
+#[allow(clippy::cast_precision_loss)] // a batch is small
+fn count(metrics: &Metrics, batch: &Batch, outcomes: &[Outcome], begun: Instant) {
+    let messages = batch.runs.iter().flat_map(|run| run.messages());
+    let (stored, bytes) = messages.fold((0, 0), |(count, bytes), message| {
+        (count + 1, bytes + message.text.len())
+    });
+    metrics.commit.observe(begun.elapsed().as_secs_f64());
+    metrics.batch.observe(outcomes.len() as f64);
+    metrics.stored.inc_by(stored);
+    metrics.stored_bytes.inc_by(bytes as u64);
+    metrics.duplicates.inc_by(outcomes.len() as u64 - stored);
 }
 
 fn stored(draft: Draft, outcome: Outcome) -> Reply {

@@ -128,6 +128,9 @@ impl<'a> Conversation<'a> {
     }
 
     fn say(&self, event: &Event, subscriber: &mut Subscriber) {
+        if let Event::Refused(refusal) = event {
+            self.hub.metrics().refused(&refusal.code);
+        }
         if let Some(frame) = self.format.frame(event) {
             subscriber.send(&frame);
         }

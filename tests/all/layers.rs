@@ -5,13 +5,17 @@ use std::{
 };
 
 /// The modules, lowest first, and what each may import beside itself.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("protocol", &[]),
+    ("metrics", &[]),
     ("history", &["protocol"]),
-    ("fanout", &["protocol", "history"]),
-    ("hub", &["protocol", "history", "fanout"]),
+    ("fanout", &["protocol", "metrics", "history"]),
+    ("hub", &["protocol", "metrics", "history", "fanout"]),
     ("session", &["protocol", "history", "fanout", "hub"]),
-    ("http", &["protocol", "history", "hub", "session"]),
+    (
+        "http",
+        &["protocol", "metrics", "history", "hub", "session"],
+    ),
     ("server", &["protocol", "history", "hub", "session", "http"]),
     ("client", &["protocol"]),
 ];

@@ -43,6 +43,9 @@ mod processes;
 /// What the client loses, doubles and reorders when a process dies: nothing.
 mod resume;
 
+/// What the server counts of itself.
+mod figures;
+
 /// The layers of the library: no import points up.
 mod layers;
 

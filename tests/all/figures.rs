@@ -1,0 +1,108 @@
+use serde_json::json;
+
+use crate::support::{CLOSE, Chat, TEXT, TestServer, soon};
+
+/// A line of `/-/metrics`, as a number.
+fn figure(text: &str, name: &str) -> Option<f64> {
+    let line = text
+        .lines()
+        .find(|line| line.split(' ').next() == Some(name))?;
+    line.split(' ').nth(1)?.parse().ok()
+}
+
+async fn metrics(server: &TestServer) -> String {
+    let request = b"GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    server.request(request).await
+}
+
+/// Asks until a figure has a value: some are counted after what they count is
+/// out already.
+async fn until(server: &TestServer, name: &str, value: f64) {
+    soon(name, async {
+        while figure(&metrics(server).await, name) != Some(value) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = server.json("/ops").await;
+    let mut bob = server.plain("/ops").await;
+    for (text, id) in [("one", "a"), ("two", "b"), ("two", "b")] {
+        let publish = json!({"type": "publish", "text": text, "id": id});
+        ana.send(TEXT, publish.to_string().as_bytes()).await;
+    }
+    ana.event_of("accepted").await;
+    for _ in 0..2 {
+        bob.text().await;
+    }
+    ana.send(TEXT, b"no JSON").await;
+    ana.event_of("refused").await;
+    ana.send(CLOSE, &1000_u16.to_be_bytes()).await;
+    ana.closed().await;
+
+    for (name, value) in [
+        ("chat_messages_stored_total", 2.0),
+        ("chat_messages_duplicate_total", 1.0),
+        ("chat_stored_bytes_total", 6.0),
+        ("chat_messages_delivered_total", 4.0),
+        ("chat_batch_messages_sum", 3.0),
+        (r#"chat_refusals_total{code="bad_json"}"#, 1.0),
+        (r#"chat_closes_total{code="1000"}"#, 1.0),
+        ("chat_rooms", 1.0),
+        // Bob's, and the one that asks.
+        ("chat_connections", 2.0),
+        ("chat_subscribers_catching_up", 0.0),
+    ] {
+        until(&server, name, value).await;
+    }
+    let answer = metrics(&server).await;
+    assert!(answer.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0;"));
+    assert!(figure(&answer, "chat_commit_seconds_sum") > Some(0.0));
+    assert!(figure(&answer, "chat_delivery_seconds_count") >= Some(1.0));
+    assert!(figure(&answer, "chat_delivered_bytes_total") > Some(100.0));
+    assert!(answer.ends_with("# EOF\n"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_behind_shows() {
+    let chat = Chat::start();
+    let (mut slow, _) = chat.join("slow", 64);
+    let (mut ana, _) = chat.join("ana", 1 << 16);
+    ana.text().await;
+    for n in 0..20 {
+        ana.say(&n.to_string()).await;
+        ana.text().await;
+    }
+    let behind = |text: &str| {
+        (
+            figure(text, "chat_subscribers_catching_up"),
+            figure(text, "chat_behind_messages"),
+        )
+    };
+    let (count, messages) = behind(&chat.hub.figures());
+    assert_eq!(count, Some(1.0));
+    assert!(messages > Some(10.0), "{messages:?}");
+    slow.text().await;
+    for n in 0..20 {
+        assert_eq!(slow.text().await, format!("ana: {n}"));
+    }
+    soon("it is live again", async {
+        while behind(&chat.hub.figures()) != (Some(0.0), Some(0.0)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_is_ready_until_it_goes_away() {
+    let mut chat = Chat::start();
+    assert!(chat.hub.is_ready());
+    chat.end().await;
+    assert!(!chat.hub.is_ready());
+}
