@@ -10,7 +10,7 @@ use std::{
 };
 
 use broadcast_chat::{
-    history::{self, Storage},
+    history::{self, Keep, Storage},
     http::{Site, Trust},
     hub::{Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
@@ -52,6 +52,7 @@ pub(crate) fn options() -> Options {
     Options {
         max_connections: 10_000,
         shards: 2,
+        keep: Keep::default(),
         trust: Trust {
             loopback: true,
             ..Trust::default()
