@@ -236,3 +236,102 @@ fn sum_rooms(db: &Connection) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{self, Storage};
+
+    /// What version 1 made.
+    const SCHEMA_OF_1: &str = "
+        CREATE TABLE log (epoch TEXT NOT NULL);
+        CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+        CREATE TABLE messages (
+            seq INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms (id),
+            prev INTEGER NOT NULL, at INTEGER NOT NULL, name TEXT, addr TEXT NOT NULL,
+            text TEXT NOT NULL, id TEXT, me INTEGER NOT NULL
+        );
+        CREATE INDEX messages_of_room ON messages (room, seq);
+        CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
+        PRAGMA user_version = 1;
+        INSERT INTO log VALUES ('0123456789abcdef');
+        INSERT INTO rooms VALUES (1, 'lobby'), (2, 'tea');
+        INSERT INTO messages
+            WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < 25000)
+            SELECT seq, 1 + (seq % 10 = 0), CASE seq % 10 WHEN 1 THEN seq - 2 WHEN 0 THEN seq - 10
+                ELSE seq - 1 END, 1000 + seq, 'ana', '127.0.0.1:5000', 'text ' || seq,
+                CASE seq % 3 WHEN 0 THEN 'id-' || seq END, 0 FROM n;
+        UPDATE messages SET prev = 0 WHERE seq = 1;";
+
+    /// A folder with a log of version 1 in it.
+    fn of_version_1() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let db = Connection::open(folder.path().join("chat.sqlite")).expect("a database");
+        let _mode: String = db
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+            .expect("a mode");
+        db.execute_batch(SCHEMA_OF_1).expect("a log");
+        folder
+    }
+
+    async fn holds_everything(folder: &Path) {
+        let storage = Storage::Folder(folder.to_owned());
+        let (_writer, history) = history::open(&storage, "a test").expect("a log");
+        assert_eq!(&*history.epoch().0, "0123456789abcdef");
+        assert_eq!(history.head(), Seq(25_000));
+        for (room, count) in [("lobby", 22_500), ("tea", 2_500)] {
+            let room = room.parse().expect("a room");
+            let (mut after, mut found) = (Seq::START, 0);
+            while after < history.head() {
+                let page = history.stored(&room, after).await.expect("a page");
+                assert_eq!(page.hole, None);
+                for message in page.runs.iter().flat_map(|run| run.messages()) {
+                    assert_eq!(*message.text, format!("text {}", message.seq));
+                    found += 1;
+                }
+                after = page.upto;
+            }
+            assert_eq!(found, count);
+        }
+        let report = history::check(folder).expect("readable");
+        assert_eq!((report.faults, report.messages), (Vec::new(), 25_000));
+    }
+
+    #[tokio::test]
+    async fn a_log_of_version_1_is_brought_up_to_date() {
+        let folder = of_version_1();
+        assert!(
+            history::check(folder.path()).is_err(),
+            "only a start does it"
+        );
+        holds_everything(folder.path()).await;
+        // And at the next start it is left as it is.
+        holds_everything(folder.path()).await;
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_was_stopped_goes_on() {
+        let folder = of_version_1();
+        {
+            let path = folder.path().join("chat.sqlite");
+            let db = Connection::open(path).expect("the log");
+            db.execute_batch(COLUMNS_OF_2).expect("begun");
+            assert_eq!(sum_messages(&db, 0).expect("a step"), Some(10_000));
+        }
+        holds_everything(folder.path()).await;
+    }
+
+    #[test]
+    fn a_later_version_is_left_alone() {
+        let folder = of_version_1();
+        let path = folder.path().join("chat.sqlite");
+        let db = Connection::open(&path).expect("the log");
+        db.pragma_update(None, "user_version", VERSION + 1)
+            .expect("a version");
+        drop(db);
+        assert!(matches!(
+            open(&path),
+            Err(OpenError::Newer { version: 3, .. })
+        ));
+    }
+}

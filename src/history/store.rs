@@ -356,3 +356,27 @@ fn original(db: &Connection, repeated: &MessageRow<'_>) -> Result<Outcome, Store
         ))
     })
 }
+
+#[cfg(test)]
+impl Store {
+    /// Changes when messages were said.
+    pub(super) fn date(&mut self, said: &[(u64, i64)]) {
+        for (seq, at) in said {
+            let find = concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM messages WHERE seq = ?1"
+            );
+            let mut find = self.db.prepare(find).expect("a query");
+            let mut rows = find.query([to_db(Seq(*seq))]).expect("a query");
+            let row = rows.next().expect("a row").expect("a message");
+            let mut message = MessageRow::read(row).expect("sound");
+            message.at = *at;
+            let change = "UPDATE messages SET at = ?2, sum = ?3 WHERE seq = ?1";
+            let change = self
+                .db
+                .execute(change, [to_db(Seq(*seq)), *at, message.sum()]);
+            assert_eq!(change, Ok(1));
+        }
+    }
+}
