@@ -133,7 +133,7 @@ impl File {
 }
 
 /// The files of a folder by their numbers.
-fn names(folder: &Path) -> BTreeMap<u64, String> {
+fn files_of(folder: &Path) -> BTreeMap<u64, String> {
     let entries = fs::read_dir(folder).expect("a folder");
     entries
         .map(|entry| {
@@ -151,7 +151,7 @@ type Acknowledged = Vec<(u64, String)>;
 /// Cuts the power at random moments: everything acknowledged is there.
 async fn cut(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
     let record = fs::read(disk.record()).expect("a record");
-    let names = names(&disk.data());
+    let files_there = files_of(&disk.data());
     let entries = entries(&record);
     let mut random = Random(seed());
     let mut moments: Vec<usize> = (0..count)
@@ -169,7 +169,7 @@ async fn cut(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
         }
         let folder = tempfile::tempdir().expect("a folder");
         for (number, file) in &files {
-            if let Some(name) = names.get(number) {
+            if let Some(name) = files_there.get(number) {
                 let bytes = file.cut(&entries, &mut random);
                 fs::write(folder.path().join(name), bytes).expect("a file");
             }

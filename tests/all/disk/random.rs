@@ -1,6 +1,6 @@
 //! Numbers that look drawn and are the same in every run.
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
