@@ -91,6 +91,10 @@ impl Reading<'_> {
                 Next::Damaged => break None,
                 Next::Message(message) => message,
             };
+            if message.seq <= reached {
+                // The index has another message in this place.
+                break None;
+            }
             let follows = if messages.is_empty() {
                 message.prev <= reached
             } else {
@@ -244,7 +248,7 @@ pub(super) fn before_last(
     if room.last <= erased {
         return Ok(head);
     }
-    match oldest_by_index(&view, room, count, head) {
+    match oldest_by_index(&view, room, erased, count, head) {
         Ok(Some(oldest)) => return Ok(before(oldest)),
         Ok(None) => {}
         Err(why) if why.is_damage() => {}
@@ -273,6 +277,7 @@ pub(super) fn before_last(
 fn oldest_by_index(
     view: &Connection,
     room: RoomRow,
+    erased: Seq,
     count: u32,
     head: Seq,
 ) -> Result<Option<Seq>, StoreError> {
@@ -281,6 +286,7 @@ fn oldest_by_index(
     )?;
     let mut rows = query.query([room.id, to_db(head), count.into()])?;
     let mut oldest: Option<Seq> = None;
+    let mut counted = 0;
     while let Some(row) = rows.next()? {
         let seq = from_db(row.get(0)?);
         let in_order = match oldest {
@@ -291,12 +297,16 @@ fn oldest_by_index(
             return Ok(None);
         }
         oldest = Some(seq);
+        counted += 1;
     }
     let Some(seq) = oldest else {
         return Ok(None);
     };
-    let there = lookup(view, seq, |row| row.room == room.id)?;
-    Ok((there == Some(true)).then_some(seq))
+    // Where there are fewer, nothing stands before them.
+    let sound = lookup(view, seq, |row| {
+        row.room == room.id && (counted == count || row.prev <= erased)
+    })?;
+    Ok((sound == Some(true)).then_some(seq))
 }
 
 fn before(seq: Seq) -> Seq {
