@@ -4,10 +4,20 @@
 //! lately also stands encoded in memory. There is one [`Writer`] and any number
 //! of readers. Knows neither who asks nor who is in a room.
 
+mod backup;
+mod check;
+mod failure;
 mod folder;
+mod pages;
+mod retention;
+mod row;
 mod run;
+mod schema;
+#[cfg(test)]
+mod speed;
 mod store;
 mod tail;
+mod wal;
 
 use std::{
     fmt,
@@ -18,13 +28,16 @@ use std::{
 use tokio::sync::Mutex as FairMutex;
 
 pub use self::{
+    backup::{BackupError, backup},
+    check::{Report, check},
+    failure::StoreError,
     folder::OpenError,
+    retention::{Keep, Retention},
     run::{Batch, Block, Run},
-    store::StoreError,
 };
 use self::{store::Store, tail::Tail};
 use crate::protocol::{
-    Author, Epoch, Kind, Seq,
+    Author, Epoch, GapReason, Kind, Seq,
     name::{MessageId, RoomName},
     text::Text,
 };
@@ -69,10 +82,30 @@ pub enum Outcome {
 /// A stretch of one room's log.
 #[derive(Debug, Default)]
 pub struct Page {
+    /// What is missing before the messages.
+    pub hole: Option<Hole>,
     /// The messages, in order; empty at the end.
     pub runs: Vec<Arc<Run>>,
     /// Every message of the room up to this number is in the page or before it.
     pub upto: Seq,
+}
+
+/// A stretch of a room that is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The last number in it.
+    pub upto: Seq,
+    /// Why.
+    pub reason: GapReason,
+}
+
+impl Page {
+    /// The hole before the messages, and the first number to be had after it.
+    pub fn gap(&self) -> Option<(Hole, Seq)> {
+        let hole = self.hole?;
+        let first = self.runs.first().map(|run| run.messages()[0].seq);
+        Some((hole, first.unwrap_or(hole.upto.next())))
+    }
 }
 
 /// The reading side; clones share the same log.
@@ -117,21 +150,13 @@ pub(crate) fn open_with_tail(
         Storage::Folder(folder) => {
             let writer = Store::create(folder, holder)?;
             let reader = writer.reader()?;
-            (
-                Arc::new(FairMutex::new(writer)),
-                Arc::new(FairMutex::new(reader)),
-            )
+            (writer, Some(reader))
         }
-        Storage::Memory => {
-            let store = Arc::new(FairMutex::new(Store::in_memory()?));
-            (Arc::clone(&store), store)
-        }
+        Storage::Memory => (Store::in_memory()?, None),
     };
-    let (epoch, head) = {
-        // Nobody else holds it yet.
-        let store = writer.try_lock().map_err(|_| OpenError::internal())?;
-        (store.epoch()?, store.head()?)
-    };
+    let (epoch, head) = writer.place()?;
+    let writer = Arc::new(FairMutex::new(writer));
+    let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let tail = Mutex::new(Tail::new(head, tail_bytes));
     let history = History {
         shared: Arc::new(Shared {
@@ -153,24 +178,23 @@ impl Writer {
     /// Stores the drafts in order, in one transaction, and makes them readable.
     ///
     /// When this returns the batch, it is on disk; when it returns an error,
-    /// nothing of it is. Blocks: for a thread of its own.
+    /// nothing of it may be acknowledged. After an error the next call first
+    /// opens the database anew and makes sure of it. Blocks: for a thread of
+    /// its own.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
         let mut store = self.store.blocking_lock();
-        let (messages, outcomes) = match store.append(self.history.head(), drafts) {
-            Ok(appended) => appended,
-            Err(why) => {
-                // What became of a commit that failed is known only to the
-                // database, opened anew.
-                if let Ok(head) = store.recover() {
-                    self.history.shared.tail().skip_to(head);
-                }
-                return Err(why);
-            }
-        };
+        let head = self.history.recovered(&mut store)?;
+        let (messages, outcomes) = store.append(head, drafts)?;
         drop(store);
         let batch = Arc::new(Batch::of(messages));
         self.history.shared.tail().push(&batch);
         Ok((batch, outcomes))
+    }
+
+    /// What erases old messages; `None` where all are kept.
+    pub fn retention(&self, keep: Keep) -> Option<Retention> {
+        let (store, history) = (Arc::clone(&self.store), self.history.clone());
+        Retention::new(store, history, keep)
     }
 }
 
@@ -207,8 +231,18 @@ impl History {
             .await
     }
 
+    /// Where the log ends, once the writer's store is in order.
+    ///
+    /// What became of a write that failed is known only to the database, opened
+    /// anew: some of it may be there.
+    fn recovered(&self, store: &mut Store) -> Result<Seq, StoreError> {
+        let head = store.recover(self.head())?;
+        self.shared.tail().skip_to(head);
+        Ok(head)
+    }
+
     /// The position after which exactly the last `count` messages of a room
-    /// follow; the start where there are fewer.
+    /// follow; where there are fewer, all of them.
     pub async fn before_last(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
         let head = self.head();
         if count == 0 {

@@ -77,7 +77,7 @@ impl fmt::Display for Epoch {
 
 /// A moment for people to read, in milliseconds since 1970 UTC. Never used for
 /// order, ids or timers. Written as RFC 3339 with milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(pub i64);
 
 impl fmt::Display for At {
@@ -342,6 +342,8 @@ pub enum GapReason {
     Epoch,
     /// It was erased.
     Erased,
+    /// It is damaged, and what may be wrong is not shown.
+    Damaged,
     /// A reason of a later version.
     #[serde(other)]
     Other,

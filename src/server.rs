@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
-    history::{History, Writer},
+    history::{History, Keep, Writer},
     http::{self, Site, Trust, Upgraded},
     hub::Hub,
     session,
@@ -40,6 +40,8 @@ pub struct Options {
     pub max_connections: usize,
     /// How many shards fan out.
     pub shards: usize,
+    /// What is kept of the history.
+    pub keep: Keep,
     /// Whose requests are served.
     pub trust: Trust,
     /// What holds for sessions.
@@ -56,7 +58,17 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
+    let retention = writer.retention(options.keep);
     let (hub, publisher) = Hub::start(writer, history, options.shards, &tasks)?;
+    if let Some(retention) = retention {
+        let hub = hub.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = retention.run() => {}
+                () = hub.finished() => {}
+            }
+        });
+    }
     let drain = CancellationToken::new();
     let site = Site {
         hub: hub.clone(),

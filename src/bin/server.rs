@@ -3,12 +3,14 @@
 mod server {
     pub(super) mod console;
     pub(super) mod flags;
+    pub(super) mod upkeep;
 }
 
 use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use broadcast_chat::{history, server as chat};
+use rustix::process::Signal;
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
@@ -17,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::{
     console,
-    flags::{self, Checked},
+    flags::{self, Asked, Checked},
+    upkeep,
 };
 
 /// How many connections may wait to be accepted; the kernel caps it.
@@ -28,7 +31,9 @@ const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let checked = match flags::read() {
-        Ok(checked) => checked,
+        Ok(Asked::Serve(checked)) => checked,
+        Ok(Asked::Backup { data, file }) => return upkeep::backup(&data, &file),
+        Ok(Asked::Check { data }) => return upkeep::check(&data),
         Err(code) => return code,
     };
     // Kept to the end: what is still to be printed is printed when it drops.
@@ -57,6 +62,9 @@ async fn run(checked: Checked) -> anyhow::Result<()> {
     let listener = bind(checked.address)?;
     let address = listener.local_addr()?;
     let holder = format!("process {}, {address}", std::process::id());
+    // Beyond the size a file may have (`ulimit -f`), writing is to fail and not
+    // to end the server.
+    let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let log = history::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
     console::listening(address, &checked.options.trust);

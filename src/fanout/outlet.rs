@@ -15,9 +15,9 @@ use tokio::io::AsyncWrite;
 
 use super::{Socket, stretch::Stretch};
 use crate::{
-    history::Run,
+    history::{Hole, Run},
     metrics::Tally,
-    protocol::{Event, GapReason, Seq, format::Format, name::RoomName},
+    protocol::{Event, Seq, format::Format, name::RoomName},
 };
 
 /// The most pieces handed to one `writev(2)`.
@@ -136,18 +136,17 @@ impl Outlet {
         }
     }
 
-    /// Says that what stood between the position and a run is not to be had.
-    pub(super) fn say_gap(&mut self, run: &Run) {
-        let (after, next) = (self.position, run.messages()[0].seq);
+    /// Says that what stood between the position and `next` is not to be had.
+    pub(super) fn say_gap(&mut self, hole: Hole, next: Seq) {
         let gap = Event::Gap {
-            after,
+            after: self.position,
             next,
-            reason: GapReason::Erased,
+            reason: hole.reason,
         };
         if let Some(frame) = self.format.frame(&gap) {
             self.send(&frame);
         }
-        self.position = run.prev();
+        self.position = hole.upto;
     }
 
     /// Says `live`, and is.

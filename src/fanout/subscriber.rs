@@ -199,10 +199,10 @@ impl Subscriber {
                 self.reading = Some(Box::pin(async move { history.stored(&room, after).await }));
                 continue;
             };
-            if let Some(first) = page.runs.first()
-                && first.prev() > outlet.position
+            if let Some((hole, next)) = page.gap()
+                && hole.upto > outlet.position
             {
-                outlet.say_gap(first);
+                outlet.say_gap(hole, next);
             }
             // What does not go out now is not kept, but read again when the
             // socket is ready: memory does not grow with slowness.

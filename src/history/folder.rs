@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::store::SCHEMA_VERSION;
+use super::{StoreError, schema};
 
 /// Takes a folder for this process, creating it where there is none; it is
 /// taken for as long as the file stays open. `holder` is how another process
@@ -18,11 +18,12 @@ pub(super) fn take(folder: &Path, holder: &str) -> Result<fs::File, OpenError> {
         folder: folder.to_owned(),
         source,
     };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(unusable)?;
+    if !folder.exists() {
+        let mut made = fs::DirBuilder::new();
+        let made = made.recursive(true).mode(0o700).create(folder);
+        made.map_err(unusable)?;
+        sync_way_to(folder);
+    }
     let mut file = fs::File::options()
         .read(true)
         .write(true)
@@ -45,6 +46,21 @@ pub(super) fn take(folder: &Path, holder: &str) -> Result<fs::File, OpenError> {
     file.set_len(0).map_err(unusable)?;
     writeln!(file, "{holder}").map_err(unusable)?;
     Ok(file)
+}
+
+/// Has the names that lead to a new folder stored: a power cut would take all
+/// that is in it with them.
+fn sync_way_to(folder: &Path) {
+    let way = folder.canonicalize();
+    for above in way.iter().flat_map(|way| way.ancestors().skip(1)) {
+        // Far enough up it is none of this user's, and was there before.
+        if fs::File::open(above)
+            .and_then(|above| above.sync_all())
+            .is_err()
+        {
+            break;
+        }
+    }
 }
 
 /// The log could not be opened: stops a start.
@@ -71,25 +87,37 @@ pub enum OpenError {
         /// Its schema's version.
         version: i64,
     },
+    /// The log was written by an earlier version, and is only looked at.
+    Older {
+        /// The database.
+        path: PathBuf,
+    },
+    /// There is no database, or none that may be read.
+    Unreadable {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The database cannot be used.
     Database {
         /// The database.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        source: StoreError,
     },
 }
 
 impl OpenError {
-    pub(super) fn database(path: &Path, source: rusqlite::Error) -> Self {
+    pub(super) fn database(path: &Path, source: StoreError) -> Self {
         OpenError::Database {
             path: path.to_owned(),
             source,
         }
     }
 
-    pub(super) fn internal() -> Self {
-        OpenError::database(Path::new(":memory:"), rusqlite::Error::InvalidQuery)
+    pub(super) fn memory(source: StoreError) -> Self {
+        OpenError::database(Path::new(":memory:"), source)
     }
 }
 
@@ -108,7 +136,23 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Newer { path, version } => write!(
                 f,
-                "{} was written by a later version of this program (its format is {version}, this program knows {SCHEMA_VERSION}): use that version, or another folder with --data",
+                "{} was written by a later version of this program (its format is {version}, this program knows {}): use that version, or another folder with --data",
+                path.display(),
+                schema::VERSION
+            ),
+            OpenError::Older { path } => write!(
+                f,
+                "{} was written by an earlier version of this program: start the server on it once, which brings it up to date",
+                path.display()
+            ),
+            OpenError::Unreadable { path, source } => write!(
+                f,
+                "there is no history that can be read in {} ({source}): name its folder with --data",
+                path.display()
+            ),
+            OpenError::Database { path, source } if source.is_damage() => write!(
+                f,
+                "the history in {} cannot be used ({source}); it was left as it is: put a backup in its place (README: Backup), or move it away to begin anew",
                 path.display()
             ),
             OpenError::Database { path, source } => write!(

@@ -1,65 +1,44 @@
-//! The log in SQLite.
+//! The log in SQLite: one connection to it, and what is written there.
 
 use std::{
-    collections::HashMap,
-    fmt, fs,
-    os::unix::fs::OpenOptionsExt,
+    collections::{BTreeSet, HashMap},
+    fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
-    Draft, Outcome, Page, Run,
+    Draft, Outcome, Page, StoreError, check,
     folder::{self, OpenError},
+    pages,
+    row::{Addr, LogRow, MessageRow, RoomRow, message_columns, to_db},
+    schema, wal,
 };
-use crate::protocol::{At, Author, Epoch, Kind, Message, Seq, name::RoomName};
-
-/// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const SCHEMA_VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-CREATE TABLE log (
-    epoch TEXT NOT NULL
-);
-CREATE TABLE rooms (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE
-);
-CREATE TABLE messages (
-    seq INTEGER PRIMARY KEY,
-    room INTEGER NOT NULL REFERENCES rooms (id),
-    prev INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    name TEXT,
-    addr TEXT NOT NULL,
-    text TEXT NOT NULL,
-    id TEXT,
-    me INTEGER NOT NULL
-);
-CREATE INDEX messages_of_room ON messages (room, seq);
-CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
-";
-
-/// The most messages one page holds, and the most bytes of text: what a reader
-/// waits for is a millisecond's work.
-const PAGE_MESSAGES: i64 = 1000;
-const PAGE_BYTES: usize = 64 << 10;
-
-/// How long SQLite waits for a lock another program (a backup, say) holds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::protocol::{
+    At, Epoch, Kind, Message, Seq,
+    name::{MessageId, Name, RoomName},
+};
 
 /// How many rooms the writer remembers before it forgets them all and asks the
 /// database again: bounds its memory however many rooms there are.
 const ROOMS_REMEMBERED: usize = 10_000;
 
+/// How many messages are erased in one transaction: others wait for it.
+const ERASED_AT_ONCE: u64 = 500;
+
 /// One connection to the database.
 pub(super) struct Store {
     db: Connection,
     path: Option<PathBuf>,
-    /// The writer's: each room's row and the last number in it.
-    rooms: HashMap<RoomName, (i64, Seq)>,
+    /// The writer's: rooms written to.
+    rooms: HashMap<RoomName, RoomRow>,
+    /// Where the log ended when this process opened it.
+    since: Seq,
+    /// A write failed: what became of it is not known.
+    failed: bool,
+    /// The reader's: damaged messages it has complained of.
+    complained: BTreeSet<Seq>,
     /// The writer's: held while this process uses the folder.
     _lock: Option<fs::File>,
 }
@@ -69,65 +48,64 @@ impl Store {
     pub(super) fn create(folder: &Path, holder: &str) -> Result<Self, OpenError> {
         let lock = folder::take(folder, holder)?;
         let path = folder.join("chat.sqlite");
+        let db = schema::open(&path)?;
+        let since = check::head(&db).map_err(|e| OpenError::database(&path, e))?;
         Ok(Store {
-            db: open(&path)?,
             path: Some(path),
-            rooms: HashMap::new(),
+            since,
             _lock: Some(lock),
+            ..Store::on(db)
         })
     }
 
     /// A log that is gone with the process.
     pub(super) fn in_memory() -> Result<Self, OpenError> {
-        let path = Path::new(":memory:");
-        let db = Connection::open_in_memory().map_err(|e| OpenError::database(path, e))?;
-        prepare(&db).map_err(|_| OpenError::internal())?;
-        Ok(Store {
-            db,
-            path: None,
-            rooms: HashMap::new(),
-            _lock: None,
-        })
+        Ok(Store::on(schema::in_memory().map_err(OpenError::memory)?))
     }
 
     /// Another connection to the same database, for reading.
     pub(super) fn reader(&self) -> Result<Self, OpenError> {
-        let path = self.path.clone().ok_or_else(OpenError::internal)?;
-        let open = || {
-            let db = Connection::open_with_flags(
-                &path,
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )?;
-            db.busy_timeout(BUSY_TIMEOUT)?;
-            db.pragma_update(None, "query_only", true)?;
-            Ok(db)
-        };
-        let db = open().map_err(|e| OpenError::database(&path, e))?;
-        Ok(Store {
+        let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
+        let db = schema::connect_reader(path).map_err(|e| OpenError::database(path, e.into()))?;
+        Ok(Store::on(db))
+    }
+
+    fn on(db: Connection) -> Self {
+        Store {
             db,
-            path: Some(path),
+            path: None,
             rooms: HashMap::new(),
+            since: Seq::START,
+            failed: false,
+            complained: BTreeSet::new(),
             _lock: None,
-        })
+        }
     }
 
-    pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
-        self.first("SELECT epoch FROM log")
-            .map(|epoch: String| Epoch(epoch.into()))
+    /// Which log it is, and where it ends.
+    pub(super) fn place(&self) -> Result<(Epoch, Seq), OpenError> {
+        let place = || Ok((LogRow::find(&self.db)?.epoch, check::head(&self.db)?));
+        let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
+        place().map_err(|error| OpenError::database(path, error))
     }
 
-    /// The last number in the log.
-    pub(super) fn head(&self) -> Result<Seq, OpenError> {
-        self.first("SELECT ifnull(max(seq), 0) FROM messages")
-            .map(from_db)
-    }
-
-    fn first<T: rusqlite::types::FromSql>(&self, query: &str) -> Result<T, OpenError> {
-        self.db
-            .query_row(query, [], |row| row.get(0))
-            .map_err(|error| {
-                OpenError::database(self.path.as_deref().unwrap_or(Path::new(":memory:")), error)
-            })
+    /// Makes sure, after a failed write, that what was acknowledged, up to a
+    /// number, is there and that what follows it will be; says where the log
+    /// ends now. Nothing may be written before.
+    pub(super) fn recover(&mut self, acknowledged: Seq) -> Result<Seq, StoreError> {
+        if !self.failed {
+            return Ok(acknowledged);
+        }
+        self.rooms.clear();
+        if let Some(path) = &self.path {
+            // The old connection ends first, with all it knows and holds.
+            self.db = Connection::open_in_memory()?;
+            self.db = schema::connect(path)?;
+            wal::write_anew(&self.db, path)?;
+        }
+        let head = check::end(&self.db, self.since, acknowledged)?;
+        self.failed = false;
+        Ok(head)
     }
 
     /// Stores drafts after `head`, all or none, and says what became of each.
@@ -139,82 +117,86 @@ impl Store {
         if self.rooms.len() > ROOMS_REMEMBERED {
             self.rooms.clear();
         }
-        Ok(self.append_in_transaction(head, drafts)?)
+        self.failed = true;
+        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let mut batch = Appending {
+            db: &transaction,
+            known: &self.rooms,
+            at: At(jiff::Timestamp::now().as_millisecond()),
+            head,
+            rooms: Vec::new(),
+            messages: Vec::with_capacity(drafts.len()),
+        };
+        let outcomes = batch.store(drafts)?;
+        let (rooms, messages) = (batch.rooms, batch.messages);
+        transaction.commit()?;
+        self.rooms.extend(rooms);
+        self.failed = false;
+        Ok((messages, outcomes))
     }
 
-    /// Opens the database anew after a failure, forgets what was known of it,
-    /// and says where the log ends now.
-    pub(super) fn recover(&mut self) -> Result<Seq, OpenError> {
-        self.rooms.clear();
-        if let Some(path) = self.path.clone() {
-            self.db = open(&path)?;
-        }
-        self.head()
-    }
-
-    fn append_in_transaction(
+    /// Erases some of the oldest messages: those said before `before`, and all
+    /// but the last `keep`. Returns the last number erased, if any was.
+    ///
+    /// Only from the beginning on: a message waits for those before it, however
+    /// the clock stood when they were said.
+    pub(super) fn erase(
         &mut self,
         head: Seq,
-        drafts: &[Draft],
-    ) -> rusqlite::Result<(Vec<Message>, Vec<Outcome>)> {
-        let at = At(jiff::Timestamp::now().as_millisecond());
-        let mut messages: Vec<Message> = Vec::with_capacity(drafts.len());
-        let mut outcomes = Vec::with_capacity(drafts.len());
-        let mut head = head;
-        let transaction = self.db.transaction()?;
-        {
-            let mut known = transaction
-                .prepare_cached("SELECT seq FROM messages WHERE room = ?1 AND id = ?2")?;
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO messages (seq, room, prev, at, name, addr, text, id, me)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?;
-            for draft in drafts {
-                let (room, prev) = match self.rooms.get(&draft.room) {
-                    Some(room) => *room,
-                    None => room_row(&transaction, &draft.room)?,
-                };
-                let id = draft.id.as_ref().map(super::MessageId::as_str);
-                if id.is_some()
-                    && let Some(seq) = known
-                        .query_row(params![room, id], |r| r.get(0))
-                        .optional()?
-                {
-                    outcomes.push(Outcome::Duplicate(from_db(seq)));
-                    continue;
-                }
-                head = head.next();
-                insert.execute(params![
-                    to_db(head),
-                    room,
-                    to_db(prev),
-                    at.0,
-                    draft
-                        .from
-                        .name
-                        .as_ref()
-                        .map(crate::protocol::name::Name::as_str),
-                    draft.from.addr.to_string(),
-                    &*draft.text,
-                    id,
-                    draft.kind == Kind::Me,
-                ])?;
-                self.rooms.insert(draft.room.clone(), (room, head));
-                outcomes.push(Outcome::Stored(head));
-                messages.push(Message {
-                    seq: head,
-                    prev,
-                    room: draft.room.clone(),
-                    at,
-                    from: draft.from.clone(),
-                    text: draft.text.clone(),
-                    id: draft.id.clone(),
-                    kind: draft.kind,
-                });
-            }
-        }
+        before: Option<At>,
+        keep: Option<u64>,
+    ) -> Result<Option<Seq>, StoreError> {
+        let mut log = LogRow::find(&self.db)?;
+        let surplus = Seq(keep.map_or(0, |keep| head.0.saturating_sub(keep)));
+        let Some(upto) = self.oldest(log.erased, before, surplus)? else {
+            return Ok(None);
+        };
+        self.failed = true;
+        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        transaction
+            .prepare_cached("DELETE FROM messages WHERE seq <= ?1")?
+            .execute([to_db(upto)])?;
+        log.erased = upto;
+        log.write(&transaction)?;
         transaction.commit()?;
-        Ok((messages, outcomes))
+        self.failed = false;
+        Ok(Some(upto))
+    }
+
+    /// The last of the oldest messages that are to go now.
+    fn oldest(
+        &self,
+        erased: Seq,
+        before: Option<At>,
+        surplus: Seq,
+    ) -> Result<Option<Seq>, StoreError> {
+        let mut rows = self.db.prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2"
+        ))?;
+        let mut rows = rows.query(params![to_db(erased), ERASED_AT_ONCE.cast_signed()])?;
+        let mut upto = None;
+        while let Some(row) = rows.next()? {
+            // A damaged one says nothing of its age: it goes with its neighbours.
+            let Some(message) = MessageRow::read(row) else {
+                continue;
+            };
+            let old = before.is_some_and(|before| message.at < before.0);
+            if !old && message.seq > surplus {
+                break;
+            }
+            upto = Some(message.seq);
+        }
+        Ok(upto)
+    }
+
+    /// When the last message was said.
+    pub(super) fn last_said(&self) -> Result<Option<At>, StoreError> {
+        let mut last = self
+            .db
+            .prepare_cached("SELECT at FROM messages ORDER BY seq DESC LIMIT 1")?;
+        Ok(last.query_row([], |row| row.get(0).map(At)).optional()?)
     }
 
     /// The messages of a room after `after`, up to `head`; a part when many.
@@ -224,201 +206,177 @@ impl Store {
         after: Seq,
         head: Seq,
     ) -> Result<Page, StoreError> {
-        let mut query = self.db.prepare_cached(
-            "SELECT seq, prev, at, name, addr, text, id, me FROM messages
-             WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND seq > ?2 AND seq <= ?3
-             ORDER BY seq LIMIT ?4",
-        )?;
-        let mut rows = query.query(params![
-            room.as_str(),
-            to_db(after),
-            to_db(head),
-            PAGE_MESSAGES
-        ])?;
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        while bytes < PAGE_BYTES
-            && let Some(row) = rows.next()?
-        {
-            let message = message(row, room)?;
-            bytes += message.text.len();
-            messages.push(message);
-        }
-        let whole = bytes < PAGE_BYTES && (messages.len() as u64) < PAGE_MESSAGES.unsigned_abs();
-        let run = Run::of(messages);
-        let upto = match &run {
-            Some(run) if !whole => run.last(),
-            _ => head,
-        };
-        Ok(Page {
-            runs: run.into_iter().map(Into::into).collect(),
-            upto,
-        })
+        pages::page(&self.db, room, after, head, &mut self.complained)
     }
 
-    /// The number before the last `count` messages of a room up to `head`.
+    /// The position after which the last `count` messages of a room follow.
     pub(super) fn before_last(
         &mut self,
         room: &RoomName,
         count: u32,
         head: Seq,
     ) -> Result<Seq, StoreError> {
-        let found = self
+        pages::before_last(&self.db, room, count, head)
+    }
+}
+
+/// A batch on its way into the database.
+struct Appending<'a> {
+    db: &'a Connection,
+    /// Rooms as they were before.
+    known: &'a HashMap<RoomName, RoomRow>,
+    at: At,
+    head: Seq,
+    /// Rooms as they become.
+    rooms: Vec<(RoomName, RoomRow)>,
+    messages: Vec<Message>,
+}
+
+impl Appending<'_> {
+    fn store(&mut self, drafts: &[Draft]) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(drafts.len());
+        let mut places: HashMap<&RoomName, usize> = HashMap::new();
+        let mut addr = Addr::default();
+        // Most drafts come with those of the same room.
+        let mut last: Option<(&RoomName, usize)> = None;
+        for draft in drafts {
+            let place = match last {
+                Some((room, place)) if *room == draft.room => place,
+                _ => match places.get(&draft.room) {
+                    Some(place) => *place,
+                    None => *places.entry(&draft.room).or_insert(self.room(&draft.room)?),
+                },
+            };
+            last = Some((&draft.room, place));
+            outcomes.push(self.insert(draft, place, addr.show(draft.from.addr))?);
+        }
+        let mut update = self
             .db
-            .prepare_cached(
-                "SELECT prev FROM messages
-                 WHERE room = (SELECT id FROM rooms WHERE name = ?1) AND seq <= ?2
-                 ORDER BY seq DESC LIMIT 1 OFFSET ?3",
-            )?
-            .query_row(
-                params![room.as_str(), to_db(head), count.saturating_sub(1)],
-                |r| r.get(0),
-            )
-            .optional()?;
-        Ok(found.map_or(Seq::START, from_db))
+            .prepare_cached("UPDATE rooms SET last = ?2, sum = ?3 WHERE id = ?1")?;
+        for (name, room) in &self.rooms {
+            update.execute((room.id, to_db(room.last), room.sum(name)))?;
+        }
+        Ok(outcomes)
+    }
+
+    /// The place of a room among those of the batch; where there is no such
+    /// room, it is made.
+    fn room(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+        let found = match self.known.get(name) {
+            Some(room) => Some(*room),
+            None => RoomRow::find(self.db, name)?,
+        };
+        let room = if let Some(room) = found {
+            room
+        } else {
+            self.db
+                .prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?
+                .execute([name.as_str()])?;
+            RoomRow {
+                id: self.db.last_insert_rowid(),
+                last: Seq::START,
+            }
+        };
+        self.rooms.push((name.clone(), room));
+        Ok(self.rooms.len() - 1)
+    }
+
+    fn insert(&mut self, draft: &Draft, place: usize, addr: &str) -> Result<Outcome, StoreError> {
+        let room = &mut self.rooms[place].1;
+        let seq = self.head.next();
+        let row = MessageRow {
+            seq,
+            room: room.id,
+            prev: room.last,
+            at: self.at.0,
+            name: draft.from.name.as_ref().map(Name::as_str),
+            addr,
+            text: &draft.text,
+            id: draft.id.as_ref().map(MessageId::as_str),
+            me: draft.kind == Kind::Me,
+        };
+        let inserted = self
+            .db
+            .prepare_cached(concat!(
+                "INSERT INTO messages (",
+                message_columns!(),
+                ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (room, id) WHERE id IS NOT NULL DO NOTHING"
+            ))?
+            .execute(params![
+                to_db(row.seq),
+                row.room,
+                to_db(row.prev),
+                row.at,
+                row.name,
+                row.addr,
+                row.text,
+                row.id,
+                row.me,
+                row.sum()
+            ])?;
+        if inserted == 0 {
+            return original(self.db, &row);
+        }
+        self.head = seq;
+        self.messages.push(Message {
+            seq,
+            prev: room.last,
+            room: draft.room.clone(),
+            at: self.at,
+            from: draft.from.clone(),
+            text: draft.text.clone(),
+            id: draft.id.clone(),
+            kind: draft.kind,
+        });
+        room.last = seq;
+        Ok(Outcome::Stored(seq))
     }
 }
 
-/// The writer's connection, its schema in place.
-fn open(path: &Path) -> Result<Connection, OpenError> {
-    // Made by SQLite it could be read by everyone; its companions follow it.
-    let mut options = fs::File::options();
-    let made = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
-    made.map_err(|source| OpenError::Folder {
-        folder: path.to_owned(),
-        source,
-    })?;
-    let failed = |error| OpenError::database(path, error);
-    let db = Connection::open(path).map_err(failed)?;
-    prepare(&db).map_err(|error| match error {
-        Prepare::Newer(version) => OpenError::Newer {
-            path: path.to_owned(),
-            version,
-        },
-        Prepare::Sqlite(error) => failed(error),
-    })?;
-    Ok(db)
-}
-
-fn prepare(db: &Connection) -> Result<(), Prepare> {
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > SCHEMA_VERSION {
-        return Err(Prepare::Newer(version));
-    }
-    // WAL lets readers read while the writer writes. FULL syncs at every
-    // commit: NORMAL loses acknowledged messages in a power cut.
-    let _mode: String =
-        db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    db.pragma_update(None, "synchronous", "full")?;
-    if version == 0 {
-        db.execute_batch("BEGIN IMMEDIATE")?;
-        db.execute_batch(SCHEMA)?;
-        db.execute(
-            "INSERT INTO log (epoch) VALUES (lower(hex(randomblob(8))))",
-            [],
-        )?;
-        db.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        db.execute_batch("COMMIT")?;
-    }
-    Ok(())
-}
-
-/// The row of a room, made where there is none, and the last number in it.
-fn room_row(db: &Connection, room: &RoomName) -> rusqlite::Result<(i64, Seq)> {
-    let found = db
-        .prepare_cached(
-            "SELECT id, (SELECT ifnull(max(seq), 0) FROM messages WHERE room = rooms.id)
-             FROM rooms WHERE name = ?1",
-        )?
-        .query_row([room.as_str()], |row| {
-            Ok((row.get(0)?, from_db(row.get(1)?)))
-        })
-        .optional()?;
-    if let Some(found) = found {
-        return Ok(found);
-    }
-    db.prepare_cached("INSERT INTO rooms (name) VALUES (?1)")?
-        .execute([room.as_str()])?;
-    Ok((db.last_insert_rowid(), Seq::START))
-}
-
-fn message(row: &Row<'_>, room: &RoomName) -> rusqlite::Result<Message> {
-    Ok(Message {
-        seq: from_db(row.get(0)?),
-        prev: from_db(row.get(1)?),
-        room: room.clone(),
-        at: At(row.get(2)?),
-        from: Author {
-            name: row
-                .get_ref(3)?
-                .as_str_or_null()?
-                .map(str::parse)
-                .transpose()
-                .map_err(damaged)?,
-            addr: row.get_ref(4)?.as_str()?.parse().map_err(damaged)?,
-        },
-        text: row.get::<_, String>(5)?.into(),
-        id: row
-            .get_ref(6)?
-            .as_str_or_null()?
-            .map(str::parse)
-            .transpose()
-            .map_err(damaged)?,
-        kind: if row.get(7)? { Kind::Me } else { Kind::Said },
+/// The message that was stored under the same id before. Told from a damaged
+/// index: a receipt for what is not stored would lose a message.
+fn original(db: &Connection, repeated: &MessageRow<'_>) -> Result<Outcome, StoreError> {
+    let mut find = db.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM messages WHERE room = ?1 AND id = ?2"
+    ))?;
+    let mut found = find.query(params![repeated.room, repeated.id])?;
+    let original = match found.next()? {
+        Some(row) => MessageRow::read(row)
+            .filter(|row| (row.room, row.id) == (repeated.room, repeated.id))
+            .map(|row| row.seq),
+        None => None,
+    };
+    original.map(Outcome::Duplicate).ok_or_else(|| {
+        let id = repeated.id.unwrap_or_default();
+        StoreError::damaged(format!(
+            "the message with the id {id:?}, or the index of ids,"
+        ))
     })
 }
 
-fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
-}
-
-/// SQLite's integers are signed; a log does not reach 2⁶³ messages.
-fn to_db(seq: Seq) -> i64 {
-    i64::try_from(seq.0).unwrap_or(i64::MAX)
-}
-
-fn from_db(seq: i64) -> Seq {
-    Seq(u64::try_from(seq).unwrap_or(0))
-}
-
-enum Prepare {
-    Newer(i64),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Prepare {
-    fn from(error: rusqlite::Error) -> Self {
-        Prepare::Sqlite(error)
+#[cfg(test)]
+impl Store {
+    /// Changes when messages were said.
+    pub(super) fn date(&mut self, said: &[(u64, i64)]) {
+        for (seq, at) in said {
+            let find = concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM messages WHERE seq = ?1"
+            );
+            let mut find = self.db.prepare(find).expect("a query");
+            let mut rows = find.query([to_db(Seq(*seq))]).expect("a query");
+            let row = rows.next().expect("a row").expect("a message");
+            let mut message = MessageRow::read(row).expect("sound");
+            message.at = *at;
+            let change = "UPDATE messages SET at = ?2, sum = ?3 WHERE seq = ?1";
+            let change = self
+                .db
+                .execute(change, [to_db(Seq(*seq)), *at, message.sum()]);
+            assert_eq!(change, Ok(1));
+        }
     }
 }
-
-/// The log could not be read or written just now.
-#[derive(Debug)]
-pub struct StoreError(rusqlite::Error);
-
-impl StoreError {
-    /// The read was given up because the program ends.
-    pub(super) fn stopped() -> Self {
-        StoreError(rusqlite::Error::InvalidQuery)
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        StoreError(error)
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for StoreError {}

@@ -60,19 +60,36 @@ impl Tail {
                 .push_back(Arc::clone(run));
             self.order.push_back(Arc::clone(run));
         }
-        while self.weight > self.bound
-            && let Some(oldest) = self.order.pop_front()
+        while self.weight > self.bound && self.drop_oldest() {}
+    }
+
+    /// Lets go of what holds a message up to this number: it was erased.
+    pub(super) fn erase(&mut self, upto: Seq) {
+        // Runs begin in the order they stand in, those of one batch too.
+        while self
+            .order
+            .front()
+            .is_some_and(|oldest| oldest.messages()[0].seq <= upto)
         {
-            self.weight -= oldest.weight();
-            // Runs of one batch interleave: the floor is the highest number gone.
-            self.floor = self.floor.max(oldest.last());
-            if let Some(runs) = self.rooms.get_mut(oldest.room()) {
-                runs.pop_front();
-                if runs.is_empty() {
-                    self.rooms.remove(oldest.room());
-                }
+            self.drop_oldest();
+        }
+    }
+
+    /// Lets go of the oldest run; false where there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.order.pop_front() else {
+            return false;
+        };
+        self.weight -= oldest.weight();
+        // Runs of one batch interleave: the floor is the highest number gone.
+        self.floor = self.floor.max(oldest.last());
+        if let Some(runs) = self.rooms.get_mut(oldest.room()) {
+            runs.pop_front();
+            if runs.is_empty() {
+                self.rooms.remove(oldest.room());
             }
         }
+        true
     }
 
     /// What follows `after` in a room; `None` where something of it may be gone.
@@ -86,8 +103,8 @@ impl Tail {
         }
         let Some(runs) = runs else {
             return Some(Page {
-                runs: Vec::new(),
                 upto: self.head,
+                ..Page::default()
             });
         };
         let first = runs.partition_point(|run| run.last() <= after);
@@ -96,7 +113,11 @@ impl Tail {
             Some(last) if first + page.len() < runs.len() => last.last(),
             _ => self.head,
         };
-        Some(Page { runs: page, upto })
+        Some(Page {
+            hole: None,
+            runs: page,
+            upto,
+        })
     }
 }
 

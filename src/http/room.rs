@@ -19,7 +19,7 @@ use crate::{
     history::{Draft, History, Page, StoreError},
     hub::{Hub, Receipts, Reply, Submission, Wanted},
     protocol::{
-        Author, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
+        Author, Event, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
         format::Format,
         name::{MessageId, RoomName},
         plain,
@@ -120,6 +120,20 @@ impl Body for Lines {
             let page = ready!(page.as_mut().poll(cx));
             lines.reading = None;
             let page = page?;
+            if let Some((hole, next)) = page.gap()
+                && hole.upto > lines.after
+            {
+                let gap = Event::Gap {
+                    after: lines.after,
+                    next,
+                    reason: hole.reason,
+                };
+                if let Some(line) = plain::event(&gap) {
+                    lines.first.push_str(&line);
+                    lines.first.push('\n');
+                }
+                lines.after = hole.upto;
+            }
             let messages = page.runs.iter().flat_map(|run| run.messages());
             let mut whole = true;
             let given = lines.after;

@@ -1,6 +1,9 @@
 //! The writer: drains the inbox in batches, commits, fans out.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, mpsc},
@@ -24,6 +27,12 @@ const BATCH_BYTES: usize = 256 << 10;
 /// How long a publisher is asked to wait when the log cannot be written.
 const BUSY_RETRY_MS: u64 = 1000;
 
+/// How often a log that fails is tried: now and then a few times at once, for
+/// what publishers send, but no more than so often in the long run. What comes
+/// in between is refused without a look at the disk.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+const TRIES_AT_ONCE: u32 = 8;
+
 /// Runs until every publisher is gone and what they left is stored.
 pub(super) fn run(
     mut writer: Writer,
@@ -32,12 +41,17 @@ pub(super) fn run(
     metrics: &Metrics,
     failing: &AtomicBool,
 ) {
+    let mut tries = Tries::new();
     while let Some(first) = inbox.blocking_recv() {
         // Where this thread shares a core with those who publish, let them say
         // what they have to say: it goes into the same commit.
         std::thread::yield_now();
         let arrived = first.arrived;
         let (drafts, receipts) = gather(first, &mut inbox);
+        if failing.load(Ordering::Relaxed) && !tries.another() {
+            refuse_all(drafts, receipts);
+            continue;
+        }
         let begun = Instant::now();
         match writer.append(&drafts) {
             Ok((batch, outcomes)) => {
@@ -58,9 +72,7 @@ pub(super) fn run(
                 if !failing.swap(true, Ordering::Relaxed) {
                     error!("the log cannot be written, messages are refused: {why}");
                 }
-                for (draft, receipt) in drafts.into_iter().zip(receipts) {
-                    receipt.tell(busy(draft));
-                }
+                refuse_all(drafts, receipts);
             }
         }
     }
@@ -107,11 +119,54 @@ fn stored(draft: Draft, outcome: Outcome) -> Reply {
     }
 }
 
-fn busy(draft: Draft) -> Reply {
-    Reply::Refused(Refusal {
-        code: RefusalCode::Busy,
-        text: "The message could not be stored; send it again in a while.".into(),
-        id: draft.id,
-        retry_ms: Some(BUSY_RETRY_MS),
-    })
+fn refuse_all(drafts: Vec<Draft>, receipts: Vec<Receipt>) {
+    for (draft, receipt) in drafts.into_iter().zip(receipts) {
+        receipt.tell(Reply::Refused(Refusal {
+            code: RefusalCode::Busy,
+            text: "The message could not be stored; send it again in a while.".into(),
+            id: draft.id,
+            retry_ms: Some(BUSY_RETRY_MS),
+        }));
+    }
+}
+
+/// How often was tried lately.
+struct Tries {
+    /// When all tries are free again.
+    free: Instant,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Tries {
+            free: Instant::now(),
+        }
+    }
+
+    /// Whether it is time for another.
+    fn another(&mut self) -> bool {
+        let now = Instant::now();
+        let free = self.free.max(now) + TRY_EVERY;
+        let allowed = free <= now + TRY_EVERY * TRIES_AT_ONCE;
+        if allowed {
+            self.free = free;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_fails_is_not_tried_for_every_message() {
+        let mut tries = Tries::new();
+        let count = |tries: &mut Tries| (0..100).filter(|_| tries.another()).count();
+        assert_eq!(count(&mut tries), 8);
+        tokio::time::advance(TRY_EVERY * 3).await;
+        assert_eq!(count(&mut tries), 3);
+        tokio::time::advance(TRY_EVERY * 300).await;
+        assert_eq!(count(&mut tries), 8);
+    }
 }

@@ -118,6 +118,13 @@ pub fn event(event: &Event) -> Option<String> {
         } => {
             format!("{after} is no position of this log: what it holds follows from its start.")
         }
+        Event::Gap {
+            after,
+            next,
+            reason: GapReason::Damaged,
+        } => {
+            format!("What stood between {after} and {next} is damaged, and not shown.")
+        }
         Event::Gap { after, next, .. } => {
             format!("What stood between {after} and {next} is not to be had any more.")
         }

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{CLOSE, Chat, TEXT, TestServer, soon};
+use crate::support::{CLOSE, Chat, FIN, TEXT, TestServer, soon};
 
 /// A line of `/-/metrics`, as a number.
 fn figure(text: &str, name: &str) -> Option<f64> {
@@ -33,15 +33,15 @@ async fn what_happens_is_counted() {
     let mut bob = server.plain("/ops").await;
     for (text, id) in [("one", "a"), ("two", "b"), ("two", "b")] {
         let publish = json!({"type": "publish", "text": text, "id": id});
-        ana.send(TEXT, publish.to_string().as_bytes()).await;
+        ana.send(FIN | TEXT, publish.to_string().as_bytes()).await;
     }
     ana.event_of("accepted").await;
     for _ in 0..2 {
         bob.text().await;
     }
-    ana.send(TEXT, b"no JSON").await;
+    ana.send(FIN | TEXT, b"no JSON").await;
     ana.event_of("refused").await;
-    ana.send(CLOSE, &1000_u16.to_be_bytes()).await;
+    ana.send(FIN | CLOSE, &1000_u16.to_be_bytes()).await;
     ana.closed().await;
 
     for (name, value) in [

@@ -31,6 +31,9 @@ mod delivery;
 /// What outlives the server.
 mod history;
 
+/// A disk that is full, slow, read-only, broken or loses its power.
+mod disk;
+
 /// Programs nobody here wrote.
 mod foreign;
 

@@ -11,7 +11,7 @@ use std::{
 
 use broadcast_chat::{
     fanout::Socket,
-    history::{self, Storage},
+    history::{self, Keep, Storage},
     http::{self, Site, Trust},
     hub::{Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
@@ -54,6 +54,7 @@ pub(crate) fn options() -> Options {
     Options {
         max_connections: 10_000,
         shards: 2,
+        keep: Keep::default(),
         trust: Trust {
             loopback: true,
             ..Trust::default()

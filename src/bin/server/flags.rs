@@ -10,15 +10,15 @@ use std::{
 };
 
 use broadcast_chat::{
-    history::Storage,
+    history::{Keep, Storage},
     http::Trust,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
     server::Options,
     session,
 };
 use clap::{
-    ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, builder::BoolishValueParser,
-    error::ErrorKind, parser::ValueSource,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::BoolishValueParser, error::ErrorKind, parser::ValueSource,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -26,18 +26,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// and those that are told there is no place.
 const RESERVED_DESCRIPTORS: u64 = 96;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 const EXAMPLES: &str = "\
 Examples:
   server                          a chat on this machine, at 127.0.0.1:2000
   server --bind 0.0.0.0           the same for everyone on the network
   server --port 8080 --ephemeral  on another port, keeping nothing
+  server backup chat-monday       a copy of the history, also while it runs
 
 Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/";
 
 /// A chat server: what one says in a room, everyone in it reads.
 #[derive(Debug, Parser)]
-#[command(name = "server", version, after_help = EXAMPLES)]
+#[command(name = "server", version, after_help = EXAMPLES, disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true)]
 struct Flags {
+    #[command(subcommand)]
+    upkeep: Option<Upkeep>,
+
     /// The port to listen on; 0 takes a free one
     #[arg(long, env = "CHAT_PORT", default_value_t = DEFAULT_PORT)]
     port: u16,
@@ -58,6 +65,14 @@ struct Flags {
     /// Keep the history in memory only: it ends with the server
     #[arg(long, env = "CHAT_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
+
+    /// Forget messages older than so many days [default: none]
+    #[arg(long, env = "CHAT_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep: Option<u32>,
+
+    /// Forget all but the last so many messages of all rooms [default: none]
+    #[arg(long, env = "CHAT_KEEP_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    keep_messages: Option<u64>,
 
     /// The longest text of one message, in bytes
     #[arg(long, env = "CHAT_MAX_TEXT", value_name = "BYTES", default_value_t = DEFAULT_TEXT_BYTES as u32,
@@ -118,6 +133,36 @@ struct Flags {
     verbose: u8,
 }
 
+/// What is done beside serving.
+#[derive(Debug, Subcommand)]
+enum Upkeep {
+    /// Copy the history into a new file, also while the server runs
+    Backup {
+        /// The file to make
+        file: PathBuf,
+
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Look at everything in the history, also while the server runs
+    Check {
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Folder {
+    /// The folder of the history
+    #[arg(
+        long,
+        env = "CHAT_DATA",
+        value_name = "FOLDER",
+        default_value = "chat-data"
+    )]
+    data: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum When {
     Auto,
@@ -129,6 +174,25 @@ enum When {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Off {
     Off,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Serve.
+    Serve(Checked),
+    /// Copy the history of a folder into a file.
+    Backup {
+        /// The folder.
+        data: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Look at the history of a folder.
+    Check {
+        /// The folder.
+        data: PathBuf,
+    },
 }
 
 /// Flags that make sense.
@@ -148,8 +212,8 @@ pub(crate) struct Checked {
 
 /// Reads the flags; where they are wrong or only help was asked for, says so
 /// and gives the exit code.
-pub(crate) fn read() -> Result<Checked, ExitCode> {
-    parse(std::env::args_os()).map(check).map_err(|error| {
+pub(crate) fn read() -> Result<Asked, ExitCode> {
+    parse(std::env::args_os()).map(asked).map_err(|error| {
         if matches!(
             error.kind(),
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -199,6 +263,17 @@ fn sentence(error: &clap::Error) -> String {
     parts.join("; ").replace("; tip:", " -")
 }
 
+fn asked(mut flags: Flags) -> Asked {
+    match flags.upkeep.take() {
+        Some(Upkeep::Backup { file, folder }) => Asked::Backup {
+            data: folder.data,
+            file,
+        },
+        Some(Upkeep::Check { folder }) => Asked::Check { data: folder.data },
+        None => Asked::Serve(check(flags)),
+    }
+}
+
 fn check(flags: Flags) -> Checked {
     // Nothing to check in them yet.
     let (Off::Off, Off::Off) = (flags.rate, flags.max_per_address);
@@ -221,6 +296,10 @@ fn check(flags: Flags) -> Checked {
         verbose: flags.verbose,
         options: Options {
             max_connections: max_connections.min(tokio::sync::Semaphore::MAX_PERMITS),
+            keep: Keep {
+                age: flags.keep.map(|days| DAY * days),
+                messages: flags.keep_messages,
+            },
             shards: workers(),
             trust: Trust {
                 loopback: flags.bind.to_canonical().is_loopback(),

@@ -1,0 +1,314 @@
+//! Reading a room: each row by its checksum, each stretch by its `prev`.
+//!
+//! A page comes from the index of the room. What is wrong with it shows: a row
+//! by its checksum, one left out by the `prev` of the next, one at the end by
+//! the room's last number. Then the messages are looked up one by one by their
+//! numbers, which needs no index, and what cannot be had is a [`Hole`].
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Rows};
+use tracing::error;
+
+use super::{
+    Hole, Page, Run, StoreError, failure,
+    row::{Addr, LogRow, MessageRow, RoomRow, from_db, message_columns, to_db},
+};
+use crate::protocol::{GapReason, Message, Seq, name::RoomName};
+
+/// The most messages one page holds, and the most bytes of text: what a reader
+/// waits for is a millisecond's work.
+const PAGE_MESSAGES: usize = 1000;
+const PAGE_BYTES: usize = 64 << 10;
+
+/// How many numbers are looked up one by one for one page: it takes about 20 ms.
+const LOOKED_UP: u64 = 10_000;
+
+/// How many damaged messages are complained of; once each.
+const MAX_COMPLAINTS: usize = 1000;
+
+/// The messages of a room after `after`, up to `head`; a part when many.
+pub(super) fn page(
+    db: &Connection,
+    name: &RoomName,
+    after: Seq,
+    head: Seq,
+    complained: &mut BTreeSet<Seq>,
+) -> Result<Page, StoreError> {
+    // One view: nothing is stored or erased between one query and the next.
+    let view = db.unchecked_transaction()?;
+    let Some(room) = RoomRow::find(&view, name)? else {
+        return Ok(Page {
+            upto: head,
+            ..Page::default()
+        });
+    };
+    let reading = Reading {
+        view: &view,
+        name,
+        room,
+        after,
+        head,
+    };
+    match reading.by_index() {
+        Ok(Some(page)) => Ok(page),
+        Ok(None) => reading.by_number(complained),
+        Err(why) if why.is_damage() => reading.by_number(complained),
+        Err(why) => Err(why),
+    }
+}
+
+struct Reading<'a> {
+    view: &'a Connection,
+    name: &'a RoomName,
+    room: RoomRow,
+    after: Seq,
+    head: Seq,
+}
+
+impl Reading<'_> {
+    /// The page as the index has it; `None` where the index, or the first
+    /// message, is damaged.
+    fn by_index(&self) -> Result<Option<Page>, StoreError> {
+        let mut query = self.view.prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq"
+        ))?;
+        let (after, last) = (to_db(self.after), to_db(self.room.last));
+        let mut rows = query.query([self.room.id, after, last])?;
+        let mut addr = Addr::default();
+        let mut messages: Vec<Message> = Vec::new();
+        let mut bytes = 0;
+        let mut reached = self.after;
+        let mut hole = None;
+        let upto = loop {
+            if bytes >= PAGE_BYTES || messages.len() == PAGE_MESSAGES {
+                break Some(reached);
+            }
+            let message = match self.next(&mut rows, &mut addr)? {
+                Next::End => break (reached >= self.room.last).then_some(self.head),
+                Next::Damaged => break None,
+                Next::Message(message) => message,
+            };
+            if message.seq <= reached {
+                // The index has another message in this place.
+                break None;
+            }
+            let follows = if messages.is_empty() {
+                message.prev <= reached
+            } else {
+                message.prev == reached
+            };
+            if !follows {
+                if !messages.is_empty() || message.prev > self.erased()? {
+                    break None;
+                }
+                hole = Some(Hole {
+                    upto: message.prev,
+                    reason: GapReason::Erased,
+                });
+            }
+            if message.seq > self.head {
+                // Its `prev` says that nothing before it is missing.
+                break Some(self.head);
+            }
+            reached = message.seq;
+            bytes += message.text.len();
+            messages.push(message);
+        };
+        let upto = match upto {
+            Some(upto) => upto,
+            // What is wrong begins behind these: the next page finds it.
+            None if !messages.is_empty() => reached,
+            None if reached < self.room.last && self.room.last <= self.erased()? => {
+                hole = Some(Hole {
+                    upto: self.room.last,
+                    reason: GapReason::Erased,
+                });
+                self.head
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(Page {
+            hole,
+            runs: Run::of(messages).into_iter().map(Into::into).collect(),
+            upto,
+        }))
+    }
+
+    fn next(&self, rows: &mut Rows<'_>, addr: &mut Addr) -> Result<Next, StoreError> {
+        Ok(match rows.next() {
+            Ok(None) => Next::End,
+            Ok(Some(row)) => MessageRow::read(row)
+                .filter(|row| row.room == self.room.id)
+                .and_then(|row| row.message(self.name, addr))
+                .map_or(Next::Damaged, Next::Message),
+            Err(error) if failure::is_damage(&error) => Next::Damaged,
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    /// The next message that is to be had, or some numbers without one.
+    fn by_number(&self, complained: &mut BTreeSet<Seq>) -> Result<Page, StoreError> {
+        let erased = self.erased()?;
+        let first = self.after.max(erased).next();
+        let last = Seq(self.head.0.min(first.0.saturating_add(LOOKED_UP)));
+        let mut damaged = false;
+        for seq in (first.0..=last.0).map(Seq) {
+            match lookup(self.view, seq, |row| {
+                (row.room == self.room.id).then(|| row.message(self.name, &mut Addr::default()))
+            })? {
+                // Another room's.
+                Some(None) => {}
+                Some(Some(Some(message))) => {
+                    let hole = (message.prev > self.after).then(|| Hole {
+                        upto: message.prev,
+                        reason: if message.prev <= erased {
+                            GapReason::Erased
+                        } else {
+                            GapReason::Damaged
+                        },
+                    });
+                    return Ok(Page {
+                        hole,
+                        runs: Run::of(vec![message]).into_iter().map(Into::into).collect(),
+                        upto: seq,
+                    });
+                }
+                Some(Some(None)) | None => {
+                    damaged = true;
+                    if complained.len() < MAX_COMPLAINTS && complained.insert(seq) {
+                        error!("the message {seq} is damaged: its readers are told of a gap");
+                    }
+                }
+            }
+        }
+        // Which room a damaged one was in cannot be known.
+        let reason = match (damaged, self.after < erased) {
+            (true, _) => Some(GapReason::Damaged),
+            (false, true) => Some(GapReason::Erased),
+            (false, false) => None,
+        };
+        let upto = last.max(self.after);
+        Ok(Page {
+            hole: reason.map(|reason| Hole { upto, reason }),
+            runs: Vec::new(),
+            upto,
+        })
+    }
+
+    fn erased(&self) -> Result<Seq, StoreError> {
+        Ok(LogRow::find(self.view)?.erased)
+    }
+}
+
+enum Next {
+    End,
+    Damaged,
+    Message(Message),
+}
+
+/// What a message's row says; `None` where it is missing or damaged.
+fn lookup<T>(
+    view: &Connection,
+    seq: Seq,
+    read: impl FnOnce(&MessageRow<'_>) -> T,
+) -> Result<Option<T>, StoreError> {
+    let mut query = view.prepare_cached(concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM messages WHERE seq = ?1"
+    ))?;
+    let mut rows = query.query([to_db(seq)])?;
+    match rows.next() {
+        Ok(Some(row)) => Ok(MessageRow::read(row)
+            .filter(|row| row.seq == seq)
+            .as_ref()
+            .map(read)),
+        Ok(None) => Ok(None),
+        Err(error) if failure::is_damage(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The position after which the last `count` messages of a room up to `head`
+/// follow; where there are fewer, all there are.
+pub(super) fn before_last(
+    db: &Connection,
+    name: &RoomName,
+    count: u32,
+    head: Seq,
+) -> Result<Seq, StoreError> {
+    let view = db.unchecked_transaction()?;
+    let Some(room) = RoomRow::find(&view, name)? else {
+        return Ok(head);
+    };
+    let erased = LogRow::find(&view)?.erased;
+    if room.last <= erased {
+        return Ok(head);
+    }
+    match oldest_by_index(&view, room, erased, count, head) {
+        Ok(Some(oldest)) => return Ok(before(oldest)),
+        Ok(None) => {}
+        Err(why) if why.is_damage() => {}
+        Err(why) => return Err(why),
+    }
+    // Something is wrong with the index: from one to the one before it.
+    let mut position = head;
+    let mut seq = room.last;
+    let mut counted = 0;
+    while seq > erased && counted < count {
+        if seq <= head {
+            position = before(seq);
+            counted += 1;
+        }
+        match lookup(&view, seq, |row| row.prev)? {
+            Some(prev) => seq = prev,
+            // Nothing is known of those before it; a reader is told of a gap.
+            None => break,
+        }
+    }
+    Ok(position)
+}
+
+/// The last `count` messages' oldest; `None` where the index contradicts itself
+/// or the room.
+fn oldest_by_index(
+    view: &Connection,
+    room: RoomRow,
+    erased: Seq,
+    count: u32,
+    head: Seq,
+) -> Result<Option<Seq>, StoreError> {
+    let mut query = view.prepare_cached(
+        "SELECT seq FROM messages WHERE room = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3",
+    )?;
+    let mut rows = query.query([room.id, to_db(head), count.into()])?;
+    let mut oldest: Option<Seq> = None;
+    let mut counted = 0;
+    while let Some(row) = rows.next()? {
+        let seq = from_db(row.get(0)?);
+        let in_order = match oldest {
+            Some(oldest) => seq < oldest,
+            None => seq == room.last || room.last > head,
+        };
+        if !in_order {
+            return Ok(None);
+        }
+        oldest = Some(seq);
+        counted += 1;
+    }
+    let Some(seq) = oldest else {
+        return Ok(None);
+    };
+    // Where there are fewer, nothing stands before them.
+    let sound = lookup(view, seq, |row| {
+        row.room == room.id && (counted == count || row.prev <= erased)
+    })?;
+    Ok((sound == Some(true)).then_some(seq))
+}
+
+fn before(seq: Seq) -> Seq {
+    Seq(seq.0.saturating_sub(1))
+}

@@ -1,0 +1,240 @@
+//! Rows as they stand in the database, each with a checksum over all of it.
+//!
+//! A row that does not fit its checksum is never shown. CRC-32 finds every
+//! flipped bit, and whatever else is wrong within 32 bits, for certain; any
+//! other damage passes once in four thousand million rows. A longer sum would
+//! cost every row more and find no flipped bit more.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use crc32fast::Hasher;
+use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
+
+use super::StoreError;
+use crate::protocol::{At, Author, Epoch, Kind, Message, Seq, name::RoomName};
+
+/// A message's row.
+#[derive(Debug)]
+pub(super) struct MessageRow<'a> {
+    pub(super) seq: Seq,
+    pub(super) room: i64,
+    pub(super) prev: Seq,
+    pub(super) at: i64,
+    pub(super) name: Option<&'a str>,
+    pub(super) addr: &'a str,
+    pub(super) text: &'a str,
+    pub(super) id: Option<&'a str>,
+    pub(super) me: bool,
+}
+
+/// What [`MessageRow::read`] reads.
+macro_rules! message_columns {
+    () => {
+        "seq, room, prev, at, name, addr, text, id, me, sum"
+    };
+}
+pub(super) use message_columns;
+
+impl<'a> MessageRow<'a> {
+    /// A row of [`message_columns`]; `None` of one that is damaged.
+    pub(super) fn read(row: &'a Row<'_>) -> Option<Self> {
+        let read = Self::unchecked(row)?;
+        (integer(row, 9)? == read.sum()).then_some(read)
+    }
+
+    /// The same of a row that has no checksum yet.
+    pub(super) fn unchecked(row: &'a Row<'_>) -> Option<Self> {
+        Some(MessageRow {
+            seq: from_db(integer(row, 0)?),
+            room: integer(row, 1)?,
+            prev: from_db(integer(row, 2)?),
+            at: integer(row, 3)?,
+            name: optional_text(row, 4)?,
+            addr: text(row, 5)?,
+            text: text(row, 6)?,
+            id: optional_text(row, 7)?,
+            me: integer(row, 8)? != 0,
+        })
+    }
+
+    pub(super) fn sum(&self) -> i64 {
+        let texts = [self.name, Some(self.addr), Some(self.text), self.id];
+        // Lengths keep one text from running into the next.
+        let [name, addr, text, id] = texts.map(length);
+        let (seq, prev) = (to_db(self.seq), to_db(self.prev));
+        let numbers = [
+            seq,
+            self.room,
+            prev,
+            self.at,
+            self.me.into(),
+            name,
+            addr,
+            text,
+            id,
+        ];
+        sum(&numbers, &texts)
+    }
+
+    /// The message it holds; `None` where that is none by today's rules.
+    /// `addr` is the address of the row read before.
+    pub(super) fn message(&self, room: &RoomName, addr: &mut Addr) -> Option<Message> {
+        let parse = |name: &str| name.parse().ok();
+        Some(Message {
+            seq: self.seq,
+            prev: self.prev,
+            room: room.clone(),
+            at: At(self.at),
+            from: Author {
+                name: match self.name {
+                    Some(name) => Some(parse(name)?),
+                    None => None,
+                },
+                addr: addr.parse(self.addr)?,
+            },
+            text: self.text.to_owned().into(),
+            id: match self.id {
+                Some(id) => Some(id.parse().ok()?),
+                None => None,
+            },
+            kind: if self.me { Kind::Me } else { Kind::Said },
+        })
+    }
+}
+
+/// A room's row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RoomRow {
+    pub(super) id: i64,
+    /// The last number in the room; it stays when that message is erased.
+    pub(super) last: Seq,
+}
+
+impl RoomRow {
+    /// The row of a room, where it has one.
+    pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Self>, StoreError> {
+        let found = db
+            .prepare_cached("SELECT id, name, last, sum FROM rooms WHERE name = ?1")?
+            .query_row([name.as_str()], |row| {
+                Ok(Self::read(row).map(|(found, _)| found))
+            })
+            .optional()?;
+        found
+            .map(|row| row.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))
+            .transpose()
+    }
+
+    /// A row of `id, name, last, sum`, and the name; `None` of a damaged one.
+    pub(super) fn read(row: &Row<'_>) -> Option<(Self, RoomName)> {
+        let name: RoomName = text(row, 1)?.parse().ok()?;
+        let read = RoomRow {
+            id: integer(row, 0)?,
+            last: from_db(integer(row, 2)?),
+        };
+        (integer(row, 3)? == read.sum(&name)).then_some((read, name))
+    }
+
+    pub(super) fn sum(&self, name: &RoomName) -> i64 {
+        sum(&[self.id, to_db(self.last)], &[Some(name.as_str())])
+    }
+}
+
+/// The one row of the log as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct LogRow {
+    pub(super) epoch: Epoch,
+    /// Everything up to this number was erased.
+    pub(super) erased: Seq,
+}
+
+impl LogRow {
+    pub(super) fn find(db: &Connection) -> Result<Self, StoreError> {
+        let read = |row: &Row<'_>| {
+            let read = LogRow {
+                epoch: Epoch(text(row, 0)?.into()),
+                erased: from_db(integer(row, 1)?),
+            };
+            (integer(row, 2)? == read.sum()).then_some(read)
+        };
+        db.prepare_cached("SELECT epoch, erased, sum FROM log")?
+            .query_row([], |row| Ok(read(row)))?
+            .ok_or_else(|| StoreError::damaged("the row of the log"))
+    }
+
+    pub(super) fn write(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached("UPDATE log SET epoch = ?1, erased = ?2, sum = ?3")?
+            .execute((&*self.epoch.0, to_db(self.erased), self.sum()))?;
+        Ok(())
+    }
+
+    fn sum(&self) -> i64 {
+        sum(&[to_db(self.erased)], &[Some(&self.epoch.0)])
+    }
+}
+
+fn length(text: Option<&str>) -> i64 {
+    text.map_or(-1, |text| i64::try_from(text.len()).unwrap_or(i64::MAX))
+}
+
+/// The checksum of a row's fields. As a signed number it takes four bytes.
+fn sum<const N: usize>(numbers: &[i64; N], texts: &[Option<&str>]) -> i64 {
+    let mut sum = Hasher::new();
+    sum.update(numbers.map(i64::to_le_bytes).as_flattened());
+    for text in texts.iter().flatten() {
+        sum.update(text.as_bytes());
+    }
+    sum.finalize().cast_signed().into()
+}
+
+/// Addresses as text and as such: most messages come with others of the same.
+#[derive(Debug, Default)]
+pub(super) struct Addr {
+    addr: Option<SocketAddr>,
+    text: String,
+}
+
+impl Addr {
+    pub(super) fn show(&mut self, addr: SocketAddr) -> &str {
+        if self.addr.replace(addr) != Some(addr) {
+            self.text.clear();
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "{addr}");
+        }
+        &self.text
+    }
+
+    fn parse(&mut self, text: &str) -> Option<SocketAddr> {
+        if self.text != text {
+            self.addr = text.parse().ok();
+            self.text.clear();
+            self.text.push_str(text);
+        }
+        self.addr
+    }
+}
+
+fn integer(row: &Row<'_>, column: usize) -> Option<i64> {
+    row.get_ref(column).ok()?.as_i64().ok()
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> Option<&'a str> {
+    row.get_ref(column).ok()?.as_str().ok()
+}
+
+/// `None` of what is no text, `Some(None)` where there is none.
+#[allow(clippy::option_option)]
+fn optional_text<'a>(row: &'a Row<'_>, column: usize) -> Option<Option<&'a str>> {
+    match row.get_ref(column).ok()? {
+        ValueRef::Null => Some(None),
+        value => value.as_str().ok().map(Some),
+    }
+}
+
+/// SQLite's integers are signed; a log does not reach 2⁶³ messages.
+pub(super) fn to_db(seq: Seq) -> i64 {
+    i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_db(seq: i64) -> Seq {
+    Seq(u64::try_from(seq).unwrap_or(0))
+}

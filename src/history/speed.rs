@@ -1,0 +1,98 @@
+//! How fast the log is, for comparing before and after a change:
+//! `cargo test --release --lib history::speed -- --ignored --nocapture`
+
+use std::time::Duration;
+
+use tokio::{runtime::Builder, time::Instant};
+
+use super::{Draft, Storage, Writer, open_with_tail};
+use crate::protocol::{Author, Kind, Seq, name::RoomName};
+
+const BATCHES: usize = 200;
+const DRAFTS: usize = 1000;
+
+fn drafts(batch: usize, count: usize, rooms: usize, ids: bool) -> Vec<Draft> {
+    let draft = |n: usize| Draft {
+        room: format!("room-{}", n % rooms).parse().expect("a room"),
+        from: Author {
+            name: None,
+            addr: ([127, 0, 0, 1], 5000).into(),
+        },
+        text: format!("{n:064}").into(),
+        id: ids.then(|| format!("job-{batch}-{n}").parse().expect("an id")),
+        kind: Kind::Said,
+    };
+    (0..count).map(draft).collect()
+}
+
+/// The time the quarter in the middle takes on average: what else the machine
+/// does shows at the edges.
+fn typical(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    let middle = &times[times.len() * 3 / 8..=times.len() * 5 / 8];
+    middle.iter().sum::<Duration>() / u32::try_from(middle.len()).expect("few")
+}
+
+fn append(writer: &mut Writer, count: usize, rooms: usize, ids: bool) -> Duration {
+    let batches: Vec<_> = (0..BATCHES)
+        .map(|batch| drafts(batch, count, rooms, ids))
+        .collect();
+    let times = batches.iter().map(|drafts| {
+        let start = Instant::now();
+        writer.append(drafts).expect("stored");
+        start.elapsed()
+    });
+    typical(times.collect())
+}
+
+#[test]
+#[ignore = "for people who compare figures"]
+fn append_and_read() {
+    for (count, rooms, ids) in [
+        (DRAFTS, 1, false),
+        (DRAFTS, 1, true),
+        (DRAFTS, 10, false),
+        (DRAFTS, 1000, false),
+        (1, 1, false),
+    ] {
+        let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let (mut writer, history) = open_with_tail(&storage, "speed", 0).expect("a log");
+        let batch = append(&mut writer, count, rooms, ids);
+        let rate = count as u128 * 1_000_000_000 / batch.as_nanos();
+        println!(
+            "append {count} to {rooms} rooms, ids {ids}: {batch:?} a batch, {rate} messages/s"
+        );
+        if count == DRAFTS {
+            let runtime = Builder::new_current_thread().build().expect("a runtime");
+            let room: RoomName = "room-0".parse().expect("a room");
+            let mut times = Vec::new();
+            let mut read = 0;
+            for _ in 0..10 {
+                let mut after = Seq::START;
+                while after < history.head() {
+                    let start = Instant::now();
+                    let page = runtime
+                        .block_on(history.stored(&room, after))
+                        .expect("a page");
+                    read += page.runs.iter().map(|r| r.messages().len()).sum::<usize>();
+                    times.push(start.elapsed());
+                    after = page.upto;
+                }
+            }
+            let pages = times.len();
+            println!(
+                "  read {} messages a page: {:?} a page",
+                read / pages,
+                typical(times)
+            );
+            let start = Instant::now();
+            for _ in 0..1000 {
+                runtime
+                    .block_on(history.before_last(&room, 50))
+                    .expect("a position");
+            }
+            println!("  before the last 50: {:?}", start.elapsed() / 1000);
+        }
+    }
+}

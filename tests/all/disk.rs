@@ -1,0 +1,330 @@
+mod bit_flips;
+mod faulty;
+mod power_cut;
+mod random;
+
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use broadcast_chat::{
+    history::{self, Storage},
+    protocol::Seq,
+};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::{process::Command, time::Instant};
+
+use self::{
+    bit_flips::{append, draft, read, room},
+    faulty::{Disk, EIO, ENOSPC, EROFS, Fault, Faulty, SERVER, publish, publish_until_stored},
+};
+use crate::support::{TestServer, soon};
+
+// Broken to see it fail: a retry for every message (many more writes are tried);
+// no recovery; "cannot be written" said at every failure.
+#[tokio::test]
+async fn a_disk_that_takes_nothing_refuses_and_resumes() {
+    let disk = Disk::new();
+    let server = disk.serve(false).await;
+    let mut ana = server.join("/?name=ana").await;
+    let mut bob = server.join("/?name=bob").await;
+    let mut seq = 0;
+    for error in [ENOSPC, EIO, EROFS] {
+        seq += 1;
+        let id = format!("before-{error}");
+        assert_eq!(publish(&mut ana, "before", &id).await["seq"], seq);
+        assert_eq!(bob.event_of("message").await["seq"], seq);
+
+        disk.set(Fault::Write, error);
+        let id = format!("during-{error}");
+        let refused = publish(&mut ana, "during", &id).await;
+        assert_eq!(refused["code"], "busy", "{refused}");
+        assert!(refused["retry_ms"].as_u64().is_some_and(|ms| ms > 0));
+        let answer = server.request("POST", "/", "x").await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
+        let tried = disk.get(Fault::Writes);
+        for _ in 0..200 {
+            assert_eq!(publish(&mut ana, "during", &id).await["code"], "busy");
+        }
+        let tried = disk.get(Fault::Writes) - tried;
+        assert!(tried < 40, "{tried} writes were tried");
+        // Who reads can go on reading.
+        let lines = server.request("GET", "/", "").await;
+        assert!(lines.contains("ana: before\n"), "{lines}");
+        let mut eve = server.join("/?after=0").await;
+        assert_eq!(eve.event_of("message").await["seq"], 1);
+
+        disk.set(Fault::Write, 0);
+        seq += 1;
+        let stored = publish_until_stored(&mut ana, "during", &id).await;
+        assert_eq!(
+            (&stored["seq"], &stored["prev"]),
+            (&seq.into(), &(seq - 1).into())
+        );
+        assert_eq!(bob.event_of("message").await, stored);
+    }
+    let said = server.kill().await;
+    assert_eq!(
+        said.matches("the log cannot be written").count(),
+        3,
+        "{said}"
+    );
+    assert_eq!(said.matches("can be written again").count(), 3, "{said}");
+}
+
+// Broken to see it fail: SIGXFSZ not taken, the process ends.
+#[tokio::test]
+async fn a_file_that_may_not_grow_refuses_and_resumes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(SERVER);
+    command.current_dir(folder.path()).args(["--port", "0"]);
+    let server = Faulty::start(&mut command).await;
+    let id = i32::try_from(server.child.id().expect("it runs")).expect("a process id");
+    let limit = |bytes: Option<u64>| {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Pid::from_raw(id), Resource::Fsize, limit).expect("a limit");
+    };
+    limit(Some(200 << 10));
+    let mut ana = server.join("/?name=ana").await;
+    let text = "x".repeat(8000);
+    let mut stored = 0;
+    while publish(&mut ana, &text, &stored.to_string()).await["type"] == "message" {
+        stored += 1;
+    }
+    assert!(stored > 0);
+    limit(None);
+    let last = publish_until_stored(&mut ana, &text, &stored.to_string()).await;
+    assert_eq!(last["prev"], stored);
+}
+
+// Broken to see it fail: a receipt before the sync (`synchronous=OFF`).
+#[tokio::test]
+async fn what_is_not_synced_gets_no_receipt() {
+    let disk = Disk::new();
+    let server = disk.serve(false).await;
+    let mut ana = server.join("/?name=ana").await;
+    let mut due = Vec::new();
+    for round in 0..3 {
+        let text = format!("before {round}");
+        publish(&mut ana, &text, &format!("a{round}")).await;
+        due.push(text);
+        disk.set(Fault::Sync, EIO);
+        let text = format!("during {round}");
+        for _ in 0..3 {
+            let refused = publish(&mut ana, &text, &format!("b{round}")).await;
+            assert_eq!(refused["code"], "busy");
+        }
+        disk.set(Fault::Sync, 0);
+        publish_until_stored(&mut ana, &text, &format!("b{round}")).await;
+        due.push(text);
+    }
+    server.kill().await;
+    let storage = Storage::Folder(disk.data());
+    let (_writer, history) = history::open(&storage, "a test").expect("sound");
+    let seen = read(&history, &room("lobby"), Seq::START).await;
+    let seen = seen.expect("readable");
+    assert_eq!(seen.len(), due.len());
+    for (line, text) in seen.iter().zip(due) {
+        let line = line.as_ref().expect("no gap");
+        assert!(line.contains(&text), "{text}: {line}");
+    }
+}
+
+// Broken to see it fail: reading on the writer's connection.
+#[tokio::test]
+async fn a_slow_disk_holds_up_no_reader() {
+    const SLOW: Duration = Duration::from_secs(2);
+    let disk = Disk::new();
+    let server = disk.serve(false).await;
+    let mut ana = server.join("/?name=ana").await;
+    publish(&mut ana, "before", "a").await;
+    disk.set(Fault::Delay, 2_000_000);
+    let start = Instant::now();
+    let reading = async {
+        tokio::time::sleep(SLOW / 10).await;
+        // Its past is not in memory for a room nobody spoke in.
+        for target in ["/?after=0", "/quiet?backlog=5"] {
+            server.join(target).await.event_of("live").await;
+        }
+        let lines = server.request("GET", "/", "").await;
+        assert!(lines.contains("ana: before\n"), "{lines}");
+        start.elapsed()
+    };
+    let (stored, read) = tokio::join!(publish(&mut ana, "during", "b"), reading);
+    assert_eq!(stored["seq"], 2);
+    assert!(start.elapsed() >= SLOW, "the disk is slow");
+    assert!(read < SLOW, "reading took {read:?}");
+}
+
+/// Starts a server that must not: the one sentence it says.
+async fn unusable(command: &mut Command) -> String {
+    let output = soon("its end", command.output()).await.expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+// Broken to see it fail: no check of the structure; the WAL written into the
+// damaged database at the end.
+#[tokio::test]
+async fn a_corrupt_database_is_named_and_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let (mut writer, _) = history::open(&Storage::Folder(data.clone()), "a test").expect("a log");
+    for n in 0..100 {
+        let text = format!("{n} {}", "x".repeat(500));
+        append(&mut writer, &[draft(&room("lobby"), &text, None)]);
+    }
+    drop(writer);
+    let path = data.join("chat.sqlite");
+    let mut bytes = std::fs::read(&path).expect("a database");
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 200].fill(0x55);
+    std::fs::write(&path, &bytes).expect("a file");
+    let mut command = Command::new(SERVER);
+    command.args(["--port", "0", "--data"]).arg(&data);
+    let said = unusable(&mut command).await;
+    for part in ["chat.sqlite", "damaged", "left as it is", "backup"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(std::fs::read(&path).expect("kept") == bytes, "as it was");
+
+    let mut command = Command::new(SERVER);
+    let said = command.args(["check", "--data"]).arg(&data).output().await;
+    let said = said.expect("it runs");
+    assert_eq!(said.status.code(), Some(2));
+    let said = String::from_utf8(said.stderr).expect("UTF-8");
+    assert!(said.contains("chat.sqlite"), "{said}");
+    let copy = folder.path().join("copy");
+    let mut command = Command::new(SERVER);
+    command.arg("backup").arg(&copy).arg("--data").arg(&data);
+    let failed = soon("its end", command.output()).await.expect("it runs");
+    assert_eq!(failed.status.code(), Some(2), "{failed:?}");
+    assert!(!copy.exists(), "no copy of what is damaged");
+}
+
+// Broken to see it fail: copying the file alone (what is in the WAL is missing);
+// copying without one view (it begins anew with every message).
+#[tokio::test]
+async fn a_backup_is_made_while_others_talk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = TestServer::on(&data).await;
+    let (mut ana, welcome) = server.json("/?name=ana").await;
+    for n in 1..=300_u64 {
+        let said = publish(&mut ana, &format!("text {n}"), &n.to_string()).await;
+        assert_eq!(said["seq"], n);
+    }
+    let copy = folder.path().join("copy");
+    let backup = |to: &std::path::Path| {
+        let mut command = Command::new(SERVER);
+        command.arg("backup").arg(to).arg("--data").arg(&data);
+        command.kill_on_drop(true);
+        command
+    };
+    let mut command = backup(&copy);
+    let mut copying = std::pin::pin!(command.output());
+    let mut said = 300;
+    let output = loop {
+        let id = (said + 1).to_string();
+        tokio::select! {
+            output = &mut copying => break output.expect("it runs"),
+            _ = publish(&mut ana, "more", &id) => said += 1,
+        }
+    };
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("copy is sound"), "{told}");
+    let mode = std::fs::metadata(&copy).expect("a copy").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let again = unusable(&mut backup(&copy)).await;
+    assert!(again.contains("there already"), "{again}");
+    let beside = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(beside, 2, "the data and the copy, and nothing else");
+
+    // Restored: another log from there on, with all that was said until then.
+    let restored = folder.path().join("restored");
+    std::fs::create_dir(&restored).expect("a folder");
+    std::fs::copy(&copy, restored.join("chat.sqlite")).expect("a copy");
+    let second = TestServer::on(&restored).await;
+    let (mut eve, other) = second.json("/?after=0").await;
+    assert_ne!(other["epoch"], welcome["epoch"]);
+    let head = other["head"].as_u64().expect("a number");
+    assert!((300..=said).contains(&head), "{head} of {said}");
+    for n in 1..=head {
+        let message = eve.event().await;
+        assert_eq!(
+            (&message["seq"], &message["prev"]),
+            (&n.into(), &(n - 1).into())
+        );
+    }
+    assert_eq!(eve.event().await["type"], "live");
+    // Who comes from the first log is told that this is another one.
+    let target = format!(
+        "/?after=5&epoch={}",
+        welcome["epoch"].as_str().expect("one")
+    );
+    let (mut bob, _) = second.json(&target).await;
+    assert_eq!(bob.event().await["reason"], "epoch");
+}
+
+// Broken to see it fail: the gap left out where nothing follows; the backlog of
+// a newcomer begun at the start of the log; numbers begun anew.
+#[tokio::test]
+async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let (mut ana, _) = server.json("/tea?name=ana").await;
+    for n in 1..=5 {
+        publish(&mut ana, "in tea", &n.to_string()).await;
+    }
+    let (mut bob, _) = server.json("/?name=bob").await;
+    for n in 6..=30 {
+        publish(&mut bob, "in the lobby", &n.to_string()).await;
+    }
+    server.stop().await;
+
+    let mut options = crate::support::options();
+    options.keep.messages = Some(10);
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::with(&storage, options).await;
+    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let count = || -> i64 {
+        let count = "SELECT count(*) FROM messages";
+        log.query_row(count, [], |row| row.get(0)).expect("a count")
+    };
+    while count() > 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let gap = |after: u64, next: u64| serde_json::json!({"type": "gap", "after": after, "next": next, "reason": "erased"});
+    let (mut eve, welcome) = server.json("/?after=0").await;
+    assert_eq!(welcome["head"], 30);
+    assert_eq!(eve.event().await, gap(0, 21));
+    let first = eve.event().await;
+    assert_eq!((&first["seq"], &first["prev"]), (&21.into(), &20.into()));
+    // All of this room is erased: who had read it misses nothing, who had not is told.
+    let (mut eve, _) = server.json("/tea?after=5").await;
+    assert_eq!(eve.event().await["type"], "live");
+    let (mut eve, _) = server.json("/tea?after=4").await;
+    assert_eq!(eve.event().await, gap(4, 6));
+    assert_eq!(eve.event().await["type"], "live");
+    let (mut newcomer, _) = server.json("/tea?backlog=20").await;
+    assert_eq!(newcomer.event().await["type"], "live");
+    let (mut newcomer, _) = server.json("/?backlog=20").await;
+    assert_eq!(newcomer.event().await["seq"], 21);
+    let lines = server
+        .request(b"GET /tea?after=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        lines.contains("* What stood between 1 and 6 is not to be had any more."),
+        "{lines}"
+    );
+    // Numbers go on, in the log and in the room.
+    let said = publish(&mut newcomer, "on", "31").await;
+    assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));
+    let said = publish(&mut eve, "and here", "32").await;
+    assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
+}

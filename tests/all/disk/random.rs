@@ -1,0 +1,32 @@
+//! Numbers that look drawn and are the same in every run.
+
+/// The generator `SplitMix64`.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below a bound.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// The seed of a run: the one given in the environment, else always the same.
+/// It is printed where a test fails.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("CHAT_TEST_SEED").ok();
+    given.map_or(20_261_122, |seed| seed.parse().expect("a number"))
+}
+
+/// How many cases: as many as the environment says, else so many.
+pub(crate) fn cases(usual: u64) -> u64 {
+    let given = std::env::var("CHAT_TEST_CASES").ok();
+    given.map_or(usual, |cases| cases.parse().expect("a number"))
+}
