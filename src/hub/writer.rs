@@ -35,6 +35,7 @@ pub(super) fn run(
     batches: &broadcast::Sender<Arc<Batch>>,
 ) {
     let mut failing = false;
+    let mut damaged = false;
     let mut tries = Tries::new();
     while let Some(first) = inbox.blocking_recv() {
         let (drafts, publishers) = gather(first, &mut inbox);
@@ -46,6 +47,7 @@ pub(super) fn run(
             Ok((batch, outcomes)) => {
                 if std::mem::replace(&mut failing, false) {
                     info!("the log can be written again");
+                    damaged = false;
                 }
                 if !batch.runs.is_empty() {
                     // No shard listens only once they have ended.
@@ -58,9 +60,12 @@ pub(super) fn run(
                 }
             }
             Err(why) => {
-                if !std::mem::replace(&mut failing, true) {
+                // Once; and once more where it is not the disk but what is on it.
+                if !failing || why.is_damage() && !damaged {
                     error!("the log cannot be written, messages are refused: {why}");
                 }
+                failing = true;
+                damaged |= why.is_damage();
                 refuse_all(drafts, &publishers);
             }
         }
