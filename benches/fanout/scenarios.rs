@@ -33,7 +33,7 @@ pub struct Setting {
     pub servers: Vec<Kind>,
 }
 
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "one-in-flight",
         about: "100 connections, 10 publishers with 1 message on the way each",
@@ -106,6 +106,12 @@ pub const SCENARIOS: [Scenario; 12] = [
         long: false,
         run: slow,
     },
+    Scenario {
+        name: "growth",
+        about: "10 to 10,000 connections, and a history of 10,000,000 messages, in the flood",
+        long: true,
+        run: growth,
+    },
 ];
 
 /// For how long a flood is measured, and how long it runs before that.
@@ -176,8 +182,12 @@ fn start(kind: Kind, shape: Shape, cores: Cores, data: &Path) -> anyhow::Result<
 
 /// Runs a shape against one server, and checks that all of it arrived.
 fn run(kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
-    let data = folder()?;
-    let (server, mut load) = start(kind, *shape, cores, data.path())?;
+    run_on(folder()?.path(), kind, shape, cores)
+}
+
+/// The same, with what the server finds in `data`.
+fn run_on(data: &Path, kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
+    let (server, mut load) = start(kind, *shape, cores, data)?;
     load.run(WARM_UP)?;
     let before = server.cpu_ns()?;
     let sample = load.run(WINDOW)?;
@@ -445,6 +455,32 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
         "{:.0} messages/s; the server grew by {:.1} MiB at most",
         median(runs.iter().map(|run| run.0)),
         median(runs.iter().map(|run| run.1 / f64::from(1 << 20))),
+    );
+    Ok(())
+}
+
+fn growth(setting: &Setting) -> anyhow::Result<()> {
+    const STORED: u64 = 10_000_000;
+    for connections in [10, 100, 1000, 10_000] {
+        println!("\n{connections} connections");
+        side_by_side(setting, &in_flight(connections, 10, 10))?;
+    }
+    println!("\nfilling a history with {STORED} messages");
+    let long = folder()?;
+    fill(long.path(), STORED)?;
+    let shape = in_flight(100, 10, 10);
+    let mut runs = Vec::new();
+    for _ in 0..setting.repeats {
+        runs.push((
+            run_on(long.path(), Kind::Disk, &shape, setting.cores)?,
+            run(Kind::Disk, &shape, setting.cores)?,
+        ));
+    }
+    println!(
+        "{:.0} deliveries/s behind it, {:.0} without; ratio {:.2}",
+        median(runs.iter().map(|(long, _)| long.rate)),
+        median(runs.iter().map(|(_, empty)| empty.rate)),
+        median(runs.iter().map(|(long, empty)| long.rate / empty.rate)),
     );
     Ok(())
 }

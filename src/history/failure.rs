@@ -29,7 +29,7 @@ impl StoreError {
     }
 
     /// Whether what is stored is the trouble, and not the storing or reading.
-    pub(super) fn is_damage(&self) -> bool {
+    pub fn is_damage(&self) -> bool {
         match &self.0 {
             Cause::Damaged(_) => true,
             Cause::Database(error) => is_damage(error),

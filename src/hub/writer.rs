@@ -41,6 +41,7 @@ pub(super) fn run(
     metrics: &Metrics,
     failing: &AtomicBool,
 ) {
+    let mut damaged = false;
     let mut tries = Tries::new();
     while let Some(first) = inbox.blocking_recv() {
         // Where this thread shares a core with those who publish, let them say
@@ -58,6 +59,7 @@ pub(super) fn run(
                 count(metrics, &batch, &outcomes, begun);
                 if failing.swap(false, Ordering::Relaxed) {
                     info!("the log can be written again");
+                    damaged = false;
                 }
                 if !batch.runs.is_empty() {
                     // No shard listens only once they have ended.
@@ -69,9 +71,12 @@ pub(super) fn run(
             }
             Err(why) => {
                 metrics.failed_commits.inc();
-                if !failing.swap(true, Ordering::Relaxed) {
+                // Once; and once more where it is not the disk but what is on it.
+                let first = !failing.swap(true, Ordering::Relaxed);
+                if first || why.is_damage() && !damaged {
                     error!("the log cannot be written, messages are refused: {why}");
                 }
+                damaged |= why.is_damage();
                 refuse_all(drafts, receipts);
             }
         }
