@@ -231,6 +231,7 @@ impl Load {
                 rustix::net::sockopt::set_socket_recv_buffer_size(&connection.stream, 4096)?;
                 EventFlags::empty()
             } else {
+                rustix::net::sockopt::set_socket_recv_buffer_size(&connection.stream, 1 << 20)?;
                 EventFlags::IN
             };
             epoll::modify(

@@ -60,7 +60,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let silent = early.is_empty();
         let read = ReadHalf {
             read,
-            early,
+            // Copied, be it empty: it may hold on to all of a larger buffer.
+            early: Bytes::copy_from_slice(&early),
             heard: false,
             boundary: Boundary::default(),
         };
