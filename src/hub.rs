@@ -4,24 +4,30 @@
 //! one writer together with whatever waits behind it, and goes to the shards
 //! through a broadcast channel. Knows neither sockets nor HTTP.
 
+mod comeback;
+mod deferred;
 mod presence;
 mod receipts;
 mod writer;
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::presence::Presence;
+use self::{comeback::Comeback, presence::Presence};
 pub use self::{
+    deferred::Deferred,
     presence::Membership,
     receipts::{Receipt, Receipts, Reply, Wanted},
 };
 use crate::{
     fanout::Fanout,
     history::{Draft, History, Writer},
-    protocol::{Author, name::RoomName},
+    protocol::{
+        Author,
+        name::{MessageId, RoomName},
+    },
 };
 
 /// How many drafts may wait for the writer; who comes then waits in turn.
@@ -36,6 +42,8 @@ const BATCHES: usize = 64;
 pub struct Submission {
     /// What to store.
     pub draft: Draft,
+    /// The message its publisher said before it.
+    pub follows: Option<MessageId>,
     /// How its publisher hears of it.
     pub receipt: Receipt,
 }
@@ -57,13 +65,14 @@ struct Shared {
     fanout: Fanout,
     presence: Arc<Presence>,
     finished: CancellationToken,
+    comeback: Comeback,
 }
 
 impl Hub {
     /// Starts the writer on a thread of its own, and the shards. The chat goes
     /// on while the publisher returned, or one made from it, is alive.
     pub fn start(
-        writer: Writer,
+        mut writer: Writer,
         history: History,
         shards: usize,
         tasks: &TaskTracker,
@@ -76,7 +85,7 @@ impl Hub {
         std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
-                writer::run(writer, inbox, &batches);
+                writer::run(|drafts| writer.append(drafts), inbox, &batches);
                 drop(ended);
             })?;
         let inbox = publisher.downgrade();
@@ -87,6 +96,7 @@ impl Hub {
             fanout,
             presence,
             finished,
+            comeback: Comeback::default(),
         });
         Ok((Hub { shared }, publisher))
     }
@@ -109,6 +119,12 @@ impl Hub {
     /// Ends when the writer has: everything accepted is committed.
     pub async fn finished(&self) {
         self.shared.finished.cancelled().await;
+    }
+
+    /// When the next one who is sent away may come back.
+    pub fn comeback(&self) -> Duration {
+        let members = || self.shared.presence.total();
+        self.shared.comeback.next(members)
     }
 
     /// Enters a room; dropping the membership leaves it.

@@ -1,13 +1,13 @@
 //! The writer: drains the inbox in batches, commits, fans out.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info};
 
 use super::{Receipt, Reply, Submission};
 use crate::{
-    history::{Batch, Draft, Outcome, Writer},
+    history::{Batch, Draft, Outcome},
     protocol::{Refusal, RefusalCode},
 };
 
@@ -20,8 +20,8 @@ const BATCH_BYTES: usize = 256 << 10;
 const BUSY_RETRY_MS: u64 = 1000;
 
 /// Runs until every publisher is gone and what they left is stored.
-pub(super) fn run(
-    mut writer: Writer,
+pub(super) fn run<E: fmt::Display>(
+    mut append: impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), E>,
     mut inbox: mpsc::Receiver<Submission>,
     batches: &broadcast::Sender<Arc<Batch>>,
 ) {
@@ -31,7 +31,10 @@ pub(super) fn run(
         // what they have to say: it goes into the same commit.
         std::thread::yield_now();
         let (drafts, receipts) = gather(first, &mut inbox);
-        match writer.append(&drafts) {
+        if drafts.is_empty() {
+            continue;
+        }
+        match append(&drafts) {
             Ok((batch, outcomes)) => {
                 if std::mem::replace(&mut failing, false) {
                     info!("the log can be written again");
@@ -56,16 +59,27 @@ pub(super) fn run(
     }
 }
 
-/// Takes what waits, up to the size of a batch.
+/// Takes what waits, up to the size of a batch; but not what stands behind a
+/// message refused before. The inbox keeps a publisher's order, so what became
+/// of the one before is known here, whatever its publisher has heard of it yet.
 fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Draft>, Vec<Receipt>) {
     let mut drafts = Vec::new();
     let mut receipts = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
-    while let Some(Submission { draft, receipt }) = next {
-        bytes += draft.text.len();
-        drafts.push(draft);
-        receipts.push(receipt);
+    while let Some(Submission {
+        draft,
+        follows,
+        receipt,
+    }) = next
+    {
+        if receipt.is_due(draft.id.as_ref(), follows.as_ref()) {
+            bytes += draft.text.len();
+            drafts.push(draft);
+            receipts.push(receipt);
+        } else {
+            receipt.tell(busy(draft));
+        }
         let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
         next = if full { None } else { inbox.try_recv().ok() };
     }
@@ -92,3 +106,6 @@ fn busy(draft: Draft) -> Reply {
         retry_ms: Some(BUSY_RETRY_MS),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ pub(crate) struct TestServer {
 pub(crate) fn options() -> Options {
     Options {
         max_connections: 10_000,
+        max_per_address: None,
         shards: 2,
         trust: Trust {
             loopback: true,
@@ -60,6 +61,7 @@ pub(crate) fn options() -> Options {
         },
         session: session::Options {
             limits: Limits::default(),
+            rates: None,
             ping: Duration::from_secs(25),
         },
     }
@@ -191,6 +193,7 @@ impl Chat {
             hub: self.hub.clone(),
             trust: options().trust,
             limits: Limits::default(),
+            rates: None,
         }
     }
 
@@ -210,7 +213,7 @@ impl Chat {
                 write: Socket::Other(Box::new(write)),
             };
             let session = options().session;
-            session::run(connection, upgraded.visit, &site.hub, session, &drain).await;
+            session::run(connection, upgraded.visit, &site.hub, &session, &drain).await;
         });
         near
     }
@@ -235,7 +238,7 @@ impl Chat {
                 early: Bytes::new(),
                 write: Socket::Other(Box::new(write)),
             };
-            session::run(connection, visit, &hub, options().session, &drain).await;
+            session::run(connection, visit, &hub, &options().session, &drain).await;
         });
         (Peer::over(near), ended)
     }
