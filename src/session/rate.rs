@@ -229,7 +229,9 @@ impl Rates {
             let what = format!("This is faster than {}", self.rate);
             return Err(refusal(&what, wait));
         }
-        buckets.into_iter().for_each(|bucket| bucket.take(now));
+        for bucket in buckets {
+            bucket.take(now);
+        }
         Ok(())
     }
 
