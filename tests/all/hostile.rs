@@ -10,9 +10,7 @@ use tokio::{
 
 use crate::{
     commands::{Program, SERVER, folder, listening, server},
-    support::{
-        CONTINUATION, FIN, LENGTH_64, PING, PONG, Peer, TEXT, TestServer, frame, soon, upgraded,
-    },
+    support::{CONTINUATION, FIN, LENGTH_64, PING, PONG, Peer, TEXT, frame, soon, upgraded},
 };
 
 use rustix::process::Signal;
