@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -40,8 +40,8 @@ use self::query::Query;
 use crate::{
     hub::Hub,
     metrics,
-    protocol::{Limits, name::RoomName},
-    session::Visit,
+    protocol::{Limits, Refusal, RefusalCode, name::RoomName},
+    session::{Rates, Visit},
 };
 
 /// The largest request head, in bytes.
@@ -49,6 +49,9 @@ const MAX_HEAD: usize = 8 << 10;
 
 /// The most header lines in it.
 const MAX_HEADERS: usize = 64;
+
+/// Whether the server is well: may be asked at any rate.
+const HEALTH: &str = "/-/health";
 
 /// How long the head may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -69,6 +72,8 @@ pub struct Site {
     pub trust: Trust,
     /// What a client may send.
     pub limits: Limits,
+    /// How fast, if that is limited.
+    pub rates: Option<Arc<Rates>>,
 }
 
 /// What comes of a request.
@@ -102,9 +107,25 @@ impl Refused {
         Refused::new(StatusCode::BAD_REQUEST, text)
     }
 
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, HeaderValue::from_static(value)));
+    fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
         self
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            RefusalCode::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalCode::Rate => StatusCode::TOO_MANY_REQUESTS,
+            RefusalCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        let refused = Refused::new(status, refusal.text);
+        match refusal.retry_ms {
+            Some(ms) => refused.with(header::RETRY_AFTER, ms.div_ceil(1000).into()),
+            None => refused,
+        }
     }
 }
 
@@ -349,8 +370,13 @@ async fn answer(
     peer: SocketAddr,
     site: &Site,
 ) -> Result<Answer, Refused> {
-    let host = site.trust.check_host(head)?;
     let path = head.uri.path();
+    if let Some(rates) = &site.rates
+        && path != HEALTH
+    {
+        rates.request(peer)?;
+    }
+    let host = site.trust.check_host(head)?;
     // `*`, or a host alone (RFC 9112 §3.2).
     if !path.starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
@@ -394,7 +420,7 @@ async fn answer(
     let hub = &site.hub;
     if head.method == Method::POST {
         site.trust.check_origin(head, &host)?;
-        return room::publish(head, body, peer, hub, room, query()?, site.limits)
+        return room::publish(head, body, peer, site, room, query()?)
             .await
             .map(Answer::Respond);
     }
@@ -415,5 +441,6 @@ fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(
         return Ok(());
     }
     let text = format!("{} is not done here; {named} are.", head.method);
-    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, named))
+    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
+        .with(header::ALLOW, HeaderValue::from_static(named)))
 }

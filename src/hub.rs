@@ -4,6 +4,8 @@
 //! one writer together with whatever waits behind it, and goes to the shards
 //! through a broadcast channel. Knows neither sockets nor HTTP.
 
+mod comeback;
+mod deferred;
 mod presence;
 mod receipts;
 mod writer;
@@ -14,6 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -22,8 +25,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::presence::Presence;
+use self::{comeback::Comeback, presence::Presence};
 pub use self::{
+    deferred::Deferred,
     presence::Membership,
     receipts::{Receipt, Receipts, Reply, Wanted},
 };
@@ -31,7 +35,10 @@ use crate::{
     fanout::Fanout,
     history::{Draft, History, Writer},
     metrics::{Levels, Metrics},
-    protocol::{Author, name::RoomName},
+    protocol::{
+        Author,
+        name::{MessageId, RoomName},
+    },
 };
 
 /// How many drafts may wait for the writer; who comes then waits in turn.
@@ -45,15 +52,18 @@ const BATCHES: usize = 64;
 #[derive(Debug)]
 pub struct Submission {
     draft: Draft,
+    follows: Option<MessageId>,
     receipt: Receipt,
     arrived: Instant,
 }
 
 impl Submission {
-    /// A draft that came just now, and how its publisher hears of it.
-    pub fn new(draft: Draft, receipt: Receipt) -> Self {
+    /// A draft that came just now, the message its publisher said before it, and
+    /// how it hears what became of it.
+    pub fn new(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
         Submission {
             draft,
+            follows,
             receipt,
             arrived: Instant::now(),
         }
@@ -80,13 +90,14 @@ struct Shared {
     /// The last commit failed.
     failing: Arc<AtomicBool>,
     finished: CancellationToken,
+    comeback: Comeback,
 }
 
 impl Hub {
     /// Starts the writer on a thread of its own, and the shards. The chat goes
     /// on while the publisher returned, or one made from it, is alive.
     pub fn start(
-        writer: Writer,
+        mut writer: Writer,
         history: History,
         shards: usize,
         tasks: &TaskTracker,
@@ -103,7 +114,8 @@ impl Hub {
         std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || {
-                writer::run(writer, inbox, &batches, &counted, &failed);
+                let append = |drafts: &[Draft]| writer.append(drafts).map_err(Into::into);
+                writer::run(append, inbox, &batches, &counted, &failed);
                 drop(ended);
             })?;
         let inbox = publisher.downgrade();
@@ -116,6 +128,7 @@ impl Hub {
             metrics,
             failing,
             finished,
+            comeback: Comeback::default(),
         });
         Ok((Hub { shared }, publisher))
     }
@@ -158,6 +171,12 @@ impl Hub {
     /// Ends when the writer has: everything accepted is committed.
     pub async fn finished(&self) {
         self.shared.finished.cancelled().await;
+    }
+
+    /// When the next one who is sent away may come back.
+    pub fn comeback(&self) -> Duration {
+        let members = || self.shared.presence.total();
+        self.shared.comeback.next(members)
     }
 
     /// Enters a room; dropping the membership leaves it.

@@ -2,6 +2,8 @@
 //!
 //! Handed a bound listener and an opened log; knows neither flags nor signals.
 
+mod places;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use ::http::StatusCode;
@@ -9,11 +11,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
+use self::places::{Full, Places};
 use crate::{
     history::{History, Keep, Writer},
     http::{self, Site, Trust, Upgraded},
@@ -33,11 +36,17 @@ const MAX_TURNED_AWAY: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often that is complained of at most: it may come and go many times a
+/// second.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+
 /// What a server is told.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many connections are served at a time.
     pub max_connections: usize,
+    /// How many of them one address may have, if that is limited.
+    pub max_per_address: Option<usize>,
     /// How many shards fan out.
     pub shards: usize,
     /// What is kept of the history.
@@ -74,11 +83,12 @@ pub async fn run(
         hub: hub.clone(),
         trust: options.trust,
         limits: options.session.limits,
+        rates: options.session.rates.clone(),
     };
     let server = Arc::new(Server {
         site,
         session: options.session,
-        max_connections: options.max_connections,
+        places: Places::new(options.max_connections, options.max_per_address),
         drain: drain.clone(),
     });
 
@@ -86,7 +96,7 @@ pub async fn run(
         "the log {} ends at {}; up to {} connections are served",
         hub.history().epoch(),
         hub.history().head(),
-        server.max_connections
+        options.max_connections
     );
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
@@ -114,39 +124,47 @@ pub async fn run(
 struct Server {
     site: Site,
     session: session::Options,
-    max_connections: usize,
+    places: Places,
     drain: CancellationToken,
 }
 
 /// Accepts for ever: what goes wrong with one connection, or for want of
 /// descriptors, ends nothing else.
 async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
-    let places = Arc::new(Semaphore::new(server.max_connections));
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let mut pause = ACCEPT_PAUSE;
+    let mut complained: Option<Instant> = None;
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
-                warn!("no connection can be accepted for {pause:?}: {error}");
+                if complained.is_none_or(|at| at.elapsed() > COMPLAINTS) {
+                    complained = Some(Instant::now());
+                    warn!("no more connections can be accepted for now: {error}");
+                }
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_ACCEPT_PAUSE);
                 continue;
             }
         };
         pause = ACCEPT_PAUSE;
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let server = Arc::clone(server);
-            tasks.spawn(async move {
-                server.serve(stream, peer).await;
-                drop(place);
-            });
-        } else if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
-            tasks.spawn(async move {
-                turn_away(stream).await;
-                drop(place);
-            });
+        match server.places.take(peer) {
+            Ok(place) => {
+                let server = Arc::clone(server);
+                tasks.spawn(async move {
+                    server.serve(stream, peer).await;
+                    drop(place);
+                });
+            }
+            Err(full) => {
+                if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+                    tasks.spawn(async move {
+                        turn_away(stream, full).await;
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 }
@@ -160,9 +178,19 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: TcpStream) {
-    let sentence = "The server has as many connections as it takes; try again later.";
-    let answer = http::plain_answer(StatusCode::SERVICE_UNAVAILABLE, sentence);
+async fn turn_away(mut stream: TcpStream, full: Full) {
+    let answer = match full {
+        Full::Address(count) => http::plain_answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            &format!(
+                "Your address has {count} connections, which is as many as it may have; close one, or try again later."
+            ),
+        ),
+        Full::Server => http::plain_answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The server has as many connections as it takes; try again later.",
+        ),
+    };
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
@@ -199,6 +227,13 @@ impl Server {
             early,
             write: write.into(),
         };
-        session::run(connection, visit, &self.site.hub, self.session, &self.drain).await;
+        session::run(
+            connection,
+            visit,
+            &self.site.hub,
+            &self.session,
+            &self.drain,
+        )
+        .await;
     }
 }

@@ -6,8 +6,10 @@
 
 mod conversation;
 mod inbound;
+mod network;
+mod rate;
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -21,6 +23,10 @@ use tracing::info;
 use self::{
     conversation::{Conversation, Intent},
     inbound::{Inbound, Received},
+};
+pub use self::{
+    network::Network,
+    rate::{Rate, Rates},
 };
 use crate::{
     fanout::{Socket, Subscriber, Undelivered},
@@ -41,7 +47,8 @@ const MAX_WAITING: usize = 16 << 10;
 /// How many receipts may be owed before nothing more is read from the peer.
 const MAX_OWED: usize = 1024;
 
-/// How long a silent peer has to answer after the ping interval.
+/// How long a silent peer has to answer after the ping interval: as long as
+/// that, but no longer than this.
 const PONG_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the last messages may take once the server goes away.
@@ -82,10 +89,12 @@ pub struct Visit {
 }
 
 /// What holds for all sessions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What a client may send.
     pub limits: Limits,
+    /// How fast, if that is limited.
+    pub rates: Option<Arc<Rates>>,
     /// A peer silent for so long is pinged twice, and given up soon after.
     pub ping: Duration,
 }
@@ -104,17 +113,17 @@ pub async fn run<R>(
     connection: Connection<R>,
     visit: Visit,
     hub: &Hub,
-    options: Options,
+    options: &Options,
     drain: &CancellationToken,
 ) where
     R: AsyncRead + Unpin,
 {
     let addr = visit.addr;
     info!(target: "chat", "New connection from {addr}");
-    let mut inbound = Inbound::new(connection.read, connection.early, options.limits);
+    let mut inbound = Inbound::new(connection.read, &connection.early, options.limits);
     let skip = (!visit.echo).then_some(addr);
     let mut subscriber = hub.fanout().subscribe(connection.write, visit.format, skip);
-    let end = match Conversation::start(visit, hub, options.limits, &mut subscriber).await {
+    let end = match Conversation::start(visit, hub, options, &mut subscriber).await {
         Ok(conversation) => {
             converse(
                 conversation,
@@ -148,7 +157,7 @@ async fn converse<R: AsyncRead + Unpin>(
     inbound: &mut Inbound<R>,
     subscriber: &mut Subscriber,
     hub: &Hub,
-    options: Options,
+    options: &Options,
     drain: &CancellationToken,
 ) -> End {
     let receipts = Receipts::new(conversation.wanted());
@@ -187,7 +196,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
                 }
-                return End::Close(CloseReason::GoingAway);
+                return End::Close(conversation.goodbye());
             }
             result = subscriber.deliver(), if !broken => match result {
                 Ok(()) => {
@@ -221,10 +230,11 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Text(text) => {
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
-                        Some(Intent::Publish(draft)) => {
-                            unsent = Some(Submission::new(draft, receipts.expect()));
+                        Some(Intent::Publish(draft, follows)) => {
+                            unsent = Some(Submission::new(draft, follows, receipts.expect()));
                         }
                         Some(Intent::Join(room, start)) => joining = Some((room, start)),
+                        Some(Intent::Close(reason)) => return End::Close(reason),
                         None => {}
                     }
                 }
@@ -280,7 +290,10 @@ async fn close<R: AsyncRead + Unpin>(
     mut subscriber: Subscriber,
     inbound: Inbound<R>,
 ) {
-    if reason == CloseReason::GoingAway {
+    if matches!(
+        reason,
+        CloseReason::GoingAway | CloseReason::Draining { .. }
+    ) {
         subscriber.finish();
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
@@ -305,6 +318,8 @@ struct Silence {
     /// The first ping since then. Nobody is given up who was not asked in time:
     /// all of the server may have stood still.
     asked: Option<Instant>,
+    /// How long it has to answer.
+    patience: Duration,
     limit: Duration,
     period: Duration,
 }
@@ -324,7 +339,8 @@ impl Silence {
         Silence {
             since: Instant::now(),
             asked: None,
-            limit: interval + PONG_DEADLINE,
+            limit: interval + PONG_DEADLINE.min(interval),
+            patience: PONG_DEADLINE.min(interval),
             period: interval.mul_f64(share),
         }
     }
@@ -340,7 +356,7 @@ impl Silence {
             return Verdict::Nothing;
         }
         let asked = self.asked.get_or_insert_with(Instant::now);
-        if silent >= self.limit && asked.elapsed() >= PONG_DEADLINE {
+        if silent >= self.limit && asked.elapsed() >= self.patience {
             Verdict::Over
         } else {
             Verdict::Ping

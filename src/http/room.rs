@@ -14,12 +14,12 @@ use hyper::body::{Body, Frame};
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::{Refused, content, origin::only, query::Query};
+use super::{Refused, Site, content, origin::only, query::Query};
 use crate::{
     history::{Draft, History, Page, StoreError},
     hub::{Hub, Receipts, Reply, Submission, Wanted},
     protocol::{
-        Author, Event, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
+        Author, Event, Kind, Limits, MAX_BACKLOG, Seq,
         format::Format,
         name::{MessageId, RoomName},
         plain,
@@ -160,10 +160,9 @@ pub(super) async fn publish<B>(
     head: &Parts,
     body: B,
     peer: SocketAddr,
-    hub: &Hub,
+    site: &Site,
     room: RoomName,
     query: Query,
-    limits: Limits,
 ) -> Result<Response<Full<Bytes>>, Refused>
 where
     B: Body<Data = Bytes>,
@@ -178,20 +177,23 @@ where
         ),
         None => None,
     };
+    if let Some(rates) = &site.rates {
+        rates.post(peer)?;
+    }
     let draft = Draft {
         from: Author {
             name: query.name,
             addr: peer,
         },
-        text: read(body, limits).await?,
+        text: read(body, site.limits).await?,
         room,
         id,
         kind: Kind::Said,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let receipts = Receipts::new(Wanted::All);
-    let submission = Submission::new(draft, receipts.expect());
-    let publisher = hub.publisher().ok_or_else(going_away)?;
+    let submission = Submission::new(draft, None, receipts.expect());
+    let publisher = site.hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);
     match receipts.next(Some(0)).await.ok_or_else(going_away)? {
@@ -204,7 +206,7 @@ where
             let body = format!("{{\"seq\":{seq}{duplicate}}}\n");
             Ok(content(StatusCode::OK, "application/json", body))
         }
-        Reply::Refused(refusal) => Err(refused(refusal)),
+        Reply::Refused(refusal) => Err(refusal.into()),
     }
 }
 
@@ -232,23 +234,13 @@ where
     let raw = raw
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    Text::accept(raw, limits.text_bytes).map_err(refused)
-}
-
-fn refused(refusal: Refusal) -> Refused {
-    let refused = |status| Refused::new(status, refusal.text);
-    match refusal.code {
-        RefusalCode::TooLong => refused(StatusCode::PAYLOAD_TOO_LARGE),
-        RefusalCode::Busy => {
-            refused(StatusCode::SERVICE_UNAVAILABLE).with(header::RETRY_AFTER, "1")
-        }
-        _ => refused(StatusCode::BAD_REQUEST),
-    }
+    Ok(Text::accept(raw, limits.text_bytes)?)
 }
 
 fn going_away() -> Refused {
     let text = "The server goes away; send it again in a while.";
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, text).with(header::RETRY_AFTER, "1")
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 fn unreadable(why: &StoreError) -> Refused {

@@ -34,7 +34,8 @@ pub(super) fn accept(
 ) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
     if head.method != Method::GET {
         let text = format!("A WebSocket is asked for with GET, not {}.", head.method);
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).with(header::ALLOW, "GET"));
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
+            .with(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if head.version != Version::HTTP_11 {
         return Err(Refused::bad_request(
@@ -66,7 +67,10 @@ pub(super) fn accept(
             StatusCode::UPGRADE_REQUIRED,
             "WebSocket version 13 is spoken here.",
         )
-        .with(header::SEC_WEBSOCKET_VERSION, "13"));
+        .with(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        ));
     }
     let key = single(head, &header::SEC_WEBSOCKET_KEY)?;
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {

@@ -36,6 +36,11 @@ impl Presence {
         self.rooms().len()
     }
 
+    /// How many there are in all rooms.
+    pub(super) fn total(&self) -> usize {
+        self.rooms().values().map(HashMap::len).sum()
+    }
+
     pub(super) fn enter(presence: &Arc<Self>, room: RoomName, member: Author) -> Membership {
         let number = presence.next.fetch_add(1, Ordering::Relaxed);
         presence

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use super::Deferred;
 use crate::protocol::{Refusal, Seq, name::MessageId};
 
 /// What became of a draft.
@@ -22,7 +23,7 @@ pub enum Reply {
         /// It had been stored before.
         duplicate: bool,
     },
-    /// It is not.
+    /// It is not, for now.
     Refused(Refusal),
 }
 
@@ -57,6 +58,8 @@ struct Shared {
 struct State {
     owed: usize,
     replies: VecDeque<Reply>,
+    /// What the writer refused for now.
+    deferred: Deferred,
     /// Who waits, and for how few to be owed, if for that.
     waiting: Option<(Waker, Option<usize>)>,
 }
@@ -117,8 +120,22 @@ impl Receipts {
 }
 
 impl Receipt {
+    /// Whether the draft may be stored now: not if it stands behind one that
+    /// the writer refused.
+    pub(super) fn is_due(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
+        let deferred = &mut self.shared.lock().deferred;
+        let due = !deferred.holds(follows);
+        if due {
+            deferred.take(id);
+        }
+        due
+    }
+
     /// Says what became of the draft.
     pub fn tell(self, reply: Reply) {
+        if let Reply::Refused(refusal) = &reply {
+            self.shared.lock().deferred.put(refusal.id.as_ref());
+        }
         let seen = matches!(
             reply,
             Reply::Stored {

@@ -1,7 +1,10 @@
 //! The writer: drains the inbox in batches, commits, fans out.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use tracing::{error, info};
 use super::{Receipt, Reply, Submission};
 use crate::{
     fanout::Fresh,
-    history::{Batch, Draft, Outcome, Writer},
+    history::{Batch, Draft, Outcome, StoreError},
     metrics::Metrics,
     protocol::{Refusal, RefusalCode},
 };
@@ -33,9 +36,26 @@ const BUSY_RETRY_MS: u64 = 1000;
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRIES_AT_ONCE: u32 = 8;
 
+/// Why a batch was not stored.
+#[derive(Debug)]
+pub(super) struct Failure {
+    why: String,
+    /// It is not the disk, but what is on it.
+    damage: bool,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure {
+            why: error.to_string(),
+            damage: error.is_damage(),
+        }
+    }
+}
+
 /// Runs until every publisher is gone and what they left is stored.
 pub(super) fn run(
-    mut writer: Writer,
+    mut append: impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>,
     mut inbox: mpsc::Receiver<Submission>,
     batches: &broadcast::Sender<Fresh>,
     metrics: &Metrics,
@@ -49,12 +69,15 @@ pub(super) fn run(
         std::thread::yield_now();
         let arrived = first.arrived;
         let (drafts, receipts) = gather(first, &mut inbox);
+        if drafts.is_empty() {
+            continue;
+        }
         if failing.load(Ordering::Relaxed) && !tries.another() {
             refuse_all(drafts, receipts);
             continue;
         }
         let begun = Instant::now();
-        match writer.append(&drafts) {
+        match append(&drafts) {
             Ok((batch, outcomes)) => {
                 count(metrics, &batch, &outcomes, begun);
                 if failing.swap(false, Ordering::Relaxed) {
@@ -69,30 +92,43 @@ pub(super) fn run(
                     receipt.tell(stored(draft, outcome));
                 }
             }
-            Err(why) => {
+            Err(failure) => {
                 metrics.failed_commits.inc();
                 // Once; and once more where it is not the disk but what is on it.
                 let first = !failing.swap(true, Ordering::Relaxed);
-                if first || why.is_damage() && !damaged {
+                if first || failure.damage && !damaged {
+                    let why = failure.why;
                     error!("the log cannot be written, messages are refused: {why}");
                 }
-                damaged |= why.is_damage();
+                damaged |= failure.damage;
                 refuse_all(drafts, receipts);
             }
         }
     }
 }
 
-/// Takes what waits, up to the size of a batch.
+/// Takes what waits, up to the size of a batch; but not what stands behind a
+/// message refused before. The inbox keeps a publisher's order, so what became
+/// of the one before is known here, whatever its publisher has heard of it yet.
 fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Draft>, Vec<Receipt>) {
     let mut drafts = Vec::new();
     let mut receipts = Vec::new();
     let mut bytes = 0;
     let mut next = Some(first);
-    while let Some(Submission { draft, receipt, .. }) = next {
-        bytes += draft.text.len();
-        drafts.push(draft);
-        receipts.push(receipt);
+    while let Some(Submission {
+        draft,
+        follows,
+        receipt,
+        ..
+    }) = next
+    {
+        if receipt.is_due(draft.id.as_ref(), follows.as_ref()) {
+            bytes += draft.text.len();
+            drafts.push(draft);
+            receipts.push(receipt);
+        } else {
+            receipt.tell(busy(draft));
+        }
         let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
         next = if full { None } else { inbox.try_recv().ok() };
     }
@@ -126,13 +162,17 @@ fn stored(draft: Draft, outcome: Outcome) -> Reply {
 
 fn refuse_all(drafts: Vec<Draft>, receipts: Vec<Receipt>) {
     for (draft, receipt) in drafts.into_iter().zip(receipts) {
-        receipt.tell(Reply::Refused(Refusal {
-            code: RefusalCode::Busy,
-            text: "The message could not be stored; send it again in a while.".into(),
-            id: draft.id,
-            retry_ms: Some(BUSY_RETRY_MS),
-        }));
+        receipt.tell(busy(draft));
     }
+}
+
+fn busy(draft: Draft) -> Reply {
+    Reply::Refused(Refusal {
+        code: RefusalCode::Busy,
+        text: "The message could not be stored; send it again in a while.".into(),
+        id: draft.id,
+        retry_ms: Some(BUSY_RETRY_MS),
+    })
 }
 
 /// How often was tried lately.
@@ -161,17 +201,4 @@ impl Tries {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_log_that_fails_is_not_tried_for_every_message() {
-        let mut tries = Tries::new();
-        let count = |tries: &mut Tries| (0..100).filter(|_| tries.another()).count();
-        assert_eq!(count(&mut tries), 8);
-        tokio::time::advance(TRY_EVERY * 3).await;
-        assert_eq!(count(&mut tries), 3);
-        tokio::time::advance(TRY_EVERY * 300).await;
-        assert_eq!(count(&mut tries), 8);
-    }
-}
+mod tests;

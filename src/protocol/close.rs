@@ -1,6 +1,6 @@
 //! Why the server ends a connection: one table.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// A reason to close, with the WebSocket close code (RFC 6455 §7.4) that says it.
 ///
@@ -27,6 +27,13 @@ pub enum CloseReason {
     Slow,
     /// The client answered no ping.
     Silent,
+    /// The server goes away, and says when to come back: not all at once.
+    Draining {
+        /// In how many milliseconds.
+        wait_ms: u32,
+    },
+    /// The client went on sending too fast, whatever it was told.
+    Flooding,
 }
 
 /// What stands for the code of a close frame that has none; it is never sent.
@@ -54,11 +61,21 @@ impl CloseReason {
             Self::Internal => 1011,
             Self::Slow => 4001,
             Self::Silent => 4002,
+            Self::Draining { .. } => 4003,
+            Self::Flooding => 4504,
         }
     }
 
-    /// The reason phrase; at most 123 bytes (RFC 6455 §5.5).
-    pub const fn phrase(self) -> &'static str {
+    /// The reason as it is sent; at most 123 bytes (RFC 6455 §5.5).
+    pub fn reason(self) -> Cow<'static, str> {
+        let phrase = self.phrase();
+        match self {
+            Self::Draining { wait_ms } => format!("{wait_ms} ms: {phrase}").into(),
+            _ => phrase.into(),
+        }
+    }
+
+    const fn phrase(self) -> &'static str {
         match self {
             Self::Done | Self::Answer(_) => "done",
             Self::GoingAway => "the server goes away, come back",
@@ -69,12 +86,14 @@ impl CloseReason {
             Self::Internal => "the server failed",
             Self::Slow => "nothing was read for too long, come back",
             Self::Silent => "no ping was answered, come back",
+            Self::Draining { .. } => "the server restarts, come back",
+            Self::Flooding => "too much was sent for too long after it was refused",
         }
     }
 }
 
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.phrase(), self.code())
+        write!(f, "{} ({})", self.reason(), self.code())
     }
 }

@@ -21,7 +21,7 @@ pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
 /// A close frame.
 pub fn close(reason: CloseReason) -> Vec<u8> {
     let mut payload = reason.code().to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.phrase().as_bytes());
+    payload.extend_from_slice(reason.reason().as_bytes());
     control(CLOSE, &payload)
 }
 

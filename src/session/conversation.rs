@@ -4,14 +4,18 @@ use std::net::SocketAddr;
 
 use tracing::info;
 
-use super::Visit;
+use super::{Options, Visit, rate::Pace};
 use crate::{
     fanout::Subscriber,
     history::Draft,
     hub::{Hub, Membership, Reply, Wanted},
     protocol::{
-        Author, Command, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome, close::CloseReason,
-        format::Format, name::RoomName, plain, text::Text,
+        Author, Command, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
+        close::CloseReason,
+        format::Format,
+        name::{MessageId, RoomName},
+        plain,
+        text::Text,
     },
 };
 
@@ -20,10 +24,12 @@ const SERVER: &str = concat!("broadcast-chat/", env!("CARGO_PKG_VERSION"));
 
 /// What a text frame asks for that takes longer than an answer.
 pub(super) enum Intent {
-    /// To store this.
-    Publish(Draft),
+    /// To store this, said after that.
+    Publish(Draft, Option<MessageId>),
     /// To read another room, or this one from elsewhere.
     Join(RoomName, Start),
+    /// To hear no more of it.
+    Close(CloseReason),
 }
 
 /// Who speaks, in which room and how.
@@ -34,6 +40,8 @@ pub(super) struct Conversation<'a> {
     echo: bool,
     author: Author,
     membership: Membership,
+    /// How fast it may go, if that is limited.
+    pace: Option<Box<Pace>>,
 }
 
 impl<'a> Conversation<'a> {
@@ -41,7 +49,7 @@ impl<'a> Conversation<'a> {
     pub(super) async fn start(
         visit: Visit,
         hub: &'a Hub,
-        limits: Limits,
+        options: &Options,
         subscriber: &mut Subscriber,
     ) -> Result<Self, CloseReason> {
         let Visit {
@@ -52,15 +60,17 @@ impl<'a> Conversation<'a> {
             start,
             echo,
         } = visit;
+        let pace = options.rates.as_ref().map(|r| Box::new(Pace::new(r, addr)));
         let author = Author { name, addr };
         let membership = hub.enter(room, author.clone());
         let conversation = Conversation {
             hub,
-            limits,
+            limits: options.limits,
             format,
             echo,
             author,
             membership,
+            pace,
         };
         conversation
             .begin(&start, subscriber, Self::welcome)
@@ -74,38 +84,61 @@ impl<'a> Conversation<'a> {
 
     /// Acts on a text frame; what takes longer is handed back.
     pub(super) fn handle(&mut self, frame: &str, subscriber: &mut Subscriber) -> Option<Intent> {
-        let answer = match self.format.parse(frame) {
-            Ok(None) => return None,
-            Ok(Some(Command::Publish { text, id, kind, .. })) => {
-                match Text::accept(&text, self.limits.text_bytes) {
-                    Ok(text) => {
-                        info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
-                        let (room, from) = (self.membership.room().clone(), self.author.clone());
-                        return Some(Intent::Publish(Draft {
-                            room,
-                            from,
-                            text,
-                            id,
-                            kind,
-                        }));
-                    }
-                    Err(refusal) => Event::Refused(refusal.of(id)),
-                }
+        let command = self.format.parse(frame).transpose()?;
+        let paced = match (&mut self.pace, &command) {
+            (None, _) => Ok(()),
+            (Some(pace), Ok(Command::Publish { id, follows, .. })) => {
+                pace.message(id.as_ref(), follows.as_ref())
             }
-            Ok(Some(Command::Name { name })) => {
+            (Some(pace), _) => pace.command(),
+        };
+        let answer = match paced.and(command) {
+            Ok(Command::Publish {
+                text,
+                id,
+                kind,
+                follows,
+            }) => match Text::accept(&text, self.limits.text_bytes) {
+                Ok(text) => {
+                    info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
+                    let (room, from) = (self.membership.room().clone(), self.author.clone());
+                    let draft = Draft {
+                        room,
+                        from,
+                        text,
+                        id,
+                        kind,
+                    };
+                    return Some(Intent::Publish(draft, follows));
+                }
+                Err(refusal) => Event::Refused(refusal.of(id)),
+            },
+            Ok(Command::Name { name }) => {
                 self.membership.rename(&name);
                 self.author.name = Some(name.clone());
                 Event::Name { name }
             }
-            Ok(Some(Command::Join { room, start })) => {
-                return Some(Intent::Join(room, start));
-            }
-            Ok(Some(Command::Members)) => self.membership.members(),
-            Ok(Some(Command::Help)) => plain::help(),
+            Ok(Command::Join { room, start }) => return Some(Intent::Join(room, start)),
+            Ok(Command::Members) => self.membership.members(),
+            Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
         self.say(&answer, subscriber);
-        None
+        let flood = self.pace.as_ref().is_some_and(|pace| pace.is_flood());
+        flood.then_some(Intent::Close(CloseReason::Flooding))
+    }
+
+    /// How the server takes its leave when it goes away. Who speaks JSON may
+    /// read when to come back; other programs know 1001.
+    pub(super) fn goodbye(&self) -> CloseReason {
+        match self.format {
+            Format::Json => {
+                let wait = self.hub.comeback().as_millis();
+                let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
+                CloseReason::Draining { wait_ms }
+            }
+            Format::Plain | Format::NumberedPlain => CloseReason::GoingAway,
+        }
     }
 
     /// Which replies are passed on.

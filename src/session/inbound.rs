@@ -54,14 +54,14 @@ enum Stage<R> {
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     /// For a connection on which `early` came already.
-    pub(super) fn new(read: R, early: Bytes, limits: Limits) -> Self {
+    pub(super) fn new(read: R, early: &Bytes, limits: Limits) -> Self {
         let limits =
             tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
         let silent = early.is_empty();
         let read = ReadHalf {
             read,
             // Copied, be it empty: it may hold on to all of a larger buffer.
-            early: Bytes::copy_from_slice(&early),
+            early: Bytes::copy_from_slice(early),
             heard: false,
             boundary: Boundary::default(),
         };

@@ -124,7 +124,7 @@ pub(crate) async fn server_again(folder: &Path, addr: SocketAddr) -> Program {
     server
 }
 
-async fn listening(command: &mut Command) -> (Program, SocketAddr) {
+pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
     let mut server = Program::start(command);
     let line = server.line().await;
     let addr = line.strip_prefix("listening on ").expect(&line);

@@ -155,7 +155,7 @@ async fn json(mut library: Command) {
     drop(peer);
     server.stop().await;
     let closed = library.told().await;
-    assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(1001)));
+    assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(4003)));
     assert_eq!(library.line().await, None);
 }
 
@@ -223,7 +223,7 @@ async fn a_browser_on_the_page() {
     drop(peer);
     server.stop().await;
     let closed = browser.told().await;
-    assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(1001)));
+    assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(4003)));
 }
 
 #[tokio::test]

@@ -25,6 +25,12 @@ mod frames;
 /// Peers that do not read, do not answer or do not end, against the clock.
 mod deadlines;
 
+/// What is too much: rates, floods, crowds, and all coming back at once.
+mod limits;
+
+/// What hostile and dead peers cost the server as a process.
+mod hostile;
+
 /// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
 mod delivery;
 

@@ -142,7 +142,7 @@ async fn a_stop_tells_everyone_and_frees_the_folder() {
     let end = soon("its end", client.child.wait()).await.expect("a child");
     assert_eq!(end.code(), Some(1));
     let said = client.complaints().await;
-    assert!(said[0].contains("1001"), "{said:?}");
+    assert!(said[0].contains("4003"), "{said:?}");
     assert_eq!(
         stuck.next().await,
         None,
@@ -199,8 +199,8 @@ async fn a_start_that_fails_says_what_to_do() {
         (&["--port", "65536"], "65536"),
         (&["--bind", "here"], "no IP address"),
         (&["--bind", "192.0.2.1"], "--bind"),
-        (&["--rate", "20"], "off"),
-        (&["--max-per-address", "5"], "off"),
+        (&["--rate", "20:"], "20:200"),
+        (&["--max-per-address", "0"], "--max-per-address"),
         (&["--max-text", "0"], "--max-text"),
         (&["--data", "x", "--ephemeral"], "--ephemeral"),
         (&["surplus"], "surplus"),

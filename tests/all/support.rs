@@ -53,6 +53,7 @@ pub(crate) struct TestServer {
 pub(crate) fn options() -> Options {
     Options {
         max_connections: 10_000,
+        max_per_address: None,
         shards: 2,
         keep: Keep::default(),
         trust: Trust {
@@ -61,6 +62,7 @@ pub(crate) fn options() -> Options {
         },
         session: session::Options {
             limits: Limits::default(),
+            rates: None,
             ping: Duration::from_secs(25),
         },
     }
@@ -123,19 +125,7 @@ impl TestServer {
 
     /// A peer after its upgrade.
     pub(crate) async fn peer(&self, target: &str, headers: &[(&str, &str)]) -> Peer {
-        let mut head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-            self.addr
-        );
-        for (name, value) in headers {
-            head.extend([*name, ": ", *value, "\r\n"]);
-        }
-        let mut peer = Peer::connect(self.addr).await;
-        peer.write(format!("{head}\r\n").as_bytes()).await;
-        let answer = peer.head().await;
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-        peer
+        upgraded(self.addr, target, headers).await
     }
 
     /// Sends a request as it stands, and reads the answer to its end.
@@ -153,6 +143,27 @@ impl Drop for TestServer {
     }
 }
 
+/// A peer of any server, after its upgrade.
+pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Peer {
+    let mut peer = Peer::connect(addr).await;
+    peer.write(upgrade(addr, target, headers).as_bytes()).await;
+    let answer = peer.head().await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    peer
+}
+
+/// A request for a WebSocket.
+fn upgrade(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> String {
+    let mut head = format!(
+        "GET {target} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    for (name, value) in headers {
+        head.extend([*name, ": ", *value, "\r\n"]);
+    }
+    head + "\r\n"
+}
+
 /// Sessions without a server: the other end of each is in memory, so that the
 /// test decides how much it holds and, with the clock paused, how time passes.
 ///
@@ -160,6 +171,8 @@ impl Drop for TestServer {
 /// have come back before time may pass.
 pub(crate) struct Chat {
     pub(crate) hub: Hub,
+    /// What holds for its sessions.
+    pub(crate) session: session::Options,
     drain: CancellationToken,
     tasks: TaskTracker,
     /// The chat goes on while somebody might publish.
@@ -173,6 +186,7 @@ impl Chat {
         let (hub, publisher) = Hub::start(writer, history, 1, &tasks).expect("a hub");
         Chat {
             hub,
+            session: options().session,
             drain: CancellationToken::new(),
             tasks,
             publisher: Some(publisher),
@@ -192,6 +206,7 @@ impl Chat {
             hub: self.hub.clone(),
             trust: options().trust,
             limits: Limits::default(),
+            rates: None,
         }
     }
 
@@ -199,6 +214,7 @@ impl Chat {
     pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
         let (site, drain) = (self.site(), self.drain.clone());
+        let session = self.session.clone();
         self.tasks.spawn(async move {
             let peer = ([127, 0, 0, 1], 5000).into();
             let Some(upgraded) = http::serve(far, peer, &site, &drain).await else {
@@ -210,8 +226,7 @@ impl Chat {
                 early: upgraded.early,
                 write: Socket::Other(Box::new(write)),
             };
-            let session = options().session;
-            session::run(connection, upgraded.visit, &site.hub, session, &drain).await;
+            session::run(connection, upgraded.visit, &site.hub, &session, &drain).await;
         });
         near
     }
@@ -229,6 +244,7 @@ impl Chat {
             echo: true,
         };
         let (hub, drain) = (self.hub.clone(), self.drain.clone());
+        let session = self.session.clone();
         let ended = self.tasks.spawn(async move {
             let (read, write) = tokio::io::split(far);
             let connection = Connection {
@@ -236,7 +252,7 @@ impl Chat {
                 early: Bytes::new(),
                 write: Socket::Other(Box::new(write)),
             };
-            session::run(connection, visit, &hub, options().session, &drain).await;
+            session::run(connection, visit, &hub, &session, &drain).await;
         });
         (Peer::over(near), ended)
     }
@@ -364,6 +380,28 @@ impl Peer {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let (read, write) = stream.into_split();
         Peer::of(read, write)
+    }
+
+    /// A peer after its upgrade, where there is a place for it.
+    pub(crate) async fn try_upgrade(addr: SocketAddr, target: &str) -> Option<Self> {
+        let mut peer = Peer::connect(addr).await;
+        let head = upgrade(addr, target, &[]);
+        if !peer.sending.try_write(head.as_bytes()).await {
+            return None;
+        }
+        // Whoever is turned away without a word is not answered at all.
+        let start = peer.take(13).await?;
+        if start != b"HTTP/1.1 101 " {
+            return None;
+        }
+        peer.head().await;
+        Some(peer)
+    }
+
+    /// What is answered to a text.
+    pub(crate) async fn text_after(&mut self, text: &str) -> String {
+        self.say(text).await;
+        self.text().await
     }
 
     /// How this end is tagged.

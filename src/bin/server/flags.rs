@@ -4,8 +4,11 @@ use std::{
     ffi::OsString,
     io::{IsTerminal, Write},
     net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
+    str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +17,7 @@ use broadcast_chat::{
     http::Trust,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
     server::Options,
-    session,
+    session::{self, Rate, Rates},
 };
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -27,6 +30,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const RESERVED_DESCRIPTORS: u64 = 96;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many connections one address may have on a network: a household's, or a
+/// small office's.
+const MAX_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,25 +89,23 @@ struct Flags {
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// How many connections one address may have; this version knows only "off"
-    #[arg(
-        long,
-        env = "CHAT_MAX_PER_ADDRESS",
-        value_name = "N|off",
-        default_value = "off"
-    )]
-    max_per_address: Off,
+    /// How many of them one address may have [default: off on loopback, else 64]
+    ///
+    /// Of IPv6, a network of 64 bits counts as one address. More are answered 429.
+    #[arg(long, env = "CHAT_MAX_PER_ADDRESS", value_name = "N|off", value_parser = limit::<NonZeroUsize>)]
+    max_per_address: Option<Limit<NonZeroUsize>>,
 
-    /// How many messages a second one connection may send; this version knows only "off"
-    #[arg(
-        long,
-        env = "CHAT_RATE",
-        value_name = "RATE[:BURST]|off",
-        default_value = "off"
-    )]
-    rate: Off,
+    /// How many messages a second a connection may send, and how many at once after a pause
+    /// [default: off on loopback, else 20:200]
+    ///
+    /// Without BURST, ten seconds' worth may come at once. All connections of one address
+    /// together may send four times that. What is more is refused, with the time to wait; who
+    /// goes on all the same for 10 s is closed (4504).
+    #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
+    rate: Option<Limit<Rate>>,
 
-    /// Seconds of silence in which a peer is pinged twice; 10 s later it is given up
+    /// Seconds of silence in which a peer is pinged twice; as long again, but at most 10 s,
+    /// later it is given up
     #[arg(long, env = "CHAT_PING", value_name = "SECONDS", default_value_t = 25,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     ping: u16,
@@ -170,10 +174,32 @@ enum When {
     Never,
 }
 
-/// The only value of a limit that is not there yet.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Off {
+/// A limit that may be switched off.
+#[derive(Clone, Copy, Debug)]
+enum Limit<T> {
     Off,
+    Of(T),
+}
+
+impl<T> Limit<T> {
+    /// What holds: of a limit that was not given, this.
+    fn or(limit: Option<Self>, otherwise: Option<T>) -> Option<T> {
+        match limit {
+            None => otherwise,
+            Some(Limit::Off) => None,
+            Some(Limit::Of(limit)) => Some(limit),
+        }
+    }
+}
+
+fn limit<T: FromStr<Err: ToString>>(text: &str) -> Result<Limit<T>, String> {
+    match text {
+        "off" => Ok(Limit::Off),
+        limit => limit
+            .parse()
+            .map(Limit::Of)
+            .map_err(|why: T::Err| why.to_string()),
+    }
 }
 
 /// What is to be done.
@@ -275,8 +301,8 @@ fn asked(mut flags: Flags) -> Asked {
 }
 
 fn check(flags: Flags) -> Checked {
-    // Nothing to check in them yet.
-    let (Off::Off, Off::Off) = (flags.rate, flags.max_per_address);
+    let loopback = is_loopback(&flags);
+    let (rate, max_per_address) = limits(&flags);
     let descriptors = raise_descriptors();
     let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
@@ -295,14 +321,15 @@ fn check(flags: Flags) -> Checked {
         },
         verbose: flags.verbose,
         options: Options {
-            max_connections: max_connections.min(tokio::sync::Semaphore::MAX_PERMITS),
+            max_connections,
+            max_per_address,
             keep: Keep {
                 age: flags.keep.map(|days| DAY * days),
                 messages: flags.keep_messages,
             },
             shards: workers(),
             trust: Trust {
-                loopback: flags.bind.to_canonical().is_loopback(),
+                loopback,
                 hosts: flags.host,
                 origins: flags
                     .origin
@@ -314,6 +341,7 @@ fn check(flags: Flags) -> Checked {
                 limits: Limits {
                     text_bytes: flags.max_text as usize,
                 },
+                rates: rate.map(|rate| Arc::new(Rates::new(rate))),
                 ping: Duration::from_secs(flags.ping.into()),
             },
         },
@@ -325,6 +353,25 @@ fn check(flags: Flags) -> Checked {
 /// two cores, floods whose load ran beside them came to a third less.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}
+
+fn is_loopback(flags: &Flags) -> bool {
+    flags.bind.to_canonical().is_loopback()
+}
+
+/// The rate, and how many connections one address may have. Whoever reaches
+/// loopback is on this machine already: there they are to be asked for.
+fn limits(flags: &Flags) -> (Option<Rate>, Option<usize>) {
+    let (rate, per_address) = if is_loopback(flags) {
+        (None, None)
+    } else {
+        (Some(Rate::DEFAULT), Some(MAX_PER_ADDRESS))
+    };
+    let per_address = Limit::or(flags.max_per_address, per_address);
+    (
+        Limit::or(flags.rate, rate),
+        per_address.map(NonZeroUsize::get),
+    )
 }
 
 /// Lets this process have as many descriptors as the system allows; how many.
@@ -372,13 +419,36 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_off_on_loopback_and_on_elsewhere() {
+        for (words, rate, per_address) in [
+            (&["--bind=::1"][..], None, None),
+            (&["--bind=0.0.0.0"], Some(Rate::DEFAULT), Some(64)),
+            (
+                &["--bind=::", "--rate=off", "--max-per-address=off"],
+                None,
+                None,
+            ),
+            (
+                &["--rate=7", "--max-per-address=2"],
+                "7:70".parse().ok(),
+                Some(2),
+            ),
+            (&["--rate=500:100"], "500:100".parse().ok(), None),
+        ] {
+            let flags = parse([&["server"], words].concat()).expect("right");
+            let limits = limits(&flags);
+            assert_eq!(limits, (rate, per_address), "{words:?}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_one_sentence() {
         for (flag, told) in [
             ("--prot=1", "unexpected argument '--prot' found"),
             ("--port=x", "invalid value 'x' for '--port <PORT>'"),
             (
-                "--rate=20",
-                "invalid value '20' for '--rate <RATE[:BURST]|off>'",
+                "--rate=20:",
+                "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
             ),
             ("--bind=here", "it is no IP address"),
         ] {

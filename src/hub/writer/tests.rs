@@ -1,0 +1,176 @@
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    history::{self, Storage},
+    hub::{Receipts, Wanted},
+    protocol::{
+        Author, Kind, Seq,
+        name::{MessageId, RoomName},
+    },
+};
+
+/// A publisher as the protocol wants it: much under way, each message following
+/// the one before; what is refused for now is said again, from the first one on.
+struct Publisher {
+    receipts: Receipts,
+    port: u16,
+    /// What is still to be stored, by number.
+    left: VecDeque<usize>,
+    /// What is under way.
+    sent: usize,
+}
+
+fn id(n: usize) -> MessageId {
+    // The same for all publishers.
+    format!("m-{n}").parse().expect("an id")
+}
+
+impl Publisher {
+    fn new(port: u16, count: usize) -> Self {
+        Publisher {
+            receipts: Receipts::new(Wanted::All),
+            port,
+            left: (1..=count).collect(),
+            sent: 0,
+        }
+    }
+
+    /// Its next message.
+    fn next(&mut self) -> Option<Submission> {
+        let n = *self.left.get(self.sent)?;
+        // After a refusal the first one follows nothing.
+        let follows = (self.sent > 0).then(|| id(self.left[self.sent - 1]));
+        self.sent += 1;
+        let addr = ([127, 0, 0, 1], self.port).into();
+        let draft = Draft {
+            // The same id in another room is another message.
+            room: format!("room-{}", self.port).parse().expect("a room"),
+            from: Author { name: None, addr },
+            text: n.to_string().into(),
+            id: Some(id(n)),
+            kind: Kind::Said,
+        };
+        Some(Submission::new(draft, follows, self.receipts.expect()))
+    }
+
+    /// Hears what has become of its messages; starts over once it knows of all.
+    fn hear(&mut self, heard: &mut usize) {
+        while let Some(reply) = self.receipts.take() {
+            *heard += 1;
+            if let Reply::Stored {
+                id: Some(stored), ..
+            } = reply
+            {
+                let place = self.left.iter().position(|n| id(*n) == stored);
+                self.left.remove(place.expect("under way"));
+                self.sent -= 1;
+                *heard -= 1;
+            }
+        }
+        if *heard == self.sent {
+            self.sent = 0;
+            *heard = 0;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever fails, and however much is under way: each publisher's messages
+    /// are stored once and in their order.
+    #[test]
+    fn order_survives_failures(
+        fails in proptest::collection::vec(proptest::bool::weighted(0.4), 1..40),
+        turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
+    ) {
+        const COUNT: usize = 60;
+        let (mut log, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        let mut fails = fails.into_iter();
+        let mut append = |drafts: &[Draft]| {
+            if fails.next().unwrap_or(false) {
+                return Err(Failure {
+                    why: "the disk is full".into(),
+                    damage: false,
+                });
+            }
+            Ok(log.append(drafts).expect("stored"))
+        };
+        let (batches, _) = broadcast::channel(1);
+        let mut publishers: Vec<_> = (1..=3)
+            .map(|port| (Publisher::new(port, COUNT), 0))
+            .collect();
+        // In each turn some say something, and the writer empties its inbox in
+        // batches of all sizes.
+        let rest = [(0, COUNT), (1, COUNT), (2, COUNT)].into_iter().cycle().take(300);
+        for (who, count) in turns.into_iter().chain(rest) {
+            let (inbox, waiting) = mpsc::channel(1000);
+            for (publisher, _) in &mut publishers {
+                for _ in 0..count.min(publisher.left.len()) {
+                    let Some(submission) = publisher.next() else { break };
+                    inbox.try_send(submission).expect("room");
+                }
+            }
+            drop(inbox);
+            step(&mut append, waiting, &batches, count);
+            let (publisher, heard) = &mut publishers[who];
+            publisher.hear(heard);
+        }
+        for (publisher, _) in &publishers {
+            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
+            let room: RoomName = format!("room-{}", publisher.port).parse().expect("a room");
+            let page = history.recent(&room, Seq::START).expect("in memory");
+            let said: Vec<String> = page
+                .runs
+                .iter()
+                .flat_map(|run| run.messages())
+                .map(|message| message.text.to_string())
+                .collect();
+            let expected: Vec<String> = (1..=COUNT).map(|n| n.to_string()).collect();
+            prop_assert_eq!(said, expected);
+        }
+    }
+}
+
+/// Runs the writer over what waits, in batches of at most so many drafts.
+fn step(
+    append: &mut impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>,
+    mut waiting: mpsc::Receiver<Submission>,
+    batches: &broadcast::Sender<Fresh>,
+    count: usize,
+) {
+    loop {
+        let (inbox, part) = mpsc::channel(1000);
+        for _ in 0..count {
+            match waiting.try_recv() {
+                Ok(submission) => inbox.try_send(submission).expect("room"),
+                Err(_) => break,
+            }
+        }
+        if part.is_empty() {
+            return;
+        }
+        drop(inbox);
+        run(
+            &mut *append,
+            part,
+            batches,
+            &Metrics::default(),
+            &AtomicBool::default(),
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_fails_is_not_tried_for_every_message() {
+    let mut tries = Tries::new();
+    let count = |tries: &mut Tries| (0..100).filter(|_| tries.another()).count();
+    assert_eq!(count(&mut tries), 8);
+    tokio::time::advance(TRY_EVERY * 3).await;
+    assert_eq!(count(&mut tries), 3);
+    tokio::time::advance(TRY_EVERY * 300).await;
+    assert_eq!(count(&mut tries), 8);
+}

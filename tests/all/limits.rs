@@ -1,0 +1,316 @@
+//! What is too much: too fast, too many from one address, too many at all.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use broadcast_chat::{
+    history::Storage,
+    server::Options,
+    session::{Rate, Rates},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::{Instant, sleep},
+};
+
+use crate::{
+    commands::{Program, folder, server},
+    support::{CLOSE, Chat, FIN, Peer, TEXT, TestServer, frame, options, others_chat_on, soon},
+};
+
+fn limited(rate: &str) -> Options {
+    let mut options = options();
+    let rate: Rate = rate.parse().expect("a rate");
+    options.session.rates = Some(Arc::new(Rates::new(rate)));
+    options
+}
+
+fn publish(n: usize, follows: Option<usize>) -> String {
+    let mut command = json!({"type": "publish", "text": n.to_string(), "id": format!("m-{n}")});
+    if let Some(before) = follows {
+        command["follows"] = json!(format!("m-{before}"));
+    }
+    command.to_string()
+}
+
+#[tokio::test]
+async fn what_is_too_fast_is_refused_with_all_behind_it() {
+    let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
+    let (mut peer, _) = server.json("/").await;
+    peer.event_of("live").await;
+    for n in 1..=20 {
+        peer.say(&publish(n, (n > 1).then(|| n - 1))).await;
+    }
+    let (mut stored, mut refused) = (Vec::new(), Vec::new());
+    while stored.len() + refused.len() < 20 {
+        let event = peer.event().await;
+        let id = event["id"].clone();
+        if event["type"] == "message" {
+            stored.push(id);
+        } else {
+            assert_eq!(
+                (&event["type"], &event["code"]),
+                (&json!("refused"), &json!("rate"))
+            );
+            assert!(
+                event["retry_ms"]
+                    .as_u64()
+                    .is_some_and(|ms| (1..=1000).contains(&ms)),
+                "{event}"
+            );
+            refused.push(id);
+        }
+    }
+    assert!(stored.len() >= 5 && !refused.is_empty(), "{stored:?}");
+    let all: Vec<_> = (1..=20).map(|n| json!(format!("m-{n}"))).collect();
+    assert_eq!(
+        [stored, refused].concat(),
+        all,
+        "in order, and none after one refused"
+    );
+}
+
+#[tokio::test]
+async fn others_are_told_in_their_own_way() {
+    let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
+    let mut peer = server.plain("/?name=ana").await;
+    let refused = loop {
+        peer.say("hello").await;
+        let line = peer.text().await;
+        if line != "ana: hello" {
+            break line;
+        }
+    };
+    let told = "* This is faster than one message a second: send it again in ";
+    assert!(
+        refused.starts_with(told) && refused.ends_with(" s."),
+        "{refused}"
+    );
+    // Something else may be asked, up to another limit.
+    peer.say("/members").await;
+    assert_eq!(peer.text().await, "* 1 here: ana");
+    while !peer
+        .text_after("/members")
+        .await
+        .starts_with("* These are too many commands: ")
+    {}
+
+    let post = b"POST /tea HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx";
+    let refused = soon("a refusal", async {
+        loop {
+            let answer = server.request(post).await;
+            if !answer.starts_with("HTTP/1.1 200 ") {
+                break answer;
+            }
+        }
+    })
+    .await;
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    assert!(refused.ends_with(" s.\n"), "{refused}");
+    // An upgrade is a request; whether the server is well may be asked always.
+    let get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    soon("a refusal", async {
+        while !server.request(get).await.starts_with("HTTP/1.1 429 ") {}
+    })
+    .await;
+    let health = b"GET /-/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for _ in 0..10 {
+        assert!(server.request(health).await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_is_closed_after_10_seconds() {
+    let mut chat = Chat::start();
+    chat.session = limited("20:200").session;
+    let (peer, ended) = chat.join("eve", 1 << 16);
+    let (mut sending, mut reading) = peer.split();
+    let start = Instant::now();
+    let some = frame(FIN | TEXT, b"spam").repeat(20);
+    let flood = async {
+        while sending.try_write(&some).await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = async {
+        loop {
+            let frame = reading.next().await.expect("a frame");
+            if frame.opcode == CLOSE {
+                break (frame.payload, start.elapsed());
+            }
+        }
+    };
+    let ((payload, after), ()) = tokio::join!(told, flood);
+    assert_eq!(payload[..2], 4504_u16.to_be_bytes());
+    assert!(after >= Duration::from_secs(10), "{after:?}");
+    assert!(after <= Duration::from_secs(20), "{after:?}");
+    ended.await.expect("no panic");
+}
+
+/// Pipes 5000 lines through, and sees what is there afterwards.
+async fn piped_once_and_in_order(
+    args: &[&str],
+    trouble: impl AsyncFnOnce(&mut Program, &std::path::Path),
+) {
+    const COUNT: usize = 5000;
+    let folder = folder();
+    let (mut server, addr) = server(folder.path(), args).await;
+    let mut client = Program::client(addr, &["--name", "seq", "--quiet"]);
+    let mut input = client.input.take().expect("piped");
+    let lines: Vec<String> = (1..=COUNT).map(|n| n.to_string()).collect();
+    let lines = lines.join("\n");
+    let fed = async {
+        input.write_all(lines.as_bytes()).await.expect("it reads");
+        drop(input);
+    };
+    tokio::join!(fed, trouble(&mut server, folder.path()));
+    assert_eq!(client.exit().await, 0);
+    assert_eq!(client.complaints().await, [""; 0]);
+    let mut reader = Program::client(addr, &["--after", "0"]);
+    drop(reader.input.take());
+    let told = reader.lines().await;
+    let expected = (1..=COUNT).map(|n| format!("seq: {n}"));
+    assert!(told[1..].iter().cloned().eq(expected));
+}
+
+#[tokio::test]
+async fn a_pipe_faster_than_the_rate_loses_and_reorders_nothing() {
+    let start = Instant::now();
+    piped_once_and_in_order(&["--rate", "5000:100"], async |_, _| {}).await;
+    let least = Duration::from_secs_f64(4900.0 / 5000.0);
+    assert!(start.elapsed() >= least, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_pipe_into_a_log_that_fails_for_a_moment_neither() {
+    piped_once_and_in_order(&[], async |server, folder| {
+        let log = folder.join("chat-data").join("chat.sqlite");
+        let fault = rusqlite::Connection::open(log).expect("the log");
+        // What is under way behind this one could be stored.
+        let fail = "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = '2500' \
+                    BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+        fault.execute_batch(fail).expect("a fault");
+        let told = soon("a complaint", server.errors.next_line()).await;
+        let told = told.expect("UTF-8").expect("a line");
+        assert!(told.contains("the disk is full"), "{told}");
+        fault.execute_batch("DROP TRIGGER fault").expect("mended");
+    })
+    .await;
+}
+
+/// Connects from one of this machine's many addresses.
+async fn connect_from(last: u8, server: &TestServer) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let own = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+    socket.bind(own).expect("an address");
+    socket.connect(server.addr).await.expect("a connection")
+}
+
+/// The status of the answer on a connection, if it is answered.
+async fn asked(stream: &mut TcpStream) -> String {
+    let request = b"GET /-/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut answer = String::new();
+    // What is turned away may be closed already.
+    let _ = stream.write_all(request).await;
+    let _ = soon("an answer", stream.read_to_string(&mut answer)).await;
+    answer
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_connections() {
+    let mut options = options();
+    options.max_per_address = Some(2);
+    let server = TestServer::with(&Storage::Memory, options).await;
+    let first = connect_from(1, &server).await;
+    let mut second = connect_from(1, &server).await;
+    for _ in 0..10 {
+        let answer = asked(&mut connect_from(1, &server).await).await;
+        assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+        assert!(answer.contains("has 2 connections"), "{answer}");
+    }
+    let answer = asked(&mut connect_from(2, &server).await).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 "),
+        "another one has its own"
+    );
+    assert!(asked(&mut second).await.starts_with("HTTP/1.1 200 "));
+    drop((first, second));
+    soon("a place", async {
+        while !asked(&mut connect_from(1, &server).await)
+            .await
+            .starts_with("HTTP/1.1 200 ")
+        {}
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_door_harms_nobody_within() {
+    let mut options = options();
+    options.max_connections = 50;
+    let server = TestServer::with(&Storage::Memory, options).await;
+    let mut ana = server.plain("/?name=ana").await;
+    let mut crowd = Vec::new();
+    for n in 0..500 {
+        crowd.push(TcpStream::connect(server.addr).await.expect("a connection"));
+        if n % 50 == 0 {
+            assert_eq!(ana.text_after("still here").await, "ana: still here");
+        }
+    }
+    drop(crowd);
+    let mut bob = soon("a place", async {
+        loop {
+            if let Some(peer) = Peer::try_upgrade(server.addr, "/?name=bob").await {
+                break peer;
+            }
+        }
+    })
+    .await;
+    assert_eq!(
+        bob.text_after("hello").await,
+        "Welcome to chat! Type a message"
+    );
+    assert_eq!(ana.text().await, "bob: hello");
+}
+
+#[tokio::test]
+async fn neither_do_those_who_only_knock() {
+    let server = TestServer::start().await;
+    others_chat_on(&server, async {
+        for _ in 0..1000 {
+            drop(TcpStream::connect(server.addr).await.expect("a connection"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn those_sent_away_are_not_to_come_back_at_once() {
+    const COUNT: usize = 40;
+    let server = TestServer::start().await;
+    let mut peers = Vec::new();
+    for _ in 0..COUNT {
+        peers.push(server.json("/").await.0);
+    }
+    let mut plain = server.plain("/").await;
+    server.begin_shutdown();
+    let mut waits = BTreeSet::new();
+    for peer in &mut peers {
+        let (code, reason) = peer.closed().await;
+        assert_eq!(code, 4003);
+        let wait = reason.strip_suffix(" ms: the server restarts, come back");
+        waits.insert(wait.expect(&reason).parse::<u64>().expect("a number"));
+    }
+    assert_eq!(waits.len(), COUNT, "{waits:?}");
+    assert!(waits.iter().all(|ms| (1..=410).contains(ms)), "{waits:?}");
+    assert_eq!(plain.closed().await.0, 1001, "what every program knows");
+    drop((peers, plain));
+    server.stop().await;
+}
