@@ -79,6 +79,8 @@ pub struct Page {
 #[derive(Clone)]
 pub struct History {
     shared: Arc<Shared>,
+    /// Reads where it is asked, not on a thread for what blocks.
+    in_place: bool,
 }
 
 struct Shared {
@@ -139,6 +141,7 @@ pub(crate) fn open_with_tail(
             tail,
             reader,
         }),
+        in_place: false,
     };
     Ok((
         Writer {
@@ -155,7 +158,11 @@ impl Writer {
     /// When this returns the batch, it is on disk; when it returns an error,
     /// nothing of it is. Blocks: for a thread of its own.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
-        let mut store = self.store.blocking_lock();
+        // Whoever holds it is a reader, in memory.
+        let mut store = match self.store.try_lock() {
+            Ok(store) => store,
+            Err(_) => self.store.blocking_lock(),
+        };
         let (messages, outcomes) = match store.append(self.history.head(), drafts) {
             Ok(appended) => appended,
             Err(why) => {
@@ -175,6 +182,16 @@ impl Writer {
 }
 
 impl History {
+    /// From here on the database is read where it is asked: for a simulation,
+    /// in which no thread is to run beside the one.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        History {
+            in_place: true,
+            ..self
+        }
+    }
+
     /// Which log this is.
     pub fn epoch(&self) -> &Epoch {
         &self.shared.epoch
@@ -224,6 +241,10 @@ impl History {
         read: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut store = Arc::clone(&self.shared.reader).lock_owned().await;
+        if self.in_place {
+            tokio::task::yield_now().await;
+            return read(&mut store);
+        }
         tokio::task::spawn_blocking(move || read(&mut store))
             .await
             .map_err(|_| StoreError::stopped())?

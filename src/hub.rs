@@ -17,6 +17,7 @@ use self::presence::Presence;
 pub use self::{
     presence::Membership,
     receipts::{Receipt, Receipts, Reply, Wanted},
+    writer::Work,
 };
 use crate::{
     fanout::Fanout,
@@ -68,17 +69,31 @@ impl Hub {
         shards: usize,
         tasks: &TaskTracker,
     ) -> io::Result<(Hub, Publisher)> {
+        let (hub, publisher, work) = Self::prepare(writer, history, shards, tasks);
+        std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(|| work.run())?;
+        Ok((hub, publisher))
+    }
+
+    /// The same, with the writer's work left to the caller.
+    pub fn prepare(
+        writer: Writer,
+        history: History,
+        shards: usize,
+        tasks: &TaskTracker,
+    ) -> (Hub, Publisher, Work) {
         let (publisher, inbox) = mpsc::channel(INBOX);
         let (batches, _) = broadcast::channel(BATCHES);
         let fanout = Fanout::start(&history, &batches, shards, tasks);
         let finished = CancellationToken::new();
-        let ended = finished.clone().drop_guard();
-        std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || {
-                writer::run(writer, inbox, &batches);
-                drop(ended);
-            })?;
+        let work = Work {
+            writer,
+            inbox,
+            failing: false,
+            _finished: finished.clone().drop_guard(),
+            batches,
+        };
         let inbox = publisher.downgrade();
         let presence = Arc::default();
         let shared = Arc::new(Shared {
@@ -88,7 +103,7 @@ impl Hub {
             presence,
             finished,
         });
-        Ok((Hub { shared }, publisher))
+        (Hub { shared }, publisher, work)
     }
 
     /// A way to the writer; `None` once the server goes away.

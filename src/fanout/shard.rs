@@ -1,7 +1,7 @@
 //! A shard: writes what is committed to its live subscribers.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Waker},
@@ -65,7 +65,7 @@ pub(super) struct Shard {
     history: History,
     mailbox: Arc<Mailbox>,
     /// The live subscribers of each room that has any here.
-    rooms: HashMap<RoomName, Vec<Arc<Shared>>>,
+    rooms: BTreeMap<RoomName, Vec<Arc<Shared>>>,
 }
 
 impl Shard {
@@ -73,7 +73,7 @@ impl Shard {
         Shard {
             history,
             mailbox,
-            rooms: HashMap::new(),
+            rooms: BTreeMap::new(),
         }
     }
 
@@ -81,7 +81,9 @@ impl Shard {
     pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Arc<Batch>>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
+            // In this order: whoever joins is written what comes next.
             let batch = tokio::select! {
+                biased;
                 () = self.mailbox.posted.notified() => {
                     for subscriber in self.mailbox.take() {
                         self.settle(&subscriber);
@@ -126,7 +128,7 @@ impl Shard {
     /// Batches passed while this shard was busy: whoever is live may have a
     /// hole, and fills it from the log.
     pub(super) fn miss(&mut self) {
-        for subscriber in self.rooms.drain().flat_map(|(_, subscribers)| subscribers) {
+        for subscriber in std::mem::take(&mut self.rooms).into_values().flatten() {
             let mut outlet = subscriber.lock();
             outlet.listed = None;
             if outlet.mode == Mode::Live {
@@ -137,7 +139,7 @@ impl Shard {
 
     pub(super) async fn fan_out(&mut self, batches: &[Arc<Batch>]) {
         let mut written = 0;
-        let mut rooms: HashMap<&RoomName, Stretch> = HashMap::new();
+        let mut rooms: BTreeMap<&RoomName, Stretch> = BTreeMap::new();
         for run in batches.iter().flat_map(|batch| &batch.runs) {
             if self.rooms.contains_key(run.room()) {
                 match rooms.entry(run.room()) {

@@ -43,6 +43,10 @@ mod processes;
 /// What the client loses, doubles and reorders when a process dies: nothing.
 mod resume;
 
+/// Whole conversations in a simulated world: nothing is lost, doubled or
+/// reordered, whatever breaks.
+mod simulation;
+
 /// The layers of the library: no import points up.
 mod layers;
 
