@@ -47,6 +47,9 @@ mod resume;
 /// reordered, whatever breaks.
 mod simulation;
 
+/// Real processes, killed at any moment.
+mod chaos;
+
 /// The layers of the library: no import points up.
 mod layers;
 
