@@ -50,6 +50,12 @@ mod simulation;
 /// Real processes, killed at any moment.
 mod chaos;
 
+/// What holds for whatever a peer may send.
+mod properties;
+
+/// What is worth sending, sent again.
+mod corpus;
+
 /// The layers of the library: no import points up.
 mod layers;
 

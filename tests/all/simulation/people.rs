@@ -26,6 +26,7 @@ use super::{
     World,
     diary::{Line, Seen, View},
     network::pick,
+    place::once_free,
 };
 
 /// How long a program waits for a sign of life.
@@ -146,13 +147,16 @@ impl Speaker {
             };
             let target = Target::new(&wanted).expect("an address");
             let outbox = match self.life {
-                Life::Kept => Outbox::open(&self.world.folder.join(&self.name), &target),
-                _ => Ok(Outbox::in_memory()),
+                Life::Kept => {
+                    let path = self.world.folder.join(&self.name);
+                    once_free(|| Outbox::open(&path, &target))
+                }
+                _ => Outbox::in_memory(),
             };
             let options = Options {
                 reconnect: true,
                 seed: self.rng.u64(..),
-                outbox: outbox.expect("an outbox"),
+                outbox,
             };
             let place = self.world.place.clone();
             let open = move || {

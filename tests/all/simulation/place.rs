@@ -75,7 +75,7 @@ impl Place {
     /// Starts a server on what the last one left.
     pub(super) fn start(&self) {
         let storage = Storage::Folder(self.folder.clone());
-        let (writer, history) = history::open(&storage, "a simulation").expect("a log");
+        let (writer, history) = once_free(|| history::open(&storage, "a simulation"));
         let tasks = TaskTracker::new();
         let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), 1, &tasks);
         let mut rng = self.state().rng.fork();
@@ -141,6 +141,18 @@ impl Place {
         server.sessions.push(server.tasks.spawn(session));
         Ok(near)
     }
+}
+
+/// Opens what was locked by one of this world that is gone. Other tests start
+/// programs: until such a child becomes its program, it holds our locks too.
+pub(super) fn once_free<T, E: std::fmt::Debug>(mut open: impl FnMut() -> Result<T, E>) -> T {
+    for _ in 0..1000 {
+        if let Ok(opened) = open() {
+            return opened;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    open().expect("nobody holds it")
 }
 
 /// Nobody who served has panicked.
