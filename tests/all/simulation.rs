@@ -23,9 +23,9 @@
 //! that sends again in another order, or only what is new; a cut frame without
 //! its rest; no receipt for what is not echoed.
 //!
-//! A shard that ignores lag is not seen here, where it never lags, but by
-//! `fanout::interleavings`; a client that shows what it has shown before, while
-//! the server repeats nothing, by `client::position`.
+//! Not seen here: a client that shows what it has shown before, while the server
+//! repeats nothing (`client::position` is about that), and a shard that ignores
+//! lag, which none has here (`fanout::interleavings`).
 
 mod diary;
 mod network;
