@@ -112,6 +112,8 @@ impl Page {
 #[derive(Clone)]
 pub struct History {
     shared: Arc<Shared>,
+    /// Reads where it is asked, not on a thread for what blocks.
+    in_place: bool,
 }
 
 struct Shared {
@@ -164,6 +166,7 @@ pub(crate) fn open_with_tail(
             tail,
             reader,
         }),
+        in_place: false,
     };
     Ok((
         Writer {
@@ -182,7 +185,11 @@ impl Writer {
     /// opens the database anew and makes sure of it. Blocks: for a thread of
     /// its own.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
-        let mut store = self.store.blocking_lock();
+        // Whoever holds it is a reader, in memory.
+        let mut store = match self.store.try_lock() {
+            Ok(store) => store,
+            Err(_) => self.store.blocking_lock(),
+        };
         let head = self.history.recovered(&mut store)?;
         let (messages, outcomes) = store.append(head, drafts)?;
         drop(store);
@@ -199,6 +206,16 @@ impl Writer {
 }
 
 impl History {
+    /// From here on the database is read where it is asked: for a simulation,
+    /// in which no thread is to run beside the one.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        History {
+            in_place: true,
+            ..self
+        }
+    }
+
     /// Which log this is.
     pub fn epoch(&self) -> &Epoch {
         &self.shared.epoch
@@ -258,6 +275,10 @@ impl History {
         read: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut store = Arc::clone(&self.shared.reader).lock_owned().await;
+        if self.in_place {
+            tokio::task::yield_now().await;
+            return read(&mut store);
+        }
         tokio::task::spawn_blocking(move || read(&mut store))
             .await
             .map_err(|_| StoreError::stopped())?

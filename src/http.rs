@@ -233,6 +233,7 @@ where
         }
     };
     let served = tokio::select! {
+        biased;
         served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
         () = cut => return None,
     };

@@ -30,6 +30,7 @@ pub use self::{
     deferred::Deferred,
     presence::Membership,
     receipts::{Receipt, Receipts, Reply, Wanted},
+    writer::Work,
 };
 use crate::{
     fanout::Fanout,
@@ -97,27 +98,39 @@ impl Hub {
     /// Starts the writer on a thread of its own, and the shards. The chat goes
     /// on while the publisher returned, or one made from it, is alive.
     pub fn start(
-        mut writer: Writer,
+        writer: Writer,
         history: History,
         shards: usize,
         tasks: &TaskTracker,
     ) -> io::Result<(Hub, Publisher)> {
+        let (hub, publisher, work) = Self::prepare(writer, history, shards, tasks);
+        std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(|| work.run())?;
+        Ok((hub, publisher))
+    }
+
+    /// The same, with the writer's work left to the caller.
+    pub fn prepare(
+        mut writer: Writer,
+        history: History,
+        shards: usize,
+        tasks: &TaskTracker,
+    ) -> (Hub, Publisher, Work<'static>) {
         let (publisher, inbox) = mpsc::channel(INBOX);
         let (batches, _) = broadcast::channel(BATCHES);
         let metrics = Arc::<Metrics>::default();
         let fanout = Fanout::start(&history, &batches, shards, &metrics, tasks);
         let finished = CancellationToken::new();
-        let counted = Arc::clone(&metrics);
         let failing = Arc::<AtomicBool>::default();
-        let failed = Arc::clone(&failing);
-        let ended = finished.clone().drop_guard();
-        std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(move || {
-                let append = |drafts: &[Draft]| writer.append(drafts).map_err(Into::into);
-                writer::run(append, inbox, &batches, &counted, &failed);
-                drop(ended);
-            })?;
+        let work = Work::new(
+            move |drafts| writer.append(drafts).map_err(Into::into),
+            inbox,
+            batches,
+            Arc::clone(&metrics),
+            Arc::clone(&failing),
+            finished.clone().drop_guard(),
+        );
         let inbox = publisher.downgrade();
         let presence = Arc::default();
         let shared = Arc::new(Shared {
@@ -130,7 +143,7 @@ impl Hub {
             finished,
             comeback: Comeback::default(),
         });
-        Ok((Hub { shared }, publisher))
+        (Hub { shared }, publisher, work)
     }
 
     /// A way to the writer; `None` once the server goes away.

@@ -1,7 +1,7 @@
 //! A shard: writes what is committed to its live subscribers.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Waker},
@@ -68,7 +68,7 @@ pub(super) struct Shard {
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
     /// The live subscribers of each room that has any here.
-    rooms: HashMap<RoomName, Vec<Arc<Shared>>>,
+    rooms: BTreeMap<RoomName, Vec<Arc<Shared>>>,
 }
 
 impl Shard {
@@ -77,7 +77,7 @@ impl Shard {
             history,
             mailbox,
             metrics,
-            rooms: HashMap::new(),
+            rooms: BTreeMap::new(),
         }
     }
 
@@ -85,7 +85,9 @@ impl Shard {
     pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Fresh>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
+            // In this order: whoever joins is written what comes next.
             let batch = tokio::select! {
+                biased;
                 () = self.mailbox.posted.notified() => {
                     for subscriber in self.mailbox.take() {
                         self.settle(&subscriber);
@@ -131,7 +133,7 @@ impl Shard {
     /// hole, and fills it from the log.
     pub(super) fn miss(&mut self) {
         self.metrics.lags.inc();
-        for subscriber in self.rooms.drain().flat_map(|(_, subscribers)| subscribers) {
+        for subscriber in std::mem::take(&mut self.rooms).into_values().flatten() {
             let mut outlet = subscriber.lock();
             outlet.listed = None;
             if outlet.mode == Mode::Live {
@@ -143,7 +145,7 @@ impl Shard {
     pub(super) async fn fan_out(&mut self, fresh: &[Fresh]) {
         let mut visited = 0;
         let mut written = Tally::default();
-        let mut rooms: HashMap<&RoomName, Stretch> = HashMap::new();
+        let mut rooms: BTreeMap<&RoomName, Stretch> = BTreeMap::new();
         for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
             if self.rooms.contains_key(run.room()) {
                 match rooms.entry(run.room()) {

@@ -1,6 +1,7 @@
 //! The writer: drains the inbox in batches, commits, fans out.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +13,7 @@ use tokio::{
     sync::{broadcast, mpsc},
     time::Instant,
 };
+use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
 use super::{Receipt, Reply, Submission};
@@ -53,57 +55,147 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Runs until every publisher is gone and what they left is stored.
-pub(super) fn run(
-    mut append: impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>,
-    mut inbox: mpsc::Receiver<Submission>,
-    batches: &broadcast::Sender<Fresh>,
-    metrics: &Metrics,
-    failing: &AtomicBool,
-) {
-    let mut damaged = false;
-    let mut tries = Tries::new();
-    while let Some(first) = inbox.blocking_recv() {
-        // Where this thread shares a core with those who publish, let them say
-        // what they have to say: it goes into the same commit.
-        std::thread::yield_now();
-        let arrived = first.arrived;
-        let (drafts, receipts) = gather(first, &mut inbox);
-        if drafts.is_empty() {
-            continue;
+/// Stores drafts.
+type Append<'a> =
+    Box<dyn FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send + 'a>;
+
+/// The writer's work: to be done by whoever lends it a thread, or a task.
+///
+/// Dropped, it is over: whatever is not committed by then never is.
+pub struct Work<'a> {
+    append: Append<'a>,
+    inbox: mpsc::Receiver<Submission>,
+    batches: broadcast::Sender<Fresh>,
+    metrics: Arc<Metrics>,
+    /// The last commit failed.
+    failing: Arc<AtomicBool>,
+    /// Since then it was said that the log is damaged.
+    damaged: bool,
+    tries: Tries,
+    /// Tells that the work is over, once the log is let go of.
+    _finished: DropGuard,
+}
+
+/// What became of drafts, of which nobody was told yet.
+struct Appended {
+    drafts: Vec<Draft>,
+    receipts: Vec<Receipt>,
+    /// When the first of them came.
+    arrived: Instant,
+    result: Result<(Arc<Batch>, Vec<Outcome>), Failure>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(
+        append: impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send + 'a,
+        inbox: mpsc::Receiver<Submission>,
+        batches: broadcast::Sender<Fresh>,
+        metrics: Arc<Metrics>,
+        failing: Arc<AtomicBool>,
+        finished: DropGuard,
+    ) -> Self {
+        Work {
+            append: Box::new(append),
+            inbox,
+            batches,
+            metrics,
+            failing,
+            damaged: false,
+            tries: Tries::new(),
+            _finished: finished,
         }
-        if failing.load(Ordering::Relaxed) && !tries.another() {
+    }
+
+    /// Runs until every publisher is gone and what they left is stored. Blocks:
+    /// for a thread of its own.
+    pub fn run(mut self) {
+        while let Some(first) = self.inbox.blocking_recv() {
+            // Where this thread shares a core with those who publish, let them
+            // say what they have to say: it goes into the same commit.
+            std::thread::yield_now();
+            if let Some(appended) = self.append(first) {
+                self.tell(appended);
+            }
+        }
+    }
+
+    /// The same as one task among others, with a pause of the caller's before
+    /// and after each commit: for a simulation, where anything may happen then.
+    pub async fn run_with<P: Future<Output = ()>>(mut self, mut pause: impl FnMut() -> P) {
+        while let Some(first) = self.inbox.recv().await {
+            pause().await;
+            let appended = self.append(first);
+            pause().await;
+            if let Some(appended) = appended {
+                self.tell(appended);
+            }
+        }
+    }
+
+    /// Commits what waits, where anything may be tried.
+    fn append(&mut self, first: Submission) -> Option<Appended> {
+        let arrived = first.arrived;
+        let (drafts, receipts) = gather(first, &mut self.inbox);
+        if drafts.is_empty() {
+            return None;
+        }
+        if self.failing.load(Ordering::Relaxed) && !self.tries.another() {
             refuse_all(drafts, receipts);
-            continue;
+            return None;
         }
         let begun = Instant::now();
-        match append(&drafts) {
+        let result = (self.append)(&drafts);
+        if let Ok((batch, outcomes)) = &result {
+            count(&self.metrics, batch, outcomes, begun);
+        }
+        Some(Appended {
+            drafts,
+            receipts,
+            arrived,
+            result,
+        })
+    }
+
+    /// Fans out what was committed, and tells each publisher.
+    fn tell(&mut self, appended: Appended) {
+        let Appended {
+            drafts,
+            receipts,
+            arrived,
+            result,
+        } = appended;
+        match result {
             Ok((batch, outcomes)) => {
-                count(metrics, &batch, &outcomes, begun);
-                if failing.swap(false, Ordering::Relaxed) {
+                if self.failing.swap(false, Ordering::Relaxed) {
                     info!("the log can be written again");
-                    damaged = false;
+                    self.damaged = false;
                 }
                 if !batch.runs.is_empty() {
                     // No shard listens only once they have ended.
-                    let _ = batches.send(Fresh { batch, arrived });
+                    let _ = self.batches.send(Fresh { batch, arrived });
                 }
                 for ((draft, outcome), receipt) in drafts.into_iter().zip(outcomes).zip(receipts) {
                     receipt.tell(stored(draft, outcome));
                 }
             }
             Err(failure) => {
-                metrics.failed_commits.inc();
+                self.metrics.failed_commits.inc();
                 // Once; and once more where it is not the disk but what is on it.
-                let first = !failing.swap(true, Ordering::Relaxed);
-                if first || failure.damage && !damaged {
+                let first = !self.failing.swap(true, Ordering::Relaxed);
+                if first || failure.damage && !self.damaged {
                     let why = failure.why;
                     error!("the log cannot be written, messages are refused: {why}");
                 }
-                damaged |= failure.damage;
+                self.damaged |= failure.damage;
                 refuse_all(drafts, receipts);
             }
         }
+    }
+}
+
+impl fmt::Debug for Work<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
     }
 }
 

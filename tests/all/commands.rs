@@ -103,7 +103,8 @@ pub(crate) fn server_command(folder: &Path, args: &[&str]) -> Command {
     server_command_at(folder, 0, args)
 }
 
-fn server_command_at(folder: &Path, port: u16, args: &[&str]) -> Command {
+/// The server on a folder, and on this port.
+pub(crate) fn server_command_at(folder: &Path, port: u16, args: &[&str]) -> Command {
     let mut command = Command::new(SERVER);
     let port = port.to_string();
     command
@@ -124,6 +125,7 @@ pub(crate) async fn server_again(folder: &Path, addr: SocketAddr) -> Program {
     server
 }
 
+/// A server once it can be reached, and where.
 pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
     let mut server = Program::start(command);
     let line = server.line().await;

@@ -54,6 +54,18 @@ mod resume;
 
 /// What the server counts of itself.
 mod figures;
+/// Whole conversations in a simulated world: nothing is lost, doubled or
+/// reordered, whatever breaks.
+mod simulation;
+
+/// Real processes, killed at any moment.
+mod chaos;
+
+/// What holds for whatever a peer may send.
+mod properties;
+
+/// What is worth sending, sent again.
+mod corpus;
 
 /// The layers of the library: no import points up.
 mod layers;

@@ -154,39 +154,6 @@ async fn an_outbox_survives_the_client() {
     assert_eq!(history(addr).await, numbered(1000));
 }
 
-#[tokio::test]
-async fn a_client_killed_anywhere_loses_and_doubles_nothing() {
-    const COUNT: usize = 3000;
-    let folder = folder();
-    let path = folder.path().join("outbox");
-    let outbox = path.to_str().expect("UTF-8");
-    let (mut server, addr) = server(folder.path(), &[]).await;
-    let mut reader = Program::client(addr, &[]);
-    reader.line().await;
-    let mut read = 0;
-    for part in 1..=6 {
-        let mut client = Program::client(addr, &["--name", "seq", "--quiet", "--outbox", outbox]);
-        let upto = part * COUNT / 6;
-        let input = client.input.take().expect("piped");
-        let input = feed(input, upto + 1 - COUNT / 6..=upto).await;
-        // Once the last is in the file, or stored already, it may die.
-        noted(&path, &format!(r#""text":"{upto}""#)).await;
-        client.child.kill().await.expect("killed");
-        drop(input);
-        if part == 3 {
-            server = revive(server, folder.path(), addr).await;
-        }
-    }
-    let mut last = Program::client(addr, &["--name", "seq", "--quiet", "--outbox", outbox]);
-    assert_eq!(last.exit().await, 0);
-    while read < COUNT {
-        read += 1;
-        assert_eq!(reader.line().await, format!("seq: {read}"));
-    }
-    assert_eq!(history(addr).await, numbered(COUNT));
-    drop(server);
-}
-
 /// The client and the server as they are, with nothing between them but memory,
 /// over connections that all die young.
 #[tokio::test]

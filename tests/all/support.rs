@@ -202,32 +202,16 @@ impl Chat {
 
     /// What HTTP is served from.
     pub(crate) fn site(&self) -> Site {
-        Site {
-            hub: self.hub.clone(),
-            trust: options().trust,
-            limits: Limits::default(),
-            rates: None,
-        }
+        site(&self.hub)
     }
 
     /// A connection in memory, served as the server serves one from the network.
     pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
-        let (site, drain) = (self.site(), self.drain.clone());
+        let peer = ([127, 0, 0, 1], 5000).into();
         let session = self.session.clone();
-        self.tasks.spawn(async move {
-            let peer = ([127, 0, 0, 1], 5000).into();
-            let Some(upgraded) = http::serve(far, peer, &site, &drain).await else {
-                return;
-            };
-            let (read, write) = tokio::io::split(upgraded.stream);
-            let connection = Connection {
-                read,
-                early: upgraded.early,
-                write: Socket::Other(Box::new(write)),
-            };
-            session::run(connection, upgraded.visit, &site.hub, &session, &drain).await;
-        });
+        self.tasks
+            .spawn(serve(far, peer, self.site(), session, self.drain.clone()));
         near
     }
 
@@ -256,6 +240,36 @@ impl Chat {
         });
         (Peer::over(near), ended)
     }
+}
+
+/// What HTTP is served from.
+pub(crate) fn site(hub: &Hub) -> Site {
+    Site {
+        hub: hub.clone(),
+        trust: options().trust,
+        limits: Limits::default(),
+        rates: None,
+    }
+}
+
+/// Serves a connection in memory from its first byte on.
+pub(crate) async fn serve(
+    stream: DuplexStream,
+    peer: SocketAddr,
+    site: Site,
+    session: session::Options,
+    drain: CancellationToken,
+) {
+    let Some(upgraded) = http::serve(stream, peer, &site, &drain).await else {
+        return;
+    };
+    let (read, write) = tokio::io::split(upgraded.stream);
+    let connection = Connection {
+        read,
+        early: upgraded.early,
+        write: Socket::Other(Box::new(write)),
+    };
+    session::run(connection, upgraded.visit, &site.hub, &session, &drain).await;
 }
 
 /// Does something while two others talk in the lobby, and sees that neither

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -137,7 +138,7 @@ proptest! {
 
 /// Runs the writer over what waits, in batches of at most so many drafts.
 fn step(
-    append: &mut impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>,
+    append: &mut (impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send),
     mut waiting: mpsc::Receiver<Submission>,
     batches: &broadcast::Sender<Fresh>,
     count: usize,
@@ -154,13 +155,9 @@ fn step(
             return;
         }
         drop(inbox);
-        run(
-            &mut *append,
-            part,
-            batches,
-            &Metrics::default(),
-            &AtomicBool::default(),
-        );
+        let over = CancellationToken::new().drop_guard();
+        let (metrics, failing) = (Arc::default(), Arc::default());
+        Work::new(&mut *append, part, batches.clone(), metrics, failing, over).run();
     }
 }
 

@@ -1,0 +1,333 @@
+//! What holds for whatever a peer may send. The fuzz targets (`fuzz/`) look for
+//! bytes for which it does not; `corpus` tries those that are known.
+
+use std::time::Duration;
+
+use broadcast_chat::{
+    client::address::{Target, Wanted},
+    fanout::Socket,
+    history::{self, Storage},
+    http::{self, Site, Trust},
+    hub::Hub,
+    protocol::{
+        At, Author, Command, Event, Kind, Limits, Message, Seq,
+        format::Format,
+        json,
+        name::{MessageId, Name, RoomName},
+        plain,
+        text::{Text, clean},
+    },
+    session::{self, Connection},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    runtime,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Panics where something does not hold for these bytes.
+pub(crate) type Property = fn(&[u8]);
+
+/// All properties, by the name of their target and corpus.
+pub(crate) const ALL: [(&str, Property); 6] = [
+    ("commands", commands),
+    ("texts", texts),
+    ("names", names),
+    ("events", events),
+    ("requests", requests),
+    ("frames", frames),
+];
+
+/// What a client asks for, in either format.
+pub(crate) fn commands(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
+    for format in [Format::Plain, Format::NumberedPlain, Format::Json] {
+        match format.parse(text) {
+            Ok(_) => {}
+            Err(refusal) => assert!(!refusal.text.is_empty(), "a refusal says why"),
+        }
+    }
+    if let Ok(command) = json::parse(text) {
+        assert_eq!(json::parse(&json::command(&command)), Ok(command));
+    }
+    // Whatever one wants to say, there is a way to type it. (A carriage return
+    // before the newline that is typed is taken for part of it.)
+    if !text.is_empty() && !text.ends_with('\r') {
+        let escape = if text.starts_with('/') { "/" } else { "" };
+        let said = plain::parse(&format!("{escape}{text}\n"));
+        let wanted = Command::Publish {
+            text: text.to_owned(),
+            id: None,
+            kind: Kind::Said,
+            follows: None,
+        };
+        assert_eq!(said, Ok(Some(wanted)));
+    }
+}
+
+/// What a person says.
+pub(crate) fn texts(bytes: &[u8]) {
+    let raw = String::from_utf8_lossy(bytes);
+    let safe = clean(&raw);
+    assert_eq!(clean(&safe), safe, "what is safe stays as it is");
+    assert!(!safe.contains(forbidden), "{safe:?}");
+    assert!(
+        safe.len() <= raw.len() * 3,
+        "at most each byte becomes a replacement"
+    );
+    let Ok(text) = Text::accept(&raw, Limits::default().text_bytes) else {
+        assert!(raw.is_empty() || raw.len() > Limits::default().text_bytes);
+        return;
+    };
+    // Lines of several messages are told apart, whatever they hold.
+    let messages = [Kind::Said, Kind::Me].map(|kind| message(text.clone(), kind));
+    for format in [Format::Plain, Format::NumberedPlain] {
+        let mut lines = String::new();
+        for message in &messages {
+            format.put_line(&mut lines, message);
+            lines.push('\n');
+        }
+        let number = if format == Format::Plain { "" } else { "7 " };
+        let heads = ["ana: ", "ana: * "].map(|head| format!("{number}{head}"));
+        let expected: Vec<_> = heads
+            .iter()
+            .map(|head| format!("{head}{}", &*text))
+            .collect();
+        assert_eq!(apart(&lines), expected);
+    }
+    let mut line = String::new();
+    Format::Json.put_line(&mut line, &messages[0]);
+    assert_eq!(
+        json::parse_event(&line).ok(),
+        Some(Event::Message(messages[0].clone()))
+    );
+}
+
+/// Puts together again what the plain format sets in.
+fn apart(lines: &str) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    let whole = lines.strip_suffix('\n').unwrap_or(lines);
+    for line in whole.split('\n') {
+        match (line.strip_prefix("  "), messages.last_mut()) {
+            (Some(rest), Some(message)) => {
+                message.push('\n');
+                message.push_str(rest);
+            }
+            _ => messages.push(line.to_owned()),
+        }
+    }
+    messages
+}
+
+fn forbidden(c: char) -> bool {
+    let separates = matches!(c, '\u{2028}' | '\u{2029}');
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    separates || turns || c.is_control() && c != '\n' && c != '\t'
+}
+
+fn message(text: Text, kind: Kind) -> Message {
+    Message {
+        seq: Seq(7),
+        prev: Seq(3),
+        room: RoomName::lobby(),
+        at: At(1_767_225_600_123),
+        from: Author {
+            name: "ana".parse().ok(),
+            addr: ([127, 0, 0, 1], 5000).into(),
+        },
+        text,
+        id: None,
+        kind,
+    }
+}
+
+/// What things are called.
+pub(crate) fn names(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(name) = text.parse::<Name>() {
+        assert_eq!(name.as_str().parse(), Ok(name.clone()), "a name is a name");
+        assert!(
+            !name.as_str().contains([' ', ':', '\n']),
+            "{name:?} is no tag of another"
+        );
+        assert!(!name.as_str().contains(forbidden), "{name:?}");
+    }
+    if let Ok(room) = RoomName::from_path(text) {
+        assert_eq!(RoomName::from_path(&format!("/{room}")), Ok(room.clone()));
+        assert!(!room.as_str().starts_with(['-', '.']), "{room}");
+    }
+    if let Ok(id) = text.parse::<MessageId>() {
+        assert_eq!(id.as_str(), text);
+    }
+    let _ = Target::new(&Wanted {
+        address: Some(text.to_owned()),
+        ..Wanted::default()
+    });
+}
+
+/// What a server tells a client.
+pub(crate) fn events(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(event) = json::parse_event(text) else {
+        return;
+    };
+    if let Some(line) = plain::event(&event) {
+        assert!(!line.contains(forbidden), "{line:?}");
+    }
+    assert_eq!(json::parse_event(&json::event(&event)).ok(), Some(event));
+}
+
+/// What comes first on a connection: one request, whose answer is HTTP.
+pub(crate) fn requests(bytes: &[u8]) {
+    in_a_chat(async |chat| {
+        let (mut near, far) = duplex(64 << 10);
+        let asked = async {
+            // It may answer, and hang up, before it was told everything.
+            let _ = near.write_all(bytes).await;
+            let _ = near.shutdown().await;
+            let mut answer = Vec::new();
+            let _ = near.read_to_end(&mut answer).await;
+            answer
+        };
+        let served = async {
+            let upgraded = http::serve(far, PEER.into(), &chat.site, &chat.drain).await;
+            upgraded.is_some()
+        };
+        let (answer, upgraded) = tokio::join!(asked, served);
+        let status = answer.get(..12).unwrap_or_default();
+        assert_eq!(status == b"HTTP/1.1 101", upgraded);
+        if !answer.is_empty() {
+            assert!(
+                matches!(
+                    status,
+                    [
+                        b'H',
+                        b'T',
+                        b'T',
+                        b'P',
+                        b'/',
+                        b'1',
+                        b'.',
+                        b'0' | b'1',
+                        b' ',
+                        b'1'..=b'5',
+                        _,
+                        _
+                    ]
+                ),
+                "{:?}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    });
+}
+
+/// What comes after the upgrade. However the bytes are cut, they say the same.
+pub(crate) fn frames(bytes: &[u8]) {
+    let whole = stored(bytes, bytes.len().max(1));
+    assert_eq!(stored(bytes, 1), whole, "byte by byte");
+    assert_eq!(stored(bytes, 5), whole, "five by five");
+}
+
+/// What is stored of what arrives in pieces.
+fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
+    in_a_chat(async |chat| {
+        let (near, far) = duplex(1 << 20);
+        let (read, write) = split(far);
+        let connection = Connection {
+            read,
+            early: bytes::Bytes::new(),
+            write: Socket::Other(Box::new(write)),
+        };
+        let visit = session::Visit {
+            addr: PEER.into(),
+            room: RoomName::lobby(),
+            name: None,
+            format: Format::Json,
+            start: broadcast_chat::protocol::Start::default(),
+            echo: true,
+        };
+        let spoken = speak(near, bytes, piece);
+        let listened = session::run(connection, visit, &chat.site.hub, &OPTIONS, &chat.drain);
+        tokio::join!(spoken, listened);
+        let (history, room) = (chat.site.hub.history(), RoomName::lobby());
+        let page = history.after(&room, Seq::START).await.expect("a page");
+        let messages = page.runs.iter().flat_map(|run| run.messages());
+        messages.map(|message| message.text.to_string()).collect()
+    })
+}
+
+/// Writes the pieces one by one, and sees that what comes back are frames.
+async fn speak(mut near: DuplexStream, bytes: &[u8], piece: usize) {
+    for piece in bytes.chunks(piece) {
+        if near.write_all(piece).await.is_err() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let _ = near.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = near.read_to_end(&mut answer).await;
+    let mut rest = &answer[..];
+    while let [first, second, after @ ..] = rest {
+        assert_eq!(first & 0xf0, 0x80, "final, and no extension");
+        let (length, body) = match (second, after) {
+            (126, [a, b, body @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), body),
+            (length @ 0..126, body) => (usize::from(*length), body),
+            _ => panic!("a longer frame than any answer, or a masked one"),
+        };
+        rest = &body[length..];
+    }
+    assert!(rest.is_empty(), "whole frames");
+}
+
+const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5000);
+
+const OPTIONS: session::Options = session::Options {
+    rates: None,
+    limits: Limits { text_bytes: 200 },
+    ping: Duration::from_secs(25),
+};
+
+struct Chat {
+    site: Site,
+    drain: CancellationToken,
+}
+
+/// Does something in a chat of its own, on one thread and a paused clock.
+fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        let tasks = TaskTracker::new();
+        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), 1, &tasks);
+        tasks.spawn(work.run_with(async || {}));
+        let trust = Trust {
+            loopback: true,
+            ..Trust::default()
+        };
+        let limits = OPTIONS.limits;
+        let chat = Chat {
+            site: Site {
+                hub,
+                trust,
+                limits,
+                rates: None,
+            },
+            drain: CancellationToken::new(),
+        };
+        let done = act(&chat).await;
+        drop(publisher);
+        done
+    })
+}

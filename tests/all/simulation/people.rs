@@ -1,0 +1,475 @@
+//! Who is in the simulated world: speakers, readers, and programs that speak the
+//! protocol by hand.
+
+use std::{rc::Rc, time::Duration};
+
+use broadcast_chat::{
+    client::{
+        Client, Happened, Options, Outbox, State,
+        address::{Target, Wanted},
+        ids::Ids,
+    },
+    protocol::{Command, Epoch, Event, Kind, Seq, Start},
+};
+use fastrand::Rng;
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use serde_json::{Value, json};
+use tokio::{
+    io::DuplexStream,
+    select,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
+
+use super::{
+    World,
+    diary::{Line, Seen, View},
+    network::pick,
+    place::once_free,
+};
+
+/// How long a program waits for a sign of life.
+const SILENCE: Duration = Duration::from_secs(60);
+
+pub(super) const ROOMS: [&str; 2] = ["tea", "ops"];
+
+/// How a speaker may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It lives to the end.
+    Long,
+    /// It dies now and then, and comes back with what is in its outbox, a file.
+    Kept,
+    /// It dies now and then, and comes back with nothing but its input.
+    Repeated,
+    /// It dies, perhaps, and that was it.
+    Short,
+}
+
+/// The library's client, and somebody in front of it.
+pub(super) struct Speaker {
+    world: Rc<World>,
+    name: String,
+    rng: Rng,
+    life: Life,
+    /// Whether it goes from room to room.
+    wanders: bool,
+    ids: Ids,
+    /// How much it still wants to say.
+    unsaid: usize,
+    /// Where it will say it.
+    room: &'static str,
+    view: View,
+    epoch: Option<Epoch>,
+}
+
+impl Speaker {
+    pub(super) fn new(world: &Rc<World>, name: String, life: Life, unsaid: usize) -> Self {
+        let mut rng = world.fork();
+        let room = pick(&mut rng, &ROOMS);
+        world.begins_to_speak(&name);
+        Speaker {
+            world: Rc::clone(world),
+            wanders: life == Life::Long && rng.bool(),
+            ids: Ids::seeded(rng.u64(..)),
+            view: View::new(&name, room, 0),
+            epoch: None,
+            name,
+            rng,
+            life,
+            unsaid,
+            room,
+        }
+    }
+
+    /// Lives, and dies, as often as it is given to it.
+    pub(super) async fn live(mut self) -> Result<(), String> {
+        while self.live_once().await? {
+            self.world.note(&self.name, "dies");
+            sleep(millis(&mut self.rng, 5000)).await;
+        }
+        if self.life == Life::Short && self.unsaid > 0 {
+            self.world.died(&self.name);
+        }
+        self.world.saw(self.view);
+        Ok(())
+    }
+
+    /// True when it comes back.
+    async fn live_once(&mut self) -> Result<bool, String> {
+        let mut client = self.begin().await;
+        let mut due = Instant::now();
+        loop {
+            if self.unsaid == 0 && client.unconfirmed() == 0 {
+                self.world.ends_to_speak(&self.name);
+            }
+            if self.view.room == self.room && self.view.reaches(self.world.ends.get()) {
+                self.view.upto = u64::MAX;
+                client.close().await;
+                return Ok(false);
+            }
+            let knows = self.world.ended.is_cancelled();
+            select! {
+                biased;
+                happened = client.next() => {
+                    self.hear(happened)?;
+                    // What is shown is remembered, if it lives to do so.
+                    if self.rng.u8(..3) > 0 && let Some(position) = client.position().cloned() {
+                        client.remember(&position);
+                    }
+                    self.linger().await;
+                }
+                () = sleep_until(due), if self.unsaid > 0 => {
+                    if !self.act(&mut client) {
+                        return Ok(self.life != Life::Short);
+                    }
+                    let pause = pick(&mut self.rng, &[0, 20, 4000]);
+                    due = Instant::now() + millis(&mut self.rng, pause);
+                }
+                () = self.world.ended.cancelled(), if !knows => {}
+            }
+        }
+    }
+
+    /// Connects, however long it takes.
+    async fn begin(&mut self) -> Client {
+        loop {
+            let wanted = Wanted {
+                address: Some(format!("ws://127.0.0.1:2000/{}", self.room)),
+                name: self.name.parse().ok(),
+                start: Start {
+                    after: Some(Seq(self.view.last())),
+                    epoch: self.epoch.clone(),
+                    backlog: None,
+                },
+                ..Wanted::default()
+            };
+            let target = Target::new(&wanted).expect("an address");
+            let outbox = match self.life {
+                Life::Kept => {
+                    let path = self.world.folder.join(&self.name);
+                    once_free(|| Outbox::open(&path, &target))
+                }
+                _ => Outbox::in_memory(),
+            };
+            let options = Options {
+                reconnect: true,
+                seed: self.rng.u64(..),
+                outbox,
+            };
+            let place = self.world.place.clone();
+            let open = move || {
+                let place = place.clone();
+                async move { place.connect().await }
+            };
+            match Client::over(open, &target, options).await {
+                Ok(mut client) => {
+                    self.resume(&mut client);
+                    return client;
+                }
+                Err(why) => self.world.note(&self.name, &why.to_string()),
+            }
+            sleep(millis(&mut self.rng, 500)).await;
+        }
+    }
+
+    /// Goes on in a new life: says again what it is not sure of.
+    fn resume(&mut self, client: &mut Client) {
+        let from = client.position().map_or(0, |position| position.seq.0);
+        // Where it goes on, nothing may lie before that it was not shown.
+        self.view.upto = from;
+        self.world.note(&self.name, &format!("lives, from {from}"));
+        self.turn_page(from);
+        for line in self.world.lines(&self.name) {
+            if !line.confirmed {
+                client.send(publish(&line));
+            }
+        }
+    }
+
+    /// What comes next of the room belongs on another page.
+    fn turn_page(&mut self, from: u64) {
+        let next = View::new(&self.name, &self.view.room, from);
+        let page = std::mem::replace(&mut self.view, next);
+        self.world.saw(page);
+    }
+
+    /// Does what it comes to its mind to do; false when that is to die.
+    fn act(&mut self, client: &mut Client) -> bool {
+        match self.rng.u8(..12) {
+            0 if self.life != Life::Long && !self.world.is_calm() => return false,
+            1 if self.wanders => {
+                self.room = if self.room == ROOMS[0] {
+                    ROOMS[1]
+                } else {
+                    ROOMS[0]
+                };
+                self.world
+                    .note(&self.name, &format!("goes to {}", self.room));
+                client.send(Command::Join {
+                    room: self.room.parse().expect("a room"),
+                    start: Start::default(),
+                });
+            }
+            // Whatever it said here before, it may say again.
+            2..=3 => {
+                let mut lines = self.world.lines(&self.name);
+                lines.retain(|line| line.room == self.room);
+                if !lines.is_empty() {
+                    let line = &lines[self.rng.usize(..lines.len())];
+                    self.world.note(&self.name, &format!("repeats {}", line.id));
+                    client.send(publish(line));
+                }
+            }
+            _ => {
+                let line = next_line(&self.world, &mut self.rng, &self.name, self.room, &self.ids);
+                self.world.note(&self.name, &format!("says {}", line.id));
+                client.send(publish(&line));
+                self.unsaid -= 1;
+            }
+        }
+        true
+    }
+
+    fn hear(&mut self, happened: Happened) -> Result<(), String> {
+        let name = &self.name;
+        match happened {
+            Happened::Told(_, Event::Message(message)) => {
+                if message.room.as_str() != self.view.room {
+                    return Err(format!("{name} in {} hears {message:?}", self.view.room));
+                }
+                self.world.note(name, &format!("sees {}", message.seq));
+                if let Some(id) = &message.id {
+                    self.world.confirm(name, id.as_str());
+                }
+                self.view.seen.push(Seen {
+                    seq: message.seq.0,
+                    prev: Some(message.prev.0),
+                    text: message.text.to_string(),
+                });
+            }
+            Happened::Told(
+                _,
+                Event::Accepted {
+                    id: Some(id), seq, ..
+                },
+            ) => {
+                self.world.note(name, &format!("knows {id} is {seq}"));
+                self.world.confirm(name, id.as_str());
+            }
+            Happened::Told(_, Event::Welcome(welcome)) => {
+                self.epoch = Some(welcome.epoch);
+                if welcome.room.as_str() != self.view.room {
+                    self.turn_page(welcome.head.0);
+                    self.view.room = welcome.room.to_string();
+                }
+            }
+            Happened::Told(_, Event::Gap { .. } | Event::Refused(_))
+            | Happened::Refused { .. }
+            | Happened::Hole { .. }
+            | Happened::Ended(_) => return Err(format!("{name}: {happened:?}")),
+            Happened::State(State::Offline { why, .. }) => {
+                self.world.note(name, &format!("is offline: {why}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes its time to read, now and then.
+    async fn linger(&mut self) {
+        if !self.world.is_calm() && self.rng.u8(..16) == 0 {
+            let most = pick(&mut self.rng, &[100, 1000, 50_000]);
+            sleep(millis(&mut self.rng, most)).await;
+        }
+    }
+}
+
+fn publish(line: &Line) -> Command {
+    Command::Publish {
+        text: line.text.clone(),
+        id: line.id.parse().ok(),
+        kind: Kind::Said,
+        follows: None,
+    }
+}
+
+/// Thinks of something to say; from here on it is said.
+fn next_line(world: &World, rng: &mut Rng, name: &str, room: &str, ids: &Ids) -> Line {
+    let number = world.lines(name).len() + 1;
+    let text = format!(
+        "{name} {number} {}",
+        "x".repeat(pick(rng, &[0, 0, 0, 50, 3000]))
+    );
+    let line = Line {
+        room: room.to_owned(),
+        id: ids.of(number as u64).expect("an id").to_string(),
+        text,
+        confirmed: false,
+    };
+    world.says(name, line.clone());
+    line
+}
+
+fn millis(rng: &mut Rng, most: u64) -> Duration {
+    Duration::from_millis(rng.u64(..=most))
+}
+
+/// A program that speaks the protocol by hand, and so hides nothing that the
+/// server does: each connection resumes where the last one ended.
+pub(super) struct Program {
+    world: Rc<World>,
+    name: String,
+    rng: Rng,
+    room: &'static str,
+}
+
+type Socket = WebSocketStream<DuplexStream>;
+
+impl Program {
+    pub(super) fn new(world: &Rc<World>, name: &str) -> Self {
+        let mut rng = world.fork();
+        Program {
+            world: Rc::clone(world),
+            name: name.to_owned(),
+            room: pick(&mut rng, &ROOMS),
+            rng,
+        }
+    }
+
+    /// A connection, if there is one to be had.
+    async fn connect(&mut self, query: &str, json: bool) -> Option<Socket> {
+        sleep(millis(&mut self.rng, 1000)).await;
+        let stream = self.world.place.connect().await.ok()?;
+        let uri = format!(
+            "ws://127.0.0.1:2000/{}?name={}&{query}",
+            self.room, self.name
+        );
+        let mut builder = ClientBuilder::new().uri(&uri).expect("an address");
+        if json {
+            let protocol = HeaderValue::from_static("chat.v1");
+            builder = builder
+                .add_header(SEC_WEBSOCKET_PROTOCOL, protocol)
+                .expect("a header");
+        }
+        let connected = timeout(SILENCE, builder.connect_on(stream)).await;
+        Some(connected.ok()?.ok()?.0)
+    }
+
+    /// Reads the room to its end, in JSON or numbered lines.
+    pub(super) async fn read(mut self, json: bool) -> Result<(), String> {
+        let mut view = View::new(&self.name, self.room, 0);
+        while !view.reaches(self.world.ends.get()) {
+            let query = format!("seq=1&after={}", view.last());
+            let Some(mut socket) = self.connect(&query, json).await else {
+                continue;
+            };
+            self.world
+                .note(&self.name, &format!("resumes after {}", view.last()));
+            while !view.reaches(self.world.ends.get()) {
+                let knows = self.world.ended.is_cancelled();
+                let text = select! {
+                    biased;
+                    text = next_text(&mut socket) => text,
+                    () = self.world.ended.cancelled(), if !knows => continue,
+                };
+                let Some(text) = text else { break };
+                let seen = if json {
+                    seen_in_json(&text)?
+                } else {
+                    seen_in_line(&text)?
+                };
+                if let Some(seen) = seen {
+                    self.world.note(&self.name, &format!("sees {}", seen.seq));
+                    view.seen.push(seen);
+                }
+                if !self.world.is_calm() && self.rng.u8(..16) == 0 {
+                    sleep(millis(&mut self.rng, 40_000)).await;
+                }
+            }
+        }
+        view.upto = u64::MAX;
+        self.world.saw(view);
+        Ok(())
+    }
+
+    /// Says everything up to three times, and goes on when it is accepted.
+    pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
+        let ids = Ids::seeded(self.rng.u64(..));
+        let mut line = next_line(&self.world, &mut self.rng, &self.name, self.room, &ids);
+        while unsaid > 0 {
+            let Some(mut socket) = self.connect("echo=0", true).await else {
+                continue;
+            };
+            while unsaid > 0 && self.say(&mut socket, &line).await?.is_some() {
+                self.world.confirm(&self.name, &line.id);
+                unsaid -= 1;
+                if unsaid > 0 {
+                    sleep(millis(&mut self.rng, 3000)).await;
+                    line = next_line(&self.world, &mut self.rng, &self.name, self.room, &ids);
+                }
+            }
+        }
+        self.world.ends_to_speak(&self.name);
+        Ok(())
+    }
+
+    /// Says a line and waits for its receipt; nothing where the connection ends.
+    async fn say(&mut self, socket: &mut Socket, line: &Line) -> Result<Option<()>, String> {
+        let said = json!({"type": "publish", "text": line.text, "id": line.id}).to_string();
+        for _ in 0..self.rng.u8(1..=3) {
+            let sent = timeout(SILENCE, socket.send(Message::text(said.clone()))).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                return Ok(None);
+            }
+        }
+        while let Some(text) = next_text(socket).await {
+            let event: Value = serde_json::from_str(&text).expect("JSON");
+            if event["type"] == "refused" {
+                return Err(format!("{}: {event}", self.name));
+            }
+            if event["type"] == "accepted" && event["id"] == line.id.as_str() {
+                self.world.note(&self.name, &text);
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The next text on a connection; nothing once it is over or seems to be.
+async fn next_text(socket: &mut Socket) -> Option<String> {
+    loop {
+        let message = timeout(SILENCE, socket.next()).await.ok()??.ok()?;
+        if let Some(text) = message.as_text() {
+            return Some(text.to_owned());
+        }
+    }
+}
+
+fn seen_in_json(text: &str) -> Result<Option<Seen>, String> {
+    let event: Value = serde_json::from_str(text).expect("JSON");
+    match event["type"].as_str() {
+        Some("message") => Ok(Some(Seen {
+            seq: event["seq"].as_u64().expect("a number"),
+            prev: event["prev"].as_u64(),
+            text: event["text"].as_str().expect("a text").to_owned(),
+        })),
+        Some("welcome" | "live") => Ok(None),
+        _ => Err(format!("a reader is told {event}")),
+    }
+}
+
+fn seen_in_line(line: &str) -> Result<Option<Seen>, String> {
+    if line.starts_with("Welcome to chat!") {
+        return Ok(None);
+    }
+    let parts = line.split_once(' ').and_then(|(seq, rest)| {
+        let (_, text) = rest.split_once(": ")?;
+        Some((seq.parse().ok()?, text.to_owned()))
+    });
+    let (seq, text) = parts.ok_or_else(|| format!("a reader is told {line}"))?;
+    let prev = None;
+    Ok(Some(Seen { seq, prev, text }))
+}

@@ -1,0 +1,169 @@
+//! Where the server is: started, stopped and killed, on one folder.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use broadcast_chat::{
+    history::{self, Storage},
+    hub::{Hub, Publisher},
+};
+use fastrand::Rng;
+use tokio::{
+    io::DuplexStream,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::network::Network;
+use crate::support::{options, serve, site};
+
+/// How long a server that stops in order may take.
+const GRACE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) network: Network,
+    pub(super) folder: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    rng: Rng,
+    server: Option<Server>,
+    /// The port the next connection comes from.
+    port: u16,
+}
+
+/// The parts of a server, put together as `server::run` does.
+struct Server {
+    hub: Hub,
+    publisher: Publisher,
+    writer: JoinHandle<()>,
+    tasks: TaskTracker,
+    sessions: Vec<JoinHandle<()>>,
+    drain: CancellationToken,
+}
+
+impl Place {
+    pub(super) fn new(network: Network, folder: PathBuf, rng: Rng) -> Self {
+        let state = State {
+            rng,
+            server: None,
+            port: 10_000,
+        };
+        Place {
+            network,
+            folder,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+
+    /// The server that is to end; there is none from here on.
+    fn take(&self) -> Option<Server> {
+        self.state().server.take()
+    }
+
+    /// Starts a server on what the last one left.
+    pub(super) fn start(&self) {
+        let storage = Storage::Folder(self.folder.clone());
+        let (writer, history) = once_free(|| history::open(&storage, "a simulation"));
+        let tasks = TaskTracker::new();
+        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), 1, &tasks);
+        let mut rng = self.state().rng.fork();
+        // Long enough for batches to gather, and for a death in between.
+        let writer = tokio::spawn(work.run_with(move || {
+            let pause = rng.u64(..8).saturating_sub(4);
+            async move {
+                if pause > 0 {
+                    sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }));
+        self.state().server = Some(Server {
+            hub,
+            publisher,
+            writer,
+            tasks,
+            sessions: Vec::new(),
+            drain: CancellationToken::new(),
+        });
+    }
+
+    /// Stops it as a signal does: what was accepted is stored and delivered.
+    pub(super) async fn stop(&self) {
+        let Some(server) = self.take() else {
+            return;
+        };
+        drop(server.publisher);
+        server.drain.cancel();
+        server.tasks.close();
+        let _ = timeout(GRACE, server.tasks.wait()).await;
+        self.network.cut();
+        server.writer.await.expect("the writer does not panic");
+        see_no_panic(server.sessions).await;
+    }
+
+    /// Kills it: nothing it holds gets anywhere any more.
+    pub(super) async fn kill(&self) {
+        let Some(server) = self.take() else {
+            return;
+        };
+        self.network.cut();
+        server.writer.abort();
+        let ended = server.writer.await;
+        assert!(
+            ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()),
+            "the writer does not panic"
+        );
+        server.drain.cancel();
+        see_no_panic(server.sessions).await;
+    }
+
+    /// Connects to whoever is there.
+    pub(super) async fn connect(&self) -> io::Result<DuplexStream> {
+        self.network.passes().await;
+        sleep(Duration::from_millis(1)).await;
+        let State { rng, server, port } = &mut *self.state();
+        let server = server.as_mut().ok_or(io::ErrorKind::ConnectionRefused)?;
+        let (near, far) = self.network.wire(rng);
+        *port += 1;
+        let peer = ([127, 0, 0, 1], *port).into();
+        let session = serve(
+            far,
+            peer,
+            site(&server.hub),
+            options().session,
+            server.drain.clone(),
+        );
+        server.sessions.push(server.tasks.spawn(session));
+        Ok(near)
+    }
+}
+
+/// Opens what was locked by one of this world that is gone. Other tests start
+/// programs: until such a child becomes its program, it holds our locks too.
+pub(super) fn once_free<T, E: std::fmt::Debug>(mut open: impl FnMut() -> Result<T, E>) -> T {
+    for _ in 0..1000 {
+        if let Ok(opened) = open() {
+            return opened;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    open().expect("nobody holds it")
+}
+
+/// Nobody who served has panicked.
+async fn see_no_panic(sessions: Vec<JoinHandle<()>>) {
+    for session in sessions {
+        session.await.expect("a session does not panic");
+    }
+}
