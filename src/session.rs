@@ -120,9 +120,11 @@ pub async fn run<R>(
 {
     let addr = visit.addr;
     info!(target: "chat", "New connection from {addr}");
-    let mut inbound = Inbound::new(connection.read, &connection.early, options.limits);
+    let Connection { read, early, write } = connection;
+    let mut inbound = Inbound::new(read, &early, options.limits);
+    drop(early);
     let skip = (!visit.echo).then_some(addr);
-    let mut subscriber = hub.fanout().subscribe(connection.write, visit.format, skip);
+    let mut subscriber = hub.fanout().subscribe(write, visit.format, skip);
     let end = match Conversation::start(visit, hub, options, &mut subscriber).await {
         Ok(conversation) => {
             converse(
