@@ -10,6 +10,7 @@ use crate::{
 /// What is new in a room: at least one run.
 pub(super) struct Stretch {
     runs: Vec<Arc<Run>>,
+    messages: usize,
     /// The frames of all runs, end to end; joined when somebody needs them.
     joined: [OnceCell<Vec<u8>>; Format::COUNT],
 }
@@ -17,12 +18,14 @@ pub(super) struct Stretch {
 impl Stretch {
     pub(super) fn of(first: Arc<Run>) -> Self {
         Stretch {
+            messages: first.messages().len(),
             runs: vec![first],
             joined: Default::default(),
         }
     }
 
     pub(super) fn push(&mut self, run: Arc<Run>) {
+        self.messages += run.messages().len();
         self.runs.push(run);
     }
 
@@ -32,7 +35,7 @@ impl Stretch {
 
     /// How many messages it has.
     pub(super) fn messages(&self) -> usize {
-        self.runs.iter().map(|run| run.messages().len()).sum()
+        self.messages
     }
 
     /// Whether all of it, and nothing before it, is new to who is there.
