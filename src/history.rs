@@ -6,6 +6,7 @@
 
 mod backup;
 mod check;
+mod excerpt;
 mod failure;
 mod folder;
 mod pages;
@@ -30,6 +31,7 @@ use tokio::sync::Mutex as FairMutex;
 pub use self::{
     backup::{BackupError, backup},
     check::{Report, check},
+    excerpt::{Excerpt, Span},
     failure::StoreError,
     folder::OpenError,
     retention::{Keep, Retention},
@@ -43,7 +45,7 @@ use crate::protocol::{
 };
 
 /// How much of the log is kept encoded in memory, in bytes of what its runs
-/// occupy at most. At 100 bytes a message these are the last 14,000 of them.
+/// occupy at most. At 100 bytes a message these are the last 10,000 of them.
 const TAIL_BYTES: usize = 16 << 20;
 
 /// Where the log is kept.
@@ -261,10 +263,19 @@ impl History {
     /// The position after which exactly the last `count` messages of a room
     /// follow; where there are fewer, all of them.
     pub async fn before_last(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
-        let head = self.head();
         if count == 0 {
-            return Ok(head);
+            return Ok(self.head());
         }
+        self.before_last_upto(room, count, self.head()).await
+    }
+
+    /// The same of the last `count` messages up to `head`.
+    async fn before_last_upto(
+        &self,
+        room: &RoomName,
+        count: u32,
+        head: Seq,
+    ) -> Result<Seq, StoreError> {
         let room = room.clone();
         self.on_reader(move |store| store.before_last(&room, count, head))
             .await

@@ -3,6 +3,9 @@
 //! hyper reads the request and writes the answer; a connection serves one
 //! request. Knows nothing of the accept loop.
 
+mod accept;
+mod events;
+mod excerpt;
 mod origin;
 mod page;
 mod query;
@@ -10,7 +13,6 @@ mod room;
 mod upgrade;
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -24,7 +26,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts,
+};
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -36,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub use self::origin::Trust;
-use self::query::Query;
+use self::{accept::Form, query::Query};
 use crate::{
     hub::Hub,
     metrics,
@@ -84,6 +88,8 @@ enum Answer {
     Lines(Response<room::Lines>),
     /// This, and then WebSocket.
     Upgrade(Response<Full<Bytes>>, Box<Visit>),
+    /// This, and then events for as long as the connection lasts.
+    Follow(Response<()>, Box<Visit>),
 }
 
 /// A request that cannot be served: a status and a sentence.
@@ -165,7 +171,7 @@ fn content(
     response
 }
 
-/// A connection after its upgrade.
+/// A connection that is HTTP's no more: upgraded, or to be told events.
 pub struct Upgraded<S> {
     /// The connection.
     pub stream: S,
@@ -175,7 +181,8 @@ pub struct Upgraded<S> {
     pub visit: Visit,
 }
 
-/// Serves one request; a connection that asked to be upgraded is handed back.
+/// Serves one request; a connection that asked to be upgraded, or to be told
+/// what happens, is handed back.
 ///
 /// Once `drain` is cancelled, a connection that has not made its request is cut;
 /// one that has is answered.
@@ -193,24 +200,32 @@ where
     let respond = async |request: http::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
+        let leave = |asked: Box<Visit>, told| {
+            *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some((*asked, told));
+        };
+        let answered = |headers: &mut HeaderMap, status: StatusCode| {
+            site.trust.allow(&head, headers);
+            site.hub.metrics().answered(status.as_u16());
+            debug!("{peer}: {} {} is answered {status}", head.method, head.uri);
+        };
         let mut response = match answer(&head, body, peer, site).await {
             Ok(Answer::Respond(response)) => last(response).map(Either::Left),
             Ok(Answer::Lines(response)) => last(response).map(Either::Right),
             Ok(Answer::Upgrade(response, asked)) => {
-                *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some(*asked);
+                leave(asked, None);
                 response.map(Either::Left)
+            }
+            Ok(Answer::Follow(response, asked)) => {
+                let mut response = last(response);
+                answered(response.headers_mut(), StatusCode::OK);
+                leave(asked, Some(written(response.headers())));
+                return Err(TAKEN);
             }
             Err(refused) => last(Response::from(refused)).map(Either::Left),
         };
-        site.trust.allow(&head, response.headers_mut());
-        site.hub.metrics().answered(response.status().as_u16());
-        debug!(
-            "{peer}: {} {} is answered {}",
-            head.method,
-            head.uri,
-            response.status()
-        );
-        Ok::<_, Infallible>(response)
+        let status = response.status();
+        answered(response.headers_mut(), status);
+        Ok(response)
     };
     let service = service_fn(|request| Box::pin(respond(request)));
     let wordy = Wordy {
@@ -244,8 +259,14 @@ where
         ..
     } = parts.io.into_inner();
     let visit = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(visit) = visit {
-        return served.is_ok().then_some(Upgraded {
+    if let Some((visit, told)) = visit {
+        let whole = match told {
+            None => served.is_ok(),
+            Some(head) => timeout(ANSWER_DEADLINE, stream.write_all(&head))
+                .await
+                .is_ok_and(|written| written.is_ok()),
+        };
+        return whole.then_some(Upgraded {
             stream,
             early: parts.read_buf,
             visit,
@@ -265,6 +286,23 @@ where
     // Whoever does not even listen to this is owed nothing more.
     let _ = timeout(LINGER, told).await;
     None
+}
+
+/// What hyper is told of a request that it is not to answer: the answer has no
+/// end that hyper would know.
+const TAKEN: &str = "the connection is taken over";
+
+/// The head of an answer that goes on for as long as the connection.
+fn written(headers: &HeaderMap) -> Vec<u8> {
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// The answer to a request head that is none.
@@ -425,16 +463,33 @@ async fn answer(
             .await
             .map(Answer::Respond);
     }
-    let vary = HeaderValue::from_static("accept");
-    if page::is_wanted(head) {
-        let mut page = page::how_to_join(&host, &room);
-        page.headers_mut().append(header::VARY, vary);
-        Ok(Answer::Respond(page))
-    } else {
-        let mut lines = room::lines(hub, room, &query()?).await?;
-        lines.headers_mut().append(header::VARY, vary);
-        Ok(Answer::Lines(lines))
-    }
+    let form = accept::form(head)?;
+    let query = || {
+        let query = query()?;
+        query.check(form)?;
+        Ok::<_, Refused>(query)
+    };
+    let mut answer = match form {
+        // Whatever else it was given, the page tells how it is done.
+        Form::Page => Answer::Respond(page::how_to_join(&host, &room)),
+        Form::Json => Answer::Respond(excerpt::page(hub, &room, &query()?).await?),
+        Form::Lines => Answer::Lines(room::lines(hub, room, &query()?).await?),
+        Form::Events => {
+            let (response, visit) = events::follow(head, peer, room, query()?)?;
+            if head.method == Method::HEAD {
+                Answer::Respond(response.map(|()| Full::default()))
+            } else {
+                Answer::Follow(response, Box::new(visit))
+            }
+        }
+    };
+    let headers = match &mut answer {
+        Answer::Respond(response) | Answer::Upgrade(response, _) => response.headers_mut(),
+        Answer::Lines(response) => response.headers_mut(),
+        Answer::Follow(response, _) => response.headers_mut(),
+    };
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(answer)
 }
 
 fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {

@@ -5,6 +5,7 @@
 //! module first; it is the whole contract between them.
 
 pub mod close;
+pub mod event_stream;
 pub mod format;
 pub mod frame;
 pub mod json;
@@ -37,6 +38,15 @@ pub const DEFAULT_TEXT_BYTES: usize = 8192;
 
 /// The largest backlog a newcomer is shown, in messages.
 pub const MAX_BACKLOG: u32 = 1000;
+
+/// How many messages a page of the history has where nobody says how many.
+pub const EXCERPT: u32 = 50;
+
+/// The most messages it has.
+pub const MAX_EXCERPT: u32 = 200;
+
+/// The most bytes of text in such a page, if it has more than one message.
+pub const MAX_EXCERPT_BYTES: usize = 128 << 10;
 
 /// A message's number in the log: from 1, rising, not dense within one room.
 ///
@@ -229,6 +239,16 @@ pub enum Command {
     },
     /// Who is here?
     Members,
+    /// What was said in the room, and is not followed?
+    History {
+        /// Only what stands before this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seq>,
+        /// At most so many messages: [`EXCERPT`] if absent, and at most
+        /// [`MAX_EXCERPT`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]
     Help,
@@ -280,6 +300,8 @@ pub enum Event {
         /// How many there are.
         total: usize,
     },
+    /// The answer to `history`.
+    Page(Page),
     /// A command was not carried out; the connection lives on.
     Refused(Refusal),
     /// Something a person should read.
@@ -306,6 +328,15 @@ pub struct Welcome {
     pub server: String,
     /// What is refused beyond.
     pub limits: Limits,
+}
+
+/// Messages of the room that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The last of those asked for, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there are others before them.
+    pub more: bool,
 }
 
 /// What a client may send.

@@ -12,6 +12,7 @@ mod rate;
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::{Either, pending};
 use tokio::{
     io::AsyncRead,
     sync::mpsc,
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{
-    conversation::{Conversation, Intent},
+    conversation::{Answer, Conversation, Intent},
     inbound::{Inbound, Received},
 };
 pub use self::{
@@ -32,7 +33,7 @@ use crate::{
     fanout::{Socket, Subscriber, Undelivered},
     hub::{Hub, Publisher, Receipts, Submission},
     protocol::{
-        Limits, Start,
+        Event, Limits, Start,
         close::CloseReason,
         format::Format,
         frame,
@@ -61,7 +62,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// reset the connection where it still sends, and our last words with it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A connection after its upgrade.
+/// A connection after its upgrade, or the head of its answer.
 pub struct Connection<R> {
     /// Its reading side.
     pub read: R,
@@ -71,7 +72,7 @@ pub struct Connection<R> {
     pub write: Socket,
 }
 
-/// What was asked for at the upgrade.
+/// What was asked for in the request.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// Where the peer is.
@@ -121,10 +122,14 @@ pub async fn run<R>(
     let addr = visit.addr;
     info!(target: "chat", "New connection from {addr}");
     let Connection { read, early, write } = connection;
-    let mut inbound = Inbound::new(read, &early, options.limits);
+    let format = visit.format;
+    let mut inbound = match format {
+        Format::EventStream => Inbound::deaf(read),
+        _ => Inbound::new(read, &early, options.limits),
+    };
     drop(early);
     let skip = (!visit.echo).then_some(addr);
-    let mut subscriber = hub.fanout().subscribe(write, visit.format, skip);
+    let mut subscriber = hub.fanout().subscribe(write, format, skip);
     let end = match Conversation::start(visit, hub, options, &mut subscriber).await {
         Ok(conversation) => {
             converse(
@@ -149,7 +154,7 @@ pub async fn run<R>(
         End::Close(reason) => {
             hub.metrics().closed(&reason.code());
             info!(target: "chat", "{addr} left: {reason}");
-            Box::pin(close(reason, subscriber, inbound)).await;
+            Box::pin(close(reason, format, subscriber, inbound)).await;
         }
     }
 }
@@ -166,11 +171,12 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut publisher = hub.publisher();
     let mut unsent: Option<Submission> = None;
     let mut joining: Option<(RoomName, Start)> = None;
+    let mut asking: Option<Answer> = None;
     let mut draining = false;
     let mut broken = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
-    let mut silence = Silence::new(options.ping, conversation.addr());
+    let mut silence = Silence::new(options.ping, conversation.addr(), conversation.format());
     let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
     loop {
         // Once the server goes away nothing more is accepted; what was is
@@ -182,6 +188,7 @@ async fn converse<R: AsyncRead + Unpin>(
         let listening = !draining
             && unsent.is_none()
             && joining.is_none()
+            && asking.is_none()
             && owed < MAX_OWED
             && subscriber.waiting() < MAX_WAITING;
         // Before it goes elsewhere, a reader sees what it said here: the echo
@@ -223,6 +230,9 @@ async fn converse<R: AsyncRead + Unpin>(
             reply = receipts.next(few) => if let Some(reply) = reply {
                 conversation.reply(reply, subscriber);
             },
+            event = answered(&mut asking), if asking.is_some() => {
+                conversation.say(&event, subscriber);
+            }
             permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
                 (Some(permit), Some(submission)) => permit.send(submission),
                 // The writer is gone: so is the server.
@@ -236,6 +246,7 @@ async fn converse<R: AsyncRead + Unpin>(
                             unsent = Some(Submission::new(draft, follows, receipts.expect()));
                         }
                         Some(Intent::Join(room, start)) => joining = Some((room, start)),
+                        Some(Intent::Answer(answer)) => asking = Some(answer),
                         Some(Intent::Close(reason)) => return End::Close(reason),
                         None => {}
                     }
@@ -251,20 +262,11 @@ async fn converse<R: AsyncRead + Unpin>(
             // After what arrived: where this task, or all of the server, stood
             // still for a while, an answer may be there that was not read yet.
             () = &mut alarm => {
-                if inbound.heard() {
-                    silence.broken();
-                }
                 if broken {
                     return End::Lost("the connection broke");
                 }
-                // While nothing is read, or the socket is full, a pong could not
-                // come: then other deadlines decide.
-                match silence.verdict() {
-                    Verdict::Over if listening && subscriber.waiting() == 0 => {
-                        return End::Close(CloseReason::Silent);
-                    }
-                    Verdict::Ping => subscriber.send(&frame::ping()),
-                    Verdict::Nothing | Verdict::Over => {}
+                if let Some(reason) = silence.look(inbound, subscriber, listening) {
+                    return End::Close(reason);
                 }
                 alarm.as_mut().reset(silence.next());
             }
@@ -281,6 +283,16 @@ fn awaited(owed: usize, leaving: bool) -> Option<usize> {
     }
 }
 
+/// The answer that is being looked up. Safe to drop and call again.
+async fn answered(asking: &mut Option<Answer>) -> Event {
+    let answer = asking
+        .as_mut()
+        .map_or_else(|| Either::Left(pending()), Either::Right);
+    let event = answer.await;
+    *asking = None;
+    event
+}
+
 /// A place in the inbox; `None` when nothing is stored any more.
 async fn reserve(publisher: Option<&Publisher>) -> Option<mpsc::Permit<'_, Submission>> {
     publisher?.reserve().await.ok()
@@ -289,6 +301,7 @@ async fn reserve(publisher: Option<&Publisher>) -> Option<mpsc::Permit<'_, Submi
 /// Says why, and ends the connection in order.
 async fn close<R: AsyncRead + Unpin>(
     reason: CloseReason,
+    format: Format,
     mut subscriber: Subscriber,
     inbound: Inbound<R>,
 ) {
@@ -300,7 +313,7 @@ async fn close<R: AsyncRead + Unpin>(
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
     subscriber.stop();
-    subscriber.send(&frame::close(reason));
+    subscriber.send(&format.close(reason));
     let said = async {
         subscriber.deliver().await.ok()?;
         subscriber.shutdown().await;
@@ -314,7 +327,8 @@ async fn close<R: AsyncRead + Unpin>(
 /// How long nothing was heard of the peer.
 ///
 /// It is pinged twice in an interval, so that one that stands still for 20 s
-/// (suspended, or busy) still answers in time.
+/// (suspended, or busy) still answers in time. One that only reads answers
+/// nothing: it is given up when its socket takes nothing more.
 struct Silence {
     since: Instant,
     /// The first ping since then. Nobody is given up who was not asked in time:
@@ -322,8 +336,9 @@ struct Silence {
     asked: Option<Instant>,
     /// How long it has to answer.
     patience: Duration,
-    limit: Duration,
+    limit: Option<Duration>,
     period: Duration,
+    format: Format,
 }
 
 /// What is to be done about it.
@@ -334,16 +349,19 @@ enum Verdict {
 }
 
 impl Silence {
-    fn new(interval: Duration, addr: SocketAddr) -> Self {
+    fn new(interval: Duration, addr: SocketAddr, format: Format) -> Self {
+        let answers = format != Format::EventStream;
         // Periods differ a little, by the peer's port: those who came together
         // are not pinged together for ever.
         let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
+        let share = if answers { share } else { share * 2.0 };
         Silence {
             since: Instant::now(),
             asked: None,
-            limit: interval + PONG_DEADLINE.min(interval),
+            limit: answers.then(|| interval + PONG_DEADLINE.min(interval)),
             patience: PONG_DEADLINE.min(interval),
             period: interval.mul_f64(share),
+            format,
         }
     }
 
@@ -352,13 +370,35 @@ impl Silence {
         self.asked = None;
     }
 
+    /// Asks a silent peer whether it is there, or gives it up.
+    fn look<R: AsyncRead + Unpin>(
+        &mut self,
+        inbound: &mut Inbound<R>,
+        subscriber: &mut Subscriber,
+        listening: bool,
+    ) -> Option<CloseReason> {
+        if inbound.heard() {
+            self.broken();
+        }
+        match self.verdict() {
+            // While nothing is read, or the socket is full, a pong could not
+            // come: then other deadlines decide.
+            Verdict::Over if listening && subscriber.waiting() == 0 => {
+                return Some(CloseReason::Silent);
+            }
+            Verdict::Ping => subscriber.send(&self.format.ping()),
+            Verdict::Nothing | Verdict::Over => {}
+        }
+        None
+    }
+
     fn verdict(&mut self) -> Verdict {
         let silent = self.since.elapsed();
         if silent < self.period {
             return Verdict::Nothing;
         }
         let asked = self.asked.get_or_insert_with(Instant::now);
-        if silent >= self.limit && asked.elapsed() >= self.patience {
+        if self.limit.is_some_and(|limit| silent >= limit) && asked.elapsed() >= self.patience {
             Verdict::Over
         } else {
             Verdict::Ping
@@ -368,13 +408,11 @@ impl Silence {
     /// When to look again.
     fn next(&self) -> Instant {
         let now = Instant::now();
-        let (period, limit) = (self.since + self.period, self.since + self.limit);
-        if period > now {
-            period
-        } else if limit > now {
-            limit.min(now + self.period)
-        } else {
-            now + self.period
+        let (period, limit) = (self.since + self.period, self.limit.map(|l| self.since + l));
+        match limit {
+            _ if period > now => period,
+            Some(limit) if limit > now => limit.min(now + self.period),
+            _ => now + self.period,
         }
     }
 }

@@ -9,11 +9,11 @@ use crate::protocol::{Message, Seq, format::Format, name::RoomName};
 
 /// What one message costs in a [`Run`] beside its text, in bytes: the structure
 /// itself and its encodings' tags, numbers and frame headers.
-const MESSAGE_OVERHEAD: usize = 300;
+const MESSAGE_OVERHEAD: usize = 500;
 
 /// What a byte of text costs at most: itself, twice as a newline set in by two
-/// spaces, and once as a JSON escape.
-const TEXT_FACTOR: usize = 9;
+/// spaces, and twice as a JSON escape.
+const TEXT_FACTOR: usize = 11;
 
 /// What was committed together: one run for each room spoken in.
 #[derive(Debug, Default)]

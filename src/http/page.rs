@@ -1,7 +1,7 @@
 //! What a browser is shown.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, request::Parts, uri::Authority};
+use http::{HeaderValue, Response, StatusCode, header, uri::Authority};
 use http_body_util::Full;
 
 use super::content;
@@ -13,14 +13,6 @@ const STYLE: &str = include_str!("page/page.css");
 /// Nothing but the page's own style, and connections to where it came from.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// Whether a request comes from a browser that wants to show something.
-pub(super) fn is_wanted(head: &Parts) -> bool {
-    let accepts = head.headers.get_all(header::ACCEPT).iter();
-    accepts
-        .filter_map(|value| value.to_str().ok())
-        .any(|accept| accept.contains("text/html"))
-}
 
 /// What this is and how to join.
 pub(super) fn how_to_join(host: &Authority, room: &RoomName) -> Response<Full<Bytes>> {

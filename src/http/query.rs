@@ -2,10 +2,17 @@
 //!
 //! What is not known is left to later versions; what is known must be right.
 
-use std::str::FromStr;
+use std::{net::SocketAddr, str::FromStr};
 
-use super::Refused;
-use crate::protocol::{Epoch, Seq, Start, name::Name};
+use super::{Refused, accept::Form};
+use crate::{
+    protocol::{
+        Epoch, Seq, Start,
+        format::Format,
+        name::{Name, RoomName},
+    },
+    session::Visit,
+};
 
 /// The query of a room's URL.
 #[derive(Clone, Debug)]
@@ -14,6 +21,9 @@ pub(super) struct Query {
     pub(super) name: Option<Name>,
     /// `after`, `epoch`, `backlog`: where to start reading.
     pub(super) start: Start,
+    /// `before`, `limit`: which page of the history.
+    pub(super) before: Option<Seq>,
+    pub(super) limit: Option<u32>,
     /// `seq=1`: plain lines begin with their number.
     pub(super) numbered: bool,
     /// Not `echo=0`: own messages are shown.
@@ -25,6 +35,8 @@ impl Query {
         let mut parsed = Query {
             name: None,
             start: Start::default(),
+            before: None,
+            limit: None,
             numbered: false,
             echo: true,
         };
@@ -39,6 +51,8 @@ impl Query {
                 "after" => parsed.start.after = Some(Seq(number("after", &value)?)),
                 "epoch" => parsed.start.epoch = Some(Epoch((&*value).into())),
                 "backlog" => parsed.start.backlog = Some(number("backlog", &value)?),
+                "before" => parsed.before = Some(Seq(number("before", &value)?)),
+                "limit" => parsed.limit = Some(number("limit", &value)?),
                 "seq" => parsed.numbered = switch("seq", &value)?,
                 "echo" => parsed.echo = switch("echo", &value)?,
                 _ => {}
@@ -46,9 +60,37 @@ impl Query {
         }
         Ok(parsed)
     }
+
+    /// Whether what it says of the part of a room that is wanted is for the form
+    /// that is wanted.
+    pub(super) fn check(&self, form: Form) -> Result<(), Refused> {
+        let paged = self.before.is_some() || self.limit.is_some();
+        Err(Refused::bad_request(match form {
+            Form::Json if self.start.backlog.is_some() => {
+                "A page of JSON has a limit and no backlog: ?limit=20 is the last 20 messages."
+            }
+            Form::Lines | Form::Events if paged => {
+                "before and limit are for \"Accept: application/json\"; without it, ?backlog=20 \
+                 is the last 20 messages."
+            }
+            _ => return Ok(()),
+        }))
+    }
+
+    /// The visit it asks for.
+    pub(super) fn visit(self, addr: SocketAddr, room: RoomName, format: Format) -> Visit {
+        Visit {
+            addr,
+            room,
+            name: self.name,
+            format,
+            start: self.start,
+            echo: self.echo,
+        }
+    }
 }
 
-fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
+pub(super) fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
     // `parse` would take a sign.
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = digits.then(|| value.parse().ok()).flatten();
@@ -73,13 +115,14 @@ mod tests {
 
     #[test]
     fn queries() {
-        let query = Query::parse("name=Ana&after=7&epoch=ab&backlog=5&seq=1&echo=0&other=x")
-            .expect("all of it is right");
+        let query = "name=Ana&after=7&epoch=ab&backlog=5&before=9&limit=3&seq=1&echo=0&other=x";
+        let query = Query::parse(query).expect("all of it is right");
         assert_eq!(query.name.expect("a name").as_str(), "Ana");
         assert!(query.numbered && !query.echo);
         assert_eq!(query.start.after, Some(Seq(7)));
         assert_eq!(query.start.epoch, Some(Epoch("ab".into())));
         assert_eq!(query.start.backlog, Some(5));
+        assert_eq!((query.before, query.limit), (Some(Seq(9)), Some(3)));
         let query = Query::parse("").expect("nothing is right");
         assert!(!query.numbered && query.echo && query.name.is_none());
         for wrong in [
@@ -88,6 +131,9 @@ mod tests {
             "after=-1",
             "after=%2B1",
             "backlog=",
+            "before=x",
+            "limit=-1",
+            "limit=4294967296",
             "seq=yes",
             "echo=2",
         ] {

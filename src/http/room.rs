@@ -243,7 +243,7 @@ fn going_away() -> Refused {
         .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-fn unreadable(why: &StoreError) -> Refused {
+pub(super) fn unreadable(why: &StoreError) -> Refused {
     error!("the log cannot be read: {why}");
     Refused::new(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -81,18 +81,12 @@ pub(super) fn accept(
     // Clients compare what they are answered with what they asked for: in its case.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
     let query = Query::parse(head.uri.query().unwrap_or_default())?;
-    let visit = Visit {
-        addr: peer,
-        room,
-        format: match (json, query.numbered) {
-            (true, _) => Format::Json,
-            (false, true) => Format::NumberedPlain,
-            (false, false) => Format::Plain,
-        },
-        name: query.name,
-        start: query.start,
-        echo: query.echo,
+    let format = match (json, query.numbered) {
+        (true, _) => Format::Json,
+        (false, true) => Format::NumberedPlain,
+        (false, false) => Format::Plain,
     };
+    let visit = query.visit(peer, room, format);
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

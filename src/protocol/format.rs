@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Command, Event, Message, Refusal, frame, json, plain};
+use super::{
+    Command, Event, Message, Refusal, close::CloseReason, event_stream, frame, json, plain,
+};
 
 /// How a connection speaks: decided at its upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +15,13 @@ pub enum Format {
     NumberedPlain,
     /// Subprotocol `chat.v1`.
     Json,
+    /// Server-sent events: whoever speaks so only reads.
+    EventStream,
 }
 
 impl Format {
     /// How many formats there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// A place for each format in an array.
     pub const fn index(self) -> usize {
@@ -29,6 +33,7 @@ impl Format {
         match self {
             Format::Plain | Format::NumberedPlain => plain::parse(text),
             Format::Json => json::parse(text).map(Some),
+            Format::EventStream => Ok(None),
         }
     }
 
@@ -36,7 +41,13 @@ impl Format {
     pub fn frame(self, event: &Event) -> Option<Vec<u8>> {
         let payload = match self {
             Format::Json => json::event(event),
-            Format::Plain | Format::NumberedPlain => plain::event(event)?,
+            Format::Plain | Format::NumberedPlain => match event {
+                Event::Page(page) => {
+                    plain::page(page, |line, message| self.put_line(line, message))
+                }
+                _ => plain::event(event)?,
+            },
+            Format::EventStream => return Some(event_stream::event(event).into()),
         };
         let mut out = Vec::with_capacity(payload.len() + 10);
         frame::put_text(&mut out, payload.as_bytes());
@@ -53,6 +64,7 @@ impl Format {
                 plain::put_message(line, message);
             }
             Format::Json => json::put_message(line, message),
+            Format::EventStream => event_stream::put_message(line, message),
         }
     }
 
@@ -61,6 +73,25 @@ impl Format {
     pub fn put_message(self, out: &mut Vec<u8>, scratch: &mut String, message: &Message) {
         scratch.clear();
         self.put_line(scratch, message);
-        frame::put_text(out, scratch.as_bytes());
+        match self {
+            Format::EventStream => out.extend_from_slice(scratch.as_bytes()),
+            _ => frame::put_text(out, scratch.as_bytes()),
+        }
+    }
+
+    /// What shows that the connection lives, or makes the peer show it.
+    pub fn ping(self) -> Vec<u8> {
+        match self {
+            Format::EventStream => event_stream::nothing().into(),
+            _ => frame::ping(),
+        }
+    }
+
+    /// The last thing said.
+    pub fn close(self, reason: CloseReason) -> Vec<u8> {
+        match self {
+            Format::EventStream => event_stream::end(reason).into(),
+            _ => frame::close(reason),
+        }
     }
 }

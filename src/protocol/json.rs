@@ -22,7 +22,7 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .get("id")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
-    let known = ["publish", "name", "join", "members"];
+    let known = ["publish", "name", "join", "members", "history"];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(
             RefusalCode::BadField,
@@ -107,6 +107,20 @@ mod tests {
             ),
             (r#"{"type":"members"}"#, Command::Members),
             (
+                r#"{"type":"history"}"#,
+                Command::History {
+                    before: None,
+                    limit: None,
+                },
+            ),
+            (
+                r#"{"type":"history","before":7,"limit":20}"#,
+                Command::History {
+                    before: Some(Seq(7)),
+                    limit: Some(20),
+                },
+            ),
+            (
                 r#"{"type":"join","room":"Ops","after":7,"epoch":"e"}"#,
                 Command::Join {
                     room: "ops".parse().expect("a room"),
@@ -158,6 +172,8 @@ mod tests {
                 r#"{"type":"join","room":"a","after":-1}"#,
                 RefusalCode::BadField,
             ),
+            (r#"{"type":"history","limit":-1}"#, RefusalCode::BadField),
+            (r#"{"type":"history","before":"x"}"#, RefusalCode::BadField),
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame}");
         }

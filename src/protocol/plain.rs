@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, GapReason, Kind, Message, Refusal, RefusalCode, Start, WELCOME, name::RoomName,
-    text::clean,
+    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, Start, WELCOME,
+    name::RoomName, text::clean,
 };
 
 /// What `/help` answers.
@@ -17,6 +17,7 @@ Type a message to say it to the room. Commands:
 /join ROOM     go to another room
 /members       who is here?
 /me TEXT       say what you do: /me waves
+/history [N]   the last N messages (50; at most 200)
 /help          this list
 //TEXT         say a text that begins with a slash";
 
@@ -49,6 +50,16 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             start: Start::default(),
         },
         "members" => Command::Members,
+        "history" => Command::History {
+            before: None,
+            limit: match rest {
+                "" => None,
+                number => {
+                    let limit = number.parse().ok();
+                    Some(limit.ok_or_else(|| usage("/history N: for example /history 20"))?)
+                }
+            },
+        },
         "help" => Command::Help,
         _ => {
             return Err(Refusal::new(
@@ -101,6 +112,20 @@ pub fn put_message(line: &mut String, message: &Message) {
     put_inset(line, &message.text);
 }
 
+/// The answer to [`Command::History`]: each message on a line of its own, as
+/// `put` writes it.
+pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
+    let mut lines = String::new();
+    for message in &page.messages {
+        lines.push_str(if lines.is_empty() { "* " } else { "\n* " });
+        put(&mut lines, message);
+    }
+    if lines.is_empty() {
+        lines.push_str("* Nothing was said here yet.");
+    }
+    lines
+}
+
 /// What the plain format shows of an event; `None` where it shows nothing.
 pub fn event(event: &Event) -> Option<String> {
     let said = match event {
@@ -110,6 +135,7 @@ pub fn event(event: &Event) -> Option<String> {
             put_message(&mut line, message);
             return Some(line);
         }
+        Event::Page(found) => return Some(page(found, put_message)),
         Event::Live { .. } | Event::Accepted { .. } => return None,
         Event::Gap {
             after,
@@ -179,6 +205,10 @@ mod tests {
     #[test]
     fn commands() {
         let said = |text: &str| Some(publish(text, Kind::Said));
+        let history = |limit| {
+            let before = None;
+            Some(Command::History { before, limit })
+        };
         for (frame, command) in [
             ("hi", said("hi")),
             ("hi\n", said("hi")),
@@ -192,6 +222,8 @@ mod tests {
             ("/me waves", Some(publish("waves", Kind::Me))),
             ("/members", Some(Command::Members)),
             ("/help\n", Some(Command::Help)),
+            ("/history", history(None)),
+            ("/history 20 ", history(Some(20))),
             (
                 "/name ana",
                 Some(Command::Name {
@@ -216,6 +248,8 @@ mod tests {
             ("/join", RefusalCode::BadField),
             ("/join a/b", RefusalCode::BadField),
             ("/me", RefusalCode::BadField),
+            ("/history all", RefusalCode::BadField),
+            ("/history -1", RefusalCode::BadField),
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame:?}");
         }
@@ -234,6 +268,23 @@ mod tests {
         ] {
             assert_eq!(event(&Event::Message(message)).as_deref(), Some(line));
         }
+    }
+
+    #[test]
+    fn pages() {
+        let messages = vec![
+            message(Some("ana"), "a\n* bob: b", Kind::Said),
+            message(None, "waves", Kind::Me),
+        ];
+        let lines = "* ana: a\n  * bob: b\n* 127.0.0.1:5000: * waves";
+        let more = false;
+        let page = Event::Page(Page { messages, more });
+        assert_eq!(event(&page).as_deref(), Some(lines));
+        let page = Event::Page(Page {
+            messages: Vec::new(),
+            more,
+        });
+        assert!(event(&page).is_some_and(|line| line.starts_with("* ")));
     }
 
     proptest! {

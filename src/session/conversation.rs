@@ -1,16 +1,17 @@
 //! What is said: each command, and its answer.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, pin::Pin};
 
 use tracing::info;
 
 use super::{Options, Visit, rate::Pace};
 use crate::{
     fanout::Subscriber,
-    history::Draft,
+    history::{Draft, Excerpt, Span},
     hub::{Hub, Membership, Reply, Wanted},
     protocol::{
-        Author, Command, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
+        Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
+        RefusalCode, Seq, Start, Welcome,
         close::CloseReason,
         format::Format,
         name::{MessageId, RoomName},
@@ -28,9 +29,14 @@ pub(super) enum Intent {
     Publish(Draft, Option<MessageId>),
     /// To read another room, or this one from elsewhere.
     Join(RoomName, Start),
+    /// To be told this, once it is looked up.
+    Answer(Answer),
     /// To hear no more of it.
     Close(CloseReason),
 }
+
+/// An answer that is being looked up.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Event> + Send>>;
 
 /// Who speaks, in which room and how.
 pub(super) struct Conversation<'a> {
@@ -82,6 +88,10 @@ impl<'a> Conversation<'a> {
         self.author.addr
     }
 
+    pub(super) fn format(&self) -> Format {
+        self.format
+    }
+
     /// Acts on a text frame; what takes longer is handed back.
     pub(super) fn handle(&mut self, frame: &str, subscriber: &mut Subscriber) -> Option<Intent> {
         let command = self.format.parse(frame).transpose()?;
@@ -120,6 +130,9 @@ impl<'a> Conversation<'a> {
             }
             Ok(Command::Join { room, start }) => return Some(Intent::Join(room, start)),
             Ok(Command::Members) => self.membership.members(),
+            Ok(Command::History { before, limit }) => {
+                return Some(Intent::Answer(Box::pin(self.page(before, limit))));
+            }
             Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
@@ -128,11 +141,32 @@ impl<'a> Conversation<'a> {
         flood.then_some(Intent::Close(CloseReason::Flooding))
     }
 
+    /// A page of the room's history.
+    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> impl Future<Output = Event> + use<> {
+        let (history, room) = (self.hub.history().clone(), self.membership.room().clone());
+        let span = Span {
+            after: None,
+            before,
+            limit: limit.unwrap_or(EXCERPT).min(MAX_EXCERPT),
+        };
+        async move {
+            match history.excerpt(&room, span).await {
+                Ok(Excerpt { messages, more, .. }) => Event::Page(Page { messages, more }),
+                Err(why) => {
+                    tracing::error!("the log cannot be read: {why}");
+                    let text = "The history cannot be read just now; ask again in a while.";
+                    Event::Refused(Refusal::new(RefusalCode::Busy, text))
+                }
+            }
+        }
+    }
+
     /// How the server takes its leave when it goes away. Who speaks JSON may
-    /// read when to come back; other programs know 1001.
+    /// read when to come back, and so does a browser in events; other programs
+    /// know 1001.
     pub(super) fn goodbye(&self) -> CloseReason {
         match self.format {
-            Format::Json => {
+            Format::Json | Format::EventStream => {
                 let wait = self.hub.comeback().as_millis();
                 let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
                 CloseReason::Draining { wait_ms }
@@ -160,7 +194,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    fn say(&self, event: &Event, subscriber: &mut Subscriber) {
+    pub(super) fn say(&self, event: &Event, subscriber: &mut Subscriber) {
         if let Event::Refused(refusal) = event {
             self.hub.metrics().refused(&refusal.code);
         }
@@ -181,7 +215,7 @@ impl<'a> Conversation<'a> {
         }
         self.begin(start, subscriber, |conversation, head| {
             match conversation.format {
-                Format::Json => conversation.welcome(head),
+                Format::Json | Format::EventStream => conversation.welcome(head),
                 Format::Plain | Format::NumberedPlain => Event::Notice {
                     text: format!("You are now in {}.", conversation.membership.room()),
                 },

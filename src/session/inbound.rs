@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::ProtocolError};
 
 use self::boundary::Boundary;
@@ -35,7 +35,7 @@ pub(super) enum Received {
 /// How much is read before a decoder is made for it, in bytes.
 const FIRST_READ: usize = 2048;
 
-/// The reading side of a WebSocket connection.
+/// The reading side of a connection.
 pub(super) struct Inbound<R> {
     limits: tokio_websockets::Limits,
     stage: Stage<R>,
@@ -48,6 +48,8 @@ enum Stage<R> {
     Silent(ReadHalf<R>),
     /// Something is, or was a moment ago.
     Decoding(Box<WebSocketStream<ReadHalf<R>>>),
+    /// Nothing is expected, and nothing taken for something.
+    Deaf(R),
     /// For a moment, between the two.
     Neither,
 }
@@ -75,7 +77,18 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
+    /// For a peer that has said all it has to say: only its end is noticed.
+    pub(super) fn deaf(read: R) -> Self {
+        Inbound {
+            limits: tokio_websockets::Limits::default(),
+            stage: Stage::Deaf(read),
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        if let Stage::Deaf(read) = &mut self.stage {
+            return poll_end(read, cx).map(|()| None);
+        }
         if let Stage::Silent(half) = &mut self.stage {
             let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
             let mut buffer = ReadBuf::uninit(&mut buffer);
@@ -107,7 +120,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         match &mut self.stage {
             Stage::Silent(half) => Some(half),
             Stage::Decoding(stream) => Some(stream.get_mut()),
-            Stage::Neither => None,
+            Stage::Deaf(_) | Stage::Neither => None,
         }
     }
 
@@ -146,9 +159,24 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// Reads and drops what still comes, until the end.
     pub(super) async fn ignore_rest(mut self) {
-        let mut scrap = vec![0; 4096];
-        if let Some(half) = self.half() {
-            while half.read.read(&mut scrap).await.is_ok_and(|n| n > 0) {}
+        let read = match &mut self.stage {
+            Stage::Silent(half) => &mut half.read,
+            Stage::Decoding(stream) => &mut stream.get_mut().read,
+            Stage::Deaf(read) => read,
+            Stage::Neither => return,
+        };
+        poll_fn(|cx| poll_end(read, cx)).await;
+    }
+}
+
+/// Reads and drops, until the end.
+fn poll_end<R: AsyncRead + Unpin>(read: &mut R, cx: &mut Context<'_>) -> Poll<()> {
+    let mut scrap = [MaybeUninit::uninit(); FIRST_READ];
+    loop {
+        let mut scrap = ReadBuf::uninit(&mut scrap);
+        let read = ready!(Pin::new(&mut *read).poll_read(cx, &mut scrap));
+        if read.is_err() || scrap.filled().is_empty() {
+            return Poll::Ready(());
         }
     }
 }

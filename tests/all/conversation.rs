@@ -270,3 +270,66 @@ async fn whoever_goes_elsewhere_has_its_receipts() {
         assert_eq!(bob.text().await, "* You are now in tea.");
     }
 }
+
+#[tokio::test]
+async fn what_was_said_is_looked_up() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    let (mut bob, _) = server.json("/?name=bob").await;
+    bob.event_of("live").await;
+    assert_eq!(
+        ana.text_after("/history").await,
+        "* Nothing was said here yet."
+    );
+    let page =
+        |messages: &[&str], more: bool| (messages.iter().map(ToString::to_string).collect(), more);
+    for n in 1..=60 {
+        let text = format!("m{n}\n* eve: x");
+        assert_eq!(
+            ana.text_after(&text).await,
+            format!("ana: m{n}\n  * eve: x")
+        );
+        bob.event().await;
+    }
+    assert_eq!(
+        ana.text_after("/history 2").await,
+        "* ana: m59\n  * eve: x\n* ana: m60\n  * eve: x"
+    );
+    assert_eq!(ana.text_after("/history").await.matches("\n* ").count(), 49);
+    assert_eq!(
+        ana.text_after("/history 999").await.matches("\n* ").count(),
+        59
+    );
+    let mut numbered = server.plain("/?seq=1").await;
+    let line = numbered.text_after("/history 1").await;
+    assert_eq!(line, "* 60 ana: m60\n  * eve: x");
+
+    for (ask, expected) in [
+        (json!({"limit": 2}), page(&["59", "60"], true)),
+        (json!({"before": 3}), page(&["1", "2"], false)),
+        (json!({"before": 9, "limit": 1}), page(&["8"], true)),
+        (json!({"before": 0}), page(&[], false)),
+    ] {
+        let mut asked = ask.clone();
+        asked["type"] = json!("history");
+        bob.say(&asked.to_string()).await;
+        let told = bob.event().await;
+        assert_eq!(told["type"], "page");
+        let messages = told["messages"].as_array().expect("messages").iter();
+        let seqs: Vec<String> = messages.map(|m| m["seq"].to_string()).collect();
+        assert_eq!(
+            (seqs, told["more"].as_bool().expect("more")),
+            expected,
+            "{ask}"
+        );
+    }
+    // Answers keep their order, and only this room is shown.
+    bob.say(r#"{"type":"history","limit":1}"#).await;
+    bob.say(r#"{"type":"members"}"#).await;
+    bob.say(r#"{"type":"join","room":"tea"}"#).await;
+    bob.say(r#"{"type":"history"}"#).await;
+    for kind in ["page", "members", "welcome"] {
+        assert_eq!(bob.event().await["type"], kind);
+    }
+    assert_eq!(bob.event_of("page").await["messages"], json!([]));
+}

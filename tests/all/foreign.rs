@@ -226,6 +226,50 @@ async fn a_browser_on_the_page() {
     assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(4003)));
 }
 
+/// What `listen` in a page was told: the name, the last id, and of the data a
+/// field.
+async fn heard(browser: &Browser, field: &str) -> serde_json::Value {
+    let told = browser.told().await;
+    json!([told[0], told[1], event(&told[2])[field]])
+}
+
+#[tokio::test]
+async fn a_browser_that_listens() {
+    let server = TestServer::start().await;
+    let mut peer = server.plain("/tea?name=ana").await;
+    peer.text_after(LINE).await;
+    let browser = Browser::start().await;
+    browser.open(&format!("http://{}/tea", server.addr)).await;
+    browser.run("listen('/tea?backlog=5')").await;
+    assert_eq!(heard(&browser, "room").await, json!(["welcome", "", "tea"]));
+    assert_eq!(heard(&browser, "text").await, json!(["message", "1", LINE]));
+    assert_eq!(heard(&browser, "seq").await, json!(["live", "1", 1]));
+    let text = "<b>a</b>\ndata: b\n\nid: 9\n\nevent: live";
+    peer.say(text).await;
+    assert_eq!(heard(&browser, "text").await, json!(["message", "2", text]));
+
+    // The server goes away, and is here again: the browser comes back by itself
+    // and is told that this log is another one.
+    let addr = server.addr;
+    drop(peer);
+    server.stop().await;
+    assert_eq!(browser.told().await, json!(["error", 0]));
+    let server = TestServer::at(addr).await;
+    let mut told = browser.told().await;
+    while told[0] == "error" {
+        told = browser.told().await;
+    }
+    assert_eq!((&told[0], &told[1]), (&json!("welcome"), &json!("2")));
+    assert_eq!(
+        heard(&browser, "reason").await,
+        json!(["gap", "2", "epoch"])
+    );
+    assert_eq!(heard(&browser, "seq").await, json!(["live", "0", 0]));
+    browser.run("events.close()").await;
+    let mut peer = server.plain("/tea?name=ana").await;
+    while peer.text_after("/members").await != "* 1 here: ana" {}
+}
+
 #[tokio::test]
 async fn a_browser_on_a_page_from_elsewhere() {
     let server = TestServer::start().await;
@@ -243,6 +287,14 @@ async fn a_browser_on_a_page_from_elsewhere() {
         assert_eq!(browser.told().await, json!(["closed", 1006, "", false]));
         let console = browser.console().await.concat();
         assert!(console.contains("response code: 403"), "{page}: {console}");
+        let listen = format!("listen('http://{}/tea')", server.addr);
+        browser.run(&listen).await;
+        assert_eq!(browser.told().await, json!(["error", 2]));
+        let console = browser.console().await.concat();
+        assert!(
+            console.contains("Access-Control-Allow-Origin"),
+            "{page}: {console}"
+        );
     }
 }
 

@@ -72,3 +72,6 @@ mod layers;
 
 /// A room without a WebSocket: lines by GET, a message by POST.
 mod requests;
+
+/// A room as server-sent events.
+mod event_stream;

@@ -127,6 +127,108 @@ async fn a_get_is_the_last_lines() {
     }
 }
 
+/// A page of JSON.
+async fn page(server: &TestServer, target: &str) -> Value {
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+    let answer = server.request(request.as_bytes()).await;
+    let (status, body) = parts(&answer);
+    assert_eq!(status, 200, "{target}: {answer}");
+    assert!(
+        answer.contains("content-type: application/json\r\n"),
+        "{answer}"
+    );
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// The numbers of its messages, and whether there are more.
+fn numbers(page: &Value) -> (Vec<u64>, bool) {
+    let messages = page["messages"].as_array().expect("messages").iter();
+    let numbers = messages.map(|m| m["seq"].as_u64().expect("a number"));
+    (
+        numbers.collect(),
+        page["more"].as_bool().expect("more or not"),
+    )
+}
+
+#[tokio::test]
+async fn a_get_of_json_is_a_page() {
+    let server = TestServer::start().await;
+    let empty = page(&server, "/").await;
+    assert_eq!(
+        (numbers(&empty), &empty["head"]),
+        ((vec![], false), &json!(0))
+    );
+    for n in 1..=60 {
+        let room = if n % 10 == 0 { "/tea" } else { "/?name=ana" };
+        post(&server, room, "", format!("m{n}").as_bytes()).await;
+    }
+    let (mut reader, welcome) = server.json("/?after=0").await;
+    let first = reader.event().await;
+    let whole = page(&server, "/").await;
+    assert_eq!(whole["epoch"], welcome["epoch"]);
+    assert_eq!(whole["head"], 60);
+    let (seqs, more) = numbers(&whole);
+    assert_eq!(
+        (seqs.len(), seqs.first(), seqs.last(), more),
+        (50, Some(&5), Some(&59), true)
+    );
+    for (target, seqs, more) in [
+        ("/?limit=2", vec![58, 59], true),
+        ("/?before=3", vec![1, 2], false),
+        ("/?before=12&limit=2", vec![9, 11], true),
+        ("/?after=57", vec![58, 59], false),
+        ("/?after=7&limit=2", vec![8, 9], true),
+        ("/?after=7&before=12", vec![8, 9, 11], false),
+        ("/?after=60", vec![], false),
+        ("/tea?after=10&limit=1", vec![20], true),
+        ("/tea?limit=1&name=ana&other=x", vec![60], true),
+        ("/nobody", vec![], false),
+    ] {
+        let found = page(&server, target).await;
+        assert_eq!(numbers(&found), (seqs, more), "{target}");
+        assert_eq!(found["gap"], Value::Null, "{target}");
+    }
+    let mut message = page(&server, "/?before=2").await["messages"][0].take();
+    message["type"] = json!("message");
+    assert_eq!(message, first, "as it is told");
+    let found = page(&server, "/?limit=1000").await;
+    assert_eq!(numbers(&found).0.len(), 54);
+    // A position of another log is said to be one, and this one is shown.
+    for target in ["/?after=61&limit=1", "/?after=1&epoch=other&limit=1"] {
+        let found = page(&server, target).await;
+        assert_eq!(numbers(&found), (vec![1], true), "{target}");
+        assert_eq!(found["gap"]["reason"], "epoch", "{target}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_go_together_is_said() {
+    let server = TestServer::start().await;
+    for (accept, target, status, sentence) in [
+        ("*/*", "/?limit=2", 400, "?backlog=20"),
+        ("*/*", "/?before=2", 400, "application/json"),
+        ("text/event-stream", "/?limit=2", 400, "application/json"),
+        ("application/json", "/?backlog=2", 400, "?limit=20"),
+        (
+            "application/json",
+            "/?limit=x",
+            400,
+            "limit=x is not a whole number",
+        ),
+        ("text/html", "/?limit=x", 200, "<title>"),
+        ("image/png", "/", 406, "text/event-stream"),
+        ("text/html;q=0", "/", 406, "application/json"),
+    ] {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let answer = server.request(request.as_bytes()).await;
+        let (told, body) = parts(&answer);
+        assert_eq!(told, status, "{accept} {target}: {answer}");
+        assert!(body.contains(sentence), "{accept} {target}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn pages_of_other_origins_are_let_in_by_name() {
     let trust = Trust {

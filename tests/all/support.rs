@@ -79,8 +79,18 @@ impl TestServer {
         Self::with(&Storage::Folder(folder.to_owned()), options()).await
     }
 
+    /// One where another was before.
+    pub(crate) async fn at(addr: SocketAddr) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("a free port");
+        Self::listening(listener, &Storage::Memory, options())
+    }
+
     pub(crate) async fn with(storage: &Storage, options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::listening(listener, storage, options)
+    }
+
+    fn listening(listener: TcpListener, storage: &Storage, options: Options) -> Self {
         let addr = listener.local_addr().expect("its address");
         let log = history::open(storage, "a test").expect("a log");
         let shutdown = CancellationToken::new();
@@ -128,6 +138,15 @@ impl TestServer {
         upgraded(self.addr, target, headers).await
     }
 
+    /// A reader of a room by server-sent events, after the head of the answer.
+    pub(crate) async fn follow(&self, target: &str, headers: &str) -> Peer {
+        let mut peer = Peer::connect(self.addr).await;
+        peer.write(follow(target, headers).as_bytes()).await;
+        let head = peer.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        peer
+    }
+
     /// Sends a request as it stands, and reads the answer to its end.
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
@@ -150,6 +169,13 @@ pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &
     let answer = peer.head().await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     peer
+}
+
+/// A request for server-sent events.
+pub(crate) fn follow(target: &str, headers: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"
+    )
 }
 
 /// A request for a WebSocket.
@@ -366,6 +392,24 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
             .map(|(byte, mask)| byte ^ mask),
     );
     frame
+}
+
+/// A server-sent event, as the fields it came in.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) comment: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) event: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) retry: Option<String>,
+}
+
+impl Told {
+    /// What it says.
+    pub(crate) fn json(&self) -> Value {
+        let data = self.data.as_deref().expect("data");
+        serde_json::from_str(data).expect("JSON")
+    }
 }
 
 /// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
@@ -602,15 +646,47 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
     /// An HTTP head, up to and with its empty line.
     pub(crate) async fn head(&mut self) -> String {
+        let head = self.until("\r\n\r\n").await;
+        head.expect("an HTTP head before the end")
+    }
+
+    /// What comes next as a server-sent event, comments included; `None` at the
+    /// end of the connection.
+    pub(crate) async fn told(&mut self) -> Option<Told> {
+        let lines = self.until("\n\n").await?;
+        let mut told = Told::default();
+        for line in lines.trim_end().split('\n') {
+            let (field, value) = line.split_once(':').expect(line);
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            let place = match field {
+                "" => &mut told.comment,
+                "id" => &mut told.id,
+                "event" => &mut told.event,
+                "data" => &mut told.data,
+                "retry" => &mut told.retry,
+                _ => panic!("{line}"),
+            };
+            assert_eq!(place.replace(value.to_owned()), None, "once each");
+        }
+        Some(told)
+    }
+
+    /// Everything up to and with the next such end.
+    async fn until(&mut self, end: &str) -> Option<String> {
         let mut length = 0;
         loop {
             let unused = &self.read[self.used..];
-            if let Some(end) = unused.windows(4).position(|part| part == b"\r\n\r\n") {
-                let head = self.take(end + 4).await.expect("it is there");
-                return String::from_utf8(head).expect("UTF-8");
+            let found = unused
+                .windows(end.len())
+                .position(|part| part == end.as_bytes());
+            if let Some(found) = found {
+                let taken = self.take(found + end.len()).await.expect("it is there");
+                return Some(String::from_utf8(taken).expect("UTF-8"));
             }
             length = length.max(unused.len()) + 1;
-            assert!(self.fill(length).await, "an HTTP head before the end");
+            if !self.fill(length).await {
+                return None;
+            }
         }
     }
 

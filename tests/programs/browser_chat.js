@@ -1,4 +1,4 @@
-// Run in a page: a WebSocket that is talked to from outside. What happens is
+// Run in a page: a WebSocket, or an EventSource, that is talked to from outside. What happens is
 // kept until it is asked for.
 
 const happened = [];
@@ -21,4 +21,13 @@ window.join = (url, ...protocols) => {
   chat.onmessage = (event) => tell("text", event.data);
   chat.onclose = (event) => tell("closed", event.code, event.reason, event.wasClean);
   window.chat = chat;
+};
+
+window.listen = (url) => {
+  const events = new EventSource(url);
+  for (const name of ["welcome", "live", "gap", "message"]) {
+    events.addEventListener(name, (event) => tell(name, event.lastEventId, event.data));
+  }
+  events.onerror = () => tell("error", events.readyState);
+  window.events = events;
 };

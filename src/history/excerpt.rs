@@ -1,0 +1,201 @@
+//! A part of a room that somebody looks up, and does not follow.
+
+use std::collections::VecDeque;
+
+use super::{History, StoreError};
+use crate::protocol::{Event, MAX_EXCERPT_BYTES, Message, Seq, name::RoomName};
+
+/// Which messages of a room are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The first of those after this number; absent: the last there are.
+    pub after: Option<Seq>,
+    /// Only those before this number.
+    pub before: Option<Seq>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What was looked up, oldest first.
+#[derive(Debug)]
+pub struct Excerpt {
+    /// What is not to be had right behind `after`, as it is told to readers.
+    pub gap: Option<Event>,
+    /// The messages: no more bytes of text than a reader may hold up, but at
+    /// least one if there is any.
+    pub messages: Vec<Message>,
+    /// Whether there are more: after these where `after` was given, and before
+    /// them where it was not.
+    pub more: bool,
+}
+
+impl History {
+    /// Looks up a part of a room.
+    pub async fn excerpt(&self, room: &RoomName, span: Span) -> Result<Excerpt, StoreError> {
+        let head = self.head();
+        let end = span
+            .before
+            .map_or(head, |before| head.min(Seq(before.0.saturating_sub(1))));
+        let mut after = match span.after {
+            Some(after) => after,
+            // One more than is asked for shows whether there is one.
+            None => {
+                self.before_last_upto(room, span.limit.saturating_add(1), end)
+                    .await?
+            }
+        };
+        let limit = span.limit as usize;
+        let mut gap = None;
+        let mut messages: VecDeque<Message> = VecDeque::new();
+        let mut bytes = 0;
+        let mut more = false;
+        'pages: while after < end {
+            let page = self.after(room, after).await?;
+            if let Some((hole, next)) = page.gap()
+                && Some(after) == span.after
+            {
+                gap = Some(Event::Gap {
+                    after,
+                    next,
+                    reason: hole.reason,
+                });
+            }
+            let new = page.runs.iter().flat_map(|run| run.messages());
+            for message in new.skip_while(|message| message.seq <= after) {
+                if message.seq > end {
+                    break 'pages;
+                }
+                messages.push_back(message.clone());
+                bytes += message.text.len();
+                while messages.len() > limit || bytes > MAX_EXCERPT_BYTES && messages.len() > 1 {
+                    more = true;
+                    if span.after.is_some() {
+                        messages.pop_back();
+                        break 'pages;
+                    }
+                    let dropped = messages.pop_front();
+                    bytes -= dropped.map_or(0, |message| message.text.len());
+                }
+            }
+            after = page.upto;
+        }
+        Ok(Excerpt {
+            gap,
+            messages: messages.into(),
+            more,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::{Draft, Storage, open_with_tail},
+        protocol::{Author, Kind},
+    };
+
+    async fn found(
+        history: &History,
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> (Vec<u64>, bool) {
+        let span = Span {
+            after: after.map(Seq),
+            before: before.map(Seq),
+            limit,
+        };
+        let excerpt = history
+            .excerpt(&RoomName::lobby(), span)
+            .await
+            .expect("readable");
+        (
+            excerpt.messages.iter().map(|m| m.seq.0).collect(),
+            excerpt.more,
+        )
+    }
+
+    /// A log in which every third message is the lobby's, up to 3000.
+    fn log(tail: usize, text: usize) -> History {
+        let (mut writer, history) =
+            open_with_tail(&Storage::Memory, "a test", tail).expect("a log");
+        let draft = |n: usize| Draft {
+            room: if n.is_multiple_of(3) {
+                RoomName::lobby()
+            } else {
+                "tea".parse().expect("a room")
+            },
+            from: Author {
+                name: None,
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: "x".repeat(text).into(),
+            id: None,
+            kind: Kind::Said,
+        };
+        for batch in 0..10 {
+            let drafts: Vec<_> = (1..=300).map(|n| draft(batch * 300 + n)).collect();
+            writer.append(&drafts).expect("stored");
+        }
+        history
+    }
+
+    #[test]
+    fn from_memory_and_from_the_database() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        for tail in [0, usize::MAX] {
+            let history = log(tail, 10);
+            runtime.block_on(async {
+                for (after, before, limit, expected, more) in [
+                    (None, None, 3, vec![2994, 2997, 3000], true),
+                    (None, Some(2997), 2, vec![2991, 2994], true),
+                    (None, Some(7), 9, vec![3, 6], false),
+                    (None, Some(7), 2, vec![3, 6], false),
+                    (None, Some(7), 1, vec![6], true),
+                    (None, Some(3), 5, vec![], false),
+                    (None, Some(0), 5, vec![], false),
+                    (None, Some(9_000_000), 1, vec![3000], true),
+                    (None, None, 0, vec![], true),
+                    (Some(0), None, 2, vec![3, 6], true),
+                    (Some(2990), None, 9, vec![2991, 2994, 2997, 3000], false),
+                    (Some(3000), None, 9, vec![], false),
+                    (Some(9_000_000), None, 9, vec![], false),
+                    (Some(5), Some(12), 9, vec![6, 9], false),
+                    (Some(5), Some(12), 1, vec![6], true),
+                    (Some(12), Some(5), 9, vec![], false),
+                ] {
+                    let asked = (after, before, limit);
+                    assert_eq!(
+                        found(&history, after, before, limit).await,
+                        (expected, more),
+                        "{asked:?}"
+                    );
+                }
+                assert_eq!(found(&history, None, None, u32::MAX).await.0.len(), 1000);
+            });
+        }
+    }
+
+    #[test]
+    fn is_bounded_in_bytes() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let history = log(usize::MAX, 8000);
+        let fit = MAX_EXCERPT_BYTES / 8000;
+        runtime.block_on(async {
+            let (seqs, more) = found(&history, None, None, 200).await;
+            assert_eq!((seqs.len(), seqs.last(), more), (fit, Some(&3000), true));
+            let (seqs, more) = found(&history, Some(0), None, 200).await;
+            assert_eq!((seqs.len(), seqs.first(), more), (fit, Some(&3), true));
+        });
+        let history = log(usize::MAX, MAX_EXCERPT_BYTES + 1);
+        runtime.block_on(async {
+            assert_eq!(found(&history, Some(0), None, 200).await, (vec![3], true));
+            assert_eq!(found(&history, None, None, 200).await, (vec![3000], true));
+        });
+    }
+}

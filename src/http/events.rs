@@ -1,0 +1,46 @@
+//! A room as server-sent events: a subscriber like any other, that only reads.
+
+use std::net::SocketAddr;
+
+use http::{HeaderName, HeaderValue, Response, header, request::Parts};
+
+use super::{
+    Refused,
+    origin::only,
+    query::{Query, number},
+};
+use crate::{
+    protocol::{Seq, format::Format, name::RoomName},
+    session::Visit,
+};
+
+/// The number of the last event that a browser saw before it came back.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What is answered, and what then follows on the connection until it ends.
+pub(super) fn follow(
+    head: &Parts,
+    peer: SocketAddr,
+    room: RoomName,
+    mut query: Query,
+) -> Result<(Response<()>, Visit), Refused> {
+    // Newer than the URL, which stays as it was.
+    if let Some(seen) = only(head, &LAST_EVENT_ID)?
+        && !seen.is_empty()
+    {
+        query.start.after = Some(Seq(number("Last-Event-ID", seen)?));
+    }
+    let visit = query.visit(peer, room, Format::EventStream);
+    let mut response = Response::new(());
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // nginx would otherwise gather what is to be seen at once.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    Ok((response, visit))
+}

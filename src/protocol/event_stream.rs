@@ -1,0 +1,114 @@
+//! Server-sent events (the WHATWG's HTML, §9.2): a room for whoever only reads,
+//! over plain HTTP.
+//!
+//! The data of an event is the object of the JSON format, on one line. A message
+//! has no name and bears its number; everything else is named by its type.
+
+use std::fmt::Write;
+
+use super::{Event, Message, Seq, close::CloseReason, json};
+
+/// What an event's object begins with: its type.
+const TYPE: &str = r#"{"type":""#;
+
+/// An event.
+pub fn event(event: &Event) -> String {
+    let mut out = String::new();
+    match event {
+        Event::Message(message) => {
+            put_message(&mut out, message);
+            return out;
+        }
+        // Everything before was shown: a reader that comes back resumes here.
+        Event::Live { seq } => put_id(&mut out, *seq),
+        _ => {}
+    }
+    let data = json::event(event);
+    let name = data
+        .strip_prefix(TYPE)
+        .and_then(|rest| rest.split('"').next());
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "event: {}", name.unwrap_or_default());
+    out.extend(["data: ", &data, "\n\n"]);
+    out
+}
+
+/// Appends a message.
+pub fn put_message(out: &mut String, message: &Message) {
+    put_id(out, message.seq);
+    // JSON escapes line ends: it is one line.
+    out.push_str("data: ");
+    json::put_message(out, message);
+    out.push_str("\n\n");
+}
+
+fn put_id(out: &mut String, seq: Seq) {
+    let _ = writeln!(out, "id: {seq}");
+}
+
+/// Nothing: a comment that keeps the connection from looking idle.
+pub fn nothing() -> &'static str {
+    ":\n\n"
+}
+
+/// Why this is the end, for people, and where the server says so when to come
+/// back.
+pub fn end(reason: CloseReason) -> String {
+    let retry = match reason {
+        CloseReason::Draining { wait_ms } => format!("retry: {wait_ms}\n"),
+        _ => String::new(),
+    };
+    format!(": {reason}\n{retry}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{At, Author, GapReason, Kind, name::RoomName};
+
+    #[test]
+    fn events() {
+        let message = Message {
+            seq: Seq(7),
+            prev: Seq(3),
+            room: RoomName::lobby(),
+            at: At(0),
+            from: Author {
+                name: None,
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: "a\nid: 9\n\ndata: b".to_owned().into(),
+            id: None,
+            kind: Kind::Said,
+        };
+        let gap = Event::Gap {
+            after: Seq(1),
+            next: Seq(2),
+            reason: GapReason::Erased,
+        };
+        for (told, written) in [
+            (
+                Event::Message(message),
+                "id: 7\ndata: {\"type\":\"message\",\"seq\":7,\"prev\":3,\"room\":\"lobby\",\
+                 \"at\":\"1970-01-01T00:00:00.000Z\",\"from\":{\"addr\":\"127.0.0.1:5000\"},\
+                 \"text\":\"a\\nid: 9\\n\\ndata: b\"}\n\n",
+            ),
+            (
+                gap,
+                "event: gap\ndata: {\"type\":\"gap\",\"after\":1,\"next\":2,\"reason\":\"erased\"}\n\n",
+            ),
+            (
+                Event::Live { seq: Seq(7) },
+                "id: 7\nevent: live\ndata: {\"type\":\"live\",\"seq\":7}\n\n",
+            ),
+        ] {
+            assert_eq!(event(&told), written);
+        }
+        let wait_ms = 120;
+        assert_eq!(
+            end(CloseReason::Draining { wait_ms }),
+            ": 120 ms: the server restarts, come back (4003)\nretry: 120\n\n"
+        );
+        assert_eq!(end(CloseReason::GoingAway).lines().count(), 2);
+    }
+}

@@ -1,0 +1,283 @@
+use std::time::Duration;
+
+use broadcast_chat::{history::Storage, http::Trust};
+use tokio::time::Instant;
+
+use crate::support::{Chat, MemoryPeer, Peer, TestServer, Told, follow, options, soon};
+
+/// The next event that is no comment.
+async fn event(reader: &mut Peer) -> Told {
+    loop {
+        let told = reader.told().await.expect("an event before the end");
+        if told.comment.is_none() {
+            return told;
+        }
+    }
+}
+
+/// The name of an event, its id, and what its data says of a text.
+async fn brief(reader: &mut Peer) -> (String, Option<String>, String) {
+    let told = event(reader).await;
+    let data = told.json();
+    let name = told.event.unwrap_or_else(|| "message".to_owned());
+    assert_eq!(data["type"], name.as_str());
+    let text = data["text"].as_str().unwrap_or_default().to_owned();
+    (name, told.id, text)
+}
+
+fn told(name: &str, id: Option<u64>, text: &str) -> (String, Option<String>, String) {
+    (
+        name.to_owned(),
+        id.map(|id| id.to_string()),
+        text.to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn what_the_json_format_tells_is_told_as_events() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/tea?name=ana").await;
+    for text in ["one", "two", "three\ndata: x\n\nid: 7"] {
+        ana.text_after(text).await;
+    }
+    let (mut json, _) = server.json("/tea?backlog=2").await;
+    let mut reader = server.follow("/tea?backlog=2&name=bob", "").await;
+    let welcome = event(&mut reader).await;
+    assert_eq!(welcome.event.as_deref(), Some("welcome"));
+    assert_eq!(
+        (&welcome.id, welcome.json()["you"]["name"].as_str()),
+        (&None, Some("bob"))
+    );
+    for _ in 0..2 {
+        let told = event(&mut reader).await;
+        let message = json.event().await;
+        assert_eq!(told.json(), message);
+        assert_eq!(
+            (told.event, told.id),
+            (None, Some(message["seq"].to_string()))
+        );
+    }
+    assert_eq!(brief(&mut reader).await, told("live", Some(3), ""));
+    ana.text_after("four").await;
+    assert_eq!(brief(&mut reader).await, told("message", Some(4), "four"));
+    assert_eq!(
+        ana.text_after("/members").await,
+        format!("* 3 here: {}, ana, bob", json.tag())
+    );
+
+    // What a reader sends is nothing; its end is the end.
+    reader.write(b"POST /tea HTTP/1.1\r\n\r\n").await;
+    ana.text_after("five").await;
+    assert_eq!(brief(&mut reader).await, told("message", Some(5), "five"));
+    reader.finish().await;
+    assert_eq!(reader.told().await, None);
+    assert_eq!(
+        ana.text_after("/members").await,
+        format!("* 2 here: {}, ana", json.tag())
+    );
+}
+
+#[tokio::test]
+async fn who_comes_back_has_missed_nothing() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    for text in ["one", "two", "three"] {
+        ana.text_after(text).await;
+    }
+    // The URL stays as it was; what was seen since counts.
+    for (target, seen, first) in [
+        (
+            "/?after=0",
+            "Last-Event-ID: 2\r\n",
+            told("message", Some(3), "three"),
+        ),
+        (
+            "/?backlog=3",
+            "Last-Event-ID: 2\r\n",
+            told("message", Some(3), "three"),
+        ),
+        (
+            "/",
+            "Last-Event-ID: 2\r\n",
+            told("message", Some(3), "three"),
+        ),
+        (
+            "/?after=2",
+            "Last-Event-ID:\r\n",
+            told("message", Some(3), "three"),
+        ),
+        ("/", "", told("live", Some(3), "")),
+        ("/", "Last-Event-ID: 3\r\n", told("live", Some(3), "")),
+        (
+            "/?epoch=other",
+            "Last-Event-ID: 2\r\n",
+            told("gap", None, ""),
+        ),
+        ("/", "Last-Event-ID: 700\r\n", told("gap", None, "")),
+    ] {
+        let mut reader = server.follow(target, seen).await;
+        assert_eq!(brief(&mut reader).await.0, "welcome");
+        assert_eq!(brief(&mut reader).await, first, "{target} {seen}");
+        if first.0 == "gap" {
+            assert_eq!(brief(&mut reader).await, told("message", Some(1), "one"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answer_has_a_head() {
+    let trust = Trust {
+        loopback: true,
+        origins: vec!["https://app.example".into()],
+        ..Trust::default()
+    };
+    let mut options = options();
+    options.trust = trust;
+    let server = TestServer::with(&Storage::Memory, options).await;
+    for (method, origin, allowed) in [
+        ("GET", "", false),
+        ("HEAD", "", false),
+        ("GET", "Origin: https://app.example\r\n", true),
+        ("GET", "Origin: https://evil.example\r\n", false),
+    ] {
+        let mut peer = Peer::connect(server.addr).await;
+        let request = follow("/", origin).replacen("GET", method, 1);
+        peer.write(request.as_bytes()).await;
+        let head = peer.head().await.to_lowercase();
+        for line in [
+            "http/1.1 200 ",
+            "\r\ncontent-type: text/event-stream\r\n",
+            "\r\ncache-control: no-store\r\n",
+            "\r\nconnection: close\r\n",
+        ] {
+            assert!(head.contains(line), "{method} {origin}: {head}");
+        }
+        let allows = head.contains("access-control-allow-origin: https://app.example\r\n");
+        assert_eq!(allows, allowed, "{method} {origin}: {head}");
+        if method == "HEAD" {
+            assert_eq!(peer.rest().await, "");
+        }
+    }
+    for (target, headers, status) in [
+        ("/", "Last-Event-ID: x\r\n", 400),
+        ("/", "Last-Event-ID: 1\r\nLast-Event-ID: 1\r\n", 400),
+        ("/?after=x", "", 400),
+        ("/a/b", "", 404),
+    ] {
+        let answer = server.request(follow(target, headers).as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+    let foreign = follow("/", "").replace("localhost", "evil.example");
+    let answer = server.request(foreign.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_reader_takes_one_of_its_address_s_places() {
+    let mut options = options();
+    options.max_per_address = Some(2);
+    let server = TestServer::with(&Storage::Memory, options).await;
+    let mut readers = [server.follow("/", "").await, server.follow("/", "").await];
+    let answer = server.request(follow("/", "").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    for reader in &mut readers {
+        assert_eq!(brief(reader).await.0, "welcome");
+    }
+}
+
+#[tokio::test]
+async fn when_the_server_goes_away_the_last_messages_come_first() {
+    let server = TestServer::start().await;
+    let mut reader = server.follow("/", "").await;
+    let mut ana = server.plain("/?name=ana").await;
+    assert_eq!(brief(&mut reader).await.0, "welcome");
+    assert_eq!(brief(&mut reader).await.0, "live");
+    ana.text_after("bye").await;
+    drop(ana);
+    server.begin_shutdown();
+    assert_eq!(brief(&mut reader).await, told("message", Some(1), "bye"));
+    let last = reader.told().await.expect("a last word");
+    let retry: u64 = last.retry.expect("when to come back").parse().expect("ms");
+    assert!(retry <= 10_000, "{retry}");
+    assert!(last.comment.expect("why").contains("come back"));
+    assert_eq!(reader.told().await, None);
+    server.stop().await;
+}
+
+/// A reader whose socket holds little, past the head of its answer.
+async fn in_memory(chat: &Chat, buffer: usize) -> MemoryPeer {
+    let mut reader = MemoryPeer::over(chat.connect(buffer));
+    reader.write(follow("/", "").as_bytes()).await;
+    reader.head().await;
+    reader
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_room_is_seen_to_be_alive() {
+    let chat = Chat::start();
+    let mut reader = in_memory(&chat, 4096).await;
+    for name in ["welcome", "live"] {
+        assert_eq!(
+            reader.told().await.expect("it").event.as_deref(),
+            Some(name)
+        );
+    }
+    for _ in 0..10 {
+        let start = Instant::now();
+        let told = reader.told().await.expect("alive");
+        assert_eq!(
+            told,
+            Told {
+                comment: Some(String::new()),
+                ..Told::default()
+            }
+        );
+        let after = start.elapsed().as_secs_f64();
+        assert!((15.0..=25.5).contains(&after), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_slow_misses_nothing_and_who_takes_nothing_is_given_up() {
+    const COUNT: usize = 100;
+    let chat = Chat::start();
+    let mut slow = in_memory(&chat, 4096).await;
+    let mut gone = in_memory(&chat, 4096).await;
+    let (mut ana, _) = chat.join("ana", 1 << 20);
+    ana.text().await;
+    for n in 0..COUNT {
+        let text = format!("{n} {}", "x".repeat(5000));
+        ana.say(&text).await;
+        assert_eq!(ana.text().await, format!("ana: {text}"));
+    }
+    let mut seen = 0;
+    while seen < COUNT {
+        let told = slow.told().await.expect("all of it");
+        if told.event.is_none() {
+            let text = told.json()["text"].as_str().expect("a text").to_owned();
+            assert!(text.starts_with(&format!("{seen} x")), "{text}");
+            seen += 1;
+        }
+    }
+    tokio::time::pause();
+    ana.say("/members").await;
+    assert!(ana.text().await.starts_with("* 3 here"));
+    soon("giving up", async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            ana.say("/members").await;
+            if ana.text().await.starts_with("* 2 here") {
+                break;
+            }
+            // The other one goes on reading.
+            while let Ok(Some(_)) =
+                tokio::time::timeout(Duration::from_millis(1), slow.told()).await
+            {}
+        }
+    })
+    .await;
+    while gone.told().await.is_some() {}
+}
