@@ -1,9 +1,13 @@
 //! The names things go by, each with its rules in its constructor.
 
+mod key;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+pub use self::key::NameKey;
 
 /// A name that breaks its rules; the text says which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +133,7 @@ impl FromStr for Name {
         let length = name.chars().count();
         let good = (1..=Self::MAX).contains(&length)
             && !name.starts_with(is_combining_mark)
+            && !name.contains(is_filler)
             && name
                 .chars()
                 .all(|c| c.is_alphanumeric() || is_combining_mark(c) || "-_.".contains(c));
@@ -138,6 +143,11 @@ impl FromStr for Name {
             Err(RULE)
         }
     }
+}
+
+/// The fillers of Hangul: letters by their kind, but nothing is seen of them.
+fn is_filler(c: char) -> bool {
+    matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 name! {
@@ -214,6 +224,8 @@ mod tests {
             "*",
             "\u{301}a",
             "a\u{202e}",
+            "\u{3164}",
+            "an\u{ffa0}a",
             &"n".repeat(33),
         ] {
             assert!(name.parse::<Name>().is_err(), "{name:?}");
