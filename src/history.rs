@@ -5,10 +5,12 @@
 //! of readers. Knows neither who asks nor who is in a room.
 
 mod backup;
+mod change;
 mod check;
 mod excerpt;
 mod failure;
 mod folder;
+mod names;
 mod pages;
 mod retention;
 mod row;
@@ -26,14 +28,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Mutex as FairMutex;
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard};
 
 pub use self::{
     backup::{BackupError, backup},
+    change::Changing,
     check::{Report, check},
     excerpt::{Excerpt, Span},
     failure::StoreError,
     folder::OpenError,
+    names::Owned,
     retention::{Keep, Retention},
     run::{Batch, Block, Run},
 };
@@ -187,17 +191,22 @@ impl Writer {
     /// opens the database anew and makes sure of it. Blocks: for a thread of
     /// its own.
     pub fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), StoreError> {
-        // Whoever holds it is a reader, in memory.
-        let mut store = match self.store.try_lock() {
-            Ok(store) => store,
-            Err(_) => self.store.blocking_lock(),
-        };
+        let mut store = self.store();
         let head = self.history.recovered(&mut store)?;
         let (messages, outcomes) = store.append(head, drafts)?;
         drop(store);
         let batch = Arc::new(Batch::of(messages));
         self.history.shared.tail().push(&batch);
         Ok((batch, outcomes))
+    }
+
+    /// Where it writes. Whoever else holds it is a reader, in memory, or erases
+    /// what is old.
+    fn store(&self) -> FairGuard<'_, Store> {
+        match self.store.try_lock() {
+            Ok(store) => store,
+            Err(_) => self.store.blocking_lock(),
+        }
     }
 
     /// What erases old messages; `None` where all are kept.

@@ -6,6 +6,8 @@
 
 mod comeback;
 mod deferred;
+mod names;
+mod order;
 mod presence;
 mod receipts;
 mod writer;
@@ -25,33 +27,48 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{comeback::Comeback, presence::Presence};
+use self::{comeback::Comeback, names::Names, presence::Presence};
 pub use self::{
     deferred::Deferred,
+    names::{Carried, Claim, Taken},
+    order::Order,
     presence::Membership,
     receipts::{Receipt, Receipts, Reply, Wanted},
     writer::Work,
 };
 use crate::{
     fanout::Fanout,
-    history::{Draft, History, Writer},
+    history::{Changing, Draft, History, StoreError, Writer},
     metrics::{Levels, Metrics},
     protocol::{
-        Author,
+        Author, Refusal, RefusalCode,
         name::{MessageId, RoomName},
     },
 };
 
-/// How many drafts may wait for the writer; who comes then waits in turn.
+/// How many drafts and changes may wait for the writer; who comes then waits in
+/// turn.
 const INBOX: usize = 1024;
 
 /// How many batches a shard may be behind before it sends its subscribers to
 /// the log instead.
 const BATCHES: usize = 64;
 
+/// How long to wait when the log cannot be written.
+const BUSY_RETRY_MS: u64 = 1000;
+
+/// What is on its way to the writer.
+#[derive(Debug)]
+pub enum Submission {
+    /// A message to be.
+    Draft(Submitted),
+    /// A change of something else.
+    Change(Order),
+}
+
 /// A draft on its way to the writer.
 #[derive(Debug)]
-pub struct Submission {
+pub struct Submitted {
     draft: Draft,
     follows: Option<MessageId>,
     receipt: Receipt,
@@ -61,19 +78,29 @@ pub struct Submission {
 impl Submission {
     /// A draft that came just now, the message its publisher said before it, and
     /// how it hears what became of it.
-    pub fn new(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
-        Submission {
+    pub fn draft(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
+        Submission::Draft(Submitted {
             draft,
             follows,
             receipt,
             arrived: Instant::now(),
-        }
+        })
     }
 }
 
 /// Leads to the writer. When the last one is dropped, the writer stores what
 /// waits and ends.
 pub type Publisher = mpsc::Sender<Submission>;
+
+/// What a hub is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many shards fan out.
+    pub shards: usize,
+    /// For how long a name may go without being carried before it is nobody's
+    /// own any more.
+    pub name_expiry: Duration,
+}
 
 /// What sessions share.
 #[derive(Clone)]
@@ -87,6 +114,7 @@ struct Shared {
     history: History,
     fanout: Fanout,
     presence: Arc<Presence>,
+    names: Arc<Names>,
     metrics: Arc<Metrics>,
     /// The last commit failed.
     failing: Arc<AtomicBool>,
@@ -100,10 +128,10 @@ impl Hub {
     pub fn start(
         writer: Writer,
         history: History,
-        shards: usize,
+        options: &Options,
         tasks: &TaskTracker,
     ) -> io::Result<(Hub, Publisher)> {
-        let (hub, publisher, work) = Self::prepare(writer, history, shards, tasks);
+        let (hub, publisher, work) = Self::prepare(writer, history, options, tasks);
         std::thread::Builder::new()
             .name("writer".into())
             .spawn(|| work.run())?;
@@ -112,19 +140,19 @@ impl Hub {
 
     /// The same, with the writer's work left to the caller.
     pub fn prepare(
-        mut writer: Writer,
+        writer: Writer,
         history: History,
-        shards: usize,
+        options: &Options,
         tasks: &TaskTracker,
     ) -> (Hub, Publisher, Work<'static>) {
         let (publisher, inbox) = mpsc::channel(INBOX);
         let (batches, _) = broadcast::channel(BATCHES);
         let metrics = Arc::<Metrics>::default();
-        let fanout = Fanout::start(&history, &batches, shards, &metrics, tasks);
+        let fanout = Fanout::start(&history, &batches, options.shards, &metrics, tasks);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
         let work = Work::new(
-            move |drafts| writer.append(drafts).map_err(Into::into),
+            writer,
             inbox,
             batches,
             Arc::clone(&metrics),
@@ -132,12 +160,14 @@ impl Hub {
             finished.clone().drop_guard(),
         );
         let inbox = publisher.downgrade();
+        let names = Arc::new(Names::new(options.name_expiry));
         let presence = Arc::default();
         let shared = Arc::new(Shared {
             inbox,
             history,
             fanout,
             presence,
+            names,
             metrics,
             failing,
             finished,
@@ -149,6 +179,29 @@ impl Hub {
     /// A way to the writer; `None` once the server goes away.
     pub fn publisher(&self) -> Option<Publisher> {
         self.shared.inbox.upgrade()
+    }
+
+    /// Has the writer change something beside the messages, in one transaction,
+    /// in order with what is said; returns once that is on disk. Refused where
+    /// the log cannot be written.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let busy = || Refusal {
+            retry_ms: Some(BUSY_RETRY_MS),
+            ..Refusal::new(
+                RefusalCode::Busy,
+                "Nothing can be stored just now; ask again in a while.",
+            )
+        };
+        let publisher = self.publisher().ok_or_else(busy)?;
+        let (order, told) = Order::new(change);
+        let sent = publisher.send(Submission::Change(order)).await;
+        // While it waits, the writer may end.
+        drop(publisher);
+        sent.map_err(|_| busy())?;
+        told.await.map_err(|_| busy())
     }
 
     /// The log.
@@ -201,5 +254,48 @@ impl Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::{self, Storage},
+        protocol::name::Name,
+    };
+
+    #[tokio::test]
+    async fn a_change_that_fails_changes_nothing() {
+        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        let options = Options {
+            shards: 1,
+            name_expiry: Duration::MAX,
+        };
+        let tasks = TaskTracker::new();
+        let (hub, _publisher) = Hub::start(writer, history, &options, &tasks).expect("a hub");
+        let own = |succeeds| {
+            hub.change(move |log| {
+                let ana = "ana".parse().expect("a name");
+                log.own(
+                    &ana,
+                    &"0123456789abcdef".parse().expect("a secret"),
+                    [7; 16],
+                )?;
+                if succeeds {
+                    Ok(())
+                } else {
+                    Err(StoreError::stopped())
+                }
+            })
+        };
+        let key = "ana".parse::<Name>().expect("a name").key();
+        let refused = own(false).await.expect_err("refused");
+        assert_eq!(refused.code, RefusalCode::Busy);
+        assert!(hub.history().owned(&key).await.expect("readable").is_none());
+        assert!(!hub.is_ready());
+        own(true).await.expect("made");
+        assert!(hub.history().owned(&key).await.expect("readable").is_some());
+        assert!(hub.is_ready());
     }
 }

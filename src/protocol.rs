@@ -11,6 +11,7 @@ pub mod frame;
 pub mod json;
 pub mod name;
 pub mod plain;
+pub mod secret;
 pub mod text;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
@@ -430,6 +431,10 @@ pub enum RefusalCode {
     Empty,
     /// Not a name.
     BadName,
+    /// The name is another's.
+    NameTaken,
+    /// It may not be done.
+    NotAllowed,
     /// Too much in too short a time.
     Rate,
     /// It could not be stored now.

@@ -20,7 +20,7 @@ use self::places::{Full, Places};
 use crate::{
     history::{History, Keep, Writer},
     http::{self, Site, Trust, Upgraded},
-    hub::Hub,
+    hub::{self, Hub},
     session,
 };
 
@@ -47,8 +47,8 @@ pub struct Options {
     pub max_connections: usize,
     /// How many of them one address may have, if that is limited.
     pub max_per_address: Option<usize>,
-    /// How many shards fan out.
-    pub shards: usize,
+    /// What holds for the hub.
+    pub hub: hub::Options,
     /// What is kept of the history.
     pub keep: Keep,
     /// Whose requests are served.
@@ -68,7 +68,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let retention = writer.retention(options.keep);
-    let (hub, publisher) = Hub::start(writer, history, options.shards, &tasks)?;
+    let (hub, publisher) = Hub::start(writer, history, &options.hub, &tasks)?;
     if let Some(retention) = retention {
         let hub = hub.clone();
         tasks.spawn(async move {

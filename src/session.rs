@@ -243,7 +243,7 @@ async fn converse<R: AsyncRead + Unpin>(
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
                         Some(Intent::Publish(draft, follows)) => {
-                            unsent = Some(Submission::new(draft, follows, receipts.expect()));
+                            unsent = Some(Submission::draft(draft, follows, receipts.expect()));
                         }
                         Some(Intent::Join(room, start)) => joining = Some((room, start)),
                         Some(Intent::Answer(answer)) => asking = Some(answer),

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     // Kept to the end: what is still to be printed is printed when it drops.
     let _printing = console::start(&checked);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(checked.options.shards)
+        .worker_threads(checked.options.hub.shards)
         .enable_all()
         .build()
     {

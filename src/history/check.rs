@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     StoreError,
     folder::OpenError,
-    row::{LogRow, MessageRow, RoomRow, from_db, message_columns, to_db},
+    row::{LogRow, MessageRow, NameRow, RoomRow, from_db, message_columns, to_db},
     schema,
 };
 use crate::protocol::Seq;
@@ -271,6 +271,14 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
     for (id, (last, found)) in last {
         if last > erased && found != Some(last) {
             report.fault(|| format!("{last}, the last message of room {id}, is not there"));
+        }
+    }
+    let mut names = view.prepare("SELECT key, name, proof, used, sum FROM names")?;
+    let mut names = names.query([])?;
+    while let Some(row) = names.next()? {
+        if NameRow::read(row).is_none() {
+            let key: String = row.get(0).unwrap_or_default();
+            report.fault(|| format!("the owned name {key:?} is damaged"));
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ impl StoreError {
     }
 
     /// The read was given up because the program ends.
-    pub(super) fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         StoreError(Cause::Stopped)
     }
 

@@ -168,7 +168,42 @@ impl LogRow {
     }
 
     fn sum(&self) -> i64 {
-        sum(&[to_db(self.erased)], &[Some(&self.epoch.0)])
+        sum(&[to_db(self.erased)], &[Some(&*self.epoch.0)])
+    }
+}
+
+/// The row of a name that somebody owns.
+#[derive(Clone, Debug)]
+pub(super) struct NameRow {
+    pub(super) key: String,
+    pub(super) name: String,
+    /// Salt and sum of the secret.
+    pub(super) proof: Vec<u8>,
+    /// When it was carried last, in milliseconds.
+    pub(super) used: i64,
+}
+
+impl NameRow {
+    /// A row of `key, name, proof, used, sum`; `None` of a damaged one.
+    pub(super) fn read(row: &Row<'_>) -> Option<Self> {
+        let read = NameRow {
+            key: text(row, 0)?.to_owned(),
+            name: text(row, 1)?.to_owned(),
+            proof: row.get_ref(2).ok()?.as_blob().ok()?.to_owned(),
+            used: integer(row, 3)?,
+        };
+        (integer(row, 4)? == read.sum()).then_some(read)
+    }
+
+    pub(super) fn sum(&self) -> i64 {
+        let (key, name) = (Some(&*self.key), Some(&*self.name));
+        let [key_length, name_length] = [key, name].map(length);
+        let parts = [key, name].map(|text| text.map(str::as_bytes));
+        let [key, name] = parts;
+        sum(
+            &[self.used, key_length, name_length],
+            &[key, name, Some(&self.proof)],
+        )
     }
 }
 
@@ -177,11 +212,11 @@ fn length(text: Option<&str>) -> i64 {
 }
 
 /// The checksum of a row's fields. As a signed number it takes four bytes.
-fn sum<const N: usize>(numbers: &[i64; N], texts: &[Option<&str>]) -> i64 {
+fn sum<const N: usize>(numbers: &[i64; N], parts: &[Option<impl AsRef<[u8]>>]) -> i64 {
     let mut sum = Hasher::new();
     sum.update(numbers.map(i64::to_le_bytes).as_flattened());
-    for text in texts.iter().flatten() {
-        sum.update(text.as_bytes());
+    for part in parts.iter().flatten() {
+        sum.update(part.as_ref());
     }
     sum.finalize().cast_signed().into()
 }

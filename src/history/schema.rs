@@ -14,7 +14,7 @@ use super::{
 use crate::protocol::{Epoch, Seq, name::RoomName};
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Each row with a checksum (`row`). A room's `last` and the log's `erased` stay
 /// when messages go: no number is given twice.
@@ -44,6 +44,18 @@ CREATE TABLE messages (
 );
 CREATE INDEX messages_of_room ON messages (room, seq);
 CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
+";
+
+/// What version 2 had not: the names that somebody owns, by what they are
+/// compared by.
+const TABLES_OF_3: &str = "
+CREATE TABLE names (
+    key TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    proof BLOB NOT NULL,
+    used INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+) WITHOUT ROWID;
 ";
 
 /// What version 1 had not.
@@ -84,7 +96,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     db.set_db_config(keep_as_it_is, true)
         .map_err(|e| failed(e.into()))?;
     match version(&db).map_err(|e| failed(e.into()))? {
-        version @ 3.. => Err(OpenError::Newer {
+        version if version > VERSION => Err(OpenError::Newer {
             path: path.to_owned(),
             version,
         }),
@@ -138,7 +150,10 @@ fn prepare(db: &Connection, version: i64, path: Option<&Path>) -> Result<(), Sto
         check::structure(db)?;
     }
     if version == 1 {
-        migrate(db)?;
+        to_version_2(db)?;
+    }
+    if (1..=2).contains(&version) {
+        to_version_3(db)?;
     }
     check::start(db)
 }
@@ -146,6 +161,7 @@ fn prepare(db: &Connection, version: i64, path: Option<&Path>) -> Result<(), Sto
 fn create(db: &Connection) -> Result<(), StoreError> {
     let transaction = db.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(TABLES_OF_3)?;
     transaction.execute("INSERT INTO log (epoch) VALUES ('')", [])?;
     let log = LogRow {
         epoch: new_epoch(db)?,
@@ -164,7 +180,7 @@ pub(super) fn new_epoch(db: &Connection) -> rusqlite::Result<Epoch> {
 
 /// Brings a database of version 1 to version 2, in steps: one that is stopped
 /// is taken up where it was.
-fn migrate(db: &Connection) -> Result<(), StoreError> {
+fn to_version_2(db: &Connection) -> Result<(), StoreError> {
     let begun = "SELECT count(*) FROM pragma_table_info('messages') WHERE name = 'sum'";
     if db.query_row(begun, [], |row| row.get::<_, i64>(0))? == 0 {
         let transaction = db.unchecked_transaction()?;
@@ -175,7 +191,7 @@ fn migrate(db: &Connection) -> Result<(), StoreError> {
     let mut done = 0;
     while let Some(upto) = sum_messages(db, done)? {
         if count > WORTH_A_WORD && upto / WORTH_A_WORD > done / WORTH_A_WORD {
-            warn!("the log is brought to format {VERSION}: {upto} of {count} messages");
+            warn!("the log is brought to a later format: {upto} of {count} messages");
         }
         done = upto;
     }
@@ -187,7 +203,14 @@ fn migrate(db: &Connection) -> Result<(), StoreError> {
         erased: Seq::START,
     };
     log.write(&transaction)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.pragma_update(None, "user_version", 2)?;
+    Ok(transaction.commit()?)
+}
+
+fn to_version_3(db: &Connection) -> Result<(), StoreError> {
+    let transaction = db.unchecked_transaction()?;
+    transaction.execute_batch(TABLES_OF_3)?;
+    transaction.pragma_update(None, "user_version", 3)?;
     Ok(transaction.commit()?)
 }
 
@@ -321,6 +344,18 @@ mod tests {
         holds_everything(folder.path()).await;
     }
 
+    #[tokio::test]
+    async fn a_log_of_version_2_is_brought_up_to_date() {
+        let folder = of_version_1();
+        {
+            let path = folder.path().join("chat.sqlite");
+            let db = Connection::open(path).expect("the log");
+            to_version_2(&db).expect("version 2");
+        }
+        assert!(history::check(folder.path()).is_err());
+        holds_everything(folder.path()).await;
+    }
+
     #[test]
     fn a_later_version_is_left_alone() {
         let folder = of_version_1();
@@ -331,7 +366,7 @@ mod tests {
         drop(db);
         assert!(matches!(
             open(&path),
-            Err(OpenError::Newer { version: 3, .. })
+            Err(OpenError::Newer { version, .. }) if version == VERSION + 1
         ));
     }
 }

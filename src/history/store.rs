@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
-    Draft, Outcome, Page, StoreError, check,
+    Changing, Draft, Outcome, Page, StoreError, check,
     folder::{self, OpenError},
     pages,
     row::{Addr, LogRow, MessageRow, RoomRow, message_columns, to_db},
@@ -70,6 +70,11 @@ impl Store {
         Ok(Store::on(db))
     }
 
+    /// To look something up.
+    pub(super) fn db(&self) -> &Connection {
+        &self.db
+    }
+
     fn on(db: Connection) -> Self {
         Store {
             db,
@@ -122,7 +127,7 @@ impl Store {
         let mut batch = Appending {
             db: &transaction,
             known: &self.rooms,
-            at: At(jiff::Timestamp::now().as_millisecond()),
+            at: now(),
             head,
             rooms: Vec::new(),
             messages: Vec::with_capacity(drafts.len()),
@@ -133,6 +138,22 @@ impl Store {
         self.rooms.extend(rooms);
         self.failed = false;
         Ok((messages, outcomes))
+    }
+
+    /// Makes a change, all of it or nothing.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.failed = true;
+        let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let made = change(&mut Changing {
+            db: &transaction,
+            at: now(),
+        })?;
+        transaction.commit()?;
+        self.failed = false;
+        Ok(made)
     }
 
     /// Erases some of the oldest messages: those said before `before`, and all
@@ -218,6 +239,11 @@ impl Store {
     ) -> Result<Seq, StoreError> {
         pages::before_last(&self.db, room, count, head)
     }
+}
+
+/// The wall clock: for what people read, and what is old.
+pub(super) fn now() -> At {
+    At(jiff::Timestamp::now().as_millisecond())
 }
 
 /// A batch on its way into the database.

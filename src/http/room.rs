@@ -192,7 +192,7 @@ where
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let receipts = Receipts::new(Wanted::All);
-    let submission = Submission::new(draft, None, receipts.expect());
+    let submission = Submission::draft(draft, None, receipts.expect());
     let publisher = site.hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);

@@ -16,10 +16,10 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
-use super::{Receipt, Reply, Submission};
+use super::{BUSY_RETRY_MS, Order, Receipt, Reply, Submission, Submitted, order::Made};
 use crate::{
     fanout::Fresh,
-    history::{Batch, Draft, Outcome, StoreError},
+    history::{self, Batch, Draft, Outcome, StoreError},
     metrics::Metrics,
     protocol::{Refusal, RefusalCode},
 };
@@ -29,16 +29,13 @@ use crate::{
 const BATCH_DRAFTS: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How long a publisher is asked to wait when the log cannot be written.
-const BUSY_RETRY_MS: u64 = 1000;
-
 /// How often a log that fails is tried: now and then a few times at once, for
 /// what publishers send, but no more than so often in the long run. What comes
 /// in between is refused without a look at the disk.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRIES_AT_ONCE: u32 = 8;
 
-/// Why a batch was not stored.
+/// Why something was not stored.
 #[derive(Debug)]
 pub(super) struct Failure {
     why: String,
@@ -55,16 +52,33 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Stores drafts.
-type Append<'a> =
-    Box<dyn FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send + 'a>;
+/// What the writer writes to.
+pub(super) trait Log: Send {
+    /// Stores drafts, in one transaction.
+    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>;
+
+    /// Makes a change, in one transaction.
+    fn change(&mut self, order: Order) -> Result<Made, Failure>;
+}
+
+impl Log for history::Writer {
+    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> {
+        Ok(self.append(drafts)?)
+    }
+
+    fn change(&mut self, order: Order) -> Result<Made, Failure> {
+        Ok(self.change(|changing| order.make(changing))?)
+    }
+}
 
 /// The writer's work: to be done by whoever lends it a thread, or a task.
 ///
 /// Dropped, it is over: whatever is not committed by then never is.
 pub struct Work<'a> {
-    append: Append<'a>,
+    log: Box<dyn Log + 'a>,
     inbox: mpsc::Receiver<Submission>,
+    /// The change that ended a batch: it comes next.
+    next: Option<Order>,
     batches: broadcast::Sender<Fresh>,
     metrics: Arc<Metrics>,
     /// The last commit failed.
@@ -76,7 +90,17 @@ pub struct Work<'a> {
     _finished: DropGuard,
 }
 
-/// What became of drafts, of which nobody was told yet.
+/// What was tried, of which nobody was told yet.
+enum Tried {
+    /// To store drafts.
+    Batch(Appended),
+    /// To make a change.
+    Change(Result<Made, Failure>),
+    /// Nothing: the log failed a moment ago.
+    Nothing,
+}
+
+/// What became of drafts.
 struct Appended {
     drafts: Vec<Draft>,
     receipts: Vec<Receipt>,
@@ -87,7 +111,7 @@ struct Appended {
 
 impl<'a> Work<'a> {
     pub(super) fn new(
-        append: impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send + 'a,
+        log: impl Log + 'a,
         inbox: mpsc::Receiver<Submission>,
         batches: broadcast::Sender<Fresh>,
         metrics: Arc<Metrics>,
@@ -95,8 +119,9 @@ impl<'a> Work<'a> {
         finished: DropGuard,
     ) -> Self {
         Work {
-            append: Box::new(append),
+            log: Box::new(log),
             inbox,
+            next: None,
             batches,
             metrics,
             failing,
@@ -109,46 +134,62 @@ impl<'a> Work<'a> {
     /// Runs until every publisher is gone and what they left is stored. Blocks:
     /// for a thread of its own.
     pub fn run(mut self) {
-        while let Some(first) = self.inbox.blocking_recv() {
+        while let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) {
             // Where this thread shares a core with those who publish, let them
             // say what they have to say: it goes into the same commit.
             std::thread::yield_now();
-            if let Some(appended) = self.append(first) {
-                self.tell(appended);
-            }
+            let tried = self.attempt(first);
+            self.tell(tried);
         }
     }
 
     /// The same as one task among others, with a pause of the caller's before
     /// and after each commit: for a simulation, where anything may happen then.
     pub async fn run_with<P: Future<Output = ()>>(mut self, mut pause: impl FnMut() -> P) {
-        while let Some(first) = self.inbox.recv().await {
+        loop {
+            let first = match self.waiting() {
+                Some(first) => first,
+                None => match self.inbox.recv().await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
             pause().await;
-            let appended = self.append(first);
+            let tried = self.attempt(first);
             pause().await;
-            if let Some(appended) = appended {
-                self.tell(appended);
-            }
+            self.tell(tried);
         }
     }
 
+    fn waiting(&mut self) -> Option<Submission> {
+        self.next.take().map(Submission::Change)
+    }
+
     /// Commits what waits, where anything may be tried.
-    fn append(&mut self, first: Submission) -> Option<Appended> {
-        let arrived = first.arrived;
-        let (drafts, receipts) = gather(first, &mut self.inbox);
-        if drafts.is_empty() {
-            return None;
+    fn attempt(&mut self, first: Submission) -> Tried {
+        match first {
+            Submission::Draft(first) => self.append(first),
+            Submission::Change(_) if !self.may_try() => Tried::Nothing,
+            Submission::Change(order) => Tried::Change(self.log.change(order)),
         }
-        if self.failing.load(Ordering::Relaxed) && !self.tries.another() {
+    }
+
+    fn append(&mut self, first: Submitted) -> Tried {
+        let arrived = first.arrived;
+        let (drafts, receipts) = self.gather(first);
+        if drafts.is_empty() {
+            return Tried::Nothing;
+        }
+        if !self.may_try() {
             refuse_all(drafts, receipts);
-            return None;
+            return Tried::Nothing;
         }
         let begun = Instant::now();
-        let result = (self.append)(&drafts);
+        let result = self.log.append(&drafts);
         if let Ok((batch, outcomes)) = &result {
             count(&self.metrics, batch, outcomes, begun);
         }
-        Some(Appended {
+        Tried::Batch(Appended {
             drafts,
             receipts,
             arrived,
@@ -156,20 +197,62 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Fans out what was committed, and tells each publisher.
-    fn tell(&mut self, appended: Appended) {
-        let Appended {
-            drafts,
-            receipts,
-            arrived,
-            result,
-        } = appended;
-        match result {
-            Ok((batch, outcomes)) => {
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    info!("the log can be written again");
-                    self.damaged = false;
+    fn may_try(&mut self) -> bool {
+        !self.failing.load(Ordering::Relaxed) || self.tries.another()
+    }
+
+    /// Takes what waits, up to the size of a batch or a change; but not what
+    /// stands behind a message refused before. The inbox keeps a publisher's
+    /// order, so what became of the one before is known here, whatever its
+    /// publisher has heard of it yet.
+    fn gather(&mut self, first: Submitted) -> (Vec<Draft>, Vec<Receipt>) {
+        let mut drafts = Vec::new();
+        let mut receipts = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(Submitted {
+            draft,
+            follows,
+            receipt,
+            ..
+        }) = next
+        {
+            if receipt.is_due(draft.id.as_ref(), follows.as_ref()) {
+                bytes += draft.text.len();
+                drafts.push(draft);
+                receipts.push(receipt);
+            } else {
+                receipt.tell(busy(draft));
+            }
+            let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
+            next = match (!full).then(|| self.inbox.try_recv()) {
+                Some(Ok(Submission::Draft(next))) => Some(next),
+                Some(Ok(Submission::Change(order))) => {
+                    self.next = Some(order);
+                    None
                 }
+                Some(Err(_)) | None => None,
+            };
+        }
+        (drafts, receipts)
+    }
+
+    /// Fans out what was committed, and tells whoever asked for it.
+    fn tell(&mut self, tried: Tried) {
+        match tried {
+            Tried::Nothing => {}
+            Tried::Change(Ok(made)) => {
+                self.succeeded();
+                made();
+            }
+            Tried::Change(Err(failure)) => self.failed(failure),
+            Tried::Batch(Appended {
+                drafts,
+                receipts,
+                arrived,
+                result: Ok((batch, outcomes)),
+            }) => {
+                self.succeeded();
                 if !batch.runs.is_empty() {
                     // No shard listens only once they have ended.
                     let _ = self.batches.send(Fresh { batch, arrived });
@@ -178,18 +261,34 @@ impl<'a> Work<'a> {
                     receipt.tell(stored(draft, outcome));
                 }
             }
-            Err(failure) => {
-                self.metrics.failed_commits.inc();
-                // Once; and once more where it is not the disk but what is on it.
-                let first = !self.failing.swap(true, Ordering::Relaxed);
-                if first || failure.damage && !self.damaged {
-                    let why = failure.why;
-                    error!("the log cannot be written, messages are refused: {why}");
-                }
-                self.damaged |= failure.damage;
+            Tried::Batch(Appended {
+                drafts,
+                receipts,
+                result: Err(failure),
+                ..
+            }) => {
+                self.failed(failure);
                 refuse_all(drafts, receipts);
             }
         }
+    }
+
+    fn succeeded(&mut self) {
+        if self.failing.swap(false, Ordering::Relaxed) {
+            info!("the log can be written again");
+            self.damaged = false;
+        }
+    }
+
+    fn failed(&mut self, failure: Failure) {
+        self.metrics.failed_commits.inc();
+        // Once; and once more where it is not the disk but what is on it.
+        let first = !self.failing.swap(true, Ordering::Relaxed);
+        if first || failure.damage && !self.damaged {
+            let why = failure.why;
+            error!("the log cannot be written, messages are refused: {why}");
+        }
+        self.damaged |= failure.damage;
     }
 }
 
@@ -197,34 +296,6 @@ impl fmt::Debug for Work<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Work").finish_non_exhaustive()
     }
-}
-
-/// Takes what waits, up to the size of a batch; but not what stands behind a
-/// message refused before. The inbox keeps a publisher's order, so what became
-/// of the one before is known here, whatever its publisher has heard of it yet.
-fn gather(first: Submission, inbox: &mut mpsc::Receiver<Submission>) -> (Vec<Draft>, Vec<Receipt>) {
-    let mut drafts = Vec::new();
-    let mut receipts = Vec::new();
-    let mut bytes = 0;
-    let mut next = Some(first);
-    while let Some(Submission {
-        draft,
-        follows,
-        receipt,
-        ..
-    }) = next
-    {
-        if receipt.is_due(draft.id.as_ref(), follows.as_ref()) {
-            bytes += draft.text.len();
-            drafts.push(draft);
-            receipts.push(receipt);
-        } else {
-            receipt.tell(busy(draft));
-        }
-        let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
-        next = if full { None } else { inbox.try_recv().ok() };
-    }
-    (drafts, receipts)
 }
 
 #[allow(clippy::cast_precision_loss)] // a batch is small

@@ -13,6 +13,13 @@ pub use self::key::NameKey;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadName(&'static str);
 
+impl BadName {
+    /// What breaks this rule.
+    pub(super) const fn of(rule: &'static str) -> Self {
+        BadName(rule)
+    }
+}
+
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)

@@ -8,7 +8,7 @@ use broadcast_chat::{
     fanout::Socket,
     history::{self, Storage},
     http::{self, Site, Trust},
-    hub::Hub,
+    hub::{self, Hub},
     protocol::{
         At, Author, Command, Event, Kind, Limits, Message, Seq,
         format::Format,
@@ -295,6 +295,11 @@ const OPTIONS: session::Options = session::Options {
     ping: Duration::from_secs(25),
 };
 
+const HUB: hub::Options = hub::Options {
+    shards: 1,
+    name_expiry: Duration::from_secs(24 * 60 * 60),
+};
+
 struct Chat {
     site: Site,
     drain: CancellationToken,
@@ -310,7 +315,7 @@ fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
     runtime.block_on(async {
         let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
         let tasks = TaskTracker::new();
-        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), 1, &tasks);
+        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), &HUB, &tasks);
         tasks.spawn(work.run_with(async || {}));
         let trust = Trust {
             loopback: true,

@@ -13,7 +13,7 @@ use broadcast_chat::{
     fanout::Socket,
     history::{self, Keep, Storage},
     http::{self, Site, Trust},
-    hub::{Hub, Publisher},
+    hub::{self, Hub, Publisher},
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
     session::{self, Connection, Visit},
@@ -49,12 +49,18 @@ pub(crate) struct TestServer {
     running: JoinHandle<std::io::Result<()>>,
 }
 
+/// What holds for a hub without a server.
+pub(crate) const HUB: hub::Options = hub::Options {
+    shards: 1,
+    name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
+};
+
 /// What tests of the server change of its options.
 pub(crate) fn options() -> Options {
     Options {
         max_connections: 10_000,
         max_per_address: None,
-        shards: 2,
+        hub: hub::Options { shards: 2, ..HUB },
         keep: Keep::default(),
         trust: Trust {
             loopback: true,
@@ -209,7 +215,7 @@ impl Chat {
     pub(crate) fn start() -> Self {
         let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
         let tasks = TaskTracker::new();
-        let (hub, publisher) = Hub::start(writer, history, 1, &tasks).expect("a hub");
+        let (hub, publisher) = Hub::start(writer, history, &HUB, &tasks).expect("a hub");
         Chat {
             hub,
             session: options().session,

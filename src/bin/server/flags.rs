@@ -15,6 +15,7 @@ use std::{
 use broadcast_chat::{
     history::{Keep, Storage},
     http::Trust,
+    hub,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
     server::Options,
     session::{self, Rate, Rates},
@@ -79,6 +80,11 @@ struct Flags {
     /// Forget all but the last so many messages of all rooms [default: none]
     #[arg(long, env = "CHAT_KEEP_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_messages: Option<u64>,
+
+    /// After how many days without use a name that was somebody's own is free again
+    #[arg(long, env = "CHAT_NAME_EXPIRY", value_name = "DAYS", default_value_t = 90,
+        value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    name_expiry: u32,
 
     /// The longest text of one message, in bytes
     #[arg(long, env = "CHAT_MAX_TEXT", value_name = "BYTES", default_value_t = DEFAULT_TEXT_BYTES as u32,
@@ -327,7 +333,10 @@ fn check(flags: Flags) -> Checked {
                 age: flags.keep.map(|days| DAY * days),
                 messages: flags.keep_messages,
             },
-            shards: workers(),
+            hub: hub::Options {
+                shards: workers(),
+                name_expiry: DAY * flags.name_expiry,
+            },
             trust: Trust {
                 loopback,
                 hosts: flags.host,

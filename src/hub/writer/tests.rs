@@ -54,7 +54,7 @@ impl Publisher {
             id: Some(id(n)),
             kind: Kind::Said,
         };
-        Some(Submission::new(draft, follows, self.receipts.expect()))
+        Some(Submission::draft(draft, follows, self.receipts.expect()))
     }
 
     /// Hears what has become of its messages; starts over once it knows of all.
@@ -91,14 +91,9 @@ proptest! {
         const COUNT: usize = 60;
         let (mut log, history) = history::open(&Storage::Memory, "a test").expect("a log");
         let mut fails = fails.into_iter();
-        let mut append = |drafts: &[Draft]| {
-            if fails.next().unwrap_or(false) {
-                return Err(Failure {
-                    why: "the disk is full".into(),
-                    damage: false,
-                });
-            }
-            Ok(log.append(drafts).expect("stored"))
+        let mut log = Failing {
+            log: &mut log,
+            fails: &mut || fails.next().unwrap_or(false),
         };
         let (batches, _) = broadcast::channel(1);
         let mut publishers: Vec<_> = (1..=3)
@@ -116,7 +111,7 @@ proptest! {
                 }
             }
             drop(inbox);
-            step(&mut append, waiting, &batches, count);
+            step(&mut log, waiting, &batches, count);
             let (publisher, heard) = &mut publishers[who];
             publisher.hear(heard);
         }
@@ -136,9 +131,39 @@ proptest! {
     }
 }
 
+/// A log that fails now and then.
+struct Failing<'a> {
+    log: &'a mut history::Writer,
+    fails: &'a mut (dyn FnMut() -> bool + Send),
+}
+
+impl Failing<'_> {
+    fn fail(&mut self) -> Result<(), Failure> {
+        if !(self.fails)() {
+            return Ok(());
+        }
+        Err(Failure {
+            why: "the disk is full".into(),
+            damage: false,
+        })
+    }
+}
+
+impl Log for &mut Failing<'_> {
+    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> {
+        self.fail()?;
+        Log::append(self.log, drafts)
+    }
+
+    fn change(&mut self, order: Order) -> Result<Made, Failure> {
+        self.fail()?;
+        Log::change(self.log, order)
+    }
+}
+
 /// Runs the writer over what waits, in batches of at most so many drafts.
 fn step(
-    append: &mut (impl FnMut(&[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> + Send),
+    log: &mut Failing<'_>,
     mut waiting: mpsc::Receiver<Submission>,
     batches: &broadcast::Sender<Fresh>,
     count: usize,
@@ -157,7 +182,7 @@ fn step(
         drop(inbox);
         let over = CancellationToken::new().drop_guard();
         let (metrics, failing) = (Arc::default(), Arc::default());
-        Work::new(&mut *append, part, batches.clone(), metrics, failing, over).run();
+        Work::new(&mut *log, part, batches.clone(), metrics, failing, over).run();
     }
 }
 
@@ -170,4 +195,31 @@ async fn a_log_that_fails_is_not_tried_for_every_message() {
     assert_eq!(count(&mut tries), 3);
     tokio::time::advance(TRY_EVERY * 300).await;
     assert_eq!(count(&mut tries), 8);
+}
+
+/// A change is made after what came before it and before what comes after, and
+/// waits for no batch to be full.
+#[test]
+fn changes_are_made_in_their_place() {
+    let (log, history) = history::open(&Storage::Memory, "a test").expect("a log");
+    let (batches, _) = broadcast::channel(1);
+    let (inbox, waiting) = mpsc::channel(100);
+    let mut publisher = Publisher::new(1, 4);
+    let mut heads = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            let draft = publisher.next().expect("a message");
+            inbox.try_send(draft).expect("room");
+        }
+        let history = history.clone();
+        let (order, head) = Order::new(move |_| Ok(history.head()));
+        inbox.try_send(Submission::Change(order)).expect("room");
+        heads.push(head);
+    }
+    drop(inbox);
+    let over = CancellationToken::new().drop_guard();
+    Work::new(log, waiting, batches, Arc::default(), Arc::default(), over).run();
+    for (head, expected) in heads.into_iter().zip([2, 4]) {
+        assert_eq!(head.blocking_recv(), Ok(Seq(expected)));
+    }
 }

@@ -70,7 +70,10 @@ mod tests {
     #[test]
     fn one_person() {
         for (name, others) in [
-            ("ana", &["Ana", "ANA", "аna", "аnа", "ɑna", "ａｎａ", "АNА"][..]),
+            (
+                "ana",
+                &["Ana", "ANA", "аna", "аnа", "ɑna", "ａｎａ", "АNА"][..],
+            ),
             ("alice", &["aIice", "a1ice", "ALICE", "Аlісе"]),
             ("bob", &["BOB", "ВОВ", "b0b", "B0B"]),
             ("Straße", &["STRASSE", "strasse"]),
@@ -88,8 +91,27 @@ mod tests {
     #[test]
     fn other_people() {
         let all = [
-            "ana", "anna", "åna", "bob", "rob", "eva", "ena", "李四", "李三", "Иван", "ivan", "n1",
-            "n2", "n10", "n12", "a_b", "a-b", "a.b", "ab", "अनिता", "अनीता",
+            "ana",
+            "anna",
+            "åna",
+            "bob",
+            "rob",
+            "eva",
+            "ena",
+            "李四",
+            "李三",
+            "Иван",
+            "ivan",
+            "n1",
+            "n2",
+            "n10",
+            "n12",
+            "a_b",
+            "a-b",
+            "a.b",
+            "ab",
+            "अनिता",
+            "अनीता",
         ];
         for (place, name) in all.iter().enumerate() {
             for other in &all[place + 1..] {

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::network::Network;
-use crate::support::{options, serve, site};
+use crate::support::{HUB, options, serve, site};
 
 /// How long a server that stops in order may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ impl Place {
         let storage = Storage::Folder(self.folder.clone());
         let (writer, history) = once_free(|| history::open(&storage, "a simulation"));
         let tasks = TaskTracker::new();
-        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), 1, &tasks);
+        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), &HUB, &tasks);
         let mut rng = self.state().rng.fork();
         // Long enough for batches to gather, and for a death in between.
         let writer = tokio::spawn(work.run_with(move || {

@@ -1,0 +1,315 @@
+//! Who carries which name: owned, with all of the owner's connections, or
+//! borrowed, as long as nobody owns it and nobody else carries it.
+//!
+//! What is owned stands in the history. It is decided by the writer, one claim
+//! after the other, who gets a name; what is carried is known here alone.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tracing::error;
+
+use super::{BUSY_RETRY_MS, Hub};
+use crate::{
+    history::{Changing, Owned, StoreError},
+    protocol::{
+        Refusal, RefusalCode,
+        name::{Name, NameKey},
+        secret::Secret,
+    },
+};
+
+/// All names that are carried, and by how many connections each.
+#[derive(Debug)]
+pub(super) struct Names {
+    carried: Mutex<HashMap<NameKey, usize>>,
+    /// A name that nobody carries for so long is nobody's own any more.
+    expiry: Duration,
+}
+
+impl Names {
+    pub(super) fn new(expiry: Duration) -> Self {
+        Names {
+            carried: Mutex::default(),
+            expiry,
+        }
+    }
+
+    fn carried(&self) -> MutexGuard<'_, HashMap<NameKey, usize>> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has one more connection carry a name, where no others do than so many.
+    fn carry(self: &Arc<Self>, name: Name, others: usize) -> Result<Carried, Refusal> {
+        let key = name.key();
+        let mut carried = self.carried();
+        let count = carried.get(&key).copied().unwrap_or_default();
+        if count > others {
+            return Err(carried_by_another(&name));
+        }
+        carried.insert(key.clone(), count + 1);
+        drop(carried);
+        let names = Arc::clone(self);
+        Ok(Carried { names, name, key })
+    }
+
+    fn count(&self, key: &NameKey) -> usize {
+        self.carried().get(key).copied().unwrap_or_default()
+    }
+
+    /// Whose own a name still is: not if it was not carried for long, and is not
+    /// now, but by `own` connections.
+    fn owned(&self, owned: Option<Owned>, key: &NameKey, own: usize) -> Option<Owned> {
+        owned.filter(|owned| owned.unused() < self.expiry || self.count(key) > own)
+    }
+}
+
+/// A name as one connection carries it. Dropping it lays it down.
+#[derive(Debug)]
+pub struct Carried {
+    names: Arc<Names>,
+    name: Name,
+    key: NameKey,
+}
+
+impl Carried {
+    /// The name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What it is compared by.
+    pub fn key(&self) -> &NameKey {
+        &self.key
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let mut carried = self.names.carried();
+        if let Some(count) = carried.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                carried.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A wish to have a name as one's own.
+#[derive(Debug)]
+pub struct Claim {
+    /// The name.
+    pub name: Name,
+    /// What proves it, or is to prove it from now on; where there is none, one
+    /// is made.
+    pub secret: Option<Secret>,
+    /// What the connection that wishes it carries now.
+    pub instead_of: Option<NameKey>,
+    /// Whether it may be a name that is not one's own yet.
+    pub may_be_new: bool,
+}
+
+/// A name that is one's own.
+#[derive(Debug)]
+pub struct Taken {
+    /// The name, carried.
+    pub carried: Carried,
+    /// It was not one's own before.
+    pub new: bool,
+    /// The secret that was made for it.
+    pub made: Option<Secret>,
+}
+
+impl Claim {
+    /// Decides, in the one order of all claims.
+    fn decide(
+        self,
+        names: &Arc<Names>,
+        log: &mut Changing<'_>,
+    ) -> Result<Result<Taken, Refusal>, StoreError> {
+        let key = self.name.key();
+        let own = usize::from(self.instead_of.as_ref() == Some(&key));
+        let owned = names.owned(log.owned(&key)?, &key, own);
+        if let Some(owned) = owned {
+            return match self.secret {
+                Some(secret) if owned.is_proved_by(&secret) => {
+                    log.note_use(owned)?;
+                    Ok(names.carry(self.name, usize::MAX).map(|carried| Taken {
+                        carried,
+                        new: false,
+                        made: None,
+                    }))
+                }
+                Some(_) => Ok(Err(wrong_secret(&self.name))),
+                None => Ok(Err(owned_by_another(&self.name))),
+            };
+        }
+        let carried = match names.carry(self.name, own) {
+            Ok(carried) => carried,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if !self.may_be_new {
+            let text =
+                "You have made so many names your own on this connection that it may be no more.";
+            return Ok(Err(Refusal::new(RefusalCode::NotAllowed, text)));
+        }
+        let (Ok(salt), Ok(random)) = (random(), random()) else {
+            return Ok(Err(unknown()));
+        };
+        let made = self.secret.is_none().then(|| Secret::of(random));
+        if let Some(secret) = made.as_ref().or(self.secret.as_ref()) {
+            log.own(&carried.name, secret, salt)?;
+        }
+        Ok(Ok(Taken {
+            carried,
+            new: true,
+            made,
+        }))
+    }
+}
+
+fn random() -> Result<[u8; 16], getrandom::Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    Ok(random)
+}
+
+fn taken(text: String) -> Refusal {
+    Refusal::new(RefusalCode::NameTaken, text)
+}
+
+fn owned_by_another(name: &Name) -> Refusal {
+    taken(format!(
+        "{name} is somebody's own name: choose another, or prove with its secret that it is yours."
+    ))
+}
+
+fn wrong_secret(name: &Name) -> Refusal {
+    taken(format!(
+        "{name} is somebody's own name, and this is not its secret: choose another."
+    ))
+}
+
+fn carried_by_another(name: &Name) -> Refusal {
+    taken(format!(
+        "Somebody else is called {name} just now: choose another name, or prove with its secret that it is yours."
+    ))
+}
+
+fn unknown() -> Refusal {
+    let text = "Nobody can tell just now whose this name is; ask again in a while.";
+    Refusal {
+        retry_ms: Some(BUSY_RETRY_MS),
+        ..Refusal::new(RefusalCode::Busy, text)
+    }
+}
+
+impl Hub {
+    /// Takes a name as one's own.
+    pub async fn claim(&self, claim: Claim) -> Result<Taken, Refusal> {
+        let names = Arc::clone(&self.shared.names);
+        self.change(move |log| claim.decide(&names, log)).await?
+    }
+
+    /// Carries a name that nobody owns, and nobody else carries, for as long as
+    /// what is returned is kept.
+    pub async fn borrow_name(&self, name: Name) -> Result<Carried, Refusal> {
+        let names = &self.shared.names;
+        // First carried, then looked up: who claims it meanwhile finds it so.
+        let carried = names.carry(name, 0)?;
+        let found = self.history().owned(&carried.key).await.map_err(|why| {
+            error!("the log cannot be read: {why}");
+            unknown()
+        })?;
+        match names.owned(found, &carried.key, 1) {
+            Some(_) => Err(owned_by_another(&carried.name)),
+            None => Ok(carried),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{self, Storage, Writer};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn log() -> Writer {
+        history::open(&Storage::Memory, "a test").expect("a log").0
+    }
+
+    fn claim(
+        log: &mut Writer,
+        names: &Arc<Names>,
+        name: &str,
+        secret: Option<&str>,
+    ) -> Result<Taken, Refusal> {
+        let claim = Claim {
+            name: name.parse().expect("a name"),
+            secret: secret.map(|secret| secret.parse().expect("a secret")),
+            instead_of: None,
+            may_be_new: true,
+        };
+        log.change(|log| claim.decide(names, log)).expect("written")
+    }
+
+    fn code(claimed: Result<Taken, Refusal>) -> Option<RefusalCode> {
+        claimed.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_name_is_proved_by_its_secret() {
+        let (mut log, names) = (log(), Arc::new(Names::new(90 * DAY)));
+        let first = claim(&mut log, &names, "ana", None).expect("free");
+        let secret = first.made.as_ref().expect("made").reveal().to_owned();
+        assert!(first.new);
+        // Beside a ghost, and after it.
+        for _ in 0..2 {
+            let again = claim(&mut log, &names, "Ana", Some(&secret)).expect("one's own");
+            assert_eq!((again.new, again.made), (false, None));
+        }
+        drop(first);
+        for (name, secret) in [
+            ("ana", None),
+            ("аna", None),
+            ("ana", Some("another-secret-of-ana".to_owned())),
+            ("ana", Some(format!("{secret}x"))),
+        ] {
+            let refused = claim(&mut log, &names, name, secret.as_deref());
+            assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{name}");
+        }
+        assert!(names.carried().is_empty(), "{:?}", names.carried());
+    }
+
+    #[test]
+    fn what_another_carries_cannot_be_made_ones_own() {
+        let (mut log, names) = (log(), Arc::new(Names::new(90 * DAY)));
+        let borrowed = names
+            .carry("ana".parse().expect("a name"), 0)
+            .expect("free");
+        assert!(names.carry("ANA".parse().expect("a name"), 0).is_err());
+        let refused = claim(&mut log, &names, "ana", None);
+        assert_eq!(code(refused), Some(RefusalCode::NameTaken));
+        drop(borrowed);
+        assert!(claim(&mut log, &names, "ana", None).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_not_used_is_free_again() {
+        let (mut log, names) = (log(), Arc::new(Names::new(Duration::ZERO)));
+        let own = claim(&mut log, &names, "ana", None).expect("free");
+        let refused = claim(&mut log, &names, "ana", None);
+        assert_eq!(code(refused), Some(RefusalCode::NameTaken), "it is carried");
+        drop(own);
+        assert!(
+            claim(&mut log, &names, "ana", None)
+                .expect("free again")
+                .new
+        );
+    }
+}
