@@ -1,7 +1,8 @@
 //! Real processes, killed at any moment: fifty clients, twenty of which speak, a
-//! server that is killed and started again, clients that are as well, and a
-//! network that cuts connections. In the end the log holds everything that was
-//! said, once and in order, and everyone has read that log.
+//! server that is killed and started again, clients that are as well, a network
+//! that cuts connections, and a clock that jumps by an hour or a day, forwards
+//! and back. In the end the log holds everything that was said, once and in
+//! order, and everyone has read that log.
 //!
 //! `CHAOS_KILLS=1000 cargo test --test all chaos -- --nocapture` kills the
 //! server so often; `CHAOS_SEED` draws other choices. What the processes do in
@@ -9,9 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    ffi::OsString,
-    fs,
+    env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -37,7 +36,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::{CLIENT, Program, folder, listening, server_command_at};
+use crate::{
+    commands::{CLIENT, Program, folder, listening, server_command_at},
+    disk::faulty::{Disk, Fault},
+};
 
 const ROOM: &str = "chaos";
 
@@ -49,6 +51,9 @@ const SPEAKERS: usize = 12;
 const READING_PROCESSES: usize = 3;
 const READERS: usize = 27;
 
+/// By how many seconds the clock may be wrong: an hour, a day.
+const CLOCKS: [i64; 5] = [0, 3600, -3600, 86_400, -86_400];
+
 /// How long everyone has to come to an end once nobody is killed any more.
 const AFTERMATH: Duration = Duration::from_secs(90);
 
@@ -56,14 +61,16 @@ const AFTERMATH: Duration = Duration::from_secs(90);
 struct Server {
     folder: PathBuf,
     addr: SocketAddr,
-    /// Set for each: here a library can be loaded that lies about disk or clock.
-    environment: Vec<(OsString, OsString)>,
+    environment: Environment,
 }
+
+/// What makes a process go by the clock that jumps.
+type Environment = [(&'static str, PathBuf); 3];
 
 impl Server {
     async fn start(&mut self) -> Program {
         let mut command = server_command_at(&self.folder, self.addr.port(), &[]);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(self.environment.clone());
         let (server, addr) = listening(&mut command).await;
         self.addr = addr;
         server
@@ -124,6 +131,17 @@ fn log(folder: &Path) -> Log {
         Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?))
     });
     rows.expect("rows").map(|row| row.expect("a row")).collect()
+}
+
+/// How often the time of a message is half an hour or more after that of the
+/// one before, and how often before it.
+fn jumps(folder: &Path) -> [i64; 2] {
+    let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the log");
+    let jumps = "WITH steps (step) AS (SELECT at - lag(at) OVER (ORDER BY seq) FROM messages)
+         SELECT count(*) FILTER (WHERE step > 1800000),
+                count(*) FILTER (WHERE step < -1800000) FROM steps";
+    let counts = db.query_row(jumps, [], |row| Ok([row.get(0)?, row.get(1)?]));
+    counts.expect("counts")
 }
 
 fn target(addr: SocketAddr) -> Target {
@@ -225,10 +243,12 @@ async fn speak_by_process(
     mut rng: Rng,
     stages: Stages,
     folder: PathBuf,
+    environment: Environment,
 ) -> (String, u64) {
     let outbox = folder.join(&name);
     loop {
         let mut child = process::Command::new(CLIENT)
+            .envs(environment.clone())
             .arg(addr.to_string())
             .args(["--room", ROOM, "--name", &name, "--quiet", "--outbox"])
             .arg(&outbox)
@@ -315,10 +335,11 @@ async fn killed_at_any_moment() {
     let mut rng = Rng::with_seed(number("CHAOS_SEED", 0));
     let place = folder();
     let folder = place.path().to_owned();
+    let clock = Disk::new();
     let mut server = Server {
         folder: folder.clone(),
         addr: ([127, 0, 0, 1], 0).into(),
-        environment: Vec::new(),
+        environment: clock.environment(),
     };
     let mut running = server.start().await;
     let proxy = Proxy::start(server.addr).await;
@@ -335,6 +356,7 @@ async fn killed_at_any_moment() {
             rng,
             stages,
             folder.clone(),
+            clock.environment(),
         ));
     }
     let (mut reading, mut printing) = (JoinSet::new(), JoinSet::new());
@@ -349,6 +371,7 @@ async fn killed_at_any_moment() {
         for _ in 0..rng.usize(..3) {
             sleep(Duration::from_millis(rng.u64(..200))).await;
             proxy.cut(rng.usize(..4));
+            clock.set(Fault::Clock, CLOCKS[rng.usize(..CLOCKS.len())]);
         }
         // Also before anybody is back, and while everybody comes back.
         let lives = [0, 20, 300, 800][rng.usize(..4)];
@@ -366,8 +389,12 @@ async fn killed_at_any_moment() {
     let (said, seen, printed) = aftermath.expect("everyone comes to an end");
     let log = log(&folder);
     let account = Account::of(&said, &log);
-    println!("{account} (killed {kills} times)");
+    let [forwards, back] = jumps(&folder);
+    println!(
+        "{account} (killed {kills} times; the clock jumped {forwards} times forwards, {back} back)"
+    );
     assert!(account.is_good());
+    assert!(forwards > 0 && back > 0, "the times stored show the jumps");
     assert!(
         seen.iter().all(|seen| *seen == log),
         "everyone has read the log"

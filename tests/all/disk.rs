@@ -1,5 +1,5 @@
 mod bit_flips;
-mod faulty;
+pub(crate) mod faulty;
 mod power_cut;
 mod random;
 
@@ -358,4 +358,44 @@ async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
     assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));
     let said = publish(&mut eve, "and here", "32").await;
     assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
+}
+
+// Broken to see it fail: age told by the wall clock alone; a clock that is never
+// believed.
+#[tokio::test]
+async fn a_clock_that_jumps_erases_nothing_until_it_has_stood_there() {
+    const HOUR: i64 = 60 * 60;
+    const DAY: i64 = 24 * HOUR;
+    let disk = Disk::new();
+    disk.set(Fault::Clock, -40 * DAY);
+    let server = disk.serve(false).await;
+    let mut ana = server.join("/?name=ana").await;
+    publish(&mut ana, "old", "1").await;
+    disk.set(Fault::Clock, 0);
+    publish(&mut ana, "new", "2").await;
+    server.kill().await;
+
+    // As it starts, the clock is wrong by years. Time goes on from the last
+    // message: what is a month older goes, the other stays.
+    disk.set(Fault::Clock, 1000 * DAY);
+    let mut command = disk.command();
+    let server = Faulty::start(command.args(["--keep", "30"])).await;
+    let gap = async |next: u64| {
+        let lines = server.request("GET", "/?after=0", "").await;
+        lines.contains(&format!("What stood between 0 and {next} "))
+    };
+    let old_is_gone = async { while !gap(2).await {} };
+    soon("the first step", old_is_gone).await;
+
+    // And so it is until the clock has stood there for an hour or two.
+    let mut hours = 0;
+    let new_is_gone = async {
+        while !gap(3).await {
+            hours += 1;
+            disk.set(Fault::Passed, hours * HOUR);
+        }
+    };
+    soon("an end of that", new_is_gone).await;
+    assert!((2..30 * 24).contains(&hours), "after {hours} hours");
+    server.kill().await;
 }

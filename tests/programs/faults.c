@@ -3,10 +3,11 @@
  * cut.
  *
  *   FAULTS_FOLDER   only files below it are concerned
- *   FAULTS_CONTROL  a file of six 64-bit numbers, read at every call:
+ *   FAULTS_CONTROL  a file of seven 64-bit numbers, read at every call:
  *                   errno of writes, errno of syncs, delay of syncs in
- *                   microseconds, seconds the wall clock is ahead,
- *                   and two this library counts up: syncs asked for, writes
+ *                   microseconds, seconds the wall clock is ahead, seconds
+ *                   that have passed at once, and two this library counts up:
+ *                   syncs asked for, writes
  *   FAULTS_RECORD   where to record; each entry is four 64-bit numbers (kind:
  *                   1 write, 2 sync, 3 truncate, 4 a sync that failed; which
  *                   file; offset; length), the bytes of a write follow
@@ -30,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct control { volatile int64_t write_errno, sync_errno, sync_delay, clock; int64_t syncs, writes; };
+struct control { volatile int64_t write_errno, sync_errno, sync_delay, clock, passed; int64_t syncs, writes; };
 
 static struct control none, *control = &none;
 static const char *folder;
@@ -122,6 +123,8 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     static int (*real)(clockid_t, struct timespec *);
     if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     int failed = real(clock, time);
-    if (clock == CLOCK_REALTIME && !failed) time->tv_sec += control->clock;
+    if (failed) return failed;
+    if (clock == CLOCK_REALTIME) time->tv_sec += control->clock + control->passed;
+    if (clock == CLOCK_MONOTONIC) time->tv_sec += control->passed;
     return failed;
 }

@@ -1,4 +1,4 @@
-//! The real server on a disk that does what it is told (`tests/programs/faults.c`).
+//! The real server on a disk and a clock that do what they are told (`tests/programs/faults.c`).
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::support::{Peer, soon};
 
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
 
-/// What can be told to the disk, and asked of it; the numbers of `faults.c`.
+/// What can be told to them, and asked; the numbers of `faults.c`.
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     /// Writing fails with this error number; 0: it does not.
@@ -29,8 +29,12 @@ pub(crate) enum Fault {
     Sync = 1,
     /// Syncing takes so many microseconds.
     Delay = 2,
+    /// The wall clock is so many seconds ahead.
+    Clock = 3,
+    /// So many seconds have passed, all at once.
+    Passed = 4,
     /// How often was tried to write.
-    Writes = 5,
+    Writes = 6,
 }
 
 pub(crate) const EIO: i64 = 5;
@@ -50,7 +54,7 @@ impl Disk {
         let path = folder.path().join("control");
         let control = options.read(true).write(true).create_new(true).open(path);
         let control = control.expect("a file");
-        control.set_len(48).expect("its length");
+        control.set_len(56).expect("its length");
         Disk { folder, control }
     }
 
@@ -77,20 +81,32 @@ impl Disk {
         i64::from_ne_bytes(value)
     }
 
+    /// What makes a program see this disk, and this clock.
+    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("LD_PRELOAD", shim().to_owned()),
+            ("FAULTS_FOLDER", self.data()),
+            ("FAULTS_CONTROL", self.folder.path().join("control")),
+        ]
+    }
+
     /// A server on this disk; with `recording`, what it writes is recorded.
     pub(crate) async fn serve(&self, recording: bool) -> Faulty {
-        let mut command = Command::new(SERVER);
-        command
-            .env("LD_PRELOAD", shim())
-            .env("FAULTS_FOLDER", self.data())
-            .env("FAULTS_CONTROL", self.folder.path().join("control"));
+        let mut command = self.command();
         if recording {
             command.env("FAULTS_RECORD", self.record());
         }
+        Faulty::start(&mut command).await
+    }
+
+    /// A server on this disk, not started yet.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(SERVER);
         command
+            .envs(self.environment())
             .args(["-v", "--port", "0", "--data"])
             .arg(self.data());
-        Faulty::start(&mut command).await
+        command
     }
 }
 
