@@ -9,10 +9,20 @@ use std::{
 
 use super::{StoreError, schema};
 
-/// Takes a folder for this process, creating it where there is none; it is
-/// taken for as long as the file stays open. `holder` is how another process
-/// that wants it is told of this one.
-pub(super) fn take(folder: &Path, holder: &str) -> Result<fs::File, OpenError> {
+/// A folder that is taken, until this is dropped.
+pub(super) struct Lock(fs::File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child of this process that is just being
+        // started holds it too, until it becomes its program.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes a folder for this process, creating it where there is none. `holder` is
+/// how another process that wants it is told of this one.
+pub(super) fn take(folder: &Path, holder: &str) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let unusable = |source| OpenError::Folder {
         folder: folder.to_owned(),
@@ -45,7 +55,7 @@ pub(super) fn take(folder: &Path, holder: &str) -> Result<fs::File, OpenError> {
     }
     file.set_len(0).map_err(unusable)?;
     writeln!(file, "{holder}").map_err(unusable)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Has the names that lead to a new folder stored: a power cut would take all
@@ -165,3 +175,20 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_go_of_is_free_whoever_still_has_it_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = take(folder.path(), "a test").expect("free");
+        // As a child has it that is being started.
+        let _inherited = lock.0.try_clone().expect("a descriptor");
+        let taken = take(folder.path(), "another").map(drop);
+        assert!(matches!(taken, Err(OpenError::InUse { holder, .. }) if holder == "a test"));
+        drop(lock);
+        take(folder.path(), "another").expect("free");
+    }
+}

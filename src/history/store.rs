@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -40,7 +39,7 @@ pub(super) struct Store {
     /// The reader's: damaged messages it has complained of.
     complained: BTreeSet<Seq>,
     /// The writer's: held while this process uses the folder.
-    _lock: Option<fs::File>,
+    _lock: Option<folder::Lock>,
 }
 
 impl Store {

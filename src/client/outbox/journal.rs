@@ -209,6 +209,14 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child of this process that is just
+        // being started has it open too, until it becomes its program.
+        let _ = self.file.unlock();
+    }
+}
+
 fn options() -> fs::OpenOptions {
     let mut options = File::options();
     options.read(true).append(true).mode(0o600);
@@ -314,3 +322,21 @@ impl fmt::Display for OutboxError {
 }
 
 impl std::error::Error for OutboxError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_let_go_of_is_free_whoever_still_has_it_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("outbox");
+        let open = || Journal::open(&path, "ws://test:1/").map(|(journal, _)| journal);
+        let journal = open().expect("free");
+        // As a child has it that is being started.
+        let _inherited = journal.file.try_clone().expect("a descriptor");
+        assert!(matches!(open(), Err(error) if matches!(error.why, Why::Taken)));
+        drop(journal);
+        assert!(open().is_ok());
+    }
+}
