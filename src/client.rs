@@ -524,7 +524,10 @@ impl Client {
         if error.is_final() {
             self.end(End::Rejected(why));
         } else {
-            self.wait(error.wait(), End::Lost(why));
+            // What everyone is told alike, everyone adds something to.
+            let least = error.retry_after().map(|least| least.min(LONGEST_DRAIN));
+            let wait = least.map(|least| least + self.backoff.next());
+            self.wait(wait.or_else(|| error.wait()), End::Lost(why));
         }
     }
 
@@ -649,10 +652,13 @@ impl Client {
         if for_now {
             let wait = refusal.retry_ms.map_or(RETRY, Duration::from_millis);
             let again = Instant::now() + wait.clamp(SHORTEST_RETRY, LONGEST_RETRY);
-            if self.outbox.hold(id, again) {
-                self.happened.push_back(Happened::Heard(frame));
-                return self.hold(refusal.text, again);
+            let held = self.outbox.hold(id, again);
+            self.happened.push_back(Happened::Heard(frame));
+            // Otherwise it was said twice, and is known to be stored.
+            if held {
+                self.hold(refusal.text, again);
             }
+            return;
         }
         let happened = if self.outbox.refuse(id) {
             let Refusal { id, text, .. } = refusal;

@@ -1,6 +1,8 @@
 //! The way to a server: name, connection, TLS, upgrade, and a sentence for each
 //! that fails.
 
+mod overheard;
+
 use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
@@ -12,6 +14,7 @@ use tokio::{
 };
 use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
+use self::overheard::Overheard;
 use super::{CUT_OFF, End, Frame, address::Target, closed, one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json};
 
@@ -122,15 +125,23 @@ impl Connector {
 
 /// Upgrades a stream, and waits for the welcome.
 async fn enter(stream: Box<dyn Transport>, uri: &str) -> Result<Arrival, Why> {
-    let (mut socket, answer) = builder()
+    let (stream, head) = Overheard::new(stream);
+    let entered = builder()
         .uri(uri)
         .map_err(|error| Why::Handshake(error.to_string()))?
         .add_header(
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(SUBPROTOCOL),
         )?
-        .connect_on(stream)
-        .await?;
+        .connect_on(Box::new(stream) as Box<dyn Transport>)
+        .await;
+    let (mut socket, answer) = entered.map_err(|error| match error {
+        Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) => {
+            Why::Status(status, head.retry_after())
+        }
+        error => error.into(),
+    })?;
+    drop(head);
     let confirmed = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
     if confirmed.is_none_or(|protocol| protocol != SUBPROTOCOL) {
         return Err(Why::OtherChat("did not confirm the subprotocol chat.v1"));
@@ -226,8 +237,8 @@ impl ConnectError {
     /// proxy, a name server or a network comes back.
     pub(super) fn is_final(&self) -> bool {
         match &self.why {
-            Why::Status(408 | 425 | 429) => false,
-            Why::Status(status) => (400..500).contains(status),
+            Why::Status(408 | 425 | 429, _) => false,
+            Why::Status(status, _) => (400..500).contains(status),
             Why::Ended(end) => end.is_final(),
             _ => false,
         }
@@ -237,6 +248,14 @@ impl ConnectError {
     pub(super) fn wait(&self) -> Option<Duration> {
         match &self.why {
             Why::Ended(end) => end.wait(),
+            _ => None,
+        }
+    }
+
+    /// How long it asks everyone to be left alone at least.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match &self.why {
+            Why::Status(_, wait) => *wait,
             _ => None,
         }
     }
@@ -252,8 +271,8 @@ enum Why {
     NoAnswer,
     /// A connection, but no TLS.
     Tls(String),
-    /// An answer in HTTP that does not upgrade.
-    Status(u16),
+    /// An answer in HTTP that does not upgrade, and its `Retry-After`.
+    Status(u16, Option<Duration>),
     /// An answer in something else.
     NotHttp,
     /// No answer, because the connection ended.
@@ -269,7 +288,6 @@ enum Why {
 impl From<Error> for Why {
     fn from(error: Error) -> Self {
         match error {
-            Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) => Why::Status(status),
             Error::Upgrade(upgrade::Error::Parsing(_)) => Why::NotHttp,
             Error::Io(error) => Why::HungUp(error.to_string()),
             error => Why::Handshake(error.to_string()),
@@ -325,7 +343,7 @@ impl fmt::Display for ConnectError {
                 one_line(why),
                 self.host
             ),
-            Why::Status(status) => {
+            Why::Status(status, _) => {
                 write!(f, "{server} answers HTTP {status}")?;
                 f.write_str(match status {
                     400 => ": it does not take this request",

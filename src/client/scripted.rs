@@ -98,12 +98,17 @@ impl Host {
 
     /// Answers the next request with a status.
     pub(super) async fn answer(&mut self, status: u16) {
+        self.answer_with(status, "").await;
+    }
+
+    /// The same, with lines of a head.
+    pub(super) async fn answer_with(&mut self, status: u16, lines: &str) {
         let mut stream = self.arrival().await;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.expect("a whole head"));
         }
-        let answer = format!("HTTP/1.1 {status} No\r\n\r\n");
+        let answer = format!("HTTP/1.1 {status} No\r\n{lines}\r\n");
         stream.write_all(answer.as_bytes()).await.expect("read");
     }
 

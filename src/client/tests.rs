@@ -21,10 +21,8 @@ impl Told {
             Happened::Told(_, Event::Message(message)) => {
                 format!("{} {}", message.seq, &*message.text)
             }
-            Happened::Told(frame, _) | Happened::Heard(frame) => {
-                let event: serde_json::Value = serde_json::from_str(frame.text()).expect("JSON");
-                event["type"].as_str().expect("a type").to_owned()
-            }
+            Happened::Told(frame, _) => kind(frame),
+            Happened::Heard(frame) => format!("heard {}", kind(frame)),
             Happened::Refused { id, .. } => format!("{id} refused"),
             Happened::Hole { after, next } => format!("hole {after}-{next}"),
             Happened::State(State::Offline { why, unsent, .. }) => {
@@ -45,6 +43,11 @@ impl Told {
         told.filter(|word| !usual.contains(&word.as_str()))
             .collect()
     }
+}
+
+fn kind(frame: &Frame) -> String {
+    let event: serde_json::Value = serde_json::from_str(frame.text()).expect("JSON");
+    event["type"].as_str().expect("a type").to_owned()
 }
 
 fn publish(number: u64, text: &str) -> Command {
@@ -364,6 +367,41 @@ async fn some_answers_are_final_and_some_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_stays_away_for_as_long_as_it_is_asked_to() {
+    let mut attempts = Vec::new();
+    converse(Vec::new(), async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        server.vanish();
+        // Capitals and spaces are free; an age is no time to wait; a date, and
+        // what stands behind the head, say nothing.
+        for (status, lines) in [
+            (429, "Server: x\r\nRetry-After: 30\r\n"),
+            (503, "retry-after:  40 \r\n"),
+            (503, "Retry-After: 99999999\r\n"),
+            (503, "Retry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n"),
+            (503, "\r\nRetry-After: 50\r\n"),
+        ] {
+            host.answer_with(status, lines).await;
+        }
+        done(host.welcome(0).await.0).await;
+        attempts.clone_from(&host.attempts);
+    })
+    .await;
+    let waits: Vec<u64> = attempts
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs())
+        .collect();
+    let [_, asked, longer, age, date, behind] = waits[..] else {
+        panic!("{waits:?}");
+    };
+    // Not to the second: others were asked the same.
+    assert!((30..32).contains(&asked), "{waits:?}");
+    assert!((40..42).contains(&longer), "{waits:?}");
+    assert!((300..304).contains(&age), "{waits:?}");
+    assert!(date < 15 && behind < 15, "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn asked_not_to_it_does_not_come_back() {
     let (host, connecting) = host(1024, "", Outbox::in_memory(), false);
     let told = converse_with(host, connecting, say("a"), async |host| {
@@ -417,7 +455,7 @@ async fn what_is_refused_for_now_is_said_again_in_order() {
         })
         .await;
         let mut told = told.rest();
-        told.retain(|told| told != "refused");
+        told.retain(|told| told != "heard refused");
         let shown = if heeds {
             ["1 a", "2 b", "3 c", "4 d", "ended: done"]
         } else {
@@ -425,6 +463,27 @@ async fn what_is_refused_for_now_is_said_again_in_order() {
         };
         assert_eq!(told, shown);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_is_not_held_back_by_a_refusal() {
+    let told = converse(say("a"), async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        let id = server.hear_publish("a").await;
+        server.vanish();
+        // It was stored; said again it meets a full disk.
+        let (mut server, _) = host.welcome(1).await;
+        server.hear_publish("a").await;
+        server.store(1, "a", &id).await;
+        server.refuse("busy", &id, 10).await;
+        server.hear_nothing().await;
+        done(server).await;
+    })
+    .await;
+    let mut told = told;
+    told.0.retain(|told| told != "at 0 of 1");
+    let cut = "offline with 1: the connection was cut off";
+    assert_eq!(told.rest(), [cut, "1 a", "heard refused", "ended: done"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -445,7 +504,7 @@ async fn a_long_hold_is_told_and_never_given_up() {
     })
     .await;
     let mut told = told.rest();
-    told.retain(|told| told != "refused");
+    told.retain(|told| told != "heard refused");
     assert_eq!(told, ["held with 2", "1 a", "2 b", "ended: done"]);
 }
 

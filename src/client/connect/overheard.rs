@@ -1,0 +1,97 @@
+//! What the library that shakes hands does not pass on of an answer: its head.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How much of an answer is looked at, in bytes.
+const MAX_HEAD: usize = 8 << 10;
+
+/// A stream of which is kept what is read first, as long as somebody wants it.
+pub(super) struct Overheard<S> {
+    stream: S,
+    head: Weak<Mutex<Vec<u8>>>,
+}
+
+/// What was read first.
+pub(super) struct Head(Arc<Mutex<Vec<u8>>>);
+
+impl<S> Overheard<S> {
+    pub(super) fn new(stream: S) -> (Self, Head) {
+        let head = Arc::default();
+        let overheard = Overheard {
+            stream,
+            head: Arc::downgrade(&head),
+        };
+        (overheard, Head(head))
+    }
+}
+
+impl Head {
+    /// `Retry-After`, where it is a number of seconds. (As a date it would need
+    /// two clocks that agree.)
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let head = String::from_utf8_lossy(&head);
+        let mut lines = head.split("\r\n").take_while(|line| !line.is_empty());
+        let value = lines.find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("retry-after").then_some(value)
+        })?;
+        value.trim().parse().ok().map(Duration::from_secs)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some(head) = self.head.upgrade() {
+            let mut head = head.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = &buf.filled()[before..];
+            let room = MAX_HEAD.saturating_sub(head.len());
+            head.extend_from_slice(&new[..new.len().min(room)]);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
