@@ -189,8 +189,10 @@ async fn converse<R: AsyncRead + Unpin>(
             && unsent.is_none()
             && joining.is_none()
             && asking.is_none()
-            && owed < MAX_OWED
-            && subscriber.waiting() < MAX_WAITING;
+            && may_say_more(owed, subscriber);
+        if !listening {
+            inbound.rest();
+        }
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
         if joining.is_some() && owed == 0 {
@@ -272,6 +274,11 @@ async fn converse<R: AsyncRead + Unpin>(
             }
         }
     }
+}
+
+/// Whether what is owed to a peer, and not taken by it yet, leaves room for more.
+fn may_say_more(owed: usize, subscriber: &Subscriber) -> bool {
+    owed < MAX_OWED && subscriber.waiting() < MAX_WAITING
 }
 
 /// How few receipts have to be owed for something to change in a conversation.

@@ -25,6 +25,8 @@ pub enum CloseReason {
     Internal,
     /// The client took nothing for the whole write deadline.
     Slow,
+    /// A message was begun and not ended.
+    Unfinished,
     /// The client answered no ping.
     Silent,
     /// The server goes away, and says when to come back: not all at once.
@@ -59,7 +61,7 @@ impl CloseReason {
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
             Self::Internal => 1011,
-            Self::Slow => 4001,
+            Self::Slow | Self::Unfinished => 4001,
             Self::Silent => 4002,
             Self::Draining { .. } => 4003,
             Self::Flooding => 4504,
@@ -85,6 +87,7 @@ impl CloseReason {
             Self::TooBig => "this is too big",
             Self::Internal => "the server failed",
             Self::Slow => "nothing was read for too long, come back",
+            Self::Unfinished => "a message was begun and not ended in time, come back",
             Self::Silent => "no ping was answered, come back",
             Self::Draining { .. } => "the server restarts, come back",
             Self::Flooding => "too much was sent for too long after it was refused",

@@ -8,11 +8,15 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
 use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::ProtocolError};
 
 use self::boundary::Boundary;
@@ -35,10 +39,17 @@ pub(super) enum Received {
 /// How much is read before a decoder is made for it, in bytes.
 const FIRST_READ: usize = 2048;
 
+/// How long a message may take from its first byte to its last, while it is
+/// read. Each byte is a sign of life, and an empty fragment costs nothing: one
+/// that never ends would be none of the other deadlines' business.
+const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
+
 /// The reading side of a connection.
 pub(super) struct Inbound<R> {
     limits: tokio_websockets::Limits,
     stage: Stage<R>,
+    /// While a message is begun: when it has to be there.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 /// A decoder holds a buffer of 8 KiB. Most connections are silent most of the
@@ -74,6 +85,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             } else {
                 decoding(read, limits)
             },
+            deadline: None,
         }
     }
 
@@ -82,7 +94,31 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         Inbound {
             limits: tokio_websockets::Limits::default(),
             stage: Stage::Deaf(read),
+            deadline: None,
         }
+    }
+
+    /// Nothing is read for now: the time a message has begins anew.
+    pub(super) fn rest(&mut self) {
+        self.deadline = None;
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if let Poll::Ready(message) = self.poll_next(cx) {
+            let received = received(message);
+            if let Received::Text(_) = received {
+                self.deadline = None;
+            }
+            return Poll::Ready(received);
+        }
+        if let Stage::Silent(_) | Stage::Deaf(_) = self.stage {
+            self.deadline = None;
+            return Poll::Pending;
+        }
+        let begun = || Box::pin(sleep(MESSAGE_DEADLINE));
+        let deadline = self.deadline.get_or_insert_with(begun);
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Received::Bad(CloseReason::Unfinished))
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
@@ -126,28 +162,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// The next thing to act on. Safe to drop and call again.
     pub(super) async fn next(&mut self) -> Received {
-        match poll_fn(|cx| self.poll_next(cx)).await {
-            None => Received::Gone,
-            Some(Ok(message)) => {
-                if message.is_text() {
-                    text(&message)
-                } else if message.is_ping() {
-                    Received::Ping(message.into_payload().into())
-                } else if message.is_pong() {
-                    Received::Pong
-                } else if let Some((code, _)) = message.as_close() {
-                    Received::Bad(CloseReason::answering(code.into()))
-                } else {
-                    Received::Bad(CloseReason::Binary)
-                }
-            }
-            Some(Err(error)) => match error {
-                Error::Protocol(ProtocolError::InvalidUtf8) => Received::Bad(CloseReason::NotUtf8),
-                Error::PayloadTooLong { .. } => Received::Bad(CloseReason::TooBig),
-                Error::Protocol(_) => Received::Bad(CloseReason::Protocol),
-                _ => Received::Gone,
-            },
-        }
+        poll_fn(|cx| self.poll_received(cx)).await
     }
 
     /// Whether any byte came since the last time this was asked. Within a long
@@ -183,6 +198,31 @@ fn poll_end<R: AsyncRead + Unpin>(read: &mut R, cx: &mut Context<'_>) -> Poll<()
 
 fn decoding<R: AsyncRead + Unpin>(half: ReadHalf<R>, limits: tokio_websockets::Limits) -> Stage<R> {
     Stage::Decoding(Box::new(ServerBuilder::new().limits(limits).serve(half)))
+}
+
+fn received(message: Option<Result<Message, Error>>) -> Received {
+    match message {
+        None => Received::Gone,
+        Some(Ok(message)) => {
+            if message.is_text() {
+                text(&message)
+            } else if message.is_ping() {
+                Received::Ping(message.into_payload().into())
+            } else if message.is_pong() {
+                Received::Pong
+            } else if let Some((code, _)) = message.as_close() {
+                Received::Bad(CloseReason::answering(code.into()))
+            } else {
+                Received::Bad(CloseReason::Binary)
+            }
+        }
+        Some(Err(error)) => match error {
+            Error::Protocol(ProtocolError::InvalidUtf8) => Received::Bad(CloseReason::NotUtf8),
+            Error::PayloadTooLong { .. } => Received::Bad(CloseReason::TooBig),
+            Error::Protocol(_) => Received::Bad(CloseReason::Protocol),
+            _ => Received::Gone,
+        },
+    }
 }
 
 /// The text of a message, looked at once more.

@@ -14,7 +14,9 @@ use tokio::{
 
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{BINARY, CLOSE, Chat, FIN, MemoryPeer, PING, PONG, TEXT, frame, soon};
+use crate::support::{
+    BINARY, CLOSE, CONTINUATION, Chat, FIN, MASKED, MemoryPeer, PING, PONG, TEXT, frame, soon,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -144,6 +146,47 @@ async fn who_answers_pings_stays() {
     assert!((3600 / 25..3600 / 8).contains(&pings), "{pings}");
     peer.say("/members").await;
     assert_eq!(peer.text().await, "* 1 here: eve");
+}
+
+// Broken to see it fail: no deadline; one that begins anew with each fragment;
+// one for all messages together.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_begun_has_30_seconds() {
+    let chat = Chat::start();
+    let fragments = (frame(TEXT, b"/mem"), frame(CONTINUATION, b""));
+    let bytes = (vec![FIN | TEXT, MASKED | 0x7d, 0, 0, 0, 0], vec![b'x']);
+    for (beginning, piece) in [fragments, bytes] {
+        let (mut eve, _) = chat.join("eve", 4096);
+        eve.text().await;
+        let start = Instant::now();
+        eve.write(&beginning).await;
+        let (mut sending, mut reading) = eve.split();
+        let dripping = async {
+            loop {
+                sleep(SECOND).await;
+                sending.try_write(&piece).await;
+            }
+        };
+        let (code, reason) = tokio::select! {
+            () = dripping => unreachable!("it goes on for ever"),
+            closed = reading.closed() => closed,
+        };
+        assert_eq!((code, reason.contains("not ended")), (4001, true));
+        let after = start.elapsed();
+        assert!(30 * SECOND <= after && after < 35 * SECOND, "{after:?}");
+    }
+    // Whoever takes nearly as long, again and again, is heard.
+    let (mut eve, _) = chat.join("eve", 4096);
+    eve.text().await;
+    for _ in 0..3 {
+        eve.send(TEXT, b"/mem").await;
+        for _ in 0..28 {
+            sleep(SECOND).await;
+            eve.send(CONTINUATION, b"").await;
+        }
+        eve.send(FIN | CONTINUATION, b"bers").await;
+        assert_eq!(eve.text().await, "* 1 here: eve");
+    }
 }
 
 /// A server that was stopped for a minute finds its own deadlines passed, and
