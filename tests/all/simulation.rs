@@ -36,13 +36,11 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
     env, fmt,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -259,7 +257,7 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
 async fn strike(world: &World, rng: &mut Rng) {
     let place = &world.place;
     let long = Duration::from_millis(pick(rng, &[0, 1000, 10_000]));
-    match rng.u8(..5) {
+    match rng.u8(..6) {
         0 | 1 => {
             world.note("server", "is killed");
             place.kill().await;
@@ -276,6 +274,19 @@ async fn strike(world: &World, rng: &mut Rng) {
             world.note("network", "is cut");
             place.network.cut();
         }
+        4 => {
+            world.note("disk", "is full");
+            place.fail(rng.bool());
+            sleep(long).await;
+            if rng.bool() {
+                world.note("server", "is killed");
+                place.kill().await;
+                place.start();
+                sleep(long).await;
+            }
+            world.note("disk", "has room");
+            place.heal();
+        }
         _ => {
             world.note("network", "is parted");
             place.network.part();
@@ -291,41 +302,89 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     set.map_or(otherwise, |text| text.parse().expect(variable))
 }
 
+/// How long a world may take by our clock: a hundred times what one does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs so many worlds, a few at a time, until one is broken; a number and what
+/// is wrong with it.
+fn explore(
+    seeds: Range<u64>,
+    patience: Duration,
+    run: impl Fn(u64) -> Result<(), String> + Send + Sync + 'static,
+) -> Result<(), (u64, String)> {
+    let count = seeds.end - seeds.start;
+    let (run, seeds) = (Arc::new(run), Arc::new(Mutex::new(seeds)));
+    let running = Arc::new(Mutex::new(BTreeSet::new()));
+    let (ended, results) = mpsc::channel();
+    // Not waited for: one that hangs would hold up the end of the test.
+    for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        let (run, seeds) = (Arc::clone(&run), Arc::clone(&seeds));
+        let (running, ended) = (Arc::clone(&running), ended.clone());
+        thread::spawn(move || {
+            loop {
+                let next = seeds.lock().expect("no panic").next();
+                let Some(seed) = next else { return };
+                running.lock().expect("no panic").insert(seed);
+                let lived = catch_unwind(AssertUnwindSafe(|| run(seed)));
+                running.lock().expect("no panic").remove(&seed);
+                let result = lived.unwrap_or_else(|_| Err("a panic, told of above".to_owned()));
+                if ended.send((seed, result)).is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    for _ in 0..count {
+        match results.recv_timeout(patience) {
+            Ok((_, Ok(()))) => {}
+            Ok((seed, Err(why))) => return Err((seed, why)),
+            Err(_) => {
+                let running = running.lock().expect("no panic").clone();
+                let seed = running.first().copied().unwrap_or_default();
+                return Err((seed, format!("{running:?} have not come to an end")));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_world_that_hangs_is_named() {
+    let (release, hanging) = mpsc::channel::<()>();
+    let hanging = Mutex::new(hanging);
+    let explored = explore(0..100, Duration::from_millis(500), move |seed| {
+        if seed == 7 {
+            // Ends when the test does.
+            let _ = hanging.lock().expect("no panic").recv();
+        }
+        Ok(())
+    });
+    let why = "{7} have not come to an end".to_owned();
+    assert_eq!(explored, Err((7, why)));
+    drop(release);
+}
+
 #[test]
 fn nothing_is_lost_doubled_or_reordered() {
-    let (first, count) = (
-        number("SIMULATION_SEED", 0),
-        number("SIMULATION_SEEDS", 500),
-    );
-    let next = AtomicU64::new(first);
-    let broken = Mutex::new(BTreeMap::new());
-    let told = Mutex::new(BTreeMap::<String, u64>::new());
+    let first = number("SIMULATION_SEED", 0);
+    let count = number("SIMULATION_SEEDS", 500);
+    let told = Arc::new(Mutex::new(BTreeMap::new()));
+    let tallied = Arc::clone(&told);
     let begun = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || !broken.lock().expect("no panic").is_empty() {
-                        return;
-                    }
-                    let why = match catch_unwind(AssertUnwindSafe(|| run(seed))) {
-                        Ok(Ok(story)) => {
-                            tally(&story, &mut told.lock().expect("no panic"));
-                            continue;
-                        }
-                        Ok(Err(why)) if count == 1 => why.to_string(),
-                        Ok(Err(Broken { why, .. })) => why,
-                        Err(_) => "a panic, told of above".to_owned(),
-                    };
-                    broken.lock().expect("no panic").insert(seed, why);
-                }
-            });
-        }
+    let explored = explore(first..first + count, PATIENCE, move |seed| {
+        let story = match run(seed) {
+            Ok(story) => story,
+            Err(why) if count == 1 => return Err(why.to_string()),
+            Err(Broken { why, .. }) => return Err(why),
+        };
+        tally(&story, &mut tallied.lock().expect("no panic"));
+        Ok(())
     });
-    let told = told.into_inner().expect("no panic");
-    println!("{count} worlds in {:?}: {told:?}", begun.elapsed());
-    if let Some((seed, why)) = broken.into_inner().expect("no panic").pop_first() {
+    let took = begun.elapsed();
+    let each = took / u32::try_from(count).expect("a number of worlds");
+    let told = told.lock().expect("no panic").clone();
+    println!("{count} worlds in {took:.1?}, {each:.1?} each: {told:?}");
+    if let Err((seed, why)) = explored {
         panic!(
             "{why}\nthis is seed {seed}; see it again with \
              SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test --test all simulation"
@@ -340,10 +399,12 @@ fn nothing_is_lost_doubled_or_reordered() {
 }
 
 /// What must have happened in some world.
-const HAPPENINGS: [&str; 9] = [
+const HAPPENINGS: [&str; 11] = [
     "is killed",
     "stops",
     "is parted",
+    "is full",
+    "\"busy\"",
     "is offline",
     "dies",
     "lives, from",

@@ -68,23 +68,28 @@ impl Network {
         open.cancelled().await;
     }
 
-    /// A new connection: the client's end and the server's.
-    pub(super) fn wire(&self, rng: &mut Rng) -> (DuplexStream, DuplexStream) {
-        let buffer = pick(rng, &[16, 200, 4096]);
+    /// A new connection: the client's end and the server's. With `again` what
+    /// the client has seen last is asked for once more.
+    pub(super) fn wire(&self, rng: &mut Rng, again: bool) -> (DuplexStream, DuplexStream) {
+        let buffer = pick(rng, &[60, 200, 4096]);
         let (client, near) = duplex(buffer);
         let (far, server) = duplex(buffer);
         let calm = self.calm.load(Ordering::Relaxed);
         let wire = Wire {
             network: self.clone(),
-            piece: pick(rng, &[7, 300, 4096]),
+            piece: pick(rng, &[30, 300, 4096]),
             delay: pick(rng, &[0, 5, 300]),
             life: (!calm && rng.u8(..4) > 0).then(|| Cell::new(rng.usize(300..9000))),
         };
         let cut = self.cut.lock().expect("no panic").clone();
         let (mut there, mut back) = (rng.fork(), rng.fork());
         spawn_local(async move {
-            let ((near_read, near_write), (far_read, far_write)) = (split(near), split(far));
+            let ((mut near_read, near_write), (far_read, mut far_write)) =
+                (split(near), split(far));
             let carried = async {
+                if again {
+                    ask_for_more(&mut near_read, &mut far_write, &mut there).await?;
+                }
                 tokio::try_join!(
                     biased;
                     wire.carry(near_read, far_write, &mut there),
@@ -100,6 +105,29 @@ impl Network {
 
 pub(super) fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.usize(..choices.len())]
+}
+
+/// Passes on a request that asks for what follows a number, and asks for a few
+/// messages before that as well.
+async fn ask_for_more(
+    from: &mut ReadHalf<DuplexStream>,
+    to: &mut WriteHalf<DuplexStream>,
+    rng: &mut Rng,
+) -> io::Result<()> {
+    const AFTER: &str = "after=";
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(from.read_u8().await?);
+    }
+    let mut head = String::from_utf8(head).expect("ASCII");
+    if let Some(at) = head.find(AFTER) {
+        let at = at + AFTER.len();
+        let digits = head[at..].bytes().take_while(u8::is_ascii_digit).count();
+        let asked: u64 = head[at..at + digits].parse().expect("a number");
+        let wanted = asked.saturating_sub(rng.u64(1..5));
+        head.replace_range(at..at + digits, &wanted.to_string());
+    }
+    to.write_all(head.as_bytes()).await
 }
 
 struct Wire {

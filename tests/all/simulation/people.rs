@@ -26,7 +26,6 @@ use super::{
     World,
     diary::{Line, Seen, View},
     network::pick,
-    place::once_free,
 };
 
 /// How long a program waits for a sign of life.
@@ -149,7 +148,7 @@ impl Speaker {
             let outbox = match self.life {
                 Life::Kept => {
                     let path = self.world.folder.join(&self.name);
-                    once_free(|| Outbox::open(&path, &target))
+                    Outbox::open(&path, &target).expect("an outbox")
                 }
                 _ => Outbox::in_memory(),
             };
@@ -158,10 +157,10 @@ impl Speaker {
                 seed: self.rng.u64(..),
                 outbox,
             };
-            let place = self.world.place.clone();
+            let (place, mut rng) = (self.world.place.clone(), self.rng.fork());
             let open = move || {
-                let place = place.clone();
-                async move { place.connect().await }
+                let (place, again) = (place.clone(), rng.bool());
+                async move { place.connect(again).await }
             };
             match Client::over(open, &target, options).await {
                 Ok(mut client) => {
@@ -174,7 +173,8 @@ impl Speaker {
         }
     }
 
-    /// Goes on in a new life: says again what it is not sure of.
+    /// Goes on in a new life: says again what it is not sure of, unless that is
+    /// the outbox's business.
     fn resume(&mut self, client: &mut Client) {
         let from = client.position().map_or(0, |position| position.seq.0);
         // Where it goes on, nothing may lie before that it was not shown.
@@ -182,7 +182,7 @@ impl Speaker {
         self.world.note(&self.name, &format!("lives, from {from}"));
         self.turn_page(from);
         for line in self.world.lines(&self.name) {
-            if !line.confirmed {
+            if !line.confirmed && self.life != Life::Kept {
                 client.send(publish(&line));
             }
         }
@@ -298,10 +298,9 @@ fn publish(line: &Line) -> Command {
 /// Thinks of something to say; from here on it is said.
 fn next_line(world: &World, rng: &mut Rng, name: &str, room: &str, ids: &Ids) -> Line {
     let number = world.lines(name).len() + 1;
-    let text = format!(
-        "{name} {number} {}",
-        "x".repeat(pick(rng, &[0, 0, 0, 50, 3000]))
-    );
+    // Most say little; a long one is what breaks a connection within a frame.
+    let length = pick(rng, &[0, 0, 0, 0, 0, 0, 50, 50, 50, 3000]);
+    let text = format!("{name} {number} {}", "x".repeat(length));
     let line = Line {
         room: room.to_owned(),
         id: ids.of(number as u64).expect("an id").to_string(),
@@ -341,7 +340,7 @@ impl Program {
     /// A connection, if there is one to be had.
     async fn connect(&mut self, query: &str, json: bool) -> Option<Socket> {
         sleep(millis(&mut self.rng, 1000)).await;
-        let stream = self.world.place.connect().await.ok()?;
+        let stream = self.world.place.connect(false).await.ok()?;
         let uri = format!(
             "ws://127.0.0.1:2000/{}?name={}&{query}",
             self.room, self.name
@@ -415,7 +414,8 @@ impl Program {
         Ok(())
     }
 
-    /// Says a line and waits for its receipt; nothing where the connection ends.
+    /// Says a line, again and again while it cannot be stored, and waits for its
+    /// receipt; nothing where the connection ends.
     async fn say(&mut self, socket: &mut Socket, line: &Line) -> Result<Option<()>, String> {
         let said = json!({"type": "publish", "text": line.text, "id": line.id}).to_string();
         for _ in 0..self.rng.u8(1..=3) {
@@ -426,6 +426,16 @@ impl Program {
         }
         while let Some(text) = next_text(socket).await {
             let event: Value = serde_json::from_str(&text).expect("JSON");
+            if event["type"] == "refused" && event["code"] == "busy" {
+                self.world.note(&self.name, &text);
+                let wait = event["retry_ms"].as_u64().expect("a time to wait");
+                sleep(Duration::from_millis(wait)).await;
+                let sent = timeout(SILENCE, socket.send(Message::text(said.clone()))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return Ok(None);
+                }
+                continue;
+            }
             if event["type"] == "refused" {
                 return Err(format!("{}: {event}", self.name));
             }

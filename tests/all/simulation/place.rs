@@ -12,6 +12,7 @@ use broadcast_chat::{
     hub::{Hub, Publisher},
 };
 use fastrand::Rng;
+use rusqlite::Connection;
 use tokio::{
     io::DuplexStream,
     task::JoinHandle,
@@ -75,7 +76,7 @@ impl Place {
     /// Starts a server on what the last one left.
     pub(super) fn start(&self) {
         let storage = Storage::Folder(self.folder.clone());
-        let (writer, history) = once_free(|| history::open(&storage, "a simulation"));
+        let (writer, history) = history::open(&storage, "a simulation").expect("a log");
         let tasks = TaskTracker::new();
         let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), &HUB, &tasks);
         let mut rng = self.state().rng.fork();
@@ -128,13 +129,35 @@ impl Place {
         see_no_panic(server.sessions).await;
     }
 
-    /// Connects to whoever is there.
-    pub(super) async fn connect(&self) -> io::Result<DuplexStream> {
+    /// From here on nothing can be stored: at once, or at the second of three
+    /// messages, when something has been written and has to go again.
+    pub(super) fn fail(&self, partly: bool) {
+        let when = if partly { "WHEN new.seq % 3 = 0" } else { "" };
+        self.alter(&format!(
+            "CREATE TRIGGER full BEFORE INSERT ON messages {when}
+             BEGIN SELECT raise(ABORT, 'the disk is full'); END"
+        ));
+    }
+
+    /// From here on it can be again.
+    pub(super) fn heal(&self) {
+        self.alter("DROP TRIGGER IF EXISTS full");
+    }
+
+    /// Does something to the log past the server.
+    fn alter(&self, how: &str) {
+        let log = Connection::open(self.folder.join("chat.sqlite")).expect("the log");
+        log.execute_batch(how).expect("altered");
+    }
+
+    /// Connects to whoever is there. With `again` what is read begins before
+    /// what was asked for: the server repeats itself.
+    pub(super) async fn connect(&self, again: bool) -> io::Result<DuplexStream> {
         self.network.passes().await;
         sleep(Duration::from_millis(1)).await;
         let State { rng, server, port } = &mut *self.state();
         let server = server.as_mut().ok_or(io::ErrorKind::ConnectionRefused)?;
-        let (near, far) = self.network.wire(rng);
+        let (near, far) = self.network.wire(rng, again);
         *port += 1;
         let peer = ([127, 0, 0, 1], *port).into();
         let session = serve(
@@ -147,18 +170,6 @@ impl Place {
         server.sessions.push(server.tasks.spawn(session));
         Ok(near)
     }
-}
-
-/// Opens what was locked by one of this world that is gone. Other tests start
-/// programs: until such a child becomes its program, it holds our locks too.
-pub(super) fn once_free<T, E: std::fmt::Debug>(mut open: impl FnMut() -> Result<T, E>) -> T {
-    for _ in 0..1000 {
-        if let Ok(opened) = open() {
-            return opened;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    open().expect("nobody holds it")
 }
 
 /// Nobody who served has panicked.
