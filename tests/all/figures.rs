@@ -43,6 +43,7 @@ async fn what_happens_is_counted() {
     ana.event_of("refused").await;
     ana.send(FIN | CLOSE, &1000_u16.to_be_bytes()).await;
     ana.closed().await;
+    drop(ana);
 
     for (name, value) in [
         ("chat_messages_stored_total", 2.0),
@@ -65,6 +66,7 @@ async fn what_happens_is_counted() {
     assert!(figure(&answer, "chat_delivery_seconds_count") >= Some(1.0));
     assert!(figure(&answer, "chat_delivered_bytes_total") > Some(100.0));
     assert!(answer.ends_with("# EOF\n"));
+    drop(bob);
     server.stop().await;
 }
 

@@ -21,6 +21,7 @@ async fn a_restart_changes_nothing() {
         .await;
     let one = ana.event_of("message").await;
     let two = ana.event_of("message").await;
+    drop(ana);
     server.stop().await;
 
     let server = TestServer::on(&data).await;
@@ -78,6 +79,7 @@ async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
     for _ in 0..500 {
         watching.text().await;
     }
+    drop(watching);
     soon("the end", server.stop()).await;
     let mut seen = soon("goodbye", publishers.join_all()).await;
 
@@ -130,6 +132,7 @@ async fn a_stop_under_load_leaves_no_receipt_owed() {
     for _ in 0..500 {
         watching.text().await;
     }
+    drop(watching);
     soon("the end", server.stop()).await;
     let accepted: usize = soon("goodbye", publishers.join_all())
         .await

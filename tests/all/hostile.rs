@@ -65,9 +65,13 @@ async fn the_dead_give_their_descriptors_back() {
     }
 }
 
+// Broken to see it fail: pongs queued without a bound.
 #[tokio::test]
 async fn floods_cost_no_memory() {
-    const FLOOD: usize = 32 << 20;
+    /// More than the kernel keeps for either side.
+    const FLOOD: usize = 16 << 20;
+    /// What an allocator may keep of it, in KiB: a quarter.
+    const SLACK: u64 = 4 << 10;
     let folder = folder();
     let (server, addr) = server(folder.path(), &[]).await;
     let mut ana = upgraded(addr, "/?name=ana", &[]).await;
@@ -76,7 +80,7 @@ async fn floods_cost_no_memory() {
     let mut flat = |what: &str| {
         let now = memory(&server);
         let before = *before.get_or_insert(now);
-        assert!(now < before + 2048, "{what}: {now} KiB after {before}");
+        assert!(now < before + SLACK, "{what}: {now} KiB after {before}");
     };
     let flood = async |first, flood: usize| {
         let mut eve = upgraded(addr, "/elsewhere?name=eve", &[]).await;
@@ -112,7 +116,7 @@ async fn floods_cost_no_memory() {
     flat("at first");
     for (what, first) in [("pings", FIN | PING), ("pongs", FIN | PONG)] {
         let stuck = flood(first, FLOOD).await;
-        assert!(stuck < memory(&server) + 2048, "{what}: {stuck} KiB");
+        assert!(stuck < memory(&server) + SLACK, "{what}: {stuck} KiB");
         flat(what);
     }
 

@@ -92,7 +92,8 @@ static int sync_file(int fd, int call) {
     int64_t file = concerned(fd);
     if (!file) return syscall(call, fd);
     __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
-    if (control->sync_delay) usleep(control->sync_delay);
+    // Looked at again and again: it may be over sooner.
+    for (int64_t waited = 0; waited < control->sync_delay; waited += 1000) usleep(1000);
     if (control->sync_errno) {
         note(4, file, 0, 0, 0);
         errno = control->sync_errno;

@@ -9,6 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -33,6 +34,8 @@ pub(crate) enum Fault {
     Clock = 3,
     /// So many seconds have passed, all at once.
     Passed = 4,
+    /// How often was tried to sync.
+    Syncs = 5,
     /// How often was tried to write.
     Writes = 6,
 }
@@ -156,9 +159,16 @@ impl Faulty {
         }
     }
 
-    /// Ends it at once, as a crash does; what it logged.
-    pub(crate) async fn kill(mut self) -> String {
+    /// Ends it at once, as a crash does.
+    pub(crate) async fn kill(mut self) {
         self.child.start_kill().expect("it runs");
+        soon("its end", self.child.wait()).await.expect("a child");
+    }
+
+    /// Ends it in order; what it logged.
+    pub(crate) async fn stop(mut self) -> String {
+        let id = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
+        kill_process(Pid::from_raw(id).expect("one"), Signal::TERM).expect("a signal");
         let mut said = String::new();
         let mut errors = self.child.stderr.take().expect("piped");
         let read = errors.read_to_string(&mut said);
