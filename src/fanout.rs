@@ -8,6 +8,7 @@
 //!
 //! Knows positions and frames, not what a message says.
 
+mod aside;
 mod directory;
 #[cfg(test)]
 mod interleavings;
@@ -28,14 +29,15 @@ use std::{
 use tokio::{sync::broadcast, time::Instant};
 use tokio_util::task::TaskTracker;
 
+pub use self::{
+    aside::{Aside, Saying},
+    socket::Socket,
+    subscriber::{Subscriber, Undelivered},
+};
 use self::{
     directory::Directory,
     outlet::Outlet,
     shard::{Mailbox, Shard},
-};
-pub use self::{
-    socket::Socket,
-    subscriber::{Subscriber, Undelivered},
 };
 use crate::{
     history::{Batch, History},

@@ -37,7 +37,7 @@ pub use self::{
     writer::Work,
 };
 use crate::{
-    fanout::Fanout,
+    fanout::{Fanout, Subscriber},
     history::{Changing, Draft, History, StoreError, Writer},
     metrics::{Levels, Metrics},
     protocol::{
@@ -161,7 +161,14 @@ impl Hub {
         );
         let inbox = publisher.downgrade();
         let names = Arc::new(Names::new(options.name_expiry));
-        let presence = Arc::default();
+        let presence = Arc::<Presence>::default();
+        let (herald, over) = (Arc::clone(&presence), finished.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = herald.herald() => {}
+                () = over.cancelled() => {}
+            }
+        });
         let shared = Arc::new(Shared {
             inbox,
             history,
@@ -245,9 +252,10 @@ impl Hub {
         self.shared.comeback.next(members)
     }
 
-    /// Enters a room; dropping the membership leaves it.
-    pub fn enter(&self, room: RoomName, member: Author) -> Membership {
-        Presence::enter(&self.shared.presence, room, member)
+    /// Enters a room; dropping the membership leaves it. The subscriber will
+    /// hear of others who come and go.
+    pub fn enter(&self, room: RoomName, member: Author, subscriber: &Subscriber) -> Membership {
+        Presence::enter(&self.shared.presence, room, member, subscriber.aside())
     }
 }
 

@@ -294,9 +294,34 @@ pub enum Event {
         /// The name now carried.
         name: Name,
     },
-    /// The answer to `members`.
+    /// Somebody came into the room.
+    Joined {
+        /// Who.
+        #[serde(flatten)]
+        who: Author,
+        /// How many people are in the room now.
+        members: usize,
+    },
+    /// Somebody left the room.
+    Left {
+        /// Who.
+        #[serde(flatten)]
+        who: Author,
+        /// How many people are in the room now.
+        members: usize,
+    },
+    /// Somebody in the room is shown under another name from now on.
+    Renamed {
+        /// The name before, or `IP:port`.
+        from: String,
+        /// The name now.
+        to: Name,
+    },
+    /// The answer to `members`; and, without names, what is said where too
+    /// many come and go for naming each.
     Members {
         /// Names, or `IP:port` of those without one; a part of them when many.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         names: Vec<String>,
         /// How many there are.
         total: usize,
@@ -323,7 +348,7 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The last number of the log at this moment.
     pub head: Seq,
-    /// How many connections are in the room, this one included.
+    /// How many people are in the room, this one included.
     pub members: usize,
     /// Name and version of the server.
     pub server: String,

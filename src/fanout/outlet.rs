@@ -13,7 +13,7 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::{Socket, stretch::Stretch};
+use super::{Saying, Socket, stretch::Stretch};
 use crate::{
     history::{Hole, Run},
     metrics::Tally,
@@ -22,6 +22,9 @@ use crate::{
 
 /// The most pieces handed to one `writev(2)`.
 const MAX_PIECES: usize = 64;
+
+/// How many bytes may wait for the socket where something is said aside.
+const MAX_BEFORE_ASIDE: usize = 4096;
 
 /// Who writes messages to the socket now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub(super) struct Outlet {
     pub(super) position: Seq,
     /// `live` is still to be said.
     pub(super) announce: bool,
+    /// What was said aside of a room and is to be heard once that is live.
+    held: Option<Box<(RoomName, Arc<[u8]>)>>,
     /// What goes before anything else: the session's own frames, and the rest
     /// of a frame that is partly out.
     rest: Vec<u8>,
@@ -84,6 +89,7 @@ impl Outlet {
             room: RoomName::lobby(),
             position: Seq::START,
             announce: false,
+            held: None,
             rest: Vec::new(),
             rest_out: 0,
             progress: 0,
@@ -93,6 +99,10 @@ impl Outlet {
             listed: None,
             mailed: false,
         }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// How many bytes wait to go first.
@@ -116,6 +126,7 @@ impl Outlet {
     pub(super) fn close(&mut self) {
         self.mode = Mode::Gone;
         self.socket = None;
+        self.held = None;
         self.rest = Vec::new();
         self.rest_out = 0;
         self.waker = None;
@@ -133,6 +144,23 @@ impl Outlet {
             .is_pending()
         {
             self.wake();
+        }
+    }
+
+    /// Says something of a room that is no message; or `later`, at the next
+    /// time the room is live.
+    pub(super) fn say_aside(&mut self, room: &RoomName, now: &Saying, later: &Saying) {
+        let (Some(now), Some(later)) = (now.frame(self.format), later.frame(self.format)) else {
+            return;
+        };
+        let follows = matches!(self.mode, Mode::CatchingUp | Mode::Joining | Mode::Live)
+            && !self.announce
+            && self.room == *room;
+        if follows && self.waiting() < MAX_BEFORE_ASIDE {
+            self.held = None;
+            self.send(now);
+        } else if self.mode != Mode::Gone {
+            self.held = Some(Box::new((room.clone(), Arc::clone(later))));
         }
     }
 
@@ -156,6 +184,11 @@ impl Outlet {
             && let Some(frame) = self.format.frame(&Event::Live { seq: self.position })
         {
             self.send(&frame);
+        }
+        if let Some(held) = self.held.take()
+            && held.0 == self.room
+        {
+            self.send(&held.1);
         }
     }
 

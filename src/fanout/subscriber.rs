@@ -13,6 +13,7 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
+    Aside,
     directory::{Directory, Listed},
     outlet::{Mode, Outlet},
     shard::Mailbox,
@@ -136,6 +137,11 @@ impl Subscriber {
     /// How many bytes the socket has not taken yet of what was sent.
     pub fn waiting(&self) -> usize {
         self.shared.lock().waiting()
+    }
+
+    /// A way for others to say something to this subscriber.
+    pub fn aside(&self) -> Aside {
+        Aside::to(&self.shared)
     }
 
     /// Drives delivery; ends after `finish` or `stop`, and when it fails. Safe

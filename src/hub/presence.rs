@@ -1,58 +1,159 @@
-//! Who is in which room.
+//! Who is in which room, and how the others hear of it.
+//!
+//! A change costs whoever makes it a look into a table. What is to be said of
+//! it is said by one task, the herald, past the log: to those who speak JSON,
+//! a few a second in each room, then only their number (`presence/people`).
+
+mod people;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use crate::protocol::{
-    Author, Event,
-    name::{Name, RoomName},
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, sleep_until},
 };
 
-/// The most members named in one answer.
-const MAX_NAMED: usize = 200;
+use self::people::{News, People};
+use crate::{
+    fanout::{Aside, Saying},
+    protocol::{
+        Author, Event,
+        format::Format,
+        name::{Name, RoomName},
+    },
+};
 
-/// A room's members, each under the number of its membership.
-type Members = HashMap<u64, Author>;
+/// How many sockets the herald writes to before others get their turn.
+const WRITES_A_TURN: usize = 200;
 
 /// Rooms that somebody is in; one that the last member leaves is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
-    rooms: Mutex<HashMap<RoomName, Members>>,
+    state: Mutex<State>,
     next: AtomicU64,
+    /// Something is to be said sooner than the herald knows.
+    sooner: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rooms: HashMap<RoomName, Room>,
+    /// When the herald has something to say, and where.
+    agenda: BTreeSet<(Instant, RoomName)>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    people: People<Aside>,
+    /// What the agenda says of it.
+    due: Option<Instant>,
 }
 
 impl Presence {
-    fn rooms(&self) -> MutexGuard<'_, HashMap<RoomName, Members>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many rooms have a member.
     pub(super) fn rooms_in_use(&self) -> usize {
-        self.rooms().len()
+        self.state().rooms.len()
     }
 
-    /// How many there are in all rooms.
+    /// How many connections there are in all rooms.
     pub(super) fn total(&self) -> usize {
-        self.rooms().values().map(HashMap::len).sum()
+        let state = self.state();
+        let rooms = state.rooms.values();
+        rooms.map(|room| room.people.connections()).sum()
     }
 
-    pub(super) fn enter(presence: &Arc<Self>, room: RoomName, member: Author) -> Membership {
+    pub(super) fn enter(
+        presence: &Arc<Self>,
+        room: RoomName,
+        member: Author,
+        aside: Aside,
+    ) -> Membership {
         let number = presence.next.fetch_add(1, Ordering::Relaxed);
-        presence
-            .rooms()
-            .entry(room.clone())
-            .or_default()
-            .insert(number, member);
+        let mut state = presence.state();
+        let hears = aside.format() == Format::Json;
+        let people = &mut state.rooms.entry(room.clone()).or_default().people;
+        people.enter(number, member, hears.then_some(aside), Instant::now());
+        presence.plan(&mut state, &room);
+        drop(state);
         Membership {
             presence: Arc::clone(presence),
             room,
             number,
         }
+    }
+
+    /// Puts on the agenda what changed in a room; forgets one that is empty.
+    fn plan(&self, state: &mut State, name: &RoomName) {
+        let State { rooms, agenda } = state;
+        let Some(room) = rooms.get_mut(name) else {
+            return;
+        };
+        let empty = room.people.connections() == 0;
+        let due = if empty { None } else { room.people.due() };
+        if due != room.due {
+            if let Some(before) = std::mem::replace(&mut room.due, due) {
+                agenda.remove(&(before, name.clone()));
+            }
+            if let Some(due) = due {
+                agenda.insert((due, name.clone()));
+                if agenda.first().is_some_and(|(_, first)| first == name) {
+                    self.sooner.notify_one();
+                }
+            }
+        }
+        if empty {
+            rooms.remove(name);
+        }
+    }
+
+    /// Says what is to be said of those who come and go, for ever.
+    pub(super) async fn herald(&self) {
+        let mut said = 0;
+        loop {
+            let next = self.state().agenda.first().map(|(due, _)| *due);
+            tokio::select! {
+                () = self.sooner.notified() => {}
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+            while let Some((room, news)) = self.take_due() {
+                for News { event, count, to } in news {
+                    let (now, later) = (Saying::new(&event), Saying::new(&count));
+                    for aside in to {
+                        aside.say(&room, &now, &later);
+                        said += 1;
+                        if said % WRITES_A_TURN == 0 {
+                            yield_now().await;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to be said by now in one room.
+    fn take_due(&self) -> Option<(RoomName, Vec<News<Aside>>)> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let (due, name) = state.agenda.first()?;
+        if *due > now {
+            return None;
+        }
+        let name = name.clone();
+        let room = state.rooms.get_mut(&name)?;
+        let news = room.people.take_news(now);
+        self.plan(&mut state, &name);
+        Some((name, news))
     }
 }
 
@@ -72,35 +173,26 @@ impl Membership {
 
     /// Shows this member under another name from now on.
     pub fn rename(&self, name: &Name) {
-        if let Some(member) = self
-            .presence
-            .rooms()
-            .get_mut(&self.room)
-            .and_then(|m| m.get_mut(&self.number))
-        {
-            member.name = Some(name.clone());
+        let mut state = self.presence.state();
+        if let Some(room) = state.rooms.get_mut(&self.room) {
+            room.people.rename(self.number, name, Instant::now());
         }
+        self.presence.plan(&mut state, &self.room);
     }
 
-    /// How many are in the room.
+    /// How many people are in the room.
     pub fn total(&self) -> usize {
-        self.presence
-            .rooms()
-            .get(&self.room)
-            .map_or(0, HashMap::len)
+        let state = self.presence.state();
+        let room = state.rooms.get(&self.room);
+        room.map_or(0, |room| room.people.total())
     }
 
     /// Who is in the room, by name; not all of them where they are many.
     pub fn members(&self) -> Event {
-        let rooms = self.presence.rooms();
-        let members = rooms.get(&self.room);
-        let total = members.map_or(0, HashMap::len);
-        let some = members
-            .into_iter()
-            .flat_map(HashMap::values)
-            .take(MAX_NAMED);
-        let mut names: Vec<String> = some.map(ToString::to_string).collect();
-        drop(rooms);
+        let state = self.presence.state();
+        let people = state.rooms.get(&self.room).map(|room| &room.people);
+        let (mut names, total) = people.map_or((Vec::new(), 0), People::names);
+        drop(state);
         names.sort_unstable();
         Event::Members { names, total }
     }
@@ -108,38 +200,10 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut rooms = self.presence.rooms();
-        if let Some(members) = rooms.get_mut(&self.room) {
-            members.remove(&self.number);
-            if members.is_empty() {
-                rooms.remove(&self.room);
-            }
+        let mut state = self.presence.state();
+        if let Some(room) = state.rooms.get_mut(&self.room) {
+            room.people.leave(self.number, Instant::now());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn author(port: u16, name: Option<&str>) -> Author {
-        Author {
-            name: name.map(|name| name.parse().expect("a name")),
-            addr: ([127, 0, 0, 1], port).into(),
-        }
-    }
-
-    #[test]
-    fn leaving_is_dropping() {
-        let presence = Arc::new(Presence::default());
-        let ana = Presence::enter(&presence, RoomName::lobby(), author(1, Some("ana")));
-        let bob = Presence::enter(&presence, RoomName::lobby(), author(2, None));
-        bob.rename(&"bob".parse().expect("a name"));
-        let names = vec!["ana".to_owned(), "bob".to_owned()];
-        assert_eq!(ana.members(), Event::Members { names, total: 2 });
-        drop(bob);
-        assert_eq!(ana.total(), 1);
-        drop(ana);
-        assert!(presence.rooms().is_empty());
+        self.presence.plan(&mut state, &self.room);
     }
 }

@@ -21,7 +21,15 @@ pub enum Format {
 
 impl Format {
     /// How many formats there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// All formats, each at its index.
+    pub const ALL: [Format; 4] = [
+        Format::Plain,
+        Format::NumberedPlain,
+        Format::Json,
+        Format::EventStream,
+    ];
 
     /// A place for each format in an array.
     pub const fn index(self) -> usize {

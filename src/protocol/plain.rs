@@ -136,7 +136,11 @@ pub fn event(event: &Event) -> Option<String> {
             return Some(line);
         }
         Event::Page(found) => return Some(page(found, put_message)),
-        Event::Live { .. } | Event::Accepted { .. } => return None,
+        Event::Live { .. }
+        | Event::Accepted { .. }
+        | Event::Joined { .. }
+        | Event::Left { .. }
+        | Event::Renamed { .. } => return None,
         Event::Gap {
             after,
             reason: GapReason::Epoch,
@@ -155,6 +159,8 @@ pub fn event(event: &Event) -> Option<String> {
             format!("What stood between {after} and {next} is not to be had any more.")
         }
         Event::Name { name } => format!("You are now {name}."),
+        // Not an answer: people come and go.
+        Event::Members { names, .. } if names.is_empty() => return None,
         Event::Members { names, total } => {
             let more = match total - names.len().min(*total) {
                 0 => String::new(),

@@ -68,7 +68,7 @@ impl<'a> Conversation<'a> {
         } = visit;
         let pace = options.rates.as_ref().map(|r| Box::new(Pace::new(r, addr)));
         let author = Author { name, addr };
-        let membership = hub.enter(room, author.clone());
+        let membership = hub.enter(room, author.clone(), subscriber);
         let conversation = Conversation {
             hub,
             limits: options.limits,
@@ -211,7 +211,7 @@ impl<'a> Conversation<'a> {
         subscriber: &mut Subscriber,
     ) -> Result<(), CloseReason> {
         if room != *self.membership.room() {
-            self.membership = self.hub.enter(room, self.author.clone());
+            self.membership = self.hub.enter(room, self.author.clone(), subscriber);
         }
         self.begin(start, subscriber, |conversation, head| {
             match conversation.format {

@@ -311,7 +311,9 @@ async fn going_away_waits_for_nobody_for_long() {
         name: None,
         addr: ([127, 0, 0, 1], 1).into(),
     };
-    let watcher = chat.hub.enter(RoomName::lobby(), watcher);
+    let nowhere = Socket::Other(Box::new(tokio::io::sink()));
+    let nothing = chat.hub.fanout().subscribe(nowhere, Format::Plain, None);
+    let watcher = chat.hub.enter(RoomName::lobby(), watcher, &nothing);
     chat.end().await;
     assert_eq!(ana.closed().await.0, 1001);
     // Who has left the room has begun to close.

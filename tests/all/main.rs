@@ -31,6 +31,9 @@ mod limits;
 /// What hostile and dead peers cost the server as a process.
 mod hostile;
 
+/// Who is there: people, and how the others hear of them.
+mod people;
+
 /// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
 mod delivery;
 

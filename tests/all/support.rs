@@ -185,7 +185,7 @@ pub(crate) fn follow(target: &str, headers: &str) -> String {
 }
 
 /// A request for a WebSocket.
-fn upgrade(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> String {
+pub(crate) fn upgrade(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> String {
     let mut head = format!(
         "GET {target} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -621,14 +621,29 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     /// The next event of the JSON format.
-    pub(crate) async fn event(&mut self) -> Value {
+    pub(crate) async fn any_event(&mut self) -> Value {
         serde_json::from_str(&self.text().await).expect("JSON")
+    }
+
+    /// The next event but for the comings and goings of others.
+    pub(crate) async fn event(&mut self) -> Value {
+        loop {
+            let event = self.any_event().await;
+            let others = match event["type"].as_str() {
+                Some("joined" | "left" | "renamed") => true,
+                Some("members") => event["names"].is_null(),
+                _ => false,
+            };
+            if !others {
+                return event;
+            }
+        }
     }
 
     /// The next event of a type; others before it are passed over.
     pub(crate) async fn event_of(&mut self, kind: &str) -> Value {
         loop {
-            let event = self.event().await;
+            let event = self.any_event().await;
             if event["type"] == kind {
                 return event;
             }

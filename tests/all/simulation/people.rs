@@ -466,7 +466,7 @@ fn seen_in_json(text: &str) -> Result<Option<Seen>, String> {
             prev: event["prev"].as_u64(),
             text: event["text"].as_str().expect("a text").to_owned(),
         })),
-        Some("welcome" | "live") => Ok(None),
+        Some("welcome" | "live" | "joined" | "left" | "renamed" | "members") => Ok(None),
         _ => Err(format!("a reader is told {event}")),
     }
 }
