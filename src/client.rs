@@ -9,6 +9,7 @@
 pub mod address;
 mod backoff;
 mod connect;
+mod end;
 pub mod ids;
 pub mod input;
 pub mod lines;
@@ -21,7 +22,6 @@ mod scripted;
 
 use std::{
     collections::VecDeque,
-    fmt,
     future::poll_fn,
     io,
     pin::Pin,
@@ -33,7 +33,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_websockets::{Error, Message};
+use tokio_websockets::Message;
 
 use self::{
     address::Target,
@@ -44,6 +44,7 @@ use self::{
 };
 pub use self::{
     connect::ConnectError,
+    end::End,
     outbox::{Outbox, OutboxError},
     position::Position,
 };
@@ -59,9 +60,6 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The bounds of what a server may ask for: neither a loop nor the end.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-
-/// The longest wait a server that goes away may ask for.
-const LONGEST_DRAIN: Duration = Duration::from_secs(300);
 
 /// How long refusals for now are kept to oneself.
 const HELD_LONG: Duration = Duration::from_secs(5);
@@ -198,87 +196,6 @@ impl Frame {
         // Not `as_text`: it takes the library's word for UTF-8, which does not
         // hold where the last fragment is empty (0.13.3).
         str::from_utf8(self.0.as_payload()).unwrap_or_default()
-    }
-}
-
-/// Why a conversation, or a connection, ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The server sent a close frame.
-    Closed {
-        /// The close code; 1005 when it gave none.
-        code: u16,
-        /// The reason; not yet safe to show.
-        reason: String,
-    },
-    /// The connection broke.
-    Lost(String),
-    /// Nothing was heard for a minute.
-    Silent,
-    /// The server no longer lets this client in; one sentence.
-    Rejected(String),
-    /// The outbox cannot be written.
-    Outbox(String),
-}
-
-impl End {
-    /// Whether the server wants no more of this client. Whatever it does not
-    /// say so of is worth another attempt.
-    fn is_final(&self) -> bool {
-        match self {
-            End::Closed { code, .. } => {
-                matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4500..=4999)
-            }
-            End::Lost(_) | End::Silent => false,
-            End::Rejected(_) | End::Outbox(_) => true,
-        }
-    }
-
-    /// How long the server asks to be left alone: the milliseconds in the
-    /// reason of one that is draining.
-    fn wait(&self) -> Option<Duration> {
-        let End::Closed { code: 4003, reason } = self else {
-            return None;
-        };
-        let number = reason
-            .split(|c: char| !c.is_ascii_digit())
-            .find(|part| !part.is_empty())?;
-        let wait = number.parse().map_or(LONGEST_DRAIN, Duration::from_millis);
-        Some(wait.clamp(SHORTEST_RETRY, LONGEST_DRAIN))
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::Closed { code: 1000, reason } if reason.is_empty() => {
-                f.write_str("it closed the connection")
-            }
-            End::Closed { code: 1005, .. } => {
-                f.write_str("it closed the connection and gave no reason")
-            }
-            End::Closed { code: 1000, reason } => f.write_str(reason),
-            End::Closed { code, reason } if reason.is_empty() => write!(f, "{code}"),
-            End::Closed { code, reason } => write!(f, "{code}: {reason}"),
-            End::Lost(why) | End::Rejected(why) => f.write_str(why),
-            End::Silent => f.write_str("nothing was heard from it for a minute"),
-            End::Outbox(why) => write!(f, "the outbox cannot be written: {why}"),
-        }
-    }
-}
-
-impl From<Error> for End {
-    fn from(error: Error) -> Self {
-        End::Lost(match error {
-            Error::Io(error) => match error.kind() {
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-                    "the connection was reset".to_owned()
-                }
-                _ => error.to_string(),
-            },
-            Error::Protocol(error) => format!("it broke the WebSocket protocol: {error}"),
-            error => error.to_string(),
-        })
     }
 }
 
@@ -704,16 +621,6 @@ fn receipt(message: &protocol::Message) -> Event {
         seq: message.seq,
         duplicate: false,
     }
-}
-
-/// What is said of a connection that ended without a close frame.
-const CUT_OFF: &str = "the connection was cut off";
-
-fn closed(frame: &Message) -> Option<End> {
-    frame.as_close().map(|(code, reason)| End::Closed {
-        code: code.into(),
-        reason: reason.to_owned(),
-    })
 }
 
 /// Text on one line, safe to show: what comes from a server may want to be more.

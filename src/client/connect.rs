@@ -15,7 +15,7 @@ use tokio::{
 use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
 use self::overheard::Overheard;
-use super::{CUT_OFF, End, Frame, address::Target, closed, one_line};
+use super::{End, Frame, address::Target, one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json};
 
 /// How long finding the host and connecting to it may take.
@@ -153,12 +153,12 @@ async fn enter(stream: Box<dyn Transport>, uri: &str) -> Result<Arrival, Why> {
                 return Err(Why::OtherChat("began with a binary message"));
             }
             Some(Ok(frame)) => {
-                if let Some(end) = closed(&frame) {
+                if let Some(end) = End::closed(&frame) {
                     return Err(Why::Ended(end));
                 }
             }
             Some(Err(error)) => return Err(Why::Ended(error.into())),
-            None => return Err(Why::Ended(End::Lost(CUT_OFF.to_owned()))),
+            None => return Err(Why::Ended(End::cut_off())),
         }
     };
     let Ok(Event::Welcome(welcome)) = json::parse_event(frame.text()) else {

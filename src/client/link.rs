@@ -10,7 +10,7 @@ use futures_util::{Sink, SinkExt, Stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_websockets::Message;
 
-use super::{CUT_OFF, End, Frame, closed, connect::Socket};
+use super::{End, Frame, connect::Socket};
 
 /// How long the server may take to answer our close frame. Nothing depends on
 /// the answer, so a person at a terminal should not wait for long.
@@ -79,7 +79,7 @@ impl Link {
         loop {
             let frame = match Pin::new(&mut self.socket).poll_next(cx) {
                 Poll::Ready(Some(frame)) => frame?,
-                Poll::Ready(None) => return Poll::Ready(Err(End::Lost(CUT_OFF.to_owned()))),
+                Poll::Ready(None) => return Poll::Ready(Err(End::cut_off())),
                 Poll::Pending => return Poll::Pending,
             };
             self.read += 1;
@@ -95,7 +95,7 @@ impl Link {
                 if self.has_read_enough() {
                     self.poll_write(cx, || None)?;
                 }
-            } else if let Some(end) = closed(&frame) {
+            } else if let Some(end) = End::closed(&frame) {
                 return Poll::Ready(Err(end));
             } else if frame.is_binary() {
                 return Poll::Ready(Err(End::Lost("it sent a binary message".to_owned())));

@@ -119,7 +119,11 @@ fn here() -> RoomName {
 }
 
 impl World {
-    fn new(runtime: Runtime, tail_bytes: usize) -> Self {
+    fn new(tail_bytes: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let (writer, history) =
             history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
         let mailbox = Arc::new(Mailbox::default());
@@ -274,11 +278,7 @@ fn lines(mut bytes: &[u8]) -> Vec<String> {
 }
 
 fn check(steps: &[Step], tail_bytes: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut world = World::new(runtime, tail_bytes);
+    let mut world = World::new(tail_bytes);
     for step in steps {
         world.run(step);
     }
@@ -356,11 +356,7 @@ proptest! {
 
 #[test]
 fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut world = World::new(runtime, usize::MAX);
+    let mut world = World::new(usize::MAX);
     world.deliver(0);
     world.settle();
     for _ in 0..1000 {
@@ -378,11 +374,7 @@ fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
 
 #[test]
 fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut world = World::new(runtime, usize::MAX);
+    let mut world = World::new(usize::MAX);
     world.settle_all();
     world.publish(1, 0);
     // Nobody tells the shard that this one passed it.
@@ -397,11 +389,7 @@ fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
 
 #[test]
 fn a_subscriber_that_leaves_is_let_go_of() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let mut world = World::new(runtime, usize::MAX);
+    let mut world = World::new(usize::MAX);
     world.settle_all();
     let pipe = world.readers[0].pipe.clone();
     assert_eq!(Arc::strong_count(&pipe.0), 3);

@@ -1,0 +1,104 @@
+//! Why a conversation or a connection ended, and what to do about it.
+
+use std::{fmt, io, time::Duration};
+
+use tokio_websockets::{Error, Message};
+
+use super::SHORTEST_RETRY;
+
+/// The longest wait a server that goes away may ask for.
+const LONGEST_DRAIN: Duration = Duration::from_secs(300);
+
+/// Why a conversation, or a connection, ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The server sent a close frame.
+    Closed {
+        /// The close code; 1005 when it gave none.
+        code: u16,
+        /// The reason; not yet safe to show.
+        reason: String,
+    },
+    /// The connection broke.
+    Lost(String),
+    /// Nothing was heard for a minute.
+    Silent,
+    /// The server no longer lets this client in; one sentence.
+    Rejected(String),
+    /// The outbox cannot be written.
+    Outbox(String),
+}
+
+impl End {
+    /// What a connection ends with that broke without a close frame.
+    pub(super) fn cut_off() -> Self {
+        End::Lost("the connection was cut off".to_owned())
+    }
+
+    /// What a close frame says.
+    pub(super) fn closed(frame: &Message) -> Option<Self> {
+        frame.as_close().map(|(code, reason)| End::Closed {
+            code: code.into(),
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// Whether the server wants no more of this client. Whatever it does not
+    /// say so of is worth another attempt.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            End::Closed { code, .. } => {
+                matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4500..=4999)
+            }
+            End::Lost(_) | End::Silent => false,
+            End::Rejected(_) | End::Outbox(_) => true,
+        }
+    }
+
+    /// How long the server asks to be left alone: the milliseconds in the
+    /// reason of one that is draining.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        let End::Closed { code: 4003, reason } = self else {
+            return None;
+        };
+        let number = reason
+            .split(|c: char| !c.is_ascii_digit())
+            .find(|part| !part.is_empty())?;
+        let wait = number.parse().map_or(LONGEST_DRAIN, Duration::from_millis);
+        Some(wait.clamp(SHORTEST_RETRY, LONGEST_DRAIN))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Closed { code: 1000, reason } if reason.is_empty() => {
+                f.write_str("it closed the connection")
+            }
+            End::Closed { code: 1005, .. } => {
+                f.write_str("it closed the connection and gave no reason")
+            }
+            End::Closed { code: 1000, reason } => f.write_str(reason),
+            End::Closed { code, reason } if reason.is_empty() => write!(f, "{code}"),
+            End::Closed { code, reason } => write!(f, "{code}: {reason}"),
+            End::Lost(why) | End::Rejected(why) => f.write_str(why),
+            End::Silent => f.write_str("nothing was heard from it for a minute"),
+            End::Outbox(why) => write!(f, "the outbox cannot be written: {why}"),
+        }
+    }
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        End::Lost(match error {
+            Error::Io(error) => match error.kind() {
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    "the connection was reset".to_owned()
+                }
+                _ => error.to_string(),
+            },
+            Error::Protocol(error) => format!("it broke the WebSocket protocol: {error}"),
+            error => error.to_string(),
+        })
+    }
+}
