@@ -61,6 +61,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
+/// The longest wait a server that goes away may ask for.
+const LONGEST_DRAIN: Duration = Duration::from_secs(300);
+
 /// How long refusals for now are kept to oneself.
 const HELD_LONG: Duration = Duration::from_secs(5);
 

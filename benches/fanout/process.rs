@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -153,8 +153,11 @@ impl Server {
         move_to(cores.load()?)?;
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;
+        let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
+        stdout.read_line(&mut line)?;
+        // Somebody reads what it says, as on a terminal; it ends with the server.
+        std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
         let address = line
             .trim()
             .strip_prefix("listening on ")

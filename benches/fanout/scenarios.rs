@@ -78,7 +78,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     },
     Scenario {
         name: "two-cores",
-        about: "the flood and the steady rows with the server on any core, and on one",
+        about: "the rows above with server and load on any core, and on one each",
         long: false,
         run: two_cores,
     },
@@ -255,32 +255,36 @@ fn flood(setting: &Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many messages, as many readers of each: what more rooms add.
+/// As many messages, as many readers of each: what more rooms add. Apart, as
+/// messages are when few come; and close together, where those of one room share
+/// a write and those of many rooms do not.
 fn rooms(setting: &Setting) -> anyhow::Result<()> {
-    let in_rooms = |rooms| Shape {
-        connections: 10 * rooms,
-        publishers: 100,
-        rooms,
-        pace: Pace::PerSecond(500),
-        text: 64,
-    };
-    let one = Shape {
-        publishers: 10,
-        ..in_rooms(1)
-    };
-    let mut runs = Vec::new();
-    for _ in 0..setting.repeats {
-        runs.push((
-            run(Kind::Disk, &in_rooms(100), setting.cores)?,
-            run(Kind::Disk, &one, setting.cores)?,
-        ));
+    for per_second in [500, 2000] {
+        let in_rooms = |rooms| Shape {
+            connections: 10 * rooms,
+            publishers: 100,
+            rooms,
+            pace: Pace::PerSecond(per_second),
+            text: 64,
+        };
+        let one = Shape {
+            publishers: 10,
+            ..in_rooms(1)
+        };
+        let mut runs = Vec::new();
+        for _ in 0..setting.repeats {
+            runs.push((
+                run(Kind::Disk, &in_rooms(100), setting.cores)?,
+                run(Kind::Disk, &one, setting.cores)?,
+            ));
+        }
+        println!(
+            "{per_second} messages a second: CPU per delivery {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
+            median(runs.iter().map(|(many, _)| many.cpu)),
+            median(runs.iter().map(|(_, one)| one.cpu)),
+            median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
+        );
     }
-    println!(
-        "CPU per delivery: {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
-        median(runs.iter().map(|(many, _)| many.cpu)),
-        median(runs.iter().map(|(_, one)| one.cpu)),
-        median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
-    );
     Ok(())
 }
 
@@ -293,7 +297,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
         ("everybody", in_flight(200, 200, 1)),
     ] {
         let mut runs = Vec::new();
-        for _ in 0..setting.repeats {
+        for _ in 0..setting.repeats.div_ceil(2) {
             runs.push((
                 run(Kind::Disk, &shape, Cores::All)?,
                 run(Kind::Disk, &shape, setting.cores)?,
@@ -313,7 +317,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
 
 fn idle(setting: &Setting) -> anyhow::Result<()> {
     const CONNECTIONS: usize = 10_000;
-    const WATCHED: Duration = Duration::from_secs(2);
+    const WATCHED: Duration = Duration::from_secs(1);
     let shape = steady(CONNECTIONS, 1);
     let kinds = &setting.servers;
     let mut all = vec![Vec::new(); kinds.len()];
@@ -359,10 +363,11 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
         let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
         // The recent end of the log is in memory either way: let it fill.
         load.run(TIME / 2)?;
+        let watched = if stalled == 0 { TIME / 2 } else { TIME };
         let range = shape.connections - stalled..shape.connections;
         let before = server.resident()?;
         load.stall(range.clone(), true)?;
-        let sample = load.run(TIME)?;
+        let sample = load.run(watched)?;
         let grown = server.resident()?.saturating_sub(before);
         let figures = Figures::of(&sample, 0);
         p99.push(figures.p99);

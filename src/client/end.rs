@@ -4,10 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use tokio_websockets::{Error, Message};
 
-use super::SHORTEST_RETRY;
-
-/// The longest wait a server that goes away may ask for.
-const LONGEST_DRAIN: Duration = Duration::from_secs(300);
+use super::{LONGEST_DRAIN, SHORTEST_RETRY};
 
 /// Why a conversation, or a connection, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,9 +25,9 @@ impl Socket {
     /// nothing. Nobody is woken when more would go.
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // Past tokio and the C library, whose bookkeeping takes as long as
-            // a tenth of the system call. tokio finds out by itself that the
-            // socket is full when somebody waits for it.
+            // Past tokio and the C library, whose bookkeeping takes a twentieth
+            // of a delivery. tokio finds out by itself that the socket is full
+            // when somebody waits for it.
             Socket::Tcp(half) => {
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
                 let written =

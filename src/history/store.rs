@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::{
     Changing, Draft, Outcome, Page, StoreError, check,
@@ -264,6 +266,12 @@ impl Appending<'_> {
         let mut addr = Addr::default();
         // Most drafts come with those of the same room.
         let mut last: Option<(&RoomName, usize)> = None;
+        let mut insert = self.db.prepare_cached(concat!(
+            "INSERT INTO messages (",
+            message_columns!(),
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (room, id) WHERE id IS NOT NULL DO NOTHING"
+        ))?;
         for draft in drafts {
             let place = match last {
                 Some((room, place)) if *room == draft.room => place,
@@ -273,7 +281,8 @@ impl Appending<'_> {
                 },
             };
             last = Some((&draft.room, place));
-            outcomes.push(self.insert(draft, place, addr.show(draft.from.addr))?);
+            let addr = addr.show(draft.from.addr);
+            outcomes.push(self.insert(&mut insert, draft, place, addr)?);
         }
         let mut update = self
             .db
@@ -306,7 +315,13 @@ impl Appending<'_> {
         Ok(self.rooms.len() - 1)
     }
 
-    fn insert(&mut self, draft: &Draft, place: usize, addr: &str) -> Result<Outcome, StoreError> {
+    fn insert(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        draft: &Draft,
+        place: usize,
+        addr: &str,
+    ) -> Result<Outcome, StoreError> {
         let room = &mut self.rooms[place].1;
         let seq = self.head.next();
         let row = MessageRow {
@@ -320,26 +335,18 @@ impl Appending<'_> {
             id: draft.id.as_ref().map(MessageId::as_str),
             me: draft.kind == Kind::Me,
         };
-        let inserted = self
-            .db
-            .prepare_cached(concat!(
-                "INSERT INTO messages (",
-                message_columns!(),
-                ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT (room, id) WHERE id IS NOT NULL DO NOTHING"
-            ))?
-            .execute(params![
-                to_db(row.seq),
-                row.room,
-                to_db(row.prev),
-                row.at,
-                row.name,
-                row.addr,
-                row.text,
-                row.id,
-                row.me,
-                row.sum()
-            ])?;
+        let inserted = insert.execute(params![
+            to_db(row.seq),
+            row.room,
+            to_db(row.prev),
+            row.at,
+            row.name,
+            row.addr,
+            row.text,
+            row.id,
+            row.me,
+            row.sum()
+        ])?;
         if inserted == 0 {
             return original(self.db, &row);
         }

@@ -1,7 +1,11 @@
 //! What the operator sees: on standard output what the exercise shows, on
 //! standard error the log.
 
-use std::{fmt::Write as _, io::Write, net::SocketAddr};
+use std::{
+    fmt::Write as _,
+    io::{BufWriter, Write},
+    net::SocketAddr,
+};
 
 use broadcast_chat::http::Trust;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -17,8 +21,9 @@ use super::flags::Checked;
 /// Starts printing. What nobody reads is dropped and never waited for: a
 /// terminal that stands still does not stop the chat.
 pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
-    let (stdout, printing) = tracing_appender::non_blocking(std::io::stdout());
-    let (stderr, logging) = tracing_appender::non_blocking(std::io::stderr());
+    // Lines that wait are written together.
+    let (stdout, printing) = tracing_appender::non_blocking(BufWriter::new(std::io::stdout()));
+    let (stderr, logging) = tracing_appender::non_blocking(BufWriter::new(std::io::stderr()));
     let shown = if checked.show_messages {
         LevelFilter::INFO
     } else {
