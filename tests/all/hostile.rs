@@ -36,30 +36,25 @@ async fn the_dead_give_their_descriptors_back() {
     const COUNT: usize = 20;
     let folder = folder();
     let (server, addr) = server(folder.path(), &["--ping", "1"]).await;
-    drop(upgraded(addr, "/", &[]).await);
-    let settled = async |count| {
-        soon("that number of descriptors", async {
-            // Nothing tells of it.
-            while descriptors(&server) != count {
-                sleep(Duration::from_millis(10)).await;
-            }
-        })
-        .await;
-    };
+    // What the server needs for any connection, it has from here on.
     let before = {
-        let one = upgraded(addr, "/", &[]).await;
-        let with_one = descriptors(&server);
-        drop(one);
-        with_one - 1
+        let _one = upgraded(addr, "/", &[]).await;
+        descriptors(&server) - 1
     };
-    settled(before).await;
     // They neither answer, nor read, nor end.
-    let mut dead = Vec::new();
+    let (mut dead, mut most) = (Vec::new(), 0);
     for _ in 0..COUNT {
         dead.push(upgraded(addr, "/", &[]).await);
+        most = most.max(descriptors(&server));
     }
-    assert_eq!(descriptors(&server), before + COUNT);
-    settled(before).await;
+    assert!(most > before + COUNT / 2, "{most} after {before}");
+    soon("as few descriptors as before", async {
+        // Nothing tells of it.
+        while descriptors(&server) > before {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     for peer in &mut dead {
         assert_eq!(peer.closed().await.0, 4002);
     }
@@ -73,7 +68,8 @@ async fn floods_cost_no_memory() {
     /// What an allocator may keep of it, in KiB: a quarter.
     const SLACK: u64 = 4 << 10;
     let folder = folder();
-    let (server, addr) = server(folder.path(), &[]).await;
+    // Nobody is asked whether they are alive, however long this takes.
+    let (server, addr) = server(folder.path(), &["--ping", "600"]).await;
     let mut ana = upgraded(addr, "/?name=ana", &[]).await;
     ana.text().await;
     let mut before = None;

@@ -1,12 +1,15 @@
 //! The real client and the real server in a simulated world: connections in
 //! memory that are slow, part, and break within a frame; servers that stop and
-//! are killed between commit and fan-out; readers that stand still; clients that
-//! die, come back, and repeat themselves. In the end everyone's word is held
-//! against the log: nothing lost, nothing doubled, one order.
+//! are killed between commit and fan-out; disks that take nothing, or half a
+//! batch; answers that begin before what was asked for; readers that stand
+//! still; clients that die, come back, and repeat themselves. In the end
+//! everyone's word is held against the log: nothing lost, nothing doubled, one
+//! order.
 //!
 //! `SIMULATION_SEEDS=100000 cargo test --test all simulation` runs so many
 //! worlds, from `SIMULATION_SEED` on; each is drawn from its number alone. One
-//! that fails is named, and with `SIMULATION_SEEDS=1` tells all that happened.
+//! that fails, or does not come to an end, is named, and with
+//! `SIMULATION_SEEDS=1` tells all that happened.
 //!
 //! A world is one thread and one paused clock. The writer is a task in it, and
 //! the database is read where it is asked, so the same seed gives the same
@@ -17,15 +20,19 @@
 //! (`chaos`).
 //!
 //! That it bites was tried by breaking each rule in turn. Each of these was found
-//! within the first 25 seeds, most by the first: ids neither looked up nor
-//! unique in the database; fanned out before the commit; a joiner live without a
-//! look into the tail (a hole); a client that resumes at the end of the log; one
-//! that sends again in another order, or only what is new; a cut frame without
-//! its rest; no receipt for what is not echoed.
+//! within the first 25 seeds, most by the first: ids not looked up, all or some;
+//! a commit rolled back, and told all the same; fanned out before the commit; a
+//! joiner live without a look into the tail (a hole); a client that resumes
+//! behind where it was, sends again in another order, only what is new or
+//! nothing, shows what it has shown, or goes on behind what was refused for now;
+//! an outbox whose file is not written; a cut frame without its rest; no receipt
+//! for what is not echoed; a server that repeats a message (it never ends). A
+//! server that takes what follows a message it has refused: by the 86th.
 //!
-//! Not seen here: a client that shows what it has shown before, while the server
-//! repeats nothing (`client::position` is about that), and a shard that ignores
-//! lag, which none has here (`fanout::interleavings`).
+//! Not seen here: a stop that stores nothing of what waits in the inbox, or owes
+//! receipts in the end: nobody was told, so all of it is said again (`history`
+//! is about that); a shard that ignores lag, which none has here
+//! (`fanout::interleavings`).
 
 mod diary;
 mod network;

@@ -443,7 +443,10 @@ impl Peer {
         let stream = TcpStream::connect(addr).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let (read, write) = stream.into_split();
-        Peer::of(read, write)
+        let mut peer = Peer::of(read, write);
+        // Left to itself it reads little more at a time than what it waits for.
+        peer.reading.read.reserve(16 << 10);
+        peer
     }
 
     /// A peer after its upgrade, where there is a place for it.
