@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Rows};
+use rusqlite::{Connection, OptionalExtension, Rows};
 use tracing::error;
 
 use super::{
@@ -245,7 +245,7 @@ pub(super) fn before_last(
         return Ok(head);
     };
     let erased = LogRow::find(&view)?.erased;
-    if room.last <= erased {
+    if room.last <= erased || head <= erased {
         return Ok(head);
     }
     match oldest_by_index(&view, room, erased, count, head) {
@@ -272,8 +272,8 @@ pub(super) fn before_last(
     Ok(position)
 }
 
-/// The last `count` messages' oldest; `None` where the index contradicts itself
-/// or the room.
+/// The last `count` messages' oldest, or what comes after `head` where there is
+/// none; `None` where the index contradicts itself or the room.
 fn oldest_by_index(
     view: &Connection,
     room: RoomRow,
@@ -300,7 +300,19 @@ fn oldest_by_index(
         counted += 1;
     }
     let Some(seq) = oldest else {
-        return Ok(None);
+        // The room begins behind `head`: so says its first message as well.
+        let mut next = view.prepare_cached(
+            "SELECT seq FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
+        )?;
+        let first = next
+            .query_row([room.id, to_db(head)], |row| row.get(0).map(from_db))
+            .optional()?;
+        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= erased;
+        let sound = match first {
+            Some(seq) => lookup(view, seq, begins)?,
+            None => None,
+        };
+        return Ok((sound == Some(true)).then_some(head.next()));
     };
     // Where there are fewer, nothing stands before them.
     let sound = lookup(view, seq, |row| {
@@ -311,4 +323,54 @@ fn oldest_by_index(
 
 fn before(seq: Seq) -> Seq {
     Seq(seq.0.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::{Draft, Storage, open, schema},
+        protocol::{Author, Kind},
+    };
+
+    /// Not by going through all of the room: anybody may ask for this.
+    #[test]
+    fn where_a_room_begins_the_index_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let (mut writer, _) = open(&storage, "a test").expect("a log");
+        for room in ["a", "a", "b", "a", "b"] {
+            let draft = Draft {
+                room: room.parse().expect("a room"),
+                from: Author {
+                    name: None,
+                    addr: ([127, 0, 0, 1], 5000).into(),
+                },
+                text: "text".to_owned().into(),
+                id: None,
+                kind: Kind::Said,
+            };
+            writer.append(&[draft]).expect("stored");
+        }
+        let db = schema::connect_reader(&folder.path().join("chat.sqlite")).expect("a log");
+        for (room, upto, oldest) in [
+            ("b", 2, 3),
+            ("b", 1, 2),
+            ("b", 3, 3),
+            ("b", 5, 3),
+            ("a", 1, 1),
+        ] {
+            let name: RoomName = room.parse().expect("a room");
+            let row = RoomRow::find(&db, &name).expect("a log").expect("a room");
+            let found = oldest_by_index(&db, row, Seq::START, 50, Seq(upto));
+            assert_eq!(
+                found.expect("readable"),
+                Some(Seq(oldest)),
+                "{room} up to {upto}"
+            );
+        }
+        let name: RoomName = "b".parse().expect("a room");
+        let position = before_last(&db, &name, 50, Seq(2)).expect("readable");
+        assert_eq!(position, Seq(2));
+    }
 }
