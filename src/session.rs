@@ -190,9 +190,7 @@ async fn converse<R: AsyncRead + Unpin>(
             && joining.is_none()
             && asking.is_none()
             && may_say_more(owed, subscriber);
-        if !listening {
-            inbound.rest();
-        }
+        inbound.is_read(listening);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
         if joining.is_some() && owed == 0 {
@@ -209,8 +207,9 @@ async fn converse<R: AsyncRead + Unpin>(
                 }
                 return End::Close(conversation.goodbye());
             }
-            result = subscriber.deliver(), if !broken => match result {
-                Ok(()) => {
+            result = subscriber.deliver_below(MAX_WAITING), if !broken => match result {
+                Ok(false) => {}
+                Ok(true) => {
                     let Some((room, start)) = joining.take() else {
                         return End::Close(CloseReason::Internal);
                     };

@@ -150,6 +150,17 @@ impl Subscriber {
         poll_fn(|cx| self.poll_deliver(cx)).await
     }
 
+    /// The same; but where so many bytes wait, or more, it ends with false once
+    /// there are fewer.
+    pub async fn deliver_below(&mut self, most: usize) -> Result<bool, Undelivered> {
+        let many = self.waiting() >= most;
+        poll_fn(|cx| match self.poll_deliver(cx) {
+            Poll::Pending if many && self.waiting() < most => Poll::Ready(Ok(false)),
+            delivered => delivered.map_ok(|()| true),
+        })
+        .await
+    }
+
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
         loop {
             let mut outlet = self.shared.lock();

@@ -98,9 +98,12 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// Nothing is read for now: the time a message has begins anew.
-    pub(super) fn rest(&mut self) {
-        self.deadline = None;
+    /// Says whether it is read from now on; where not, the time that a message
+    /// has begins anew.
+    pub(super) fn is_read(&mut self, listening: bool) {
+        if !listening {
+            self.deadline = None;
+        }
     }
 
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {

@@ -189,6 +189,30 @@ async fn a_message_that_is_begun_has_30_seconds() {
     }
 }
 
+// Broken to see it fail: nobody notices that there is room for answers again,
+// until the next ping is due.
+#[tokio::test(start_paused = true)]
+async fn who_reads_again_is_read_again_at_once() {
+    let chat = Chat::start();
+    let (mut eve, _) = chat.join("eve", 4096);
+    eve.text().await;
+    let (mut sending, mut reading) = eve.split();
+    let start = Instant::now();
+    let asking = async {
+        for _ in 0..1000 {
+            sending.write(&frame(FIN | PING, &[b'x'; 125])).await;
+        }
+    };
+    let hearing = async {
+        sleep(SECOND).await;
+        for _ in 0..1000 {
+            assert_eq!(reading.next().await.expect("a frame").opcode, PONG);
+        }
+    };
+    tokio::join!(asking, hearing);
+    assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+}
+
 /// A server that was stopped for a minute finds its own deadlines passed, and
 /// what its peers said in time waiting to be read.
 #[test]

@@ -68,7 +68,7 @@ async fn floods_cost_no_memory() {
     /// What an allocator may keep of it, in KiB: a quarter.
     const SLACK: u64 = 4 << 10;
     let folder = folder();
-    // Nobody is asked whether they are alive, however long this takes.
+    // Nobody is asked whether they are alive, and nothing goes on only then.
     let (server, addr) = server(folder.path(), &["--ping", "600"]).await;
     let mut ana = upgraded(addr, "/?name=ana", &[]).await;
     ana.text().await;
