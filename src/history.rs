@@ -16,6 +16,7 @@ mod retention;
 mod row;
 mod run;
 mod schema;
+mod search;
 #[cfg(test)]
 mod speed;
 mod store;
@@ -28,7 +29,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard};
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
 
 pub use self::{
     backup::{BackupError, backup},
@@ -40,8 +41,9 @@ pub use self::{
     names::Owned,
     retention::{Keep, Retention},
     run::{Batch, Block, Run},
+    search::{Found, Words},
 };
-use self::{store::Store, tail::Tail};
+use self::{search::Index, store::Store, tail::Tail};
 use crate::protocol::{
     Author, Epoch, GapReason, Kind, Seq,
     name::{MessageId, RoomName},
@@ -128,6 +130,10 @@ struct Shared {
     /// Readers of the database take turns in the order they came. In memory it
     /// is the writer's own connection.
     reader: Arc<FairMutex<Store>>,
+    /// Where words are looked up.
+    index: Index,
+    /// Tells whoever indexes that something was said.
+    grown: Notify,
 }
 
 impl Shared {
@@ -154,7 +160,7 @@ pub(crate) fn open_with_tail(
     holder: &str,
     tail_bytes: usize,
 ) -> Result<(Writer, History), OpenError> {
-    let (writer, reader) = match storage {
+    let (mut writer, reader) = match storage {
         Storage::Folder(folder) => {
             let writer = Store::create(folder, holder)?;
             let reader = writer.reader()?;
@@ -163,6 +169,12 @@ pub(crate) fn open_with_tail(
         Storage::Memory => (Store::in_memory()?, None),
     };
     let (epoch, head) = writer.place()?;
+    let folder = match storage {
+        Storage::Folder(folder) => Some(folder.as_path()),
+        Storage::Memory => None,
+    };
+    let index = Index::new(folder, epoch.clone());
+    writer.keep_index(&index);
     let writer = Arc::new(FairMutex::new(writer));
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let tail = Mutex::new(Tail::new(head, tail_bytes));
@@ -171,6 +183,8 @@ pub(crate) fn open_with_tail(
             epoch,
             tail,
             reader,
+            index,
+            grown: Notify::new(),
         }),
         in_place: false,
     };
@@ -197,6 +211,7 @@ impl Writer {
         drop(store);
         let batch = Arc::new(Batch::of(messages));
         self.history.shared.tail().push(&batch);
+        self.history.shared.grown.notify_one();
         Ok((batch, outcomes))
     }
 

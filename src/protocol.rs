@@ -250,6 +250,17 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
+    /// Which messages of the room have these words?
+    Search {
+        /// Words that are all to be in it, the last one also as a beginning.
+        query: String,
+        /// Only what stands before this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seq>,
+        /// At most so many messages, as of [`Command::History`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]
     Help,
@@ -326,7 +337,7 @@ pub enum Event {
         /// How many there are.
         total: usize,
     },
-    /// The answer to `history`.
+    /// The answer to `history` and to `search`.
     Page(Page),
     /// A command was not carried out; the connection lives on.
     Refused(Refusal),
@@ -363,6 +374,18 @@ pub struct Page {
     pub messages: Vec<Message>,
     /// Whether there are others before them.
     pub more: bool,
+    /// What was searched for, if it was.
+    #[serde(flatten)]
+    pub search: Option<Search>,
+}
+
+/// What a page was searched for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Search {
+    /// The words.
+    pub query: String,
+    /// Only what was said up to this number was searched: the rest soon can be.
+    pub indexed: Seq,
 }
 
 /// What a client may send.

@@ -68,6 +68,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let retention = writer.retention(options.keep);
+    let index = history.clone().index();
     let (hub, publisher) = Hub::start(writer, history, &options.hub, &tasks)?;
     if let Some(retention) = retention {
         let hub = hub.clone();
@@ -78,6 +79,15 @@ pub async fn run(
             }
         });
     }
+    tasks.spawn({
+        let hub = hub.clone();
+        async move {
+            tokio::select! {
+                () = index => {}
+                () = hub.finished() => {}
+            }
+        }
+    });
     let drain = CancellationToken::new();
     let site = Site {
         hub: hub.clone(),

@@ -14,7 +14,7 @@ use super::{
     Hole, Page, Run, StoreError, failure,
     row::{Addr, LogRow, MessageRow, RoomRow, from_db, message_columns, to_db},
 };
-use crate::protocol::{GapReason, Message, Seq, name::RoomName};
+use crate::protocol::{GapReason, MAX_EXCERPT_BYTES, Message, Seq, name::RoomName};
 
 /// The most messages one page holds, and the most bytes of text: what a reader
 /// waits for is a millisecond's work.
@@ -230,6 +230,40 @@ fn lookup<T>(
         Err(error) if failure::is_damage(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Messages of a room by their numbers, given from the last on; oldest first.
+/// One that is not to be had is left out.
+pub(super) fn messages(
+    db: &Connection,
+    name: &RoomName,
+    seqs: &[Seq],
+    limit: usize,
+) -> Result<(Vec<Message>, bool), StoreError> {
+    let view = db.unchecked_transaction()?;
+    let Some(room) = RoomRow::find(&view, name)? else {
+        return Ok((Vec::new(), false));
+    };
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    let mut more = false;
+    for seq in seqs {
+        let found = lookup(&view, *seq, |row| {
+            let here = (row.room == room.id).then_some(row)?;
+            here.message(name, &mut Addr::default())
+        })?;
+        let Some(message) = found.flatten() else {
+            continue;
+        };
+        bytes += message.text.len();
+        more = messages.len() == limit || bytes > MAX_EXCERPT_BYTES && !messages.is_empty();
+        if more {
+            break;
+        }
+        messages.push(message);
+    }
+    messages.reverse();
+    Ok((messages, more))
 }
 
 /// The position after which the last `count` messages of a room up to `head`

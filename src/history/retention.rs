@@ -83,7 +83,7 @@ impl Retention {
     }
 
     /// Erases some of what was said before a moment or is more than is kept.
-    async fn erase(&self, before: Option<At>) -> Result<Option<Seq>, StoreError> {
+    pub(super) async fn erase(&self, before: Option<At>) -> Result<Option<Seq>, StoreError> {
         let (history, keep) = (self.history.clone(), self.keep.messages);
         self.on_store(move |store| {
             let head = history.recovered(store)?;

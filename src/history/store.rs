@@ -14,7 +14,9 @@ use super::{
     folder::{self, OpenError},
     pages,
     row::{Addr, LogRow, MessageRow, RoomRow, message_columns, to_db},
-    schema, wal,
+    schema,
+    search::{Entry, Index},
+    wal,
 };
 use crate::protocol::{
     At, Epoch, Kind, Message, Seq,
@@ -28,6 +30,10 @@ const ROOMS_REMEMBERED: usize = 10_000;
 /// How many messages are erased in one transaction: others wait for it.
 const ERASED_AT_ONCE: u64 = 500;
 
+/// How many messages, and bytes of text, are indexed at a time.
+const INDEXED_AT_ONCE: usize = 500;
+const INDEXED_BYTES: usize = 64 << 10;
+
 /// One connection to the database.
 pub(super) struct Store {
     db: Connection,
@@ -38,6 +44,8 @@ pub(super) struct Store {
     since: Seq,
     /// A write failed: what became of it is not known.
     failed: bool,
+    /// The writer's: what is erased is erased there first.
+    index: Option<Index>,
     /// The reader's: damaged messages it has complained of.
     complained: BTreeSet<Seq>,
     /// The writer's: held while this process uses the folder.
@@ -83,9 +91,15 @@ impl Store {
             rooms: HashMap::new(),
             since: Seq::START,
             failed: false,
+            index: None,
             complained: BTreeSet::new(),
             _lock: None,
         }
+    }
+
+    /// From here on erases from this index too.
+    pub(super) fn keep_index(&mut self, index: &Index) {
+        self.index = Some(index.clone());
     }
 
     /// Which log it is, and where it ends.
@@ -170,9 +184,16 @@ impl Store {
     ) -> Result<Option<Seq>, StoreError> {
         let mut log = LogRow::find(&self.db)?;
         let surplus = Seq(keep.map_or(0, |keep| head.0.saturating_sub(keep)));
-        let Some(upto) = self.oldest(log.erased, before, surplus)? else {
+        let (upto, entries, damaged) = self.oldest(log.erased, before, surplus)?;
+        let Some(upto) = upto else {
             return Ok(None);
         };
+        match &self.index {
+            // What words it had is not known.
+            Some(index) if damaged => index.clear()?,
+            Some(index) => index.remove(&entries)?,
+            None => {}
+        }
         self.failed = true;
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         transaction
@@ -185,23 +206,25 @@ impl Store {
         Ok(Some(upto))
     }
 
-    /// The last of the oldest messages that are to go now.
+    /// The oldest messages that are to go now: the last of them, what is indexed
+    /// of each, and whether one is damaged.
     fn oldest(
         &self,
         erased: Seq,
         before: Option<At>,
         surplus: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
+    ) -> Result<(Option<Seq>, Vec<Entry>, bool), StoreError> {
         let mut rows = self.db.prepare_cached(concat!(
             "SELECT ",
             message_columns!(),
             " FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2"
         ))?;
         let mut rows = rows.query(params![to_db(erased), ERASED_AT_ONCE.cast_signed()])?;
-        let mut upto = None;
+        let (mut upto, mut entries, mut damaged) = (None, Vec::new(), false);
         while let Some(row) = rows.next()? {
             // A damaged one says nothing of its age: it goes with its neighbours.
             let Some(message) = MessageRow::read(row) else {
+                damaged = true;
                 continue;
             };
             let old = before.is_some_and(|before| message.at < before.0);
@@ -209,8 +232,53 @@ impl Store {
                 break;
             }
             upto = Some(message.seq);
+            entries.push(entry(&message));
         }
-        Ok(upto)
+        Ok((upto, entries, damaged))
+    }
+
+    /// The number of a room's row.
+    pub(super) fn room(&mut self, room: &RoomName) -> Result<Option<i64>, StoreError> {
+        Ok(RoomRow::find(&self.db, room)?.map(|room| room.id))
+    }
+
+    /// What is to be indexed of the messages after a number, and up to where; a
+    /// part when many.
+    pub(super) fn entries(
+        &mut self,
+        after: Seq,
+        head: Seq,
+    ) -> Result<(Vec<Entry>, Seq), StoreError> {
+        let mut rows = self.db.prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
+        ))?;
+        let mut rows = rows.query([to_db(after), to_db(head)])?;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            // A damaged one is shown to nobody, and found by nobody.
+            if let Some(message) = MessageRow::read(row) {
+                bytes += message.text.len();
+                entries.push(entry(&message));
+                if entries.len() == INDEXED_AT_ONCE || bytes >= INDEXED_BYTES {
+                    let reached = message.seq;
+                    return Ok((entries, reached));
+                }
+            }
+        }
+        Ok((entries, head))
+    }
+
+    /// Messages of a room by their numbers, given from the last on; oldest first
+    /// and no more than a reader may hold up. Whether there are more.
+    pub(super) fn messages(
+        &mut self,
+        room: &RoomName,
+        seqs: &[Seq],
+        limit: usize,
+    ) -> Result<(Vec<Message>, bool), StoreError> {
+        pages::messages(&self.db, room, seqs, limit)
     }
 
     /// When the last message was said.
@@ -245,6 +313,14 @@ impl Store {
 /// The wall clock: for what people read, and what is old.
 pub(super) fn now() -> At {
     At(jiff::Timestamp::now().as_millisecond())
+}
+
+fn entry(message: &MessageRow<'_>) -> Entry {
+    Entry {
+        seq: message.seq,
+        room: message.room,
+        text: message.text.to_owned(),
+    }
 }
 
 /// A batch on its way into the database.

@@ -22,7 +22,7 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .get("id")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
-    let known = ["publish", "name", "join", "members", "history"];
+    let known = ["publish", "name", "join", "members", "history", "search"];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(
             RefusalCode::BadField,
@@ -121,6 +121,14 @@ mod tests {
                 },
             ),
             (
+                r#"{"type":"search","query":"green tea","before":7}"#,
+                Command::Search {
+                    query: "green tea".to_owned(),
+                    before: Some(Seq(7)),
+                    limit: None,
+                },
+            ),
+            (
                 r#"{"type":"join","room":"Ops","after":7,"epoch":"e"}"#,
                 Command::Join {
                     room: "ops".parse().expect("a room"),
@@ -174,6 +182,7 @@ mod tests {
             ),
             (r#"{"type":"history","limit":-1}"#, RefusalCode::BadField),
             (r#"{"type":"history","before":"x"}"#, RefusalCode::BadField),
+            (r#"{"type":"search"}"#, RefusalCode::BadField),
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame}");
         }

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, Start, WELCOME,
+    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, Search, Start, WELCOME,
     name::RoomName, text::clean,
 };
 
@@ -18,6 +18,7 @@ Type a message to say it to the room. Commands:
 /members       who is here?
 /me TEXT       say what you do: /me waves
 /history [N]   the last N messages (50; at most 200)
+/search WORDS  the last messages with all these words
 /help          this list
 //TEXT         say a text that begins with a slash";
 
@@ -59,6 +60,12 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
                     Some(limit.ok_or_else(|| usage("/history N: for example /history 20"))?)
                 }
             },
+        },
+        "search" if rest.is_empty() => return Err(usage("/search WORDS: for example /search tea")),
+        "search" => Command::Search {
+            query: rest.to_owned(),
+            before: None,
+            limit: None,
         },
         "help" => Command::Help,
         _ => {
@@ -112,16 +119,27 @@ pub fn put_message(line: &mut String, message: &Message) {
     put_inset(line, &message.text);
 }
 
-/// The answer to [`Command::History`]: each message on a line of its own, as
-/// `put` writes it.
+/// The answer to [`Command::History`] or [`Command::Search`]: each message on a
+/// line of its own, as `put` writes it.
 pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
     let mut lines = String::new();
     for message in &page.messages {
         lines.push_str(if lines.is_empty() { "* " } else { "\n* " });
         put(&mut lines, message);
     }
-    if lines.is_empty() {
-        lines.push_str("* Nothing was said here yet.");
+    match &page.search {
+        Some(Search { indexed, .. }) => {
+            let found = match (page.messages.len(), page.more) {
+                (0, _) => "Nothing was".to_owned(),
+                (count, false) => format!("{count}"),
+                (count, true) => format!("The last {count} of more"),
+            };
+            let end = if lines.is_empty() { "" } else { "\n" };
+            // Writing to a String cannot fail.
+            let _ = write!(lines, "{end}* {found} found up to number {indexed}.");
+        }
+        None if lines.is_empty() => lines.push_str("* Nothing was said here yet."),
+        None => {}
     }
     lines
 }
@@ -231,6 +249,14 @@ mod tests {
             ("/history", history(None)),
             ("/history 20 ", history(Some(20))),
             (
+                "/search green  tea ",
+                Some(Command::Search {
+                    query: "green  tea".to_owned(),
+                    before: None,
+                    limit: None,
+                }),
+            ),
+            (
                 "/name ana",
                 Some(Command::Name {
                     name: "ana".parse().expect("a name"),
@@ -255,6 +281,7 @@ mod tests {
             ("/join a/b", RefusalCode::BadField),
             ("/me", RefusalCode::BadField),
             ("/history all", RefusalCode::BadField),
+            ("/search", RefusalCode::BadField),
             ("/history -1", RefusalCode::BadField),
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame:?}");
@@ -283,14 +310,32 @@ mod tests {
             message(None, "waves", Kind::Me),
         ];
         let lines = "* ana: a\n  * bob: b\n* 127.0.0.1:5000: * waves";
-        let more = false;
-        let page = Event::Page(Page { messages, more });
-        assert_eq!(event(&page).as_deref(), Some(lines));
-        let page = Event::Page(Page {
-            messages: Vec::new(),
-            more,
+        let search = Some(Search {
+            query: "a".to_owned(),
+            indexed: Seq(9),
         });
-        assert!(event(&page).is_some_and(|line| line.starts_with("* ")));
+        let page = |messages: &[Message], more, search: &Option<Search>| {
+            event(&Event::Page(Page {
+                messages: messages.to_vec(),
+                more,
+                search: search.clone(),
+            }))
+        };
+        assert_eq!(page(&messages, true, &None).as_deref(), Some(lines));
+        for (messages, more, search, last) in [
+            (&messages[..], false, &search, "* 2 found up to number 9."),
+            (
+                &messages,
+                true,
+                &search,
+                "* The last 2 of more found up to number 9.",
+            ),
+            (&[], false, &search, "* Nothing was found up to number 9."),
+            (&[], false, &None, "* Nothing was said here yet."),
+        ] {
+            let told = page(messages, more, search).expect("lines");
+            assert_eq!(told.lines().last(), Some(last));
+        }
     }
 
     proptest! {

@@ -2,16 +2,16 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
-use tracing::info;
+use tracing::{error, info};
 
 use super::{Options, Visit, rate::Pace};
 use crate::{
     fanout::Subscriber,
-    history::{Draft, Excerpt, Span},
+    history::{Draft, Excerpt, Span, StoreError, Words},
     hub::{Hub, Membership, Reply, Wanted},
     protocol::{
         Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
-        RefusalCode, Seq, Start, Welcome,
+        RefusalCode, Search, Seq, Start, Welcome,
         close::CloseReason,
         format::Format,
         name::{MessageId, RoomName},
@@ -131,8 +131,16 @@ impl<'a> Conversation<'a> {
             Ok(Command::Join { room, start }) => return Some(Intent::Join(room, start)),
             Ok(Command::Members) => self.membership.members(),
             Ok(Command::History { before, limit }) => {
-                return Some(Intent::Answer(Box::pin(self.page(before, limit))));
+                return Some(Intent::Answer(self.page(before, limit)));
             }
+            Ok(Command::Search {
+                query,
+                before,
+                limit,
+            }) => match Words::of(&query) {
+                Ok(words) => return Some(Intent::Answer(self.search(words, before, limit))),
+                Err(refusal) => Event::Refused(refusal),
+            },
             Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
@@ -142,23 +150,38 @@ impl<'a> Conversation<'a> {
     }
 
     /// A page of the room's history.
-    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> impl Future<Output = Event> + use<> {
+    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> Answer {
         let (history, room) = (self.hub.history().clone(), self.membership.room().clone());
         let span = Span {
             after: None,
             before,
             limit: limit.unwrap_or(EXCERPT).min(MAX_EXCERPT),
         };
-        async move {
-            match history.excerpt(&room, span).await {
-                Ok(Excerpt { messages, more, .. }) => Event::Page(Page { messages, more }),
-                Err(why) => {
-                    tracing::error!("the log cannot be read: {why}");
-                    let text = "The history cannot be read just now; ask again in a while.";
-                    Event::Refused(Refusal::new(RefusalCode::Busy, text))
-                }
-            }
-        }
+        Box::pin(async move {
+            let excerpt = history.excerpt(&room, span).await;
+            looked_up(excerpt.map(|Excerpt { messages, more, .. }| Page {
+                messages,
+                more,
+                search: None,
+            }))
+        })
+    }
+
+    /// A page of what has these words.
+    fn search(&self, words: Words, before: Option<Seq>, limit: Option<u32>) -> Answer {
+        let (history, room) = (self.hub.history().clone(), self.membership.room().clone());
+        let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
+        Box::pin(async move {
+            let found = history.search(&room, &words, before, limit).await;
+            looked_up(found.map(|found| Page {
+                messages: found.messages,
+                more: found.more,
+                search: Some(Search {
+                    query: words.typed().to_owned(),
+                    indexed: found.indexed,
+                }),
+            }))
+        })
     }
 
     /// How the server takes its leave when it goes away. Who speaks JSON may
@@ -266,7 +289,18 @@ impl<'a> Conversation<'a> {
     }
 }
 
-fn unreadable(why: &crate::history::StoreError) -> CloseReason {
-    tracing::error!("the log cannot be read: {why}");
+fn unreadable(why: &StoreError) -> CloseReason {
+    error!("the log cannot be read: {why}");
     CloseReason::Internal
+}
+
+fn looked_up(page: Result<Page, StoreError>) -> Event {
+    page.map_or_else(
+        |why| {
+            error!("what was said cannot be looked up: {why}");
+            let text = "The history cannot be read just now; ask again in a while.";
+            Event::Refused(Refusal::new(RefusalCode::Busy, text))
+        },
+        Event::Page,
+    )
 }

@@ -49,7 +49,9 @@ async fn plain_commands() {
 
     bob.say("/help").await;
     let help = bob.text().await;
-    for command in ["/name", "/join", "/members", "/me", "/help", "//"] {
+    for command in [
+        "/name", "/join", "/members", "/me", "/history", "/search", "/help", "//",
+    ] {
         assert!(help.contains(command), "{help}");
     }
     for wrong in [
@@ -332,4 +334,57 @@ async fn what_was_said_is_looked_up() {
         assert_eq!(bob.event().await["type"], kind);
     }
     assert_eq!(bob.event_of("page").await["messages"], json!([]));
+}
+
+#[tokio::test]
+async fn words_are_searched_for() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/?name=ana").await;
+    let (mut bob, _) = server.json("/?name=bob").await;
+    bob.event_of("live").await;
+    for text in ["green tea", "black\ntea", "coffee"] {
+        ana.text_after(text).await;
+        bob.event().await;
+    }
+    // What was said a moment ago may not be found yet, and that is said.
+    while !ana
+        .text_after("/search tea")
+        .await
+        .ends_with("up to number 3.")
+    {}
+    assert_eq!(
+        ana.text_after("/search te").await,
+        "* ana: green tea\n* ana: black\n  tea\n* 2 found up to number 3."
+    );
+    assert_eq!(
+        ana.text_after("/search \"milk").await,
+        "* Nothing was found up to number 3."
+    );
+    for wrong in [
+        "/search",
+        "/search !",
+        &format!("/search {}", "x".repeat(300)),
+    ] {
+        assert!(ana.text_after(wrong).await.starts_with("* "), "{wrong}");
+    }
+    for (ask, seqs, more) in [
+        (json!({"query": "tea"}), json!([1, 2]), false),
+        (json!({"query": " tea ", "limit": 1}), json!([2]), true),
+        (json!({"query": "tea", "before": 2}), json!([1]), false),
+    ] {
+        let mut asked = ask.clone();
+        asked["type"] = json!("search");
+        bob.say(&asked.to_string()).await;
+        let page = bob.event().await;
+        assert_eq!(page["type"], "page", "{page}");
+        let messages = page["messages"].as_array().expect("messages").iter();
+        let found: Vec<_> = messages.map(|m| m["seq"].clone()).collect();
+        assert_eq!((json!(found), &page["more"]), (seqs, &json!(more)), "{ask}");
+        assert_eq!(
+            (&page["query"], &page["indexed"]),
+            (&json!("tea"), &json!(3))
+        );
+    }
+    bob.say(r#"{"type":"search","query":"..."}"#).await;
+    assert_eq!(bob.event().await["code"], "empty");
 }

@@ -1,0 +1,131 @@
+//! What is typed into a search, as words to find and never as a query's syntax.
+
+use std::borrow::Cow;
+
+use crate::protocol::{Refusal, RefusalCode, text::clean};
+
+/// The longest search, in bytes, and the most words in it.
+const MAX_BYTES: usize = 256;
+const MAX_WORDS: usize = 16;
+
+/// So many letters or digits make a beginning of a word; one would be that of
+/// too many.
+const MIN_BEGINNING: usize = 2;
+
+/// Words that are all to be in a message, the last one also as the beginning of
+/// a longer one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words {
+    typed: String,
+    /// The same in the language of FTS5.
+    query: String,
+}
+
+impl Words {
+    /// The words of what was typed.
+    pub fn of(typed: &str) -> Result<Self, Refusal> {
+        if typed.len() > MAX_BYTES {
+            let text = format!("A search has at most {MAX_BYTES} bytes.");
+            return Err(Refusal::new(RefusalCode::TooLong, text));
+        }
+        let typed = clean(typed.trim()).into_owned();
+        let words: Vec<&str> = typed
+            .split_whitespace()
+            .filter(|word| word.contains(char::is_alphanumeric))
+            .collect();
+        let Some(last) = words.last() else {
+            let text = "Search for words: for example /search tea. What is no letter or digit is not found.";
+            return Err(Refusal::new(RefusalCode::Empty, text));
+        };
+        if words.len() > MAX_WORDS {
+            let text = format!("A search has at most {MAX_WORDS} words.");
+            return Err(Refusal::new(RefusalCode::TooLong, text));
+        }
+        // In quotation marks, everything is a word or several in a row.
+        let quoted = words
+            .iter()
+            .map(|word| format!("\"{}\"", apart(word).replace('"', " ")));
+        let mut query = quoted.collect::<Vec<_>>().join(" AND ");
+        let letters = last.chars().filter(|c| c.is_alphanumeric()).count();
+        if letters >= MIN_BEGINNING {
+            query.push('*');
+        }
+        Ok(Words { typed, query })
+    }
+
+    /// What was typed, made safe.
+    pub fn typed(&self) -> &str {
+        &self.typed
+    }
+
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+}
+
+/// A text with each letter of a script that puts no spaces between words set
+/// apart: there, what is looked for are letters in a row.
+pub(super) fn apart(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unspaced) {
+        return Cow::Borrowed(text);
+    }
+    let mut spaced = String::with_capacity(text.len() * 2);
+    for c in text.chars() {
+        if is_unspaced(c) {
+            spaced.extend([' ', c, ' ']);
+        } else {
+            spaced.push(c);
+        }
+    }
+    Cow::Owned(spaced)
+}
+
+/// Thai, Lao, Myanmar, Khmer, Tai, kana, bopomofo and Han.
+fn is_unspaced(c: char) -> bool {
+    matches!(
+        c,
+        '\u{e00}'..='\u{eff}'
+            | '\u{1000}'..='\u{109f}'
+            | '\u{1780}'..='\u{17ff}'
+            | '\u{1950}'..='\u{19df}'
+            | '\u{1a20}'..='\u{1aaf}'
+            | '\u{3005}'..='\u{3007}'
+            | '\u{3040}'..='\u{312f}'
+            | '\u{31a0}'..='\u{31bf}'
+            | '\u{31f0}'..='\u{31ff}'
+            | '\u{3400}'..='\u{4dbf}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{ff66}'..='\u{ff9f}'
+            | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        for (typed, query) in [
+            ("tea", "\"tea\"*"),
+            (" green  tea ", "\"green\" AND \"tea\"*"),
+            ("a", "\"a\""),
+            ("foo-bar", "\"foo-bar\"*"),
+            ("tea OR \"coffee", "\"tea\" AND \"OR\" AND \" coffee\"*"),
+            ("room:1 -x text:*", "\"room:1\" AND \"-x\" AND \"text:*\"*"),
+            ("!! tea ??", "\"tea\"*"),
+            ("世界", "\" 世  界 \"*"),
+        ] {
+            assert_eq!(Words::of(typed).expect(typed).query(), query, "{typed}");
+        }
+        for (typed, code) in [
+            ("", RefusalCode::Empty),
+            ("  !? \"*\" ", RefusalCode::Empty),
+            (&"x".repeat(257), RefusalCode::TooLong),
+            (&"x ".repeat(17), RefusalCode::TooLong),
+        ] {
+            assert_eq!(Words::of(typed).expect_err(typed).code, code, "{typed}");
+        }
+    }
+}
