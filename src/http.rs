@@ -57,6 +57,9 @@ const MAX_HEADERS: usize = 64;
 /// Whether the server is well: may be asked at any rate.
 const HEALTH: &str = "/-/health";
 
+/// All of this, told to programs.
+const OPENAPI: &str = include_str!("http/openapi.json");
+
 /// How long the head may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -429,6 +432,7 @@ async fn answer(
                 return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
             "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
+            "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
             "assets/page.css" => page::style(),
             _ => {
                 return Err(Refused::new(
@@ -464,18 +468,20 @@ async fn answer(
             .map(Answer::Respond);
     }
     let form = accept::form(head)?;
-    let query = || {
-        let query = query()?;
-        query.check(form)?;
-        Ok::<_, Refused>(query)
+    let query = match form {
+        // Whatever else it was given, the page tells how it is done.
+        Form::Page => Query::default(),
+        _ => query()?,
     };
     let mut answer = match form {
-        // Whatever else it was given, the page tells how it is done.
         Form::Page => Answer::Respond(page::how_to_join(&host, &room)),
-        Form::Json => Answer::Respond(excerpt::page(hub, &room, &query()?).await?),
-        Form::Lines => Answer::Lines(room::lines(hub, room, &query()?).await?),
+        Form::Json => Answer::Respond(excerpt::page(hub, &room, &query).await?),
+        Form::Lines if query.is_for_a_page() => {
+            Answer::Respond(excerpt::lines(hub, &room, &query).await?)
+        }
+        Form::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
         Form::Events => {
-            let (response, visit) = events::follow(head, peer, room, query()?)?;
+            let (response, visit) = events::follow(head, peer, room, query)?;
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))
             } else {

@@ -24,6 +24,11 @@ pub(super) fn follow(
     room: RoomName,
     mut query: Query,
 ) -> Result<(Response<()>, Visit), Refused> {
+    if query.is_for_a_page() {
+        return Err(Refused::bad_request(
+            "Events have no end: before and limit are for other forms; ?backlog=20 begins with the last 20 messages.",
+        ));
+    }
     // Newer than the URL, which stays as it was.
     if let Some(seen) = only(head, &LAST_EVENT_ID)?
         && !seen.is_empty()

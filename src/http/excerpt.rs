@@ -1,15 +1,15 @@
-//! A page of a room's history as JSON, for whoever looks things up.
+//! A page of a room's history, for whoever looks things up.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::{Refused, content, query::Query, room::unreadable};
+use super::{Refused, content, query::Query, room::unreadable, text};
 use crate::{
     history::{Excerpt, Span},
     hub::Hub,
-    protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Message, Seq, name::RoomName},
+    protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Message, Seq, name::RoomName, plain},
 };
 
 /// The body of the answer.
@@ -28,40 +28,64 @@ struct Page<'a> {
     more: bool,
 }
 
-/// The page a query asks for.
+/// The page a query asks for, as JSON.
 pub(super) async fn page(
     hub: &Hub,
     room: &RoomName,
     query: &Query,
 ) -> Result<Response<Full<Bytes>>, Refused> {
+    let (head, excerpt) = look_up(hub, room, query).await?;
+    let page = Page {
+        epoch: hub.history().epoch(),
+        head,
+        gap: excerpt.gap,
+        messages: excerpt.messages,
+        more: excerpt.more,
+    };
+    // Only maps with keys that are no strings fail; it has none.
+    let body = serde_json::to_string(&page).unwrap_or_default() + "\n";
+    Ok(fresh(content(StatusCode::OK, "application/json", body)))
+}
+
+/// The same as lines.
+pub(super) async fn lines(
+    hub: &Hub,
+    room: &RoomName,
+    query: &Query,
+) -> Result<Response<Full<Bytes>>, Refused> {
+    let (_, excerpt) = look_up(hub, room, query).await?;
+    let mut lines = String::new();
+    if let Some(gap) = excerpt.gap.as_ref().and_then(plain::event) {
+        lines.extend([&gap, "\n"]);
+    }
+    for message in &excerpt.messages {
+        query.lines().put_line(&mut lines, message);
+        lines.push('\n');
+    }
+    Ok(fresh(text(StatusCode::OK, lines)))
+}
+
+async fn look_up(hub: &Hub, room: &RoomName, query: &Query) -> Result<(Seq, Excerpt), Refused> {
     let history = hub.history();
-    let (epoch, head) = (history.epoch(), history.head());
-    let foreign = query.start.gap(epoch, head);
+    let head = history.head();
+    let foreign = query.start.gap(history.epoch(), head);
+    let limit = query.limit.or(query.start.backlog).unwrap_or(EXCERPT);
     let span = Span {
         after: match foreign {
             Some(_) => Some(Seq::START),
             None => query.start.after,
         },
         before: query.before,
-        limit: query.limit.unwrap_or(EXCERPT).min(MAX_EXCERPT),
+        limit: limit.min(MAX_EXCERPT),
     };
     let excerpt = history.excerpt(room, span).await;
-    let Excerpt {
-        gap,
-        messages,
-        more,
-    } = excerpt.map_err(|why| unreadable(&why))?;
-    let page = Page {
-        epoch,
-        head,
-        gap: foreign.or(gap),
-        messages,
-        more,
-    };
-    // Only maps with keys that are no strings fail; it has none.
-    let body = serde_json::to_string(&page).unwrap_or_default() + "\n";
-    let mut response = content(StatusCode::OK, "application/json", body);
+    let mut excerpt = excerpt.map_err(|why| unreadable(&why))?;
+    excerpt.gap = foreign.or(excerpt.gap);
+    Ok((head, excerpt))
+}
+
+fn fresh(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    response
 }

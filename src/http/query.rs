@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
-use super::{Refused, accept::Form};
+use super::Refused;
 use crate::{
     protocol::{
         Epoch, Seq, Start,
@@ -30,16 +30,22 @@ pub(super) struct Query {
     pub(super) echo: bool,
 }
 
-impl Query {
-    pub(super) fn parse(query: &str) -> Result<Self, Refused> {
-        let mut parsed = Query {
+impl Default for Query {
+    fn default() -> Self {
+        Query {
             name: None,
             start: Start::default(),
             before: None,
             limit: None,
             numbered: false,
             echo: true,
-        };
+        }
+    }
+}
+
+impl Query {
+    pub(super) fn parse(query: &str) -> Result<Self, Refused> {
+        let mut parsed = Query::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
                 // An empty field of a form is no name, and no mistake either.
@@ -61,20 +67,18 @@ impl Query {
         Ok(parsed)
     }
 
-    /// Whether what it says of the part of a room that is wanted is for the form
-    /// that is wanted.
-    pub(super) fn check(&self, form: Form) -> Result<(), Refused> {
-        let paged = self.before.is_some() || self.limit.is_some();
-        Err(Refused::bad_request(match form {
-            Form::Json if self.start.backlog.is_some() => {
-                "A page of JSON has a limit and no backlog: ?limit=20 is the last 20 messages."
-            }
-            Form::Lines | Form::Events if paged => {
-                "before and limit are for \"Accept: application/json\"; without it, ?backlog=20 \
-                 is the last 20 messages."
-            }
-            _ => return Ok(()),
-        }))
+    /// Whether it asks for a page, and not for everything from somewhere on.
+    pub(super) fn is_for_a_page(&self) -> bool {
+        self.before.is_some() || self.limit.is_some()
+    }
+
+    /// How plain lines are to be written.
+    pub(super) fn lines(&self) -> Format {
+        if self.numbered {
+            Format::NumberedPlain
+        } else {
+            Format::Plain
+        }
     }
 
     /// The visit it asks for.

@@ -60,16 +60,11 @@ pub(super) async fn lines(
             .await
             .map_err(|why| unreadable(&why))?
     };
-    let format = if query.numbered {
-        Format::NumberedPlain
-    } else {
-        Format::Plain
-    };
     let mut response = Response::new(Lines {
         first,
         history,
         room,
-        format,
+        format: query.lines(),
         after,
         head,
         reading: None,

@@ -81,11 +81,7 @@ pub(super) fn accept(
     // Clients compare what they are answered with what they asked for: in its case.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
     let query = Query::parse(head.uri.query().unwrap_or_default())?;
-    let format = match (json, query.numbered) {
-        (true, _) => Format::Json,
-        (false, true) => Format::NumberedPlain,
-        (false, false) => Format::Plain,
-    };
+    let format = if json { Format::Json } else { query.lines() };
     let visit = query.visit(peer, room, format);
 
     let mut response = Response::new(Full::default());

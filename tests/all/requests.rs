@@ -194,6 +194,21 @@ async fn a_get_of_json_is_a_page() {
     assert_eq!(message, first, "as it is told");
     let found = page(&server, "/?limit=1000").await;
     assert_eq!(numbers(&found).0.len(), 54);
+    assert_eq!(
+        numbers(&page(&server, "/?backlog=2").await),
+        (vec![58, 59], true)
+    );
+    // The same as lines.
+    assert_eq!(
+        get(&server, "/?before=3&seq=1").await,
+        "1 ana: m1\n2 ana: m2\n"
+    );
+    assert_eq!(get(&server, "/?after=1&limit=1").await, "ana: m2\n");
+    let foreign = get(&server, "/?after=61&limit=1").await;
+    assert!(
+        foreign.starts_with("* 61 ") && foreign.ends_with("\nana: m1\n"),
+        "{foreign}"
+    );
     // A position of another log is said to be one, and this one is shown.
     for target in ["/?after=61&limit=1", "/?after=1&epoch=other&limit=1"] {
         let found = page(&server, target).await;
@@ -206,10 +221,9 @@ async fn a_get_of_json_is_a_page() {
 async fn what_does_not_go_together_is_said() {
     let server = TestServer::start().await;
     for (accept, target, status, sentence) in [
-        ("*/*", "/?limit=2", 400, "?backlog=20"),
-        ("*/*", "/?before=2", 400, "application/json"),
-        ("text/event-stream", "/?limit=2", 400, "application/json"),
-        ("application/json", "/?backlog=2", 400, "?limit=20"),
+        ("text/event-stream", "/?limit=2", 400, "?backlog=20"),
+        ("text/event-stream", "/?before=2", 400, "?backlog=20"),
+        ("*/*", "/?before=x", 400, "before=x is not a whole number"),
         (
             "application/json",
             "/?limit=x",
@@ -218,7 +232,12 @@ async fn what_does_not_go_together_is_said() {
         ),
         ("text/html", "/?limit=x", 200, "<title>"),
         ("image/png", "/", 406, "text/event-stream"),
-        ("text/html;q=0", "/", 406, "application/json"),
+        (
+            "text/html;q=0, text/plain;q=0",
+            "/",
+            406,
+            "application/json",
+        ),
     ] {
         let request =
             format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
