@@ -174,6 +174,7 @@ pub(crate) fn open_with_tail(
         Storage::Memory => None,
     };
     let index = Index::new(folder, epoch.clone());
+    index.open();
     writer.keep_index(&index);
     let writer = Arc::new(FairMutex::new(writer));
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));

@@ -97,6 +97,12 @@ impl Index {
         })))
     }
 
+    /// Opens it now, where it can be: later there may be no descriptor left.
+    /// Whoever indexes says what is wrong.
+    pub(super) fn open(&self) {
+        let _ = self.lock().on(upto);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -47,6 +47,30 @@ fn append(writer: &mut Writer, count: usize, rooms: usize, ids: bool) -> Duratio
 
 #[test]
 #[ignore = "for people who compare figures"]
+fn append_while_it_is_indexed() {
+    for count in [1, 100, DRAFTS] {
+        let mut typical = [Duration::ZERO; 2];
+        // Turn by turn: what else the machine does changes.
+        for (round, indexing) in [false, true, false, true].into_iter().enumerate() {
+            let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
+            let storage = Storage::Folder(folder.path().to_owned());
+            let (mut writer, history) = open_with_tail(&storage, "speed", 1 << 20).expect("a log");
+            let runtime = Builder::new_multi_thread().enable_time().build();
+            let runtime = runtime.expect("a runtime");
+            if indexing {
+                runtime.spawn(history.clone().index());
+            }
+            typical[usize::from(indexing)] += append(&mut writer, count, 10, true) / 2;
+            runtime.shutdown_background();
+            println!("round {round}: {count} a batch, indexing {indexing}");
+        }
+        let [without, with] = typical;
+        println!("append {count}: {without:?} a batch, {with:?} while it is indexed");
+    }
+}
+
+#[test]
+#[ignore = "for people who compare figures"]
 fn append_and_read() {
     for (count, rooms, ids) in [
         (DRAFTS, 1, false),

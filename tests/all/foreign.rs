@@ -1,5 +1,9 @@
 /// Chromium, and what runs in its pages.
 mod browser;
+/// The description of the HTTP side, tried against the server.
+mod description;
+/// What the README shows.
+mod examples;
 /// Children that are talked to in lines.
 mod program;
 

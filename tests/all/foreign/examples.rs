@@ -1,0 +1,104 @@
+//! The programs of the README, as they stand there.
+
+use std::{fs, process::Command};
+
+use super::program::{Program, command, output, tool};
+use crate::support::{Peer, TestServer};
+
+/// A program of the README, told by the file name in its first line, that talks
+/// to this server; and the folder it is in.
+fn example(name: &str, server: &TestServer) -> (tempfile::TempDir, std::path::PathBuf) {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = fs::read_to_string(readme).expect("a README");
+    let code = readme.split("\n```").find_map(|block| {
+        let (_language, code) = block.split_once('\n')?;
+        let first = code.lines().next()?;
+        first.ends_with(name).then_some(code)
+    });
+    let code = code.expect(name);
+    assert!(code.contains("//127.0.0.1:2000/"), "{code}");
+    let code = code.replace("127.0.0.1:2000", &server.addr.to_string());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(name.rsplit('/').next().unwrap_or(name));
+    fs::write(&path, code).expect("a file");
+    (folder, path)
+}
+
+/// Starts a bot, waits until it is in the room, and talks to it.
+async fn bot(
+    name: &str,
+    mut run: Command,
+    asked: &str,
+    answer: &str,
+) -> (TestServer, Program, String) {
+    let server = TestServer::start().await;
+    let mut peer = server.plain("/?name=ana").await;
+    let (_folder, path) = example(name, &server);
+    run.arg(&path);
+    let program = Program::start(run);
+    while !peer.text_after("/members").await.starts_with("* 2 here") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(peer.text_after(asked).await, format!("ana: {asked}"));
+    let said = peer.text().await;
+    assert!(said.starts_with(answer), "{said}");
+    (server, program, said)
+}
+
+#[tokio::test]
+async fn the_bot_in_python() {
+    let run = command(tool("python/bin/python"));
+    bot("bot.py", run, "!echo /hello", "echo-bot: /hello").await;
+}
+
+#[tokio::test]
+async fn the_bot_in_javascript() {
+    bot(
+        "bot.mjs",
+        command("node"),
+        "!echo grüße, 世界",
+        "js-bot: grüße, 世界",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_bot_in_shell() {
+    let (_server, _program, said) = bot("bot.sh", command("sh"), "!date", "clock: ").await;
+    assert!(
+        said.contains(':') && said.len() > "clock: ".len() + 8,
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_alert_from_cron() {
+    let server = TestServer::start().await;
+    let mut peer: Peer = server.plain("/ops").await;
+    let (_folder, path) = example("/etc/cron.hourly/disk-alert", &server);
+    let run = |limit: &str| {
+        let mut run = command("sh");
+        run.arg(&path).env("FULL", limit);
+        output(run)
+    };
+    let (ended, said) = run("101").await;
+    assert!(
+        ended.success() && said.is_empty(),
+        "nothing is full: {said}"
+    );
+    // Within the hour, once.
+    for _ in 0..2 {
+        let (ended, _) = run("0").await;
+        assert!(ended.success());
+    }
+    let alert = peer.text().await;
+    assert!(
+        alert.starts_with("cron: ") && alert.contains("% full"),
+        "{alert}"
+    );
+    assert!(
+        peer.text_after("that was all")
+            .await
+            .ends_with(": that was all")
+    );
+}
