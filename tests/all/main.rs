@@ -78,3 +78,6 @@ mod requests;
 
 /// A room as server-sent events.
 mod event_stream;
+
+/// What is said, told in every format.
+mod formats;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use broadcast_chat::{
     client::address::{Target, Wanted},
     fanout::Socket,
-    history::{self, Storage},
-    http::{self, Site, Trust},
-    hub::{self, Hub},
+    history::{self, Draft, Storage, Words},
+    http::{self, Site, Trust, Upgraded},
+    hub::{self, Hub, Receipts, Submission},
     protocol::{
         At, Author, Command, Event, Kind, Limits, Message, Seq,
         format::Format,
@@ -29,9 +29,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) type Property = fn(&[u8]);
 
 /// All properties, by the name of their target and corpus.
-pub(crate) const ALL: [(&str, Property); 6] = [
+pub(crate) const ALL: [(&str, Property); 7] = [
     ("commands", commands),
     ("texts", texts),
+    ("searches", searches),
     ("names", names),
     ("events", events),
     ("requests", requests),
@@ -97,12 +98,63 @@ pub(crate) fn texts(bytes: &[u8]) {
             .collect();
         assert_eq!(apart(&lines), expected);
     }
+    let mut event = String::new();
+    Format::EventStream.put_line(&mut event, &messages[0]);
+    let [id, data, "", ""] = event.split('\n').collect::<Vec<_>>()[..] else {
+        panic!("one event: {event:?}");
+    };
+    assert_eq!(id, "id: 7");
     let mut line = String::new();
     Format::Json.put_line(&mut line, &messages[0]);
+    assert_eq!(data, format!("data: {line}"));
     assert_eq!(
         json::parse_event(&line).ok(),
         Some(Event::Message(messages[0].clone()))
     );
+}
+
+/// What is searched for: words, whatever it looks like. In a room where the same
+/// was said, its words are found.
+pub(crate) fn searches(bytes: &[u8]) {
+    let raw = String::from_utf8_lossy(bytes);
+    let Ok(words) = Words::of(&raw) else {
+        return;
+    };
+    assert!(!words.typed().contains(forbidden));
+    in_a_chat(async |chat| {
+        let (history, room) = (chat.site.hub.history(), RoomName::lobby());
+        let text = Text::accept(words.typed(), Limits::default().text_bytes);
+        let draft = Draft {
+            room: room.clone(),
+            from: message(text.clone().expect("words"), Kind::Said).from,
+            text: text.expect("words"),
+            id: None,
+            kind: Kind::Said,
+        };
+        let receipts = Receipts::new(hub::Wanted::All);
+        let submission = Submission::draft(draft, None, receipts.expect());
+        let publisher = chat.site.hub.publisher().expect("a writer");
+        publisher.send(submission).await.expect("a writer");
+        receipts.next(Some(0)).await.expect("it is stored");
+        let found = async {
+            loop {
+                let found = history.search(&room, &words, None, 9).await;
+                let found = found.expect("no syntax");
+                if found.indexed == history.head() {
+                    break found;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let found = tokio::select! {
+            () = history.clone().index() => panic!("it does not end"),
+            found = found => found,
+        };
+        // What is a letter elsewhere may be of a later Unicode than the index's.
+        if words.typed().is_ascii() {
+            assert_eq!(found.messages.len(), 1, "{:?}", words.typed());
+        }
+    });
 }
 
 /// Puts together again what the plain format sets in.
@@ -196,12 +248,28 @@ pub(crate) fn requests(bytes: &[u8]) {
             answer
         };
         let served = async {
-            let upgraded = http::serve(far, PEER.into(), &chat.site, &chat.drain).await;
-            upgraded.is_some()
+            let Upgraded {
+                stream,
+                early,
+                visit,
+            } = http::serve(far, PEER.into(), &chat.site, &chat.drain).await?;
+            let format = visit.format;
+            if format == Format::EventStream {
+                let (read, write) = split(stream);
+                let write = Socket::Other(Box::new(write));
+                let connection = Connection { read, early, write };
+                session::run(connection, visit, &chat.site.hub, &OPTIONS, &chat.drain).await;
+            }
+            Some(format)
         };
-        let (answer, upgraded) = tokio::join!(asked, served);
+        let (answer, format) = tokio::join!(asked, served);
         let status = answer.get(..12).unwrap_or_default();
+        let upgraded = format.is_some_and(|format| format != Format::EventStream);
         assert_eq!(status == b"HTTP/1.1 101", upgraded);
+        if format == Some(Format::EventStream) {
+            assert_eq!(status, b"HTTP/1.1 200");
+            are_events(&answer);
+        }
         if !answer.is_empty() {
             assert!(
                 matches!(
@@ -226,6 +294,23 @@ pub(crate) fn requests(bytes: &[u8]) {
             );
         }
     });
+}
+
+/// Whether the body of an answer is whole events.
+fn are_events(answer: &[u8]) {
+    let answer = str::from_utf8(answer).expect("UTF-8");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(body.is_empty() || body.ends_with("\n\n"), "{body}");
+    for line in body.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        match field {
+            "" => {}
+            "id" | "retry" => assert!(value.trim().parse::<u64>().is_ok(), "{line}"),
+            "event" => assert!(value.trim().bytes().all(|b| b.is_ascii_lowercase())),
+            "data" => assert!(json::parse_event(value).is_ok(), "{line}"),
+            _ => panic!("{line}"),
+        }
+    }
 }
 
 /// What comes after the upgrade. However the bytes are cut, they say the same.

@@ -17,6 +17,13 @@ async fn tried(server: &TestServer, arguments: &[&str]) -> (ExitStatus, String) 
         .arg(format!("http://{}/-/openapi.json", server.addr))
         .args(["--max-examples", EXAMPLES, "--seed", "7", "--no-color"])
         .args(["--phases", "examples,coverage,fuzzing"])
+        // Which letters there are is for each Unicode to say.
+        .args([
+            "--generation-codec",
+            "ascii",
+            "--generation-database",
+            "none",
+        ])
         .args(["--request-timeout", "10", "--max-failures", "10"])
         .args(arguments)
         // It keeps what it has tried.

@@ -1,0 +1,230 @@
+//! One conversation, told in every format; what each reader was shown is the
+//! same. Nothing that is said in one looks like something else in another.
+
+use serde_json::{Value, json};
+
+use crate::support::{Peer, TestServer};
+
+/// Who says it, and how.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Plain,
+    Json,
+    Post,
+}
+
+/// What was shown of a message: who said it, and what.
+type Shown = (String, String);
+
+/// Texts that look like something else, somewhere; and how they are stored.
+const TEXTS: [(&str, &str); 27] = [
+    ("hi", "hi"),
+    (" ", " "),
+    ("grüße, 世界 👋", "grüße, 世界 👋"),
+    // Lines of others, and of the server.
+    ("a\nbob: b\n* c", "a\nbob: b\n* c"),
+    ("a\r\nbob: b\rcarl: c", "a\nbob: b\ncarl: c"),
+    (
+        "a\u{2028}bob: b\u{2029}carl: c\u{85}dora: d",
+        "a\nbob: b\ncarl: c\ndora: d",
+    ),
+    ("ana: hi", "ana: hi"),
+    ("* You are now in tea.", "* You are now in tea."),
+    (
+        "Welcome to chat! Type a message",
+        "Welcome to chat! Type a message",
+    ),
+    ("\n", "\n"),
+    ("a\n\n", "a\n\n"),
+    ("  set in\n    more", "  set in\n    more"),
+    ("7 ana: hi", "7 ana: hi"),
+    ("/help", "/help"),
+    ("//help", "//help"),
+    // Events and objects.
+    (
+        "{\"type\":\"live\",\"seq\":9}",
+        "{\"type\":\"live\",\"seq\":9}",
+    ),
+    ("\"},{\"seq\":9,\"text\":\"", "\"},{\"seq\":9,\"text\":\""),
+    ("\\\"\\u0022\\n\\", "\\\"\\u0022\\n\\"),
+    ("data: {\"type\":\"live\"}", "data: {\"type\":\"live\"}"),
+    (
+        "a\n\nid: 999\nevent: gap\nretry: 1\ndata: x\n\n: c",
+        "a\n\nid: 999\nevent: gap\nretry: 1\ndata: x\n\n: c",
+    ),
+    (
+        "a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "a\n\nHTTP/1.1 200 OK\n\n",
+    ),
+    // Pages and terminals.
+    (
+        "<script>alert(1)</script>&amp;",
+        "<script>alert(1)</script>&amp;",
+    ),
+    ("--></title><b>", "--></title><b>"),
+    (
+        "\u{1b}[2J\u{7}\u{8}\u{9b}x\u{7f}",
+        "\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}x\u{fffd}",
+    ),
+    ("\u{202e}evil\u{2066}", "\u{fffd}evil\u{fffd}"),
+    ("tab\there", "tab\there"),
+    ("\0", "\u{fffd}"),
+];
+
+/// What `/me` says of itself; it has to be one line typed.
+const DONE: [&str; 3] = ["waves", "* x", "ana: y"];
+
+/// Puts together what the plain format sets in.
+fn together(lines: &str) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for line in lines.split('\n') {
+        match (line.strip_prefix("  "), messages.last_mut()) {
+            (Some(rest), Some(message)) => message.extend(["\n", rest]),
+            _ => messages.push(line.to_owned()),
+        }
+    }
+    messages
+}
+
+fn of_line(line: &str) -> Shown {
+    let (who, text) = line.split_once(": ").expect(line);
+    (who.to_owned(), text.to_owned())
+}
+
+/// What the JSON format shows, as far as plain lines can.
+fn of_object(message: &Value) -> Shown {
+    let from = &message["from"];
+    let who = from["name"].as_str().or(from["addr"].as_str());
+    let done = if message["kind"] == "me" { "* " } else { "" };
+    let text = message["text"].as_str().expect("a text");
+    (who.expect("somebody").to_owned(), format!("{done}{text}"))
+}
+
+async fn get(server: &TestServer, target: &str, accept: &str) -> String {
+    let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+    let answer = server.request(request.as_bytes()).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+    body.to_owned()
+}
+
+async fn post(server: &TestServer, target: &str, body: &str) {
+    let length = body.len();
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let answer = server.request(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Says a text so that it arrives as it is, and returns as whom.
+async fn say(
+    server: &TestServer,
+    way: Way,
+    plain: &mut Peer,
+    json: &mut Peer,
+    text: &str,
+) -> String {
+    match way {
+        Way::Plain => {
+            // One newline is the typing's, and a slash would be a command's.
+            let slash = if text.starts_with('/') { "/" } else { "" };
+            plain.say(&format!("{slash}{text}\n")).await;
+            plain.tag()
+        }
+        Way::Json => {
+            let command = json!({"type": "publish", "text": text});
+            json.say(&command.to_string()).await;
+            "Jürgen-1.x".to_owned()
+        }
+        Way::Post => {
+            post(server, "/?name=post", &format!("{text}\n")).await;
+            "post".to_owned()
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_format_shows_the_same() {
+    let server = TestServer::start().await;
+    let mut plain = server.plain("/").await;
+    let mut numbered = server.plain("/?seq=1").await;
+    let (mut json, _) = server.json("/?name=J%C3%BCrgen-1.x").await;
+    json.event_of("live").await;
+    let mut events = server.follow("/", "").await;
+    let (mut said, mut objects) = (Vec::new(), Vec::new());
+    for way in [Way::Plain, Way::Json, Way::Post] {
+        for (text, stored) in TEXTS {
+            let who = say(&server, way, &mut plain, &mut json, text).await;
+            said.push((who, stored.to_owned()));
+            // What is no message is passed over; a fake would not be.
+            objects.push(json.event_of("message").await);
+        }
+    }
+    for text in DONE {
+        plain.say(&format!("/me {text}")).await;
+        said.push((plain.tag(), format!("* {text}")));
+        objects.push(json.event_of("message").await);
+    }
+    let shown: Vec<Shown> = objects.iter().map(of_object).collect();
+    assert_same(&shown, &said, "JSON");
+    let (mut lines, mut numbers, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for object in &objects {
+        let line = plain.text().await;
+        lines.extend(together(&line).iter().map(|line| of_line(line)));
+        let line = numbered.text().await;
+        let (number, rest) = line.split_once(' ').expect("a number");
+        assert_eq!(number, object["seq"].to_string());
+        numbers.extend(together(rest).iter().map(|line| of_line(line)));
+        let event = loop {
+            let event = events.told().await.expect("an event");
+            if event.event.is_none() && event.comment.is_none() {
+                break event;
+            }
+        };
+        assert_eq!(event.retry, None);
+        assert_eq!(event.id, Some(object["seq"].to_string()));
+        assert_eq!(event.json(), *object);
+        told.push(of_object(&event.json()));
+    }
+    assert_same(&lines, &said, "plain lines");
+    assert_same(&numbers, &said, "numbered lines");
+    assert_same(&told, &said, "events");
+
+    // And as it is looked up.
+    let whole = get(&server, "/?after=0", "*/*").await;
+    let whole = together(whole.strip_suffix('\n').expect("lines"));
+    assert_same(
+        &whole.iter().map(|line| of_line(line)).collect::<Vec<_>>(),
+        &said,
+        "GET",
+    );
+    let page = get(&server, "/?after=0&limit=200", "application/json").await;
+    let page: Value = serde_json::from_str(&page).expect("JSON");
+    assert_eq!(page["more"], false);
+    let of_page = |page: &Value| -> Vec<Shown> {
+        page["messages"]
+            .as_array()
+            .expect("a page")
+            .iter()
+            .map(of_object)
+            .collect()
+    };
+    assert_same(&of_page(&page), &said, "GET of JSON");
+    plain.say("/history 200").await;
+    let answer = plain.text().await;
+    let answer: Vec<Shown> = together(&answer)
+        .iter()
+        .map(|line| of_line(line.strip_prefix("* ").expect("an answer")))
+        .collect();
+    assert_same(&answer, &said, "/history");
+    json.say(r#"{"type":"history","limit":200}"#).await;
+    assert_same(&of_page(&json.event_of("page").await), &said, "history");
+}
+
+fn assert_same(shown: &[Shown], said: &[Shown], what: &str) {
+    for (shown, said) in shown.iter().zip(said) {
+        assert_eq!(shown, said, "{what}");
+    }
+    assert_eq!(shown.len(), said.len(), "{what}");
+}
