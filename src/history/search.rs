@@ -285,6 +285,9 @@ impl History {
         before: Option<Seq>,
         limit: u32,
     ) -> Result<Found, StoreError> {
+        // In a quiet chat that is all there is. Where it cannot be, what is
+        // indexed is searched, and whoever indexes complains.
+        let _ = self.index_some(self.head()).await;
         let name = room.clone();
         let id = self.on_reader(move |store| store.room(&name)).await?;
         let words = words.clone();
@@ -362,12 +365,18 @@ impl History {
         let read = self.on_reader(move |store| store.entries(done, head));
         let (entries, reached) = read.await?;
         self.on_index(move |state| {
-            // Some of it may be erased by now: it is read again.
+            // Some of it may be erased by now, or indexed by somebody else.
             if state.removals != removals {
                 return Ok(done);
             }
-            state.on(|db| add(db, &entries, reached))?;
-            Ok(reached)
+            state.on(|db| {
+                let now = upto(db)?;
+                if now != done {
+                    return Ok(now);
+                }
+                add(db, &entries, reached)?;
+                Ok(reached)
+            })
         })
         .await
     }
