@@ -21,6 +21,7 @@ mod search;
 mod speed;
 mod store;
 mod tail;
+mod topics;
 mod wal;
 
 use std::{
@@ -310,11 +311,13 @@ impl History {
         &self,
         read: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let mut store = Arc::clone(&self.shared.reader).lock_owned().await;
         if self.in_place {
             tokio::task::yield_now().await;
-            return read(&mut store);
+            // Let go of before anything else happens: in memory it is what the
+            // writer writes to, which is a task then and may not block.
+            return read(&mut *self.shared.reader.lock().await);
         }
+        let mut store = Arc::clone(&self.shared.reader).lock_owned().await;
         tokio::task::spawn_blocking(move || read(&mut store))
             .await
             .map_err(|_| StoreError::stopped())?

@@ -41,8 +41,9 @@ use crate::{
     history::{Changing, Draft, History, StoreError, Writer},
     metrics::{Levels, Metrics},
     protocol::{
-        Author, Refusal, RefusalCode,
+        Author, Event, Refusal, RefusalCode, Topic,
         name::{MessageId, RoomName},
+        text::Text,
     },
 };
 
@@ -195,6 +196,16 @@ impl Hub {
         &self,
         change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
+        self.change_then(change, |_| {}).await
+    }
+
+    /// The same; the writer does the second once the first is on disk, before
+    /// any change that comes after it.
+    async fn change_then<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, Refusal> {
         let busy = || Refusal {
             retry_ms: Some(BUSY_RETRY_MS),
             ..Refusal::new(
@@ -203,7 +214,7 @@ impl Hub {
             )
         };
         let publisher = self.publisher().ok_or_else(busy)?;
-        let (order, told) = Order::new(change);
+        let (order, told) = Order::new(change, then);
         let sent = publisher.send(Submission::Change(order)).await;
         // While it waits, the writer may end.
         drop(publisher);
@@ -250,6 +261,42 @@ impl Hub {
     pub fn comeback(&self) -> Duration {
         let members = || self.shared.presence.total();
         self.shared.comeback.next(members)
+    }
+
+    /// Says what the member's room is about from now on, and to its others that
+    /// it does.
+    pub fn set_topic(
+        &self,
+        membership: &Membership,
+        text: Text,
+        by: &Author,
+    ) -> impl Future<Output = Result<Topic, Refusal>> + use<> {
+        let hub = self.clone();
+        let (room, number, by) = (
+            membership.room().clone(),
+            membership.number(),
+            by.to_string(),
+        );
+        async move {
+            let (presence, place) = (Arc::clone(&hub.shared.presence), room.clone());
+            let then = move |topic: &Topic| presence.topic_changed(&place, topic, number);
+            let change = move |log: &mut Changing<'_>| log.set_topic(&room, text, by);
+            hub.change_then(change, then).await
+        }
+    }
+
+    /// Looks up what the member's room is about: once while somebody is in it.
+    pub async fn find_topic(&self, membership: &Membership) -> Result<(), StoreError> {
+        if membership.topic().is_none() {
+            let found = self.history().topic(membership.room()).await?;
+            membership.found_topic(&found);
+        }
+        Ok(())
+    }
+
+    /// Which rooms somebody is in.
+    pub fn rooms(&self) -> Event {
+        self.shared.presence.listed()
     }
 
     /// Enters a room; dropping the membership leaves it. The subscriber will

@@ -37,6 +37,9 @@ pub const DEFAULT_PORT: u16 = 2000;
 /// The longest text of one message in bytes, unless `--max-text` says otherwise.
 pub const DEFAULT_TEXT_BYTES: usize = 8192;
 
+/// The longest topic of a room, in bytes.
+pub const MAX_TOPIC: usize = 300;
+
 /// The largest backlog a newcomer is shown, in messages.
 pub const MAX_BACKLOG: u32 = 1000;
 
@@ -261,6 +264,14 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
+    /// Which rooms is somebody in?
+    Rooms,
+    /// What is this room about?
+    Topic {
+        /// What it is to be about from now on; with no text, about nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]
     Help,
@@ -339,6 +350,21 @@ pub enum Event {
     },
     /// The answer to `history` and to `search`.
     Page(Page),
+    /// The answer to `rooms`.
+    Rooms {
+        /// Those with most people first; a part of them when many.
+        rooms: Vec<RoomInfo>,
+        /// How many there are.
+        total: usize,
+    },
+    /// The answer to `topic`, and what is said to the room when it changes.
+    Topic {
+        /// The room.
+        room: RoomName,
+        /// What it is about.
+        #[serde(flatten)]
+        topic: Topic,
+    },
     /// A command was not carried out; the connection lives on.
     Refused(Refusal),
     /// Something a person should read.
@@ -346,6 +372,58 @@ pub enum Event {
         /// The sentence.
         text: String,
     },
+}
+
+/// What a room is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// In one line; empty where it is about nothing.
+    pub text: Text,
+    /// Who said so: a name, or `IP:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<At>,
+}
+
+impl Topic {
+    /// Of a room that is about nothing.
+    pub fn none() -> Self {
+        Topic {
+            text: String::new().into(),
+            by: None,
+            at: None,
+        }
+    }
+
+    /// The text of a topic that is given, made safe; refused where it is long
+    /// or more than a line.
+    pub fn accept(raw: &str) -> Result<Text, Refusal> {
+        let text = Text::from(raw.trim().to_owned());
+        if text.len() > MAX_TOPIC {
+            let (length, most) = (text.len(), MAX_TOPIC);
+            let why = format!("The topic has {length} bytes; at most {most} are taken.");
+            return Err(Refusal::new(RefusalCode::TooLong, why));
+        }
+        if text.contains('\n') {
+            let why = "A topic is one line.";
+            return Err(Refusal::new(RefusalCode::BadField, why));
+        }
+        Ok(text)
+    }
+}
+
+/// A room that somebody is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Its name.
+    pub room: RoomName,
+    /// How many people are in it.
+    pub members: usize,
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Text>,
 }
 
 /// What a newcomer is told first.
@@ -361,6 +439,9 @@ pub struct Welcome {
     pub head: Seq,
     /// How many people are in the room, this one included.
     pub members: usize,
+    /// What the room is about, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Text>,
     /// Name and version of the server.
     pub server: String,
     /// What is refused beyond.

@@ -383,7 +383,7 @@ impl<W: Write> Lines<'_, W> {
                             }
                         }
                         if std::mem::replace(&mut self.welcomed, true) {
-                            shown = plain::joined(&welcome.room);
+                            shown = plain::joined(&welcome.room, welcome.topic.as_ref());
                         }
                     }
                     _ => {}

@@ -1,6 +1,10 @@
 //! A word to a subscriber outside of the log.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    mem::{Discriminant, discriminant},
+    sync::Arc,
+};
 
 use super::subscriber::Shared;
 use crate::protocol::{Event, format::Format, name::RoomName};
@@ -8,6 +12,8 @@ use crate::protocol::{Event, format::Format, name::RoomName};
 /// What is said, encoded for each format that shows it.
 #[derive(Clone, Debug)]
 pub struct Saying {
+    /// Of several of one kind that are held back, the last one counts.
+    pub(super) kind: Discriminant<Event>,
     frames: [Option<Arc<[u8]>>; Format::COUNT],
 }
 
@@ -15,6 +21,7 @@ impl Saying {
     /// Says this event.
     pub fn new(event: &Event) -> Self {
         Saying {
+            kind: discriminant(event),
             frames: Format::ALL.map(|format| format.frame(event).map(Into::into)),
         }
     }
@@ -45,7 +52,7 @@ impl Aside {
 
     /// Says something of a room. Whoever does not follow it yet, has not seen
     /// its replay or takes nothing now is told `later` instead, once it is
-    /// live: the last of all that it missed.
+    /// live: of each kind the last that it missed.
     pub fn say(&self, room: &RoomName, now: &Saying, later: &Saying) {
         self.subscriber.lock().say_aside(room, now, later);
     }

@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::Discriminant,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -53,7 +54,7 @@ pub(super) struct Outlet {
     /// `live` is still to be said.
     pub(super) announce: bool,
     /// What was said aside of a room and is to be heard once that is live.
-    held: Option<Box<(RoomName, Arc<[u8]>)>>,
+    held: Option<Box<Held>>,
     /// What goes before anything else: the session's own frames, and the rest
     /// of a frame that is partly out.
     rest: Vec<u8>,
@@ -70,6 +71,12 @@ pub(super) struct Outlet {
     pub(super) listed: Option<RoomName>,
     /// It waits in the shard's mailbox.
     pub(super) mailed: bool,
+}
+
+/// What was said aside of a room and not heard: of each kind the last.
+struct Held {
+    room: RoomName,
+    frames: Vec<(Discriminant<Event>, Arc<[u8]>)>,
 }
 
 /// A stretch of one run's frames.
@@ -150,17 +157,26 @@ impl Outlet {
     /// Says something of a room that is no message; or `later`, at the next
     /// time the room is live.
     pub(super) fn say_aside(&mut self, room: &RoomName, now: &Saying, later: &Saying) {
+        let kind = later.kind;
         let (Some(now), Some(later)) = (now.frame(self.format), later.frame(self.format)) else {
             return;
         };
+        if let Some(held) = &mut self.held {
+            held.frames.retain(|(other, _)| *other != kind);
+        }
         let follows = matches!(self.mode, Mode::CatchingUp | Mode::Joining | Mode::Live)
             && !self.announce
             && self.room == *room;
         if follows && self.waiting() < MAX_BEFORE_ASIDE {
-            self.held = None;
             self.send(now);
         } else if self.mode != Mode::Gone {
-            self.held = Some(Box::new((room.clone(), Arc::clone(later))));
+            let held = self.held.take().filter(|held| held.room == *room);
+            let mut held = held.unwrap_or_else(|| {
+                let (room, frames) = (room.clone(), Vec::new());
+                Box::new(Held { room, frames })
+            });
+            held.frames.push((kind, Arc::clone(later)));
+            self.held = Some(held);
         }
     }
 
@@ -186,9 +202,11 @@ impl Outlet {
             self.send(&frame);
         }
         if let Some(held) = self.held.take()
-            && held.0 == self.room
+            && held.room == self.room
         {
-            self.send(&held.1);
+            for (_, frame) in &held.frames {
+                self.send(frame);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     StoreError,
     folder::OpenError,
-    row::{LogRow, MessageRow, NameRow, RoomRow, from_db, message_columns, to_db},
+    row::{LogRow, MessageRow, NameRow, RoomRow, TopicRow, from_db, message_columns, to_db},
     schema,
 };
 use crate::protocol::Seq;
@@ -279,6 +279,14 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
         if NameRow::read(row).is_none() {
             let key: String = row.get(0).unwrap_or_default();
             report.fault(|| format!("the owned name {key:?} is damaged"));
+        }
+    }
+    let mut topics = view.prepare("SELECT room, text, author, at, sum FROM topics")?;
+    let mut topics = topics.query([])?;
+    while let Some(row) = topics.next()? {
+        if TopicRow::read(row).is_none() {
+            let room: String = row.get(0).unwrap_or_default();
+            report.fault(|| format!("the topic of {room:?} is damaged"));
         }
     }
     Ok(())

@@ -207,6 +207,34 @@ impl NameRow {
     }
 }
 
+/// The row of what a room is about.
+#[derive(Clone, Debug)]
+pub(super) struct TopicRow {
+    pub(super) room: String,
+    pub(super) text: String,
+    pub(super) author: String,
+    pub(super) at: i64,
+}
+
+impl TopicRow {
+    /// A row of `room, text, author, at, sum`; `None` of a damaged one.
+    pub(super) fn read(row: &Row<'_>) -> Option<Self> {
+        let read = TopicRow {
+            room: text(row, 0)?.to_owned(),
+            text: text(row, 1)?.to_owned(),
+            author: text(row, 2)?.to_owned(),
+            at: integer(row, 3)?,
+        };
+        (integer(row, 4)? == read.sum()).then_some(read)
+    }
+
+    pub(super) fn sum(&self) -> i64 {
+        let texts = [&self.room, &self.text, &self.author].map(|text| Some(text.as_str()));
+        let [room, text, author] = texts.map(length);
+        sum(&[self.at, room, text, author], &texts)
+    }
+}
+
 fn length(text: Option<&str>) -> i64 {
     text.map_or(-1, |text| i64::try_from(text.len()).unwrap_or(i64::MAX))
 }

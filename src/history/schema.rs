@@ -47,13 +47,20 @@ CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
 ";
 
 /// What version 2 had not: the names that somebody owns, by what they are
-/// compared by.
+/// compared by, and what rooms are about.
 const TABLES_OF_3: &str = "
 CREATE TABLE names (
     key TEXT PRIMARY KEY,
     name TEXT NOT NULL,
     proof BLOB NOT NULL,
     used INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE topics (
+    room TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    author TEXT NOT NULL,
+    at INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 ";

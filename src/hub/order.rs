@@ -16,15 +16,20 @@ type Make = dyn FnOnce(&mut Changing<'_>) -> Result<Made, StoreError> + Send;
 pub(super) type Made = Box<dyn FnOnce() + Send>;
 
 impl Order {
-    /// The order, and where what it gives arrives.
+    /// The order, and where what it gives arrives. What is to be done `then` is
+    /// done in the order of the changes.
     pub(super) fn new<T: Send + 'static>(
         change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
     ) -> (Self, oneshot::Receiver<T>) {
         let (tell, told) = oneshot::channel();
         let make = |changing: &mut Changing<'_>| {
             let made = change(changing)?;
             // Whoever asked may be gone; it is done all the same.
-            Ok(Box::new(move || drop(tell.send(made))) as Made)
+            Ok(Box::new(move || {
+                then(&made);
+                drop(tell.send(made));
+            }) as Made)
         };
         (Order(Box::new(make)), told)
     }

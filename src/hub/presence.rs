@@ -7,6 +7,7 @@
 mod people;
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,11 +25,14 @@ use self::people::{News, People};
 use crate::{
     fanout::{Aside, Saying},
     protocol::{
-        Author, Event,
+        Author, Event, RoomInfo, Topic,
         format::Format,
         name::{Name, RoomName},
     },
 };
+
+/// The most rooms named in one answer.
+const MAX_LISTED: usize = 200;
 
 /// How many sockets the herald writes to before others get their turn.
 const WRITES_A_TURN: usize = 200;
@@ -52,8 +56,37 @@ struct State {
 #[derive(Debug, Default)]
 struct Room {
     people: People<Aside>,
+    about: About,
     /// What the agenda says of it.
     due: Option<Instant>,
+}
+
+/// What a room is about.
+#[derive(Debug, Default)]
+enum About {
+    /// It was not looked up yet.
+    #[default]
+    Unknown,
+    Nothing,
+    /// Boxed, as most are about nothing.
+    Something(Box<Topic>),
+}
+
+impl About {
+    fn new(topic: &Topic) -> Self {
+        if topic.text.is_empty() {
+            About::Nothing
+        } else {
+            About::Something(Box::new(topic.clone()))
+        }
+    }
+
+    fn topic(&self) -> Option<&Topic> {
+        match self {
+            About::Something(topic) => Some(topic),
+            About::Unknown | About::Nothing => None,
+        }
+    }
 }
 
 impl Presence {
@@ -93,6 +126,47 @@ impl Presence {
         }
     }
 
+    /// Which rooms have people in them, but for those that are not listed.
+    pub(super) fn listed(&self) -> Event {
+        let state = self.state();
+        let rooms = state.rooms.iter();
+        let mut rooms: Vec<_> = rooms
+            .filter(|(name, _)| name.is_listed())
+            .map(|(name, room)| (Reverse(room.people.total()), name.clone()))
+            .collect();
+        let total = rooms.len();
+        rooms.sort_unstable();
+        rooms.truncate(MAX_LISTED);
+        let topic = |name: &RoomName| {
+            let topic = state.rooms.get(name)?.about.topic()?;
+            Some(topic.text.clone())
+        };
+        let rooms = rooms.into_iter().map(|(Reverse(members), room)| RoomInfo {
+            topic: topic(&room),
+            room,
+            members,
+        });
+        Event::Rooms {
+            rooms: rooms.collect(),
+            total,
+        }
+    }
+
+    /// A room is about something else from now on; its members hear of it, but
+    /// not the one who said so.
+    pub(super) fn topic_changed(&self, room: &RoomName, topic: &Topic, by: u64) {
+        let mut state = self.state();
+        if let Some(found) = state.rooms.get_mut(room) {
+            found.about = About::new(topic);
+            let event = Event::Topic {
+                room: room.clone(),
+                topic: topic.clone(),
+            };
+            found.people.tell_all(event, by, Instant::now());
+        }
+        self.plan(&mut state, room);
+    }
+
     /// Puts on the agenda what changed in a room; forgets one that is empty.
     fn plan(&self, state: &mut State, name: &RoomName) {
         let State { rooms, agenda } = state;
@@ -127,8 +201,8 @@ impl Presence {
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             while let Some((room, news)) = self.take_due() {
-                for News { event, count, to } in news {
-                    let (now, later) = (Saying::new(&event), Saying::new(&count));
+                for News { event, later, to } in news {
+                    let (now, later) = (Saying::new(&event), Saying::new(&later));
                     for aside in to {
                         aside.say(&room, &now, &later);
                         said += 1;
@@ -169,6 +243,30 @@ impl Membership {
     /// The room.
     pub fn room(&self) -> &RoomName {
         &self.room
+    }
+
+    /// The number of this membership: no other ever has it.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the room is about, if that is known.
+    pub fn topic(&self) -> Option<Topic> {
+        let state = self.presence.state();
+        match &state.rooms.get(&self.room)?.about {
+            About::Unknown => None,
+            about => Some(about.topic().cloned().unwrap_or_else(Topic::none)),
+        }
+    }
+
+    /// It was looked up; unless it is known by now, this is what it is about.
+    pub(super) fn found_topic(&self, topic: &Topic) {
+        let mut state = self.presence.state();
+        if let Some(room) = state.rooms.get_mut(&self.room)
+            && matches!(room.about, About::Unknown)
+        {
+            room.about = About::new(topic);
+        }
     }
 
     /// Shows this member under another name from now on.

@@ -22,7 +22,9 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .get("id")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
-    let known = ["publish", "name", "join", "members", "history", "search"];
+    let known = [
+        "publish", "name", "join", "members", "rooms", "topic", "history", "search",
+    ];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(
             RefusalCode::BadField,

@@ -78,6 +78,11 @@ impl RoomName {
         RoomName("lobby".into())
     }
 
+    /// Whether it may be listed.
+    pub fn is_listed(&self) -> bool {
+        !self.0.starts_with('_')
+    }
+
     /// The room a URL path names.
     pub fn from_path(path: &str) -> Result<Self, BadName> {
         match path.strip_prefix('/').unwrap_or(path) {

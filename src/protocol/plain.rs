@@ -6,8 +6,10 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, Search, Start, WELCOME,
-    name::RoomName, text::clean,
+    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, RoomInfo, Search, Start,
+    WELCOME,
+    name::RoomName,
+    text::{Text, clean},
 };
 
 /// What `/help` answers.
@@ -16,6 +18,8 @@ Type a message to say it to the room. Commands:
 /name NAME     be called NAME instead of your IP:port
 /join ROOM     go to another room
 /members       who is here?
+/rooms         which rooms is somebody in?
+/topic [TEXT]  what is this room about? or say so (- for nothing)
 /me TEXT       say what you do: /me waves
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
@@ -51,6 +55,14 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             start: Start::default(),
         },
         "members" => Command::Members,
+        "rooms" => Command::Rooms,
+        "topic" => Command::Topic {
+            text: match rest {
+                "" => None,
+                "-" => Some(String::new()),
+                text => Some(text.to_owned()),
+            },
+        },
         "history" => Command::History {
             before: None,
             limit: match rest {
@@ -102,9 +114,10 @@ pub fn help() -> Event {
 }
 
 /// The answer to [`Command::Join`], where a welcome is said but once.
-pub fn joined(room: &RoomName) -> Event {
+pub fn joined(room: &RoomName, topic: Option<&Text>) -> Event {
+    let topic = topic.map_or_else(String::new, |text| format!(" The topic: {}", &**text));
     Event::Notice {
-        text: format!("You are now in {room}."),
+        text: format!("You are now in {room}.{topic}"),
     }
 }
 
@@ -185,6 +198,37 @@ pub fn event(event: &Event) -> Option<String> {
                 more => format!(" and {more} more"),
             };
             format!("{total} here: {}{more}", names.join(", "))
+        }
+        Event::Rooms { rooms, total } => {
+            let more = total - rooms.len().min(*total);
+            let mut said = match total {
+                0 => "Nobody is in a room that is listed.".to_owned(),
+                _ => "Rooms that somebody is in:".to_owned(),
+            };
+            for RoomInfo {
+                room,
+                members,
+                topic,
+            } in rooms
+            {
+                let topic = topic.as_ref().map_or("", |text| text);
+                let colon = if topic.is_empty() { "" } else { ": " };
+                // Writing to a String cannot fail.
+                let _ = write!(said, "\n{room} ({members}){colon}{topic}");
+            }
+            if more > 0 {
+                let _ = write!(said, "\nand {more} more");
+            }
+            said
+        }
+        Event::Topic { room, topic } => {
+            let by = topic.by.as_ref().map(|by| format!(" ({by})"));
+            if topic.text.is_empty() {
+                format!("{room} has no topic.")
+            } else {
+                let by = by.unwrap_or_default();
+                format!("The topic of {room}: {}{by}", &*topic.text)
+            }
         }
         Event::Refused(refusal) => refusal.text.clone(),
         Event::Notice { text } => text.clone(),

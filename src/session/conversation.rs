@@ -11,7 +11,7 @@ use crate::{
     hub::{Hub, Membership, Reply, Wanted},
     protocol::{
         Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
-        RefusalCode, Search, Seq, Start, Welcome,
+        RefusalCode, Search, Seq, Start, Topic, Welcome,
         close::CloseReason,
         format::Format,
         name::{MessageId, RoomName},
@@ -141,12 +141,34 @@ impl<'a> Conversation<'a> {
                 Ok(words) => return Some(Intent::Answer(self.search(words, before, limit))),
                 Err(refusal) => Event::Refused(refusal),
             },
+            Ok(Command::Rooms) => self.hub.rooms(),
+            Ok(Command::Topic { text }) => match text.as_deref().map(Topic::accept).transpose() {
+                Ok(text) => return Some(Intent::Answer(Box::pin(self.topic(text)))),
+                Err(refusal) => Event::Refused(refusal),
+            },
             Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
         self.say(&answer, subscriber);
         let flood = self.pace.as_ref().is_some_and(|pace| pace.is_flood());
         flood.then_some(Intent::Close(CloseReason::Flooding))
+    }
+
+    /// What the room is about, or is to be about from now on.
+    fn topic(&self, text: Option<Text>) -> impl Future<Output = Event> + use<> {
+        let room = self.membership.room().clone();
+        let known = self.membership.topic();
+        let set = text.map(|text| self.hub.set_topic(&self.membership, text, &self.author));
+        async move {
+            let topic = match set {
+                Some(set) => match set.await {
+                    Ok(topic) => topic,
+                    Err(refusal) => return Event::Refused(refusal),
+                },
+                None => known.unwrap_or_else(Topic::none),
+            };
+            Event::Topic { room, topic }
+        }
     }
 
     /// A page of the room's history.
@@ -239,9 +261,10 @@ impl<'a> Conversation<'a> {
         self.begin(start, subscriber, |conversation, head| {
             match conversation.format {
                 Format::Json | Format::EventStream => conversation.welcome(head),
-                Format::Plain | Format::NumberedPlain => Event::Notice {
-                    text: format!("You are now in {}.", conversation.membership.room()),
-                },
+                Format::Plain | Format::NumberedPlain => {
+                    let topic = conversation.topic_text();
+                    plain::joined(conversation.membership.room(), topic.as_ref())
+                }
             }
         })
         .await
@@ -254,9 +277,16 @@ impl<'a> Conversation<'a> {
             epoch: self.hub.history().epoch().clone(),
             head,
             members: self.membership.total(),
+            topic: self.topic_text(),
             server: SERVER.into(),
             limits: self.limits,
         })
+    }
+
+    /// What the room is about, if anything.
+    fn topic_text(&self) -> Option<Text> {
+        let topic = self.membership.topic()?.text;
+        (!topic.is_empty()).then_some(topic)
     }
 
     /// Greets, and follows the room from where the reader wants to start.
@@ -270,6 +300,10 @@ impl<'a> Conversation<'a> {
         let room = self.membership.room();
         let head = history.head();
         let gap = start.gap(history.epoch(), head);
+        if let Err(why) = self.hub.find_topic(&self.membership).await {
+            // No reason to send anybody away.
+            tracing::error!("the topic of {room} cannot be read: {why}");
+        }
         let after = match (start.after, start.backlog) {
             (Some(_), _) if gap.is_some() => Seq::START,
             (Some(after), _) => after,

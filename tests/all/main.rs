@@ -34,6 +34,9 @@ mod hostile;
 /// Who is there: people, and how the others hear of them.
 mod people;
 
+/// Which rooms there are, and what they are about.
+mod rooms;
+
 /// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
 mod delivery;
 

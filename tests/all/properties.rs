@@ -341,6 +341,9 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
         let spoken = speak(near, bytes, piece);
         let listened = session::run(connection, visit, &chat.site.hub, &OPTIONS, &chat.drain);
         tokio::join!(spoken, listened);
+        // Behind what was said: the writer may still be at it.
+        let order = chat.site.hub.change(|_| Ok(())).await;
+        order.expect("a writer");
         let (history, room) = (chat.site.hub.history(), RoomName::lobby());
         let page = history.after(&room, Seq::START).await.expect("a page");
         let messages = page.runs.iter().flat_map(|run| run.messages());

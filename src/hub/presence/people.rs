@@ -69,6 +69,8 @@ struct Talk {
     /// Who went, and when that is to be said, if it is still so then.
     gone: VecDeque<(Instant, NameKey)>,
     changes: Vec<Change>,
+    /// What everyone is to hear, whatever else there is: the last of it.
+    notice: Option<Change>,
     /// When the number is to be said, and from when on it may be again.
     count_due: Option<Instant>,
     count_free: Option<Instant>,
@@ -94,7 +96,7 @@ struct Change {
 pub(super) struct News<E> {
     pub(super) event: Event,
     /// What says enough to whom it reaches late.
-    pub(super) count: Event,
+    pub(super) later: Event,
     pub(super) to: Vec<E>,
 }
 
@@ -284,12 +286,27 @@ impl<E: Clone> People<E> {
         }
     }
 
+    /// Has something said to all but one, in place of what was to be said so and
+    /// is not yet.
+    pub(super) fn tell_all(&mut self, event: Event, but: u64, at: Instant) {
+        let Some(talk) = &mut self.talk else { return };
+        let same = talk.notice.as_ref().is_none_or(|last| last.but == but);
+        talk.notice = Some(Change {
+            at,
+            event,
+            upto: talk.last,
+            but: if same { but } else { NOBODY },
+        });
+    }
+
     /// When there is something to be said.
     pub(super) fn due(&self) -> Option<Instant> {
         let talk = self.talk.as_ref()?;
         let gone = talk.gone.front().map(|(until, _)| *until);
         let change = talk.changes.first().map(|change| change.at);
-        [gone, change, talk.count_due].into_iter().flatten().min()
+        let notice = talk.notice.as_ref().map(|notice| notice.at);
+        let dues = [gone, change, notice, talk.count_due];
+        dues.into_iter().flatten().min()
     }
 
     /// What is to be said by now.
@@ -305,6 +322,7 @@ impl<E: Clone> People<E> {
             names: Vec::new(),
             total,
         };
+        let notice = talk.notice.take();
         let mut changes = std::mem::take(&mut talk.changes);
         if talk.count_due.is_some_and(|due| due <= now) {
             talk.count_due = None;
@@ -319,10 +337,12 @@ impl<E: Clone> People<E> {
                 });
             }
         }
+        let changes = changes.into_iter().map(|change| (count(), change));
+        let notice = notice.into_iter().map(|said| (said.event.clone(), said));
         changes
-            .into_iter()
-            .map(|change| News {
-                count: count(),
+            .chain(notice)
+            .map(|(later, change)| News {
+                later,
                 to: self.listeners(&change),
                 event: change.event,
             })

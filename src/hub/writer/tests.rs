@@ -212,7 +212,7 @@ fn changes_are_made_in_their_place() {
             inbox.try_send(draft).expect("room");
         }
         let history = history.clone();
-        let (order, head) = Order::new(move |_| Ok(history.head()));
+        let (order, head) = Order::new(move |_| Ok(history.head()), |_| {});
         inbox.try_send(Submission::Change(order)).expect("room");
         heads.push(head);
     }

@@ -1,0 +1,144 @@
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::support::{Peer, TestServer};
+
+async fn ask(peer: &mut Peer, command: &Value) -> Value {
+    peer.say(&command.to_string()).await;
+    peer.event().await
+}
+
+#[tokio::test]
+async fn rooms_are_listed_by_their_people() {
+    let server = TestServer::start().await;
+    let mut plain = server.plain("/_hidden").await;
+    let nobody = "* Nobody is in a room that is listed.";
+    assert_eq!(plain.text_after("/rooms").await, nobody);
+    let mut peers = Vec::new();
+    for room in ["/tea", "/lobby", "/tea?name=ana", "/tea?name=ana", "/ops"] {
+        peers.push(server.plain(room).await);
+    }
+    let (mut json, _) = server.json("/tea").await;
+    json.event_of("live").await;
+    let answer = peers[0].text_after("/topic  five o'clock ").await;
+    let tag = peers[0].tag();
+    assert_eq!(answer, format!("* The topic of tea: five o'clock ({tag})"));
+
+    let rooms = ask(&mut json, &json!({"type": "rooms"})).await;
+    // What the topic became is told to the others first.
+    let rooms = match rooms["type"].as_str() {
+        Some("topic") => json.event().await,
+        _ => rooms,
+    };
+    let expected = json!({"type": "rooms", "total": 3, "rooms": [
+        {"room": "tea", "members": 3, "topic": "five o'clock"},
+        {"room": "lobby", "members": 1},
+        {"room": "ops", "members": 1},
+    ]});
+    assert_eq!(rooms, expected);
+    let line = "* Rooms that somebody is in:\n  tea (3): five o'clock\n  lobby (1)\n  ops (1)";
+    assert_eq!(plain.text_after("/rooms").await, line);
+    drop(peers);
+}
+
+#[tokio::test]
+async fn only_so_many_rooms_are_named() {
+    let server = TestServer::start().await;
+    let mut peers = Vec::new();
+    for n in 0..201 {
+        peers.push(server.plain(&format!("/r{n}")).await);
+    }
+    let (mut json, _) = server.json("/r7").await;
+    json.event_of("live").await;
+    let rooms = ask(&mut json, &json!({"type": "rooms"})).await;
+    assert_eq!(rooms["total"], 201);
+    let named = rooms["rooms"].as_array().expect("rooms");
+    assert_eq!(named.len(), 200);
+    assert_eq!(named[0], json!({"room": "r7", "members": 2}));
+    let line = peers[0].text_after("/rooms").await;
+    assert!(line.ends_with("\n  and 1 more"), "{line}");
+}
+
+#[tokio::test]
+async fn a_topic_is_told_kept_and_cleared() {
+    let folder = tempdir().expect("a folder");
+    let server = TestServer::on(folder.path()).await;
+    let (mut ana, welcome) = server.json("/tea?name=ana").await;
+    assert!(welcome["topic"].is_null(), "{welcome}");
+    ana.event_of("live").await;
+    let (mut bob, _) = server.json("/tea?name=bob").await;
+    bob.event_of("live").await;
+    let mut plain = server.plain("/tea").await;
+    let none = json!({"type": "topic", "room": "tea", "text": ""});
+    assert_eq!(ask(&mut ana, &json!({"type": "topic"})).await, none);
+
+    let mut told = ask(
+        &mut ana,
+        &json!({"type": "topic", "text": "biscuits\u{1b}"}),
+    )
+    .await;
+    assert_eq!(bob.event().await, told);
+    let at = told["at"].take();
+    assert!(at.as_str().is_some_and(|at| at.ends_with('Z')), "{at}");
+    let expected = json!({
+        "type": "topic", "room": "tea", "text": "biscuits\u{fffd}", "by": "ana", "at": null,
+    });
+    assert_eq!(told, expected);
+    // In plain nobody is told, but whoever asks or comes.
+    let line = "* The topic of tea: biscuits\u{fffd} (ana)";
+    assert_eq!(plain.text_after("/topic").await, line);
+    assert_eq!(
+        plain.text_after("/join lobby").await,
+        "* You are now in lobby."
+    );
+    let line = "* You are now in tea. The topic: biscuits\u{fffd}";
+    assert_eq!(plain.text_after("/join tea").await, line);
+
+    for (text, code) in [("a\nb", "bad_field"), (&*"x".repeat(301), "too_long")] {
+        let refused = ask(&mut bob, &json!({"type": "topic", "text": text})).await;
+        assert_eq!(refused["code"], code, "{refused}");
+    }
+    let refused = ask(&mut bob, &json!({"type": "topic", "text": 7})).await;
+    assert_eq!(refused["code"], "bad_field");
+
+    // It outlives the room's people, and the server.
+    drop((ana, bob, plain));
+    server.stop().await;
+    let server = TestServer::on(folder.path()).await;
+    let (mut eve, welcome) = server.json("/tea").await;
+    assert_eq!(welcome["topic"], "biscuits\u{fffd}");
+    eve.event_of("live").await;
+    assert_eq!(ask(&mut eve, &json!({"type": "topic"})).await["by"], "ana");
+    assert_eq!(
+        ask(&mut eve, &json!({"type": "topic", "text": ""})).await,
+        none
+    );
+    let (_, welcome) = server.json("/tea").await;
+    assert!(welcome["topic"].is_null(), "{welcome}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_not_live_yet_hears_of_the_topic_later() {
+    let server = TestServer::start().await;
+    let mut setter = server.plain("/tea?name=bob").await;
+    for n in 0..20 {
+        let mut peer = server
+            .peer("/tea", &[("Sec-WebSocket-Protocol", "chat.v1")])
+            .await;
+        let topic = format!("t{n}");
+        setter.text_after(&format!("/topic {topic}")).await;
+        // Somewhere: in the welcome, or told.
+        loop {
+            let event = peer.any_event().await;
+            let told = match event["type"].as_str() {
+                Some("welcome") => &event["topic"],
+                Some("topic") => &event["text"],
+                _ => continue,
+            };
+            if *told == topic.as_str() {
+                break;
+            }
+        }
+    }
+}
