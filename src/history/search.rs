@@ -40,12 +40,13 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TABLE about (epoch TEXT NOT NULL, upto INTEGER NOT NULL);
 ";
 
-/// How long is waited for more before what is new is indexed.
-const GATHER: Duration = Duration::from_millis(200);
+/// How long is waited for more before what is new is indexed: together it takes
+/// less. A search does not wait for it.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// While others write, so many times as long as a step took is waited before
-/// the next: indexing takes a fifth of a core at most.
-const REST: u32 = 4;
+/// the next: indexing takes a twentieth of a core at most.
+const REST: u32 = 19;
 
 /// How long is waited after a failure.
 const RETRY: Duration = Duration::from_secs(10);
