@@ -12,6 +12,7 @@ mod connect;
 mod end;
 pub mod ids;
 pub mod input;
+mod keyring;
 pub mod lines;
 mod link;
 mod outbox;
@@ -23,7 +24,7 @@ mod scripted;
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -45,12 +46,14 @@ use self::{
 pub use self::{
     connect::ConnectError,
     end::End,
+    keyring::Keyring,
     outbox::{Outbox, OutboxError},
     position::Position,
 };
 use crate::protocol::{
     self, Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
     name::{MessageId, Name},
+    secret::Secret,
     text::clean,
 };
 
@@ -81,6 +84,8 @@ pub struct Options {
     pub seed: u64,
     /// What it has said and was not told to be stored.
     pub outbox: Outbox,
+    /// Where the secrets of its names are kept.
+    pub keyring: Keyring,
 }
 
 /// One conversation with a room.
@@ -96,8 +101,12 @@ pub struct Client {
     /// On this connection something was shown or stored.
     progress: bool,
     welcome: Welcome,
-    /// The name taken since the first welcome.
-    name: Option<Name>,
+    /// The name it wants to carry, and what proves it.
+    name: Option<(Name, Option<Secret>)>,
+    /// It was not welcomed under that name: why not is told next, and nothing
+    /// is said before.
+    unnamed: bool,
+    keyring: Keyring,
     reading: Reading,
     outbox: Outbox,
     /// What has happened and was not yet given out.
@@ -233,7 +242,14 @@ impl Client {
             reconnect,
             seed,
             mut outbox,
+            keyring,
         } = options;
+        let name = target.name().map(|name| {
+            // Without a secret it is borrowed.
+            let secret = keyring.secret(&target.origin(), &name).ok().flatten();
+            (name, secret)
+        });
+        let secret = name.as_ref().and_then(|(_, secret)| secret.as_ref());
         let (uri, start) = match outbox.position() {
             // An earlier client has read so far.
             Some(position) => {
@@ -246,7 +262,7 @@ impl Client {
             }
             None => (target.uri().to_string(), target.start().clone()),
         };
-        let arrival = connector.connect(uri).await?;
+        let arrival = connector.connect(uri, secret).await?;
         let welcome = arrival.welcome;
         // It may have died in another room.
         if outbox.last_room().is_some_and(|room| room != target.room()) {
@@ -262,7 +278,9 @@ impl Client {
             phase: Phase::Up(Box::new(Link::new(arrival.socket))),
             backoff: Backoff::seeded(seed),
             progress: false,
-            name: None,
+            unnamed: name.is_some() && welcome.you.name.is_none(),
+            name,
+            keyring,
             reading: Reading::begin(&welcome, &start),
             outbox,
             happened: VecDeque::new(),
@@ -318,7 +336,14 @@ impl Client {
     }
 
     /// Queues a command; [`next`](Self::next) moves it on.
-    pub fn send(&mut self, command: Command) {
+    pub fn send(&mut self, mut command: Command) {
+        if let Command::Name { name, secret } = &mut command
+            && secret.is_none()
+        {
+            // Without one, the server makes it.
+            let found = self.keyring.secret(&self.target.origin(), name);
+            *secret = found.ok().flatten();
+        }
         self.outbox.push(command);
     }
 
@@ -368,8 +393,12 @@ impl Client {
             Phase::Waiting(sleep) => {
                 ready!(sleep.as_mut().poll(cx));
                 let (room, start) = (self.reading.room(), self.reading.start());
-                let uri = self.target.resumed(room, &start, self.name.as_ref());
-                self.phase = Phase::Connecting(self.connector.connect(uri));
+                let name = self.name.as_ref();
+                let uri = self
+                    .target
+                    .resumed(room, &start, name.map(|(name, _)| name));
+                let secret = name.and_then(|(_, secret)| secret.as_ref());
+                self.phase = Phase::Connecting(self.connector.connect(uri, secret));
                 Poll::Ready(Ok(()))
             }
             Phase::Over(end) => {
@@ -383,7 +412,7 @@ impl Client {
     /// commands then share a write. But neither direction waits for the other.
     fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         while let Phase::Up(link) = &mut self.phase {
-            if link.has_read_enough() || self.outbox.waiting() >= TURN {
+            if !self.unnamed && (link.has_read_enough() || self.outbox.waiting() >= TURN) {
                 write(link, &mut self.outbox, cx)?;
             }
             let Poll::Ready(frame) = link.poll_read(cx) else {
@@ -405,7 +434,9 @@ impl Client {
         let Phase::Up(link) = &mut self.phase else {
             return Poll::Ready(Ok(()));
         };
-        write(link, &mut self.outbox, cx)?;
+        if !self.unnamed {
+            write(link, &mut self.outbox, cx)?;
+        }
         link.poll_listen(cx)?;
         Poll::Pending
     }
@@ -418,6 +449,7 @@ impl Client {
         self.outbox.start_over();
         self.reading.resume(&arrival.welcome);
         self.welcome = arrival.welcome.clone();
+        self.unnamed = self.name.is_some() && self.welcome.you.name.is_none();
         let welcome = Happened::Told(arrival.frame, Event::Welcome(arrival.welcome));
         self.happened
             .extend([Happened::State(State::Connected), welcome]);
@@ -518,16 +550,24 @@ impl Client {
             Event::Refused(refusal) => return self.refused(frame, refusal.clone()),
             Event::Gap { next, .. } => self.reading.skip_to(*next),
             Event::Live { seq } => {
+                // Then nothing is told of it any more.
+                self.unnamed = false;
                 self.reading.caught_up(*seq);
                 self.happened.push_back(Happened::Told(frame, event));
                 return self.tell(State::CaughtUp);
             }
-            Event::Name { name } => {
-                self.outbox.changed();
-                self.name = Some(name.clone());
+            Event::Name { name, secret } => {
+                let given = match self.outbox.changed() {
+                    Some(Command::Name { secret, .. }) => secret,
+                    _ => None,
+                };
+                self.named(name.clone(), secret.clone().or(given));
             }
             Event::Welcome(welcome) => {
-                let start = self.outbox.changed().unwrap_or_default();
+                let start = match self.outbox.changed() {
+                    Some(Command::Join { start, .. }) => start,
+                    _ => Start::default(),
+                };
                 self.welcome = welcome.clone();
                 self.reading = Reading::begin(welcome, &start);
                 self.remember_start();
@@ -563,8 +603,16 @@ impl Client {
         let for_now = matches!(refusal.code, RefusalCode::Rate | RefusalCode::Busy)
             || refusal.retry_ms.is_some();
         let Some(id) = &refusal.id else {
-            // Only what changes a name or a room is waited for without an id.
-            self.outbox.changed();
+            // Only what changes a name or a room is waited for without an id;
+            // but first comes the answer to the name it came with.
+            if !mem::take(&mut self.unnamed) {
+                self.outbox.changed();
+            } else if for_now && self.reconnect {
+                // What is said is to be said under it.
+                let wait = refusal.retry_ms.map_or(RETRY, Duration::from_millis);
+                let wait = wait.clamp(SHORTEST_RETRY, LONGEST_RETRY);
+                return self.wait(Some(wait), End::Lost(refusal.text));
+            }
             return self
                 .happened
                 .push_back(Happened::Told(frame, Event::Refused(refusal)));
@@ -590,6 +638,21 @@ impl Client {
             Happened::Told(frame, Event::Refused(refusal))
         };
         self.happened.push_back(happened);
+    }
+
+    /// It carries a name from here on, also after a break.
+    fn named(&mut self, name: Name, secret: Option<Secret>) {
+        if let Some(secret) = &secret {
+            // Where it cannot be written it is known for as long as this lives.
+            let _ = self.keyring.keep(&self.target.origin(), &name, secret);
+        }
+        // Written another way it is proved as before.
+        let before = self
+            .name
+            .take()
+            .filter(|(before, _)| before.key() == name.key());
+        let secret = secret.or_else(|| before.and_then(|(_, secret)| secret));
+        self.name = Some((name, secret));
     }
 
     /// Tells that messages are refused for now, once it has gone on for a while.

@@ -126,6 +126,7 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.code {
             RefusalCode::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            RefusalCode::NameTaken | RefusalCode::NotAllowed => StatusCode::FORBIDDEN,
             RefusalCode::Rate => StatusCode::TOO_MANY_REQUESTS,
             RefusalCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
@@ -459,7 +460,7 @@ async fn answer(
         &[Method::GET, Method::HEAD, Method::POST],
         "GET, HEAD, POST",
     )?;
-    let query = || Query::parse(head.uri.query().unwrap_or_default());
+    let query = || Query::of(head);
     let hub = &site.hub;
     if head.method == Method::POST {
         site.trust.check_origin(head, &host)?;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     name::{MessageId, Name, RoomName},
+    secret::Secret,
     text::Text,
 };
 
@@ -228,10 +229,13 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
-    /// Take a display name.
+    /// Take a display name, as one's own.
     Name {
         /// The name to take.
         name: Name,
+        /// What proves that it is one's own, or is to prove it from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
     },
     /// Go to a room (or start over in this one).
     Join {
@@ -315,6 +319,10 @@ pub enum Event {
     Name {
         /// The name now carried.
         name: Name,
+        /// What proves from now on that it is one's own, where the server made
+        /// it: told this once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
     },
     /// Somebody came into the room.
     Joined {

@@ -88,6 +88,15 @@ pub async fn run(
             }
         }
     });
+    tasks.spawn({
+        let hub = hub.clone();
+        async move {
+            tokio::select! {
+                () = hub.note_names() => {}
+                () = hub.finished() => {}
+            }
+        }
+    });
     let drain = CancellationToken::new();
     let site = Site {
         hub: hub.clone(),

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{
-    conversation::{Answer, Conversation, Intent},
+    conversation::{Answer, Conversation, Found, Intent},
     inbound::{Inbound, Received},
 };
 pub use self::{
@@ -33,11 +33,12 @@ use crate::{
     fanout::{Socket, Subscriber, Undelivered},
     hub::{Hub, Publisher, Receipts, Submission},
     protocol::{
-        Event, Limits, Start,
+        Limits, Start,
         close::CloseReason,
         format::Format,
         frame,
         name::{Name, RoomName},
+        secret::Secret,
     },
 };
 
@@ -81,6 +82,8 @@ pub struct Visit {
     pub room: RoomName,
     /// The name to carry.
     pub name: Option<Name>,
+    /// What proves that it is one's own.
+    pub secret: Option<Secret>,
     /// How to speak.
     pub format: Format,
     /// Where to start reading.
@@ -200,7 +203,7 @@ async fn converse<R: AsyncRead + Unpin>(
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
-            () = &mut finished, if publisher.is_none() => {
+            () = &mut finished, if publisher.is_none() && asking.is_none() => {
                 // The writer has told everyone before it ended.
                 while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
@@ -231,8 +234,8 @@ async fn converse<R: AsyncRead + Unpin>(
             reply = receipts.next(few) => if let Some(reply) = reply {
                 conversation.reply(reply, subscriber);
             },
-            event = answered(&mut asking), if asking.is_some() => {
-                conversation.say(&event, subscriber);
+            found = answered(&mut asking), if asking.is_some() => {
+                conversation.answer(found, subscriber);
             }
             permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
                 (Some(permit), Some(submission)) => permit.send(submission),
@@ -290,13 +293,13 @@ fn awaited(owed: usize, leaving: bool) -> Option<usize> {
 }
 
 /// The answer that is being looked up. Safe to drop and call again.
-async fn answered(asking: &mut Option<Answer>) -> Event {
+async fn answered(asking: &mut Option<Answer>) -> Found {
     let answer = asking
         .as_mut()
         .map_or_else(|| Either::Left(pending()), Either::Right);
-    let event = answer.await;
+    let found = answer.await;
     *asking = None;
-    event
+    found
 }
 
 /// A place in the inbox; `None` when nothing is stored any more.

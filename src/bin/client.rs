@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use broadcast_chat::{
     client::{
-        self, Client, Outbox, OutboxError,
+        self, Client, Keyring, Outbox, OutboxError,
         address::{Target, Wanted},
         ids::Ids,
         input,
@@ -197,6 +197,7 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
         reconnect: !flags.no_reconnect,
         seed: getrandom::u64().context("there is no randomness for waits")?,
         outbox,
+        keyring: Keyring::of_user(|name| std::env::var_os(name)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

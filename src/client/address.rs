@@ -102,6 +102,14 @@ impl Target {
         &self.room
     }
 
+    /// The name to carry.
+    pub(super) fn name(&self) -> Option<Name> {
+        let (_, name) = pairs(self.uri.query().unwrap_or_default())
+            .filter(|(key, value)| key == "name" && !value.is_empty())
+            .last()?;
+        name.parse().ok()
+    }
+
     /// Where to start reading.
     pub(super) fn start(&self) -> &Start {
         &self.start
@@ -117,19 +125,18 @@ impl Target {
             _ => true,
         });
         let query = written(kept, name, start);
+        format!("{}/{room}?{query}", self.origin())
+    }
+
+    /// The server alone.
+    pub(super) fn origin(&self) -> String {
         let scheme = if self.tls { "wss" } else { "ws" };
-        format!(
-            "{scheme}://{}:{}/{room}?{query}",
-            in_uri(&self.host),
-            self.port
-        )
+        format!("{scheme}://{}:{}", in_uri(&self.host), self.port)
     }
 
     /// The URL of the room alone: the same for whoever asks for it, however.
     pub(super) fn room_url(&self) -> String {
-        let scheme = if self.tls { "wss" } else { "ws" };
-        let host = in_uri(&self.host);
-        format!("{scheme}://{host}:{}/{}", self.port, self.room)
+        format!("{}/{}", self.origin(), self.room)
     }
 }
 

@@ -6,7 +6,10 @@ mod overheard;
 use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    HeaderValue,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -16,7 +19,7 @@ use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, up
 
 use self::overheard::Overheard;
 use super::{End, Frame, address::Target, one_line};
-use crate::protocol::{Event, SUBPROTOCOL, Welcome, json};
+use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
 /// How long finding the host and connecting to it may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -106,13 +109,15 @@ impl Connector {
     }
 
     /// Connects, asks for a room by its URI, and waits for the welcome.
-    pub(super) fn connect(&mut self, uri: String) -> Connecting {
+    /// With a secret, the name in it is one's own.
+    pub(super) fn connect(&mut self, uri: String, secret: Option<&Secret>) -> Connecting {
+        let secret = secret.cloned();
         let opening = (self.open)();
         let (server, host) = (Arc::clone(&self.server), Arc::clone(&self.host));
         Box::pin(async move {
             let arrival = async {
                 let stream = opening.await?;
-                timeout(HANDSHAKE_DEADLINE, enter(stream, &uri))
+                timeout(HANDSHAKE_DEADLINE, enter(stream, &uri, secret.as_ref()))
                     .await
                     .unwrap_or(Err(Why::NoAnswer))
             };
@@ -124,17 +129,25 @@ impl Connector {
 }
 
 /// Upgrades a stream, and waits for the welcome.
-async fn enter(stream: Box<dyn Transport>, uri: &str) -> Result<Arrival, Why> {
+async fn enter(
+    stream: Box<dyn Transport>,
+    uri: &str,
+    secret: Option<&Secret>,
+) -> Result<Arrival, Why> {
     let (stream, head) = Overheard::new(stream);
-    let entered = builder()
+    let mut builder = builder()
         .uri(uri)
         .map_err(|error| Why::Handshake(error.to_string()))?
         .add_header(
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(SUBPROTOCOL),
-        )?
-        .connect_on(Box::new(stream) as Box<dyn Transport>)
-        .await;
+        )?;
+    let proof = secret.map(|secret| format!("Bearer {}", secret.reveal()));
+    if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
+        builder = builder.add_header(AUTHORIZATION, proof)?;
+    }
+    let stream = Box::new(stream) as Box<dyn Transport>;
+    let entered = builder.connect_on(stream).await;
     let (mut socket, answer) = entered.map_err(|error| match error {
         Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) => {
             Why::Status(status, head.retry_after())

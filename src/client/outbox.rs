@@ -15,7 +15,7 @@ use tokio::time::Instant;
 pub use self::journal::OutboxError;
 use self::journal::{Journal, Record};
 use super::{address::Target, position::Position};
-use crate::protocol::{Command, Start, json, name::MessageId, name::RoomName};
+use crate::protocol::{Command, json, name::MessageId, name::RoomName};
 
 /// How many commands are kept: enough to keep a server busy that commits in
 /// batches.
@@ -277,16 +277,12 @@ impl Outbox {
         }
     }
 
-    /// The change of name or room that was handed over is made, or refused;
-    /// where a room was to be read from.
-    pub(super) fn changed(&mut self) -> Option<Start> {
+    /// The change of name or room that was handed over is made, or refused.
+    pub(super) fn changed(&mut self) -> Option<Command> {
         let number = self.changing.take()?;
-        let start = match &self.entries.get(&number)?.command {
-            Command::Join { start, .. } => Some(start.clone()),
-            _ => None,
-        };
+        let command = self.entries.get(&number)?.command.clone();
         self.remove(number);
-        start
+        Some(command)
     }
 
     /// On a new connection everything is handed over again.

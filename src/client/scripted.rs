@@ -19,7 +19,7 @@ use tokio::{
 use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
 
 use super::{
-    Client, ConnectError, Options, Outbox,
+    Client, ConnectError, Keyring, Options, Outbox,
     address::{Target, Wanted},
 };
 
@@ -64,6 +64,7 @@ pub(super) fn host(
         reconnect,
         seed: 7,
         outbox,
+        keyring: Keyring::none(),
     };
     let host = Host {
         arrivals,
@@ -131,7 +132,11 @@ impl Host {
     /// The next connection, welcomed to a log that ends at `head`.
     pub(super) async fn welcome(&mut self, head: u64) -> (Server, String) {
         let (mut server, asked) = self.accept().await;
-        server.say(welcome(head)).await;
+        let mut welcome = welcome(head);
+        if let Some((_, name)) = asked.split_once("name=") {
+            welcome["you"]["name"] = name.split('&').next().into();
+        }
+        server.say(welcome).await;
         (server, asked)
     }
 }

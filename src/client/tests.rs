@@ -580,6 +580,7 @@ async fn everything_is_said_in_its_room_and_under_its_name() {
     };
     let name = Command::Name {
         name: "bob".parse().expect("a name"),
+        secret: None,
     };
     commands.insert(2, join);
     commands.insert(1, name);
@@ -615,6 +616,17 @@ async fn everything_is_said_in_its_room_and_under_its_name() {
         let mut welcome = scripted::welcome(9);
         welcome["room"] = json!("ops");
         server.say(welcome).await;
+        // It waits to hear why it is not called bob: that cannot be told yet.
+        server.hear_nothing().await;
+        let busy = json!({"type": "refused", "code": "busy", "text": "no", "retry_ms": 50});
+        server.say(busy).await;
+        let (mut server, asked) = host.accept().await;
+        assert_eq!(asked, "/ops?name=bob&after=9&epoch=e");
+        let mut welcome = scripted::welcome(9);
+        welcome["room"] = json!("ops");
+        server.say(welcome).await;
+        let taken = json!({"type": "refused", "code": "name_taken", "text": "no"});
+        server.say(taken).await;
         server.hear_publish("c").await;
         done(server).await;
     })

@@ -114,7 +114,7 @@ impl Trust {
                 (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
                 (
                     header::ACCESS_CONTROL_ALLOW_HEADERS,
-                    "content-type, idempotency-key",
+                    "authorization, content-type, idempotency-key",
                 ),
                 (header::ACCESS_CONTROL_MAX_AGE, "600"),
             ] {

@@ -4,12 +4,15 @@
 
 use std::{net::SocketAddr, str::FromStr};
 
-use super::Refused;
+use http::{header, request::Parts};
+
+use super::{Refused, origin::only};
 use crate::{
     protocol::{
         Epoch, Seq, Start,
         format::Format,
         name::{Name, RoomName},
+        secret::Secret,
     },
     session::Visit,
 };
@@ -19,6 +22,8 @@ use crate::{
 pub(super) struct Query {
     /// `name`: the name to carry.
     pub(super) name: Option<Name>,
+    /// What proves it; no part of the URL, which is shown and kept.
+    pub(super) secret: Option<Secret>,
     /// `after`, `epoch`, `backlog`: where to start reading.
     pub(super) start: Start,
     /// `before`, `limit`: which page of the history.
@@ -34,6 +39,7 @@ impl Default for Query {
     fn default() -> Self {
         Query {
             name: None,
+            secret: None,
             start: Start::default(),
             before: None,
             limit: None,
@@ -44,7 +50,15 @@ impl Default for Query {
 }
 
 impl Query {
-    pub(super) fn parse(query: &str) -> Result<Self, Refused> {
+    /// The query of a request, and the secret in its header `Authorization`.
+    pub(super) fn of(head: &Parts) -> Result<Self, Refused> {
+        Ok(Query {
+            secret: bearer(head)?,
+            ..Query::parse(head.uri.query().unwrap_or_default())?
+        })
+    }
+
+    fn parse(query: &str) -> Result<Self, Refused> {
         let mut parsed = Query::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
@@ -87,11 +101,25 @@ impl Query {
             addr,
             room,
             name: self.name,
+            secret: self.secret,
             format,
             start: self.start,
             echo: self.echo,
         }
     }
+}
+
+/// Other schemes than `Bearer` are meant for a proxy before this server.
+fn bearer(head: &Parts) -> Result<Option<Secret>, Refused> {
+    let value = only(head, &header::AUTHORIZATION)?;
+    let Some((scheme, secret)) = value.and_then(|value| value.split_once(' ')) else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(None);
+    }
+    let bad = |rule| Refused::bad_request(format!("Authorization: {rule}."));
+    secret.trim().parse().map(Some).map_err(bad)
 }
 
 pub(super) fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {

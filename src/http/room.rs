@@ -19,7 +19,7 @@ use crate::{
     history::{Draft, History, Page, StoreError},
     hub::{Hub, Receipts, Reply, Submission, Wanted},
     protocol::{
-        Author, Event, Kind, Limits, MAX_BACKLOG, Seq,
+        Author, Event, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
         format::Format,
         name::{MessageId, RoomName},
         plain,
@@ -175,12 +175,22 @@ where
     if let Some(rates) = &site.rates {
         rates.post(peer)?;
     }
+    let text = read(body, site.limits).await?;
+    // Carried until the message is stored.
+    let _carried = match &query.name {
+        Some(name) => {
+            let proves = query.secret.is_some();
+            let carried = site.hub.carry(name, query.secret).await;
+            Some(carried.map_err(|refusal| not_yours(refusal, proves))?)
+        }
+        None => None,
+    };
     let draft = Draft {
         from: Author {
             name: query.name,
             addr: peer,
         },
-        text: read(body, site.limits).await?,
+        text,
         room,
         id,
         kind: Kind::Said,
@@ -230,6 +240,15 @@ where
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
     Ok(Text::accept(raw, limits.text_bytes)?)
+}
+
+/// The name is another's: with a secret of its own it would not be.
+fn not_yours(refusal: Refusal, proves: bool) -> Refused {
+    if proves || refusal.code != RefusalCode::NameTaken {
+        return refusal.into();
+    }
+    Refused::new(StatusCode::UNAUTHORIZED, refusal.text)
+        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
 }
 
 fn going_away() -> Refused {

@@ -80,7 +80,7 @@ pub(super) fn accept(
     }
     // Clients compare what they are answered with what they asked for: in its case.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let query = Query::of(head)?;
     let format = if json { Format::Json } else { query.lines() };
     let visit = query.visit(peer, room, format);
 

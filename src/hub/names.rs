@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::sleep;
 use tracing::error;
 
 use super::{BUSY_RETRY_MS, Hub};
@@ -21,6 +22,9 @@ use crate::{
         secret::Secret,
     },
 };
+
+/// How often it is looked which names are in use.
+const NOTED_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// All names that are carried, and by how many connections each.
 #[derive(Debug)]
@@ -43,17 +47,17 @@ impl Names {
     }
 
     /// Has one more connection carry a name, where no others do than so many.
-    fn carry(self: &Arc<Self>, name: Name, others: usize) -> Result<Carried, Refusal> {
+    fn carry(self: &Arc<Self>, name: &Name, others: usize) -> Result<Carried, Refusal> {
         let key = name.key();
         let mut carried = self.carried();
         let count = carried.get(&key).copied().unwrap_or_default();
         if count > others {
-            return Err(carried_by_another(&name));
+            return Err(carried_by_another(name));
         }
         carried.insert(key.clone(), count + 1);
         drop(carried);
         let names = Arc::clone(self);
-        Ok(Carried { names, name, key })
+        Ok(Carried { names, key })
     }
 
     fn count(&self, key: &NameKey) -> usize {
@@ -67,21 +71,15 @@ impl Names {
     }
 }
 
-/// A name as one connection carries it. Dropping it lays it down.
+/// That one connection carries a name. Dropping it lays it down.
 #[derive(Debug)]
 pub struct Carried {
     names: Arc<Names>,
-    name: Name,
     key: NameKey,
 }
 
 impl Carried {
-    /// The name.
-    pub fn name(&self) -> &Name {
-        &self.name
-    }
-
-    /// What it is compared by.
+    /// What the name is compared by.
     pub fn key(&self) -> &NameKey {
         &self.key
     }
@@ -138,7 +136,7 @@ impl Claim {
             return match self.secret {
                 Some(secret) if owned.is_proved_by(&secret) => {
                     log.note_use(owned)?;
-                    Ok(names.carry(self.name, usize::MAX).map(|carried| Taken {
+                    Ok(names.carry(&self.name, usize::MAX).map(|carried| Taken {
                         carried,
                         new: false,
                         made: None,
@@ -148,7 +146,7 @@ impl Claim {
                 None => Ok(Err(owned_by_another(&self.name))),
             };
         }
-        let carried = match names.carry(self.name, own) {
+        let carried = match names.carry(&self.name, own) {
             Ok(carried) => carried,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -162,7 +160,7 @@ impl Claim {
         };
         let made = self.secret.is_none().then(|| Secret::of(random));
         if let Some(secret) = made.as_ref().or(self.secret.as_ref()) {
-            log.own(&carried.name, secret, salt)?;
+            log.own(&self.name, secret, salt)?;
         }
         Ok(Ok(Taken {
             carried,
@@ -212,22 +210,65 @@ impl Hub {
     /// Takes a name as one's own.
     pub async fn claim(&self, claim: Claim) -> Result<Taken, Refusal> {
         let names = Arc::clone(&self.shared.names);
+        // What is one's own already need not wait for the writer, nor for a
+        // disk that takes nothing.
+        if let Some(secret) = &claim.secret {
+            let owned = self.owned(&claim.name.key()).await?;
+            if owned.is_some_and(|o| o.unused() < names.expiry && o.is_proved_by(secret)) {
+                return Ok(Taken {
+                    carried: names.carry(&claim.name, usize::MAX)?,
+                    new: false,
+                    made: None,
+                });
+            }
+        }
         self.change(move |log| claim.decide(&names, log)).await?
     }
 
-    /// Carries a name that nobody owns, and nobody else carries, for as long as
-    /// what is returned is kept.
-    pub async fn borrow_name(&self, name: Name) -> Result<Carried, Refusal> {
+    /// Carries the name that somebody comes with: with a secret as their own;
+    /// else a name that nobody owns and nobody else carries, for as long as what
+    /// is returned is kept.
+    pub async fn carry(&self, name: &Name, secret: Option<Secret>) -> Result<Carried, Refusal> {
+        if secret.is_some() {
+            let claim = Claim {
+                name: name.clone(),
+                secret,
+                instead_of: None,
+                may_be_new: true,
+            };
+            return self.claim(claim).await.map(|taken| taken.carried);
+        }
         let names = &self.shared.names;
         // First carried, then looked up: who claims it meanwhile finds it so.
         let carried = names.carry(name, 0)?;
-        let found = self.history().owned(&carried.key).await.map_err(|why| {
+        let owned = self.owned(&carried.key).await?;
+        match names.owned(owned, &carried.key, 1) {
+            Some(_) => Err(owned_by_another(name)),
+            None => Ok(carried),
+        }
+    }
+
+    async fn owned(&self, key: &NameKey) -> Result<Option<Owned>, Refusal> {
+        self.history().owned(key).await.map_err(|why| {
             error!("the log cannot be read: {why}");
             unknown()
-        })?;
-        match names.owned(found, &carried.key, 1) {
-            Some(_) => Err(owned_by_another(&carried.name)),
-            None => Ok(carried),
+        })
+    }
+
+    /// Notes now and then that the names carried are in use; ends only when it
+    /// is dropped.
+    pub async fn note_names(&self) {
+        loop {
+            sleep(NOTED_EVERY).await;
+            let keys: Vec<_> = self.shared.names.carried().keys().cloned().collect();
+            for key in keys {
+                let note = move |log: &mut Changing<'_>| match log.owned(&key)? {
+                    Some(owned) => log.note_use(owned),
+                    None => Ok(()),
+                };
+                // Where nothing can be written, the next time will do.
+                let _ = self.change(note).await;
+            }
         }
     }
 }
@@ -290,9 +331,9 @@ mod tests {
     fn what_another_carries_cannot_be_made_ones_own() {
         let (mut log, names) = (log(), Arc::new(Names::new(90 * DAY)));
         let borrowed = names
-            .carry("ana".parse().expect("a name"), 0)
+            .carry(&"ana".parse().expect("a name"), 0)
             .expect("free");
-        assert!(names.carry("ANA".parse().expect("a name"), 0).is_err());
+        assert!(names.carry(&"ANA".parse().expect("a name"), 0).is_err());
         let refused = claim(&mut log, &names, "ana", None);
         assert_eq!(code(refused), Some(RefusalCode::NameTaken));
         drop(borrowed);

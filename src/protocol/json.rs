@@ -2,7 +2,7 @@
 
 use serde_json::{Value, error::Category};
 
-use super::{Command, Event, Message, Refusal, RefusalCode};
+use super::{Command, Event, Message, Refusal, RefusalCode, name::Name};
 
 /// What a text frame of a client asks for.
 pub fn parse(frame: &str) -> Result<Command, Refusal> {
@@ -34,12 +34,17 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
             RefusalCode::UnknownType,
             format!("No such command; \"type\" is one of {}.", known.join(", ")),
         ),
-        Some("name") if object.get("name").is_some_and(Value::is_string) => {
+        Some("name") if object.get("name").is_some_and(is_bad_name) => {
             Refusal::new(RefusalCode::BadName, format!("{error}."))
         }
         Some(_) => Refusal::new(RefusalCode::BadField, format!("{error}.")),
     }
     .of(id)
+}
+
+fn is_bad_name(value: &Value) -> bool {
+    let name = value.as_str().map(str::parse::<Name>);
+    name.is_some_and(|name| name.is_err())
 }
 
 /// A command as a client sends it.
@@ -176,6 +181,10 @@ mod tests {
                 RefusalCode::BadField,
             ),
             (r#"{"type":"name","name":"a b"}"#, RefusalCode::BadName),
+            (
+                r#"{"type":"name","name":"ana","secret":"short"}"#,
+                RefusalCode::BadField,
+            ),
             (r#"{"type":"name"}"#, RefusalCode::BadField),
             (r#"{"type":"join","room":"a/b"}"#, RefusalCode::BadField),
             (

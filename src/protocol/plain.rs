@@ -15,7 +15,8 @@ use super::{
 /// What `/help` answers.
 const HELP: &str = "\
 Type a message to say it to the room. Commands:
-/name NAME     be called NAME instead of your IP:port
+/name NAME     be called NAME instead of your IP:port; the answer says how to
+               have that name again
 /join ROOM     go to another room
 /members       who is here?
 /rooms         which rooms is somebody in?
@@ -45,9 +46,7 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     Ok(Some(match word {
         "me" if rest.is_empty() => return Err(usage("/me TEXT: for example /me waves")),
         "me" => publish(rest, Kind::Me),
-        "name" => Command::Name {
-            name: rest.parse().map_err(|why| bad_name(&why))?,
-        },
+        "name" => name(rest)?,
         "join" => Command::Join {
             room: rest
                 .parse()
@@ -87,6 +86,21 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             ));
         }
     }))
+}
+
+/// A name, and behind it perhaps its secret.
+fn name(rest: &str) -> Result<Command, Refusal> {
+    let (name, secret) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let secret = match secret.trim_start() {
+        "" => None,
+        secret => Some(
+            secret
+                .parse()
+                .map_err(|why| usage(format!("/name NAME SECRET: {why}")))?,
+        ),
+    };
+    let name = name.parse().map_err(|why| bad_name(&why))?;
+    Ok(Command::Name { name, secret })
 }
 
 fn publish(text: &str, kind: Kind) -> Command {
@@ -189,7 +203,14 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Gap { after, next, .. } => {
             format!("What stood between {after} and {next} is not to be had any more.")
         }
-        Event::Name { name } => format!("You are now {name}."),
+        Event::Name { name, secret: None } => format!("You are now {name}."),
+        Event::Name {
+            name,
+            secret: Some(secret),
+        } => {
+            let secret = secret.reveal();
+            format!("You are now {name}. To have this name again: /name {name} {secret}")
+        }
         // Not an answer: people come and go.
         Event::Members { names, .. } if names.is_empty() => return None,
         Event::Members { names, total } => {
@@ -304,6 +325,14 @@ mod tests {
                 "/name ana",
                 Some(Command::Name {
                     name: "ana".parse().expect("a name"),
+                    secret: None,
+                }),
+            ),
+            (
+                "/name ana  0123456789abcdef\n",
+                Some(Command::Name {
+                    name: "ana".parse().expect("a name"),
+                    secret: "0123456789abcdef".parse().ok(),
                 }),
             ),
             (
@@ -320,7 +349,12 @@ mod tests {
             ("/", RefusalCode::UnknownType),
             ("/dance", RefusalCode::UnknownType),
             ("/name", RefusalCode::BadName),
-            ("/name a b", RefusalCode::BadName),
+            ("/name a:b", RefusalCode::BadName),
+            ("/name a b", RefusalCode::BadField),
+            (
+                "/name a 0123456789abcdef 0123456789abcdef",
+                RefusalCode::BadField,
+            ),
             ("/join", RefusalCode::BadField),
             ("/join a/b", RefusalCode::BadField),
             ("/me", RefusalCode::BadField),

@@ -8,14 +8,15 @@ use super::{Options, Visit, rate::Pace};
 use crate::{
     fanout::Subscriber,
     history::{Draft, Excerpt, Span, StoreError, Words},
-    hub::{Hub, Membership, Reply, Wanted},
+    hub::{Carried, Claim, Hub, Membership, Reply, Taken, Wanted},
     protocol::{
         Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
         RefusalCode, Search, Seq, Start, Topic, Welcome,
         close::CloseReason,
         format::Format,
-        name::{MessageId, RoomName},
+        name::{MessageId, Name, RoomName},
         plain,
+        secret::Secret,
         text::Text,
     },
 };
@@ -36,7 +37,19 @@ pub(super) enum Intent {
 }
 
 /// An answer that is being looked up.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Event> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Found> + Send>>;
+
+/// What was found, or done.
+pub(super) enum Found {
+    /// This is the answer.
+    Event(Event),
+    /// A name is one's own, written so.
+    Name(Name, Taken),
+}
+
+/// How many names that were nobody's one connection may make its own: nobody
+/// needs many, and who wants all of them takes time.
+const MAX_NEW_NAMES: u8 = 5;
 
 /// Who speaks, in which room and how.
 pub(super) struct Conversation<'a> {
@@ -45,6 +58,10 @@ pub(super) struct Conversation<'a> {
     format: Format,
     echo: bool,
     author: Author,
+    /// The author's name is kept as long as this is.
+    carried: Option<Carried>,
+    /// How many names have become its own.
+    new_names: u8,
     membership: Membership,
     /// How fast it may go, if that is limited.
     pace: Option<Box<Pace>>,
@@ -62,10 +79,19 @@ impl<'a> Conversation<'a> {
             addr,
             room,
             name,
+            secret,
             format,
             start,
             echo,
         } = visit;
+        let (carried, refused) = match &name {
+            None => (None, None),
+            Some(name) => match hub.carry(name, secret).await {
+                Ok(carried) => (Some(carried), None),
+                Err(refusal) => (None, Some(Event::Refused(refusal))),
+            },
+        };
+        let name = name.filter(|_| carried.is_some());
         let pace = options.rates.as_ref().map(|r| Box::new(Pace::new(r, addr)));
         let author = Author { name, addr };
         let membership = hub.enter(room, author.clone(), subscriber);
@@ -75,12 +101,17 @@ impl<'a> Conversation<'a> {
             format,
             echo,
             author,
+            carried,
+            new_names: 0,
             membership,
             pace,
         };
         conversation
             .begin(&start, subscriber, Self::welcome)
             .await?;
+        if let Some(refused) = refused {
+            conversation.say(&refused, subscriber);
+        }
         Ok(conversation)
     }
 
@@ -123,10 +154,12 @@ impl<'a> Conversation<'a> {
                 }
                 Err(refusal) => Event::Refused(refusal.of(id)),
             },
-            Ok(Command::Name { name }) => {
-                self.membership.rename(&name);
-                self.author.name = Some(name.clone());
-                Event::Name { name }
+            Ok(Command::Name { name, secret }) => {
+                let key = self.carried.as_ref().map(Carried::key);
+                if secret.is_some() || key.is_none_or(|key| *key != name.key()) {
+                    return Some(Intent::Answer(Box::pin(self.claim(name, secret))));
+                }
+                self.rename(name, None)
             }
             Ok(Command::Join { room, start }) => return Some(Intent::Join(room, start)),
             Ok(Command::Members) => self.membership.members(),
@@ -155,7 +188,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// What the room is about, or is to be about from now on.
-    fn topic(&self, text: Option<Text>) -> impl Future<Output = Event> + use<> {
+    fn topic(&self, text: Option<Text>) -> impl Future<Output = Found> + use<> {
         let room = self.membership.room().clone();
         let known = self.membership.topic();
         let set = text.map(|text| self.hub.set_topic(&self.membership, text, &self.author));
@@ -163,12 +196,48 @@ impl<'a> Conversation<'a> {
             let topic = match set {
                 Some(set) => match set.await {
                     Ok(topic) => topic,
-                    Err(refusal) => return Event::Refused(refusal),
+                    Err(refusal) => return Found::Event(Event::Refused(refusal)),
                 },
                 None => known.unwrap_or_else(Topic::none),
             };
-            Event::Topic { room, topic }
+            Found::Event(Event::Topic { room, topic })
         }
+    }
+
+    /// Wants a name as its own.
+    fn claim(&self, name: Name, secret: Option<Secret>) -> impl Future<Output = Found> + use<> {
+        let hub = self.hub.clone();
+        let claim = Claim {
+            name: name.clone(),
+            secret,
+            instead_of: self.carried.as_ref().map(|carried| carried.key().clone()),
+            may_be_new: self.new_names < MAX_NEW_NAMES,
+        };
+        async move {
+            match hub.claim(claim).await {
+                Ok(taken) => Found::Name(name, taken),
+                Err(refusal) => Found::Event(Event::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Says what was found.
+    pub(super) fn answer(&mut self, found: Found, subscriber: &mut Subscriber) {
+        let event = match found {
+            Found::Event(event) => event,
+            Found::Name(name, Taken { carried, new, made }) => {
+                self.carried = Some(carried);
+                self.new_names += u8::from(new);
+                self.rename(name, made)
+            }
+        };
+        self.say(&event, subscriber);
+    }
+
+    fn rename(&mut self, name: Name, secret: Option<Secret>) -> Event {
+        self.membership.rename(&name);
+        self.author.name = Some(name.clone());
+        Event::Name { name, secret }
     }
 
     /// A page of the room's history.
@@ -239,7 +308,7 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    pub(super) fn say(&self, event: &Event, subscriber: &mut Subscriber) {
+    fn say(&self, event: &Event, subscriber: &mut Subscriber) {
         if let Event::Refused(refusal) = event {
             self.hub.metrics().refused(&refusal.code);
         }
@@ -328,13 +397,14 @@ fn unreadable(why: &StoreError) -> CloseReason {
     CloseReason::Internal
 }
 
-fn looked_up(page: Result<Page, StoreError>) -> Event {
-    page.map_or_else(
+fn looked_up(page: Result<Page, StoreError>) -> Found {
+    let event = page.map_or_else(
         |why| {
             error!("what was said cannot be looked up: {why}");
             let text = "The history cannot be read just now; ask again in a while.";
             Event::Refused(Refusal::new(RefusalCode::Busy, text))
         },
         Event::Page,
-    )
+    );
+    Found::Event(event)
 }

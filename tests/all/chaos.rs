@@ -20,7 +20,7 @@ use std::{
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Options, Outbox,
+        Client, Happened, Keyring, Options, Outbox,
         address::{Target, Wanted},
         ids::Ids,
     },
@@ -37,7 +37,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    commands::{CLIENT, Program, folder, listening, server_command_at},
+    commands::{CLIENT, Program, STATE, folder, listening, server_command_at},
     disk::faulty::{Disk, Fault},
 };
 
@@ -163,6 +163,7 @@ async fn client(addr: SocketAddr, seed: u64) -> Client {
             reconnect: true,
             seed,
             outbox: Outbox::in_memory(),
+            keyring: Keyring::none(),
         };
         match Client::connect(&target(addr), options).await {
             Ok(client) => return client,
@@ -249,6 +250,7 @@ async fn speak_by_process(
     loop {
         let mut child = process::Command::new(CLIENT)
             .envs(environment.clone())
+            .env("XDG_STATE_HOME", STATE)
             .arg(addr.to_string())
             .args(["--room", ROOM, "--name", &name, "--quiet", "--outbox"])
             .arg(&outbox)

@@ -5,9 +5,12 @@ use std::{
     thread,
 };
 
+use crate::commands::{CLIENT, STATE};
+
 /// Runs the client to its end with nothing on its standard input.
 fn client(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_client"))
+    Command::new(CLIENT)
+        .env("XDG_STATE_HOME", STATE)
         .args(args)
         .stdin(Stdio::null())
         .output()
@@ -202,7 +205,8 @@ fn an_output_nobody_reads_is_no_error() {
     let address = websocket_server(Some("chat.v1"), &[WELCOME, MESSAGE]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = Command::new(env!("CARGO_BIN_EXE_client"))
+    let output = Command::new(CLIENT)
+        .env("XDG_STATE_HOME", STATE)
         .arg(&address)
         .stdin(Stdio::null())
         .stdout(writer)
@@ -218,7 +222,8 @@ fn asked_to_end_with_everything_stored() {
     use std::io::{BufRead, BufReader};
 
     let address = websocket_server(Some("chat.v1"), &[WELCOME, LIVE]);
-    let mut client = Command::new(env!("CARGO_BIN_EXE_client"))
+    let mut client = Command::new(CLIENT)
+        .env("XDG_STATE_HOME", STATE)
         .arg(&address)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -243,7 +248,8 @@ fn asked_to_end_with_everything_stored() {
 fn an_output_that_is_full_is_an_error() {
     let address = websocket_server(Some("chat.v1"), &[WELCOME, LIVE]);
     let full = std::fs::File::create("/dev/full").expect("a device");
-    let output = Command::new(env!("CARGO_BIN_EXE_client"))
+    let output = Command::new(CLIENT)
+        .env("XDG_STATE_HOME", STATE)
         .arg(&address)
         .stdin(Stdio::null())
         .stdout(full)

@@ -14,6 +14,9 @@ use crate::support::soon;
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 
+/// Where clients keep their secrets.
+pub(crate) const STATE: &str = env!("CARGO_TARGET_TMPDIR");
+
 /// A program that runs; it is killed when it is dropped.
 pub(crate) struct Program {
     pub(crate) child: Child,
@@ -43,7 +46,7 @@ impl Program {
     }
 
     pub(crate) fn client(server: SocketAddr, args: &[&str]) -> Self {
-        Self::start(Command::new(CLIENT).arg(server.to_string()).args(args))
+        Self::start(client_command().arg(server.to_string()).args(args))
     }
 
     pub(crate) async fn line(&mut self) -> String {
@@ -96,6 +99,13 @@ impl Program {
             .code()
             .expect("no signal")
     }
+}
+
+/// The client, which keeps its secrets where no person has theirs.
+pub(crate) fn client_command() -> Command {
+    let mut command = Command::new(CLIENT);
+    command.env("XDG_STATE_HOME", STATE);
+    command
 }
 
 /// The server on a folder, and on a free port.

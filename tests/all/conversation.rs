@@ -30,7 +30,7 @@ async fn plain_commands() {
 
     for (typed, answer) in [
         ("/members", format!("* 2 here: {}", members.join(", "))),
-        ("/name bob", "* You are now bob.".into()),
+        ("/name bob 0123456789abcdef", "* You are now bob.".into()),
         ("/members", "* 2 here: ana, bob".into()),
         ("/join Tea", "* You are now in tea.".into()),
         ("/members", "* 1 here: bob".into()),
@@ -117,7 +117,8 @@ async fn json_says_the_same() {
     assert_eq!(ana.event().await, answer);
     ana.say(r#"{"type":"members"}"#).await;
     assert_eq!(ana.event().await["total"], 2);
-    ana.say(r#"{"type":"name","name":"eve"}"#).await;
+    ana.say(r#"{"type":"name","name":"eve","secret":"0123456789abcdef"}"#)
+        .await;
     assert_eq!(ana.event().await, json!({"type": "name", "name": "eve"}));
 
     for (frame, code) in [

@@ -79,7 +79,9 @@ async fn floods_cost_no_memory() {
         assert!(now < before + SLACK, "{what}: {now} KiB after {before}");
     };
     let flood = async |first, flood: usize| {
-        let mut eve = upgraded(addr, "/elsewhere?name=eve", &[]).await;
+        // The one before her may still seem to be there.
+        let proof = [("Authorization", "Bearer the-secret-of-eve")];
+        let mut eve = upgraded(addr, "/elsewhere?name=eve", &proof).await;
         eve.text().await;
         let some = frame(first, &[b'x'; 125]).repeat(1000);
         let times = flood / some.len() + 1;
@@ -116,7 +118,8 @@ async fn floods_cost_no_memory() {
         flat(what);
     }
 
-    let mut eve = upgraded(addr, "/?name=eve", &[]).await;
+    let proof = [("Authorization", "Bearer the-secret-of-eve")];
+    let mut eve = upgraded(addr, "/?name=eve", &proof).await;
     eve.text().await;
     eve.send(TEXT, b"a million ").await;
     let nothing = frame(CONTINUATION, b"").repeat(10_000);

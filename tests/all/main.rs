@@ -16,6 +16,9 @@ mod commands;
 /// What is said in the plain and the JSON format, and what is answered.
 mod conversation;
 
+/// Names: borrowed, owned, proved and refused.
+mod names;
+
 /// Requests that are no good handshake, and how each is answered.
 mod handshake;
 

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::{CLIENT, Program, SERVER, folder, server, server_command},
+    commands::{Program, SERVER, client_command, folder, server, server_command},
     support::{Peer, soon},
 };
 
@@ -281,18 +281,14 @@ async fn a_room_behind_tls() {
     });
 
     let url = format!("https://localhost:{port}/tea");
-    let mut stranger = Program::start(Command::new(CLIENT).arg(&url));
+    let mut stranger = Program::start(client_command().arg(&url));
     assert_eq!(stranger.exit().await, 1);
     let said = stranger.complaints().await;
     assert!(said[0].contains("no secure connection"), "{said:?}");
 
     let trusted = folder.path().join("trusted.pem");
     std::fs::write(&trusted, made.cert.pem()).expect("a file");
-    let mut client = Program::start(
-        Command::new(CLIENT)
-            .arg(&url)
-            .env("SSL_CERT_FILE", &trusted),
-    );
+    let mut client = Program::start(client_command().arg(&url).env("SSL_CERT_FILE", &trusted));
     client.line().await;
     client.type_line("over TLS").await;
     assert!(client.line().await.ends_with(": over TLS"));

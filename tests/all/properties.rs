@@ -207,6 +207,11 @@ pub(crate) fn names(bytes: &[u8]) {
             "{name:?} is no tag of another"
         );
         assert!(!name.as_str().contains(forbidden), "{name:?}");
+        let (key, small) = (name.key(), name.as_str().to_lowercase());
+        assert!(!key.as_str().is_empty(), "{name:?} is somebody");
+        if let Ok(small) = small.parse::<Name>() {
+            assert_eq!(small.key(), key, "{name:?}, however large it is written");
+        }
     }
     if let Ok(room) = RoomName::from_path(text) {
         assert_eq!(RoomName::from_path(&format!("/{room}")), Ok(room.clone()));
@@ -334,6 +339,7 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
             addr: PEER.into(),
             room: RoomName::lobby(),
             name: None,
+            secret: None,
             format: Format::Json,
             start: broadcast_chat::protocol::Start::default(),
             echo: true,

@@ -269,7 +269,9 @@ async fn pages_of_other_origins_are_let_in_by_name() {
     );
     let answer = server.request(preflight.as_bytes()).await.to_lowercase();
     assert_eq!(parts(&answer).0, 204);
-    assert!(answer.contains("access-control-allow-headers: content-type, idempotency-key\r\n"));
+    assert!(answer.contains(
+        "access-control-allow-headers: authorization, content-type, idempotency-key\r\n"
+    ));
     let answer = server
         .request(preflight.replace("app", "evil").as_bytes())
         .await;

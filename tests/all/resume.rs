@@ -2,7 +2,7 @@ use std::{fs, net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc};
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Options, Outbox, State,
+        Client, Happened, Keyring, Options, Outbox, State,
         address::{Target, Wanted},
         ids::Ids,
     },
@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::{CLIENT, Program, folder, server, server_again},
+    commands::{Program, client_command, folder, server, server_again},
     support::{Chat, soon},
 };
 
@@ -177,6 +177,7 @@ async fn connections_that_die_everywhere() {
         reconnect: true,
         seed: 7,
         outbox: Outbox::in_memory(),
+        keyring: Keyring::none(),
     };
     let mut client = Client::over(open, &target.expect("an address"), options)
         .await
@@ -235,7 +236,7 @@ async fn a_file_that_is_no_outbox_is_left_alone() {
     fs::write(&path, "dear diary\n").expect("written");
     // Before anything is connected to.
     let mut client = Program::start(
-        tokio::process::Command::new(CLIENT)
+        client_command()
             .args(["--port", "1", "--outbox"])
             .arg(&path),
     );

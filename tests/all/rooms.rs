@@ -15,8 +15,17 @@ async fn rooms_are_listed_by_their_people() {
     let nobody = "* Nobody is in a room that is listed.";
     assert_eq!(plain.text_after("/rooms").await, nobody);
     let mut peers = Vec::new();
-    for room in ["/tea", "/lobby", "/tea?name=ana", "/tea?name=ana", "/ops"] {
-        peers.push(server.plain(room).await);
+    let ana = [("Authorization", "Bearer the-secret-of-ana")];
+    for (room, proof) in [
+        ("/tea", &[][..]),
+        ("/lobby", &[]),
+        ("/tea?name=ana", &ana),
+        ("/tea?name=ana", &ana),
+        ("/ops", &[]),
+    ] {
+        let mut peer = server.peer(room, proof).await;
+        assert_eq!(peer.text().await, "Welcome to chat! Type a message");
+        peers.push(peer);
     }
     let (mut json, _) = server.json("/tea").await;
     json.event_of("live").await;

@@ -255,6 +255,7 @@ impl Chat {
             addr: ([127, 0, 0, 1], 5000).into(),
             room: RoomName::lobby(),
             name: Some(name.parse().expect("a name")),
+            secret: None,
             format: Format::Plain,
             start: Start::default(),
             echo: true,

@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Options, Outbox, State,
+        Client, Happened, Keyring, Options, Outbox, State,
         address::{Target, Wanted},
         ids::Ids,
     },
@@ -13,7 +13,10 @@ use broadcast_chat::{
 };
 use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    HeaderValue,
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::DuplexStream,
@@ -156,6 +159,7 @@ impl Speaker {
                 reconnect: true,
                 seed: self.rng.u64(..),
                 outbox,
+                keyring: Keyring::in_folder(self.world.folder.join("names")),
             };
             let (place, mut rng) = (self.world.place.clone(), self.rng.fork());
             let open = move || {
@@ -341,11 +345,15 @@ impl Program {
     async fn connect(&mut self, query: &str, json: bool) -> Option<Socket> {
         sleep(millis(&mut self.rng, 1000)).await;
         let stream = self.world.place.connect(false).await.ok()?;
-        let uri = format!(
-            "ws://127.0.0.1:2000/{}?name={}&{query}",
-            self.room, self.name
-        );
-        let mut builder = ClientBuilder::new().uri(&uri).expect("an address");
+        let uri = format!("ws://127.0.0.1:2000/{}?{query}", self.room);
+        // Its last connection may still seem to carry the name.
+        let proof = format!("Bearer the-secret-of-{}", self.name);
+        let proof = HeaderValue::try_from(proof).expect("a value");
+        let mut builder = ClientBuilder::new()
+            .uri(&uri)
+            .expect("an address")
+            .add_header(AUTHORIZATION, proof)
+            .expect("a header");
         if json {
             let protocol = HeaderValue::from_static("chat.v1");
             builder = builder
@@ -396,9 +404,10 @@ impl Program {
     /// Says everything up to three times, and goes on when it is accepted.
     pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
         let ids = Ids::seeded(self.rng.u64(..));
+        let query = format!("echo=0&name={}", self.name);
         let mut line = next_line(&self.world, &mut self.rng, &self.name, self.room, &ids);
         while unsaid > 0 {
-            let Some(mut socket) = self.connect("echo=0", true).await else {
+            let Some(mut socket) = self.connect(&query, true).await else {
                 continue;
             };
             while unsaid > 0 && self.say(&mut socket, &line).await?.is_some() {
