@@ -132,7 +132,7 @@ struct Shared {
     /// is the writer's own connection.
     reader: Arc<FairMutex<Store>>,
     /// Where words are looked up.
-    index: Index,
+    index: Arc<FairMutex<Index>>,
     /// Tells whoever indexes that something was said.
     grown: Notify,
 }
@@ -161,7 +161,7 @@ pub(crate) fn open_with_tail(
     holder: &str,
     tail_bytes: usize,
 ) -> Result<(Writer, History), OpenError> {
-    let (mut writer, reader) = match storage {
+    let (writer, reader) = match storage {
         Storage::Folder(folder) => {
             let writer = Store::create(folder, holder)?;
             let reader = writer.reader()?;
@@ -174,9 +174,8 @@ pub(crate) fn open_with_tail(
         Storage::Folder(folder) => Some(folder.as_path()),
         Storage::Memory => None,
     };
-    let index = Index::new(folder, epoch.clone());
-    index.open();
-    writer.keep_index(&index);
+    let mut index = Index::new(folder, epoch.clone());
+    index.prepare();
     let writer = Arc::new(FairMutex::new(writer));
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let tail = Mutex::new(Tail::new(head, tail_bytes));
@@ -185,7 +184,7 @@ pub(crate) fn open_with_tail(
             epoch,
             tail,
             reader,
-            index,
+            index: Arc::new(FairMutex::new(index)),
             grown: Notify::new(),
         }),
         in_place: false,

@@ -28,6 +28,14 @@ impl StoreError {
         StoreError(Cause::Stopped)
     }
 
+    /// Whether it was given up because it took too long.
+    pub(super) fn is_interruption(&self) -> bool {
+        let Cause::Database(error) = &self.0 else {
+            return false;
+        };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
+    }
+
     /// Whether what is stored is the trouble, and not the storing or reading.
     pub fn is_damage(&self) -> bool {
         match &self.0 {

@@ -85,9 +85,11 @@ impl Retention {
     /// Erases some of what was said before a moment or is more than is kept.
     pub(super) async fn erase(&self, before: Option<At>) -> Result<Option<Seq>, StoreError> {
         let (history, keep) = (self.history.clone(), self.keep.messages);
+        // First, and then the log: who writes does not wait for who searches.
+        let mut index = history.index_turn().await;
         self.on_store(move |store| {
             let head = history.recovered(store)?;
-            let erased = store.erase(head, before, keep)?;
+            let erased = store.erase(head, before, keep, &mut index)?;
             if let Some(upto) = erased {
                 history.shared.tail().erase(upto);
             }

@@ -11,12 +11,15 @@ use std::{
     fmt, fs,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use rusqlite::{Connection, params};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::OwnedMutexGuard as OwnedFairGuard,
+    time::{Instant, sleep},
+};
 use tracing::{info, warn};
 
 pub use self::words::Words;
@@ -48,6 +51,14 @@ const GATHER: Duration = Duration::from_secs(1);
 /// the next: indexing takes a twentieth of a core at most.
 const REST: u32 = 19;
 
+/// How long one search may take: the others wait for it. For half a million
+/// messages a tenth of that is enough, but not for what is made to take long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often is looked whether that is over, in steps of SQLite's machine; a page
+/// of the index takes some.
+const STEPS: i32 = 10;
+
 /// How long is waited after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -71,12 +82,8 @@ pub struct Found {
     pub indexed: Seq,
 }
 
-/// The index, and everyone's way to it. Whoever has it waits for nothing but the
-/// disk.
-#[derive(Clone)]
-pub(super) struct Index(Arc<Mutex<State>>);
-
-struct State {
+/// The index. Whoever has it waits for nothing but the disk.
+pub(super) struct Index {
     /// Where it is kept; absent: in memory.
     path: Option<PathBuf>,
     /// The log it is of.
@@ -90,58 +97,44 @@ struct State {
 impl Index {
     /// The index of a log that is in that folder, or in memory.
     pub(super) fn new(folder: Option<&Path>, epoch: Epoch) -> Self {
-        Index(Arc::new(Mutex::new(State {
+        Index {
             path: folder.map(|folder| folder.join("search.sqlite")),
             epoch,
             db: None,
             removals: 0,
-        })))
+        }
     }
 
     /// Opens it now, where it can be: later there may be no descriptor left.
     /// Whoever indexes says what is wrong.
-    pub(super) fn open(&self) {
-        let _ = self.lock().on(upto);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn prepare(&mut self) {
+        let _ = self.on(|db| upto(db));
     }
 
     /// Removes messages before they are erased from the log: what is erased
     /// there is to be found nowhere.
-    pub(super) fn remove(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        state.removals += 1;
-        match state.on(|db| remove(db, entries)) {
+    pub(super) fn remove(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.removals += 1;
+        match self.on(|db| remove(db, entries)) {
             // It is gone, whole.
             Err(why) if why.is_damage() => Ok(()),
             removed => removed,
         }
     }
 
-    /// Lets go of all of it: it is made again.
-    pub(super) fn clear(&self) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        state.removals += 1;
-        state.clear()
-    }
-}
-
-impl State {
     /// Does something with the database. One that is found to be damaged is
     /// thrown away.
     fn on<T>(
         &mut self,
-        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let opened = match self.db.take() {
             Some(db) => Ok(db),
             None => self.open(),
         };
         let (db, done) = match opened {
-            Ok(db) => {
-                let done = work(&db);
+            Ok(mut db) => {
+                let done = work(&mut db);
                 (Some(db), done)
             }
             Err(why) => (None, Err(why)),
@@ -159,7 +152,9 @@ impl State {
         done
     }
 
-    fn clear(&mut self) -> Result<(), StoreError> {
+    /// Lets go of all of it: it is made again.
+    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+        self.removals += 1;
         self.db = None;
         let Some(path) = &self.path else {
             return Ok(());
@@ -259,7 +254,26 @@ fn remove(db: &Connection, entries: &[Entry]) -> Result<(), StoreError> {
     Ok(db.pragma_update(None, "synchronous", "normal")?)
 }
 
-/// The numbers of a room's messages with all words, the last ones first.
+/// The numbers of a room's messages with all words, the last ones first; `None`
+/// where it takes too long.
+fn find_in_time(
+    db: &mut Connection,
+    room: i64,
+    words: &Words,
+    before: Seq,
+    limit: u32,
+    patience: Duration,
+) -> Result<Option<(Vec<Seq>, Seq)>, StoreError> {
+    let end = Instant::now() + patience;
+    db.progress_handler(STEPS, Some(move || Instant::now() >= end))?;
+    let found = find(db, room, words, before, limit);
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    match found {
+        Err(why) if why.is_interruption() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 fn find(
     db: &Connection,
     room: i64,
@@ -278,40 +292,44 @@ fn find(
 }
 
 impl History {
-    /// The last messages of a room before a number that have all words.
+    /// The last messages of a room before a number that have all words; `None`
+    /// where it takes too long to find them.
     pub async fn search(
         &self,
         room: &RoomName,
         words: &Words,
         before: Option<Seq>,
         limit: u32,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<Option<Found>, StoreError> {
         // In a quiet chat that is all there is. Where it cannot be, what is
         // indexed is searched, and whoever indexes complains.
         let _ = self.index_some(self.head()).await;
         let name = room.clone();
         let id = self.on_reader(move |store| store.room(&name)).await?;
         let words = words.clone();
-        let (seqs, indexed) = self
-            .on_index(move |state| {
-                state.on(|db| match id {
+        let found = self
+            .on_index(move |index| {
+                index.on(|db| match id {
                     // One more than is asked for shows whether there is one.
                     Some(id) => {
                         let before = before.unwrap_or(Seq(u64::MAX));
-                        find(db, id, &words, before, limit.saturating_add(1))
+                        find_in_time(db, id, &words, before, limit.saturating_add(1), PATIENCE)
                     }
-                    None => Ok((Vec::new(), upto(db)?)),
+                    None => Ok(Some((Vec::new(), upto(db)?))),
                 })
             })
             .await?;
+        let Some((seqs, indexed)) = found else {
+            return Ok(None);
+        };
         let name = room.clone();
         let shown = self.on_reader(move |store| store.messages(&name, &seqs, limit as usize));
         let (messages, more) = shown.await?;
-        Ok(Found {
+        Ok(Some(Found {
             messages,
             more,
             indexed,
-        })
+        }))
     }
 
     /// Indexes what is said, as it is said; ends only when it is dropped.
@@ -353,11 +371,11 @@ impl History {
     /// Indexes some messages; up to which it came.
     async fn index_some(&self, head: Seq) -> Result<Seq, StoreError> {
         let (done, removals) = self
-            .on_index(move |state| Ok((state.on(upto)?, state.removals)))
+            .on_index(move |index| Ok((index.on(|db| upto(db))?, index.removals)))
             .await?;
         if done > head {
             // The log has lost what it had: this is of another past.
-            self.on_index(State::clear).await?;
+            self.on_index(Index::clear).await?;
             return Ok(Seq::START);
         }
         if done == head {
@@ -365,12 +383,12 @@ impl History {
         }
         let read = self.on_reader(move |store| store.entries(done, head));
         let (entries, reached) = read.await?;
-        self.on_index(move |state| {
+        self.on_index(move |index| {
             // Some of it may be erased by now, or indexed by somebody else.
-            if state.removals != removals {
+            if index.removals != removals {
                 return Ok(done);
             }
-            state.on(|db| {
+            index.on(|db| {
                 let now = upto(db)?;
                 if now != done {
                     return Ok(now);
@@ -382,15 +400,21 @@ impl History {
         .await
     }
 
+    /// The index, once it is one's turn. Who waits holds no thread: others need
+    /// them to read the log.
+    pub(super) async fn index_turn(&self) -> OwnedFairGuard<Index> {
+        Arc::clone(&self.shared.index).lock_owned().await
+    }
+
     async fn on_index<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut Index) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let index = self.shared.index.clone();
+        let mut index = self.index_turn().await;
         if self.in_place {
-            return work(&mut index.lock());
+            return work(&mut index);
         }
-        tokio::task::spawn_blocking(move || work(&mut index.lock()))
+        tokio::task::spawn_blocking(move || work(&mut index))
             .await
             .map_err(|_| StoreError::stopped())?
     }

@@ -44,8 +44,6 @@ pub(super) struct Store {
     since: Seq,
     /// A write failed: what became of it is not known.
     failed: bool,
-    /// The writer's: what is erased is erased there first.
-    index: Option<Index>,
     /// The reader's: damaged messages it has complained of.
     complained: BTreeSet<Seq>,
     /// The writer's: held while this process uses the folder.
@@ -91,15 +89,9 @@ impl Store {
             rooms: HashMap::new(),
             since: Seq::START,
             failed: false,
-            index: None,
             complained: BTreeSet::new(),
             _lock: None,
         }
-    }
-
-    /// From here on erases from this index too.
-    pub(super) fn keep_index(&mut self, index: &Index) {
-        self.index = Some(index.clone());
     }
 
     /// Which log it is, and where it ends.
@@ -171,8 +163,9 @@ impl Store {
         Ok(made)
     }
 
-    /// Erases some of the oldest messages: those said before `before`, and all
-    /// but the last `keep`. Returns the last number erased, if any was.
+    /// Erases some of the oldest messages, from the index first: those said
+    /// before `before`, and all but the last `keep`. Returns the last number
+    /// erased, if any was.
     ///
     /// Only from the beginning on: a message waits for those before it, however
     /// the clock stood when they were said.
@@ -181,6 +174,7 @@ impl Store {
         head: Seq,
         before: Option<At>,
         keep: Option<u64>,
+        index: &mut Index,
     ) -> Result<Option<Seq>, StoreError> {
         let mut log = LogRow::find(&self.db)?;
         let surplus = Seq(keep.map_or(0, |keep| head.0.saturating_sub(keep)));
@@ -188,11 +182,11 @@ impl Store {
         let Some(upto) = upto else {
             return Ok(None);
         };
-        match &self.index {
+        if damaged {
             // What words it had is not known.
-            Some(index) if damaged => index.clear()?,
-            Some(index) => index.remove(&entries)?,
-            None => {}
+            index.clear()?;
+        } else {
+            index.remove(&entries)?;
         }
         self.failed = true;
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;

@@ -264,6 +264,11 @@ impl<'a> Conversation<'a> {
         let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
         Box::pin(async move {
             let found = history.search(&room, &words, before, limit).await;
+            let Some(found) = found.transpose() else {
+                let text = "It takes too long to find that; search for fewer or rarer words.";
+                let refusal = Refusal::new(RefusalCode::TooLong, text);
+                return Found::Event(Event::Refused(refusal));
+            };
             looked_up(found.map(|found| Page {
                 messages: found.messages,
                 more: found.more,

@@ -139,7 +139,7 @@ pub(crate) fn searches(bytes: &[u8]) {
         let found = async {
             loop {
                 let found = history.search(&room, &words, None, 9).await;
-                let found = found.expect("no syntax");
+                let found = found.expect("no syntax").expect("in time");
                 if found.indexed == history.head() {
                     break found;
                 }

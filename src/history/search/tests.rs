@@ -1,6 +1,10 @@
+use std::pin::pin;
+
+use futures_util::future::join_all;
+
 use super::*;
 use crate::{
-    history::{Draft, Storage, Writer, open},
+    history::{Draft, Storage, Writer, open, open_with_tail},
     protocol::{Author, Kind},
 };
 
@@ -30,7 +34,7 @@ async fn found(history: &History, room: &str, typed: &str) -> Vec<u64> {
     let room = room.parse().expect("a room");
     let words = Words::of(typed).expect("words");
     let found = history.search(&room, &words, None, 200).await;
-    let found = found.expect("searchable");
+    let found = found.expect("searchable").expect("in time");
     found.messages.iter().map(|m| m.seq.0).collect()
 }
 
@@ -130,7 +134,7 @@ fn pages_of_what_is_found() {
                 messages,
                 more: others,
                 indexed,
-            } = found.expect("searchable");
+            } = found.expect("searchable").expect("in time");
             assert_eq!(
                 messages.first().map(|m| m.seq.0),
                 first,
@@ -156,7 +160,7 @@ fn a_search_indexes_what_is_new_and_nobody_twice() {
         // A step for each search, and it says how far it came.
         for (indexed, count) in [(500, 200), (900, 200), (900, 200)] {
             let found = history.search(&room, &words, None, 200).await;
-            let found = found.expect("searchable");
+            let found = found.expect("searchable").expect("in time");
             assert_eq!((found.indexed, found.messages.len()), (Seq(indexed), count));
             assert_eq!(found.messages.last().map(|m| m.seq), Some(Seq(indexed)));
         }
@@ -164,10 +168,74 @@ fn a_search_indexes_what_is_new_and_nobody_twice() {
     said(&mut writer, "lobby", &["other"; 100]);
     runtime().block_on(async {
         let many = (0..8).map(|_| history.catch_up());
-        for caught_up in futures_util::future::join_all(many).await {
+        for caught_up in join_all(many).await {
             caught_up.expect("indexed");
         }
         assert_eq!(found(&history, "lobby", "other").await.len(), 100);
+    });
+}
+
+#[test]
+fn a_search_that_takes_long_is_given_up() {
+    let (mut writer, history) = open(&Storage::Memory, "a test").expect("a log");
+    // A row of words to be found at each word of a long text.
+    let text = "x ".repeat(4000);
+    for _ in 0..20 {
+        said(&mut writer, "lobby", &[&*text; 50]);
+    }
+    let words = Words::of(&format!("{}y", "x-".repeat(120))).expect("words");
+    runtime().block_on(async {
+        history.catch_up().await.expect("indexed");
+        said_later(&mut writer);
+        history.catch_up().await.expect("indexed");
+        let search = |patience| {
+            let words = words.clone();
+            history.on_index(move |index| {
+                index.on(|db| find_in_time(db, 1, &words, Seq(u64::MAX), 50, patience))
+            })
+        };
+        assert_eq!(search(Duration::ZERO).await.expect("searchable"), None);
+        // The index is as it was, and waits for the next.
+        assert_eq!(found(&history, "lobby", "last").await, [1001]);
+    });
+}
+
+/// Somebody's search that takes for ever is under way.
+#[test]
+fn a_search_stops_neither_readers_nor_the_writer() {
+    let (mut writer, history) = open_with_tail(&Storage::Memory, "a test", 0).expect("a log");
+    said(&mut writer, "lobby", &["tea"; 3]);
+    let keep = crate::history::Keep {
+        age: None,
+        messages: Some(1),
+    };
+    let retention = writer.retention(keep).expect("a limit");
+    let mut threads = tokio::runtime::Builder::new_current_thread();
+    let runtime = threads.enable_time().max_blocking_threads(2).build();
+    runtime.expect("a runtime").block_on(async {
+        let searching = history.index_turn().await;
+        let words = Words::of("tea").expect("words");
+        let room = RoomName::lobby();
+        let mut waiting = pin!(async {
+            let search = || history.search(&room, &words, None, 1);
+            let searches = [search(), search(), search()];
+            tokio::join!(join_all(searches), retention.erase(None))
+        });
+        let others = async {
+            said_later(&mut writer);
+            history.stored(&room, Seq::START).await.expect("readable");
+        };
+        tokio::select! {
+            biased;
+            _ = &mut waiting => unreachable!("the index is not theirs"),
+            () = others => {}
+        }
+        drop(searching);
+        let (found, erased) = waiting.await;
+        for found in found {
+            assert!(found.expect("searchable").is_some());
+        }
+        assert!(erased.expect("erased").is_some());
     });
 }
 
