@@ -180,7 +180,7 @@ where
     let _carried = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
-            let carried = site.hub.carry(name, query.secret).await;
+            let carried = site.hub.carry(name, query.secret, peer.ip()).await;
             Some(carried.map_err(|refusal| not_yours(refusal, proves))?)
         }
         None => None,

@@ -1,11 +1,14 @@
 //! Who carries which name: owned, with all of the owner's connections, or
-//! borrowed, as long as nobody owns it and nobody else carries it.
+//! borrowed, as long as nobody owns it and nobody else carries it. Who borrows
+//! has nothing to prove it with but the address: under the same name from the
+//! same address it is the same person, back after a break or once more.
 //!
 //! What is owned stands in the history. It is decided by the writer, one claim
 //! after the other, who gets a name; what is carried is known here alone.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,12 +29,31 @@ use crate::{
 /// How often it is looked which names are in use.
 const NOTED_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// All names that are carried, and by how many connections each.
+/// All names that are carried.
 #[derive(Debug)]
 pub(super) struct Names {
-    carried: Mutex<HashMap<NameKey, usize>>,
+    carried: Mutex<HashMap<NameKey, Carriers>>,
     /// A name that nobody carries for so long is nobody's own any more.
     expiry: Duration,
+}
+
+/// Who carries a name.
+#[derive(Debug)]
+struct Carriers {
+    /// How many connections.
+    count: usize,
+    /// The name and where all of them come from, where it is borrowed.
+    borrowed: Option<(Name, IpAddr)>,
+}
+
+/// Who may carry a name beside others.
+enum Beside {
+    /// An owner: all connections that prove it.
+    Owned,
+    /// Who makes it their own: the only one, but for so many connections.
+    New(usize),
+    /// A borrower from this address.
+    Borrowed(IpAddr),
 }
 
 impl Names {
@@ -42,26 +64,40 @@ impl Names {
         }
     }
 
-    fn carried(&self) -> MutexGuard<'_, HashMap<NameKey, usize>> {
+    fn carried(&self) -> MutexGuard<'_, HashMap<NameKey, Carriers>> {
         self.carried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has one more connection carry a name, where no others do than so many.
-    fn carry(self: &Arc<Self>, name: &Name, others: usize) -> Result<Carried, Refusal> {
+    /// Has one more connection carry a name, where it may beside the others.
+    fn carry(self: &Arc<Self>, name: &Name, beside: &Beside) -> Result<Carried, Refusal> {
         let key = name.key();
         let mut carried = self.carried();
-        let count = carried.get(&key).copied().unwrap_or_default();
-        if count > others {
-            return Err(carried_by_another(name));
+        let borrowed = match beside {
+            Beside::Borrowed(addr) => Some((name.clone(), *addr)),
+            Beside::Owned | Beside::New(_) => None,
+        };
+        if let Some(carriers) = carried.get_mut(&key) {
+            let may = match beside {
+                Beside::Owned => true,
+                Beside::New(own) => carriers.count <= *own,
+                Beside::Borrowed(_) => carriers.borrowed == borrowed,
+            };
+            if !may {
+                return Err(carried_by_another(name));
+            }
+            carriers.count += 1;
+            carriers.borrowed = borrowed;
+        } else {
+            let carriers = Carriers { count: 1, borrowed };
+            carried.insert(key.clone(), carriers);
         }
-        carried.insert(key.clone(), count + 1);
         drop(carried);
         let names = Arc::clone(self);
         Ok(Carried { names, key })
     }
 
     fn count(&self, key: &NameKey) -> usize {
-        self.carried().get(key).copied().unwrap_or_default()
+        self.carried().get(key).map_or(0, |carriers| carriers.count)
     }
 
     /// Whose own a name still is: not if it was not carried for long, and is not
@@ -88,9 +124,9 @@ impl Carried {
 impl Drop for Carried {
     fn drop(&mut self) {
         let mut carried = self.names.carried();
-        if let Some(count) = carried.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(carriers) = carried.get_mut(&self.key) {
+            carriers.count -= 1;
+            if carriers.count == 0 {
                 carried.remove(&self.key);
             }
         }
@@ -136,17 +172,19 @@ impl Claim {
             return match self.secret {
                 Some(secret) if owned.is_proved_by(&secret) => {
                     log.note_use(owned)?;
-                    Ok(names.carry(&self.name, usize::MAX).map(|carried| Taken {
-                        carried,
-                        new: false,
-                        made: None,
-                    }))
+                    Ok(names
+                        .carry(&self.name, &Beside::Owned)
+                        .map(|carried| Taken {
+                            carried,
+                            new: false,
+                            made: None,
+                        }))
                 }
                 Some(_) => Ok(Err(wrong_secret(&self.name))),
                 None => Ok(Err(owned_by_another(&self.name))),
             };
         }
-        let carried = match names.carry(&self.name, own) {
+        let carried = match names.carry(&self.name, &Beside::New(own)) {
             Ok(carried) => carried,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -216,7 +254,7 @@ impl Hub {
             let owned = self.owned(&claim.name.key()).await?;
             if owned.is_some_and(|o| o.unused() < names.expiry && o.is_proved_by(secret)) {
                 return Ok(Taken {
-                    carried: names.carry(&claim.name, usize::MAX)?,
+                    carried: names.carry(&claim.name, &Beside::Owned)?,
                     new: false,
                     made: None,
                 });
@@ -226,9 +264,14 @@ impl Hub {
     }
 
     /// Carries the name that somebody comes with: with a secret as their own;
-    /// else a name that nobody owns and nobody else carries, for as long as what
-    /// is returned is kept.
-    pub async fn carry(&self, name: &Name, secret: Option<Secret>) -> Result<Carried, Refusal> {
+    /// else a name that nobody owns and nobody from elsewhere carries, for as
+    /// long as what is returned is kept.
+    pub async fn carry(
+        &self,
+        name: &Name,
+        secret: Option<Secret>,
+        from: IpAddr,
+    ) -> Result<Carried, Refusal> {
         if secret.is_some() {
             let claim = Claim {
                 name: name.clone(),
@@ -240,7 +283,7 @@ impl Hub {
         }
         let names = &self.shared.names;
         // First carried, then looked up: who claims it meanwhile finds it so.
-        let carried = names.carry(name, 0)?;
+        let carried = names.carry(name, &Beside::Borrowed(from.to_canonical()))?;
         let owned = self.owned(&carried.key).await?;
         match names.owned(owned, &carried.key, 1) {
             Some(_) => Err(owned_by_another(name)),
@@ -330,13 +373,20 @@ mod tests {
     #[test]
     fn what_another_carries_cannot_be_made_ones_own() {
         let (mut log, names) = (log(), Arc::new(Names::new(90 * DAY)));
-        let borrowed = names
-            .carry(&"ana".parse().expect("a name"), 0)
-            .expect("free");
-        assert!(names.carry(&"ANA".parse().expect("a name"), 0).is_err());
+        let borrow = |name: &str, from: [u8; 4]| {
+            let name = name.parse().expect("a name");
+            names.carry(&name, &Beside::Borrowed(from.into()))
+        };
+        let (here, elsewhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
+        let borrowed = borrow("ana", here).expect("free");
+        assert!(borrow("ANA", here).is_err());
+        assert!(borrow("ana", elsewhere).is_err());
+        let again = borrow("ana", here).expect("the same person");
         let refused = claim(&mut log, &names, "ana", None);
         assert_eq!(code(refused), Some(RefusalCode::NameTaken));
         drop(borrowed);
+        assert!(borrow("ana", elsewhere).is_err(), "one is still there");
+        drop(again);
         assert!(claim(&mut log, &names, "ana", None).is_ok());
     }
 

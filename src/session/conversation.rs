@@ -86,7 +86,7 @@ impl<'a> Conversation<'a> {
         } = visit;
         let (carried, refused) = match &name {
             None => (None, None),
-            Some(name) => match hub.carry(name, secret).await {
+            Some(name) => match hub.carry(name, secret, addr.ip()).await {
                 Ok(carried) => (Some(carried), None),
                 Err(refusal) => (None, Some(Event::Refused(refusal))),
             },

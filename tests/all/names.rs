@@ -42,13 +42,14 @@ async fn post(server: &TestServer, target: &str, headers: &str) -> String {
     server.request(head.as_bytes()).await
 }
 
-// Broken to see it fail: names compared as they are written.
+// Broken to see it fail: names compared as they are written; who borrows one let
+// in beside anybody.
 #[tokio::test]
 async fn two_people_do_not_share_a_name() {
     let server = TestServer::start().await;
     let (ana, welcome) = server.json("/?name=ana").await;
     assert_eq!(welcome["you"]["name"], "ana");
-    for other in ["ana", "Ana", "%D0%B0na", "%EF%BD%81na"] {
+    for other in ["Ana", "%D0%B0na", "%EF%BD%81na"] {
         let (mut peer, welcome) = server.json(&format!("/?name={other}")).await;
         assert_eq!(welcome["you"], json!({"addr": peer.tag()}), "{other}");
         let refused = peer.event().await;
@@ -60,12 +61,19 @@ async fn two_people_do_not_share_a_name() {
         let message = peer.event_of("message").await;
         assert_eq!(message["from"], json!({"addr": peer.tag()}), "{other}");
     }
-    let mut plain = server.plain("/?name=ana").await;
+    let mut plain = server.plain("/?name=Ana").await;
     let line = plain.text().await;
-    assert!(line.starts_with("* Somebody else is called ana"), "{line}");
-    // Nobody had made it their own.
-    drop(ana);
-    while server.json("/?name=ana").await.1["you"]["name"] != "ana" {}
+    assert!(line.starts_with("* Somebody else is called Ana"), "{line}");
+    // From the same address under the same name it is the same person, who may
+    // have come back before the old connection was seen to be gone. But nobody
+    // makes it their own beside them.
+    let (again, welcome) = server.json("/?name=ana").await;
+    assert_eq!(welcome["you"]["name"], "ana");
+    assert!(post(&server, "/?name=ana", "").await.contains(" 200 "));
+    let (mut eve, _) = server.json("/").await;
+    assert_eq!(name(&mut eve, "ana", None).await["code"], "name_taken");
+    drop((ana, again));
+    while name(&mut eve, "ana", None).await["type"] != "name" {}
 }
 
 // Broken to see it fail: a secret that is not looked at; one compared with the
