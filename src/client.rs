@@ -10,6 +10,7 @@ pub mod address;
 mod backoff;
 mod connect;
 mod end;
+pub mod folder;
 pub mod ids;
 pub mod input;
 mod keyring;
@@ -362,6 +363,7 @@ impl Client {
         if let Phase::Up(link) = self.phase {
             link.close().await;
         }
+        self.outbox.end();
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {

@@ -118,9 +118,15 @@ struct Flags {
     /// Keep in this file what is sent and not yet stored, and what was shown:
     /// the next client with the same file and room goes on from there, also
     /// after a crash. Not covered: a line read but not yet in the file, and one
-    /// printed but not yet noted there (it is printed again)
+    /// printed but not yet noted there (it is printed again).
+    /// On a terminal, without this flag, a file in the user's state folder does that
+    /// for who is killed; it is gone after an end in order with nothing unsent
     #[arg(long, value_name = "FILE")]
     outbox: Option<PathBuf>,
+}
+
+fn user_folder() -> Option<PathBuf> {
+    client::folder::of_user(|name| std::env::var_os(name))
 }
 
 fn port_help() -> String {
@@ -162,10 +168,20 @@ impl Flags {
     }
 
     fn outbox(&self, target: &Target) -> Result<Outbox, OutboxError> {
-        self.outbox.as_ref().map_or_else(
-            || Ok(Outbox::in_memory()),
-            |path| Outbox::open(path, target),
-        )
+        if let Some(path) = &self.outbox {
+            return Outbox::open(path, target);
+        }
+        // A person in front of it wants to go on where a crash ended it; who
+        // says where to begin does not.
+        let person = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let folder = user_folder().filter(|_| person && self.after.is_none());
+        let Some(folder) = folder else {
+            return Ok(Outbox::in_memory());
+        };
+        Ok(Outbox::in_folder(&folder, target).unwrap_or_else(|why| {
+            complain(format_args!("{why}; what is unsent ends with this client"));
+            Outbox::in_memory()
+        }))
     }
 
     fn options(&self) -> io::Result<Options> {
@@ -197,7 +213,7 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
         reconnect: !flags.no_reconnect,
         seed: getrandom::u64().context("there is no randomness for waits")?,
         outbox,
-        keyring: Keyring::of_user(|name| std::env::var_os(name)),
+        keyring: Keyring::in_folder(user_folder()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

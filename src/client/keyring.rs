@@ -5,16 +5,13 @@
 //! the user alone. It is found by a sum of both; what it is for stands in it.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use ring::digest;
-
+use super::folder;
 use crate::protocol::{name::Name, secret::Secret};
 
 /// Secrets in a folder, or none at all: then names are borrowed.
@@ -27,23 +24,10 @@ impl Keyring {
         Keyring(None)
     }
 
-    /// Those in a folder; it is made when there is something to keep.
-    pub fn in_folder(folder: PathBuf) -> Self {
-        Keyring(Some(folder))
-    }
-
-    /// Those of the user, where there is a place for them: in
-    /// `$XDG_STATE_HOME/broadcast-chat`, or else
-    /// `$HOME/.local/state/broadcast-chat`.
-    pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let absolute = |name| {
-            variable(name)
-                .map(PathBuf::from)
-                .filter(|p| p.is_absolute())
-        };
-        let state =
-            absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-        Keyring(state.map(|state| state.join("broadcast-chat")))
+    /// Those in a folder, if there is one; it is made when there is something to
+    /// keep.
+    pub fn in_folder(folder: Option<PathBuf>) -> Self {
+        Keyring(folder)
     }
 
     /// The secret of a name on a server, made where there is none; `None` where
@@ -78,12 +62,7 @@ impl Keyring {
 
 /// Names that are the same person have the same file.
 fn path(folder: &Path, server: &str, name: &Name) -> PathBuf {
-    let what = format!("{server} {}", name.key());
-    let sum = digest::digest(&digest::SHA256, what.as_bytes());
-    folder.join(format!(
-        "name-{}",
-        URL_SAFE_NO_PAD.encode(&sum.as_ref()[..16])
-    ))
+    folder::file(folder, "name", &format!("{server} {}", name.key()))
 }
 
 /// The secret in a file; `None` where there is no such file.
@@ -109,10 +88,7 @@ fn write(
     secret: &Secret,
     replace: bool,
 ) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    folder::make(folder)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
@@ -159,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("state");
         let variable = |name: &str| (name == "XDG_STATE_HOME").then(|| state.clone().into());
-        let keyring = Keyring::of_user(variable);
+        let keyring = Keyring::in_folder(folder::of_user(variable));
         let secret = |server, name: &Name| {
             let secret = keyring.secret(server, name).expect("writable");
             secret.expect("kept")
@@ -188,8 +164,8 @@ mod tests {
     fn without_a_place_there_are_no_secrets() {
         for keyring in [
             Keyring::none(),
-            Keyring::of_user(|_| None),
-            Keyring::of_user(|_| Some("not/absolute".into())),
+            Keyring::in_folder(folder::of_user(|_| None)),
+            Keyring::in_folder(folder::of_user(|_| Some("not/absolute".into()))),
         ] {
             assert_eq!(
                 keyring

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 pub use self::journal::OutboxError;
 use self::journal::{Journal, Record};
-use super::{address::Target, position::Position};
+use super::{address::Target, folder, position::Position};
 use crate::protocol::{Command, json, name::MessageId, name::RoomName};
 
 /// How many commands are kept: enough to keep a server busy that commits in
@@ -23,6 +23,9 @@ const WINDOW: usize = 1000;
 
 /// How many bytes of text are kept.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many clients of one user in one room have an outbox of their own.
+const MOST: u32 = 64;
 
 /// Commands in the order they were given, with what has become of each.
 ///
@@ -50,6 +53,8 @@ pub struct Outbox {
     before: Option<MessageId>,
     hold: Option<Hold>,
     journal: Option<Journal>,
+    /// Its file is only for whom a crash leaves one.
+    passing: bool,
     position: Option<Position>,
 }
 
@@ -80,6 +85,7 @@ impl Outbox {
             before: None,
             hold: None,
             journal: None,
+            passing: false,
             position: None,
         }
     }
@@ -98,6 +104,32 @@ impl Outbox {
         }
         outbox.journal = Some(journal);
         Ok(outbox)
+    }
+
+    /// One kept in a folder until this client ends in order with nothing unsent.
+    /// Clients of the same room have one each; what one left that died is taken
+    /// up by the next.
+    pub fn in_folder(folder: &Path, target: &Target) -> Result<Self, OutboxError> {
+        // Where it cannot be made, no file in it can be opened either.
+        let _ = folder::make(folder);
+        let path = |number| {
+            let kind = format!("outbox-{number}");
+            folder::file(folder, &kind, &target.room_url())
+        };
+        let (left, new): (Vec<_>, Vec<_>) = (1..=MOST).map(path).partition(|path| path.exists());
+        for path in left.iter().chain(&new) {
+            match Self::open(path, target) {
+                Err(error) if error.is_taken() => {}
+                Err(error) => return Err(error),
+                Ok(outbox) => {
+                    return Ok(Outbox {
+                        passing: true,
+                        ..outbox
+                    });
+                }
+            }
+        }
+        Ok(Self::in_memory())
     }
 
     /// Whether it outlives this process.
@@ -304,6 +336,16 @@ impl Outbox {
         {
             journal.write(&Record::At(Cow::Borrowed(position)));
             self.position = Some(position.clone());
+        }
+    }
+
+    /// Its client ends in order. What is left in it is for the next one.
+    pub(super) fn end(self) {
+        if self.passing
+            && self.entries.is_empty()
+            && let Some(journal) = self.journal
+        {
+            journal.remove();
         }
     }
 

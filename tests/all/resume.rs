@@ -1,4 +1,10 @@
-use std::{fs, net::SocketAddr, ops::RangeInclusive, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use broadcast_chat::{
     client::{
@@ -8,10 +14,10 @@ use broadcast_chat::{
     },
     protocol::{Command, Event, Kind},
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::ChildStdin,
+    process::{self, ChildStdin},
     time::sleep,
 };
 
@@ -152,6 +158,84 @@ async fn an_outbox_survives_the_client() {
     assert_eq!(client.exit().await, 0);
     assert_eq!(client.lines().await.len(), 1, "it was welcomed");
     assert_eq!(history(addr).await, numbered(1000));
+}
+
+/// A client on a terminal of its own, as `script` makes one.
+fn on_a_terminal(addr: SocketAddr, state: &Path) -> Program {
+    let command = format!("exec {} {addr}", env!("CARGO_BIN_EXE_client"));
+    let mut script = process::Command::new("script");
+    script.args(["-qefc", &command, "/dev/null"]);
+    Program::start(script.env("XDG_STATE_HOME", state))
+}
+
+/// Kills what `script` runs, and waits until it is gone.
+async fn crash(mut terminal: Program) {
+    let id = terminal.child.id().expect("it runs");
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let child = children.expect("on Linux").trim().parse().expect("one");
+    kill_process(Pid::from_raw(child).expect("one"), Signal::KILL).expect("a signal");
+    soon("its end", terminal.child.wait())
+        .await
+        .expect("a child");
+}
+
+async fn shows(terminal: &mut Program, what: &str) -> String {
+    loop {
+        let line = terminal.line().await;
+        if line.contains(what) {
+            return line;
+        }
+    }
+}
+
+/// The outboxes in the user's folder.
+fn outboxes(state: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(state.join("broadcast-chat"));
+    let paths = files
+        .into_iter()
+        .flatten()
+        .map(|f| f.expect("a file").path());
+    let named = |path: &PathBuf| path.to_string_lossy().contains("/outbox-");
+    paths.filter(named).collect()
+}
+
+// Broken to see it fail: no outbox for who gives none; one that stays.
+#[tokio::test]
+async fn on_a_terminal_what_is_unsent_survives_a_crash() {
+    let folder = folder();
+    let state = folder.path().join("state");
+    let (mut first, addr) = server(folder.path(), &[]).await;
+    let mut other = on_a_terminal(addr, &state);
+    shows(&mut other, "Welcome").await;
+    let mut client = on_a_terminal(addr, &state);
+    shows(&mut client, "Welcome").await;
+    client.type_line("said").await;
+    shows(&mut client, ": said").await;
+    shows(&mut other, ": said").await;
+    // In order, with nothing unsent: nothing stays.
+    other.type_line("\u{4}").await;
+    assert_eq!(other.exit().await, 0);
+    let [outbox] = &outboxes(&state)[..] else {
+        panic!("{:?}", outboxes(&state));
+    };
+
+    first.child.kill().await.expect("killed");
+    client.type_line("unsent").await;
+    noted(outbox, r#""text":"unsent""#).await;
+    crash(client).await;
+
+    let _second = server_again(folder.path(), addr).await;
+    let mut client = on_a_terminal(addr, &state);
+    shows(&mut client, "Welcome").await;
+    let line = shows(&mut client, ": ").await;
+    assert!(
+        line.contains(": unsent"),
+        "what was shown is not shown again: {line}"
+    );
+    client.type_line("\u{4}").await;
+    assert_eq!(client.exit().await, 0);
+    assert_eq!(outboxes(&state), [PathBuf::new(); 0]);
+    assert_eq!(history(addr).await.len(), 2);
 }
 
 /// The client and the server as they are, with nothing between them but memory,

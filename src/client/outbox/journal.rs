@@ -189,6 +189,12 @@ impl Journal {
         self.due = WORTHWHILE.max(2 * self.length);
     }
 
+    /// Removes the file: nobody needs it any more.
+    pub(super) fn remove(self) {
+        // Where it cannot be, the next client finds nothing unsent in it.
+        let _ = fs::remove_file(&self.path);
+    }
+
     fn replace(&self, content: &[u8]) -> io::Result<File> {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
@@ -284,6 +290,13 @@ enum Why {
     OtherVersion(u32),
     OtherRoom { its: String, ours: String },
     Damaged(u64),
+}
+
+impl OutboxError {
+    /// Another client has it.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self.why, Why::Taken)
+    }
 }
 
 impl From<io::Error> for Why {

@@ -182,3 +182,27 @@ fn a_window_is_kept() {
     outbox.confirm(&id(1));
     assert!(!outbox.has_room());
 }
+
+#[test]
+fn a_folder_has_one_for_each_client() {
+    let (folder, _) = folder();
+    let open = || Outbox::in_folder(folder.path(), &target("")).expect("an outbox");
+    let files = || fs::read_dir(folder.path()).expect("a folder").count();
+    let (first, mut second) = (open(), open());
+    second.push(publish(1, "unsent"));
+    second.settle().expect("written");
+    assert_eq!(files(), 2);
+    // One ends in order; the other dies.
+    first.end();
+    drop(second);
+    assert_eq!(files(), 1);
+    let mut heir = open();
+    assert_eq!(texts(&mut heir), ["unsent"]);
+    heir.end();
+    assert_eq!(files(), 1, "it is unsent still");
+    let mut heir = open();
+    assert!(heir.confirm(&id(1)));
+    heir.settle().expect("written");
+    heir.end();
+    assert_eq!(files(), 0);
+}

@@ -159,7 +159,7 @@ impl Speaker {
                 reconnect: true,
                 seed: self.rng.u64(..),
                 outbox,
-                keyring: Keyring::in_folder(self.world.folder.join("names")),
+                keyring: Keyring::in_folder(Some(self.world.folder.join("names"))),
             };
             let (place, mut rng) = (self.world.place.clone(), self.rng.fork());
             let open = move || {
