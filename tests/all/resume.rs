@@ -234,7 +234,7 @@ async fn on_a_terminal_what_is_unsent_survives_a_crash() {
     );
     client.type_line("\u{4}").await;
     assert_eq!(client.exit().await, 0);
-    assert_eq!(outboxes(&state), [PathBuf::new(); 0]);
+    assert!(outboxes(&state).is_empty());
     assert_eq!(history(addr).await.len(), 2);
 }
 
