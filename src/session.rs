@@ -39,6 +39,7 @@ use crate::{
         frame,
         name::{Name, RoomName},
         secret::Secret,
+        text::Text,
     },
 };
 
@@ -101,6 +102,8 @@ pub struct Options {
     pub rates: Option<Arc<Rates>>,
     /// A peer silent for so long is pinged twice, and given up soon after.
     pub ping: Duration,
+    /// What newcomers are told after the welcome, if anything.
+    pub motd: Option<Text>,
 }
 
 /// How a conversation ended.

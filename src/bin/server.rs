@@ -2,6 +2,7 @@
 
 mod server {
     pub(super) mod console;
+    pub(super) mod files;
     pub(super) mod flags;
     pub(super) mod upkeep;
 }
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("no threads can be started: {error}")),
     };
-    match runtime.block_on(run(checked)) {
+    match runtime.block_on(run(*checked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

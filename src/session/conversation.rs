@@ -112,6 +112,12 @@ impl<'a> Conversation<'a> {
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
         }
+        if let Some(motd) = &options.motd
+            && format != Format::EventStream
+        {
+            let text = motd.to_string();
+            conversation.say(&Event::Notice { text }, subscriber);
+        }
         Ok(conversation)
     }
 

@@ -147,3 +147,13 @@ pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
 pub(crate) fn folder() -> TempDir {
     tempdir().expect("a folder")
 }
+
+/// Runs a program to its end, which must be a sentence and an exit code of 2.
+pub(crate) async fn unusable(command: &mut Command) -> String {
+    let mut program = Program::start(command);
+    assert_eq!(program.exit().await, 2, "{command:?}");
+    let said = program.complaints().await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].starts_with("server: "), "{said:?}");
+    said[0].clone()
+}

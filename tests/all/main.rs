@@ -37,6 +37,9 @@ mod hostile;
 /// Who is there: people, and how the others hear of them.
 mod people;
 
+/// What newcomers are told after the welcome.
+mod motd;
+
 /// Which rooms there are, and what they are about.
 mod rooms;
 

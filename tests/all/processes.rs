@@ -8,19 +8,9 @@ use tokio::{
 };
 
 use crate::{
-    commands::{Program, SERVER, client_command, folder, server, server_command},
+    commands::{Program, SERVER, client_command, folder, server, server_command, unusable},
     support::{Peer, soon},
 };
-
-/// Runs a program to its end, which must be a sentence and an exit code of 2.
-async fn unusable(command: &mut Command) -> String {
-    let mut program = Program::start(command);
-    assert_eq!(program.exit().await, 2, "{command:?}");
-    let said = program.complaints().await;
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].starts_with("server: "), "{said:?}");
-    said[0].clone()
-}
 
 #[tokio::test]
 async fn the_exercise_with_three_clients() {

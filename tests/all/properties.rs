@@ -387,6 +387,7 @@ const OPTIONS: session::Options = session::Options {
     rates: None,
     limits: Limits { text_bytes: 200 },
     ping: Duration::from_secs(25),
+    motd: None,
 };
 
 const HUB: hub::Options = hub::Options {

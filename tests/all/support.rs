@@ -70,6 +70,7 @@ pub(crate) fn options() -> Options {
             limits: Limits::default(),
             rates: None,
             ping: Duration::from_secs(25),
+            motd: None,
         },
     }
 }

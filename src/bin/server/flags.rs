@@ -26,6 +26,8 @@ use clap::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::files;
+
 /// Descriptors left for everything that is no connection: about 20 of our own,
 /// and those that are told there is no place.
 const RESERVED_DESCRIPTORS: u64 = 96;
@@ -109,6 +111,10 @@ struct Flags {
     #[arg(long, env = "CHAT_PING", value_name = "SECONDS", default_value_t = 25,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     ping: u16,
+
+    /// A file of at most 4 KiB that newcomers are shown after the welcome
+    #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
+    motd: Option<PathBuf>,
 
     /// Whether to print what is said; "auto" does on a terminal
     #[arg(
@@ -206,7 +212,7 @@ fn limit<T: FromStr<Err: ToString>>(text: &str) -> Result<Limit<T>, String> {
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// Serve.
-    Serve(Checked),
+    Serve(Box<Checked>),
     /// Copy the history of a folder into a file.
     Backup {
         /// The folder.
@@ -239,7 +245,7 @@ pub(crate) struct Checked {
 /// Reads the flags; where they are wrong or only help was asked for, says so
 /// and gives the exit code.
 pub(crate) fn read() -> Result<Asked, ExitCode> {
-    parse(std::env::args_os()).map(asked).map_err(|error| {
+    let flags = parse(std::env::args_os()).map_err(|error| {
         if matches!(
             error.kind(),
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -248,13 +254,18 @@ pub(crate) fn read() -> Result<Asked, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let _ = writeln!(
-            std::io::stderr(),
-            "server: {}; server --help lists the flags",
+        wrong(&format!(
+            "{}; server --help lists the flags",
             sentence(&error)
-        );
-        ExitCode::from(2)
-    })
+        ))
+    })?;
+    asked(flags).map_err(|why| wrong(&why))
+}
+
+fn wrong(why: &str) -> ExitCode {
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "server: {why}");
+    ExitCode::from(2)
 }
 
 fn parse(
@@ -289,25 +300,26 @@ fn sentence(error: &clap::Error) -> String {
     parts.join("; ").replace("; tip:", " -")
 }
 
-fn asked(mut flags: Flags) -> Asked {
-    match flags.upkeep.take() {
+fn asked(mut flags: Flags) -> Result<Asked, String> {
+    Ok(match flags.upkeep.take() {
         Some(Upkeep::Backup { file, folder }) => Asked::Backup {
             data: folder.data,
             file,
         },
         Some(Upkeep::Check { folder }) => Asked::Check { data: folder.data },
-        None => Asked::Serve(check(flags)),
-    }
+        None => Asked::Serve(Box::new(check(flags)?)),
+    })
 }
 
-fn check(flags: Flags) -> Checked {
+fn check(flags: Flags) -> Result<Checked, String> {
+    let motd = flags.motd.as_deref().map(files::motd).transpose()?;
     let loopback = is_loopback(&flags);
     let (rate, max_per_address) = limits(&flags);
     let descriptors = raise_descriptors();
     let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
     let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
-    Checked {
+    Ok(Checked {
         address: (flags.bind, flags.port).into(),
         storage: if flags.ephemeral {
             Storage::Memory
@@ -346,9 +358,10 @@ fn check(flags: Flags) -> Checked {
                 },
                 rates: rate.map(|rate| Arc::new(Rates::new(rate))),
                 ping: Duration::from_secs(flags.ping.into()),
+                motd: motd.flatten(),
             },
         },
-    }
+    })
 }
 
 /// How many workers, and shards: one core is left to the writer, to the kernel's
