@@ -4,6 +4,7 @@
 //! lately also stands encoded in memory. There is one [`Writer`] and any number
 //! of readers. Knows neither who asks nor who is in a room.
 
+mod audit;
 mod backup;
 mod change;
 mod check;

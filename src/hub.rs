@@ -4,6 +4,7 @@
 //! one writer together with whatever waits behind it, and goes to the shards
 //! through a broadcast channel. Knows neither sockets nor HTTP.
 
+mod attendance;
 mod comeback;
 mod deferred;
 mod names;
@@ -27,8 +28,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{comeback::Comeback, names::Names, presence::Presence};
+use self::{attendance::Attendance, comeback::Comeback, names::Names, presence::Presence};
 pub use self::{
+    attendance::Seat,
     deferred::Deferred,
     names::{Carried, Claim, Taken},
     order::Order,
@@ -116,6 +118,7 @@ struct Shared {
     fanout: Fanout,
     presence: Arc<Presence>,
     names: Arc<Names>,
+    attendance: Arc<Attendance>,
     metrics: Arc<Metrics>,
     /// The last commit failed.
     failing: Arc<AtomicBool>,
@@ -176,6 +179,7 @@ impl Hub {
             fanout,
             presence,
             names,
+            attendance: Arc::default(),
             metrics,
             failing,
             finished,

@@ -13,6 +13,7 @@ pub mod name;
 pub mod plain;
 pub mod secret;
 pub mod text;
+pub mod who;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -22,6 +23,7 @@ use self::{
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::Text,
+    who::Who,
 };
 
 /// The subprotocol (RFC 6455 §1.9) that selects the JSON format.
@@ -275,6 +277,19 @@ pub enum Command {
         /// What it is to be about from now on; with no text, about nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+    },
+    /// May I keep order?
+    Operator {
+        /// What proves it.
+        secret: String,
+    },
+    /// Sends somebody away; for operators.
+    Kick {
+        /// Whom.
+        who: Who,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]

@@ -7,6 +7,7 @@
 mod conversation;
 mod inbound;
 mod network;
+mod operator;
 mod rate;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -104,6 +105,8 @@ pub struct Options {
     pub ping: Duration,
     /// What newcomers are told after the welcome, if anything.
     pub motd: Option<Text>,
+    /// What proves that somebody is an operator, if there are any.
+    pub operator: Option<Secret>,
 }
 
 /// How a conversation ended.
@@ -206,6 +209,7 @@ async fn converse<R: AsyncRead + Unpin>(
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
+            reason = conversation.sent_away() => return End::Close(reason),
             () = &mut finished, if publisher.is_none() && asking.is_none() => {
                 // The writer has told everyone before it ended.
                 while let Some(reply) = receipts.take() {
@@ -325,7 +329,7 @@ async fn close<R: AsyncRead + Unpin>(
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
     subscriber.stop();
-    subscriber.send(&format.close(reason));
+    subscriber.send(&format.close(&reason));
     let said = async {
         subscriber.deliver().await.ok()?;
         subscriber.shutdown().await;

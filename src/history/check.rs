@@ -14,7 +14,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     StoreError,
     folder::OpenError,
-    row::{LogRow, MessageRow, NameRow, RoomRow, TopicRow, from_db, message_columns, to_db},
+    row::{
+        AuditRow, LogRow, MessageRow, NameRow, RoomRow, TopicRow, from_db, message_columns, to_db,
+    },
     schema,
 };
 use crate::protocol::Seq;
@@ -287,6 +289,14 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
         if TopicRow::read(row).is_none() {
             let room: String = row.get(0).unwrap_or_default();
             report.fault(|| format!("the topic of {room:?} is damaged"));
+        }
+    }
+    let mut audit = view.prepare("SELECT at, operator, what, whom, why, sum, id FROM audit")?;
+    let mut audit = audit.query([])?;
+    while let Some(row) = audit.next()? {
+        if AuditRow::read(row).is_none() {
+            let id: i64 = row.get(6).unwrap_or_default();
+            report.fault(|| format!("row {id} of what operators did is damaged"));
         }
     }
     Ok(())

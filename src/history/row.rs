@@ -235,6 +235,37 @@ impl TopicRow {
     }
 }
 
+/// The row of something an operator did.
+#[derive(Clone, Debug)]
+pub(super) struct AuditRow {
+    pub(super) at: i64,
+    pub(super) operator: String,
+    pub(super) what: String,
+    pub(super) whom: String,
+    pub(super) why: String,
+}
+
+impl AuditRow {
+    /// A row of `at, operator, what, whom, why, sum`; `None` of a damaged one.
+    pub(super) fn read(row: &Row<'_>) -> Option<Self> {
+        let read = AuditRow {
+            at: integer(row, 0)?,
+            operator: text(row, 1)?.to_owned(),
+            what: text(row, 2)?.to_owned(),
+            whom: text(row, 3)?.to_owned(),
+            why: text(row, 4)?.to_owned(),
+        };
+        (integer(row, 5)? == read.sum()).then_some(read)
+    }
+
+    pub(super) fn sum(&self) -> i64 {
+        let texts = [&self.operator, &self.what, &self.whom, &self.why];
+        let texts = texts.map(|text| Some(text.as_str()));
+        let [operator, what, whom, why] = texts.map(length);
+        sum(&[self.at, operator, what, whom, why], &texts)
+    }
+}
+
 fn length(text: Option<&str>) -> i64 {
     text.map_or(-1, |text| i64::try_from(text.len()).unwrap_or(i64::MAX))
 }

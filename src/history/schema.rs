@@ -47,7 +47,7 @@ CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
 ";
 
 /// What version 2 had not: the names that somebody owns, by what they are
-/// compared by, and what rooms are about.
+/// compared by, what rooms are about, and what operators did.
 const TABLES_OF_3: &str = "
 CREATE TABLE names (
     key TEXT PRIMARY KEY,
@@ -63,6 +63,15 @@ CREATE TABLE topics (
     at INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    operator TEXT NOT NULL,
+    what TEXT NOT NULL,
+    whom TEXT NOT NULL,
+    why TEXT NOT NULL,
+    sum INTEGER NOT NULL
+);
 ";
 
 /// What version 1 had not.

@@ -1,11 +1,11 @@
 //! Why the server ends a connection: one table.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// A reason to close, with the WebSocket close code (RFC 6455 §7.4) that says it.
 ///
 /// Codes from 4000 to 4499 ask the client to come back; 4500 to 4999 do not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// Nothing is left to do; or the client closed so, and is answered.
     Done,
@@ -36,7 +36,17 @@ pub enum CloseReason {
     },
     /// The client went on sending too fast, whatever it was told.
     Flooding,
+    /// An operator sent the client away.
+    Kicked {
+        /// With these words; at most [`MAX_WHY`] bytes.
+        why: Option<Arc<str>>,
+    },
+    /// The client tried secrets.
+    Guessing,
 }
+
+/// The longest reason of an operator's, in bytes: it fits a close frame.
+pub const MAX_WHY: usize = 100;
 
 /// What stands for the code of a close frame that has none; it is never sent.
 const NO_CODE: u16 = 1005;
@@ -51,10 +61,10 @@ impl CloseReason {
     }
 
     /// The close code.
-    pub const fn code(self) -> u16 {
+    pub const fn code(&self) -> u16 {
         match self {
             Self::Done => 1000,
-            Self::Answer(code) => code,
+            Self::Answer(code) => *code,
             Self::GoingAway => 1001,
             Self::Protocol => 1002,
             Self::Binary => 1003,
@@ -65,19 +75,22 @@ impl CloseReason {
             Self::Silent => 4002,
             Self::Draining { .. } => 4003,
             Self::Flooding => 4504,
+            Self::Kicked { .. } => 4501,
+            Self::Guessing => 4503,
         }
     }
 
     /// The reason as it is sent; at most 123 bytes (RFC 6455 §5.5).
-    pub fn reason(self) -> Cow<'static, str> {
+    pub fn reason(&self) -> Cow<'_, str> {
         let phrase = self.phrase();
         match self {
             Self::Draining { wait_ms } => format!("{wait_ms} ms: {phrase}").into(),
+            Self::Kicked { why: Some(why) } => (&**why).into(),
             _ => phrase.into(),
         }
     }
 
-    const fn phrase(self) -> &'static str {
+    const fn phrase(&self) -> &'static str {
         match self {
             Self::Done | Self::Answer(_) => "done",
             Self::GoingAway => "the server goes away, come back",
@@ -90,6 +103,8 @@ impl CloseReason {
             Self::Unfinished => "a message was begun and not ended in time, come back",
             Self::Silent => "no ping was answered, come back",
             Self::Draining { .. } => "the server restarts, come back",
+            Self::Kicked { .. } => "an operator sent you away",
+            Self::Guessing => "too many wrong secrets were tried",
             Self::Flooding => "too much was sent for too long after it was refused",
         }
     }

@@ -53,7 +53,7 @@ pub fn nothing() -> &'static str {
 
 /// Why this is the end, for people, and where the server says so when to come
 /// back.
-pub fn end(reason: CloseReason) -> String {
+pub fn end(reason: &CloseReason) -> String {
     let retry = match reason {
         CloseReason::Draining { wait_ms } => format!("retry: {wait_ms}\n"),
         _ => String::new(),
@@ -106,9 +106,9 @@ mod tests {
         }
         let wait_ms = 120;
         assert_eq!(
-            end(CloseReason::Draining { wait_ms }),
+            end(&CloseReason::Draining { wait_ms }),
             ": 120 ms: the server restarts, come back (4003)\nretry: 120\n\n"
         );
-        assert_eq!(end(CloseReason::GoingAway).lines().count(), 2);
+        assert_eq!(end(&CloseReason::GoingAway).lines().count(), 2);
     }
 }

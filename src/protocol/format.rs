@@ -96,7 +96,7 @@ impl Format {
     }
 
     /// The last thing said.
-    pub fn close(self, reason: CloseReason) -> Vec<u8> {
+    pub fn close(self, reason: &CloseReason) -> Vec<u8> {
         match self {
             Format::EventStream => event_stream::end(reason).into(),
             _ => frame::close(reason),

@@ -19,7 +19,7 @@ pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
 }
 
 /// A close frame.
-pub fn close(reason: CloseReason) -> Vec<u8> {
+pub fn close(reason: &CloseReason) -> Vec<u8> {
     let mut payload = reason.code().to_be_bytes().to_vec();
     payload.extend_from_slice(reason.reason().as_bytes());
     control(CLOSE, &payload)
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn close_says_code_and_phrase() {
-        let frame = close(CloseReason::TooBig);
+        let frame = close(&CloseReason::TooBig);
         assert_eq!(frame[..4], [0x88, 2 + 15, 0x03, 0xf1]);
         assert_eq!(&frame[4..], b"this is too big");
     }

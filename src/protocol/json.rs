@@ -23,7 +23,8 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
     let known = [
-        "publish", "name", "join", "members", "rooms", "topic", "history", "search",
+        "publish", "name", "join", "members", "rooms", "topic", "history", "search", "operator",
+        "kick",
     ];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(

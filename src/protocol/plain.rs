@@ -24,6 +24,8 @@ Type a message to say it to the room. Commands:
 /me TEXT       say what you do: /me waves
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
+/operator SECRET  be an operator, who can
+/kick WHO [WHY]   send away a name, IP or IP:port
 /help          this list
 //TEXT         say a text that begins with a slash";
 
@@ -78,6 +80,19 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             before: None,
             limit: None,
         },
+        "operator" => Command::Operator {
+            secret: rest.to_owned(),
+        },
+        "kick" => {
+            let (who, why) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let why = why.trim_start();
+            Command::Kick {
+                who: who
+                    .parse()
+                    .map_err(|rule| usage(format!("/kick WHO [WHY]: {rule}")))?,
+                reason: (!why.is_empty()).then(|| why.to_owned()),
+            }
+        }
         "help" => Command::Help,
         _ => {
             return Err(Refusal::new(
@@ -311,6 +326,13 @@ mod tests {
             ("/me waves", Some(publish("waves", Kind::Me))),
             ("/members", Some(Command::Members)),
             ("/help\n", Some(Command::Help)),
+            (
+                "/kick ana  too much ",
+                Some(Command::Kick {
+                    who: "ana".parse().expect("somebody"),
+                    reason: Some("too much".to_owned()),
+                }),
+            ),
             ("/history", history(None)),
             ("/history 20 ", history(Some(20))),
             (
@@ -358,6 +380,7 @@ mod tests {
             ("/join", RefusalCode::BadField),
             ("/join a/b", RefusalCode::BadField),
             ("/me", RefusalCode::BadField),
+            ("/kick", RefusalCode::BadField),
             ("/history all", RefusalCode::BadField),
             ("/search", RefusalCode::BadField),
             ("/history -1", RefusalCode::BadField),

@@ -2,22 +2,24 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Options, Visit, rate::Pace};
+use super::{Options, Visit, operator::Operator, rate::Pace};
 use crate::{
     fanout::Subscriber,
     history::{Draft, Excerpt, Span, StoreError, Words},
-    hub::{Carried, Claim, Hub, Membership, Reply, Taken, Wanted},
+    hub::{Carried, Claim, Hub, Membership, Reply, Seat, Taken, Wanted},
     protocol::{
         Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
         RefusalCode, Search, Seq, Start, Topic, Welcome,
-        close::CloseReason,
+        close::{CloseReason, MAX_WHY},
         format::Format,
         name::{MessageId, Name, RoomName},
         plain,
         secret::Secret,
         text::Text,
+        who::Who,
     },
 };
 
@@ -65,6 +67,10 @@ pub(super) struct Conversation<'a> {
     membership: Membership,
     /// How fast it may go, if that is limited.
     pace: Option<Box<Pace>>,
+    operator: Operator<'a>,
+    seat: Seat,
+    /// Why it is to end, once somebody says that it is.
+    sent_away: oneshot::Receiver<CloseReason>,
 }
 
 impl<'a> Conversation<'a> {
@@ -72,7 +78,7 @@ impl<'a> Conversation<'a> {
     pub(super) async fn start(
         visit: Visit,
         hub: &'a Hub,
-        options: &Options,
+        options: &'a Options,
         subscriber: &mut Subscriber,
     ) -> Result<Self, CloseReason> {
         let Visit {
@@ -94,6 +100,7 @@ impl<'a> Conversation<'a> {
         let name = name.filter(|_| carried.is_some());
         let pace = options.rates.as_ref().map(|r| Box::new(Pace::new(r, addr)));
         let author = Author { name, addr };
+        let (seat, sent_away) = hub.attend(&author);
         let membership = hub.enter(room, author.clone(), subscriber);
         let conversation = Conversation {
             hub,
@@ -105,6 +112,9 @@ impl<'a> Conversation<'a> {
             new_names: 0,
             membership,
             pace,
+            operator: Operator::new(options.operator.as_ref()),
+            seat,
+            sent_away,
         };
         conversation
             .begin(&start, subscriber, Self::welcome)
@@ -185,12 +195,48 @@ impl<'a> Conversation<'a> {
                 Ok(text) => return Some(Intent::Answer(Box::pin(self.topic(text)))),
                 Err(refusal) => Event::Refused(refusal),
             },
+            Ok(Command::Operator { secret }) => match self.operator.prove(&secret) {
+                Ok(()) => Event::Notice {
+                    text: "You are an operator now: /kick WHO [WHY].".into(),
+                },
+                Err(refusal) => Event::Refused(refusal),
+            },
+            Ok(Command::Kick { who, reason }) => {
+                match self.operator.check().and_then(|()| why(reason)) {
+                    Ok(why) => return Some(Intent::Answer(Box::pin(self.kick(who, why)))),
+                    Err(refusal) => Event::Refused(refusal),
+                }
+            }
             Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
         self.say(&answer, subscriber);
+        if self.operator.is_guessing() {
+            return Some(Intent::Close(CloseReason::Guessing));
+        }
         let flood = self.pace.as_ref().is_some_and(|pace| pace.is_flood());
         flood.then_some(Intent::Close(CloseReason::Flooding))
+    }
+
+    /// Waits until it is to end, as an operator said; why.
+    pub(super) async fn sent_away(&mut self) -> CloseReason {
+        let reason = (&mut self.sent_away).await;
+        reason.unwrap_or(CloseReason::Internal)
+    }
+
+    /// Sends somebody away.
+    fn kick(&self, who: Who, why: Option<Text>) -> impl Future<Output = Found> + use<> {
+        let named = who.to_string();
+        let kicked = self.hub.kick(&self.author, who, why);
+        async move {
+            let text = match kicked.await {
+                Ok(0) => format!("{named} is not here."),
+                Ok(1) => format!("{named} was sent away."),
+                Ok(ended) => format!("{named} was sent away, from {ended} connections."),
+                Err(refusal) => return Found::Event(Event::Refused(refusal)),
+            };
+            Found::Event(Event::Notice { text })
+        }
     }
 
     /// What the room is about, or is to be about from now on.
@@ -241,6 +287,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn rename(&mut self, name: Name, secret: Option<Secret>) -> Event {
+        self.seat.rename(&name);
         self.membership.rename(&name);
         self.author.name = Some(name.clone());
         Event::Name { name, secret }
@@ -401,6 +448,17 @@ impl<'a> Conversation<'a> {
         }
         Ok(())
     }
+}
+
+/// The reason an operator gives, made safe; refused where it is long or more than
+/// a line.
+fn why(reason: Option<String>) -> Result<Option<Text>, Refusal> {
+    let text = Text::from(reason.unwrap_or_default().trim().to_owned());
+    if text.len() > MAX_WHY || text.contains('\n') {
+        let rule = format!("A reason is one line of at most {MAX_WHY} bytes.");
+        return Err(Refusal::new(RefusalCode::BadField, rule));
+    }
+    Ok((!text.is_empty()).then_some(text))
 }
 
 fn unreadable(why: &StoreError) -> CloseReason {

@@ -37,6 +37,9 @@ mod hostile;
 /// Who is there: people, and how the others hear of them.
 mod people;
 
+/// Who keeps order.
+mod operators;
+
 /// What newcomers are told after the welcome.
 mod motd;
 

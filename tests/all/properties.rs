@@ -388,6 +388,7 @@ const OPTIONS: session::Options = session::Options {
     limits: Limits { text_bytes: 200 },
     ping: Duration::from_secs(25),
     motd: None,
+    operator: None,
 };
 
 const HUB: hub::Options = hub::Options {

@@ -71,6 +71,7 @@ pub(crate) fn options() -> Options {
             rates: None,
             ping: Duration::from_secs(25),
             motd: None,
+            operator: None,
         },
     }
 }

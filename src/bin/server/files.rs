@@ -3,10 +3,11 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use broadcast_chat::protocol::text::Text;
+use broadcast_chat::protocol::{secret::Secret, text::Text};
 
 /// The longest of them, in bytes.
 const LONGEST: u64 = 4 << 10;
@@ -16,6 +17,19 @@ pub(super) fn motd(path: &Path) -> Result<Option<Text>, String> {
     let read = File::open(path).and_then(|file| text(&file));
     let text = read.map_err(|why| format!("--motd {}: {why}", path.display()))?;
     Ok((!text.is_empty()).then(|| Text::from(text)))
+}
+
+/// The operators' secret, which only the file's owner may read.
+pub(super) fn secret(path: &Path) -> Result<Secret, String> {
+    let read = || {
+        let file = File::open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            let why = "others may read or change it: chmod 600 it";
+            return Err(io::Error::other(why));
+        }
+        text(&file)?.parse().map_err(io::Error::other)
+    };
+    read().map_err(|why| format!("--operator-secret-file {}: {why}", path.display()))
 }
 
 /// All of a file, but for the line ends behind it.

@@ -116,6 +116,12 @@ struct Flags {
     #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
     motd: Option<PathBuf>,
 
+    /// A file with the secret that makes operators, who can send others away [default: none]
+    ///
+    /// Its one line has 16 to 128 characters, and only its owner may read it.
+    #[arg(long, env = "CHAT_OPERATOR_SECRET_FILE", value_name = "FILE")]
+    operator_secret_file: Option<PathBuf>,
+
     /// Whether to print what is said; "auto" does on a terminal
     #[arg(
         long,
@@ -312,6 +318,8 @@ fn asked(mut flags: Flags) -> Result<Asked, String> {
 }
 
 fn check(flags: Flags) -> Result<Checked, String> {
+    let operator = flags.operator_secret_file.as_deref().map(files::secret);
+    let operator = operator.transpose()?;
     let motd = flags.motd.as_deref().map(files::motd).transpose()?;
     let loopback = is_loopback(&flags);
     let (rate, max_per_address) = limits(&flags);
@@ -359,6 +367,7 @@ fn check(flags: Flags) -> Result<Checked, String> {
                 rates: rate.map(|rate| Arc::new(Rates::new(rate))),
                 ping: Duration::from_secs(flags.ping.into()),
                 motd: motd.flatten(),
+                operator,
             },
         },
     })

@@ -1,0 +1,169 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use broadcast_chat::{
+    history::{self, Storage},
+    server::Options,
+};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use crate::{
+    commands::{folder, server, server_command, unusable},
+    support::{Peer, TestServer, options},
+};
+
+const SECRET: &str = "of-the-operators";
+
+fn with_operators() -> Options {
+    let mut options = options();
+    options.session.operator = Some(SECRET.parse().expect("a secret"));
+    options
+}
+
+async fn ask(peer: &mut Peer, command: &Value) -> Value {
+    peer.say(&command.to_string()).await;
+    peer.event().await
+}
+
+fn audit(folder: &Path) -> Vec<[String; 4]> {
+    let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the log");
+    let mut rows = db
+        .prepare("SELECT operator, what, whom, why FROM audit ORDER BY id")
+        .expect("a table");
+    let rows = rows.query_map([], |row| {
+        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
+    });
+    rows.expect("rows").map(|row| row.expect("texts")).collect()
+}
+
+#[tokio::test]
+async fn an_operator_sends_somebody_away() {
+    let folder = tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::with(&storage, with_operators()).await;
+    let (mut ana, _) = server.json("/?name=ana").await;
+    ana.event_of("live").await;
+    let kick = |who: &str, reason: Option<&str>| match reason {
+        Some(reason) => json!({"type": "kick", "who": who, "reason": reason}),
+        None => json!({"type": "kick", "who": who}),
+    };
+    let mut eve = server.plain("/?name=eve").await;
+    let refused = ask(&mut ana, &kick("eve", None)).await;
+    assert_eq!(refused["code"], "not_allowed", "{refused}");
+    let refused = eve.text_after("/kick ana").await;
+    assert!(refused.starts_with("* Only operators"), "{refused}");
+
+    let proved = ask(&mut ana, &json!({"type": "operator", "secret": SECRET})).await;
+    assert_eq!(proved["type"], "notice", "{proved}");
+    // By a name, whatever its case, in every room and however it is read.
+    let mut other = server.plain("/tea").await;
+    other.text_after("/name Bob").await;
+    let mut reader = server.follow("/tea", "").await;
+    for kind in ["welcome", "live"] {
+        assert_eq!(
+            reader.told().await.expect("told").event.as_deref(),
+            Some(kind)
+        );
+    }
+    let told = ask(&mut ana, &kick("bob", Some("spam\u{1b}"))).await;
+    assert_eq!(
+        told,
+        json!({"type": "notice", "text": "bob was sent away."})
+    );
+    assert_eq!(other.closed().await, (4501, "spam\u{fffd}".into()));
+    // By one connection's address.
+    let one = server.plain("/").await;
+    let mut two = server.plain("/").await;
+    let told = ask(&mut ana, &kick(&two.tag(), None)).await;
+    assert_eq!(told["text"], format!("{} was sent away.", two.tag()));
+    assert_eq!(two.closed().await.0, 4501);
+    let told = ask(&mut ana, &kick(&two.tag(), None)).await;
+    assert_eq!(told["text"], format!("{} is not here.", two.tag()));
+    // By the machine's: everybody, the operator too.
+    ana.say(&kick("127.0.0.1", None).to_string()).await;
+    for mut peer in [ana, eve, one] {
+        assert_eq!(peer.closed().await.0, 4501);
+    }
+    let end = reader.rest().await;
+    assert!(end.contains("(4501)"), "{end}");
+    // Nobody is kept out.
+    let mut again = server.plain("/?name=ana").await;
+    for (reason, code) in [("x".repeat(100), true), ("x".repeat(101), false)] {
+        again.text_after(&format!("/operator {SECRET}")).await;
+        let told = again.text_after(&format!("/kick nobody {reason}")).await;
+        assert_eq!(told == "* nobody is not here.", code, "{told}");
+    }
+    let refused = again.text_after("/kick a/b").await;
+    assert!(refused.starts_with("* /kick WHO [WHY]: "), "{refused}");
+    server.stop().await;
+
+    let done = audit(folder.path());
+    assert_eq!(done.len(), 5, "{done:?}");
+    assert_eq!(done[0], ["ana", "kick", "bob", "spam\u{fffd}"]);
+    assert_eq!(done[3], ["ana", "kick", "127.0.0.1", ""]);
+    assert_eq!(
+        history::check(folder.path())
+            .expect("readable")
+            .faults
+            .len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_secret_opens_nothing_and_is_tried_three_times() {
+    let server = TestServer::with(&Storage::Memory, with_operators()).await;
+    let mut guest = server.plain("/").await;
+    for guess in ["", "of-the-operator", "of-the-operators-x"] {
+        let refused = guest.text_after(&format!("/operator {guess}")).await;
+        assert_eq!(refused, "* This is not the operators' secret.");
+    }
+    assert_eq!(guest.closed().await.0, 4503);
+
+    let (mut guest, _) = server.json("/").await;
+    guest.event_of("live").await;
+    for _ in 0..2 {
+        let wrong = json!({"type": "operator", "secret": "x"});
+        let refused = ask(&mut guest, &wrong).await;
+        assert_eq!(refused["code"], "not_allowed", "{refused}");
+    }
+    let kick = json!({"type": "kick", "who": "127.0.0.1"});
+    assert_eq!(ask(&mut guest, &kick).await["code"], "not_allowed");
+    // Right at last.
+    let proved = ask(&mut guest, &json!({"type": "operator", "secret": SECRET})).await;
+    assert_eq!(proved["type"], "notice", "{proved}");
+
+    let server = TestServer::start().await;
+    let mut guest = server.plain("/").await;
+    for _ in 0..5 {
+        let refused = guest.text_after(&format!("/operator {SECRET}")).await;
+        assert_eq!(refused, "* This server has no operators.");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_none_is_a_sentence() {
+    let folder = folder();
+    let path = folder.path().join("secret");
+    let flag = path.to_str().expect("UTF-8");
+    for (written, mode, told) in [
+        (None, 0, "No such file or directory"),
+        (Some(""), 0o600, "a secret is 16 to 128"),
+        (Some("fifteen-letters\n"), 0o600, "a secret is 16 to 128"),
+        (Some(SECRET), 0o640, "others may read"),
+        (Some(SECRET), 0o604, "others may read"),
+    ] {
+        if let Some(text) = written {
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
+        }
+        let args = ["--operator-secret-file", flag];
+        let said = unusable(&mut server_command(folder.path(), &args)).await;
+        assert!(said.contains(told), "{said}");
+        assert!(!said.contains(SECRET), "{said}");
+    }
+    fs::write(&path, format!("{SECRET}\n")).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
+    let args = ["--operator-secret-file", flag];
+    let (_server, _addr) = server(folder.path(), &args).await;
+}
