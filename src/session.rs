@@ -13,7 +13,7 @@ mod rate;
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::{Either, pending};
+use futures_util::future::pending;
 use tokio::{
     io::AsyncRead,
     sync::mpsc,
@@ -200,6 +200,7 @@ async fn converse<R: AsyncRead + Unpin>(
             && asking.is_none()
             && may_say_more(owed, subscriber);
         inbound.is_read(listening);
+        let changing = asking.as_ref().is_some_and(|answer| answer.changes);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
         if joining.is_some() && owed == 0 {
@@ -210,7 +211,7 @@ async fn converse<R: AsyncRead + Unpin>(
             biased;
             () = &mut drained, if !draining => draining = true,
             reason = conversation.sent_away() => return End::Close(reason),
-            () = &mut finished, if publisher.is_none() && asking.is_none() => {
+            () = &mut finished, if publisher.is_none() && !changing => {
                 // The writer has told everyone before it ended.
                 while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
@@ -301,10 +302,10 @@ fn awaited(owed: usize, leaving: bool) -> Option<usize> {
 
 /// The answer that is being looked up. Safe to drop and call again.
 async fn answered(asking: &mut Option<Answer>) -> Found {
-    let answer = asking
-        .as_mut()
-        .map_or_else(|| Either::Left(pending()), Either::Right);
-    let found = answer.await;
+    let found = match asking {
+        Some(answer) => answer.found.as_mut().await,
+        None => pending().await,
+    };
     *asking = None;
     found
 }
@@ -432,3 +433,6 @@ impl Silence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -400,6 +400,12 @@ impl History {
         .await
     }
 
+    /// Has the index to itself for as long as what is returned is kept.
+    #[cfg(test)]
+    pub(crate) async fn busy(&self) -> impl Sized {
+        self.index_turn().await
+    }
+
     /// The index, once it is one's turn. Who waits holds no thread: others need
     /// them to read the log.
     pub(super) async fn index_turn(&self) -> OwnedFairGuard<Index> {

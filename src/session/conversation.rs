@@ -39,7 +39,29 @@ pub(super) enum Intent {
 }
 
 /// An answer that is being looked up.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Found> + Send>>;
+pub(super) struct Answer {
+    /// What it will be.
+    pub(super) found: Pin<Box<dyn Future<Output = Found> + Send>>,
+    /// Something is changed by it, which is not left off when the server goes
+    /// away; what is only looked up is.
+    pub(super) changes: bool,
+}
+
+impl Answer {
+    fn change(found: impl Future<Output = Found> + Send + 'static) -> Self {
+        Answer {
+            found: Box::pin(found),
+            changes: true,
+        }
+    }
+
+    fn lookup(found: impl Future<Output = Found> + Send + 'static) -> Self {
+        Answer {
+            found: Box::pin(found),
+            changes: false,
+        }
+    }
+}
 
 /// What was found, or done.
 pub(super) enum Found {
@@ -173,7 +195,7 @@ impl<'a> Conversation<'a> {
             Ok(Command::Name { name, secret }) => {
                 let key = self.carried.as_ref().map(Carried::key);
                 if secret.is_some() || key.is_none_or(|key| *key != name.key()) {
-                    return Some(Intent::Answer(Box::pin(self.claim(name, secret))));
+                    return Some(Intent::Answer(Answer::change(self.claim(name, secret))));
                 }
                 self.rename(name, None)
             }
@@ -192,7 +214,7 @@ impl<'a> Conversation<'a> {
             },
             Ok(Command::Rooms) => self.hub.rooms(),
             Ok(Command::Topic { text }) => match text.as_deref().map(Topic::accept).transpose() {
-                Ok(text) => return Some(Intent::Answer(Box::pin(self.topic(text)))),
+                Ok(text) => return Some(Intent::Answer(Answer::change(self.topic(text)))),
                 Err(refusal) => Event::Refused(refusal),
             },
             Ok(Command::Operator { secret }) => match self.operator.prove(&secret) {
@@ -203,7 +225,7 @@ impl<'a> Conversation<'a> {
             },
             Ok(Command::Kick { who, reason }) => {
                 match self.operator.check().and_then(|()| why(reason)) {
-                    Ok(why) => return Some(Intent::Answer(Box::pin(self.kick(who, why)))),
+                    Ok(why) => return Some(Intent::Answer(Answer::change(self.kick(who, why)))),
                     Err(refusal) => Event::Refused(refusal),
                 }
             }
@@ -301,7 +323,7 @@ impl<'a> Conversation<'a> {
             before,
             limit: limit.unwrap_or(EXCERPT).min(MAX_EXCERPT),
         };
-        Box::pin(async move {
+        Answer::lookup(async move {
             let excerpt = history.excerpt(&room, span).await;
             looked_up(excerpt.map(|Excerpt { messages, more, .. }| Page {
                 messages,
@@ -315,7 +337,7 @@ impl<'a> Conversation<'a> {
     fn search(&self, words: Words, before: Option<Seq>, limit: Option<u32>) -> Answer {
         let (history, room) = (self.hub.history().clone(), self.membership.room().clone());
         let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
-        Box::pin(async move {
+        Answer::lookup(async move {
             let found = history.search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
                 let text = "It takes too long to find that; search for fewer or rarer words.";
