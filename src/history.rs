@@ -11,6 +11,7 @@ mod check;
 mod excerpt;
 mod failure;
 mod folder;
+mod measures;
 mod names;
 mod pages;
 mod retention;
@@ -40,6 +41,7 @@ pub use self::{
     excerpt::{Excerpt, Span},
     failure::StoreError,
     folder::OpenError,
+    measures::{Measure, What},
     names::Owned,
     retention::{Keep, Retention},
     run::{Batch, Block, Run},
@@ -148,6 +150,8 @@ impl Shared {
 pub struct Writer {
     store: Arc<FairMutex<Store>>,
     history: History,
+    /// What was in force at the start.
+    measures: Vec<Measure>,
 }
 
 /// Opens the log, creating it where there is none. `holder` names this process
@@ -171,6 +175,7 @@ pub(crate) fn open_with_tail(
         Storage::Memory => (Store::in_memory()?, None),
     };
     let (epoch, head) = writer.place()?;
+    let measures = writer.measures()?;
     let folder = match storage {
         Storage::Folder(folder) => Some(folder.as_path()),
         Storage::Memory => None,
@@ -194,6 +199,7 @@ pub(crate) fn open_with_tail(
         Writer {
             store: writer,
             history: history.clone(),
+            measures,
         },
         history,
     ))

@@ -450,6 +450,7 @@ async fn answer(
     if upgrade::is_asked(head) {
         let (response, visit) = upgrade::accept(head, peer, room)?;
         site.trust.check_origin(head, &host)?;
+        site.hub.admits(&visit.author())?;
         return Ok(Answer::Upgrade(response, Box::new(visit)));
     }
     if site.trust.is_preflight(head) {
@@ -483,6 +484,7 @@ async fn answer(
         Form::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
         Form::Events => {
             let (response, visit) = events::follow(head, peer, room, query)?;
+            hub.admits(&visit.author())?;
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))
             } else {

@@ -7,6 +7,7 @@
 mod attendance;
 mod comeback;
 mod deferred;
+mod measures;
 mod names;
 mod order;
 mod presence;
@@ -144,7 +145,7 @@ impl Hub {
 
     /// The same, with the writer's work left to the caller.
     pub fn prepare(
-        writer: Writer,
+        mut writer: Writer,
         history: History,
         options: &Options,
         tasks: &TaskTracker,
@@ -155,6 +156,7 @@ impl Hub {
         let fanout = Fanout::start(&history, &batches, options.shards, &metrics, tasks);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
+        let attendance = Arc::new(Attendance::new(writer.take_measures()));
         let work = Work::new(
             writer,
             inbox,
@@ -179,7 +181,7 @@ impl Hub {
             fanout,
             presence,
             names,
-            attendance: Arc::default(),
+            attendance,
             metrics,
             failing,
             finished,

@@ -9,6 +9,7 @@ pub mod event_stream;
 pub mod format;
 pub mod frame;
 pub mod json;
+pub mod lasting;
 pub mod name;
 pub mod plain;
 pub mod secret;
@@ -20,6 +21,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use self::{
+    lasting::Lasting,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::Text,
@@ -290,6 +292,35 @@ pub enum Command {
         /// Why.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// Sends somebody away and keeps them out; for operators.
+    Ban {
+        /// Whom: a name or an address.
+        who: Who,
+        /// For how long; absent: until it is lifted.
+        #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+        lasts: Option<Lasting>,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Lifts a ban; for operators.
+    Unban {
+        /// Of whom.
+        who: Who,
+    },
+    /// Lets somebody say nothing more; for operators.
+    Mute {
+        /// Whom: a name or an address.
+        who: Who,
+        /// For how long; absent: until it is lifted.
+        #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+        lasts: Option<Lasting>,
+    },
+    /// Lets somebody speak again; for operators.
+    Unmute {
+        /// Whom.
+        who: Who,
     },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]

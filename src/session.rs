@@ -34,7 +34,7 @@ use crate::{
     fanout::{Socket, Subscriber, Undelivered},
     hub::{Hub, Publisher, Receipts, Submission},
     protocol::{
-        Limits, Start,
+        Author, Limits, Start,
         close::CloseReason,
         format::Format,
         frame,
@@ -92,6 +92,16 @@ pub struct Visit {
     pub start: Start,
     /// Whether to see one's own messages.
     pub echo: bool,
+}
+
+impl Visit {
+    /// Who comes, under the name asked for.
+    pub fn author(&self) -> Author {
+        Author {
+            name: self.name.clone(),
+            addr: self.addr,
+        }
+    }
 }
 
 /// What holds for all sessions.

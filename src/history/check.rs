@@ -15,7 +15,8 @@ use super::{
     StoreError,
     folder::OpenError,
     row::{
-        AuditRow, LogRow, MessageRow, NameRow, RoomRow, TopicRow, from_db, message_columns, to_db,
+        AuditRow, LogRow, MeasureRow, MessageRow, NameRow, RoomRow, TopicRow, from_db,
+        message_columns, to_db,
     },
     schema,
 };
@@ -289,6 +290,14 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
         if TopicRow::read(row).is_none() {
             let room: String = row.get(0).unwrap_or_default();
             report.fault(|| format!("the topic of {room:?} is damaged"));
+        }
+    }
+    let mut measures = view.prepare("SELECT what, whom, until, why, sum FROM measures")?;
+    let mut measures = measures.query([])?;
+    while let Some(row) = measures.next()? {
+        if MeasureRow::read(row).is_none() {
+            let whom: String = row.get(1).unwrap_or_default();
+            report.fault(|| format!("what keeps out or mutes {whom:?} is damaged"));
         }
     }
     let mut audit = view.prepare("SELECT at, operator, what, whom, why, sum, id FROM audit")?;

@@ -235,6 +235,38 @@ impl TopicRow {
     }
 }
 
+/// The row of who is kept out, or from speaking.
+#[derive(Clone, Debug)]
+pub(super) struct MeasureRow {
+    pub(super) what: String,
+    pub(super) whom: String,
+    pub(super) until: Option<i64>,
+    pub(super) why: String,
+}
+
+impl MeasureRow {
+    /// A row of `what, whom, until, why, sum`; `None` of a damaged one.
+    pub(super) fn read(row: &Row<'_>) -> Option<Self> {
+        let read = MeasureRow {
+            what: text(row, 0)?.to_owned(),
+            whom: text(row, 1)?.to_owned(),
+            until: match row.get_ref(2).ok()? {
+                ValueRef::Null => None,
+                value => Some(value.as_i64().ok()?),
+            },
+            why: text(row, 3)?.to_owned(),
+        };
+        (integer(row, 4)? == read.sum()).then_some(read)
+    }
+
+    pub(super) fn sum(&self) -> i64 {
+        let texts = [&self.what, &self.whom, &self.why].map(|text| Some(text.as_str()));
+        let [what, whom, why] = texts.map(length);
+        let until = self.until.unwrap_or(-1);
+        sum(&[until, what, whom, why], &texts)
+    }
+}
+
 /// The row of something an operator did.
 #[derive(Clone, Debug)]
 pub(super) struct AuditRow {

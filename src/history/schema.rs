@@ -63,6 +63,14 @@ CREATE TABLE topics (
     at INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE measures (
+    what TEXT NOT NULL,
+    whom TEXT NOT NULL,
+    until INTEGER,
+    why TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (what, whom)
+) WITHOUT ROWID;
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY,
     at INTEGER NOT NULL,

@@ -12,6 +12,7 @@ use rusqlite::{
 use super::{
     Changing, Draft, Outcome, Page, StoreError, check,
     folder::{self, OpenError},
+    measures::{self, Measure},
     pages,
     row::{Addr, LogRow, MessageRow, RoomRow, message_columns, to_db},
     schema,
@@ -99,6 +100,12 @@ impl Store {
         let place = || Ok((LogRow::find(&self.db)?.epoch, check::head(&self.db)?));
         let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
         place().map_err(|error| OpenError::database(path, error))
+    }
+
+    /// Who is kept out or muted.
+    pub(super) fn measures(&self) -> Result<Vec<Measure>, OpenError> {
+        let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
+        measures::all(&self.db).map_err(|error| OpenError::database(path, error))
     }
 
     /// Makes sure, after a failed write, that what was acknowledged, up to a

@@ -175,6 +175,12 @@ where
     if let Some(rates) = &site.rates {
         rates.post(peer)?;
     }
+    let from = Author {
+        name: query.name.clone(),
+        addr: peer,
+    };
+    site.hub.admits(&from)?;
+    site.hub.hears(&from)?;
     let text = read(body, site.limits).await?;
     // Carried until the message is stored.
     let _carried = match &query.name {
@@ -186,10 +192,7 @@ where
         None => None,
     };
     let draft = Draft {
-        from: Author {
-            name: query.name,
-            addr: peer,
-        },
+        from,
         text,
         room,
         id,

@@ -11,9 +11,9 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::Hub;
+use super::{Hub, measures::Measures};
 use crate::{
-    history::Changing,
+    history::{Changing, Measure},
     protocol::{
         Author, Refusal,
         close::CloseReason,
@@ -28,6 +28,8 @@ use crate::{
 pub(super) struct Attendance {
     present: Mutex<HashMap<u64, Present>>,
     next: AtomicU64,
+    /// Who may not be here, or may only read.
+    pub(super) measures: Measures,
 }
 
 #[derive(Debug)]
@@ -39,12 +41,31 @@ struct Present {
 }
 
 impl Attendance {
+    pub(super) fn new(measures: Vec<Measure>) -> Self {
+        Attendance {
+            measures: Measures::new(measures),
+            ..Attendance::default()
+        }
+    }
+
+    /// Sends one away who may not be here. Whoever imposes a ban looks for them
+    /// afterwards: one of both sees the other.
+    fn admit(&self, number: u64, author: &Author) {
+        if let Some(reason) = self.measures.keeps_out(author)
+            && let Some(one) = self.present().get_mut(&number)
+            && let Some(leave) = one.leave.take()
+        {
+            // It may be over by itself.
+            let _ = leave.send(reason);
+        }
+    }
+
     fn present(&self) -> MutexGuard<'_, HashMap<u64, Present>> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends somebody away; how many connections that ends.
-    fn send_away(&self, who: &Who, why: &CloseReason) -> usize {
+    pub(super) fn send_away(&self, who: &Who, why: &CloseReason) -> usize {
         let key = match who {
             Who::Name(name) => Some(name.key()),
             Who::Address(_) | Who::Connection(_) => None,
@@ -69,12 +90,13 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// It carries this name from now on.
-    pub fn rename(&self, name: &Name) {
-        let key = name.key();
+    /// It carries another name from now on.
+    pub fn rename(&self, author: &Author) {
+        let key = author.name.as_ref().map(Name::key);
         if let Some(one) = self.attendance.present().get_mut(&self.number) {
-            one.name = Some(key);
+            one.name = key;
         }
+        self.attendance.admit(self.number, author);
     }
 }
 
@@ -96,6 +118,7 @@ impl Hub {
             leave: Some(leave),
         };
         attendance.present().insert(number, one);
+        attendance.admit(number, author);
         (Seat { attendance, number }, left)
     }
 

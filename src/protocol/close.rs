@@ -41,6 +41,11 @@ pub enum CloseReason {
         /// With these words; at most [`MAX_WHY`] bytes.
         why: Option<Arc<str>>,
     },
+    /// An operator keeps the client out.
+    Banned {
+        /// With these words; at most [`MAX_WHY`] bytes.
+        why: Option<Arc<str>>,
+    },
     /// The client tried secrets.
     Guessing,
 }
@@ -76,6 +81,7 @@ impl CloseReason {
             Self::Draining { .. } => 4003,
             Self::Flooding => 4504,
             Self::Kicked { .. } => 4501,
+            Self::Banned { .. } => 4502,
             Self::Guessing => 4503,
         }
     }
@@ -85,7 +91,7 @@ impl CloseReason {
         let phrase = self.phrase();
         match self {
             Self::Draining { wait_ms } => format!("{wait_ms} ms: {phrase}").into(),
-            Self::Kicked { why: Some(why) } => (&**why).into(),
+            Self::Kicked { why: Some(why) } | Self::Banned { why: Some(why) } => (&**why).into(),
             _ => phrase.into(),
         }
     }
@@ -104,6 +110,7 @@ impl CloseReason {
             Self::Silent => "no ping was answered, come back",
             Self::Draining { .. } => "the server restarts, come back",
             Self::Kicked { .. } => "an operator sent you away",
+            Self::Banned { .. } => "an operator keeps you out",
             Self::Guessing => "too many wrong secrets were tried",
             Self::Flooding => "too much was sent for too long after it was refused",
         }

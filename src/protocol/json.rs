@@ -24,7 +24,7 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(|id| id.parse().ok());
     let known = [
         "publish", "name", "join", "members", "rooms", "topic", "history", "search", "operator",
-        "kick",
+        "kick", "ban", "unban", "mute", "unmute",
     ];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(

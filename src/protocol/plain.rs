@@ -10,6 +10,7 @@ use super::{
     WELCOME,
     name::RoomName,
     text::{Text, clean},
+    who::Who,
 };
 
 /// What `/help` answers.
@@ -26,6 +27,8 @@ Type a message to say it to the room. Commands:
 /search WORDS  the last messages with all these words
 /operator SECRET  be an operator, who can
 /kick WHO [WHY]   send away a name, IP or IP:port
+/ban WHO [2h] [WHY], /unban WHO   keep out a name or IP
+/mute WHO [2h], /unmute WHO       let them read only
 /help          this list
 //TEXT         say a text that begins with a slash";
 
@@ -84,15 +87,43 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             secret: rest.to_owned(),
         },
         "kick" => {
-            let (who, why) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let why = why.trim_start();
+            let (who, why) = somebody("/kick WHO [WHY]", rest)?;
             Command::Kick {
-                who: who
-                    .parse()
-                    .map_err(|rule| usage(format!("/kick WHO [WHY]: {rule}")))?,
+                who,
                 reason: (!why.is_empty()).then(|| why.to_owned()),
             }
         }
+        "ban" => {
+            let (who, rest) = somebody("/ban WHO [2h] [WHY]", rest)?;
+            let (first, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            let lasts = first.parse().ok();
+            let why = if lasts.is_some() {
+                behind.trim_start()
+            } else {
+                rest
+            };
+            Command::Ban {
+                who,
+                lasts,
+                reason: (!why.is_empty()).then(|| why.to_owned()),
+            }
+        }
+        "mute" => {
+            let (who, lasts) = somebody("/mute WHO [2h]", rest)?;
+            let lasts = (!lasts.is_empty()).then(|| lasts.parse());
+            Command::Mute {
+                who,
+                lasts: lasts
+                    .transpose()
+                    .map_err(|rule| usage(format!("/mute WHO [2h]: {rule}")))?,
+            }
+        }
+        "unban" => Command::Unban {
+            who: somebody("/unban WHO", rest)?.0,
+        },
+        "unmute" => Command::Unmute {
+            who: somebody("/unmute WHO", rest)?.0,
+        },
         "help" => Command::Help,
         _ => {
             return Err(Refusal::new(
@@ -101,6 +132,15 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             ));
         }
     }))
+}
+
+/// Whom an operator means, and what stands behind it.
+fn somebody<'a>(form: &str, rest: &'a str) -> Result<(Who, &'a str), Refusal> {
+    let (who, behind) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let who = who
+        .parse()
+        .map_err(|rule| usage(format!("{form}: {rule}")))?;
+    Ok((who, behind.trim_start()))
 }
 
 /// A name, and behind it perhaps its secret.
@@ -333,6 +373,22 @@ mod tests {
                     reason: Some("too much".to_owned()),
                 }),
             ),
+            (
+                "/ban ana 2h spam",
+                Some(Command::Ban {
+                    who: "ana".parse().expect("somebody"),
+                    lasts: "2h".parse().ok(),
+                    reason: Some("spam".to_owned()),
+                }),
+            ),
+            (
+                "/ban ana spam 2h",
+                Some(Command::Ban {
+                    who: "ana".parse().expect("somebody"),
+                    lasts: None,
+                    reason: Some("spam 2h".to_owned()),
+                }),
+            ),
             ("/history", history(None)),
             ("/history 20 ", history(Some(20))),
             (
@@ -381,6 +437,7 @@ mod tests {
             ("/join a/b", RefusalCode::BadField),
             ("/me", RefusalCode::BadField),
             ("/kick", RefusalCode::BadField),
+            ("/mute ana soon", RefusalCode::BadField),
             ("/history all", RefusalCode::BadField),
             ("/search", RefusalCode::BadField),
             ("/history -1", RefusalCode::BadField),

@@ -8,7 +8,7 @@ use tracing::{error, info};
 use super::{Options, Visit, operator::Operator, rate::Pace};
 use crate::{
     fanout::Subscriber,
-    history::{Draft, Excerpt, Span, StoreError, Words},
+    history::{Draft, Excerpt, Span, StoreError, What, Words},
     hub::{Carried, Claim, Hub, Membership, Reply, Seat, Taken, Wanted},
     protocol::{
         Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
@@ -177,7 +177,7 @@ impl<'a> Conversation<'a> {
                 id,
                 kind,
                 follows,
-            }) => match Text::accept(&text, self.limits.text_bytes) {
+            }) => match self.accept(&text) {
                 Ok(text) => {
                     info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
                     let (room, from) = (self.membership.room().clone(), self.author.clone());
@@ -219,16 +219,20 @@ impl<'a> Conversation<'a> {
             },
             Ok(Command::Operator { secret }) => match self.operator.prove(&secret) {
                 Ok(()) => Event::Notice {
-                    text: "You are an operator now: /kick WHO [WHY].".into(),
+                    text: "You are an operator now: /help says what you can do.".into(),
                 },
                 Err(refusal) => Event::Refused(refusal),
             },
-            Ok(Command::Kick { who, reason }) => {
-                match self.operator.check().and_then(|()| why(reason)) {
-                    Ok(why) => return Some(Intent::Answer(Answer::change(self.kick(who, why)))),
-                    Err(refusal) => Event::Refused(refusal),
-                }
-            }
+            Ok(
+                command @ (Command::Kick { .. }
+                | Command::Ban { .. }
+                | Command::Unban { .. }
+                | Command::Mute { .. }
+                | Command::Unmute { .. }),
+            ) => match self.keep_order(command) {
+                Ok(answer) => return Some(Intent::Answer(answer)),
+                Err(refusal) => Event::Refused(refusal),
+            },
             Ok(Command::Help) => plain::help(),
             Err(refusal) => Event::Refused(refusal),
         };
@@ -244,6 +248,47 @@ impl<'a> Conversation<'a> {
     pub(super) async fn sent_away(&mut self) -> CloseReason {
         let reason = (&mut self.sent_away).await;
         reason.unwrap_or(CloseReason::Internal)
+    }
+
+    /// A text that may be said, made safe.
+    fn accept(&self, text: &str) -> Result<Text, Refusal> {
+        self.hub.hears(&self.author)?;
+        Text::accept(text, self.limits.text_bytes)
+    }
+
+    /// What an operator wants.
+    fn keep_order(&self, command: Command) -> Result<Answer, Refusal> {
+        self.operator.check()?;
+        let by = &self.author;
+        let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
+            Command::Kick { who, reason } => {
+                return Ok(Answer::change(self.kick(who, why(reason)?)));
+            }
+            Command::Ban { who, lasts, reason } => (
+                format!("{who} is kept out."),
+                Box::pin(self.hub.impose(by, What::Ban, who, lasts, why(reason)?)),
+            ),
+            Command::Mute { who, lasts } => (
+                format!("{who} is muted."),
+                Box::pin(self.hub.impose(by, What::Mute, who, lasts, None)),
+            ),
+            Command::Unban { who } => (
+                format!("{who} is not kept out."),
+                Box::pin(self.hub.lift(by, What::Ban, who)),
+            ),
+            Command::Unmute { who } => (
+                format!("{who} is not muted."),
+                Box::pin(self.hub.lift(by, What::Mute, who)),
+            ),
+            _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
+        };
+        Ok(Answer::change(async move {
+            let text = match done.await {
+                Ok(()) => told,
+                Err(refusal) => return Found::Event(Event::Refused(refusal)),
+            };
+            Found::Event(Event::Notice { text })
+        }))
     }
 
     /// Sends somebody away.
@@ -309,9 +354,9 @@ impl<'a> Conversation<'a> {
     }
 
     fn rename(&mut self, name: Name, secret: Option<Secret>) -> Event {
-        self.seat.rename(&name);
         self.membership.rename(&name);
         self.author.name = Some(name.clone());
+        self.seat.rename(&self.author);
         Event::Name { name, secret }
     }
 

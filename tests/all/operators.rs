@@ -9,7 +9,7 @@ use tempfile::tempdir;
 
 use crate::{
     commands::{folder, server, server_command, unusable},
-    support::{Peer, TestServer, options},
+    support::{Peer, TestServer, follow, options, upgrade},
 };
 
 const SECRET: &str = "of-the-operators";
@@ -166,4 +166,90 @@ async fn a_secret_that_is_none_is_a_sentence() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode");
     let args = ["--operator-secret-file", flag];
     let (_server, _addr) = server(folder.path(), &args).await;
+}
+
+#[tokio::test]
+async fn who_is_banned_stays_out_until_it_is_lifted() {
+    let folder = tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::with(&storage, with_operators()).await;
+    let (mut ana, _) = server.json("/?name=ana").await;
+    ana.event_of("live").await;
+    let ban = json!({"type": "ban", "who": "bob", "for": "2h", "reason": "spam"});
+    assert_eq!(ask(&mut ana, &ban).await["code"], "not_allowed");
+    ask(&mut ana, &json!({"type": "operator", "secret": SECRET})).await;
+    let mut bob = server.plain("/?name=Bob").await;
+    let mut eve = server.plain("/").await;
+    let told = ask(&mut ana, &ban).await;
+    assert_eq!(told, json!({"type": "notice", "text": "bob is kept out."}));
+    assert_eq!(bob.closed().await, (4502, "spam".into()));
+    // Nor may anybody become him.
+    eve.say("/name BOB").await;
+    assert_eq!(eve.closed().await, (4502, "spam".into()));
+    let connection = json!({"type": "ban", "who": ana.tag()});
+    assert_eq!(ask(&mut ana, &connection).await["code"], "bad_field");
+    drop(ana);
+    server.stop().await;
+
+    let server = TestServer::with(&storage, with_operators()).await;
+    let requests = [
+        upgrade(server.addr, "/?name=bob", &[]),
+        follow("/?name=bob", ""),
+        "POST /?name=bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi".to_owned(),
+    ];
+    for request in &requests {
+        let answer = server.request(request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        let sentence = "An operator keeps you out, for another 2h: spam.\n";
+        assert!(answer.ends_with(sentence), "{answer}");
+    }
+    let mut ana = server.plain("/?name=ana").await;
+    ana.text_after(&format!("/operator {SECRET}")).await;
+    assert_eq!(ana.text_after("/unban BOB").await, "* BOB is not kept out.");
+    let mut bob = server.plain("/?name=bob").await;
+    // By the address, and for a moment only.
+    ana.say("/ban 127.0.0.1 1s").await;
+    for peer in [&mut ana, &mut bob] {
+        assert_eq!(
+            peer.closed().await,
+            (4502, "an operator keeps you out".into())
+        );
+    }
+    let answer = server.request(requests[0].as_bytes()).await;
+    let again = answer.starts_with("HTTP/1.1 101 ");
+    assert!(again || answer.contains("out, for another 1s."), "{answer}");
+    server.stop().await;
+    let done: Vec<_> = audit(folder.path())
+        .into_iter()
+        .map(|row| row[1].clone())
+        .collect();
+    assert_eq!(done, ["ban 2h", "unban", "ban 1s"]);
+    assert_eq!(
+        history::check(folder.path())
+            .expect("readable")
+            .faults
+            .len(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn who_is_muted_only_reads() {
+    let server = TestServer::with(&Storage::Memory, with_operators()).await;
+    let mut ana = server.plain("/?name=ana").await;
+    ana.text_after(&format!("/operator {SECRET}")).await;
+    let mut bob = server.plain("/?name=bob").await;
+    let refused = bob.text_after("/mute ana").await;
+    assert!(refused.starts_with("* Only operators"), "{refused}");
+    assert_eq!(ana.text_after("/mute bob 30m").await, "* bob is muted.");
+    let refused = bob.text_after("hello").await;
+    assert_eq!(refused, "* An operator has muted you, for another 30m.");
+    let post = b"POST /?name=bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+    let answer = server.request(post).await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    ana.say("hi").await;
+    assert_eq!(bob.text().await, "ana: hi");
+    assert_eq!(ana.text().await, "ana: hi");
+    assert_eq!(ana.text_after("/unmute bob").await, "* bob is not muted.");
+    assert_eq!(bob.text_after("hello").await, "bob: hello");
 }
