@@ -210,7 +210,6 @@ async fn converse<R: AsyncRead + Unpin>(
             && asking.is_none()
             && may_say_more(owed, subscriber);
         inbound.is_read(listening);
-        let changing = asking.as_ref().is_some_and(|answer| answer.changes);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
         if joining.is_some() && owed == 0 {
@@ -221,7 +220,7 @@ async fn converse<R: AsyncRead + Unpin>(
             biased;
             () = &mut drained, if !draining => draining = true,
             reason = conversation.sent_away() => return End::Close(reason),
-            () = &mut finished, if publisher.is_none() && !changing => {
+            () = &mut finished, if publisher.is_none() && asking.as_ref().is_none_or(|answer| !answer.changes) => {
                 // The writer has told everyone before it ended.
                 while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
