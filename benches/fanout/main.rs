@@ -1,7 +1,7 @@
 //! What a delivery costs: the product beside the least a broadcast server can
 //! do (the floor) and beside the exercise it grew from.
 //!
-//!     cargo bench --bench fanout                 the whole table, under 4 minutes
+//!     cargo bench --bench fanout                 the whole table, 4 minutes
 //!     cargo bench --bench fanout -- flood idle   some of it
 //!     cargo bench --bench fanout -- --long       also what takes longer
 //!
