@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use broadcast_chat::{history::Storage, http::Trust};
+use broadcast_chat::history::Storage;
 use tokio::time::Instant;
 
 use crate::support::{Chat, MemoryPeer, Peer, TestServer, Told, follow, options, soon};
@@ -126,14 +126,7 @@ async fn who_comes_back_has_missed_nothing() {
 
 #[tokio::test]
 async fn the_answer_has_a_head() {
-    let trust = Trust {
-        loopback: true,
-        origins: vec!["https://app.example".into()],
-        ..Trust::default()
-    };
-    let mut options = options();
-    options.trust = trust;
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::trusting("https://app.example").await;
     for (method, origin, allowed) in [
         ("GET", "", false),
         ("HEAD", "", false),

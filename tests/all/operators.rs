@@ -25,6 +25,12 @@ async fn ask(peer: &mut Peer, command: &Value) -> Value {
     peer.event().await
 }
 
+/// `server check` finds nothing wrong.
+fn assert_sound(folder: &Path) {
+    let report = history::check(folder).expect("readable");
+    assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
+}
+
 fn audit(folder: &Path) -> Vec<[String; 4]> {
     let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut rows = db
@@ -101,13 +107,7 @@ async fn an_operator_sends_somebody_away() {
     assert_eq!(done.len(), 5, "{done:?}");
     assert_eq!(done[0], ["ana", "kick", "bob", "spam\u{fffd}"]);
     assert_eq!(done[3], ["ana", "kick", "127.0.0.1", ""]);
-    assert_eq!(
-        history::check(folder.path())
-            .expect("readable")
-            .faults
-            .len(),
-        0
-    );
+    assert_sound(folder.path());
 }
 
 #[tokio::test]
@@ -224,13 +224,7 @@ async fn who_is_banned_stays_out_until_it_is_lifted() {
         .map(|row| row[1].clone())
         .collect();
     assert_eq!(done, ["ban 2h", "unban", "ban 1s"]);
-    assert_eq!(
-        history::check(folder.path())
-            .expect("readable")
-            .faults
-            .len(),
-        0
-    );
+    assert_sound(folder.path());
 }
 
 #[tokio::test]

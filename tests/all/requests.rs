@@ -1,4 +1,3 @@
-use broadcast_chat::{history::Storage, http::Trust};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -6,7 +5,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::support::{TEXT, TestServer, options};
+use crate::support::{TEXT, TestServer};
 
 /// The status and the body of an answer.
 fn parts(answer: &str) -> (u16, &str) {
@@ -250,14 +249,7 @@ async fn what_does_not_go_together_is_said() {
 
 #[tokio::test]
 async fn pages_of_other_origins_are_let_in_by_name() {
-    let trust = Trust {
-        loopback: true,
-        origins: vec!["https://app.example".into()],
-        ..Trust::default()
-    };
-    let mut options = options();
-    options.trust = trust;
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::trusting("https://app.example").await;
     let origin = "Origin: https://app.example\r\n";
     let answer = post(&server, "/", origin, b"hello").await.to_lowercase();
     assert!(

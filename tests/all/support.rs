@@ -82,6 +82,14 @@ impl TestServer {
         Self::with(&Storage::Memory, options()).await
     }
 
+    /// One that lets pages of another origin in.
+    pub(crate) async fn trusting(origin: &str) -> Self {
+        let mut options = options();
+        options.trust.loopback = true;
+        options.trust.origins = vec![origin.to_owned()];
+        Self::with(&Storage::Memory, options).await
+    }
+
     /// A server on a folder.
     pub(crate) async fn on(folder: &Path) -> Self {
         Self::with(&Storage::Folder(folder.to_owned()), options()).await
