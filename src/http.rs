@@ -434,12 +434,11 @@ async fn answer(
             }
             "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
             "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
-            "assets/page.css" => page::style(),
             _ => {
-                return Err(Refused::new(
-                    StatusCode::NOT_FOUND,
-                    "There is nothing here.",
-                ));
+                let asset = own.strip_prefix(page::ASSETS);
+                let asset = asset.and_then(|name| page::asset(head, name));
+                asset
+                    .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "There is nothing here."))?
             }
         };
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
@@ -476,7 +475,7 @@ async fn answer(
         _ => query()?,
     };
     let mut answer = match form {
-        Form::Page => Answer::Respond(page::how_to_join(&host, &room)),
+        Form::Page => Answer::Respond(page::document(head, &host, &room)),
         Form::Json => Answer::Respond(excerpt::page(hub, &room, &query).await?),
         Form::Lines if query.is_for_a_page() => {
             Answer::Respond(excerpt::lines(hub, &room, &query).await?)

@@ -1,8 +1,17 @@
-//! What a browser is shown.
+//! What a browser is shown: the chat, as one document, one style and one module.
+//!
+//! The style and the module go by a name that says what is in them, so a browser
+//! keeps them for good; all three are compressed for who takes it so. The module
+//! is made of small ones, each of which stands alone where it is tested.
 
+use std::{fmt::Write, io::Write as _, sync::LazyLock};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header, uri::Authority};
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::Full;
+use ring::digest;
 
 use super::content;
 use crate::protocol::name::RoomName;
@@ -10,31 +19,209 @@ use crate::protocol::name::RoomName;
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/page.css");
 
-/// Nothing but the page's own style, and connections to where it came from.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+macro_rules! modules {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("page/", $name, ".mjs")))),+]
+    };
+}
 
-/// What this is and how to join.
-pub(super) fn how_to_join(host: &Authority, room: &RoomName) -> Response<Full<Bytes>> {
+/// Each before those that import it; the last one is the page.
+const MODULES: [(&str, &str); 16] = modules![
+    "backoff",
+    "position",
+    "outbox",
+    "client",
+    "text",
+    "typed",
+    "heights",
+    "rows",
+    "keep",
+    "dom",
+    "view",
+    "row",
+    "attention",
+    "composer",
+    "panels",
+    "page",
+];
+
+/// Where the style and the module are.
+pub(super) const ASSETS: &str = "assets/";
+
+static STYLE_ASSET: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("css", "text/css; charset=utf-8", STYLE.into()));
+
+static SCRIPT_ASSET: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("js", "text/javascript; charset=utf-8", joined()));
+
+/// What is the same for everybody, until the server is another one.
+struct Asset {
+    name: String,
+    kind: &'static str,
+    plain: Bytes,
+    zipped: Option<Bytes>,
+}
+
+impl Asset {
+    fn new(ending: &str, kind: &'static str, text: String) -> Self {
+        let name = format!("page-{}.{ending}", sum(&text));
+        let zipped = zip(&text);
+        Asset {
+            name,
+            kind,
+            plain: text.into(),
+            zipped,
+        }
+    }
+}
+
+/// The document: the room's chat, and how to join otherwise.
+pub(super) fn document(head: &Parts, host: &Authority, room: &RoomName) -> Response<Full<Bytes>> {
     let page = PAGE
         .replace("{room}", room.as_str())
-        .replace("{address}", &escape(host.as_str()));
-    let mut response = content(StatusCode::OK, "text/html; charset=utf-8", page);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+        .replace("{address}", &escape(host.as_str()))
+        .replace("{style}", &format!("/-/{ASSETS}{}", STYLE_ASSET.name))
+        .replace("{script}", &format!("/-/{ASSETS}{}", SCRIPT_ASSET.name));
+    let tag = format!("W/\"{}\"", sum(&page));
+    let known = head
+        .headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|tags| tags.to_str().ok())
+        .any(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let mut response = if known {
+        let mut unchanged = Response::new(Full::default());
+        *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+        unchanged
+    } else {
+        let zipped = takes_gzip(head).then(|| zip(&page)).flatten();
+        encoded("text/html; charset=utf-8", page.into(), zipped)
+    };
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ETAG, &tag),
+        (header::CONTENT_SECURITY_POLICY, &policy(host)),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::VARY, "accept-encoding"),
+    ] {
+        insert(&mut response, name, value);
+    }
     response
 }
 
-pub(super) fn style() -> Response<Full<Bytes>> {
-    content(StatusCode::OK, "text/css; charset=utf-8", STYLE)
+/// The style or the module, by its name.
+pub(super) fn asset(head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
+    let asset = [&STYLE_ASSET, &SCRIPT_ASSET]
+        .into_iter()
+        .find(|asset| asset.name == name)?;
+    let zipped = asset.zipped.clone().filter(|_| takes_gzip(head));
+    let mut response = encoded(asset.kind, asset.plain.clone(), zipped);
+    let forever = "public, max-age=31536000, immutable";
+    insert(&mut response, header::CACHE_CONTROL, forever);
+    insert(&mut response, header::VARY, "accept-encoding");
+    Some(response)
+}
+
+fn insert(response: &mut Response<Full<Bytes>>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+fn encoded(kind: &'static str, plain: Bytes, zipped: Option<Bytes>) -> Response<Full<Bytes>> {
+    let is_zipped = zipped.is_some();
+    let mut response = content(StatusCode::OK, kind, zipped.unwrap_or(plain));
+    if is_zipped {
+        insert(&mut response, header::CONTENT_ENCODING, "gzip");
+    }
+    response
+}
+
+/// Nothing but the page's own style and module, and connections to where it came
+/// from. No text becomes markup anywhere, by a policy of its own (Trusted Types).
+fn policy(host: &Authority) -> String {
+    // 'self' is to cover a WebSocket, but does not in every browser. A host of
+    // other characters may mean something in a policy, and goes without.
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+    let sockets = if host.as_str().chars().all(plain) {
+        format!(" ws://{host} wss://{host}")
+    } else {
+        String::new()
+    };
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+         connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+}
+
+/// Whether an answer may be compressed (RFC 9110 §12.5.3).
+fn takes_gzip(head: &Parts) -> bool {
+    let lines = head.headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut anything = false;
+    for part in lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+    {
+        let (coding, quality) = part.split_once(';').unwrap_or((part, ""));
+        let quality = quality.trim().trim_start_matches("q=");
+        let wanted = quality.is_empty() || quality.parse().is_ok_and(|quality: f32| quality > 0.0);
+        match coding.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => return wanted,
+            "*" => anything = wanted,
+            _ => {}
+        }
+    }
+    anything
+}
+
+fn zip(text: &str) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
+/// A few letters that are others where the text is.
+fn sum(text: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
+    URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9])
+}
+
+/// The modules as one: each in a scope of its own, of which it gives out what it
+/// exports. So a name is exported once, and what is private collides with nothing.
+fn joined() -> String {
+    let mut module = String::new();
+    for (name, source) in MODULES {
+        let mut exports = Vec::new();
+        let mut body = String::new();
+        for line in source.lines().filter(|line| !line.starts_with("import ")) {
+            let exported = line.strip_prefix("export ");
+            exports.extend(exported.and_then(declared));
+            body += exported.unwrap_or(line);
+            body.push('\n');
+        }
+        let exports = exports.join(", ");
+        // Writing to a String cannot fail.
+        let _ = if name == "page" {
+            // Only a block: what it awaits, the module awaits.
+            write!(module, "{{\n{body}}}\n")
+        } else {
+            let given = format!("return {{ {exports} }};\n");
+            write!(
+                module,
+                "const {{ {exports} }} = (() => {{\n{body}{given}}})();\n"
+            )
+        };
+    }
+    module
+}
+
+/// The name that a line declares.
+fn declared(line: &str) -> Option<&str> {
+    let words = ["class ", "const ", "function ", "async function "];
+    let rest = words.iter().find_map(|word| line.strip_prefix(word))?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '$')
+        .next()
 }
 
 /// `Host` is the visitor's own word, but not always the visitor's own choice.
@@ -43,4 +230,64 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn head(encoding: Option<&str>) -> Parts {
+        let mut request = http::Request::get("/");
+        if let Some(encoding) = encoding {
+            request = request.header(header::ACCEPT_ENCODING, encoding);
+        }
+        request.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn encodings() {
+        for (encoding, gzip) in [
+            (None, false),
+            (Some(""), false),
+            (Some("gzip, deflate, br, zstd"), true),
+            (Some("br;q=1.0, GZIP;q=0.8"), true),
+            (Some("identity"), false),
+            (Some("*"), true),
+            (Some("*, gzip;q=0"), false),
+            (Some("*;q=0"), false),
+            (Some("gzip;q=0.000"), false),
+            (Some("gzip;q=x"), false),
+        ] {
+            assert_eq!(takes_gzip(&head(encoding)), gzip, "{encoding:?}");
+        }
+    }
+
+    #[test]
+    fn modules_stand_before_those_that_import_them() {
+        let mut before = BTreeSet::new();
+        let mut exported = BTreeSet::new();
+        for (name, source) in MODULES {
+            for line in source.lines() {
+                if let Some((_, from)) = line.split_once(" from \"./") {
+                    let from = from.trim_end_matches(".mjs\";");
+                    assert!(before.contains(from), "{name} imports {from}");
+                    assert!(line.starts_with("import "), "{name}: {line}");
+                }
+                if let Some(line) = line.strip_prefix("export ") {
+                    let what = declared(line).expect(line);
+                    assert!(exported.insert(what), "{what} is exported twice");
+                }
+            }
+            before.insert(name);
+        }
+    }
+
+    #[test]
+    fn a_host_says_nothing_in_the_policy() {
+        let policy = |host: &str| policy(&host.parse().expect("a host"));
+        assert!(policy("[::1]:2000").contains("connect-src 'self' ws://[::1]:2000 wss://"));
+        assert!(policy("a;b").contains("connect-src 'self';"));
+    }
 }

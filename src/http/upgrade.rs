@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts,
@@ -12,7 +15,7 @@ use ring::digest;
 
 use super::{Refused, origin::only, query::Query};
 use crate::{
-    protocol::{SUBPROTOCOL, format::Format, name::RoomName},
+    protocol::{SUBPROTOCOL, format::Format, name::RoomName, secret::Secret},
     session::Visit,
 };
 
@@ -80,7 +83,10 @@ pub(super) fn accept(
     }
     // Clients compare what they are answered with what they asked for: in its case.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
-    let query = Query::of(head)?;
+    let mut query = Query::of(head)?;
+    if let Some(secret) = offered_secret(head)? {
+        query.secret = Some(secret);
+    }
     let format = if json { Format::Json } else { query.lines() };
     let visit = query.visit(peer, room, format);
 
@@ -99,6 +105,19 @@ pub(super) fn accept(
         );
     }
     Ok((response, visit))
+}
+
+/// The secret of a name among the subprotocols, in base64: a page can set no
+/// other header, and a URL is shown and kept.
+fn offered_secret(head: &Parts) -> Result<Option<Secret>, Refused> {
+    let mut offered = list(head, &header::SEC_WEBSOCKET_PROTOCOL);
+    let Some(encoded) = offered.find_map(|part| part.strip_prefix("secret.")) else {
+        return Ok(None);
+    };
+    let decoded = URL_SAFE_NO_PAD.decode(encoded).ok();
+    let secret = decoded.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
+    let wrong = || Refused::bad_request("What follows \"secret.\" is no secret in base64url.");
+    secret.map(Some).ok_or_else(wrong)
 }
 
 fn accept_key(key: &str) -> String {
@@ -182,6 +201,26 @@ mod tests {
         let (response, visit) = ask("/", &headers).expect("accepted");
         let answered = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
         assert_eq!((answered, visit.format), (None, Format::Plain));
+    }
+
+    #[test]
+    fn a_secret_among_the_subprotocols() {
+        for (offered, secret) in [
+            ("chat.v1", Ok(None)),
+            (
+                "chat.v1, secret.MDEyMzQ1Njc4OWFiY2RlZg",
+                Ok(Some("0123456789abcdef")),
+            ),
+            ("chat.v1, secret.MDEyMw", Err(400)),
+            ("chat.v1, secret.*", Err(400)),
+        ] {
+            let mut headers = GOOD.to_vec();
+            headers.push(("sec-websocket-protocol", offered));
+            let found = ask("/?name=ana", &headers);
+            let found = found.map(|(_, visit)| visit.secret);
+            let found = found.as_ref().map(|s| s.as_ref().map(Secret::reveal));
+            assert_eq!(found.map_err(|r| r.status.as_u16()), secret, "{offered}");
+        }
     }
 
     #[test]

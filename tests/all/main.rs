@@ -58,6 +58,9 @@ mod disk;
 /// Programs nobody here wrote.
 mod foreign;
 
+/// The page of a room, in a browser.
+mod page;
+
 /// The `client` command against servers that are none, and wrong flags.
 mod client_errors;
 

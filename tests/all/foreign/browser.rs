@@ -75,9 +75,39 @@ impl Browser {
 
     /// Goes to a page, and gives it the hands and eyes of a chat.
     pub(crate) async fn open(&self, url: &str) {
-        self.call("/url", &json!({"url": url})).await;
+        self.visit(url).await;
         let chat = std::fs::read_to_string(script("browser_chat.js")).expect("a script");
         self.run(&chat).await;
+    }
+
+    /// Goes to a page.
+    pub(crate) async fn visit(&self, url: &str) {
+        self.call("/url", &json!({"url": url})).await;
+    }
+
+    /// What is true in the page, once it is.
+    pub(crate) async fn see(&self, truth: &str) -> Value {
+        let script = format!(
+            "const done = arguments[0], look = () => {{ \
+               let found; try {{ found = {truth} }} catch {{}} \
+               if (found) done(found); else setTimeout(look, 15); }}; look();"
+        );
+        self.call("/execute/async", &json!({"script": script, "args": []}))
+            .await
+    }
+
+    /// Presses keys where a selector leads to.
+    pub(crate) async fn press(&self, selector: &str, keys: &str) {
+        let element = self.element(selector).await;
+        self.call(&format!("{element}/value"), &json!({"text": keys}))
+            .await;
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let found = self.call("/element", &wanted).await;
+        let id = found.as_object().and_then(|found| found.values().next());
+        format!("/element/{}", id.and_then(Value::as_str).expect("an id"))
     }
 
     /// What a script in the page returns.

@@ -1,0 +1,145 @@
+// Where one types: a text that grows, what it may go on as, and its draft, which
+// outlives the page.
+
+import { $, el, show } from "./dom.mjs";
+import { mine } from "./keep.mjs";
+import { byteLength } from "./text.mjs";
+import { completions } from "./typed.mjs";
+
+/** How near to the longest text it is told how much is left, in bytes. */
+const NEAR = 500;
+
+export class Composer {
+  #text = $("text");
+  #offers = $("offers");
+  #left = $("left");
+  #draft;
+  #known;
+  #items = [];
+  #from = 0;
+  #chosen = 0;
+  /** The longest text the server takes, in bytes. */
+  limit = 8192;
+
+  /**
+   * `room` is whose draft it is, `known()` says which names and rooms there
+   * are, `say(text)` takes what was typed and is false where it cannot,
+   * `scroll(pages)` moves the log.
+   */
+  constructor({ room, known, say, scroll }) {
+    this.#draft = `draft ${room}`;
+    this.#known = known;
+    const text = this.#text;
+    text.value = mine.get(this.#draft) ?? "";
+    this.#changed();
+    text.addEventListener("input", () => this.#changed());
+    text.addEventListener("blur", () => this.#offer([]));
+    const send = () => {
+      if (this.isTooLong || !say(text.value)) return;
+      this.set("");
+    };
+    $("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      send();
+      text.focus();
+    });
+    text.addEventListener("keydown", (event) => {
+      // A key that ends a composition (of an accent, a syllable) is no more than that.
+      if (event.isComposing) return;
+      if (this.#items.length && this.#choose(event)) return event.preventDefault();
+      if (event.key === "Enter" && !event.shiftKey) send();
+      else if (event.key === "PageUp") scroll(-1);
+      else if (event.key === "PageDown") scroll(1);
+      else return;
+      event.preventDefault();
+    });
+  }
+
+  get isTooLong() {
+    return byteLength(this.#text.value) > this.limit;
+  }
+
+  focus() {
+    this.#text.focus();
+  }
+
+  set(text) {
+    this.#text.value = text;
+    this.#changed();
+  }
+
+  /** Puts something where the caret is. */
+  insert(words) {
+    this.#text.focus();
+    this.#text.setRangeText(words, this.#text.selectionStart, this.#text.selectionEnd, "end");
+    this.#changed();
+  }
+
+  #changed() {
+    const text = this.#text;
+    mine.set(this.#draft, text.value || undefined);
+    text.style.height = "auto";
+    text.style.height = `${text.scrollHeight}px`;
+    const left = this.limit - byteLength(text.value);
+    show(this.#left, left < NEAR);
+    this.#left.textContent = left < 0 ? `${-left} bytes too long` : `${left} bytes left`;
+    text.setAttribute("aria-invalid", left < 0);
+    const at = text.selectionStart;
+    const whole = at === text.selectionEnd && document.activeElement === text;
+    const { from, items } = whole ? completions(text.value, at, this.#known()) : { from: 0, items: [] };
+    this.#from = from;
+    this.#offer(items);
+  }
+
+  /** A key where something is offered; whether it was for that. */
+  #choose({ key, shiftKey }) {
+    const count = this.#items.length;
+    if (key === "ArrowDown" || key === "ArrowUp") {
+      this.#mark((this.#chosen + (key === "ArrowDown" ? 1 : count - 1)) % count);
+    } else if ((key === "Tab" || key === "Enter") && !shiftKey) {
+      this.#take(this.#items[this.#chosen]);
+    } else if (key === "Escape") {
+      this.#offer([]);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  #take({ text }) {
+    const caret = this.#from + text.length;
+    this.#text.setRangeText(text, this.#from, this.#text.selectionStart, "end");
+    this.#text.setSelectionRange(caret, caret);
+    this.#changed();
+  }
+
+  #offer(items) {
+    this.#items = items;
+    show(this.#offers, items.length > 0);
+    this.#offers.replaceChildren(
+      ...items.map((item, index) => {
+        const take = (event) => {
+          // The text keeps the focus.
+          event.preventDefault();
+          this.#take(item);
+        };
+        const about = item.about ? [el("small", {}, item.about)] : [];
+        const attributes = { id: `offer-${index}`, role: "option", mousedown: take };
+        return el("li", attributes, el("bdi", {}, item.label), ...about);
+      }),
+    );
+    this.#mark(0);
+  }
+
+  #mark(index) {
+    this.#chosen = index;
+    const options = [...this.#offers.children];
+    options.forEach((option, at) => option.setAttribute("aria-selected", at === index));
+    if (options[index]) {
+      this.#text.setAttribute("aria-activedescendant", options[index].id);
+      options[index].scrollIntoView({ block: "nearest" });
+    } else {
+      this.#text.removeAttribute("aria-activedescendant");
+    }
+  }
+}

@@ -1,0 +1,165 @@
+// What stands beside the log: people, rooms, search, oneself, help. One at a
+// time; on a narrow screen in front of the log.
+
+import { $, el, show } from "./dom.mjs";
+import { said, time, whose } from "./row.mjs";
+import { COMMANDS, isName, isRoom } from "./typed.mjs";
+
+export class Panels {
+  #panel = $("panel");
+  #opener = null;
+  /** What each does when it is opened. */
+  #opened;
+
+  constructor(opened) {
+    this.#opened = opened;
+    for (const button of document.querySelectorAll("[data-panel]")) {
+      button.addEventListener("click", () => this.toggle(button.dataset.panel, button));
+    }
+    $("close").addEventListener("click", () => this.close());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented && this.current) this.close();
+    });
+    const list = $("commands");
+    for (const [command, form, about] of COMMANDS) {
+      list.append(el("dt", {}, `${command} ${form}`), el("dd", {}, about));
+    }
+    list.append(el("dt", {}, "//TEXT"), el("dd", {}, "say a text that begins with a slash"));
+  }
+
+  /** The one that is open. */
+  get current() {
+    return this.#panel.hidden ? null : this.#panel.dataset.shows;
+  }
+
+  toggle(name, opener) {
+    if (this.current === name) this.close();
+    else this.open(name, opener);
+  }
+
+  open(name, opener) {
+    this.#opener = opener ?? document.activeElement;
+    this.#panel.dataset.shows = name;
+    show(this.#panel, true);
+    for (const part of this.#panel.querySelectorAll("section")) show(part, part.id === name);
+    this.#mark();
+    $(name).querySelector("input, h2").focus();
+    this.#opened[name]?.();
+  }
+
+  close() {
+    show(this.#panel, false);
+    this.#mark();
+    this.#opener?.focus();
+  }
+
+  #mark() {
+    for (const button of document.querySelectorAll("[data-panel]")) {
+      button.setAttribute("aria-expanded", button.dataset.panel === this.current);
+    }
+  }
+}
+
+/** Who is here; `pick` is told whose name was chosen. */
+export function showPeople({ names, total }, me, pick) {
+  const sorted = [...names].sort((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
+  const items = sorted.map((name) => {
+    const you = name === me ? [el("small", {}, " you")] : [];
+    return el("li", {}, el("button", { type: "button", class: "pick", click: () => pick(name) }, whose(name), ...you));
+  });
+  const rest = total - names.length;
+  if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
+  $("names").replaceChildren(...items);
+}
+
+export function showRooms({ rooms, total }, here) {
+  const items = rooms.map(({ room, members, topic }) => {
+    const current = room === here ? "page" : undefined;
+    const link = el("a", { href: `/${room}`, "aria-current": current }, room);
+    const about = topic ? [el("p", { dir: "auto" }, topic)] : [];
+    return el("li", {}, link, " ", el("small", {}, `${members} here`), ...about);
+  });
+  const rest = total - rooms.length;
+  if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
+  $("room-list").replaceChildren(...items);
+}
+
+/** Where another room is asked for; `go` takes one that may be. */
+export function askRoom(go) {
+  ask("room-form", "room-name", "room-wrong", (room) => {
+    if (!isRoom(room)) return "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
+    go(room.toLowerCase());
+    return "";
+  });
+}
+
+/** Where a name is asked for; `take` takes one that may be. */
+export function askName(take) {
+  ask("name-form", "name-name", "name-wrong", (name) => {
+    if (!isName(name)) return "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
+    take(name);
+    return "";
+  });
+}
+
+/** A form of one field: what is wrong with what is in it is said below it. */
+function ask(form, field, wrong, take) {
+  $(form).addEventListener("submit", (event) => {
+    event.preventDefault();
+    const complaint = take($(field).value.trim());
+    $(wrong).textContent = complaint;
+    $(field).setAttribute("aria-invalid", Boolean(complaint));
+  });
+}
+
+/**
+ * The search: `find(query, before)` gives a page, `to(seq)` brings a message into
+ * view. What is found newest comes first.
+ */
+export class Search {
+  #find;
+  #to;
+  #query = "";
+  #before;
+
+  constructor({ find, to }) {
+    this.#find = find;
+    this.#to = to;
+    $("search-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.start($("words").value.trim());
+    });
+    $("more").addEventListener("click", () => this.#more());
+  }
+
+  start(query) {
+    $("words").value = query;
+    $("found").replaceChildren();
+    show($("more"), false);
+    $("search-state").textContent = "";
+    this.#query = query;
+    this.#before = undefined;
+    if (query) this.#more();
+  }
+
+  async #more() {
+    const query = this.#query;
+    $("search-state").textContent = "Searching…";
+    try {
+      const { messages, more } = await this.#find(query, this.#before);
+      if (query !== this.#query) return;
+      for (const message of messages.toReversed()) $("found").append(this.#hit(message));
+      this.#before = messages[0]?.seq;
+      show($("more"), more);
+      const count = $("found").childElementCount;
+      $("search-state").textContent = count ? `${count}${more ? " and more" : ""} found` : "Nothing found.";
+    } catch (error) {
+      $("search-state").textContent = error.message;
+    }
+  }
+
+  #hit({ seq, at, from, text }) {
+    const go = el("button", { type: "button", class: "pick", click: () => this.#to(seq) }, whose(from.name ?? from.addr), " ", time(Date.parse(at)));
+    return el("li", {}, go, el("p", { dir: "auto" }, ...said(text)));
+  }
+}

@@ -1,0 +1,75 @@
+// How one row of the log looks.
+
+import { el } from "./dom.mjs";
+import { clockTime, dayName, mentions, parts, wholeTime } from "./text.mjs";
+
+/** How many colours names have. */
+const COLOURS = 8;
+
+/** Always the same colour for the same name. */
+function colour(name) {
+  let sum = 7;
+  for (const letter of name.toLowerCase()) sum = (sum * 31 + letter.codePointAt(0)) >>> 0;
+  return sum % COLOURS;
+}
+
+/** A text, with what is a link made one. */
+export function said(text) {
+  return parts(text).map(({ text: part, href }) =>
+    href ? el("a", { href, rel: "noopener noreferrer", target: "_blank" }, part) : part,
+  );
+}
+
+export function whose(name) {
+  return el("bdi", { class: `who c${colour(name)}` }, name);
+}
+
+export function time(at) {
+  const iso = new Date(at).toISOString();
+  return el("time", { datetime: iso, title: wholeTime(at) }, clockTime(at));
+}
+
+/**
+ * The element of a row: `goesOn` with what the same person said before, begins a
+ * `day` or what is `fresh`, is one's `own`, and `me` is one's name.
+ */
+export function draw(row, { goesOn, day, fresh, own, me }) {
+  const item = el("li", { class: `row ${row.kind}` });
+  if (row.seq) item.dataset.seq = row.seq;
+  if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
+  if (fresh) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
+  item.append(row.kind === "note" ? note(row) : message(row, { goesOn, own, me }));
+  return item;
+}
+
+/** What the page or the server says. */
+function note(row) {
+  const link = row.href ? [" ", el("a", { href: row.href }, row.link)] : [];
+  return el("p", { class: "text", dir: "auto" }, row.text, ...link);
+}
+
+function message(row, { goesOn, own, me }) {
+  const isNamed = !own && mentions(row.text, me);
+  const kind = [goesOn && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
+  const text = el("p", { class: "text", dir: "auto" });
+  const about = el("div", { class: "about" });
+  if (row.kind === "me") text.append(whose(row.who), " ");
+  else if (row.kind === "private") about.append(whose(row.who), el("span", { class: "to" }, ` to ${row.to} only`));
+  else about.append(whose(row.who));
+  about.append(" ", time(row.at));
+  if (row.kind === "erased") text.append("erased");
+  else text.append(...said(row.text));
+  const receipt = own && row.kind !== "erased" && row.id;
+  const mark = receipt ? [el("span", { class: "receipt", role: "img", "aria-label": "stored", title: "stored" })] : [];
+  return el("div", { class: `message ${kind}` }, about, text, ...mark);
+}
+
+/** Something said that is not known to be stored. */
+export function drawUnsent({ id, text, to, kind }) {
+  const about = to ? [el("div", { class: "about" }, el("span", { class: "to" }, "to ", el("bdi", {}, to), " only"))] : [];
+  const line = el("p", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, text);
+  const mark = el("span", { class: "receipt", role: "img", "aria-label": "not stored yet", title: "not stored yet" });
+  const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, mark));
+  item.dataset.id = id;
+  return item;
+}

@@ -1,0 +1,89 @@
+// What a text is made of, and when it was said.
+
+const LINK = /https?:\/\/[^\s<>"'`\u{fffd}]+/giu;
+
+/** The address of a link without what only ends the sentence around it. */
+function trimmed(link) {
+  for (;;) {
+    const last = link.at(-1);
+    const opened = { ")": "(", "]": "[", "}": "{" }[last];
+    const open = opened && link.split(opened).length >= link.split(last).length;
+    if (!/[.,;:!?)\]}*_~…»”’]/.test(last) || open) return link;
+    link = link.slice(0, -1);
+  }
+}
+
+/** Whether it can be followed: a host is named, and nobody's password. */
+function isAddress(link) {
+  try {
+    const url = new URL(link);
+    return /^https?:$/.test(url.protocol) && !url.username && !url.password;
+  } catch {
+    return false;
+  }
+}
+
+/** The parts of a text in order: `{ text }`, and with `href` what is a link. */
+export function parts(text) {
+  const found = [];
+  let from = 0;
+  for (const { 0: whole, index } of text.matchAll(LINK)) {
+    const link = trimmed(whole);
+    if (!isAddress(link)) continue;
+    if (index > from) found.push({ text: text.slice(from, index) });
+    found.push({ text: link, href: link });
+    from = index + link.length;
+  }
+  if (from < text.length || !found.length) found.push({ text: text.slice(from) });
+  return found;
+}
+
+/** Whether a text names somebody. */
+export function mentions(text, name) {
+  if (!name) return false;
+  const letters = name.replace(/[.]/g, "\\$&");
+  const alone = "[\\p{L}\\p{N}\\p{M}_-]";
+  return new RegExp(`(?<!${alone})${letters}(?!${alone})`, "iu").test(text);
+}
+
+/** How many bytes of UTF-8 a text has. */
+export function byteLength(text) {
+  return new TextEncoder().encode(text).length;
+}
+
+/** The first letters of a text. */
+export function beginning(text, most) {
+  return text.length > most ? `${text.slice(0, most).trimEnd()}…` : text;
+}
+
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+/** The local day of a moment, as a number that differs between days. */
+export function dayOf(at) {
+  const date = new Date(at);
+  return (date.getFullYear() * 16 + date.getMonth()) * 32 + date.getDate();
+}
+
+/** What the day of a moment is called now. */
+export function dayName(at, now = Date.now()) {
+  const today = dayOf(now);
+  if (dayOf(at) === today) return "Today";
+  const yesterday = new Date(now);
+  yesterday.setDate(yesterday.getDate() - 1);
+  if (dayOf(at) === dayOf(yesterday)) return "Yesterday";
+  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
+  return (sameYear ? DAY : YEAR).format(at);
+}
+
+/** The local time of a moment: hours and minutes. */
+export function clockTime(at) {
+  return CLOCK.format(at);
+}
+
+/** A moment in full. */
+export function wholeTime(at) {
+  return WHOLE.format(at);
+}

@@ -1,0 +1,129 @@
+// What is typed: a message, a command, or the beginning of one.
+
+/** Every command: what goes behind it, and what it does. */
+export const COMMANDS = [
+  ["/name", "NAME", "be called NAME; this browser keeps it yours"],
+  ["/join", "ROOM", "go to another room"],
+  ["/me", "TEXT", "say what you do: /me waves"],
+  ["/msg", "NAME TEXT", "say something to one person only"],
+  ["/members", "", "who is here?"],
+  ["/rooms", "", "which rooms is somebody in?"],
+  ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
+  ["/search", "WORDS", "find messages with all these words"],
+  ["/erase", "NUMBER", "erase a message of yours"],
+  ["/help", "", "what can be typed, and other ways to join"],
+  ["/operator", "SECRET", "be an operator, who can"],
+  ["/kick", "WHO [WHY]", "send away a name, IP or IP:port"],
+  ["/ban", "WHO [2h] [WHY]", "keep out a name or IP"],
+  ["/unban", "WHO", "let them in again"],
+  ["/mute", "WHO [2h]", "let them read only"],
+  ["/unmute", "WHO", "let them speak again"],
+];
+
+const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._-]*$|^[._-][\p{L}\p{N}\p{M}._-]*$/u;
+const ROOM = /^[a-z0-9_][a-z0-9._-]{0,63}$/i;
+const SECRET = /^[!-~]{16,128}$/;
+const LASTING = /^\d+[smhd]$/;
+
+/** Whether the server may take it as a name. It knows better, and has the last word. */
+export function isName(text) {
+  return NAME.test(text) && [...text.normalize("NFC")].length <= 32;
+}
+
+export function isRoom(text) {
+  return ROOM.test(text);
+}
+
+/**
+ * What a text asks for: `null` for nothing, `{ command }` for the server,
+ * `{ act, ... }` for the page itself, `{ wrong }` with a sentence.
+ */
+export function parse(text) {
+  if (!text.trim()) return null;
+  if (!text.startsWith("/")) return { command: { type: "publish", text } };
+  if (text.startsWith("//")) return { command: { type: "publish", text: text.slice(1) } };
+  const [, word, rest] = /^(\S+)\s*([^]*)$/.exec(text);
+  const known = COMMANDS.find(([command]) => command === word);
+  if (!known) {
+    return { wrong: `There is no command ${word}: /help lists them, and // begins a text that begins with a slash.` };
+  }
+  return behind(word, rest.trim()) ?? { wrong: `${word} is typed so: ${known[0]} ${known[1]}` };
+}
+
+/** What a command asks for; nothing where what is behind it does not fit. */
+function behind(word, rest) {
+  const [first, after] = cut(rest);
+  const [second, last] = cut(after);
+  const lasts = LASTING.test(second) ? { for: second } : {};
+  switch (word) {
+    case "/name":
+      if (!isName(first) || (after && !SECRET.test(after))) return null;
+      return { command: { type: "name", name: first, ...(after && { secret: after }) } };
+    case "/join":
+      return isRoom(rest) ? { act: "go", room: rest.toLowerCase() } : null;
+    case "/me":
+      return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
+    case "/msg":
+      return after ? { command: { type: "private", to: first, text: after } } : null;
+    case "/members":
+      return { act: "show", panel: "people" };
+    case "/rooms":
+      return { act: "show", panel: "rooms" };
+    case "/help":
+      return { act: "show", panel: "help" };
+    case "/search":
+      return { act: "search", query: rest };
+    case "/topic":
+      return { command: { type: "topic", ...(rest && { text: rest === "-" ? "" : rest }) } };
+    case "/erase":
+      return /^\d+$/.test(rest) ? { command: { type: "erase", seq: Number(rest) } } : null;
+    case "/operator":
+      return rest ? { command: { type: "operator", secret: rest } } : null;
+    case "/kick":
+      return first ? { command: { type: "kick", who: first, ...(after && { reason: after }) } } : null;
+    case "/ban": {
+      const why = lasts.for ? last : after;
+      return first ? { command: { type: "ban", who: first, ...lasts, ...(why && { reason: why }) } } : null;
+    }
+    case "/mute":
+      return first && (!after || lasts.for) ? { command: { type: "mute", who: first, ...lasts } } : null;
+    default:
+      return first && !after ? { command: { type: word.slice(1), who: first } } : null;
+  }
+}
+
+/** The first word, and what is behind it. */
+function cut(text) {
+  const [, first, rest] = /^(\S*)\s*([^]*)$/.exec(text);
+  return [first, rest];
+}
+
+/** How many are offered at most. */
+const OFFERED = 8;
+
+/**
+ * How the word before the caret may go on: where it starts, and what it may
+ * become, each with a word about it. `names` are people, `rooms` rooms.
+ */
+export function completions(text, caret, { names, rooms }) {
+  const before = text.slice(0, caret);
+  const [, head, word] = /^([^]*?)(\S*)$/.exec(before);
+  const from = head.length;
+  const offer = (words, begin = word, end = " ") =>
+    words
+      .filter(([full]) => full.toLowerCase().startsWith(begin.toLowerCase()) && full !== begin)
+      .slice(0, OFFERED)
+      .map(([full, about]) => ({ text: full + end, label: full, about }));
+  const people = (mark) => names.map((name) => [mark + name, ""]);
+  let items = [];
+  if (from === 0 && word.startsWith("/") && !word.startsWith("//")) {
+    items = offer(COMMANDS.map(([command, form, about]) => [command, `${form} ${about}`.trim()]));
+  } else if (/^\/join\s+$/.test(head)) {
+    items = offer(rooms.map((room) => [room, ""]));
+  } else if (/^\/(msg|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
+    items = offer(people(""));
+  } else if (word.startsWith("@")) {
+    items = offer(people("@"));
+  }
+  return { from, items };
+}

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Heights } from "../../src/http/page/heights.mjs";
+import { Rows, messageRow } from "../../src/http/page/rows.mjs";
+
+test("heights are found as by adding them up", () => {
+  let seed = 3;
+  const chance = (among) => (seed = (seed * 48271) % 2147483647) % among;
+  const heights = new Heights();
+  let plain = [];
+  for (let step = 0; step < 500; step += 1) {
+    const height = 1 + chance(100);
+    switch (chance(5)) {
+      case 0:
+        heights.unshift([height, height + 1]);
+        plain = [height, height + 1, ...plain];
+        break;
+      case 1:
+        if (!plain.length) break;
+        plain[height % plain.length] = height;
+        heights.set(height % plain.length, height);
+        break;
+      case 2:
+        if (plain.length < 50) break;
+        heights.dropFirst(20);
+        plain = plain.slice(20);
+        break;
+      default:
+        heights.push(height);
+        plain.push(height);
+    }
+    const total = plain.reduce((sum, one) => sum + one, 0);
+    assert.equal(heights.total, total);
+    const y = chance(total + 2);
+    let row = 0;
+    for (let top = 0; row < plain.length - 1 && top + plain[row] <= y; row += 1) top += plain[row];
+    assert.equal(heights.at(y), row);
+    assert.equal(heights.top(row), plain.slice(0, row).reduce((sum, one) => sum + one, 0));
+  }
+  assert.equal(new Heights().at(7), 0);
+  assert.equal(heights.at(-5), 0);
+});
+
+const message = (seq, who = "ana", at = seq * 1000) =>
+  messageRow({ type: "message", seq, at: new Date(at).toISOString(), from: { name: who, addr: "" }, text: `m${seq}` });
+
+function rowsOf(...all) {
+  const rows = new Rows();
+  for (const row of all) rows.push(row);
+  return rows;
+}
+
+test("rows are found by their number, whatever is between them", () => {
+  const rows = rowsOf(message(3), message(7));
+  const note = { kind: "note", place: rows.end, at: 7000, text: "", who: "" };
+  rows.push(note);
+  rows.push(message(9));
+  rows.unshift([message(1)]);
+  assert.equal(rows.firstSeq, 1);
+  for (const [seq, index] of [
+    [1, 0],
+    [3, 1],
+    [7, 2],
+    [9, 4],
+    [2, -1],
+    [8, -1],
+  ]) {
+    assert.equal(rows.indexOf(seq), index, `${seq}`);
+  }
+  assert.equal(rows.erase(7), 2);
+  assert.deepEqual([rows.at(2).kind, rows.at(2).text], ["erased", ""]);
+  assert.equal(rows.erase(8), -1);
+});
+
+test("what one person says at a time belongs together, until the day ends", () => {
+  const evening = new Date("2026-01-01T23:58:00").getTime();
+  const minute = 60_000;
+  const rows = rowsOf(
+    message(1, "ana", evening),
+    message(2, "ana", evening + minute),
+    message(3, "bob", evening + minute),
+    message(4, "bob", evening + 3 * minute),
+    message(5, "bob", evening + 9 * minute),
+  );
+  const flags = Array.from({ length: 5 }, (_, n) => [rows.goesOn(n), rows.beginsDay(n)]);
+  assert.deepEqual(flags, [
+    [false, true],
+    [true, false],
+    [false, false],
+    [false, true],
+    [false, false],
+  ]);
+});
+
+test("memory has a bound, in rows and in letters", () => {
+  const rows = new Rows();
+  for (let seq = 1; seq <= 1000; seq += 1) rows.push(message(seq));
+  assert.equal(rows.trim(1000), 0);
+  assert.equal(rows.trim(800), 300);
+  assert.equal(rows.firstSeq, 301);
+  assert.equal(rows.trim(1000, 2000), 700 - 437);
+});

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { byteLength, dayName, dayOf, mentions, parts } from "../../src/http/page/text.mjs";
+
+const links = (text) => parts(text).flatMap(({ href }) => href ?? []);
+
+test("links are made of http and https only, and end where the address does", () => {
+  for (const [text, found] of [
+    ["nothing", []],
+    ["see https://example.org/a?b=c#d.", ["https://example.org/a?b=c#d"]],
+    ["(http://example.org/a_(b))", ["http://example.org/a_(b)"]],
+    ["http://a.example, and HTTPS://B.example!", ["http://a.example", "HTTPS://B.example"]],
+    ["**https://a.example**", ["https://a.example"]],
+    ["javascript:alert(1) data:text/html,x ftp://a.example //a.example", []],
+    ["http:// https://? https://", []],
+    ["https://user:pass@evil.example/", []],
+    ['https://a.example/"onmouseover="alert(1)', ["https://a.example/"]],
+    ["<https://a.example/>", ["https://a.example/"]],
+    ["https://例え.テスト/道", ["https://例え.テスト/道"]],
+  ]) {
+    assert.deepEqual(links(text), found, text);
+    assert.equal(parts(text).map((part) => part.text).join(""), text, "nothing is lost");
+  }
+});
+
+test("somebody is named by the whole name", () => {
+  for (const [text, name, named] of [
+    ["hi ana", "ana", true],
+    ["hi @Ana!", "ana", true],
+    ["banana", "ana", false],
+    ["ana-lena", "ana", false],
+    ["axb", "a.b", false],
+    ["a.b", "a.b", true],
+    ["привет, аня", "аня", true],
+    ["hi", undefined, false],
+  ]) {
+    assert.equal(mentions(text, name), named, `${text} ${name}`);
+  }
+});
+
+test("days", () => {
+  const at = (text) => new Date(text).getTime();
+  const now = at("2026-03-01T00:30:00");
+  assert.equal(dayName(at("2026-03-01T00:00:00"), now), "Today");
+  assert.equal(dayName(at("2026-02-28T23:59:59"), now), "Yesterday");
+  assert.match(dayName(at("2026-02-27T12:00:00"), now), /27/);
+  assert.match(dayName(at("2025-03-01T12:00:00"), now), /2025/);
+  assert.notEqual(dayOf(at("2026-02-28T23:59:59")), dayOf(now));
+});
+
+test("bytes", () => assert.equal(byteLength("aé世👋"), 10));
