@@ -550,6 +550,17 @@ impl Client {
                 }
             }
             Event::Refused(refusal) => return self.refused(frame, refusal.clone()),
+            Event::Erased { seq, prev, id } => {
+                if let Some(id) = id {
+                    self.confirm(id);
+                }
+                // Told aside, it is of something shown before.
+                if let Some(prev) = prev
+                    && let Step::Hole { after, next } = self.reading.pass(*prev, *seq)
+                {
+                    self.happened.push_back(Happened::Hole { after, next });
+                }
+            }
             Event::Gap { next, .. } => self.reading.skip_to(*next),
             Event::Live { seq } => {
                 // Then nothing is told of it any more.

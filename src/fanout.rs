@@ -42,7 +42,7 @@ use self::{
 use crate::{
     history::{Batch, History},
     metrics::Metrics,
-    protocol::format::Format,
+    protocol::{Seq, format::Format, name::RoomName},
 };
 
 /// A batch on its way to the shards.
@@ -116,6 +116,16 @@ impl Fanout {
             metrics,
             &self.subscribers,
         )
+    }
+
+    /// What was said in a room under a number is erased, from the log and from
+    /// its tail: whoever was shown it is told so, and whoever was not is shown
+    /// it no more.
+    ///
+    /// A message that is on its way in a batch, or in what a session has read,
+    /// is what it was: so whoever has not come so far reads the log anew.
+    pub fn erased(&self, room: &RoomName, seq: Seq) {
+        self.subscribers.erased(room, seq);
     }
 
     /// How many subscribers are not live, and how many numbers of the log the

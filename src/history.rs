@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod change;
 mod check;
+mod erasure;
 mod excerpt;
 mod failure;
 mod folder;
@@ -38,6 +39,7 @@ pub use self::{
     backup::{BackupError, backup},
     change::Changing,
     check::{Report, check},
+    erasure::{Erasing, Erasure},
     excerpt::{Excerpt, Span},
     failure::StoreError,
     folder::OpenError,
@@ -82,6 +84,23 @@ pub struct Draft {
     pub kind: Kind,
 }
 
+#[cfg(test)]
+impl Draft {
+    /// What tests say, by somebody without a name.
+    pub(crate) fn of(room: &str, text: impl Into<String>) -> Self {
+        Draft {
+            room: room.parse().expect("a room"),
+            from: Author {
+                name: None,
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: text.into().into(),
+            id: None,
+            kind: Kind::Said,
+        }
+    }
+}
+
 /// What became of a draft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -115,7 +134,7 @@ impl Page {
     /// The hole before the messages, and the first number to be had after it.
     pub fn gap(&self) -> Option<(Hole, Seq)> {
         let hole = self.hole?;
-        let first = self.runs.first().map(|run| run.messages()[0].seq);
+        let first = self.runs.first().map(|run| run.first());
         Some((hole, first.unwrap_or(hole.upto.next())))
     }
 }
@@ -232,8 +251,8 @@ impl Writer {
         }
     }
 
-    /// What erases old messages; `None` where all are kept.
-    pub fn retention(&self, keep: Keep) -> Option<Retention> {
+    /// What erases old messages, and what erasing leaves behind.
+    pub fn retention(&self, keep: Keep) -> Retention {
         let (store, history) = (Arc::clone(&self.store), self.history.clone());
         Retention::new(store, history, keep)
     }

@@ -7,6 +7,7 @@
 mod attendance;
 mod comeback;
 mod deferred;
+mod erasure;
 mod measures;
 mod names;
 mod order;

@@ -185,6 +185,61 @@ pub struct Message {
     pub kind: Kind,
 }
 
+/// What stands at a number of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Entry {
+    /// Where a message was erased.
+    Erased(Erased),
+    /// A message. In a page it says no type.
+    #[serde(untagged)]
+    Message(Message),
+}
+
+impl Entry {
+    /// Its number.
+    pub fn seq(&self) -> Seq {
+        match self {
+            Entry::Message(message) => message.seq,
+            Entry::Erased(erased) => erased.seq,
+        }
+    }
+
+    /// The number before it in its room.
+    pub fn prev(&self) -> Seq {
+        match self {
+            Entry::Message(message) => message.prev,
+            Entry::Erased(erased) => erased.prev,
+        }
+    }
+
+    /// The message, where there still is one.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Entry::Message(message) => Some(message),
+            Entry::Erased(_) => None,
+        }
+    }
+
+    /// How many bytes of text it has.
+    pub fn text_bytes(&self) -> usize {
+        self.message().map_or(0, |message| message.text.len())
+    }
+}
+
+/// What is left of a message that was erased: enough for readers to see that
+/// they missed nothing, and for its publisher that it was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Its number in the log.
+    pub seq: Seq,
+    /// The number before it in its room.
+    pub prev: Seq,
+    /// The publisher's own id of it, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+}
+
 /// Where a subscriber wants to start reading a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
@@ -322,6 +377,11 @@ pub enum Command {
         /// Whom.
         who: Who,
     },
+    /// Erases what was said in the room under a number; for operators.
+    Erase {
+        /// The number.
+        seq: Seq,
+    },
     /// What can be typed? (Plain format only.)
     #[serde(skip)]
     Help,
@@ -340,6 +400,18 @@ pub enum Event {
     },
     /// A message of the room.
     Message(Message),
+    /// What was said under a number was erased: told in its place, and without
+    /// `prev` at once to those who may have been shown it.
+    Erased {
+        /// The number.
+        seq: Seq,
+        /// The number before it in its room.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prev: Option<Seq>,
+        /// The publisher's own id of it, if one was given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+    },
     /// What stood between is not to be had.
     Gap {
         /// The last number the reader has.
@@ -428,6 +500,13 @@ pub enum Event {
     },
 }
 
+impl From<Erased> for Event {
+    fn from(Erased { seq, prev, id }: Erased) -> Event {
+        let prev = Some(prev);
+        Event::Erased { seq, prev, id }
+    }
+}
+
 /// What a room is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
@@ -506,7 +585,7 @@ pub struct Welcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The last of those asked for, oldest first.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Entry>,
     /// Whether there are others before them.
     pub more: bool,
     /// What was searched for, if it was.
@@ -616,6 +695,8 @@ pub enum RefusalCode {
     BadName,
     /// The name is another's.
     NameTaken,
+    /// It is not in this room.
+    NotHere,
     /// It may not be done.
     NotAllowed,
     /// Too much in too short a time.

@@ -70,15 +70,15 @@ pub async fn run(
     let retention = writer.retention(options.keep);
     let index = history.clone().index();
     let (hub, publisher) = Hub::start(writer, history, &options.hub, &tasks)?;
-    if let Some(retention) = retention {
+    tasks.spawn({
         let hub = hub.clone();
-        tasks.spawn(async move {
+        async move {
             tokio::select! {
                 () = retention.run() => {}
                 () = hub.finished() => {}
             }
-        });
-    }
+        }
+    });
     tasks.spawn({
         let hub = hub.clone();
         async move {

@@ -100,14 +100,18 @@ impl Reading {
         if message.room != self.position.room {
             return Step::Next;
         }
+        self.pass(message.prev, message.seq)
+    }
+
+    /// Goes on to what stands at a number, after another.
+    pub(super) fn pass(&mut self, prev: Seq, next: Seq) -> Step {
         let after = self.position.seq;
-        if self.backlog.is_none() && message.seq <= after {
+        if self.backlog.is_none() && next <= after {
             return Step::Repeated;
         }
         self.backlog = None;
-        self.position.seq = message.seq;
-        if message.prev > after {
-            let next = message.seq;
+        self.position.seq = next;
+        if prev > after {
             return Step::Hole { after, next };
         }
         Step::Next
@@ -170,6 +174,8 @@ mod tests {
             next: Seq(15),
         };
         assert_eq!(reading.take(&message(13, 15)), hole);
+        // What was erased keeps its place.
+        assert_eq!(reading.pass(Seq(12), Seq(15)), Step::Repeated);
         assert_eq!(reading.take(&message(15, 16)), Step::Next);
         reading.caught_up(Seq(20));
         assert_eq!(reading.take(&message(16, 21)), Step::Next);

@@ -12,8 +12,9 @@ use crate::protocol::{Event, format::Format, name::RoomName};
 /// What is said, encoded for each format that shows it.
 #[derive(Clone, Debug)]
 pub struct Saying {
-    /// Of several of one kind that are held back, the last one counts.
-    pub(super) kind: Discriminant<Event>,
+    /// Of several of one kind that are held back, the last one counts; of those
+    /// without a kind each.
+    pub(super) kind: Option<Discriminant<Event>>,
     frames: [Option<Arc<[u8]>>; Format::COUNT],
 }
 
@@ -21,8 +22,16 @@ impl Saying {
     /// Says this event.
     pub fn new(event: &Event) -> Self {
         Saying {
-            kind: discriminant(event),
+            kind: Some(discriminant(event)),
             frames: Format::ALL.map(|format| format.frame(event).map(Into::into)),
+        }
+    }
+
+    /// Says this event, whatever else of its kind is said.
+    pub(super) fn each(event: &Event) -> Self {
+        Saying {
+            kind: None,
+            ..Saying::new(event)
         }
     }
 

@@ -1,4 +1,4 @@
-//! All subscribers, to look at when somebody asks how they are.
+//! All subscribers, for what concerns each of them.
 
 use std::{
     collections::HashMap,
@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use super::{outlet::Mode, subscriber::Shared};
-use crate::protocol::Seq;
+use super::{Saying, outlet::Mode, subscriber::Shared};
+use crate::protocol::{Event, Seq, name::RoomName};
 
 #[derive(Default)]
 pub(super) struct Directory {
@@ -37,6 +37,20 @@ impl Directory {
         Listed {
             directory: Arc::clone(self),
             number,
+        }
+    }
+
+    /// Tells all who follow a room that what was said under a number is erased.
+    pub(super) fn erased(&self, room: &RoomName, seq: Seq) {
+        let (prev, id) = (None, None);
+        let told = Saying::each(&Event::Erased { seq, prev, id });
+        let all: Vec<_> = {
+            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let subscribers = entries.subscribers.values();
+            subscribers.filter_map(Weak::upgrade).collect()
+        };
+        for subscriber in all {
+            subscriber.lock().erased(room, seq, &told);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Random interleavings of writer, shard, session and socket: whatever the
-//! order, each reader is shown each message of its room once and in order.
+//! order, each reader is shown each message of its room once and in order; and
+//! nothing of one that was erased after it was told so.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     future::poll_fn,
     io,
     pin::Pin,
@@ -15,13 +16,14 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use super::{
     Fresh, Socket,
+    directory::Directory,
     outlet::Outlet,
     shard::{Mailbox, Shard},
     subscriber::Subscriber,
 };
 use crate::{
-    history::{self, Batch, Draft, History, Storage, Writer},
-    protocol::{Author, Kind, Seq, format::Format, name::RoomName},
+    history::{self, Batch, Changing, Draft, Erasure, History, Storage, Writer},
+    protocol::{Event, Seq, format::Format, json, name::RoomName},
 };
 
 /// What may happen next.
@@ -43,6 +45,12 @@ enum Step {
     Read(u8, u16),
     /// A reader starts over from here.
     Follow(u8),
+    /// A reader's session begins to read the log, and is not heard of any more.
+    Begin(u8),
+    /// An operator erases what was said so many messages ago.
+    Erase(u8),
+    /// Readers hear of it.
+    Tell,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -55,10 +63,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..READERS).prop_map(Step::Say),
         4 => (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| Step::Read(reader, bytes)),
         1 => (0..READERS).prop_map(Step::Follow),
+        1 => (0..READERS).prop_map(Step::Begin),
+        1 => (0..6_u8).prop_map(Step::Erase),
+        1 => Just(Step::Tell),
     ]
 }
 
+/// One reads numbered lines, the other JSON.
 const READERS: u8 = 2;
+const FORMATS: [Format; READERS as usize] = [Format::NumberedPlain, Format::Json];
 
 /// A socket that takes bytes as long as its peer has room for them.
 #[derive(Clone, Default)]
@@ -111,6 +124,13 @@ struct World {
     shard: Shard,
     mailbox: Arc<Mailbox>,
     coming: VecDeque<Arc<Batch>>,
+    directory: Arc<Directory>,
+    /// What was said here.
+    said: Vec<Seq>,
+    /// What of it was erased.
+    erased: BTreeSet<Seq>,
+    /// What readers have not been told of yet.
+    untold: Vec<Seq>,
     readers: Vec<Reader>,
 }
 
@@ -128,19 +148,17 @@ impl World {
             history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
         let mailbox = Arc::new(Mailbox::default());
         let shard = Shard::new(history.clone(), Arc::clone(&mailbox), Arc::default());
-        let readers = (0..READERS)
-            .map(|_| {
+        let directory = Arc::<Directory>::default();
+        let readers = FORMATS
+            .into_iter()
+            .map(|format| {
                 let pipe = Pipe::default();
                 let mut subscriber = Subscriber::new(
                     history.clone(),
                     Arc::clone(&mailbox),
-                    Outlet::new(
-                        Socket::Other(Box::new(pipe.clone())),
-                        Format::NumberedPlain,
-                        None,
-                    ),
+                    Outlet::new(Socket::Other(Box::new(pipe.clone())), format, None),
                     Arc::default(),
-                    &Arc::default(),
+                    &directory,
                 );
                 subscriber.follow(here(), Seq::START);
                 let since = vec![Seq::START];
@@ -160,26 +178,22 @@ impl World {
             shard,
             mailbox,
             coming,
+            directory,
+            said: Vec::new(),
+            erased: BTreeSet::new(),
+            untold: Vec::new(),
             readers,
         }
     }
 
     fn publish(&mut self, here_count: u8, elsewhere: u8) {
-        let draft = |room: RoomName| Draft {
-            room,
-            from: Author {
-                name: None,
-                addr: ([127, 0, 0, 1], 5000).into(),
-            },
-            text: "text".to_owned().into(),
-            id: None,
-            kind: Kind::Said,
-        };
-        let mut drafts: Vec<_> = (0..elsewhere)
-            .map(|_| draft("tea".parse().unwrap()))
-            .collect();
-        drafts.extend((0..here_count).map(|_| draft(here())));
+        let draft = |room| Draft::of(room, "text");
+        let mut drafts: Vec<_> = (0..elsewhere).map(|_| draft("tea")).collect();
+        drafts.extend((0..here_count).map(|_| draft("lobby")));
         let (batch, _) = self.writer.append(&drafts).unwrap();
+        let runs = batch.runs.iter().filter(|run| *run.room() == here());
+        self.said
+            .extend(runs.flat_map(|run| run.messages()).map(|m| m.seq));
         if !batch.runs.is_empty() {
             self.coming.push_back(batch);
         }
@@ -202,12 +216,48 @@ impl World {
         }
     }
 
+    fn erase(&mut self, ago: usize) {
+        let Some(seq) = self.said.iter().rev().nth(ago).copied() else {
+            return;
+        };
+        let mut turn = self.runtime.block_on(self.history.erasing());
+        let erase = |log: &mut Changing<'_>| log.erase(&here(), seq, &mut turn);
+        let erasure = self.writer.change(erase).unwrap();
+        let new = matches!(erasure, Erasure::Done { .. });
+        assert_eq!(new, self.erased.insert(seq), "{erasure:?}");
+        self.untold.extend(new.then_some(seq));
+    }
+
+    fn tell(&mut self) {
+        for seq in self.untold.drain(..) {
+            self.directory.erased(&here(), seq);
+        }
+    }
+
+    /// Runs a session until it reads from the database, and what it reads is
+    /// there.
+    fn begin(&mut self, reader: usize) {
+        let subscriber = &mut self.readers[reader].subscriber;
+        self.runtime
+            .block_on(poll_fn(|cx| match subscriber.poll_deliver(cx) {
+                Poll::Pending => Poll::Ready(()),
+                Poll::Ready(end) => panic!("delivery ended: {end:?}"),
+            }));
+        // Readers take turns: this one comes after it.
+        let here = here();
+        let turn = self.history.stored(&here, Seq::START);
+        self.runtime.block_on(turn).unwrap();
+    }
+
     /// Runs a session until it can do nothing more now.
     fn deliver(&mut self, reader: usize) {
         let subscriber = &mut self.readers[reader].subscriber;
         self.runtime
             .block_on(poll_fn(|cx| match subscriber.poll_deliver(cx) {
-                Poll::Pending if subscriber.is_reading() => Poll::Pending,
+                // What it reads it awaits, but not a socket that is full.
+                Poll::Pending if subscriber.is_reading() && subscriber.waiting() == 0 => {
+                    Poll::Pending
+                }
                 Poll::Pending => Poll::Ready(()),
                 Poll::Ready(end) => panic!("delivery ended: {end:?}"),
             }));
@@ -242,6 +292,9 @@ impl World {
                     .unwrap()
                     .room += usize::from(bytes);
             }
+            Step::Begin(reader) => self.begin(reader.into()),
+            Step::Erase(ago) => self.erase(ago.into()),
+            Step::Tell => self.tell(),
             Step::Follow(reader) => {
                 let after = self.history.head();
                 let reader = &mut self.readers[usize::from(reader)];
@@ -256,6 +309,7 @@ impl World {
         for reader in &self.readers {
             reader.pipe.0.lock().unwrap().room = usize::MAX / 2;
         }
+        self.tell();
         for _ in 0..4 {
             self.fan_out(usize::MAX);
             (0..self.readers.len()).for_each(|reader| self.deliver(reader));
@@ -265,16 +319,68 @@ impl World {
     }
 }
 
-/// The lines of whole frames end to end.
-fn lines(mut bytes: &[u8]) -> Vec<String> {
-    let mut lines = Vec::new();
+/// The texts of whole frames end to end.
+fn texts(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
     while let [0x81, length, rest @ ..] = bytes {
-        let (line, rest) = rest.split_at(usize::from(*length));
-        lines.push(String::from_utf8(line.to_vec()).unwrap());
+        let (length, rest) = match (*length, rest) {
+            (126, [high, low, rest @ ..]) => (u16::from_be_bytes([*high, *low]), rest),
+            (short, rest) => (short.into(), rest),
+        };
+        let (text, rest) = rest.split_at(length.into());
+        texts.push(String::from_utf8(text.to_vec()).unwrap());
         bytes = rest;
     }
     assert!(bytes.is_empty(), "only whole frames leave: {bytes:?}");
-    lines
+    texts
+}
+
+/// What a reader was shown.
+#[derive(Default)]
+struct Shown {
+    /// What its session said.
+    own: usize,
+    /// The numbers, in order, of messages and of what stood in their places.
+    numbers: Vec<u64>,
+}
+
+/// Reads what a reader was shown, and sees that it was shown nothing that it had
+/// been told is erased, and told so of all that is.
+fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
+    let mut shown = Shown::default();
+    let (mut seen, mut gone) = (BTreeSet::new(), BTreeSet::new());
+    for text in texts {
+        if text.starts_with('*') {
+            shown.own += 1;
+        } else if format == Format::NumberedPlain {
+            shown
+                .numbers
+                .push(text.split(' ').next().unwrap().parse().unwrap());
+        } else {
+            match json::parse_event(text).unwrap() {
+                Event::Message(message) => {
+                    assert!(!gone.contains(&message.seq), "shown after all: {text}");
+                    seen.insert(message.seq);
+                    shown.numbers.push(message.seq.0);
+                }
+                Event::Erased { seq, prev, .. } => {
+                    gone.insert(seq);
+                    shown.numbers.extend(prev.map(|_| seq.0));
+                }
+                Event::Live { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let secret: Vec<_> = seen
+        .intersection(erased)
+        .filter(|seq| !gone.contains(seq))
+        .collect();
+    assert!(
+        secret.is_empty(),
+        "shown, erased, and not told so: {secret:?}"
+    );
+    shown
 }
 
 fn check(steps: &[Step], tail_bytes: usize) {
@@ -295,20 +401,22 @@ fn check(steps: &[Step], tail_bytes: usize) {
         all.extend(
             page.runs
                 .iter()
-                .flat_map(|run| run.messages())
-                .map(|m| m.seq.0),
+                .flat_map(|run| run.entries())
+                .map(|entry| entry.seq().0),
         );
         upto = page.upto;
     }
-    for reader in &world.readers {
-        let shown = lines(&reader.pipe.0.lock().unwrap().taken);
-        let own = shown.iter().filter(|line| line.starts_with('*')).count();
+    for (reader, format) in world.readers.iter().zip(FORMATS) {
+        let texts = texts(&reader.pipe.0.lock().unwrap().taken);
+        let Shown { own, mut numbers } = shown(&texts, format, &world.erased);
         assert_eq!(own, reader.said);
-        let numbers: Vec<u64> = shown
-            .iter()
-            .filter(|line| !line.starts_with('*'))
-            .map(|line| line.split(' ').next().unwrap().parse().unwrap())
-            .collect();
+        let mut all = all.clone();
+        if format == Format::NumberedPlain {
+            // Lines show nothing of it, or did before.
+            assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+            numbers.retain(|seq| !world.erased.contains(&Seq(*seq)));
+            all.retain(|seq| !world.erased.contains(&Seq(*seq)));
+        }
         // Each start begins a stretch; it is unbroken, and the last one reaches
         // the head. Those before it may be cut short, but have no holes.
         let mut rest = &numbers[..];
@@ -382,7 +490,7 @@ fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
     world.publish(1, 0);
     world.fan_out(1);
     world.deliver(0);
-    let shown = lines(&world.readers[0].pipe.0.lock().unwrap().taken);
+    let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);
     let said = "127.0.0.1:5000: text";
     assert_eq!(shown, [format!("1 {said}"), format!("2 {said}")]);
 }

@@ -24,6 +24,9 @@ use crate::{
 /// The most pieces handed to one `writev(2)`.
 const MAX_PIECES: usize = 64;
 
+/// How much may be held back of what was said aside.
+const MAX_HELD: usize = 1000;
+
 /// How many bytes may wait for the socket where something is said aside.
 const MAX_BEFORE_ASIDE: usize = 4096;
 
@@ -51,6 +54,8 @@ pub(super) struct Outlet {
     pub(super) room: RoomName,
     /// Everything of the room up to this number was written.
     pub(super) position: Seq,
+    /// What the session has read of the log is old: it is to be read anew.
+    pub(super) outdated: bool,
     /// `live` is still to be said.
     pub(super) announce: bool,
     /// What was said aside of a room and is to be heard once that is live.
@@ -76,8 +81,11 @@ pub(super) struct Outlet {
 /// What was said aside of a room and not heard: of each kind the last.
 struct Held {
     room: RoomName,
-    frames: Vec<(Discriminant<Event>, Arc<[u8]>)>,
+    frames: Vec<Word>,
 }
+
+/// A frame, and what it is the last of, if only the last one counts.
+type Word = (Option<Discriminant<Event>>, Arc<[u8]>);
 
 /// A stretch of one run's frames.
 struct Piece<'a> {
@@ -95,6 +103,7 @@ impl Outlet {
             mode: Mode::Idle,
             room: RoomName::lobby(),
             position: Seq::START,
+            outdated: false,
             announce: false,
             held: None,
             rest: Vec::new(),
@@ -162,7 +171,8 @@ impl Outlet {
             return;
         };
         if let Some(held) = &mut self.held {
-            held.frames.retain(|(other, _)| *other != kind);
+            held.frames
+                .retain(|(other, _)| kind.is_none() || *other != kind);
         }
         let follows = matches!(self.mode, Mode::CatchingUp | Mode::Joining | Mode::Live)
             && !self.announce
@@ -175,8 +185,27 @@ impl Outlet {
                 let (room, frames) = (room.clone(), Vec::new());
                 Box::new(Held { room, frames })
             });
-            held.frames.push((kind, Arc::clone(later)));
+            // More than that are erased while a socket takes nothing: then some
+            // are told no more, as to who is not connected.
+            if held.frames.len() < MAX_HELD {
+                held.frames.push((kind, Arc::clone(later)));
+            }
             self.held = Some(held);
+        }
+    }
+
+    /// What was said in a room under a number is erased: where it was shown that
+    /// is told, and where not nobody shows it any more.
+    pub(super) fn erased(&mut self, room: &RoomName, seq: Seq, told: &Saying) {
+        if self.room != *room {
+            return;
+        }
+        if self.position >= seq {
+            return self.say_aside(room, told, told);
+        }
+        self.outdated = true;
+        if self.mode == Mode::Live {
+            self.fall_behind();
         }
     }
 
@@ -251,7 +280,7 @@ impl Outlet {
         let pieces = stretch.runs().iter().map(|run| Piece {
             run,
             from: 0,
-            to: run.messages().len(),
+            to: run.entries().len(),
         });
         let mut offset = written;
         for piece in pieces {
@@ -294,31 +323,24 @@ impl Outlet {
         self.write_pieces(cx, &pieces, reached)
     }
 
-    /// The pieces of a run that are to be written.
+    /// The pieces of a run that are to be written, none of them without a frame.
     fn cut<'a>(&self, run: &'a Run, pieces: &mut Vec<Piece<'a>>) {
-        let messages = run.messages();
+        let block = run.block(self.format);
+        let mut put = |from, to| {
+            if !block.frames(from, to).is_empty() {
+                pieces.push(Piece { run, from, to });
+            }
+        };
         let mut from = run.index_after(self.position);
         if let Some((own, since)) = self.skip {
-            for (index, message) in messages.iter().enumerate().skip(from) {
-                if message.from.addr == own && message.seq > since {
-                    if from < index {
-                        pieces.push(Piece {
-                            run,
-                            from,
-                            to: index,
-                        });
-                    }
+            for (index, entry) in run.entries().iter().enumerate().skip(from) {
+                if entry.seq() > since && entry.message().is_some_and(|m| m.from.addr == own) {
+                    put(from, index);
                     from = index + 1;
                 }
             }
         }
-        if from < messages.len() {
-            pieces.push(Piece {
-                run,
-                from,
-                to: messages.len(),
-            });
-        }
+        put(from, run.entries().len());
     }
 
     /// Writes the pieces; with all of them out, the position is `reached`.
@@ -367,7 +389,6 @@ impl Outlet {
     /// not begun is kept whole, so that there is something to wait with.)
     fn keep_cut_frame(&mut self, piece: &Piece<'_>, offset: usize) {
         let block = piece.run.block(self.format);
-        let messages = piece.run.messages();
         let mut at = piece.from;
         while block.frames(piece.from, at + 1).len() <= offset {
             at += 1;
@@ -375,7 +396,7 @@ impl Outlet {
         let out = block.frames(piece.from, at).len();
         self.rest
             .extend_from_slice(&block.frames(at, at + 1)[offset - out..]);
-        self.position = messages[at].seq;
+        self.position = piece.run.entries()[at].seq();
         let kept = at + 1 - piece.from;
         self.written
             .add(kept, block.frames(piece.from, at + 1).len());

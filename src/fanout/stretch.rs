@@ -18,14 +18,14 @@ pub(super) struct Stretch {
 impl Stretch {
     pub(super) fn of(first: Arc<Run>) -> Self {
         Stretch {
-            messages: first.messages().len(),
+            messages: first.entries().len(),
             runs: vec![first],
             joined: Default::default(),
         }
     }
 
     pub(super) fn push(&mut self, run: Arc<Run>) {
-        self.messages += run.messages().len();
+        self.messages += run.entries().len();
         self.runs.push(run);
     }
 

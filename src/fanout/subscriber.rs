@@ -194,7 +194,11 @@ impl Subscriber {
                 };
                 self.reading = None;
                 outlet = self.shared.lock();
-                page.map_err(Undelivered::Unreadable)?
+                let page = page.map_err(Undelivered::Unreadable)?;
+                if outlet.outdated {
+                    continue;
+                }
+                page
             } else if let Some(page) = self.history.recent(&outlet.room, outlet.position) {
                 if page.runs.is_empty() {
                     outlet.position = outlet.position.max(page.upto);
@@ -212,6 +216,7 @@ impl Subscriber {
             } else {
                 let (history, room) = (self.history.clone(), outlet.room.clone());
                 let after = outlet.position;
+                outlet.outdated = false;
                 self.metrics.pages.inc();
                 self.reading = Some(Box::pin(async move { history.stored(&room, after).await }));
                 continue;

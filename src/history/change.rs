@@ -6,7 +6,7 @@
 use rusqlite::Connection;
 
 use super::{StoreError, Writer};
-use crate::protocol::At;
+use crate::protocol::{At, Seq};
 
 /// A transaction in which something is changed. It is committed when the work
 /// on it ends well, and leaves nothing otherwise.
@@ -14,6 +14,8 @@ pub struct Changing<'a> {
     pub(super) db: &'a Connection,
     /// When it is made.
     pub(super) at: At,
+    /// Under which number something was erased.
+    pub(super) erased: Option<Seq>,
 }
 
 impl Writer {
@@ -28,6 +30,12 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let mut store = self.store();
         self.history.recovered(&mut store)?;
-        store.change(change)
+        let (made, erased) = store.change(change)?;
+        if let Some(seq) = erased {
+            self.history.shared.tail().forget(seq);
+            // Where somebody is in its way, it is tried again.
+            let _ = store.empty_wal();
+        }
+        Ok(made)
     }
 }

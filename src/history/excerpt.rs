@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{History, StoreError};
-use crate::protocol::{Event, MAX_EXCERPT_BYTES, Message, Seq, name::RoomName};
+use crate::protocol::{Entry, Event, MAX_EXCERPT_BYTES, Seq, name::RoomName};
 
 /// Which messages of a room are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub struct Excerpt {
     pub gap: Option<Event>,
     /// The messages: no more bytes of text than a reader may hold up, but at
     /// least one if there is any.
-    pub messages: Vec<Message>,
+    pub messages: Vec<Entry>,
     /// Whether there are more: after these where `after` was given, and before
     /// them where it was not.
     pub more: bool,
@@ -46,7 +46,7 @@ impl History {
         };
         let limit = span.limit as usize;
         let mut gap = None;
-        let mut messages: VecDeque<Message> = VecDeque::new();
+        let mut messages: VecDeque<Entry> = VecDeque::new();
         let mut bytes = 0;
         let mut more = false;
         'pages: while after < end {
@@ -60,13 +60,13 @@ impl History {
                     reason: hole.reason,
                 });
             }
-            let new = page.runs.iter().flat_map(|run| run.messages());
-            for message in new.skip_while(|message| message.seq <= after) {
-                if message.seq > end {
+            let new = page.runs.iter().flat_map(|run| run.entries());
+            for entry in new.skip_while(|entry| entry.seq() <= after) {
+                if entry.seq() > end {
                     break 'pages;
                 }
-                messages.push_back(message.clone());
-                bytes += message.text.len();
+                messages.push_back(entry.clone());
+                bytes += entry.text_bytes();
                 while messages.len() > limit || bytes > MAX_EXCERPT_BYTES && messages.len() > 1 {
                     more = true;
                     if span.after.is_some() {
@@ -74,7 +74,7 @@ impl History {
                         break 'pages;
                     }
                     let dropped = messages.pop_front();
-                    bytes -= dropped.map_or(0, |message| message.text.len());
+                    bytes -= dropped.map_or(0, |entry| entry.text_bytes());
                 }
             }
             after = page.upto;
@@ -90,10 +90,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        history::{Draft, Storage, open_with_tail},
-        protocol::{Author, Kind},
-    };
+    use crate::history::{Draft, Storage, open_with_tail};
 
     async fn found(
         history: &History,
@@ -111,7 +108,7 @@ mod tests {
             .await
             .expect("readable");
         (
-            excerpt.messages.iter().map(|m| m.seq.0).collect(),
+            excerpt.messages.iter().map(|m| m.seq().0).collect(),
             excerpt.more,
         )
     }
@@ -120,19 +117,9 @@ mod tests {
     fn log(tail: usize, text: usize) -> History {
         let (mut writer, history) =
             open_with_tail(&Storage::Memory, "a test", tail).expect("a log");
-        let draft = |n: usize| Draft {
-            room: if n.is_multiple_of(3) {
-                RoomName::lobby()
-            } else {
-                "tea".parse().expect("a room")
-            },
-            from: Author {
-                name: None,
-                addr: ([127, 0, 0, 1], 5000).into(),
-            },
-            text: "x".repeat(text).into(),
-            id: None,
-            kind: Kind::Said,
+        let draft = |n: usize| {
+            let room = if n.is_multiple_of(3) { "lobby" } else { "tea" };
+            Draft::of(room, "x".repeat(text))
         };
         for batch in 0..10 {
             let drafts: Vec<_> = (1..=300).map(|n| draft(batch * 300 + n)).collect();

@@ -5,7 +5,7 @@
 //! the room's last number. Then the messages are looked up one by one by their
 //! numbers, which needs no index, and what cannot be had is a [`Hole`].
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Rows};
 use tracing::error;
@@ -14,7 +14,7 @@ use super::{
     Hole, Page, Run, StoreError, failure,
     row::{Addr, LogRow, MessageRow, RoomRow, from_db, message_columns, to_db},
 };
-use crate::protocol::{GapReason, MAX_EXCERPT_BYTES, Message, Seq, name::RoomName};
+use crate::protocol::{Entry, GapReason, MAX_EXCERPT_BYTES, Message, Seq, name::RoomName};
 
 /// The most messages one page holds, and the most bytes of text: what a reader
 /// waits for is a millisecond's work.
@@ -78,49 +78,49 @@ impl Reading<'_> {
         let (after, last) = (to_db(self.after), to_db(self.room.last));
         let mut rows = query.query([self.room.id, after, last])?;
         let mut addr = Addr::default();
-        let mut messages: Vec<Message> = Vec::new();
+        let mut entries: Vec<Entry> = Vec::new();
         let mut bytes = 0;
         let mut reached = self.after;
         let mut hole = None;
         let upto = loop {
-            if bytes >= PAGE_BYTES || messages.len() == PAGE_MESSAGES {
+            if bytes >= PAGE_BYTES || entries.len() == PAGE_MESSAGES {
                 break Some(reached);
             }
-            let message = match self.next(&mut rows, &mut addr)? {
+            let entry = match self.next(&mut rows, &mut addr)? {
                 Next::End => break (reached >= self.room.last).then_some(self.head),
                 Next::Damaged => break None,
-                Next::Message(message) => message,
+                Next::Entry(entry) => entry,
             };
-            if message.seq <= reached {
+            if entry.seq() <= reached {
                 // The index has another message in this place.
                 break None;
             }
-            let follows = if messages.is_empty() {
-                message.prev <= reached
+            let follows = if entries.is_empty() {
+                entry.prev() <= reached
             } else {
-                message.prev == reached
+                entry.prev() == reached
             };
             if !follows {
-                if !messages.is_empty() || message.prev > self.erased()? {
+                if !entries.is_empty() || entry.prev() > self.erased()? {
                     break None;
                 }
                 hole = Some(Hole {
-                    upto: message.prev,
+                    upto: entry.prev(),
                     reason: GapReason::Erased,
                 });
             }
-            if message.seq > self.head {
+            if entry.seq() > self.head {
                 // Its `prev` says that nothing before it is missing.
                 break Some(self.head);
             }
-            reached = message.seq;
-            bytes += message.text.len();
-            messages.push(message);
+            reached = entry.seq();
+            bytes += entry.text_bytes();
+            entries.push(entry);
         };
         let upto = match upto {
             Some(upto) => upto,
             // What is wrong begins behind these: the next page finds it.
-            None if !messages.is_empty() => reached,
+            None if !entries.is_empty() => reached,
             None if reached < self.room.last && self.room.last <= self.erased()? => {
                 hole = Some(Hole {
                     upto: self.room.last,
@@ -132,7 +132,7 @@ impl Reading<'_> {
         };
         Ok(Some(Page {
             hole,
-            runs: Run::of(messages).into_iter().map(Into::into).collect(),
+            runs: self.runs(entries),
             upto,
         }))
     }
@@ -142,8 +142,8 @@ impl Reading<'_> {
             Ok(None) => Next::End,
             Ok(Some(row)) => MessageRow::read(row)
                 .filter(|row| row.room == self.room.id)
-                .and_then(|row| row.message(self.name, addr))
-                .map_or(Next::Damaged, Next::Message),
+                .and_then(|row| row.entry(self.name, addr))
+                .map_or(Next::Damaged, Next::Entry),
             Err(error) if failure::is_damage(&error) => Next::Damaged,
             Err(error) => return Err(error.into()),
         })
@@ -157,14 +157,15 @@ impl Reading<'_> {
         let mut damaged = false;
         for seq in (first.0..=last.0).map(Seq) {
             match lookup(self.view, seq, |row| {
-                (row.room == self.room.id).then(|| row.message(self.name, &mut Addr::default()))
+                (row.room == self.room.id).then(|| row.entry(self.name, &mut Addr::default()))
             })? {
                 // Another room's.
                 Some(None) => {}
-                Some(Some(Some(message))) => {
-                    let hole = (message.prev > self.after).then(|| Hole {
-                        upto: message.prev,
-                        reason: if message.prev <= erased {
+                Some(Some(Some(entry))) => {
+                    let prev = entry.prev();
+                    let hole = (prev > self.after).then(|| Hole {
+                        upto: prev,
+                        reason: if prev <= erased {
                             GapReason::Erased
                         } else {
                             GapReason::Damaged
@@ -172,7 +173,7 @@ impl Reading<'_> {
                     });
                     return Ok(Page {
                         hole,
-                        runs: Run::of(vec![message]).into_iter().map(Into::into).collect(),
+                        runs: self.runs(vec![entry]),
                         upto: seq,
                     });
                 }
@@ -198,6 +199,11 @@ impl Reading<'_> {
         })
     }
 
+    fn runs(&self, entries: Vec<Entry>) -> Vec<Arc<Run>> {
+        let run = Run::of(self.name.clone(), entries);
+        run.into_iter().map(Into::into).collect()
+    }
+
     fn erased(&self) -> Result<Seq, StoreError> {
         Ok(LogRow::find(self.view)?.erased)
     }
@@ -206,7 +212,7 @@ impl Reading<'_> {
 enum Next {
     End,
     Damaged,
-    Message(Message),
+    Entry(Entry),
 }
 
 /// What a message's row says; `None` where it is missing or damaged.
@@ -250,9 +256,9 @@ pub(super) fn messages(
     for seq in seqs {
         let found = lookup(&view, *seq, |row| {
             let here = (row.room == room.id).then_some(row)?;
-            here.message(name, &mut Addr::default())
+            here.entry(name, &mut Addr::default())
         })?;
-        let Some(message) = found.flatten() else {
+        let Some(Entry::Message(message)) = found.flatten() else {
             continue;
         };
         bytes += message.text.len();
@@ -362,10 +368,7 @@ fn before(seq: Seq) -> Seq {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        history::{Draft, Storage, open, schema},
-        protocol::{Author, Kind},
-    };
+    use crate::history::{Draft, Storage, open, schema};
 
     /// Not by going through all of the room: anybody may ask for this.
     #[test]
@@ -374,17 +377,7 @@ mod tests {
         let storage = Storage::Folder(folder.path().to_owned());
         let (mut writer, _) = open(&storage, "a test").expect("a log");
         for room in ["a", "a", "b", "a", "b"] {
-            let draft = Draft {
-                room: room.parse().expect("a room"),
-                from: Author {
-                    name: None,
-                    addr: ([127, 0, 0, 1], 5000).into(),
-                },
-                text: "text".to_owned().into(),
-                id: None,
-                kind: Kind::Said,
-            };
-            writer.append(&[draft]).expect("stored");
+            writer.append(&[Draft::of(room, "text")]).expect("stored");
         }
         let db = schema::connect_reader(&folder.path().join("chat.sqlite")).expect("a log");
         for (room, upto, oldest) in [

@@ -1,4 +1,5 @@
 //! Forgetting old messages: from the beginning of the log on, a few at a time.
+//! And what any erasing leaves behind beside the database.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -39,15 +40,16 @@ pub struct Retention {
 }
 
 impl Retention {
-    pub(super) fn new(store: Arc<FairMutex<Store>>, history: History, keep: Keep) -> Option<Self> {
-        (keep != Keep::default()).then_some(Retention {
+    pub(super) fn new(store: Arc<FairMutex<Store>>, history: History, keep: Keep) -> Self {
+        Retention {
             store,
             history,
             keep,
-        })
+        }
     }
 
-    /// Erases what is old, and what becomes so; ends only when it is dropped.
+    /// Erases what is old, and what becomes so, if not all is kept; ends only
+    /// when it is dropped.
     pub async fn run(self) {
         let mut clock: Option<Clock> = None;
         let mut failing = false;
@@ -62,11 +64,18 @@ impl Retention {
             }
             failing = step.is_err();
             let more = step.is_ok_and(|erased| erased.is_some());
+            if !more {
+                // What cannot be done now is tried again.
+                let _ = self.on_store(Store::empty_wal).await;
+            }
             sleep(if more { PAUSE } else { INTERVAL }).await;
         }
     }
 
     async fn step(&self, clock: &mut Option<Clock>) -> Result<Option<Seq>, StoreError> {
+        if self.keep == Keep::default() {
+            return Ok(None);
+        }
         let wall = At(jiff::Timestamp::now().as_millisecond());
         let clock = if let Some(clock) = clock {
             clock
@@ -158,22 +167,13 @@ mod tests {
     use super::*;
     use crate::{
         history::{Draft, Storage, Writer, open},
-        protocol::{Author, GapReason, Kind, name::RoomName},
+        protocol::{GapReason, name::RoomName},
     };
 
     const DAY: i64 = 24 * 60 * 60 * 1000;
 
     fn said(writer: &mut Writer, room: &str, count: u64) {
-        let draft = Draft {
-            room: room.parse().expect("a room"),
-            from: Author {
-                name: None,
-                addr: ([127, 0, 0, 1], 5000).into(),
-            },
-            text: "text".to_owned().into(),
-            id: None,
-            kind: Kind::Said,
-        };
+        let draft = Draft::of(room, "text");
         for _ in 0..count {
             writer.append(std::slice::from_ref(&draft)).expect("stored");
         }
@@ -181,9 +181,7 @@ mod tests {
 
     fn retention(writer: &Writer, messages: Option<u64>) -> Retention {
         let age = Some(Duration::from_secs(1));
-        writer
-            .retention(Keep { age, messages })
-            .expect("limits are given")
+        writer.retention(Keep { age, messages })
     }
 
     /// What a reader of a room sees from a position on: the last numbers of its

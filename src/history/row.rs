@@ -11,7 +11,7 @@ use crc32fast::Hasher;
 use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 
 use super::StoreError;
-use crate::protocol::{At, Author, Epoch, Kind, Message, Seq, name::RoomName};
+use crate::protocol::{At, Author, Entry, Epoch, Erased, Kind, Message, Seq, name::RoomName};
 
 /// A message's row.
 #[derive(Debug)]
@@ -76,13 +76,26 @@ impl<'a> MessageRow<'a> {
         sum(&numbers, &texts)
     }
 
-    /// The message it holds; `None` where that is none by today's rules.
-    /// `addr` is the address of the row read before.
-    pub(super) fn message(&self, room: &RoomName, addr: &mut Addr) -> Option<Message> {
+    /// Whether its text was erased: a message has one.
+    pub(super) fn is_erased(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// What it holds; `None` where that is nothing by today's rules. `addr` is
+    /// the address of the row read before.
+    pub(super) fn entry(&self, room: &RoomName, addr: &mut Addr) -> Option<Entry> {
         let parse = |name: &str| name.parse().ok();
-        Some(Message {
-            seq: self.seq,
-            prev: self.prev,
+        let (seq, prev) = (self.seq, self.prev);
+        let id = match self.id {
+            Some(id) => Some(id.parse().ok()?),
+            None => None,
+        };
+        if self.is_erased() {
+            return Some(Entry::Erased(Erased { seq, prev, id }));
+        }
+        Some(Entry::Message(Message {
+            seq,
+            prev,
             room: room.clone(),
             at: At(self.at),
             from: Author {
@@ -93,12 +106,9 @@ impl<'a> MessageRow<'a> {
                 addr: addr.parse(self.addr)?,
             },
             text: self.text.to_owned().into(),
-            id: match self.id {
-                Some(id) => Some(id.parse().ok()?),
-                None => None,
-            },
+            id,
             kind: if self.me { Kind::Me } else { Kind::Said },
-        })
+        }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::protocol::{Message, Seq, format::Format, name::RoomName};
+use crate::protocol::{Entry, Erased, Message, Seq, format::Format, name::RoomName};
 
 /// What one message costs in a [`Run`] beside its text, in bytes: the structure
 /// itself and its encodings' tags, numbers and frame headers.
@@ -39,71 +39,92 @@ impl Batch {
         }
         let runs = rooms
             .into_iter()
-            .filter_map(Run::of)
+            .filter_map(|messages| {
+                let room = messages.first()?.room.clone();
+                Run::of(room, messages.into_iter().map(Entry::Message).collect())
+            })
             .map(Arc::new)
             .collect();
         Batch { runs, last }
     }
 }
 
-/// Messages of one room that follow each other in it, at least one, with their
-/// frames in each format that anybody asked for.
+/// What follows each other in one room, at least one message, with its frames in
+/// each format that anybody asked for.
 #[derive(Debug)]
 pub struct Run {
-    messages: Vec<Message>,
+    room: RoomName,
+    entries: Vec<Entry>,
     blocks: [OnceLock<Block>; Format::COUNT],
 }
 
 impl Run {
-    /// A run of messages in order; `None` of none.
-    pub(super) fn of(messages: Vec<Message>) -> Option<Self> {
-        (!messages.is_empty()).then(|| Run {
-            messages,
+    /// A run of entries in order; `None` of none.
+    pub(super) fn of(room: RoomName, entries: Vec<Entry>) -> Option<Self> {
+        (!entries.is_empty()).then(|| Run {
+            room,
+            entries,
             blocks: Default::default(),
         })
     }
 
+    /// The same without what was said under a number; `None` where nothing was.
+    pub(super) fn without(&self, seq: Seq) -> Option<Self> {
+        let is_meant = |entry: &Entry| entry.message().is_some_and(|m| m.seq == seq);
+        let place = self.entries.iter().position(is_meant)?;
+        let mut entries = self.entries.clone();
+        if let Entry::Message(message) = &entries[place] {
+            let (prev, id) = (message.prev, message.id.clone());
+            entries[place] = Entry::Erased(Erased { seq, prev, id });
+        }
+        Run::of(self.room.clone(), entries)
+    }
+
     /// The room.
     pub fn room(&self) -> &RoomName {
-        &self.messages[0].room
+        &self.room
     }
 
     /// The number that stands before the run in its room.
     pub fn prev(&self) -> Seq {
-        self.messages[0].prev
+        self.entries[0].prev()
     }
 
     /// The first number in the run.
     pub fn first(&self) -> Seq {
-        self.messages[0].seq
+        self.entries[0].seq()
     }
 
     /// The last number in the run.
     pub fn last(&self) -> Seq {
-        self.messages[self.messages.len() - 1].seq
+        self.entries[self.entries.len() - 1].seq()
     }
 
-    /// The messages.
-    pub fn messages(&self) -> &[Message] {
-        &self.messages
+    /// What stands in it.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
-    /// The index of the first message after a position.
+    /// The messages among that.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.entries.iter().filter_map(Entry::message)
+    }
+
+    /// The index of the first entry after a position.
     pub fn index_after(&self, after: Seq) -> usize {
-        self.messages
-            .partition_point(|message| message.seq <= after)
+        self.entries.partition_point(|entry| entry.seq() <= after)
     }
 
     /// The run as frames; encoded the first time somebody asks for the format.
     pub fn block(&self, format: Format) -> &Block {
-        self.blocks[format.index()].get_or_init(|| Block::of(format, &self.messages))
+        self.blocks[format.index()].get_or_init(|| Block::of(format, &self.entries))
     }
 
     /// What the run occupies, in bytes, at most.
     pub(super) fn weight(&self) -> usize {
-        self.messages
+        self.entries
             .iter()
-            .map(|m| m.text.len() * TEXT_FACTOR + MESSAGE_OVERHEAD)
+            .map(|entry| entry.text_bytes() * TEXT_FACTOR + MESSAGE_OVERHEAD)
             .sum()
     }
 }
@@ -112,34 +133,34 @@ impl Run {
 #[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
-    /// Where each message's frame ends in `bytes`.
+    /// Where each entry's frame ends in `bytes`; one without begins there too.
     ends: Vec<usize>,
 }
 
 impl Block {
-    fn of(format: Format, messages: &[Message]) -> Self {
+    fn of(format: Format, entries: &[Entry]) -> Self {
         let mut bytes = Vec::new();
         let mut scratch = String::new();
-        let mut ends = Vec::with_capacity(messages.len());
-        for message in messages {
-            format.put_message(&mut bytes, &mut scratch, message);
+        let mut ends = Vec::with_capacity(entries.len());
+        for entry in entries {
+            format.put_entry(&mut bytes, &mut scratch, entry);
             ends.push(bytes.len());
         }
         bytes.shrink_to_fit();
         Block { bytes, ends }
     }
 
-    /// The frames of all messages.
+    /// All frames.
     pub fn all(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The frames of the messages `from..to`.
+    /// The frames of the entries `from..to`.
     pub fn frames(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes[self.start(from)..self.start(to)]
     }
 
-    /// Where the frame of a message starts.
+    /// Where the frame of an entry starts.
     fn start(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
@@ -166,6 +187,12 @@ pub(super) mod tests {
         }
     }
 
+    pub(in crate::history) fn run(messages: Vec<Message>) -> Run {
+        let room = messages[0].room.clone();
+        let entries = messages.into_iter().map(Entry::Message).collect();
+        Run::of(room, entries).expect("a run")
+    }
+
     #[test]
     fn a_batch_has_one_run_a_room() {
         let batch = Batch::of(vec![
@@ -186,7 +213,7 @@ pub(super) mod tests {
 
     #[test]
     fn blocks_are_whole_frames_end_to_end() {
-        let run = Run::of(vec![message("a", 0, 1), message("a", 1, 5)]).expect("a run");
+        let run = run(vec![message("a", 0, 1), message("a", 1, 5)]);
         let block = run.block(Format::Plain);
         let first = b"\x81\x16127.0.0.1:5000: text 1";
         assert_eq!(block.frames(0, 1), first);
@@ -200,5 +227,27 @@ pub(super) mod tests {
             ),
             (0, 1, 2)
         );
+    }
+
+    #[test]
+    fn what_is_erased_keeps_its_place() {
+        let messages = vec![message("a", 0, 1), message("a", 1, 5), message("a", 5, 6)];
+        let run = run(messages);
+        assert!(run.without(Seq(2)).is_none());
+        let without = run.without(Seq(5)).expect("it was there");
+        assert!(without.without(Seq(5)).is_none(), "once");
+        assert_eq!((without.prev(), without.last()), (Seq(0), Seq(6)));
+        let seqs: Vec<_> = without.messages().map(|message| message.seq.0).collect();
+        assert_eq!(seqs, [1, 6]);
+        let of = |format| without.block(format).frames(1, 2);
+        assert_eq!(of(Format::Plain), b"");
+        assert_eq!(
+            of(Format::Json),
+            b"\x81\x22{\"type\":\"erased\",\"seq\":5,\"prev\":1}"
+        );
+        let event = "id: 5\nevent: erased\ndata: {\"type\":\"erased\",\"seq\":5,\"prev\":1}\n\n";
+        assert_eq!(of(Format::EventStream), event.as_bytes());
+        let lines = without.block(Format::Plain);
+        assert_eq!(lines.frames(0, 3).len(), 2 * lines.frames(0, 1).len());
     }
 }

@@ -97,7 +97,7 @@ const MIGRATED_AT_ONCE: i64 = 10_000;
 const WORTH_A_WORD: i64 = 200_000;
 
 /// How long SQLite waits for a lock another program (a backup, say) holds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The writer's connection to a database that is there or made, its schema in
 /// place, and what could be looked at in a moment found to be sound.

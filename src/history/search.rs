@@ -122,6 +122,12 @@ impl Index {
         }
     }
 
+    /// Removes one message; where that cannot be done, all of it goes.
+    pub(super) fn let_go_of(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        self.remove(std::slice::from_ref(entry))
+            .or_else(|_| self.clear())
+    }
+
     /// Does something with the database. One that is found to be damaged is
     /// thrown away.
     fn on<T>(

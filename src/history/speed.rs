@@ -6,21 +6,15 @@ use std::time::Duration;
 use tokio::{runtime::Builder, time::Instant};
 
 use super::{Draft, Storage, Writer, open_with_tail};
-use crate::protocol::{Author, Kind, Seq, name::RoomName};
+use crate::protocol::{Seq, name::RoomName};
 
 const BATCHES: usize = 200;
 const DRAFTS: usize = 1000;
 
 fn drafts(batch: usize, count: usize, rooms: usize, ids: bool) -> Vec<Draft> {
     let draft = |n: usize| Draft {
-        room: format!("room-{}", n % rooms).parse().expect("a room"),
-        from: Author {
-            name: None,
-            addr: ([127, 0, 0, 1], 5000).into(),
-        },
-        text: format!("{n:064}").into(),
         id: ids.then(|| format!("job-{batch}-{n}").parse().expect("an id")),
-        kind: Kind::Said,
+        ..Draft::of(&format!("room-{}", n % rooms), format!("{n:064}"))
     };
     (0..count).map(draft).collect()
 }
@@ -99,7 +93,7 @@ fn append_and_read() {
                     let page = runtime
                         .block_on(history.stored(&room, after))
                         .expect("a page");
-                    read += page.runs.iter().map(|r| r.messages().len()).sum::<usize>();
+                    read += page.runs.iter().map(|r| r.entries().len()).sum::<usize>();
                     times.push(start.elapsed());
                     after = page.upto;
                 }

@@ -45,6 +45,8 @@ pub(super) struct Store {
     since: Seq,
     /// A write failed: what became of it is not known.
     failed: bool,
+    /// The writer's: what was erased may be left in the write-ahead log.
+    leftovers: bool,
     /// The reader's: damaged messages it has complained of.
     complained: BTreeSet<Seq>,
     /// The writer's: held while this process uses the folder.
@@ -61,6 +63,8 @@ impl Store {
         Ok(Store {
             path: Some(path),
             since,
+            // Whoever was here before may have been killed.
+            leftovers: true,
             _lock: Some(lock),
             ..Store::on(db)
         })
@@ -90,6 +94,7 @@ impl Store {
             rooms: HashMap::new(),
             since: Seq::START,
             failed: false,
+            leftovers: false,
             complained: BTreeSet::new(),
             _lock: None,
         }
@@ -158,16 +163,29 @@ impl Store {
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Changing<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, Option<Seq>), StoreError> {
         self.failed = true;
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        let made = change(&mut Changing {
+        let mut changing = Changing {
             db: &transaction,
             at: now(),
-        })?;
+            erased: None,
+        };
+        let made = change(&mut changing)?;
+        let erased = changing.erased;
         transaction.commit()?;
         self.failed = false;
-        Ok(made)
+        self.leftovers |= erased.is_some();
+        Ok((made, erased))
+    }
+
+    /// Empties the write-ahead log, if something that was erased may be left in
+    /// it; not where somebody still reads what was before.
+    pub(super) fn empty_wal(&mut self) -> Result<(), StoreError> {
+        if self.leftovers && !self.failed {
+            self.leftovers = !wal::empty(&self.db)?;
+        }
+        Ok(())
     }
 
     /// Erases some of the oldest messages, from the index first: those said
@@ -204,6 +222,7 @@ impl Store {
         log.write(&transaction)?;
         transaction.commit()?;
         self.failed = false;
+        self.leftovers = true;
         Ok(Some(upto))
     }
 
@@ -233,7 +252,7 @@ impl Store {
                 break;
             }
             upto = Some(message.seq);
-            entries.push(entry(&message));
+            entries.extend(entry(&message));
         }
         Ok((upto, entries, damaged))
     }
@@ -261,7 +280,7 @@ impl Store {
             // A damaged one is shown to nobody, and found by nobody.
             if let Some(message) = MessageRow::read(row) {
                 bytes += message.text.len();
-                entries.push(entry(&message));
+                entries.extend(entry(&message));
                 if entries.len() == INDEXED_AT_ONCE || bytes >= INDEXED_BYTES {
                     let reached = message.seq;
                     return Ok((entries, reached));
@@ -316,12 +335,13 @@ pub(super) fn now() -> At {
     At(jiff::Timestamp::now().as_millisecond())
 }
 
-fn entry(message: &MessageRow<'_>) -> Entry {
-    Entry {
+/// What is indexed of a message: nothing of one that was erased.
+fn entry(message: &MessageRow<'_>) -> Option<Entry> {
+    (!message.is_erased()).then(|| Entry {
         seq: message.seq,
         room: message.room,
         text: message.text.to_owned(),
-    }
+    })
 }
 
 /// A batch on its way into the database.

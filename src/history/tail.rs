@@ -69,9 +69,28 @@ impl Tail {
         while self
             .order
             .front()
-            .is_some_and(|oldest| oldest.messages()[0].seq <= upto)
+            .is_some_and(|oldest| oldest.first() <= upto)
         {
             self.drop_oldest();
+        }
+    }
+
+    /// Lets go of what was said under a number; its place is kept.
+    pub(super) fn forget(&mut self, seq: Seq) {
+        // Runs of one batch interleave: more than one may span the number.
+        let without = |run: &Arc<Run>| {
+            let spans = run.first() <= seq && seq <= run.last();
+            Some((Arc::clone(run), Arc::new(spans.then(|| run.without(seq))??)))
+        };
+        let Some((old, new)) = self.order.iter().find_map(without) else {
+            return;
+        };
+        self.weight = self.weight - old.weight() + new.weight();
+        let runs = self.rooms.get_mut(old.room());
+        for run in runs.into_iter().chain([&mut self.order]).flatten() {
+            if Arc::ptr_eq(run, &old) {
+                *run = Arc::clone(&new);
+            }
         }
     }
 
@@ -123,7 +142,10 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::run::tests::message, *};
+    use super::{
+        super::run::tests::{message, run},
+        *,
+    };
 
     fn room(name: &str) -> RoomName {
         name.parse().expect("a room")
@@ -169,7 +191,7 @@ mod tests {
 
     #[test]
     fn is_bounded() {
-        let longest = Run::of(vec![message("b", 11, 12)]).expect("a run").weight();
+        let longest = run(vec![message("b", 11, 12)]).weight();
         let mut tail = Tail::new(Seq(0), longest * 3);
         for seq in 1..=9 {
             tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
@@ -187,6 +209,31 @@ mod tests {
             seqs(&tail.after(&room("a"), Seq(9)).expect("nothing since")),
             Vec::<u64>::new()
         );
+    }
+
+    #[test]
+    fn what_is_erased_is_let_go_of() {
+        let mut tail = Tail::new(Seq(0), usize::MAX);
+        tail.push(&Batch::of(vec![
+            message("a", 0, 1),
+            message("b", 0, 2),
+            message("a", 1, 3),
+        ]));
+        tail.push(&Batch::of(vec![message("a", 3, 4)]));
+        let kept = tail.order.clone();
+        for seq in [3, 3, 5] {
+            tail.forget(Seq(seq));
+        }
+        let page = tail.after(&room("a"), Seq(0)).expect("all");
+        assert_eq!((seqs(&page), page.upto), (vec![1, 4], Seq(4)));
+        assert_eq!(page.runs[0].last(), Seq(3), "its place is kept");
+        assert_eq!(Arc::strong_count(&kept[0]), 1, "nobody has the old one");
+        assert_eq!(Arc::strong_count(&kept[1]), 3);
+        let weight: usize = tail.order.iter().map(|run| run.weight()).sum();
+        assert_eq!(tail.weight, weight);
+        // And goes with the others.
+        tail.erase(Seq(4));
+        assert_eq!((tail.weight, tail.rooms.len()), (0, 0));
     }
 
     #[test]

@@ -6,14 +6,28 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::Connection;
 
-use super::StoreError;
+use super::{StoreError, schema::BUSY_TIMEOUT};
 
 /// How much is written anew at a time.
 const CHUNK: usize = 1 << 20;
+
+/// How long those who read are waited for, while everybody else waits.
+const READERS: Duration = Duration::from_millis(100);
+
+/// Moves all of it into the database and leaves nothing in the file; false where
+/// somebody still reads what was before.
+pub(super) fn empty(db: &Connection) -> rusqlite::Result<bool> {
+    db.busy_timeout(READERS)?;
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy = db.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(!busy?)
+}
 
 /// Writes it anew where it stands, byte by byte as it is, and syncs it.
 ///

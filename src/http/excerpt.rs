@@ -9,7 +9,7 @@ use super::{Refused, content, query::Query, room::unreadable, text};
 use crate::{
     history::{Excerpt, Span},
     hub::Hub,
-    protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Message, Seq, name::RoomName, plain},
+    protocol::{EXCERPT, Entry, Epoch, Event, MAX_EXCERPT, Seq, name::RoomName, plain},
 };
 
 /// The body of the answer.
@@ -22,7 +22,7 @@ struct Page<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<Event>,
     /// Oldest first.
-    messages: Vec<Message>,
+    messages: Vec<Entry>,
     /// Whether there are others: after these, if `after` was asked for; if not,
     /// before them.
     more: bool,
@@ -58,7 +58,7 @@ pub(super) async fn lines(
     if let Some(gap) = excerpt.gap.as_ref().and_then(plain::event) {
         lines.extend([&gap, "\n"]);
     }
-    for message in &excerpt.messages {
+    for message in excerpt.messages.iter().filter_map(Entry::message) {
         query.lines().put_line(&mut lines, message);
         lines.push('\n');
     }

@@ -20,7 +20,10 @@ pub fn event(event: &Event) -> String {
             return out;
         }
         // Everything before was shown: a reader that comes back resumes here.
-        Event::Live { seq } => put_id(&mut out, *seq),
+        Event::Live { seq }
+        | Event::Erased {
+            seq, prev: Some(_), ..
+        } => put_id(&mut out, *seq),
         _ => {}
     }
     let data = json::event(event);
@@ -100,6 +103,22 @@ mod tests {
             (
                 Event::Live { seq: Seq(7) },
                 "id: 7\nevent: live\ndata: {\"type\":\"live\",\"seq\":7}\n\n",
+            ),
+            (
+                Event::Erased {
+                    seq: Seq(7),
+                    prev: Some(Seq(3)),
+                    id: None,
+                },
+                "id: 7\nevent: erased\ndata: {\"type\":\"erased\",\"seq\":7,\"prev\":3}\n\n",
+            ),
+            (
+                Event::Erased {
+                    seq: Seq(7),
+                    prev: None,
+                    id: None,
+                },
+                "event: erased\ndata: {\"type\":\"erased\",\"seq\":7}\n\n",
             ),
         ] {
             assert_eq!(event(&told), written);

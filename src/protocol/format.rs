@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, Message, Refusal, close::CloseReason, event_stream, frame, json, plain,
+    Command, Entry, Event, Message, Refusal, close::CloseReason, event_stream, frame, json, plain,
 };
 
 /// How a connection speaks: decided at its upgrade.
@@ -76,9 +76,18 @@ impl Format {
         }
     }
 
-    /// Appends the frame of a message. `scratch` is working space, so that
-    /// encoding a batch allocates once.
-    pub fn put_message(self, out: &mut Vec<u8>, scratch: &mut String, message: &Message) {
+    /// Appends the frame of what stands at a number, if this format shows it.
+    /// `scratch` is working space, so that encoding a batch allocates once.
+    pub fn put_entry(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Entry) {
+        match entry {
+            Entry::Message(message) => self.put_message(out, scratch, message),
+            Entry::Erased(erased) => {
+                out.extend(self.frame(&erased.clone().into()).unwrap_or_default());
+            }
+        }
+    }
+
+    fn put_message(self, out: &mut Vec<u8>, scratch: &mut String, message: &Message) {
         scratch.clear();
         self.put_line(scratch, message);
         match self {

@@ -24,7 +24,7 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(|id| id.parse().ok());
     let known = [
         "publish", "name", "join", "members", "rooms", "topic", "history", "search", "operator",
-        "kick", "ban", "unban", "mute", "unmute",
+        "kick", "ban", "unban", "mute", "unmute", "erase",
     ];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(
@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, Kind, Seq, Start, name::RoomName};
+    use crate::protocol::{At, Author, Entry, Erased, Kind, Seq, Start, name::RoomName};
 
     #[test]
     fn commands() {
@@ -135,6 +135,10 @@ mod tests {
                     before: Some(Seq(7)),
                     limit: None,
                 },
+            ),
+            (
+                r#"{"type":"erase","seq":7}"#,
+                Command::Erase { seq: Seq(7) },
             ),
             (
                 r#"{"type":"join","room":"Ops","after":7,"epoch":"e"}"#,
@@ -195,9 +199,28 @@ mod tests {
             (r#"{"type":"history","limit":-1}"#, RefusalCode::BadField),
             (r#"{"type":"history","before":"x"}"#, RefusalCode::BadField),
             (r#"{"type":"search"}"#, RefusalCode::BadField),
+            (r#"{"type":"erase"}"#, RefusalCode::BadField),
+            (r#"{"type":"erase","seq":"7"}"#, RefusalCode::BadField),
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame}");
         }
+    }
+
+    #[test]
+    fn what_was_erased() {
+        let (seq, prev) = (Seq(7), Seq(3));
+        for id in [None, Some("a-1".parse().expect("an id"))] {
+            let erased = Erased { seq, prev, id };
+            let told = event(&erased.clone().into());
+            let entry = Entry::Erased(erased);
+            assert_eq!(to_string(&entry), told, "the same in a page");
+            let read: Entry = serde_json::from_str(&told).expect("an entry");
+            assert_eq!(read, entry);
+        }
+        let (prev, id) = (None, None);
+        let aside = Event::Erased { seq, prev, id };
+        assert_eq!(event(&aside), r#"{"type":"erased","seq":7}"#);
+        assert_eq!(parse_event(&event(&aside)).expect("an event"), aside);
     }
 
     proptest! {
@@ -220,6 +243,8 @@ mod tests {
             };
             let mut written = String::new();
             put_message(&mut written, &message);
+            let entry = Entry::Message(message.clone());
+            prop_assert_eq!(&serde_json::from_str::<Entry>(&to_string(&entry)).expect("an entry"), &entry);
             let message = Event::Message(message);
             prop_assert_eq!(&written, &event(&message));
             prop_assert_eq!(parse_event(&written).expect("an event"), message);

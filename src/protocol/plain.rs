@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, RoomInfo, Search, Start,
-    WELCOME,
+    Command, Entry, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, RoomInfo, Search,
+    Seq, Start, WELCOME,
     name::RoomName,
     text::{Text, clean},
     who::Who,
@@ -29,6 +29,7 @@ Type a message to say it to the room. Commands:
 /kick WHO [WHY]   send away a name, IP or IP:port
 /ban WHO [2h] [WHY], /unban WHO   keep out a name or IP
 /mute WHO [2h], /unmute WHO       let them read only
+/erase NUMBER     erase what was said (?seq=1 shows numbers)
 /help          this list
 //TEXT         say a text that begins with a slash";
 
@@ -86,6 +87,14 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
         "operator" => Command::Operator {
             secret: rest.to_owned(),
         },
+        "help" => Command::Help,
+        word => keep_order(word, rest)?,
+    }))
+}
+
+/// What an operator asks for.
+fn keep_order(word: &str, rest: &str) -> Result<Command, Refusal> {
+    Ok(match word {
         "kick" => {
             let (who, why) = somebody("/kick WHO [WHY]", rest)?;
             Command::Kick {
@@ -124,14 +133,18 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
         "unmute" => Command::Unmute {
             who: somebody("/unmute WHO", rest)?.0,
         },
-        "help" => Command::Help,
+        "erase" => Command::Erase {
+            seq: Seq(rest.parse().map_err(|_| {
+                usage("/erase NUMBER: for example /erase 7; in a room's URL, ?seq=1 shows numbers")
+            })?),
+        },
         _ => {
             return Err(Refusal::new(
                 RefusalCode::UnknownType,
                 "No such command: /help lists them, and //TEXT says a text that begins with a slash.",
             ));
         }
-    }))
+    })
 }
 
 /// Whom an operator means, and what stands behind it.
@@ -205,7 +218,7 @@ pub fn put_message(line: &mut String, message: &Message) {
 /// line of its own, as `put` writes it.
 pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
     let mut lines = String::new();
-    for message in &page.messages {
+    for message in page.messages.iter().filter_map(Entry::message) {
         lines.push_str(if lines.is_empty() { "* " } else { "\n* " });
         put(&mut lines, message);
     }
@@ -220,7 +233,8 @@ pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
             // Writing to a String cannot fail.
             let _ = write!(lines, "{end}* {found} found up to number {indexed}.");
         }
-        None if lines.is_empty() => lines.push_str("* Nothing was said here yet."),
+        None if page.messages.is_empty() => lines.push_str("* Nothing was said here yet."),
+        None if lines.is_empty() => lines.push_str("* What was said here is erased."),
         None => {}
     }
     lines
@@ -237,6 +251,7 @@ pub fn event(event: &Event) -> Option<String> {
         }
         Event::Page(found) => return Some(page(found, put_message)),
         Event::Live { .. }
+        | Event::Erased { .. }
         | Event::Accepted { .. }
         | Event::Joined { .. }
         | Event::Left { .. }
@@ -328,7 +343,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, Seq};
+    use crate::protocol::{At, Author, Erased, Seq};
 
     fn message(name: Option<&str>, text: &str, kind: Kind) -> Message {
         Message {
@@ -389,6 +404,7 @@ mod tests {
                     reason: Some("spam 2h".to_owned()),
                 }),
             ),
+            ("/erase 7", Some(Command::Erase { seq: Seq(7) })),
             ("/history", history(None)),
             ("/history 20 ", history(Some(20))),
             (
@@ -423,6 +439,10 @@ mod tests {
         ] {
             assert_eq!(parse(frame).as_ref(), Ok(&command), "{frame:?}");
         }
+    }
+
+    #[test]
+    fn refusals() {
         for (frame, code) in [
             ("/", RefusalCode::UnknownType),
             ("/dance", RefusalCode::UnknownType),
@@ -438,6 +458,10 @@ mod tests {
             ("/me", RefusalCode::BadField),
             ("/kick", RefusalCode::BadField),
             ("/mute ana soon", RefusalCode::BadField),
+            ("/erase", RefusalCode::BadField),
+            ("/erase -1", RefusalCode::BadField),
+            ("/erase 7 8", RefusalCode::BadField),
+            ("/erase 18446744073709551616", RefusalCode::BadField),
             ("/history all", RefusalCode::BadField),
             ("/search", RefusalCode::BadField),
             ("/history -1", RefusalCode::BadField),
@@ -463,16 +487,23 @@ mod tests {
 
     #[test]
     fn pages() {
+        let erased = Entry::Erased(Erased {
+            seq: Seq(8),
+            prev: Seq(7),
+            id: None,
+        });
         let messages = vec![
-            message(Some("ana"), "a\n* bob: b", Kind::Said),
-            message(None, "waves", Kind::Me),
+            Entry::Message(message(Some("ana"), "a\n* bob: b", Kind::Said)),
+            erased.clone(),
+            Entry::Message(message(None, "waves", Kind::Me)),
         ];
+        let found = [messages[0].clone(), messages[2].clone()];
         let lines = "* ana: a\n  * bob: b\n* 127.0.0.1:5000: * waves";
         let search = Some(Search {
             query: "a".to_owned(),
             indexed: Seq(9),
         });
-        let page = |messages: &[Message], more, search: &Option<Search>| {
+        let page = |messages: &[Entry], more, search: &Option<Search>| {
             event(&Event::Page(Page {
                 messages: messages.to_vec(),
                 more,
@@ -481,15 +512,16 @@ mod tests {
         };
         assert_eq!(page(&messages, true, &None).as_deref(), Some(lines));
         for (messages, more, search, last) in [
-            (&messages[..], false, &search, "* 2 found up to number 9."),
+            (&found[..], false, &search, "* 2 found up to number 9."),
             (
-                &messages,
+                &found,
                 true,
                 &search,
                 "* The last 2 of more found up to number 9.",
             ),
             (&[], false, &search, "* Nothing was found up to number 9."),
             (&[], false, &None, "* Nothing was said here yet."),
+            (&[erased], false, &None, "* What was said here is erased."),
         ] {
             let told = page(messages, more, search).expect("lines");
             assert_eq!(told.lines().last(), Some(last));

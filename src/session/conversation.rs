@@ -11,7 +11,7 @@ use crate::{
     history::{Draft, Excerpt, Span, StoreError, What, Words},
     hub::{Carried, Claim, Hub, Membership, Reply, Seat, Taken, Wanted},
     protocol::{
-        Author, Command, EXCERPT, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
+        Author, Command, EXCERPT, Entry, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
         RefusalCode, Search, Seq, Start, Topic, Welcome,
         close::{CloseReason, MAX_WHY},
         format::Format,
@@ -228,7 +228,8 @@ impl<'a> Conversation<'a> {
                 | Command::Ban { .. }
                 | Command::Unban { .. }
                 | Command::Mute { .. }
-                | Command::Unmute { .. }),
+                | Command::Unmute { .. }
+                | Command::Erase { .. }),
             ) => match self.keep_order(command) {
                 Ok(answer) => return Some(Intent::Answer(answer)),
                 Err(refusal) => Event::Refused(refusal),
@@ -279,6 +280,10 @@ impl<'a> Conversation<'a> {
             Command::Unmute { who } => (
                 format!("{who} is not muted."),
                 Box::pin(self.hub.lift(by, What::Mute, who)),
+            ),
+            Command::Erase { seq } => (
+                format!("Number {seq} is erased."),
+                Box::pin(self.hub.erase(by, self.membership.room(), seq)),
             ),
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
@@ -390,7 +395,7 @@ impl<'a> Conversation<'a> {
                 return Found::Event(Event::Refused(refusal));
             };
             looked_up(found.map(|found| Page {
-                messages: found.messages,
+                messages: found.messages.into_iter().map(Entry::Message).collect(),
                 more: found.more,
                 search: Some(Search {
                     query: words.typed().to_owned(),

@@ -40,6 +40,9 @@ mod people;
 /// Who keeps order.
 mod operators;
 
+/// What is said and was erased.
+mod erasing;
+
 /// What newcomers are told after the welcome.
 mod motd;
 

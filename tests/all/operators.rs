@@ -12,26 +12,26 @@ use crate::{
     support::{Peer, TestServer, follow, options, upgrade},
 };
 
-const SECRET: &str = "of-the-operators";
+pub(crate) const SECRET: &str = "of-the-operators";
 
-fn with_operators() -> Options {
+pub(crate) fn with_operators() -> Options {
     let mut options = options();
     options.session.operator = Some(SECRET.parse().expect("a secret"));
     options
 }
 
-async fn ask(peer: &mut Peer, command: &Value) -> Value {
+pub(crate) async fn ask(peer: &mut Peer, command: &Value) -> Value {
     peer.say(&command.to_string()).await;
     peer.event().await
 }
 
 /// `server check` finds nothing wrong.
-fn assert_sound(folder: &Path) {
+pub(crate) fn assert_sound(folder: &Path) {
     let report = history::check(folder).expect("readable");
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 
-fn audit(folder: &Path) -> Vec<[String; 4]> {
+pub(crate) fn audit(folder: &Path) -> Vec<[String; 4]> {
     let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut rows = db
         .prepare("SELECT operator, what, whom, why FROM audit ORDER BY id")

@@ -116,7 +116,7 @@ struct Flags {
     #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
     motd: Option<PathBuf>,
 
-    /// A file with the secret that makes operators, who can send others away or mute them [default: none]
+    /// A file with the secret that makes operators, who can send others away, mute them and erase what is said [default: none]
     ///
     /// Its one line has 16 to 128 characters, and only its owner may read it.
     #[arg(long, env = "CHAT_OPERATOR_SECRET_FILE", value_name = "FILE")]

@@ -3,25 +3,10 @@ use std::pin::pin;
 use futures_util::future::join_all;
 
 use super::*;
-use crate::{
-    history::{Draft, Storage, Writer, open, open_with_tail},
-    protocol::{Author, Kind},
-};
+use crate::history::{Draft, Storage, Writer, open, open_with_tail};
 
 fn said(writer: &mut Writer, room: &str, texts: &[&str]) {
-    let drafts: Vec<_> = texts
-        .iter()
-        .map(|text| Draft {
-            room: room.parse().expect("a room"),
-            from: Author {
-                name: None,
-                addr: ([127, 0, 0, 1], 5000).into(),
-            },
-            text: (*text).to_owned().into(),
-            id: None,
-            kind: Kind::Said,
-        })
-        .collect();
+    let drafts: Vec<_> = texts.iter().map(|text| Draft::of(room, *text)).collect();
     writer.append(&drafts).expect("stored");
 }
 
@@ -209,7 +194,7 @@ fn a_search_stops_neither_readers_nor_the_writer() {
         age: None,
         messages: Some(1),
     };
-    let retention = writer.retention(keep).expect("a limit");
+    let retention = writer.retention(keep);
     let mut threads = tokio::runtime::Builder::new_current_thread();
     let runtime = threads.enable_time().max_blocking_threads(2).build();
     runtime.expect("a runtime").block_on(async {
@@ -268,7 +253,7 @@ fn what_is_erased_is_nowhere() {
             age: None,
             messages: Some(1),
         };
-        let retention = writer.retention(keep).expect("a limit");
+        let retention = writer.retention(keep);
         while retention.erase(None).await.expect("erased").is_some() {}
         assert_eq!(found(&history, "lobby", "quicksilver").await, [0; 0]);
         assert_eq!(found(&history, "lobby", "tea").await, [0; 0]);

@@ -8,7 +8,7 @@ use crate::{
     history::{self, Storage},
     hub::{Receipts, Wanted},
     protocol::{
-        Author, Kind, Seq,
+        Author, Seq,
         name::{MessageId, RoomName},
     },
 };
@@ -47,12 +47,10 @@ impl Publisher {
         self.sent += 1;
         let addr = ([127, 0, 0, 1], self.port).into();
         let draft = Draft {
-            // The same id in another room is another message.
-            room: format!("room-{}", self.port).parse().expect("a room"),
             from: Author { name: None, addr },
-            text: n.to_string().into(),
             id: Some(id(n)),
-            kind: Kind::Said,
+            // The same id in another room is another message.
+            ..Draft::of(&format!("room-{}", self.port), n.to_string())
         };
         Some(Submission::draft(draft, follows, self.receipts.expect()))
     }
