@@ -52,7 +52,7 @@ pub use self::{
     position::Position,
 };
 use crate::protocol::{
-    self, Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
+    Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
     name::{MessageId, Name},
     secret::Secret,
     text::clean,
@@ -258,6 +258,7 @@ impl Client {
                     after: Some(position.seq),
                     epoch: Some(position.epoch.clone()),
                     backlog: None,
+                    inbox: position.inbox,
                 };
                 (target.resumed(&position.room, &start, None), start)
             }
@@ -282,7 +283,7 @@ impl Client {
             unnamed: name.is_some() && welcome.you.name.is_none(),
             name,
             keyring,
-            reading: Reading::begin(&welcome, &start),
+            reading: Reading::begin(&welcome, &start, welcome.inbox),
             outbox,
             happened: VecDeque::new(),
             alarm: Box::pin(sleep_until(Instant::now())),
@@ -522,26 +523,18 @@ impl Client {
             return self.happened.push_back(Happened::Heard(frame));
         };
         match &event {
-            Event::Message(message) => match self.reading.take(message) {
-                Step::Repeated => {
-                    if let Some(id) = &message.id {
-                        self.confirm(id);
-                    }
+            Event::Message(message) => {
+                let step = self.reading.take(message);
+                if !self.step(&step, message.id.as_ref(), message.seq) {
                     return;
                 }
-                step => {
-                    self.progress = true;
-                    if let Step::Hole { after, next } = step {
-                        self.happened.push_back(Happened::Hole { after, next });
-                    }
-                    let own = message.id.as_ref().is_some_and(|id| self.is_own_echo(id));
-                    if own && self.target.mute {
-                        let receipt = receipt(message);
-                        let frame = Frame(Message::text(json::event(&receipt)));
-                        return self.happened.push_back(Happened::Told(frame, receipt));
-                    }
+            }
+            Event::Private(private) => {
+                let step = self.reading.take_private(private);
+                if !self.step(&step, private.id.as_ref(), private.seq) {
+                    return;
                 }
-            },
+            }
             Event::Accepted { id: Some(id), .. } => {
                 let own = self.confirm(id);
                 if own && self.target.mute {
@@ -582,7 +575,8 @@ impl Client {
                     _ => Start::default(),
                 };
                 self.welcome = welcome.clone();
-                self.reading = Reading::begin(welcome, &start);
+                let inbox = self.reading.inbox();
+                self.reading = Reading::begin(welcome, &start, inbox);
                 self.remember_start();
                 self.happened.push_back(Happened::Told(frame, event));
                 return self.tell_catching_up();
@@ -590,6 +584,36 @@ impl Client {
             _ => {}
         }
         self.happened.push_back(Happened::Told(frame, event));
+    }
+
+    /// What follows from where a message stands; whether it is shown itself.
+    fn step(&mut self, step: &Step, id: Option<&MessageId>, seq: Seq) -> bool {
+        match *step {
+            Step::Repeated => {
+                if let Some(id) = id {
+                    self.confirm(id);
+                }
+                return false;
+            }
+            Step::Hole { after, next } => {
+                self.happened.push_back(Happened::Hole { after, next });
+            }
+            Step::Next => {}
+        }
+        self.progress = true;
+        let own = id.filter(|id| self.is_own_echo(id));
+        if let Some(id) = own.filter(|_| self.target.mute) {
+            // What stands for an echo that is not wanted.
+            let receipt = Event::Accepted {
+                id: Some(id.clone()),
+                seq,
+                duplicate: false,
+            };
+            let frame = Frame(Message::text(json::event(&receipt)));
+            self.happened.push_back(Happened::Told(frame, receipt));
+            return false;
+        }
+        true
     }
 
     /// Whether it was a message of this client that still waited: it is stored.
@@ -664,6 +688,9 @@ impl Client {
             .name
             .take()
             .filter(|(before, _)| before.key() == name.key());
+        if before.is_none() {
+            self.reading.renamed();
+        }
         let secret = secret.or_else(|| before.and_then(|(_, secret)| secret));
         self.name = Some((name, secret));
     }
@@ -691,15 +718,6 @@ fn write(link: &mut Link, outbox: &mut Outbox, cx: &mut Context<'_>) -> Result<(
         .settle()
         .map_err(|error| End::Outbox(error.to_string()))?;
     link.poll_write(cx, || outbox.next())
-}
-
-/// What stands for an echo that is not wanted.
-fn receipt(message: &protocol::Message) -> Event {
-    Event::Accepted {
-        id: message.id.clone(),
-        seq: message.seq,
-        duplicate: false,
-    }
 }
 
 /// Text on one line, safe to show: what comes from a server may want to be more.

@@ -13,6 +13,7 @@ mod directory;
 #[cfg(test)]
 mod interleavings;
 mod outlet;
+mod reading;
 mod shard;
 mod socket;
 mod stretch;
@@ -74,10 +75,16 @@ impl Fanout {
         metrics: &Arc<Metrics>,
         tasks: &TaskTracker,
     ) -> Self {
+        let subscribers = Arc::<Directory>::default();
         let mailboxes = (0..shards.max(1))
             .map(|_| {
                 let mailbox = Arc::new(Mailbox::default());
-                let shard = Shard::new(history.clone(), Arc::clone(&mailbox), Arc::clone(metrics));
+                let shard = Shard::new(
+                    history.clone(),
+                    Arc::clone(&mailbox),
+                    Arc::clone(metrics),
+                    Arc::clone(&subscribers),
+                );
                 // A shard's writes are not what tokio's budget of operations is
                 // for: at its end a socket would look full. The shard yields by
                 // itself.
@@ -92,7 +99,7 @@ impl Fanout {
             mailboxes,
             next: AtomicUsize::new(0),
             metrics: Arc::clone(metrics),
-            subscribers: Arc::default(),
+            subscribers,
         }
     }
 

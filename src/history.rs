@@ -52,7 +52,7 @@ pub use self::{
 use self::{search::Index, store::Store, tail::Tail};
 use crate::protocol::{
     Author, Epoch, GapReason, Kind, Seq,
-    name::{MessageId, RoomName},
+    name::{MessageId, Name, RoomName},
     text::Text,
 };
 
@@ -82,6 +82,9 @@ pub struct Draft {
     pub id: Option<MessageId>,
     /// Said or done.
     pub kind: Kind,
+    /// Whom it is for, where it is for one person alone: then the room is the
+    /// author's inbox, and it is stored in that person's as well.
+    pub to: Option<Name>,
 }
 
 #[cfg(test)]
@@ -97,6 +100,7 @@ impl Draft {
             text: text.into().into(),
             id: None,
             kind: Kind::Said,
+            to: None,
         }
     }
 }

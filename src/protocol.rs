@@ -183,6 +183,52 @@ pub struct Message {
     /// Said or done.
     #[serde(default, skip_serializing_if = "Kind::is_said")]
     pub kind: Kind,
+    /// Whom alone it was said to, where it was. The room then is the inbox of
+    /// one of the two, and it is told as [`Event::Private`].
+    #[serde(skip)]
+    pub to: Option<Name>,
+}
+
+impl Message {
+    /// What is told of it where it was said to one person alone.
+    pub fn private(&self) -> Option<Private> {
+        let from = self.from.name.as_ref().map(Name::key);
+        Some(Private {
+            sent: from.is_some_and(|key| self.room == RoomName::inbox(&key)),
+            seq: self.seq,
+            prev: self.prev,
+            at: self.at,
+            from: self.from.clone(),
+            to: self.to.clone()?,
+            text: self.text.clone(),
+            id: self.id.clone(),
+        })
+    }
+}
+
+/// What was said to one person alone; shown to both of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Private {
+    /// Its number in the log. Whoever it was said to sees it under another than
+    /// who said it.
+    pub seq: Seq,
+    /// The number of the private message shown to the same person before it.
+    pub prev: Seq,
+    /// When it was stored.
+    pub at: At,
+    /// Who said it.
+    pub from: Author,
+    /// To whom.
+    pub to: Name,
+    /// What was said; safe to show.
+    pub text: Text,
+    /// The publisher's own id of it, if one was given, where the publisher sees
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<MessageId>,
+    /// Whoever sees it has said it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent: bool,
 }
 
 /// What stands at a number of the log.
@@ -252,6 +298,10 @@ pub struct Start {
     /// Without `after`: the last so many messages, at most [`MAX_BACKLOG`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u32>,
+    /// For a connection with a name of one's own, at its beginning: private
+    /// messages from after this number, and not `after`.
+    #[serde(skip)]
+    pub inbox: Option<Seq>,
 }
 
 impl Start {
@@ -295,6 +345,20 @@ pub enum Command {
         /// What proves that it is one's own, or is to prove it from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
+    },
+    /// Say something to one person alone. The same `id` is stored once for whom
+    /// it is from.
+    Private {
+        /// The name of that person.
+        to: Name,
+        /// What to say, as of [`Command::Publish`].
+        text: String,
+        /// As of [`Command::Publish`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+        /// As of [`Command::Publish`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        follows: Option<MessageId>,
     },
     /// Go to a room (or start over in this one).
     Join {
@@ -400,6 +464,9 @@ pub enum Event {
     },
     /// A message of the room.
     Message(Message),
+    /// A message to one person alone, told to whom it was said to and to whom it
+    /// is from, in whatever room they are.
+    Private(Private),
     /// What was said under a number was erased: told in its place, and without
     /// `prev` at once to those who may have been shown it.
     Erased {
@@ -570,6 +637,9 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The last number of the log at this moment.
     pub head: Seq,
+    /// Private messages after this number follow: for whoever has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<Seq>,
     /// How many people are in the room, this one included.
     pub members: usize,
     /// What the room is about, if anything.
@@ -695,7 +765,7 @@ pub enum RefusalCode {
     BadName,
     /// The name is another's.
     NameTaken,
-    /// It is not in this room.
+    /// What or who is meant is not here.
     NotHere,
     /// It may not be done.
     NotAllowed,

@@ -9,6 +9,7 @@ mod inbound;
 mod network;
 mod operator;
 mod rate;
+mod shown;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -150,16 +151,11 @@ pub async fn run<R>(
     let skip = (!visit.echo).then_some(addr);
     let mut subscriber = hub.fanout().subscribe(write, format, skip);
     let end = match Conversation::start(visit, hub, options, &mut subscriber).await {
-        Ok(conversation) => {
-            converse(
-                conversation,
-                &mut inbound,
-                &mut subscriber,
-                hub,
-                options,
-                drain,
-            )
-            .await
+        Ok(mut conversation) => {
+            let (inbound, subscriber) = (&mut inbound, &mut subscriber);
+            let end = converse(&mut conversation, inbound, subscriber, hub, options, drain).await;
+            conversation.end(&end, subscriber);
+            end
         }
         Err(reason) => End::Close(reason),
     };
@@ -179,7 +175,7 @@ pub async fn run<R>(
 }
 
 async fn converse<R: AsyncRead + Unpin>(
-    mut conversation: Conversation<'_>,
+    conversation: &mut Conversation<'_>,
     inbound: &mut Inbound<R>,
     subscriber: &mut Subscriber,
     hub: &Hub,
@@ -188,9 +184,7 @@ async fn converse<R: AsyncRead + Unpin>(
 ) -> End {
     let receipts = Receipts::new(conversation.wanted());
     let mut publisher = hub.publisher();
-    let mut unsent: Option<Submission> = None;
-    let mut joining: Option<(RoomName, Start)> = None;
-    let mut asking: Option<Answer> = None;
+    let mut doing = Doing::default();
     let mut draining = false;
     let mut broken = false;
     let mut drained = pin!(drain.cancelled());
@@ -200,27 +194,23 @@ async fn converse<R: AsyncRead + Unpin>(
     loop {
         // Once the server goes away nothing more is accepted; what was is
         // handed on, and with the last publisher gone the writer comes to its end.
-        if draining && unsent.is_none() {
+        if draining && doing.unsent.is_none() {
             publisher = None;
         }
         let owed = receipts.owed();
-        let listening = !draining
-            && unsent.is_none()
-            && joining.is_none()
-            && asking.is_none()
-            && may_say_more(owed, subscriber);
+        let listening = !draining && doing.is_nothing() && may_say_more(owed, subscriber);
         inbound.is_read(listening);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
-        if joining.is_some() && owed == 0 {
+        if doing.joining.is_some() && owed == 0 {
             subscriber.finish();
         }
-        let few = awaited(owed, joining.is_some());
+        let few = awaited(owed, doing.joining.is_some());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
             reason = conversation.sent_away() => return End::Close(reason),
-            () = &mut finished, if publisher.is_none() && asking.as_ref().is_none_or(|answer| !answer.changes) => {
+            () = &mut finished, if publisher.is_none() && !doing.changes() => {
                 // The writer has told everyone before it ended.
                 while let Some(reply) = receipts.take() {
                     conversation.reply(reply, subscriber);
@@ -230,7 +220,7 @@ async fn converse<R: AsyncRead + Unpin>(
             result = subscriber.deliver_below(MAX_WAITING), if !broken => match result {
                 Ok(false) => {}
                 Ok(true) => {
-                    let Some((room, start)) = joining.take() else {
+                    let Some((room, start)) = doing.joining.take() else {
                         return End::Close(CloseReason::Internal);
                     };
                     if let Err(reason) = conversation.join(room, &start, subscriber).await {
@@ -251,10 +241,12 @@ async fn converse<R: AsyncRead + Unpin>(
             reply = receipts.next(few) => if let Some(reply) = reply {
                 conversation.reply(reply, subscriber);
             },
-            found = answered(&mut asking), if asking.is_some() => {
-                conversation.answer(found, subscriber);
+            found = answered(&mut doing.asking), if doing.asking.is_some() => {
+                if let Some(intent) = conversation.answer(found, subscriber) {
+                    doing.begin(intent, &receipts);
+                }
             }
-            permit = reserve(publisher.as_ref()), if unsent.is_some() => match (permit, unsent.take()) {
+            permit = reserve(publisher.as_ref()), if doing.unsent.is_some() => match (permit, doing.unsent.take()) {
                 (Some(permit), Some(submission)) => permit.send(submission),
                 // The writer is gone: so is the server.
                 _ => draining = true,
@@ -263,12 +255,8 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Text(text) => {
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
-                        Some(Intent::Publish(draft, follows)) => {
-                            unsent = Some(Submission::draft(draft, follows, receipts.expect()));
-                        }
-                        Some(Intent::Join(room, start)) => joining = Some((room, start)),
-                        Some(Intent::Answer(answer)) => asking = Some(answer),
                         Some(Intent::Close(reason)) => return End::Close(reason),
+                        Some(intent) => doing.begin(intent, &receipts),
                         None => {}
                     }
                 }
@@ -286,11 +274,42 @@ async fn converse<R: AsyncRead + Unpin>(
                 if broken {
                     return End::Lost("the connection broke");
                 }
+                conversation.note_shown(silence.since, subscriber);
                 if let Some(reason) = silence.look(inbound, subscriber, listening) {
                     return End::Close(reason);
                 }
                 alarm.as_mut().reset(silence.next());
             }
+        }
+    }
+}
+
+/// What was asked for and is not done: until then nothing more is read.
+#[derive(Default)]
+struct Doing {
+    unsent: Option<Submission>,
+    joining: Option<(RoomName, Start)>,
+    asking: Option<Answer>,
+}
+
+impl Doing {
+    fn is_nothing(&self) -> bool {
+        self.unsent.is_none() && self.joining.is_none() && self.asking.is_none()
+    }
+
+    /// Whether something is being changed by it.
+    fn changes(&self) -> bool {
+        self.asking.as_ref().is_some_and(|answer| answer.changes)
+    }
+
+    fn begin(&mut self, intent: Intent, receipts: &Receipts) {
+        match intent {
+            Intent::Publish(draft, follows) => {
+                self.unsent = Some(Submission::draft(draft, follows, receipts.expect()));
+            }
+            Intent::Join(room, start) => self.joining = Some((room, start)),
+            Intent::Answer(answer) => self.asking = Some(answer),
+            Intent::Close(_) => {}
         }
     }
 }

@@ -434,6 +434,7 @@ fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
                         .map_err(|refusal| anyhow::anyhow!(refusal.text))?,
                     id: None,
                     kind: MessageKind::Said,
+                    to: None,
                 })
             })
             .collect::<anyhow::Result<_>>()?;

@@ -163,6 +163,7 @@ impl Flags {
                 after: self.after.map(Seq),
                 epoch: self.epoch.as_deref().map(|epoch| Epoch(epoch.into())),
                 backlog: self.backlog,
+                inbox: None,
             },
         })
     }

@@ -121,7 +121,7 @@ impl Target {
         let given = self.uri.query().unwrap_or_default();
         let kept = pairs(given).filter(|(key, _)| match &**key {
             "name" => name.is_none(),
-            "after" | "epoch" | "backlog" => false,
+            "after" | "epoch" | "backlog" | "inbox" => false,
             _ => true,
         });
         let query = written(kept, name, start);
@@ -299,6 +299,7 @@ fn query(given: &str, wanted: &Wanted) -> String {
         after,
         epoch,
         backlog,
+        inbox: _,
     } = &wanted.start;
     // A position and a backlog are two answers to one question: where a flag
     // gives one of them, the other of the URL would contradict it.
@@ -324,6 +325,7 @@ fn written<'a>(
         ("after", start.after.map(|seq| seq.to_string())),
         ("epoch", start.epoch.as_ref().map(ToString::to_string)),
         ("backlog", start.backlog.map(|n| n.to_string())),
+        ("inbox", start.inbox.map(|seq| seq.to_string())),
     ];
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(kept)
@@ -459,6 +461,7 @@ mod tests {
             after: after.map(Seq),
             epoch: epoch.map(|e| Epoch(e.into())),
             backlog,
+            inbox: None,
         };
         let given = "ws://h:1/?after=1&epoch=old&name=bob&echo=0";
         for (name, start, query) in [
@@ -496,6 +499,7 @@ mod tests {
             after: Some(Seq(7)),
             epoch: Some(Epoch("e".into())),
             backlog: None,
+            inbox: Some(Seq(5)),
         };
         let name: Name = "bob".parse().expect("a name");
         let room = "tea".parse().expect("a room");
@@ -503,12 +507,12 @@ mod tests {
             (
                 target.room(),
                 None,
-                "wss://h:443/ops?x=1&name=ana&after=7&epoch=e",
+                "wss://h:443/ops?x=1&name=ana&after=7&epoch=e&inbox=5",
             ),
             (
                 &room,
                 Some(&name),
-                "wss://h:443/tea?x=1&name=bob&after=7&epoch=e",
+                "wss://h:443/tea?x=1&name=bob&after=7&epoch=e&inbox=5",
             ),
         ] {
             assert_eq!(target.resumed(room, &start, name), uri);

@@ -361,6 +361,15 @@ impl<W: Write> Lines<'_, W> {
                 }),
                 Err(refusal) => self.put(&Event::Refused(refusal)),
             },
+            Command::Private { to, text, .. } => match Text::accept(&text, limit) {
+                Ok(_) => self.client.send(Command::Private {
+                    to,
+                    text,
+                    id: self.options.ids.of(number).ok(),
+                    follows: None,
+                }),
+                Err(refusal) => self.put(&Event::Refused(refusal)),
+            },
             command => self.client.send(command),
         }
     }

@@ -170,7 +170,7 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, command: Command) {
-        if let Command::Publish { id: Some(id), .. } = &command
+        if let Some((id, _)) = said(&command)
             && self.ids.contains_key(id)
         {
             // It is under way already, and will be stored once.
@@ -187,10 +187,7 @@ impl Outbox {
     }
 
     fn keep(&mut self, number: u64, command: Command) {
-        if let Command::Publish {
-            text, id: Some(id), ..
-        } = &command
-        {
+        if let Some((id, text)) = said(&command) {
             self.bytes += text.len();
             self.ids.insert(id.clone(), number);
         }
@@ -204,10 +201,7 @@ impl Outbox {
             return;
         };
         self.in_flight -= usize::from(entry.in_flight);
-        if let Command::Publish {
-            text, id: Some(id), ..
-        } = &entry.command
-        {
+        if let Some((id, text)) = said(&entry.command) {
             self.bytes -= text.len();
             self.ids.remove(id);
         }
@@ -227,6 +221,11 @@ impl Outbox {
         let (&number, entry) = self.entries.range_mut(self.handed + 1..).next()?;
         match &mut entry.command {
             Command::Publish {
+                id: Some(id),
+                follows,
+                ..
+            }
+            | Command::Private {
                 id: Some(id),
                 follows,
                 ..
@@ -368,10 +367,17 @@ impl Outbox {
 
 /// Whether a command is kept in the file: what is said, and where.
 fn outlives(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Publish { id: Some(_), .. } | Command::Join { .. }
-    )
+    said(command).is_some() || matches!(command, Command::Join { .. })
+}
+
+/// The id and the text of what is said, where that can be said again.
+fn said(command: &Command) -> Option<(&MessageId, &str)> {
+    match command {
+        Command::Publish { id, text, .. } | Command::Private { id, text, .. } => {
+            Some((id.as_ref()?, text))
+        }
+        _ => None,
+    }
 }
 
 impl fmt::Debug for Outbox {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Epoch, Message, Seq, Start, Welcome, name::RoomName};
+use crate::protocol::{Epoch, Message, Private, Seq, Start, Welcome, name::RoomName};
 
 /// A place in a room: everything up to it has been shown, or was before the
 /// reader's time.
@@ -15,6 +15,10 @@ pub struct Position {
     pub epoch: Epoch,
     /// The last number shown.
     pub seq: Seq,
+    /// The number up to which private messages were shown, for whoever has a
+    /// name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbox: Option<Seq>,
 }
 
 /// The reading of one room, across connections.
@@ -39,7 +43,7 @@ pub(super) enum Step {
 
 impl Reading {
     /// Begins where `start` asked for in the room that says welcome.
-    pub(super) fn begin(welcome: &Welcome, start: &Start) -> Self {
+    pub(super) fn begin(welcome: &Welcome, start: &Start, inbox: Option<Seq>) -> Self {
         let foreign = start.epoch.as_ref().is_some_and(|e| *e != welcome.epoch);
         let seq = match start.after {
             // What was counted in another log says nothing here.
@@ -52,6 +56,7 @@ impl Reading {
                 room: welcome.room.clone(),
                 epoch: welcome.epoch.clone(),
                 seq,
+                inbox,
             },
             backlog: start.backlog.filter(|_| start.after.is_none()),
         }
@@ -60,13 +65,16 @@ impl Reading {
     /// Goes on after a break. In another log nothing has been shown.
     pub(super) fn resume(&mut self, welcome: &Welcome) {
         if welcome.room != self.position.room {
-            *self = Self::begin(welcome, &Start::default());
+            *self = Self::begin(welcome, &Start::default(), welcome.inbox);
         } else if welcome.epoch != self.position.epoch {
             self.position.epoch = welcome.epoch.clone();
+            self.position.inbox = welcome.inbox;
             self.position.seq = match self.backlog {
                 Some(_) => welcome.head,
                 None => Seq::START,
             };
+        } else if self.position.inbox.is_none() {
+            self.position.inbox = welcome.inbox;
         }
     }
 
@@ -75,12 +83,14 @@ impl Reading {
         match self.backlog {
             Some(_) => Start {
                 backlog: self.backlog,
+                inbox: self.position.inbox,
                 ..Start::default()
             },
             None => Start {
                 after: Some(self.position.seq),
                 epoch: Some(self.position.epoch.clone()),
                 backlog: None,
+                inbox: self.position.inbox,
             },
         }
     }
@@ -93,6 +103,11 @@ impl Reading {
     /// Where it stands; nothing while a backlog is still to come.
     pub(super) fn position(&self) -> Option<&Position> {
         self.backlog.is_none().then_some(&self.position)
+    }
+
+    /// The number up to which private messages were shown.
+    pub(super) fn inbox(&self) -> Option<Seq> {
+        self.position.inbox
     }
 
     /// Takes the next message of the room.
@@ -111,16 +126,47 @@ impl Reading {
         }
         self.backlog = None;
         self.position.seq = next;
+        self.reached(next);
         if prev > after {
             return Step::Hole { after, next };
         }
         Step::Next
     }
 
+    /// Takes the next private message: of its own order, but among the messages of
+    /// the room it stands in that of the log.
+    pub(super) fn take_private(&mut self, private: &Private) -> Step {
+        let seq = private.seq;
+        let before = self.position.inbox.replace(seq);
+        if let Some(after) = before.filter(|after| seq <= *after) {
+            self.position.inbox = Some(after);
+            return Step::Repeated;
+        }
+        if self.backlog.is_none() {
+            self.position.seq = self.position.seq.max(seq);
+        }
+        match before.filter(|after| private.prev > *after) {
+            Some(after) => Step::Hole { after, next: seq },
+            None => Step::Next,
+        }
+    }
+
+    /// Another name is carried: of its inbox nothing is known yet.
+    pub(super) fn renamed(&mut self) {
+        self.position.inbox = None;
+    }
+
+    /// No private message up to `seq` is still to come.
+    fn reached(&mut self, seq: Seq) {
+        let inbox = self.position.inbox.map(|inbox| inbox.max(seq));
+        self.position.inbox = inbox;
+    }
+
     /// Everything up to `seq` was shown or is not for this room.
     pub(super) fn caught_up(&mut self, seq: Seq) {
         self.backlog = None;
         self.position.seq = self.position.seq.max(seq);
+        self.reached(seq);
     }
 
     /// The log goes on with `next`, wherever that is.
@@ -156,13 +202,13 @@ mod tests {
         Start {
             after: Some(Seq(seq)),
             epoch: Some(Epoch(epoch.into())),
-            backlog: None,
+            ..Start::default()
         }
     }
 
     #[test]
     fn repeats_and_holes() {
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         assert_eq!(reading.start(), resume("e", 7));
         // Other rooms' numbers lie between: what counts is that `prev` is known.
         assert_eq!(reading.take(&message(4, 9)), Step::Next);
@@ -190,17 +236,17 @@ mod tests {
             backlog: Some(2),
             ..Start::default()
         };
-        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
         assert_eq!(reading.position(), None);
         assert_eq!(reading.start(), start, "nothing of it was shown");
         assert_eq!(reading.take(&message(3, 5)), Step::Next);
         assert_eq!(reading.start(), resume("e", 5));
         // An empty one is over at once.
-        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
         reading.caught_up(Seq(7));
         assert_eq!(reading.start(), resume("e", 7));
         // One that came only after a break may lack what was said meanwhile.
-        let mut reading = Reading::begin(&welcome("e", 7), &start);
+        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
         reading.resume(&welcome("e", 12));
         let hole = Step::Hole {
             after: Seq(7),
@@ -211,12 +257,12 @@ mod tests {
 
     #[test]
     fn another_log_is_shown_whole() {
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("f", 3));
         assert_eq!(reading.take(&message(0, 1)), Step::Next);
         assert_eq!(reading.start(), resume("f", 1));
         // The same log, set back: it says so with a gap.
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default());
+        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("e", 3));
         reading.skip_to(Seq(1));
         assert_eq!(reading.take(&message(0, 1)), Step::Next);

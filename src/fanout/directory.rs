@@ -18,6 +18,15 @@ pub(super) struct Directory {
 struct Entries {
     next: u64,
     subscribers: HashMap<u64, Weak<Shared>>,
+    /// Those that read an inbox, by that.
+    inboxes: HashMap<RoomName, Vec<Weak<Shared>>>,
+}
+
+/// That a subscriber reads an inbox; dropping it ends that.
+pub(super) struct Receiving {
+    directory: Arc<Directory>,
+    inbox: RoomName,
+    subscriber: Weak<Shared>,
 }
 
 /// A subscriber's place; dropping it gives it back.
@@ -54,6 +63,36 @@ impl Directory {
         }
     }
 
+    /// From here on a subscriber hears of it when an inbox grows.
+    pub(super) fn receive(
+        self: &Arc<Self>,
+        inbox: RoomName,
+        subscriber: &Arc<Shared>,
+    ) -> Receiving {
+        let subscriber = Arc::downgrade(subscriber);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = entries.inboxes.entry(inbox.clone()).or_default();
+        readers.push(Weak::clone(&subscriber));
+        Receiving {
+            directory: Arc::clone(self),
+            inbox,
+            subscriber,
+        }
+    }
+
+    /// Sends the live readers of an inbox to the log.
+    pub(super) fn fall_behind(&self, inbox: &RoomName) {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = entries.inboxes.get(inbox).cloned().unwrap_or_default();
+        drop(entries);
+        for subscriber in readers.iter().filter_map(Weak::upgrade) {
+            let mut outlet = subscriber.lock();
+            if outlet.mode == Mode::Live {
+                outlet.fall_behind();
+            }
+        }
+    }
+
     /// How many are not live, and how far the last of them is from `head`.
     pub(super) fn catching_up(&self, head: Seq) -> (usize, u64) {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,6 +105,26 @@ impl Directory {
         behind.fold((0, 0), |(count, most), behind| {
             (count + 1, most.max(behind))
         })
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let mut entries = self
+            .directory
+            .entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(readers) = entries.inboxes.get_mut(&self.inbox) {
+            // One of them: the same subscriber may have two for a moment.
+            let own = readers
+                .iter()
+                .position(|reader| reader.ptr_eq(&self.subscriber));
+            own.map(|place| readers.swap_remove(place));
+            if readers.is_empty() {
+                entries.inboxes.remove(&self.inbox);
+            }
+        }
     }
 }
 

@@ -23,14 +23,24 @@ use super::{
 };
 use crate::{
     history::{self, Batch, Changing, Draft, Erasure, History, Storage, Writer},
-    protocol::{Event, Seq, format::Format, json, name::RoomName},
+    protocol::{
+        Event, Seq,
+        format::Format,
+        json,
+        name::{Name, RoomName},
+    },
 };
 
 /// What may happen next.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Somebody publishes so many messages in one batch: in the room, and elsewhere.
-    Publish { here: u8, elsewhere: u8 },
+    /// Somebody publishes so many messages in one batch: in the room, to the
+    /// readers alone, and elsewhere.
+    Publish {
+        here: u8,
+        private: u8,
+        elsewhere: u8,
+    },
     /// The shard takes the next so many batches at once.
     FanOut(u8),
     /// The shard was too slow: so many batches pass it.
@@ -55,7 +65,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0..4_u8, 0..3_u8).prop_map(|(here, elsewhere)| Step::Publish { here, elsewhere }),
+        3 => (0..4_u8, prop_oneof![3 => Just(0_u8), 1 => 1..3_u8], 0..3_u8).prop_map(
+            |(here, private, elsewhere)| Step::Publish { here, private, elsewhere }
+        ),
         4 => (1..4_u8).prop_map(Step::FanOut),
         1 => (1..4_u8).prop_map(Step::Lag),
         4 => Just(Step::Settle),
@@ -138,6 +150,15 @@ fn here() -> RoomName {
     RoomName::lobby()
 }
 
+fn name(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
+/// Of the readers: both are ana.
+fn inbox() -> RoomName {
+    RoomName::inbox(&name("ana").key())
+}
+
 impl World {
     fn new(tail_bytes: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -147,8 +168,13 @@ impl World {
         let (writer, history) =
             history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
         let mailbox = Arc::new(Mailbox::default());
-        let shard = Shard::new(history.clone(), Arc::clone(&mailbox), Arc::default());
         let directory = Arc::<Directory>::default();
+        let shard = Shard::new(
+            history.clone(),
+            Arc::clone(&mailbox),
+            Arc::default(),
+            Arc::clone(&directory),
+        );
         let readers = FORMATS
             .into_iter()
             .map(|format| {
@@ -160,6 +186,7 @@ impl World {
                     Arc::default(),
                     &directory,
                 );
+                subscriber.receive(inbox(), Seq::START);
                 subscriber.follow(here(), Seq::START);
                 let since = vec![Seq::START];
                 Reader {
@@ -186,10 +213,18 @@ impl World {
         }
     }
 
-    fn publish(&mut self, here_count: u8, elsewhere: u8) {
+    fn publish(&mut self, here_count: u8, private: u8, elsewhere: u8) {
         let draft = |room| Draft::of(room, "text");
         let mut drafts: Vec<_> = (0..elsewhere).map(|_| draft("tea")).collect();
-        drafts.extend((0..here_count).map(|_| draft("lobby")));
+        // In turns, so that one stands between two of the other.
+        for number in 0..here_count.max(private) {
+            drafts.extend((number < here_count).then(|| draft("lobby")));
+            let mut to_ana = draft("lobby");
+            to_ana.room = RoomName::inbox(&name("bob").key());
+            to_ana.from.name = Some(name("bob"));
+            to_ana.to = Some(name("ana"));
+            drafts.extend((number < private).then_some(to_ana));
+        }
         let (batch, _) = self.writer.append(&drafts).unwrap();
         let runs = batch.runs.iter().filter(|run| *run.room() == here());
         self.said
@@ -265,7 +300,11 @@ impl World {
 
     fn run(&mut self, step: &Step) {
         match *step {
-            Step::Publish { here, elsewhere } => self.publish(here, elsewhere),
+            Step::Publish {
+                here,
+                private,
+                elsewhere,
+            } => self.publish(here, private, elsewhere),
             Step::FanOut(count) => self.fan_out(count.into()),
             Step::Lag(count) => {
                 let lost = self
@@ -367,6 +406,7 @@ fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
                     gone.insert(seq);
                     shown.numbers.extend(prev.map(|_| seq.0));
                 }
+                Event::Private(private) => shown.numbers.push(private.seq.0),
                 Event::Live { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -383,20 +423,14 @@ fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
     shown
 }
 
-fn check(steps: &[Step], tail_bytes: usize) {
-    let mut world = World::new(tail_bytes);
-    for step in steps {
-        world.run(step);
-    }
-    world.settle_all();
-    let head = world.history.head();
-    // The truth, from the database.
+/// All there is of a room: the truth, from the database.
+fn stored(world: &World, room: &RoomName) -> Vec<u64> {
     let mut all: Vec<u64> = Vec::new();
     let mut upto = Seq::START;
-    while upto < head {
+    while upto < world.history.head() {
         let page = world
             .runtime
-            .block_on(world.history.stored(&here(), upto))
+            .block_on(world.history.stored(room, upto))
             .unwrap();
         all.extend(
             page.runs
@@ -406,14 +440,28 @@ fn check(steps: &[Step], tail_bytes: usize) {
         );
         upto = page.upto;
     }
+    all
+}
+
+fn check(steps: &[Step], tail_bytes: usize) {
+    let mut world = World::new(tail_bytes);
+    for step in steps {
+        world.run(step);
+    }
+    world.settle_all();
+    let (all, private) = (stored(&world, &here()), stored(&world, &inbox()));
     for (reader, format) in world.readers.iter().zip(FORMATS) {
         let texts = texts(&reader.pipe.0.lock().unwrap().taken);
-        let Shown { own, mut numbers } = shown(&texts, format, &world.erased);
+        let Shown { own, numbers } = shown(&texts, format, &world.erased);
         assert_eq!(own, reader.said);
-        let mut all = all.clone();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        let (to_all, to_it): (Vec<u64>, Vec<u64>) =
+            numbers.iter().partition(|number| all.contains(number));
+        // Wherever it follows the room from, each once.
+        assert_eq!(to_it, private, "said to it alone");
+        let (mut all, mut numbers) = (all.clone(), to_all);
         if format == Format::NumberedPlain {
             // Lines show nothing of it, or did before.
-            assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
             numbers.retain(|seq| !world.erased.contains(&Seq(*seq)));
             all.retain(|seq| !world.erased.contains(&Seq(*seq)));
         }
@@ -468,7 +516,7 @@ fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
     world.deliver(0);
     world.settle();
     for _ in 0..1000 {
-        world.publish(3, 0);
+        world.publish(3, 0, 0);
         world.fan_out(1);
         world.deliver(0);
     }
@@ -484,10 +532,10 @@ fn nothing_is_kept_for_a_stalled_reader_but_one_frame() {
 fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
-    world.publish(1, 0);
+    world.publish(1, 0, 0);
     // Nobody tells the shard that this one passed it.
     world.coming.clear();
-    world.publish(1, 0);
+    world.publish(1, 0, 0);
     world.fan_out(1);
     world.deliver(0);
     let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);

@@ -14,9 +14,13 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::{Saying, Socket, stretch::Stretch};
+use super::{
+    Saying, Socket,
+    reading::{Feed, Part, Reading},
+    stretch::Stretch,
+};
 use crate::{
-    history::{Hole, Run},
+    history::{History, Run, StoreError},
     metrics::Tally,
     protocol::{Event, Seq, format::Format, name::RoomName},
 };
@@ -51,8 +55,10 @@ pub(super) struct Outlet {
     /// Messages of this author after this number are left out.
     skip: Option<(SocketAddr, Seq)>,
     pub(super) mode: Mode,
-    pub(super) room: RoomName,
-    /// Everything of the room up to this number was written.
+    pub(super) room: Feed,
+    /// Of whom it is that reads, where that person has a name.
+    pub(super) inbox: Option<Box<Inbox>>,
+    /// Everything up to this number was written, of what is for this reader.
     pub(super) position: Seq,
     /// What the session has read of the log is old: it is to be read anew.
     pub(super) outdated: bool,
@@ -78,6 +84,13 @@ pub(super) struct Outlet {
     pub(super) mailed: bool,
 }
 
+/// The inbox of a reader.
+pub(super) struct Inbox {
+    pub(super) feed: Feed,
+    /// The last number of it that was written.
+    pub(super) written: Seq,
+}
+
 /// What was said aside of a room and not heard: of each kind the last.
 struct Held {
     room: RoomName,
@@ -87,13 +100,6 @@ struct Held {
 /// A frame, and what it is the last of, if only the last one counts.
 type Word = (Option<Discriminant<Event>>, Arc<[u8]>);
 
-/// A stretch of one run's frames.
-struct Piece<'a> {
-    run: &'a Run,
-    from: usize,
-    to: usize,
-}
-
 impl Outlet {
     pub(super) fn new(socket: Socket, format: Format, skip: Option<(SocketAddr, Seq)>) -> Self {
         Outlet {
@@ -101,7 +107,11 @@ impl Outlet {
             format,
             skip,
             mode: Mode::Idle,
-            room: RoomName::lobby(),
+            room: Feed {
+                room: RoomName::lobby(),
+                floor: Seq::START,
+            },
+            inbox: None,
             position: Seq::START,
             outdated: false,
             announce: false,
@@ -136,6 +146,21 @@ impl Outlet {
     pub(super) fn fall_behind(&mut self) {
         self.mode = Mode::CatchingUp;
         self.wake();
+    }
+
+    /// What comes next in the log for this reader, as far as memory has it.
+    pub(super) fn recent(&self, history: &History) -> Option<Reading> {
+        let inbox = self.inbox.as_ref().map(|inbox| &inbox.feed);
+        Reading::recent(history, self.position, &self.room, inbox)
+    }
+
+    /// The same from wherever it is.
+    pub(super) fn find(
+        &self,
+        history: History,
+    ) -> impl Future<Output = Result<Reading, StoreError>> + use<> {
+        let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
+        Reading::find(history, self.position, self.room.clone(), inbox)
     }
 
     /// Lets go of the socket.
@@ -176,7 +201,7 @@ impl Outlet {
         }
         let follows = matches!(self.mode, Mode::CatchingUp | Mode::Joining | Mode::Live)
             && !self.announce
-            && self.room == *room;
+            && self.room.room == *room;
         if follows && self.waiting() < MAX_BEFORE_ASIDE {
             self.send(now);
         } else if self.mode != Mode::Gone {
@@ -197,10 +222,10 @@ impl Outlet {
     /// What was said in a room under a number is erased: where it was shown that
     /// is told, and where not nobody shows it any more.
     pub(super) fn erased(&mut self, room: &RoomName, seq: Seq, told: &Saying) {
-        if self.room != *room {
+        if self.room.room != *room {
             return;
         }
-        if self.position >= seq {
+        if self.position.max(self.room.floor) >= seq {
             return self.say_aside(room, told, told);
         }
         self.outdated = true;
@@ -209,29 +234,43 @@ impl Outlet {
         }
     }
 
-    /// Says that what stood between the position and `next` is not to be had.
-    pub(super) fn say_gap(&mut self, hole: Hole, next: Seq) {
-        let gap = Event::Gap {
-            after: self.position,
-            next,
-            reason: hole.reason,
-        };
-        if let Some(frame) = self.format.frame(&gap) {
+    /// Says what is not to be had of what is to be read.
+    pub(super) fn say_missing(&mut self, reading: &Reading) {
+        if let Some((hole, next)) = reading.gap()
+            && hole.upto > self.position.max(self.room.floor)
+        {
+            self.say(&Event::Gap {
+                after: self.position.max(self.room.floor),
+                next,
+                reason: hole.reason,
+            });
+            self.room.floor = hole.upto;
+            self.position = hole.upto;
+        }
+        if let (Some(hole), Some(inbox)) = (reading.missing(), &mut self.inbox)
+            && hole.upto > inbox.feed.floor
+        {
+            inbox.feed.floor = hole.upto;
+            self.say(&Event::Notice {
+                text: "Something that was said to you alone is not to be had any more.".into(),
+            });
+        }
+    }
+
+    fn say(&mut self, event: &Event) {
+        if let Some(frame) = self.format.frame(event) {
             self.send(&frame);
         }
-        self.position = hole.upto;
     }
 
     /// Says `live`, and is.
     pub(super) fn go_live(&mut self) {
         self.mode = Mode::Live;
-        if std::mem::take(&mut self.announce)
-            && let Some(frame) = self.format.frame(&Event::Live { seq: self.position })
-        {
-            self.send(&frame);
+        if std::mem::take(&mut self.announce) {
+            self.say(&Event::Live { seq: self.position });
         }
         if let Some(held) = self.held.take()
-            && held.room == self.room
+            && held.room == self.room.room
         {
             for (_, frame) in &held.frames {
                 self.send(frame);
@@ -277,7 +316,7 @@ impl Outlet {
             return Ok(true);
         }
         self.progress += u64::from(written > 0);
-        let pieces = stretch.runs().iter().map(|run| Piece {
+        let pieces = stretch.runs().iter().map(|run| Part {
             run,
             from: 0,
             to: run.entries().len(),
@@ -295,16 +334,35 @@ impl Outlet {
         Ok(false)
     }
 
+    /// Writes what was read of the log, as [`Outlet::write_runs`].
+    pub(super) fn write_reading(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: &Reading,
+    ) -> io::Result<bool> {
+        if self.waiting() > 0 {
+            return Ok(false);
+        }
+        let mut pieces = Vec::new();
+        for part in reading.parts() {
+            self.cut(&part, &mut pieces);
+        }
+        let reached = self.position.max(reading.upto());
+        let written = self.write_pieces(cx, &pieces, reached);
+        if let Some(inbox) = &mut self.inbox
+            && let Some(last) = reading.last_private(self.position)
+        {
+            inbox.written = inbox.written.max(last);
+        }
+        written
+    }
+
     /// Writes what is new of the runs, which follow each other in the room.
     ///
     /// True when all of it went out. False when the socket is full, or a run
     /// does not follow what was written before: the position tells how far it
     /// came.
-    pub(super) fn write_runs(
-        &mut self,
-        cx: &mut Context<'_>,
-        runs: &[Arc<Run>],
-    ) -> io::Result<bool> {
+    fn write_runs(&mut self, cx: &mut Context<'_>, runs: &[Arc<Run>]) -> io::Result<bool> {
         if self.waiting() > 0 {
             return Ok(false);
         }
@@ -317,41 +375,42 @@ impl Outlet {
             if run.prev() > reached {
                 return self.write_pieces(cx, &pieces, reached).map(|_| false);
             }
-            self.cut(run, &mut pieces);
+            let (from, to) = (run.index_after(self.position), run.entries().len());
+            self.cut(&Part { run, from, to }, &mut pieces);
             reached = run.last();
         }
         self.write_pieces(cx, &pieces, reached)
     }
 
-    /// The pieces of a run that are to be written, none of them without a frame.
-    fn cut<'a>(&self, run: &'a Run, pieces: &mut Vec<Piece<'a>>) {
+    /// The pieces of a part that are to be written, none of them without a frame.
+    fn cut<'a>(&self, part: &Part<'a>, pieces: &mut Vec<Part<'a>>) {
+        let Part { run, mut from, to } = *part;
         let block = run.block(self.format);
         let mut put = |from, to| {
             if !block.frames(from, to).is_empty() {
-                pieces.push(Piece { run, from, to });
+                pieces.push(Part { run, from, to });
             }
         };
-        let mut from = run.index_after(self.position);
         if let Some((own, since)) = self.skip {
-            for (index, entry) in run.entries().iter().enumerate().skip(from) {
+            for (index, entry) in run.entries()[..to].iter().enumerate().skip(from) {
                 if entry.seq() > since && entry.message().is_some_and(|m| m.from.addr == own) {
                     put(from, index);
                     from = index + 1;
                 }
             }
         }
-        put(from, run.entries().len());
+        put(from, to);
     }
 
     /// Writes the pieces; with all of them out, the position is `reached`.
     fn write_pieces(
         &mut self,
         cx: &mut Context<'_>,
-        pieces: &[Piece<'_>],
+        pieces: &[Part<'_>],
         reached: Seq,
     ) -> io::Result<bool> {
         let format = self.format;
-        let frames = |piece: &Piece<'_>| piece.run.block(format).frames(piece.from, piece.to).len();
+        let frames = |piece: &Part<'_>| piece.run.block(format).frames(piece.from, piece.to).len();
         let mut first = 0;
         let mut offset = 0;
         while first < pieces.len() {
@@ -387,7 +446,7 @@ impl Outlet {
     /// The socket took `offset` bytes of a piece and no more: keeps what is
     /// missing of the frame at the cut, and nothing of those after it. (A frame
     /// not begun is kept whole, so that there is something to wait with.)
-    fn keep_cut_frame(&mut self, piece: &Piece<'_>, offset: usize) {
+    fn keep_cut_frame(&mut self, piece: &Part<'_>, offset: usize) {
         let block = piece.run.block(self.format);
         let mut at = piece.from;
         while block.frames(piece.from, at + 1).len() <= offset {

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::{
     Fresh,
+    directory::Directory,
     outlet::{Mode, Outlet},
     stretch::Stretch,
     subscriber::Shared,
@@ -67,16 +68,23 @@ pub(super) struct Shard {
     history: History,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
+    directory: Arc<Directory>,
     /// The live subscribers of each room that has any here.
     rooms: BTreeMap<RoomName, Vec<Arc<Shared>>>,
 }
 
 impl Shard {
-    pub(super) fn new(history: History, mailbox: Arc<Mailbox>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        history: History,
+        mailbox: Arc<Mailbox>,
+        metrics: Arc<Metrics>,
+        directory: Arc<Directory>,
+    ) -> Self {
         Shard {
             history,
             mailbox,
             metrics,
+            directory,
             rooms: BTreeMap::new(),
         }
     }
@@ -145,6 +153,13 @@ impl Shard {
     pub(super) async fn fan_out(&mut self, fresh: &[Fresh]) {
         let mut visited = 0;
         let mut written = Tally::default();
+        // Who is said something alone reads that from the log, in its place
+        // between what is said to all.
+        for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
+            if run.room().is_inbox() {
+                self.directory.fall_behind(run.room());
+            }
+        }
         let mut rooms: BTreeMap<&RoomName, Stretch> = BTreeMap::new();
         for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
             if self.rooms.contains_key(run.room()) {
@@ -207,19 +222,19 @@ impl Shard {
         // From here on every batch passes this task after it was put in memory:
         // what is not found there now will come as a batch.
         while outlet.mode == Mode::Joining {
-            let Some(page) = self.history.recent(&outlet.room, outlet.position) else {
+            let Some(reading) = outlet.recent(&self.history) else {
                 return outlet.fall_behind();
             };
             let mut cx = Context::from_waker(Waker::noop());
-            let written = outlet.write_runs(&mut cx, &page.runs);
+            let written = outlet.write_reading(&mut cx, &reading);
             self.metrics.delivered(std::mem::take(&mut outlet.written));
             match written {
-                Ok(true) if page.runs.is_empty() => {
-                    outlet.position = outlet.position.max(page.upto);
-                    outlet.listed = Some(outlet.room.clone());
+                Ok(true) if reading.is_empty() => {
+                    let room = outlet.room.room.clone();
+                    outlet.listed = Some(room.clone());
                     outlet.go_live();
                     self.rooms
-                        .entry(outlet.room.clone())
+                        .entry(room)
                         .or_default()
                         .push(Arc::clone(subscriber));
                 }

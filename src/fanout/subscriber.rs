@@ -14,12 +14,13 @@ use tokio::time::Sleep;
 
 use super::{
     Aside,
-    directory::{Directory, Listed},
-    outlet::{Mode, Outlet},
+    directory::{Directory, Listed, Receiving},
+    outlet::{Inbox, Mode, Outlet},
+    reading::{Feed, Reading},
     shard::Mailbox,
 };
 use crate::{
-    history::{History, Page, StoreError},
+    history::{History, StoreError},
     metrics::Metrics,
     protocol::{Seq, name::RoomName},
 };
@@ -51,7 +52,7 @@ pub enum Undelivered {
 }
 
 /// What is read from the database while it is awaited.
-type Reading = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
+type Looking = Pin<Box<dyn Future<Output = Result<Reading, StoreError>> + Send>>;
 
 /// The session's end: follows one room, and says what else is to be said.
 ///
@@ -61,12 +62,14 @@ pub struct Subscriber {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     history: History,
-    reading: Option<Reading>,
+    reading: Option<Looking>,
     /// While the socket is full: when it is given up, and the progress seen.
     deadline: Option<(Pin<Box<Sleep>>, u64)>,
     /// Deliver what there is, and end.
     ending: bool,
     metrics: Arc<Metrics>,
+    directory: Arc<Directory>,
+    receiving: Option<Receiving>,
     _listed: Listed,
 }
 
@@ -82,6 +85,8 @@ impl Subscriber {
         let shared = Arc::new(Shared { outlet });
         Subscriber {
             _listed: directory.list(&shared),
+            directory: Arc::clone(directory),
+            receiving: None,
             metrics,
             shared,
             mailbox,
@@ -96,11 +101,47 @@ impl Subscriber {
     pub fn follow(&mut self, room: RoomName, after: Seq) {
         self.ending = false;
         self.reading = None;
-        let mut outlet = self.shared.lock();
-        outlet.room = room;
-        outlet.position = after;
+        let mut guard = self.shared.lock();
+        let outlet = &mut *guard;
+        outlet.room = Feed { room, floor: after };
+        let written = std::mem::replace(&mut outlet.position, after);
+        if let Some(inbox) = &mut outlet.inbox {
+            inbox.feed.floor = inbox.feed.floor.max(written);
+            outlet.position = after.min(inbox.feed.floor);
+        }
         outlet.announce = true;
-        self.set_mode(&mut outlet, Mode::CatchingUp);
+        self.set_mode(outlet, Mode::CatchingUp);
+    }
+
+    /// Reads the inbox of somebody as well, from after a number, in place of any
+    /// that was read before.
+    pub fn receive(&mut self, inbox: RoomName, after: Seq) {
+        let receiving = self.directory.receive(inbox.clone(), &self.shared);
+        self.receiving = Some(receiving);
+        self.reading = None;
+        let mut guard = self.shared.lock();
+        let outlet = &mut *guard;
+        let feed = Feed {
+            room: inbox,
+            floor: after,
+        };
+        outlet.inbox = Some(Box::new(Inbox {
+            feed,
+            written: after,
+        }));
+        if outlet.mode != Mode::Idle {
+            outlet.room.floor = outlet.room.floor.max(outlet.position);
+            outlet.position = outlet.position.min(after);
+            self.set_mode(outlet, Mode::CatchingUp);
+        }
+    }
+
+    /// Up to which number everything that was said to its reader alone has gone
+    /// out, as far as there is anything.
+    pub fn received(&self) -> Option<Seq> {
+        let outlet = self.shared.lock();
+        let inbox = outlet.inbox.as_ref()?;
+        (outlet.waiting() == 0).then_some(inbox.written)
     }
 
     /// Delivers everything committed so far; then [`Subscriber::deliver`] ends.
@@ -187,21 +228,21 @@ impl Subscriber {
                 }
                 Mode::CatchingUp => {}
             }
-            let page = if let Some(reading) = &mut self.reading {
+            let reading = if let Some(looking) = &mut self.reading {
                 drop(outlet);
-                let Poll::Ready(page) = reading.as_mut().poll(cx) else {
+                let Poll::Ready(found) = looking.as_mut().poll(cx) else {
                     return Poll::Pending;
                 };
                 self.reading = None;
                 outlet = self.shared.lock();
-                let page = page.map_err(Undelivered::Unreadable)?;
+                let reading = found.map_err(Undelivered::Unreadable)?;
                 if outlet.outdated {
                     continue;
                 }
-                page
-            } else if let Some(page) = self.history.recent(&outlet.room, outlet.position) {
-                if page.runs.is_empty() {
-                    outlet.position = outlet.position.max(page.upto);
+                reading
+            } else if let Some(reading) = outlet.recent(&self.history) {
+                if reading.is_empty() {
+                    outlet.position = outlet.position.max(reading.upto());
                     if self.ending {
                         outlet.mode = Mode::Idle;
                     } else {
@@ -212,28 +253,20 @@ impl Subscriber {
                     }
                     continue;
                 }
-                page
+                reading
             } else {
-                let (history, room) = (self.history.clone(), outlet.room.clone());
-                let after = outlet.position;
                 outlet.outdated = false;
                 self.metrics.pages.inc();
-                self.reading = Some(Box::pin(async move { history.stored(&room, after).await }));
+                self.reading = Some(Box::pin(outlet.find(self.history.clone())));
                 continue;
             };
-            if let Some((hole, next)) = page.gap()
-                && hole.upto > outlet.position
-            {
-                outlet.say_gap(hole, next);
-            }
+            outlet.say_missing(&reading);
             // What does not go out now is not kept, but read again when the
             // socket is ready: memory does not grow with slowness.
-            let written = outlet.write_runs(cx, &page.runs);
+            let written = outlet.write_reading(cx, &reading);
             self.metrics.delivered(std::mem::take(&mut outlet.written));
-            match written {
-                Ok(true) => outlet.position = outlet.position.max(page.upto),
-                Ok(false) => {}
-                Err(error) => return Poll::Ready(Err(Undelivered::Lost(error))),
+            if let Err(error) = written {
+                return Poll::Ready(Err(Undelivered::Lost(error)));
             }
         }
     }

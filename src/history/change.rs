@@ -5,7 +5,7 @@
 
 use rusqlite::Connection;
 
-use super::{StoreError, Writer};
+use super::{StoreError, Writer, check};
 use crate::protocol::{At, Seq};
 
 /// A transaction in which something is changed. It is committed when the work
@@ -16,6 +16,13 @@ pub struct Changing<'a> {
     pub(super) at: At,
     /// Under which number something was erased.
     pub(super) erased: Option<Seq>,
+}
+
+impl Changing<'_> {
+    /// Where the log ends.
+    pub fn head(&self) -> Result<Seq, StoreError> {
+        check::head(self.db)
+    }
 }
 
 impl Writer {

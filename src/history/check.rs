@@ -276,7 +276,7 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
             report.fault(|| format!("{last}, the last message of room {id}, is not there"));
         }
     }
-    let mut names = view.prepare("SELECT key, name, proof, used, sum FROM names")?;
+    let mut names = view.prepare("SELECT key, name, proof, used, since, shown, sum FROM names")?;
     let mut names = names.query([])?;
     while let Some(row) = names.next()? {
         if NameRow::read(row).is_none() {

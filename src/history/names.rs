@@ -6,9 +6,13 @@ use ring::hmac;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::error;
 
-use super::{Changing, History, StoreError, row::NameRow, store::now};
+use super::{
+    Changing, History, StoreError,
+    row::{NameRow, to_db},
+    store::now,
+};
 use crate::protocol::{
-    At,
+    At, Seq,
     name::{Name, NameKey},
     secret::Secret,
 };
@@ -36,6 +40,17 @@ impl Owned {
             let key = hmac::Key::new(hmac::HMAC_SHA256, salt);
             hmac::verify(&key, secret.reveal().as_bytes(), tag).is_ok()
         })
+    }
+
+    /// Where the log ended when it became somebody's own: what was said to that
+    /// name before was said to others. Where that is not known, nothing is.
+    pub fn since(&self) -> Seq {
+        self.row.as_ref().map_or(Seq(u64::MAX), |row| row.since)
+    }
+
+    /// Its owner was shown every private message up to this number.
+    pub fn shown(&self) -> Seq {
+        self.row.as_ref().map_or(Seq(u64::MAX), |row| row.shown)
     }
 
     /// For how long nobody has carried it, but for the last day: that is not
@@ -66,6 +81,8 @@ impl Changing<'_> {
             name: name.to_string(),
             proof: [&salt[..], tag.as_ref()].concat(),
             used: self.at.0,
+            since: self.head()?,
+            shown: self.head()?,
         })
     }
 
@@ -81,13 +98,31 @@ impl Changing<'_> {
         }
     }
 
+    /// Notes that the owner of a name was shown every private message up to a
+    /// number.
+    pub fn note_shown(&mut self, key: &NameKey, upto: Seq) -> Result<(), StoreError> {
+        let owned = self.owned(key)?.and_then(|owned| owned.row);
+        match owned {
+            Some(row) if row.shown < upto => self.put(&NameRow { shown: upto, ..row }),
+            _ => Ok(()),
+        }
+    }
+
     fn put(&mut self, row: &NameRow) -> Result<(), StoreError> {
         self.db
             .prepare_cached(
-                "INSERT OR REPLACE INTO names (key, name, proof, used, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO names (key, name, proof, used, since, shown, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
-            .execute(params![row.key, row.name, row.proof, row.used, row.sum()])?;
+            .execute(params![
+                row.key,
+                row.name,
+                row.proof,
+                row.used,
+                to_db(row.since),
+                to_db(row.shown),
+                row.sum()
+            ])?;
         Ok(())
     }
 }
@@ -103,7 +138,9 @@ impl History {
 
 fn find(db: &Connection, key: &NameKey, at: At) -> Result<Option<Owned>, StoreError> {
     let row = db
-        .prepare_cached("SELECT key, name, proof, used, sum FROM names WHERE key = ?1")?
+        .prepare_cached(
+            "SELECT key, name, proof, used, since, shown, sum FROM names WHERE key = ?1",
+        )?
         .query_row([key.as_str()], |row| Ok(NameRow::read(row)))
         .optional()?;
     Ok(row.map(|row| {

@@ -25,12 +25,14 @@ pub(super) struct MessageRow<'a> {
     pub(super) text: &'a str,
     pub(super) id: Option<&'a str>,
     pub(super) me: bool,
+    /// Whom it is for, where it is for one person alone.
+    pub(super) whom: Option<&'a str>,
 }
 
 /// What [`MessageRow::read`] reads.
 macro_rules! message_columns {
     () => {
-        "seq, room, prev, at, name, addr, text, id, me, sum"
+        "seq, room, prev, at, name, addr, text, id, me, whom, sum"
     };
 }
 pub(super) use message_columns;
@@ -39,7 +41,7 @@ impl<'a> MessageRow<'a> {
     /// A row of [`message_columns`]; `None` of one that is damaged.
     pub(super) fn read(row: &'a Row<'_>) -> Option<Self> {
         let read = Self::unchecked(row)?;
-        (integer(row, 9)? == read.sum()).then_some(read)
+        (integer(row, 10)? == read.sum()).then_some(read)
     }
 
     /// The same of a row that has no checksum yet.
@@ -54,6 +56,7 @@ impl<'a> MessageRow<'a> {
             text: text(row, 6)?,
             id: optional_text(row, 7)?,
             me: integer(row, 8)? != 0,
+            whom: optional_text(row, 9)?,
         })
     }
 
@@ -61,19 +64,19 @@ impl<'a> MessageRow<'a> {
         let texts = [self.name, Some(self.addr), Some(self.text), self.id];
         // Lengths keep one text from running into the next.
         let [name, addr, text, id] = texts.map(length);
-        let (seq, prev) = (to_db(self.seq), to_db(self.prev));
-        let numbers = [
-            seq,
-            self.room,
-            prev,
-            self.at,
-            self.me.into(),
-            name,
-            addr,
-            text,
-            id,
-        ];
-        sum(&numbers, &texts)
+        let (seq, prev, me) = (to_db(self.seq), to_db(self.prev), self.me.into());
+        let (room, at) = (self.room, self.at);
+        match self.whom {
+            // As it was before there were any that had one.
+            None => sum(&[seq, room, prev, at, me, name, addr, text, id], &texts),
+            Some(whom) => {
+                let [n, a, t, i] = texts;
+                let texts = [n, a, t, i, Some(whom)];
+                let whom = length(Some(whom));
+                let numbers = [seq, room, prev, at, me, name, addr, text, id, whom];
+                sum(&numbers, &texts)
+            }
+        }
     }
 
     /// Whether its text was erased: a message has one.
@@ -108,6 +111,10 @@ impl<'a> MessageRow<'a> {
             text: self.text.to_owned().into(),
             id,
             kind: if self.me { Kind::Me } else { Kind::Said },
+            to: match self.whom {
+                Some(whom) => Some(parse(whom)?),
+                None => None,
+            },
         }))
     }
 }
@@ -136,7 +143,7 @@ impl RoomRow {
 
     /// A row of `id, name, last, sum`, and the name; `None` of a damaged one.
     pub(super) fn read(row: &Row<'_>) -> Option<(Self, RoomName)> {
-        let name: RoomName = text(row, 1)?.parse().ok()?;
+        let name = RoomName::stored(text(row, 1)?).ok()?;
         let read = RoomRow {
             id: integer(row, 0)?,
             last: from_db(integer(row, 2)?),
@@ -191,29 +198,39 @@ pub(super) struct NameRow {
     pub(super) proof: Vec<u8>,
     /// When it was carried last, in milliseconds.
     pub(super) used: i64,
+    /// Where the log ended when it became somebody's own.
+    pub(super) since: Seq,
+    /// Its owner was shown every private message up to this number.
+    pub(super) shown: Seq,
 }
 
 impl NameRow {
-    /// A row of `key, name, proof, used, sum`; `None` of a damaged one.
+    /// A row of `key, name, proof, used, since, shown, sum`; `None` of a damaged
+    /// one.
     pub(super) fn read(row: &Row<'_>) -> Option<Self> {
         let read = NameRow {
             key: text(row, 0)?.to_owned(),
             name: text(row, 1)?.to_owned(),
             proof: row.get_ref(2).ok()?.as_blob().ok()?.to_owned(),
             used: integer(row, 3)?,
+            since: from_db(integer(row, 4)?),
+            shown: from_db(integer(row, 5)?),
         };
-        (integer(row, 4)? == read.sum()).then_some(read)
+        (integer(row, 6)? == read.sum()).then_some(read)
     }
 
     pub(super) fn sum(&self) -> i64 {
         let (key, name) = (Some(&*self.key), Some(&*self.name));
         let [key_length, name_length] = [key, name].map(length);
         let parts = [key, name].map(|text| text.map(str::as_bytes));
-        let [key, name] = parts;
-        sum(
-            &[self.used, key_length, name_length],
-            &[key, name, Some(&self.proof)],
-        )
+        let parts = [parts[0], parts[1], Some(&*self.proof)];
+        let (since, shown) = (to_db(self.since), to_db(self.shown));
+        if shown == 0 {
+            // As it was before anything was remembered of that.
+            sum(&[self.used, key_length, name_length], &parts)
+        } else {
+            sum(&[self.used, since, shown, key_length, name_length], &parts)
+        }
     }
 }
 

@@ -184,6 +184,7 @@ pub(super) mod tests {
             text: format!("text {seq}").into(),
             id: None,
             kind: Kind::Said,
+            to: None,
         }
     }
 

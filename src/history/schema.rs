@@ -14,7 +14,7 @@ use super::{
 use crate::protocol::{Epoch, Seq, name::RoomName};
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Each row with a checksum (`row`). A room's `last` and the log's `erased` stay
 /// when messages go: no number is given twice.
@@ -80,6 +80,14 @@ CREATE TABLE audit (
     why TEXT NOT NULL,
     sum INTEGER NOT NULL
 );
+";
+
+/// What version 3 had not: whom alone a message is for; since when a name is
+/// somebody's own, and up to which number its owner was shown private messages.
+const COLUMNS_OF_4: &str = "
+ALTER TABLE messages ADD COLUMN whom TEXT;
+ALTER TABLE names ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE names ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What version 1 had not.
@@ -179,6 +187,9 @@ fn prepare(db: &Connection, version: i64, path: Option<&Path>) -> Result<(), Sto
     if (1..=2).contains(&version) {
         to_version_3(db)?;
     }
+    if (1..=3).contains(&version) {
+        to_version_4(db)?;
+    }
     check::start(db)
 }
 
@@ -186,6 +197,7 @@ fn create(db: &Connection) -> Result<(), StoreError> {
     let transaction = db.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(TABLES_OF_3)?;
+    transaction.execute_batch(COLUMNS_OF_4)?;
     transaction.execute("INSERT INTO log (epoch) VALUES ('')", [])?;
     let log = LogRow {
         epoch: new_epoch(db)?,
@@ -238,13 +250,20 @@ fn to_version_3(db: &Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
+fn to_version_4(db: &Connection) -> Result<(), StoreError> {
+    let transaction = db.unchecked_transaction()?;
+    transaction.execute_batch(COLUMNS_OF_4)?;
+    transaction.pragma_update(None, "user_version", 4)?;
+    Ok(transaction.commit()?)
+}
+
 /// Sums some of the messages after a number that have no sum; up to which.
 fn sum_messages(db: &Connection, after: i64) -> Result<Option<i64>, StoreError> {
     let transaction = db.unchecked_transaction()?;
     let mut upto = None;
     {
         let mut rows = transaction.prepare_cached(
-            "SELECT seq, room, prev, at, name, addr, text, id, me FROM messages
+            "SELECT seq, room, prev, at, name, addr, text, id, me, NULL FROM messages
              WHERE seq > ?1 AND sum IS NULL ORDER BY seq LIMIT ?2",
         )?;
         let mut rows = rows.query([after, MIGRATED_AT_ONCE])?;
@@ -375,6 +394,19 @@ mod tests {
             let path = folder.path().join("chat.sqlite");
             let db = Connection::open(path).expect("the log");
             to_version_2(&db).expect("version 2");
+        }
+        assert!(history::check(folder.path()).is_err());
+        holds_everything(folder.path()).await;
+    }
+
+    #[tokio::test]
+    async fn a_log_of_version_3_is_brought_up_to_date() {
+        let folder = of_version_1();
+        {
+            let path = folder.path().join("chat.sqlite");
+            let db = Connection::open(path).expect("the log");
+            to_version_2(&db).expect("version 2");
+            to_version_3(&db).expect("version 3");
         }
         assert!(history::check(folder.path()).is_err());
         holds_everything(folder.path()).await;

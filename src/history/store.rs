@@ -149,6 +149,7 @@ impl Store {
             at: now(),
             head,
             rooms: Vec::new(),
+            places: HashMap::new(),
             messages: Vec::with_capacity(drafts.len()),
         };
         let outcomes = batch.store(drafts)?;
@@ -335,9 +336,11 @@ pub(super) fn now() -> At {
     At(jiff::Timestamp::now().as_millisecond())
 }
 
-/// What is indexed of a message: nothing of one that was erased.
+/// What is indexed of a message: nothing of one that was erased, or was said to
+/// one person alone.
 fn entry(message: &MessageRow<'_>) -> Option<Entry> {
-    (!message.is_erased()).then(|| Entry {
+    let indexed = message.whom.is_none() && !message.is_erased();
+    indexed.then(|| Entry {
         seq: message.seq,
         room: message.room,
         text: message.text.to_owned(),
@@ -353,33 +356,41 @@ struct Appending<'a> {
     head: Seq,
     /// Rooms as they become.
     rooms: Vec<(RoomName, RoomRow)>,
+    /// Where each of them stands.
+    places: HashMap<RoomName, usize>,
     messages: Vec<Message>,
 }
 
 impl Appending<'_> {
     fn store(&mut self, drafts: &[Draft]) -> Result<Vec<Outcome>, StoreError> {
         let mut outcomes = Vec::with_capacity(drafts.len());
-        let mut places: HashMap<&RoomName, usize> = HashMap::new();
         let mut addr = Addr::default();
         // Most drafts come with those of the same room.
         let mut last: Option<(&RoomName, usize)> = None;
         let mut insert = self.db.prepare_cached(concat!(
             "INSERT INTO messages (",
             message_columns!(),
-            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (room, id) WHERE id IS NOT NULL DO NOTHING"
         ))?;
         for draft in drafts {
             let place = match last {
                 Some((room, place)) if *room == draft.room => place,
-                _ => match places.get(&draft.room) {
-                    Some(place) => *place,
-                    None => *places.entry(&draft.room).or_insert(self.room(&draft.room)?),
-                },
+                _ => self.place(&draft.room)?,
             };
             last = Some((&draft.room, place));
             let addr = addr.show(draft.from.addr);
-            outcomes.push(self.insert(&mut insert, draft, place, addr)?);
+            let id = draft.id.as_ref();
+            let outcome = self.insert(&mut insert, draft, place, id, addr)?;
+            // The other one's copy. Told from a repeat by the first.
+            if let (Some(to), Outcome::Stored(_)) = (&draft.to, outcome) {
+                let inbox = RoomName::inbox(&to.key());
+                if inbox != draft.room {
+                    let place = self.place(&inbox)?;
+                    self.insert(&mut insert, draft, place, None, addr)?;
+                }
+            }
+            outcomes.push(outcome);
         }
         let mut update = self
             .db
@@ -392,7 +403,10 @@ impl Appending<'_> {
 
     /// The place of a room among those of the batch; where there is no such
     /// room, it is made.
-    fn room(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+    fn place(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+        if let Some(place) = self.places.get(name) {
+            return Ok(*place);
+        }
         let found = match self.known.get(name) {
             Some(room) => Some(*room),
             None => RoomRow::find(self.db, name)?,
@@ -408,8 +422,10 @@ impl Appending<'_> {
                 last: Seq::START,
             }
         };
+        let place = self.rooms.len();
         self.rooms.push((name.clone(), room));
-        Ok(self.rooms.len() - 1)
+        self.places.insert(name.clone(), place);
+        Ok(place)
     }
 
     fn insert(
@@ -417,9 +433,10 @@ impl Appending<'_> {
         insert: &mut CachedStatement<'_>,
         draft: &Draft,
         place: usize,
+        id: Option<&MessageId>,
         addr: &str,
     ) -> Result<Outcome, StoreError> {
-        let room = &mut self.rooms[place].1;
+        let (name, room) = &mut self.rooms[place];
         let seq = self.head.next();
         let row = MessageRow {
             seq,
@@ -429,8 +446,9 @@ impl Appending<'_> {
             name: draft.from.name.as_ref().map(Name::as_str),
             addr,
             text: &draft.text,
-            id: draft.id.as_ref().map(MessageId::as_str),
+            id: id.map(MessageId::as_str),
             me: draft.kind == Kind::Me,
+            whom: draft.to.as_ref().map(Name::as_str),
         };
         let inserted = insert.execute(params![
             to_db(row.seq),
@@ -442,6 +460,7 @@ impl Appending<'_> {
             row.text,
             row.id,
             row.me,
+            row.whom,
             row.sum()
         ])?;
         if inserted == 0 {
@@ -451,12 +470,13 @@ impl Appending<'_> {
         self.messages.push(Message {
             seq,
             prev: room.last,
-            room: draft.room.clone(),
+            room: name.clone(),
             at: self.at,
             from: draft.from.clone(),
             text: draft.text.clone(),
-            id: draft.id.clone(),
+            id: id.cloned(),
             kind: draft.kind,
+            to: draft.to.clone(),
         });
         room.last = seq;
         Ok(Outcome::Stored(seq))

@@ -24,7 +24,7 @@ pub(super) struct Query {
     pub(super) name: Option<Name>,
     /// What proves it; no part of the URL, which is shown and kept.
     pub(super) secret: Option<Secret>,
-    /// `after`, `epoch`, `backlog`: where to start reading.
+    /// `after`, `epoch`, `backlog`, `inbox`: where to start reading.
     pub(super) start: Start,
     /// `before`, `limit`: which page of the history.
     pub(super) before: Option<Seq>,
@@ -70,6 +70,7 @@ impl Query {
                 }
                 "after" => parsed.start.after = Some(Seq(number("after", &value)?)),
                 "epoch" => parsed.start.epoch = Some(Epoch((&*value).into())),
+                "inbox" => parsed.start.inbox = Some(Seq(number("inbox", &value)?)),
                 "backlog" => parsed.start.backlog = Some(number("backlog", &value)?),
                 "before" => parsed.before = Some(Seq(number("before", &value)?)),
                 "limit" => parsed.limit = Some(number("limit", &value)?),

@@ -197,6 +197,7 @@ where
         room,
         id,
         kind: Kind::Said,
+        to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let receipts = Receipts::new(Wanted::All);

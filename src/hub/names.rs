@@ -16,11 +16,11 @@ use std::{
 use tokio::time::sleep;
 use tracing::error;
 
-use super::{BUSY_RETRY_MS, Hub};
+use super::{BUSY_RETRY_MS, Hub, Order, Submission};
 use crate::{
     history::{Changing, Owned, StoreError},
     protocol::{
-        Refusal, RefusalCode,
+        Refusal, RefusalCode, Seq,
         name::{Name, NameKey},
         secret::Secret,
     },
@@ -69,7 +69,12 @@ impl Names {
     }
 
     /// Has one more connection carry a name, where it may beside the others.
-    fn carry(self: &Arc<Self>, name: &Name, beside: &Beside) -> Result<Carried, Refusal> {
+    fn carry(
+        self: &Arc<Self>,
+        name: &Name,
+        beside: &Beside,
+        inbox: Inbox,
+    ) -> Result<Carried, Refusal> {
         let key = name.key();
         let mut carried = self.carried();
         let borrowed = match beside {
@@ -93,7 +98,7 @@ impl Names {
         }
         drop(carried);
         let names = Arc::clone(self);
-        Ok(Carried { names, key })
+        Ok(Carried { names, key, inbox })
     }
 
     fn count(&self, key: &NameKey) -> usize {
@@ -112,12 +117,45 @@ impl Names {
 pub struct Carried {
     names: Arc<Names>,
     key: NameKey,
+    inbox: Inbox,
+}
+
+/// What of the private messages to a name is for who carries it.
+#[derive(Clone, Copy, Debug)]
+struct Inbox {
+    /// Those after this number.
+    since: Seq,
+    /// Those up to this one were shown.
+    shown: Seq,
+}
+
+impl Inbox {
+    fn of(owned: &Owned) -> Self {
+        Inbox {
+            since: owned.since(),
+            shown: owned.shown(),
+        }
+    }
+
+    /// All that follow.
+    fn from(seq: Seq) -> Self {
+        Inbox {
+            since: seq,
+            shown: seq,
+        }
+    }
 }
 
 impl Carried {
     /// What the name is compared by.
     pub fn key(&self) -> &NameKey {
         &self.key
+    }
+
+    /// After which number private messages are to be shown: a number given, or
+    /// that of the last that was shown; but none that was for somebody else.
+    pub fn inbox(&self, after: Option<Seq>) -> Seq {
+        after.unwrap_or(self.inbox.shown).max(self.inbox.since)
     }
 }
 
@@ -171,9 +209,10 @@ impl Claim {
         if let Some(owned) = owned {
             return match self.secret {
                 Some(secret) if owned.is_proved_by(&secret) => {
+                    let inbox = Inbox::of(&owned);
                     log.note_use(owned)?;
                     Ok(names
-                        .carry(&self.name, &Beside::Owned)
+                        .carry(&self.name, &Beside::Owned, inbox)
                         .map(|carried| Taken {
                             carried,
                             new: false,
@@ -184,7 +223,7 @@ impl Claim {
                 None => Ok(Err(owned_by_another(&self.name))),
             };
         }
-        let carried = match names.carry(&self.name, &Beside::New(own)) {
+        let carried = match names.carry(&self.name, &Beside::New(own), Inbox::from(log.head()?)) {
             Ok(carried) => carried,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -252,9 +291,10 @@ impl Hub {
         // disk that takes nothing.
         if let Some(secret) = &claim.secret {
             let owned = self.owned(&claim.name.key()).await?;
-            if owned.is_some_and(|o| o.unused() < names.expiry && o.is_proved_by(secret)) {
+            let proved = |o: &Owned| o.unused() < names.expiry && o.is_proved_by(secret);
+            if let Some(owned) = owned.filter(proved) {
                 return Ok(Taken {
-                    carried: names.carry(&claim.name, &Beside::Owned)?,
+                    carried: names.carry(&claim.name, &Beside::Owned, Inbox::of(&owned))?,
                     new: false,
                     made: None,
                 });
@@ -283,11 +323,37 @@ impl Hub {
         }
         let names = &self.shared.names;
         // First carried, then looked up: who claims it meanwhile finds it so.
-        let carried = names.carry(name, &Beside::Borrowed(from.to_canonical()))?;
+        let inbox = Inbox::from(self.history().head());
+        let carried = names.carry(name, &Beside::Borrowed(from.to_canonical()), inbox)?;
         let owned = self.owned(&carried.key).await?;
         match names.owned(owned, &carried.key, 1) {
             Some(_) => Err(owned_by_another(name)),
             None => Ok(carried),
+        }
+    }
+
+    /// Whether somebody is to get what is said to a name: who carries it, or owns
+    /// it.
+    pub fn reaches(&self, name: &Name) -> impl Future<Output = Result<(), Refusal>> + use<> {
+        let (hub, name) = (self.clone(), name.clone());
+        async move {
+            let (key, names) = (name.key(), &hub.shared.names);
+            if names.count(&key) > 0 || names.owned(hub.owned(&key).await?, &key, 0).is_some() {
+                return Ok(());
+            }
+            let why = format!("Nobody is called {name} here: /members says who is in the room.");
+            Err(Refusal::new(RefusalCode::NotHere, why))
+        }
+    }
+
+    /// Notes that the owner of a name was shown every private message up to a
+    /// number: not waited for, and left off where nothing can be written. Then
+    /// some are shown once more.
+    pub fn note_shown(&self, key: &NameKey, upto: Seq) {
+        let key = key.clone();
+        let (order, _) = Order::new(move |log| log.note_shown(&key, upto), |()| {});
+        if let Some(publisher) = self.publisher() {
+            let _ = publisher.try_send(Submission::Change(order));
         }
     }
 
@@ -375,7 +441,11 @@ mod tests {
         let (mut log, names) = (log(), Arc::new(Names::new(90 * DAY)));
         let borrow = |name: &str, from: [u8; 4]| {
             let name = name.parse().expect("a name");
-            names.carry(&name, &Beside::Borrowed(from.into()))
+            names.carry(
+                &name,
+                &Beside::Borrowed(from.into()),
+                Inbox::from(Seq::START),
+            )
         };
         let (here, elsewhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
         let borrowed = borrow("ana", here).expect("free");

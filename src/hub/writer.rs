@@ -308,7 +308,9 @@ fn count(metrics: &Metrics, batch: &Batch, outcomes: &[Outcome], begun: Instant)
     metrics.batch.observe(outcomes.len() as f64);
     metrics.stored.inc_by(stored);
     metrics.stored_bytes.inc_by(bytes as u64);
-    metrics.duplicates.inc_by(outcomes.len() as u64 - stored);
+    let repeated = |outcome: &&Outcome| matches!(outcome, Outcome::Duplicate(_));
+    let duplicates = outcomes.iter().filter(repeated).count();
+    metrics.duplicates.inc_by(duplicates as u64);
 }
 
 fn stored(draft: Draft, outcome: Outcome) -> Reply {

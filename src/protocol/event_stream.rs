@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use super::{Event, Message, Seq, close::CloseReason, json};
+use super::{Event, Message, Private, Seq, close::CloseReason, json};
 
 /// What an event's object begins with: its type.
 const TYPE: &str = r#"{"type":""#;
@@ -21,6 +21,7 @@ pub fn event(event: &Event) -> String {
         }
         // Everything before was shown: a reader that comes back resumes here.
         Event::Live { seq }
+        | Event::Private(Private { seq, .. })
         | Event::Erased {
             seq, prev: Some(_), ..
         } => put_id(&mut out, *seq),
@@ -38,6 +39,10 @@ pub fn event(event: &Event) -> String {
 
 /// Appends a message.
 pub fn put_message(out: &mut String, message: &Message) {
+    if let Some(private) = message.private() {
+        out.push_str(&event(&Event::Private(private)));
+        return;
+    }
     put_id(out, message.seq);
     // JSON escapes line ends: it is one line.
     out.push_str("data: ");
@@ -83,6 +88,7 @@ mod tests {
             text: "a\nid: 9\n\ndata: b".to_owned().into(),
             id: None,
             kind: Kind::Said,
+            to: None,
         };
         let gap = Event::Gap {
             after: Seq(1),

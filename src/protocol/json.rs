@@ -1,6 +1,6 @@
 //! The JSON format, subprotocol `chat.v1`: one object per text frame.
 
-use serde_json::{Value, error::Category};
+use serde_json::{Map, Value, error::Category};
 
 use super::{Command, Event, Message, Refusal, RefusalCode, name::Name};
 
@@ -23,8 +23,8 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
     let known = [
-        "publish", "name", "join", "members", "rooms", "topic", "history", "search", "operator",
-        "kick", "ban", "unban", "mute", "unmute", "erase",
+        "publish", "private", "name", "join", "members", "rooms", "topic", "history", "search",
+        "operator", "kick", "ban", "unban", "mute", "unmute", "erase",
     ];
     match object.get("type").and_then(Value::as_str) {
         None => Refusal::new(
@@ -35,7 +35,7 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
             RefusalCode::UnknownType,
             format!("No such command; \"type\" is one of {}.", known.join(", ")),
         ),
-        Some("name") if object.get("name").is_some_and(is_bad_name) => {
+        Some(kind @ ("name" | "private")) if has_bad_name(&object, kind) => {
             Refusal::new(RefusalCode::BadName, format!("{error}."))
         }
         Some(_) => Refusal::new(RefusalCode::BadField, format!("{error}.")),
@@ -43,9 +43,10 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     .of(id)
 }
 
-fn is_bad_name(value: &Value) -> bool {
-    let name = value.as_str().map(str::parse::<Name>);
-    name.is_some_and(|name| name.is_err())
+fn has_bad_name(object: &Map<String, Value>, kind: &str) -> bool {
+    let field = if kind == "private" { "to" } else { "name" };
+    let name = object.get(field).and_then(Value::as_str);
+    name.is_some_and(|name| name.parse::<Name>().is_err())
 }
 
 /// A command as a client sends it.
@@ -61,6 +62,10 @@ pub fn event(event: &Event) -> String {
 /// Appends a message as the event it is; the same as [`event`] of an
 /// [`Event::Message`], which would have to own it.
 pub fn put_message(out: &mut String, message: &Message) {
+    if let Some(private) = message.private() {
+        out.push_str(&event(&Event::Private(private)));
+        return;
+    }
     let fields = to_string(message);
     out.push_str(r#"{"type":"message","#);
     out.push_str(fields.strip_prefix('{').unwrap_or(&fields));
@@ -113,6 +118,15 @@ mod tests {
                     follows: Some("a-1".parse().expect("an id")),
                 },
             ),
+            (
+                r#"{"type":"private","to":"bob","text":"hi","id":"a-3"}"#,
+                Command::Private {
+                    to: "bob".parse().expect("a name"),
+                    text: "hi".to_owned(),
+                    id: Some("a-3".parse().expect("an id")),
+                    follows: None,
+                },
+            ),
             (r#"{"type":"members"}"#, Command::Members),
             (
                 r#"{"type":"history"}"#,
@@ -147,7 +161,7 @@ mod tests {
                     start: Start {
                         after: Some(Seq(7)),
                         epoch: Some(super::super::Epoch("e".into())),
-                        backlog: None,
+                        ..Start::default()
                     },
                 },
             ),
@@ -186,6 +200,12 @@ mod tests {
                 RefusalCode::BadField,
             ),
             (r#"{"type":"name","name":"a b"}"#, RefusalCode::BadName),
+            (
+                r#"{"type":"private","to":"a b","text":"hi"}"#,
+                RefusalCode::BadName,
+            ),
+            (r#"{"type":"private","text":"hi"}"#, RefusalCode::BadField),
+            (r#"{"type":"private","to":"bob"}"#, RefusalCode::BadField),
             (
                 r#"{"type":"name","name":"ana","secret":"short"}"#,
                 RefusalCode::BadField,
@@ -240,6 +260,7 @@ mod tests {
                 text: text.into(),
                 id: None,
                 kind: Kind::Me,
+                to: None,
             };
             let mut written = String::new();
             put_message(&mut written, &message);

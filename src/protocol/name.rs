@@ -63,6 +63,9 @@ macro_rules! name {
     };
 }
 
+/// What the names of inboxes begin with.
+const INBOX: char = '@';
+
 name! {
     /// A room: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter, a digit or
     /// `_`; upper case is folded.
@@ -76,6 +79,25 @@ impl RoomName {
     /// The room of `/`.
     pub fn lobby() -> Self {
         RoomName("lobby".into())
+    }
+
+    /// Where what is said to one person alone stands in the log. Nobody can name
+    /// it: no room name that comes from outside begins so.
+    pub fn inbox(person: &NameKey) -> Self {
+        RoomName(format!("{INBOX}{}", person.as_str()).into())
+    }
+
+    /// Whether it is somebody's inbox.
+    pub fn is_inbox(&self) -> bool {
+        self.0.starts_with(INBOX)
+    }
+
+    /// A room by its name in the log, where inboxes stand too.
+    pub fn stored(name: &str) -> Result<Self, BadName> {
+        if name.starts_with(INBOX) {
+            return Ok(RoomName(name.into()));
+        }
+        name.parse()
     }
 
     /// Whether it may be listed.

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Entry, Event, GapReason, Kind, Message, Page, Refusal, RefusalCode, RoomInfo, Search,
-    Seq, Start, WELCOME,
+    Command, Entry, Event, GapReason, Kind, Message, Page, Private, Refusal, RefusalCode, RoomInfo,
+    Search, Seq, Start, WELCOME,
     name::RoomName,
     text::{Text, clean},
     who::Who,
@@ -23,6 +23,7 @@ Type a message to say it to the room. Commands:
 /rooms         which rooms is somebody in?
 /topic [TEXT]  what is this room about? or say so (- for nothing)
 /me TEXT       say what you do: /me waves
+/msg NAME TEXT    say something to one person alone
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
 /operator SECRET  be an operator, who can
@@ -52,6 +53,7 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     Ok(Some(match word {
         "me" if rest.is_empty() => return Err(usage("/me TEXT: for example /me waves")),
         "me" => publish(rest, Kind::Me),
+        "msg" => private(rest)?,
         "name" => name(rest)?,
         "join" => Command::Join {
             room: rest
@@ -171,6 +173,24 @@ fn name(rest: &str) -> Result<Command, Refusal> {
     Ok(Command::Name { name, secret })
 }
 
+/// A name, and what is said to it.
+fn private(rest: &str) -> Result<Command, Refusal> {
+    let (to, text) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    if text.is_empty() {
+        let form = "/msg NAME TEXT: for example /msg ana are you there?";
+        return Err(usage(form));
+    }
+    let to = to
+        .parse()
+        .map_err(|why| Refusal::new(RefusalCode::BadName, format!("/msg NAME TEXT: {why}")))?;
+    Ok(Command::Private {
+        to,
+        text: text.trim_start().to_owned(),
+        id: None,
+        follows: None,
+    })
+}
+
 fn publish(text: &str, kind: Kind) -> Command {
     Command::Publish {
         text: text.to_owned(),
@@ -203,8 +223,12 @@ pub fn joined(room: &RoomName, topic: Option<&Text>) -> Event {
     }
 }
 
-/// Appends a message as `TAG: text`.
+/// Appends a message as `TAG: text`; what was said to one person alone as an
+/// answer: `* ana to you: text`.
 pub fn put_message(line: &mut String, message: &Message) {
+    if let Some(private) = message.private() {
+        return put_private(line, &private);
+    }
     let verb = match message.kind {
         Kind::Said => "",
         Kind::Me => "* ",
@@ -212,6 +236,16 @@ pub fn put_message(line: &mut String, message: &Message) {
     // Writing to a String cannot fail.
     let _ = write!(line, "{}: {verb}", message.from);
     put_inset(line, &message.text);
+}
+
+fn put_private(line: &mut String, private: &Private) {
+    // Writing to a String cannot fail.
+    let _ = if private.sent {
+        write!(line, "* you to {}: ", private.to)
+    } else {
+        write!(line, "* {} to you: ", private.from)
+    };
+    put_inset(line, &private.text);
 }
 
 /// The answer to [`Command::History`] or [`Command::Search`]: each message on a
@@ -247,6 +281,11 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Message(message) => {
             let mut line = String::new();
             put_message(&mut line, message);
+            return Some(line);
+        }
+        Event::Private(private) => {
+            let mut line = String::new();
+            put_private(&mut line, private);
             return Some(line);
         }
         Event::Page(found) => return Some(page(found, put_message)),
@@ -358,6 +397,7 @@ mod tests {
             text: text.to_owned().into(),
             id: None,
             kind,
+            to: None,
         }
     }
 

@@ -2,17 +2,17 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, info};
 
-use super::{Options, Visit, operator::Operator, rate::Pace};
+use super::{End, Options, Visit, operator::Operator, rate::Pace, shown::Shown};
 use crate::{
     fanout::Subscriber,
     history::{Draft, Excerpt, Span, StoreError, What, Words},
     hub::{Carried, Claim, Hub, Membership, Reply, Seat, Taken, Wanted},
     protocol::{
-        Author, Command, EXCERPT, Entry, Event, Limits, MAX_BACKLOG, MAX_EXCERPT, Page, Refusal,
-        RefusalCode, Search, Seq, Start, Topic, Welcome,
+        Author, Command, EXCERPT, Entry, Event, Kind, Limits, MAX_BACKLOG, MAX_EXCERPT, Page,
+        Refusal, RefusalCode, Search, Seq, Start, Topic, Welcome,
         close::{CloseReason, MAX_WHY},
         format::Format,
         name::{MessageId, Name, RoomName},
@@ -69,6 +69,8 @@ pub(super) enum Found {
     Event(Event),
     /// A name is one's own, written so.
     Name(Name, Taken),
+    /// This may be stored, said after that.
+    Draft(Draft, Option<MessageId>),
 }
 
 /// How many names that were nobody's one connection may make its own: nobody
@@ -84,6 +86,8 @@ pub(super) struct Conversation<'a> {
     author: Author,
     /// The author's name is kept as long as this is.
     carried: Option<Carried>,
+    /// What of its private messages is with the peer.
+    shown: Shown,
     /// How many names have become its own.
     new_names: u8,
     membership: Membership,
@@ -124,6 +128,14 @@ impl<'a> Conversation<'a> {
         let author = Author { name, addr };
         let (seat, sent_away) = hub.attend(&author);
         let membership = hub.enter(room, author.clone(), subscriber);
+        let history = hub.history();
+        let here = start.gap(history.epoch(), history.head()).is_none();
+        let inbox = carried.as_ref().map(|carried| {
+            let given = start.inbox.filter(|seq| *seq <= history.head());
+            let after = carried.inbox(given.or(start.after.filter(|_| here)));
+            subscriber.receive(RoomName::inbox(carried.key()), after);
+            after
+        });
         let conversation = Conversation {
             hub,
             limits: options.limits,
@@ -131,6 +143,7 @@ impl<'a> Conversation<'a> {
             echo,
             author,
             carried,
+            shown: Shown::default(),
             new_names: 0,
             membership,
             pace,
@@ -139,7 +152,7 @@ impl<'a> Conversation<'a> {
             sent_away,
         };
         conversation
-            .begin(&start, subscriber, Self::welcome)
+            .begin(&start, subscriber, |it, head| it.welcome(head, inbox))
             .await?;
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
@@ -166,9 +179,10 @@ impl<'a> Conversation<'a> {
         let command = self.format.parse(frame).transpose()?;
         let paced = match (&mut self.pace, &command) {
             (None, _) => Ok(()),
-            (Some(pace), Ok(Command::Publish { id, follows, .. })) => {
-                pace.message(id.as_ref(), follows.as_ref())
-            }
+            (
+                Some(pace),
+                Ok(Command::Publish { id, follows, .. } | Command::Private { id, follows, .. }),
+            ) => pace.message(id.as_ref(), follows.as_ref()),
             (Some(pace), _) => pace.command(),
         };
         let answer = match paced.and(command) {
@@ -187,9 +201,19 @@ impl<'a> Conversation<'a> {
                         text,
                         id,
                         kind,
+                        to: None,
                     };
                     return Some(Intent::Publish(draft, follows));
                 }
+                Err(refusal) => Event::Refused(refusal.of(id)),
+            },
+            Ok(Command::Private {
+                to,
+                text,
+                id,
+                follows,
+            }) => match self.private(to, &text, id.clone(), follows) {
+                Ok(answer) => return Some(Intent::Answer(answer)),
                 Err(refusal) => Event::Refused(refusal.of(id)),
             },
             Ok(Command::Name { name, secret }) => {
@@ -255,6 +279,36 @@ impl<'a> Conversation<'a> {
     fn accept(&self, text: &str) -> Result<Text, Refusal> {
         self.hub.hears(&self.author)?;
         Text::accept(text, self.limits.text_bytes)
+    }
+
+    /// Says something to one person alone, if somebody is to get it.
+    fn private(
+        &self,
+        to: Name,
+        text: &str,
+        id: Option<MessageId>,
+        follows: Option<MessageId>,
+    ) -> Result<Answer, Refusal> {
+        let text = self.accept(text)?;
+        let Some(carried) = &self.carried else {
+            let text = "Take a name first, so that you can be answered: /name NAME.";
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        };
+        let reaches = self.hub.reaches(&to);
+        let draft = Draft {
+            room: RoomName::inbox(carried.key()),
+            from: self.author.clone(),
+            text,
+            id,
+            kind: Kind::Said,
+            to: Some(to),
+        };
+        Ok(Answer::lookup(async move {
+            match reaches.await {
+                Ok(()) => Found::Draft(draft, follows),
+                Err(refusal) => Found::Event(Event::Refused(refusal.of(draft.id))),
+            }
+        }))
     }
 
     /// What an operator wants.
@@ -345,17 +399,46 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Says what was found.
-    pub(super) fn answer(&mut self, found: Found, subscriber: &mut Subscriber) {
+    /// Says what was found, or hands back what is to be stored now.
+    pub(super) fn answer(&mut self, found: Found, subscriber: &mut Subscriber) -> Option<Intent> {
         let event = match found {
             Found::Event(event) => event,
+            Found::Draft(draft, follows) => return Some(Intent::Publish(draft, follows)),
             Found::Name(name, Taken { carried, new, made }) => {
+                let before = self.carried.as_ref().map(Carried::key);
+                if before != Some(carried.key()) {
+                    let inbox = RoomName::inbox(carried.key());
+                    subscriber.receive(inbox, carried.inbox(None));
+                    self.shown = Shown::default();
+                }
                 self.carried = Some(carried);
                 self.new_names += u8::from(new);
                 self.rename(name, made)
             }
         };
         self.say(&event, subscriber);
+        None
+    }
+
+    /// Notes now and then which private messages the peer has, which was heard
+    /// at this moment for the last time.
+    pub(super) fn note_shown(&mut self, heard: Instant, subscriber: &Subscriber) {
+        let shown = self.shown.look(subscriber.received(), heard);
+        self.note(shown);
+    }
+
+    /// The same at its end: who takes leave in order has all that went out.
+    pub(super) fn end(&mut self, end: &End, subscriber: &Subscriber) {
+        if let End::Close(CloseReason::Done | CloseReason::Answer(_)) = end {
+            let shown = subscriber.received().and_then(|seq| self.shown.note(seq));
+            self.note(shown);
+        }
+    }
+
+    fn note(&self, shown: Option<Seq>) {
+        if let (Some(seq), Some(carried)) = (shown, &self.carried) {
+            self.hub.note_shown(carried.key(), seq);
+        }
     }
 
     fn rename(&mut self, name: Name, secret: Option<Secret>) -> Event {
@@ -459,7 +542,7 @@ impl<'a> Conversation<'a> {
         }
         self.begin(start, subscriber, |conversation, head| {
             match conversation.format {
-                Format::Json | Format::EventStream => conversation.welcome(head),
+                Format::Json | Format::EventStream => conversation.welcome(head, None),
                 Format::Plain | Format::NumberedPlain => {
                     let topic = conversation.topic_text();
                     plain::joined(conversation.membership.room(), topic.as_ref())
@@ -469,12 +552,13 @@ impl<'a> Conversation<'a> {
         .await
     }
 
-    fn welcome(&self, head: Seq) -> Event {
+    fn welcome(&self, head: Seq, inbox: Option<Seq>) -> Event {
         Event::Welcome(Welcome {
             room: self.membership.room().clone(),
             you: self.author.clone(),
             epoch: self.hub.history().epoch().clone(),
             head,
+            inbox,
             members: self.membership.total(),
             topic: self.topic_text(),
             server: SERVER.into(),

@@ -43,6 +43,9 @@ mod operators;
 /// What is said and was erased.
 mod erasing;
 
+/// What is said to one person alone.
+mod private;
+
 /// What newcomers are told after the welcome.
 mod motd;
 

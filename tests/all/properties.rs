@@ -83,7 +83,13 @@ pub(crate) fn texts(bytes: &[u8]) {
         return;
     };
     // Lines of several messages are told apart, whatever they hold.
-    let messages = [Kind::Said, Kind::Me].map(|kind| message(text.clone(), kind));
+    let [said, done] = [Kind::Said, Kind::Me].map(|kind| message(text.clone(), kind));
+    let private = Message {
+        room: RoomName::inbox(&"bob".parse::<Name>().expect("a name").key()),
+        to: "bob".parse().ok(),
+        ..said.clone()
+    };
+    let messages = [said, done, private];
     for format in [Format::Plain, Format::NumberedPlain] {
         let mut lines = String::new();
         for message in &messages {
@@ -91,7 +97,7 @@ pub(crate) fn texts(bytes: &[u8]) {
             lines.push('\n');
         }
         let number = if format == Format::Plain { "" } else { "7 " };
-        let heads = ["ana: ", "ana: * "].map(|head| format!("{number}{head}"));
+        let heads = ["ana: ", "ana: * ", "* ana to you: "].map(|head| format!("{number}{head}"));
         let expected: Vec<_> = heads
             .iter()
             .map(|head| format!("{head}{}", &*text))
@@ -130,6 +136,7 @@ pub(crate) fn searches(bytes: &[u8]) {
             text: text.expect("words"),
             id: None,
             kind: Kind::Said,
+            to: None,
         };
         let receipts = Receipts::new(hub::Wanted::All);
         let submission = Submission::draft(draft, None, receipts.expect());
@@ -192,6 +199,7 @@ fn message(text: Text, kind: Kind) -> Message {
         text,
         id: None,
         kind,
+        to: None,
     }
 }
 

@@ -138,7 +138,7 @@ async fn an_outbox_survives_the_client() {
     for _ in 0..500 {
         lines.push(client.line().await);
     }
-    noted(&path, r#""seq":500}"#).await;
+    noted(&path, r#""seq":500,"#).await;
     first.child.kill().await.expect("killed");
     // Nobody takes these; the client does.
     let _input = feed(input, 501..=900).await;

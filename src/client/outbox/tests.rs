@@ -58,6 +58,7 @@ fn a_file_has_what_is_to_be_said() {
         room: RoomName::lobby(),
         epoch: Epoch("e".into()),
         seq: Seq(7),
+        inbox: None,
     };
     outbox.remember(&position);
     outbox.settle().expect("written");

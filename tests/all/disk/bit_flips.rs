@@ -25,6 +25,7 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
         text: text.to_owned().into(),
         id: id.map(|id| id.parse().expect("an id")),
         kind: Kind::Said,
+        to: None,
     }
 }
 

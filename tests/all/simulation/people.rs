@@ -141,6 +141,7 @@ impl Speaker {
                 address: Some(format!("ws://127.0.0.1:2000/{}", self.room)),
                 name: self.name.parse().ok(),
                 start: Start {
+                    inbox: None,
                     after: Some(Seq(self.view.last())),
                     epoch: self.epoch.clone(),
                     backlog: None,

@@ -1,0 +1,194 @@
+//! What comes next for one reader: of its room, and of the inbox it has if it
+//! has a name, in the one order of the log.
+
+use std::sync::Arc;
+
+use crate::{
+    history::{History, Hole, Page, Run, StoreError},
+    protocol::{Seq, name::RoomName},
+};
+
+/// A room, or an inbox, and where it is read from.
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    pub(super) room: RoomName,
+    /// Nothing up to this number is for this reader.
+    pub(super) floor: Seq,
+}
+
+/// Some messages of a run.
+pub(super) struct Part<'a> {
+    pub(super) run: &'a Run,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// A stretch of the log as one reader sees it.
+pub(super) struct Reading {
+    room: Stored,
+    inbox: Option<Stored>,
+}
+
+/// What follows a number in a feed.
+struct Stored {
+    after: Seq,
+    page: Page,
+}
+
+impl Stored {
+    fn recent(history: &History, position: Seq, feed: &Feed) -> Option<Self> {
+        let after = position.max(feed.floor);
+        let page = history.recent(&feed.room, after)?;
+        Some(Stored { after, page })
+    }
+
+    async fn find(history: &History, position: Seq, feed: &Feed) -> Result<Self, StoreError> {
+        let after = position.max(feed.floor);
+        let page = history.after(&feed.room, after).await?;
+        Ok(Stored { after, page })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.page.runs.is_empty() && self.page.hole.is_none()
+    }
+
+    fn messages(&self) -> Cursor<'_> {
+        let mut cursor = Cursor::of(&self.page.runs);
+        // Its first run may have begun before.
+        let first = self.page.runs.first();
+        cursor.taken = first.map_or(0, |run| run.index_after(self.after));
+        cursor
+    }
+}
+
+impl Reading {
+    /// What follows a position, as far as memory has it without a hole.
+    pub(super) fn recent(
+        history: &History,
+        position: Seq,
+        room: &Feed,
+        inbox: Option<&Feed>,
+    ) -> Option<Self> {
+        let room = Stored::recent(history, position, room)?;
+        let inbox = match inbox {
+            Some(inbox) => Some(Stored::recent(history, position, inbox)?),
+            None => None,
+        };
+        Some(Reading { room, inbox })
+    }
+
+    /// The same from wherever it is.
+    pub(super) async fn find(
+        history: History,
+        position: Seq,
+        room: Feed,
+        inbox: Option<Feed>,
+    ) -> Result<Self, StoreError> {
+        let room = Stored::find(&history, position, &room).await?;
+        let inbox = match inbox {
+            Some(inbox) => Some(Stored::find(&history, position, &inbox).await?),
+            None => None,
+        };
+        Ok(Reading { room, inbox })
+    }
+
+    /// Whether this is the end of the log.
+    pub(super) fn is_empty(&self) -> bool {
+        self.room.is_empty() && self.inbox.as_ref().is_none_or(Stored::is_empty)
+    }
+
+    /// What is missing of the room, and the first number to be had after it:
+    /// once what stands before that in the inbox was read.
+    pub(super) fn gap(&self) -> Option<(Hole, Seq)> {
+        let (hole, next) = self.room.page.gap()?;
+        let private = self
+            .inbox
+            .as_ref()
+            .and_then(|inbox| inbox.messages().next());
+        private
+            .is_none_or(|seq| seq > hole.upto)
+            .then_some((hole, next))
+    }
+
+    /// What is missing of the inbox.
+    pub(super) fn missing(&self) -> Option<Hole> {
+        self.inbox.as_ref()?.page.hole
+    }
+
+    /// Up to which number everything is here.
+    pub(super) fn upto(&self) -> Seq {
+        let room = match (self.room.page.hole, self.gap()) {
+            (Some(hole), None) => self.last_private(hole.upto).unwrap_or_default(),
+            _ => self.room.page.upto,
+        };
+        let inbox = self.inbox.as_ref();
+        inbox.map_or(room, |inbox| room.min(inbox.page.upto))
+    }
+
+    /// All messages up to there, in order.
+    pub(super) fn parts(&self) -> Vec<Part<'_>> {
+        let upto = self.upto();
+        let mut parts = Vec::with_capacity(self.room.page.runs.len());
+        let (mut room, mut inbox) = (self.room.messages(), self.private());
+        loop {
+            let (next, other) = match (room.next(), inbox.next()) {
+                (Some(first), Some(private)) if private < first => (&mut inbox, Some(first)),
+                (None, Some(_)) => (&mut inbox, None),
+                (_, private) => (&mut room, private),
+            };
+            // Up to what comes next of the other one.
+            let before = other.map_or(upto, |other| upto.min(Seq(other.0 - 1)));
+            let Some(part) = next.take(before) else {
+                return parts;
+            };
+            parts.push(part);
+        }
+    }
+
+    /// The last number up to `upto` that stands in the inbox.
+    pub(super) fn last_private(&self, upto: Seq) -> Option<Seq> {
+        let mut private = self.private();
+        let mut last = None;
+        while let Some(part) = private.take(upto) {
+            last = Some(part.run.entries()[part.to - 1].seq());
+        }
+        last
+    }
+
+    fn private(&self) -> Cursor<'_> {
+        let inbox = self.inbox.as_ref();
+        inbox.map_or(Cursor::of(&[]), Stored::messages)
+    }
+}
+
+/// Runs that are being gone through.
+struct Cursor<'a> {
+    runs: &'a [Arc<Run>],
+    /// How many messages of the first of them are taken.
+    taken: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn of(runs: &'a [Arc<Run>]) -> Self {
+        Cursor { runs, taken: 0 }
+    }
+
+    fn next(&self) -> Option<Seq> {
+        Some(self.runs.first()?.entries()[self.taken].seq())
+    }
+
+    /// Messages up to a number, of one run; `None` where there are none.
+    fn take(&mut self, upto: Seq) -> Option<Part<'a>> {
+        let (run, rest) = self.runs.split_first()?;
+        let (from, to) = (self.taken, run.index_after(upto));
+        if to <= from {
+            return None;
+        }
+        if to == run.entries().len() {
+            *self = Cursor::of(rest);
+        } else {
+            self.taken = to;
+        }
+        Some(Part { run, from, to })
+    }
+}
