@@ -3,13 +3,14 @@
 //! A [`Client`] is one conversation with a room, always in the JSON format. It
 //! outlives its connections: when one ends it makes another, resumes after the
 //! last message shown, and says again what is not known to be stored. It knows
-//! nothing of standard input and output: those are its faces, of which
-//! [`lines`] is the first.
+//! nothing of standard input and output: those are its faces, [`lines`] for
+//! pipes and plain terminals and [`screen`] for people.
 
 pub mod address;
 mod backoff;
 mod connect;
 mod end;
+pub mod failure;
 pub mod folder;
 pub mod ids;
 pub mod input;
@@ -19,6 +20,7 @@ mod link;
 mod outbox;
 pub mod output;
 mod position;
+pub mod screen;
 #[cfg(test)]
 mod scripted;
 

@@ -5,7 +5,9 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{self, BufReader, IsTerminal, Write},
+    os::fd::AsFd,
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -20,6 +22,7 @@ use broadcast_chat::{
         input,
         lines::{self, Options, Source},
         output::Printer,
+        screen::{self, Colours, Settings},
     },
     protocol::{
         DEFAULT_PORT, Epoch, MAX_BACKLOG, Seq, Start,
@@ -37,6 +40,8 @@ const READ: usize = 64 * 1024;
 /// How long after an interruption the output may take what is left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+const NO_IDS: &str = "there is no randomness for ids";
+
 /// What the shell calls an exit by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
@@ -50,8 +55,13 @@ Examples:
   client --after 0 </dev/null        print the whole history of the room
   client --json --backlog 10 | jq .  events for programs
 
-A line typed that begins with / is a command: /help lists them. A line from a
-pipe is always said as it stands.
+A line typed that begins with / is a command: /help lists them, and the keys. A
+line from a pipe is always said as it stands.
+
+On a terminal, what is said goes into its scrollback, and the last lines hold
+the state and what you type: Tab completes, Up fetches what you typed before,
+Alt-Enter begins a new line, Ctrl-D on an empty line leaves. With --plain, or
+where TERM is dumb, there are bare lines instead. NO_COLOR switches colours off.
 
 A connection that is lost is made again, unless --no-reconnect is given: what
 was missed is shown, and what is not known to be stored is sent again, once and
@@ -102,6 +112,10 @@ struct Flags {
     /// Print bare lines, even on a terminal
     #[arg(long, conflicts_with = "json")]
     plain: bool,
+
+    /// Do not ring the terminal's bell where your name is said
+    #[arg(long)]
+    no_bell: bool,
 
     /// Print each event as one line of JSON, as received
     #[arg(long)]
@@ -174,8 +188,7 @@ impl Flags {
         }
         // A person in front of it wants to go on where a crash ended it; who
         // says where to begin does not.
-        let person = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let folder = user_folder().filter(|_| person && self.after.is_none());
+        let folder = user_folder().filter(|_| is_person() && self.after.is_none());
         let Some(folder) = folder else {
             return Ok(Outbox::in_memory());
         };
@@ -183,6 +196,12 @@ impl Flags {
             complain(format_args!("{why}; what is unsent ends with this client"));
             Outbox::in_memory()
         }))
+    }
+
+    /// Whether the terminal is more than a printer, and wanted so.
+    fn wants_screen(&self) -> bool {
+        let able = variable("TERM").is_some_and(|term| !["", "dumb"].contains(&term.as_str()));
+        is_person() && able && !self.plain && !self.json && !self.quiet
     }
 
     fn options(&self) -> io::Result<Options> {
@@ -198,18 +217,37 @@ impl Flags {
             states: source == Source::Pipe || io::stderr().is_terminal(),
             json: self.json,
             quiet: self.quiet,
-            ids: self
-                .id
-                .as_ref()
-                .map(Ids::given)
-                .map_or_else(Ids::random, Ok)?,
+            ids: self.ids()?,
         })
     }
+
+    fn settings(&self) -> io::Result<Settings> {
+        Ok(Settings {
+            colours: Colours::of(variable),
+            bell: !self.no_bell,
+            ids: self.ids()?,
+        })
+    }
+
+    fn ids(&self) -> io::Result<Ids> {
+        self.id
+            .as_ref()
+            .map(Ids::given)
+            .map_or_else(Ids::random, Ok)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether somebody sits in front of it.
+fn is_person() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// One conversation is one task: a second thread would only pass it around.
 fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitCode> {
-    let options = flags.options().context("there is no randomness for ids")?;
     let behaviour = client::Options {
         reconnect: !flags.no_reconnect,
         seed: getrandom::u64().context("there is no randomness for waits")?,
@@ -223,8 +261,8 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
     let stop = CancellationToken::new();
     let outcome = runtime.block_on(async {
         select! {
-            outcome = converse(options, behaviour, target, &stop) => outcome,
-            Err(error) = heed_signals(&stop) => Err(error).context("no signal can be heard"),
+            outcome = converse(flags, behaviour, target, &stop) => outcome,
+            Err(error) = heed_signals(flags, &stop) => Err(error).context("no signal can be heard"),
         }
     });
     // Looking up a name cannot be cancelled, and nobody waits for it any more.
@@ -233,7 +271,7 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
 }
 
 async fn converse(
-    options: Options,
+    flags: &Flags,
     behaviour: client::Options,
     target: &Target,
     stop: &CancellationToken,
@@ -242,6 +280,10 @@ async fn converse(
         client = Client::connect(target, behaviour) => client?,
         () = stop.cancelled() => anyhow::bail!("interrupted before {target} had answered"),
     };
+    if flags.wants_screen() {
+        return show(client, flags, stop).await;
+    }
+    let options = flags.options().context(NO_IDS)?;
     let limit = options.source.longest_line(client.welcome().limits);
     let input = input::read(BufReader::with_capacity(READ, io::stdin()), limit)
         .context("standard input cannot be read")?;
@@ -260,50 +302,61 @@ async fn converse(
     Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
+/// Holds the conversation on the screen.
+async fn show(client: Client, flags: &Flags, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
+    let settings = flags.settings().context(NO_IDS)?;
+    // Standard output by itself would write every line by itself.
+    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let mut printer = out
+        .and_then(Printer::start)
+        .context("nothing can be shown")?;
+    let outcome = screen::run(client, &mut printer, settings, stop).await;
+    if let Err(failure) = &outcome {
+        complain(failure);
+    }
+    Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
+}
+
 /// The first signal asks for a polite end, the second for any.
-async fn heed_signals(stop: &CancellationToken) -> io::Result<()> {
-    let mut signals = Signals::listen()?;
+async fn heed_signals(flags: &Flags, stop: &CancellationToken) -> io::Result<()> {
+    let mut signals = Signals::listen(flags.wants_screen())?;
     signals.next().await;
     stop.cancel();
     signals.next().await;
+    screen::terminal::give_back();
     std::process::exit(INTERRUPTED)
 }
 
-#[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// A screen goes with its terminal; a pipe may outlive it (`nohup`).
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
-#[cfg(unix)]
 impl Signals {
-    fn listen() -> io::Result<Self> {
+    fn listen(screen: bool) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
+        let hangup = screen.then(|| signal(SignalKind::hangup()));
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: hangup.transpose()?,
         })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
-    }
-}
-
-#[cfg(windows)]
-struct Signals(tokio::signal::windows::CtrlC);
-
-#[cfg(windows)]
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        tokio::signal::windows::ctrl_c().map(Signals)
-    }
-
-    async fn next(&mut self) {
-        self.0.recv().await;
     }
 }
 

@@ -61,9 +61,14 @@ impl Printer {
 
     /// Adds a line.
     pub fn put(&mut self, line: &str) {
+        self.write(line);
+        self.write("\n");
+    }
+
+    /// Adds a text as it is.
+    pub fn write(&mut self, text: &str) {
         if self.is_open() {
-            self.gathered.extend_from_slice(line.as_bytes());
-            self.gathered.push(b'\n');
+            self.gathered.extend_from_slice(text.as_bytes());
         }
     }
 

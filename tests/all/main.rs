@@ -73,6 +73,9 @@ mod client_errors;
 /// Both commands as a person runs them: the exercise, pipes, starts and ends.
 mod processes;
 
+/// The client's screen, on a terminal.
+mod screen;
+
 /// What the client loses, doubles and reorders when a process dies: nothing.
 mod resume;
 

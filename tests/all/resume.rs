@@ -162,7 +162,7 @@ async fn an_outbox_survives_the_client() {
 
 /// A client on a terminal of its own, as `script` makes one.
 fn on_a_terminal(addr: SocketAddr, state: &Path) -> Program {
-    let command = format!("exec {} {addr}", env!("CARGO_BIN_EXE_client"));
+    let command = format!("exec {} --plain {addr}", env!("CARGO_BIN_EXE_client"));
     let mut script = process::Command::new("script");
     script.args(["-qefc", &command, "/dev/null"]);
     Program::start(script.env("XDG_STATE_HOME", state))

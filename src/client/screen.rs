@@ -1,0 +1,360 @@
+//! The face for a person at a terminal: what is said goes into the terminal's
+//! own scrollback, and its last lines hold the state and what is typed.
+//!
+//! Actions and events change the model, and the footer is a pure drawing of it.
+//! The painter makes both bytes, and one frame after the other is written: what
+//! comes while a frame is on its way goes into the next one.
+
+mod editor;
+mod footer;
+mod keys;
+mod line;
+mod model;
+mod painter;
+pub mod terminal;
+
+use std::{io, pin::pin, time::Duration};
+
+use crossterm::event::EventStream;
+use futures_util::StreamExt;
+use jiff::{Timestamp, tz::TimeZone};
+use rustix::process::{Signal, kill_current_process_group};
+use tokio::{
+    select,
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::painter::Colours;
+use self::{
+    editor::cells,
+    footer::{Footer, footer},
+    keys::Action,
+    line::Line,
+    model::{Effect, Manner, Model, Now},
+    painter::Painter,
+    terminal::Borrowed,
+};
+use super::{
+    Client, End, Happened, Position,
+    failure::{Failure, Lost},
+    ids::Ids,
+    output::Printer,
+};
+
+/// What the screen has of commands beside the server's, and what they do.
+const COMMANDS: [(&str, &str); 2] = [
+    ("/quiet", "comings and goings are not shown, or are again"),
+    ("/quit", "leave"),
+];
+
+/// How long receipts are still waited for before leaving.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the terminal may take at the end.
+const SHOWING: Duration = Duration::from_secs(1);
+
+/// How soon a frame follows another when no key was pressed.
+const PACE: Duration = Duration::from_millis(8);
+
+/// How the screen is to behave.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which colours the terminal has.
+    pub colours: Colours,
+    /// Whether it rings where one's name is said.
+    pub bell: bool,
+    /// The ids of what is said.
+    pub ids: Ids,
+}
+
+/// Why the conversation is over.
+enum Over {
+    Left,
+    Gone(End),
+    Broken(io::Error),
+}
+
+#[allow(clippy::struct_excessive_bools)] // each stands for itself
+struct Screen<'a> {
+    client: Client,
+    model: Model,
+    painter: Painter,
+    printer: &'a mut Printer,
+    borrowed: Borrowed,
+    columns: usize,
+    rows: usize,
+    /// Something is to be shown, and whether somebody waits for it.
+    changed: bool,
+    pressed: bool,
+    /// The screen is to be drawn from its top.
+    anew: bool,
+    /// The frame that is on its way, and what will have been shown with it.
+    frame: Option<(u64, Option<Position>)>,
+    painted: Instant,
+    /// The next continuation is known.
+    resumed: bool,
+    leaving: bool,
+}
+
+/// Holds the conversation on the terminal, until somebody leaves, the server
+/// goes for good, or `stop` is cancelled.
+pub async fn run(
+    client: Client,
+    printer: &mut Printer,
+    settings: Settings,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let borrowed = Borrowed::enter().map_err(Failure::Unreadable)?;
+    let manner = Manner {
+        zone: TimeZone::system(),
+        ids: settings.ids,
+        bell: settings.bell,
+        quiet: false,
+    };
+    let mut screen = Screen {
+        model: Model::new(client.welcome(), manner, now()),
+        client,
+        painter: Painter::new(settings.colours),
+        printer,
+        borrowed,
+        columns: 80,
+        rows: 24,
+        changed: true,
+        pressed: true,
+        anew: false,
+        frame: None,
+        painted: Instant::now(),
+        resumed: false,
+        leaving: false,
+    };
+    screen.measure();
+    let over = match screen.hold(stop).await {
+        Ok(over) => over,
+        Err(error) => Over::Broken(error),
+    };
+    screen.end(over).await
+}
+
+fn now() -> Now {
+    Now {
+        wall: Timestamp::now(),
+        tick: Instant::now(),
+    }
+}
+
+impl Screen<'_> {
+    async fn hold(&mut self, stop: &CancellationToken) -> io::Result<Over> {
+        let mut keys = EventStream::new();
+        let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+        let mut stopped = pin!(stop.cancelled());
+        let mut patience = pin!(sleep(PATIENCE));
+        loop {
+            if self.leaving && self.client.unconfirmed() == 0 {
+                return Ok(Over::Left);
+            }
+            if !self.printer.is_open() {
+                return Ok(Over::Left);
+            }
+            let due = self.painted + if self.pressed { Duration::ZERO } else { PACE };
+            if self.changed && self.frame.is_none() && Instant::now() >= due {
+                self.paint().await;
+            }
+            let mark = self.frame.as_ref().map_or(0, |(mark, _)| *mark);
+            let waiting = self.changed && self.frame.is_none();
+            let tick = self.model.next_tick(now());
+            // In this order: keys first, then the frame that makes room for
+            // the next, then what the server tells. None starves the next.
+            select! {
+                biased;
+                () = &mut stopped, if !self.leaving => {
+                    self.leave(patience.as_mut());
+                }
+                () = &mut patience, if self.leaving => return Ok(Over::Left),
+                event = keys.next() => match event {
+                    Some(Ok(event)) => {
+                        if let Some(action) = keys::action(event)
+                            && self.act(action).await?
+                        {
+                            if self.leaving {
+                                return Ok(Over::Left);
+                            }
+                            self.leave(patience.as_mut());
+                        }
+                    }
+                    Some(Err(error)) => return Ok(Over::Broken(error)),
+                    None => return Ok(Over::Left),
+                },
+                _ = continued.recv() => self.resume()?,
+                written = self.printer.written(mark), if self.frame.is_some() => {
+                    if let Some((_, position)) = self.frame.take()
+                        && let Some(position) = position
+                        && written
+                    {
+                        self.client.remember(&position);
+                    }
+                }
+                happened = self.client.next(), if !self.model.is_full() => {
+                    if let Happened::Ended(end) = happened {
+                        return Ok(Over::Gone(end));
+                    }
+                    self.follow(happened);
+                }
+                () = sleep_until(due), if waiting => {}
+                () = sleep_until(tick.unwrap_or(due)), if tick.is_some() => self.changed = true,
+            }
+        }
+    }
+
+    fn leave(&mut self, patience: std::pin::Pin<&mut tokio::time::Sleep>) {
+        self.leaving = true;
+        patience.reset(Instant::now() + PATIENCE);
+        self.model.hint = Some("leaving; Ctrl-C leaves now".to_owned());
+        self.changed = true;
+    }
+
+    /// Does what a key is for; true where somebody wants to leave.
+    async fn act(&mut self, action: Action) -> io::Result<bool> {
+        (self.changed, self.pressed) = (true, true);
+        if let Action::Resize { columns, rows } = action {
+            self.columns = usize::from(columns).max(1);
+            self.rows = usize::from(rows).max(1);
+            return Ok(false);
+        }
+        match self.model.act(action, now(), self.client.has_room()) {
+            Some(Effect::Leave) => return Ok(true),
+            Some(Effect::Suspend) => self.suspend().await?,
+            Some(Effect::Redraw) => self.anew = true,
+            None => {}
+        }
+        self.send();
+        Ok(false)
+    }
+
+    fn follow(&mut self, happened: Happened) {
+        self.model.follow(happened, now());
+        if let Some(position) = self.client.position() {
+            self.model.bookmark(position);
+        }
+        if self.client.unconfirmed() == 0 {
+            self.model.all_stored();
+        }
+        self.send();
+        self.changed = true;
+    }
+
+    fn send(&mut self) {
+        for command in self.model.take_commands() {
+            self.client.send(command);
+        }
+    }
+
+    /// Hands over a frame with everything there is to show.
+    async fn paint(&mut self) {
+        let lines = self.model.take_lines();
+        let footer = footer(&self.model, now(), self.columns, self.rows);
+        let mut frame = if std::mem::take(&mut self.anew) {
+            let last = self.last_lines(&footer);
+            self.painter.repaint(&last, &footer)
+        } else {
+            self.painter.paint(&lines, &footer, self.columns)
+        };
+        if self.model.take_bell() {
+            frame.push('\x07');
+        }
+        self.printer.write(&frame);
+        let kept = self.client.is_kept();
+        let position = self.client.position().filter(|_| kept).cloned();
+        self.frame = Some((self.printer.mark(), position));
+        // None is on its way, so there is a place for it.
+        self.printer.work().await;
+        self.painted = Instant::now();
+        (self.changed, self.pressed) = (false, false);
+    }
+
+    /// The last lines that fit on the screen above the footer.
+    fn last_lines(&self, footer: &Footer) -> Vec<Line> {
+        let mut room = self.rows.saturating_sub(footer.rows());
+        let lines = self.model.last_lines(self.rows);
+        let rows = |line: &Line| -> usize {
+            let rows = |row: &str| cells(row).div_ceil(self.columns).max(1);
+            line.text().split('\n').map(rows).sum()
+        };
+        let fitting = lines.iter().rev().take_while(|line| {
+            let needed = rows(line);
+            let fits = needed <= room;
+            room = room.saturating_sub(needed);
+            fits
+        });
+        let count = fitting.count();
+        lines[lines.len() - count..].to_vec()
+    }
+
+    /// Gives the terminal to the shell, until it is given back.
+    async fn suspend(&mut self) -> io::Result<()> {
+        let lines = self.model.take_lines();
+        let frame = self.painter.leave(&lines, self.columns);
+        self.printer.write(&frame);
+        self.printer.flush().await;
+        terminal::give_back();
+        // Where nobody could wake it up again, this does nothing.
+        kill_current_process_group(Signal::TSTP)?;
+        self.resumed = true;
+        self.take_up()
+    }
+
+    /// Goes on after a stop, whoever asked for it.
+    fn resume(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.resumed) {
+            return Ok(());
+        }
+        self.painter.forget();
+        self.take_up()
+    }
+
+    fn take_up(&mut self) -> io::Result<()> {
+        self.borrowed.again()?;
+        self.measure();
+        (self.changed, self.pressed) = (true, true);
+        Ok(())
+    }
+
+    fn measure(&mut self) {
+        if let Ok((columns, rows)) = crossterm::terminal::size() {
+            self.columns = usize::from(columns).max(1);
+            self.rows = usize::from(rows).max(1);
+        }
+    }
+
+    /// Gives the terminal back, and says goodbye.
+    async fn end(mut self, over: Over) -> Result<(), Failure> {
+        let lines = self.model.take_lines();
+        let frame = self.painter.leave(&lines, self.columns);
+        self.printer.write(&frame);
+        let shown = timeout(SHOWING, self.printer.flush()).await;
+        drop(self.borrowed);
+        if shown == Ok(true)
+            && self.client.is_kept()
+            && let Some(position) = self.client.position().cloned()
+        {
+            self.client.remember(&position);
+        }
+        let lost = Lost {
+            lines: self.client.unconfirmed() as u64,
+            more: false,
+            kept: self.client.is_kept(),
+        };
+        let server = self.client.server().to_owned();
+        self.client.close().await;
+        match over {
+            Over::Left if lost.lines == 0 => Ok(()),
+            Over::Left => Err(Failure::Interrupted { server, lost }),
+            Over::Gone(end) => Err(Failure::Gone { server, end, lost }),
+            Over::Broken(error) => Err(Failure::Unreadable(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

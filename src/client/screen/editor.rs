@@ -1,0 +1,499 @@
+//! The text being typed, edited by what people see as one letter.
+//!
+//! The editors there are for terminals draw graphemes and edit code points: a
+//! Backspace there leaves half of a family or of an é. Here a place in the text
+//! is always between two graphemes.
+
+use std::{mem, ops::Range};
+
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::protocol::text::clean;
+
+/// The most that is held, in bytes: several times what any server takes.
+const MOST: usize = 256 << 10;
+
+/// How many changes can be undone.
+const UNDO: usize = 200;
+
+/// How wide a text is shown, in cells.
+pub(super) fn cells(text: &str) -> usize {
+    text.graphemes(true).map(|g| wide(shown(g))).sum()
+}
+
+/// How wide a grapheme is shown at most: some terminals draw what a joiner
+/// joins side by side.
+pub(super) fn wide(grapheme: &str) -> usize {
+    let apart = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
+    grapheme.width().max(apart)
+}
+
+/// What is shown of a grapheme where it is edited.
+pub(super) fn shown(grapheme: &str) -> &str {
+    match grapheme {
+        "\t" => "→",
+        // Alone it would have no place of its own.
+        grapheme if grapheme.width() == 0 => "\u{b7}",
+        grapheme => grapheme,
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Version {
+    text: String,
+    cursor: usize,
+}
+
+/// What was done last: more of the same is undone with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Other,
+    Typed,
+    Erased,
+}
+
+/// How far a movement or an erasure goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum To {
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    /// To the blank before.
+    BlankLeft,
+    LineStart,
+    LineEnd,
+    Start,
+    End,
+}
+
+/// A text, and a place in it.
+#[derive(Debug, Default)]
+pub(super) struct Editor {
+    now: Version,
+    before: Vec<Version>,
+    undone: Vec<Version>,
+    last: Last,
+    killed: String,
+}
+
+/// A text cut into rows, each a range of its bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rows {
+    pub(super) rows: Vec<Range<usize>>,
+    /// The row the cursor is in.
+    pub(super) cursor: usize,
+}
+
+impl Editor {
+    /// With this text, and its end as the place.
+    #[cfg(test)]
+    pub(super) fn with(text: String) -> Self {
+        let mut editor = Editor::default();
+        editor.now.cursor = text.len();
+        editor.now.text = text;
+        editor
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.now.text
+    }
+
+    pub(super) fn cursor(&self) -> usize {
+        self.now.cursor
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.now.text.is_empty()
+    }
+
+    /// Gives away the text; what it was can be had again by undoing.
+    pub(super) fn take(&mut self) -> String {
+        self.change(Last::Other);
+        let text = mem::take(&mut self.now.text);
+        self.now.cursor = 0;
+        text
+    }
+
+    /// Puts a text in place of what there is.
+    pub(super) fn set(&mut self, text: &str) {
+        self.change(Last::Other);
+        text.clone_into(&mut self.now.text);
+        self.now.cursor = text.len();
+    }
+
+    /// Puts a letter where the cursor is.
+    pub(super) fn type_char(&mut self, c: char) {
+        // A word is undone as one.
+        let last = if c.is_whitespace() {
+            Last::Other
+        } else {
+            Last::Typed
+        };
+        self.put(c.encode_utf8(&mut [0; 4]), last);
+    }
+
+    /// Puts a text where the cursor is, made safe to show.
+    pub(super) fn insert(&mut self, text: &str) {
+        self.put(&clean(text), Last::Other);
+    }
+
+    fn put(&mut self, text: &str, last: Last) {
+        let room = MOST.saturating_sub(self.now.text.len());
+        let mut end = text.len().min(room);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        if end == 0 {
+            return;
+        }
+        self.change(last);
+        self.now.text.insert_str(self.now.cursor, &text[..end]);
+        self.now.cursor += end;
+        // What was put may have joined with what stands behind it.
+        self.now.cursor = self.boundary(self.now.cursor);
+    }
+
+    /// Puts a text in place of a stretch that ends where the cursor is.
+    pub(super) fn replace(&mut self, start: usize, text: &str) {
+        self.change(Last::Other);
+        let cursor = self.now.cursor;
+        self.now.text.replace_range(start..cursor, text);
+        self.now.cursor = self.boundary(start + text.len());
+    }
+
+    pub(super) fn go(&mut self, to: To) {
+        self.last = Last::Other;
+        self.now.cursor = self.find(to);
+    }
+
+    /// A line up or down; false where there is none.
+    pub(super) fn go_line(&mut self, down: bool) -> bool {
+        let (start, end) = (self.find(To::LineStart), self.find(To::LineEnd));
+        let text = &self.now.text;
+        let line = if down {
+            if end == text.len() {
+                return false;
+            }
+            let rest = &text[end + 1..];
+            end + 1..end + 1 + rest.find('\n').unwrap_or(rest.len())
+        } else {
+            if start == 0 {
+                return false;
+            }
+            text[..start - 1].rfind('\n').map_or(0, |at| at + 1)..start - 1
+        };
+        let wanted = cells(&text[start..self.now.cursor]);
+        let mut column = 0;
+        let mut cursor = line.end;
+        for (at, grapheme) in text[line.clone()].grapheme_indices(true) {
+            if column >= wanted {
+                cursor = line.start + at;
+                break;
+            }
+            column += wide(shown(grapheme));
+        }
+        self.last = Last::Other;
+        self.now.cursor = cursor;
+        true
+    }
+
+    /// Erases up to there.
+    pub(super) fn erase(&mut self, to: To) {
+        let (from, to_there) = (self.now.cursor, self.find(to));
+        let range = from.min(to_there)..from.max(to_there);
+        if range.is_empty() {
+            return;
+        }
+        let letter = matches!(to, To::Left | To::Right);
+        self.change(if letter { Last::Erased } else { Last::Other });
+        let erased: String = self.now.text.drain(range.clone()).collect();
+        if !letter {
+            self.killed = erased;
+        }
+        self.now.cursor = self.boundary(range.start);
+    }
+
+    /// Puts back what was erased last, letters aside.
+    pub(super) fn yank(&mut self) {
+        let killed = self.killed.clone();
+        self.put(&killed, Last::Other);
+    }
+
+    pub(super) fn undo(&mut self) {
+        if let Some(version) = self.before.pop() {
+            self.undone.push(mem::replace(&mut self.now, version));
+            self.last = Last::Other;
+        }
+    }
+
+    pub(super) fn redo(&mut self) {
+        if let Some(version) = self.undone.pop() {
+            self.before.push(mem::replace(&mut self.now, version));
+            self.last = Last::Other;
+        }
+    }
+
+    /// Remembers what is about to be changed.
+    fn change(&mut self, last: Last) {
+        if last == Last::Other || last != self.last {
+            if self.before.len() == UNDO {
+                self.before.remove(0);
+            }
+            self.before.push(self.now.clone());
+        }
+        self.undone.clear();
+        self.last = last;
+    }
+
+    /// This place, or the end of the grapheme it is in.
+    fn boundary(&self, at: usize) -> usize {
+        let text = &self.now.text;
+        let mut place = GraphemeCursor::new(at, text.len(), true);
+        if place.is_boundary(text, 0) == Ok(true) {
+            return at;
+        }
+        place
+            .next_boundary(text, 0)
+            .ok()
+            .flatten()
+            .unwrap_or(text.len())
+    }
+
+    fn find(&self, to: To) -> usize {
+        let (text, cursor) = (self.now.text.as_str(), self.now.cursor);
+        let (left, right) = text.split_at(cursor);
+        match to {
+            To::Left => cursor - left.graphemes(true).next_back().map_or(0, str::len),
+            To::Right => cursor + right.graphemes(true).next().map_or(0, str::len),
+            To::WordLeft => {
+                let word = left.unicode_word_indices().next_back();
+                self.boundary(word.map_or(0, |(at, _)| at))
+            }
+            To::WordRight => {
+                let word = right.unicode_word_indices().next();
+                let end = word.map_or(text.len(), |(at, word)| cursor + at + word.len());
+                self.boundary(end)
+            }
+            To::BlankLeft => {
+                let word = left.trim_end();
+                word.rfind(char::is_whitespace).map_or(0, |at| {
+                    at + word[at..].chars().next().map_or(0, char::len_utf8)
+                })
+            }
+            To::LineStart => left.rfind('\n').map_or(0, |at| at + 1),
+            To::LineEnd => right.find('\n').map_or(text.len(), |at| cursor + at),
+            To::Start => 0,
+            To::End => text.len(),
+        }
+    }
+
+    /// The text in rows of at most so many cells.
+    pub(super) fn rows(&self, width: usize) -> Rows {
+        let text = self.now.text.as_str();
+        let mut rows = Vec::new();
+        let mut start = 0;
+        for line in text.split('\n') {
+            let (mut begun, mut column) = (start, 0);
+            for (at, grapheme) in line.grapheme_indices(true) {
+                let wide = wide(shown(grapheme));
+                if column + wide > width && column > 0 {
+                    rows.push(begun..start + at);
+                    (begun, column) = (start + at, 0);
+                }
+                column += wide;
+            }
+            rows.push(begun..start + line.len());
+            start += line.len() + 1;
+        }
+        let cursor = rows.iter().rposition(|row| row.start <= self.now.cursor);
+        Rows {
+            rows,
+            cursor: cursor.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FAMILY: &str = "👨‍👩‍👧";
+
+    /// The text, with a bar where the cursor is.
+    fn seen(editor: &Editor) -> String {
+        let (left, right) = editor.text().split_at(editor.cursor());
+        format!("{left}|{right}")
+    }
+
+    fn at(seen: &str) -> Editor {
+        let (left, right) = seen.split_once('|').expect("a cursor");
+        let mut editor = Editor::with(format!("{left}{right}"));
+        editor.now.cursor = left.len();
+        editor
+    }
+
+    #[test]
+    fn movements_and_erasures() {
+        let cases: [(&str, To, &str, &str); 18] = [
+            ("ab|c", To::Left, "a|bc", "a|c"),
+            ("ab|c", To::Right, "abc|", "ab|"),
+            ("|ab", To::Left, "|ab", "|ab"),
+            ("ab|", To::Right, "ab|", "ab|"),
+            ("日本|語", To::Left, "日|本語", "日|語"),
+            ("日本|語", To::Right, "日本語|", "日本|"),
+            ("e\u{301}|x", To::Left, "|e\u{301}x", "|x"),
+            ("a👨‍👩‍👧|b", To::Left, "a|👨‍👩‍👧b", "a|b"),
+            ("a|👨‍👩‍👧b", To::Right, "a👨‍👩‍👧|b", "a|b"),
+            ("🇩🇪🇫🇷|", To::Left, "🇩🇪|🇫🇷", "🇩🇪|"),
+            ("👍🏽|", To::Left, "|👍🏽", "|"),
+            ("one two.| x", To::WordLeft, "one |two. x", "one | x"),
+            ("one| two x", To::WordRight, "one two| x", "one| x"),
+            ("a one,two |x", To::BlankLeft, "a |one,two x", "a |x"),
+            ("a\nbc|d\ne", To::LineStart, "a\n|bcd\ne", "a\n|d\ne"),
+            ("a\nb|cd\ne", To::LineEnd, "a\nbcd|\ne", "a\nb|\ne"),
+            ("a\nb|c", To::Start, "|a\nbc", "|c"),
+            ("a|\nbc", To::End, "a\nbc|", "a|"),
+        ];
+        for (before, to, gone, erased) in cases {
+            let mut editor = at(before);
+            editor.go(to);
+            assert_eq!(seen(&editor), gone, "{before:?} {to:?}");
+            let mut editor = at(before);
+            editor.erase(to);
+            assert_eq!(seen(&editor), erased, "{before:?} {to:?}");
+            editor.undo();
+            assert_eq!(seen(&editor), before, "{to:?} undone");
+        }
+    }
+
+    #[test]
+    fn lines_up_and_down() {
+        let mut editor = at("日本語\nab\nwxyz|");
+        assert!(editor.go_line(false));
+        assert_eq!(seen(&editor), "日本語\nab|\nwxyz");
+        assert!(editor.go_line(false));
+        assert_eq!(seen(&editor), "日|本語\nab\nwxyz");
+        assert!(!editor.go_line(false));
+        assert!(editor.go_line(true) && editor.go_line(true));
+        assert!(!editor.go_line(true));
+    }
+
+    #[test]
+    fn what_is_undone_and_redone() {
+        let mut editor = Editor::default();
+        for c in "hello big world".chars() {
+            editor.type_char(c);
+        }
+        editor.erase(To::BlankLeft);
+        assert_eq!(seen(&editor), "hello big |");
+        editor.yank();
+        editor.yank();
+        assert_eq!(seen(&editor), "hello big worldworld|");
+        for undone in ["hello big world|", "hello big |", "hello big world|"] {
+            editor.undo();
+            assert_eq!(seen(&editor), undone);
+        }
+        editor.undo();
+        assert_eq!(seen(&editor), "hello big |", "a word at a time");
+        editor.redo();
+        assert_eq!(seen(&editor), "hello big world|");
+        assert_eq!(editor.take(), "hello big world");
+        editor.undo();
+        assert_eq!(seen(&editor), "hello big world|", "also what was sent");
+    }
+
+    #[test]
+    fn letters_join() {
+        // A combining mark, and a joiner, arrive as keys of their own.
+        let mut editor = at("|x");
+        for c in "e\u{301}".chars().chain(FAMILY.chars()) {
+            editor.type_char(c);
+        }
+        assert_eq!(seen(&editor), format!("e\u{301}{FAMILY}|x"));
+        editor.erase(To::Left);
+        editor.erase(To::Left);
+        assert_eq!(seen(&editor), "|x");
+        // Between two halves of a flag, the half that comes joins the next.
+        let mut editor = at("|🇪");
+        editor.type_char('🇩');
+        assert_eq!(seen(&editor), "🇩🇪|");
+    }
+
+    #[test]
+    fn what_is_pasted_is_made_safe_and_bounded() {
+        let mut editor = Editor::default();
+        editor.insert("a\r\nb\u{1b}[2J");
+        assert_eq!(seen(&editor), "a\nb\u{fffd}[2J|");
+        editor.insert(&"é".repeat(MOST));
+        assert!(editor.text().len() <= MOST && editor.text().len() > MOST - 2);
+    }
+
+    #[test]
+    fn rows() {
+        for (text, width, cut, cursor) in [
+            ("|", 4, &[""][..], 0),
+            ("abc|", 4, &["abc"], 0),
+            ("abcdef|", 4, &["abcd", "ef"], 1),
+            ("abcd|ef", 4, &["abcd", "ef"], 1),
+            ("abcd|\nef", 4, &["abcd", "ef"], 0),
+            ("a\n|\nb", 4, &["a", "", "b"], 1),
+            ("日本語|", 5, &["日本", "語"], 1),
+            ("abc👨‍👩‍👧|", 6, &["abc", FAMILY], 1),
+            ("a\n|", 4, &["a", ""], 1),
+        ] {
+            let editor = at(text);
+            let rows = editor.rows(width);
+            let seen: Vec<&str> = rows
+                .rows
+                .iter()
+                .map(|row| &editor.text()[row.clone()])
+                .collect();
+            assert_eq!((&seen[..], rows.cursor), (cut, cursor), "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is done, the cursor stays between graphemes, and every row
+        /// is as narrow as it is to be.
+        #[test]
+        fn edits(text in "[a-c日é\u{301}\u{200d}👩🇩🇪 \n\t]{0,20}", keys in prop::collection::vec(0..16_u8, 0..30), width in 2..12_usize) {
+            let mut editor = Editor::with(text);
+            for key in keys {
+                match key {
+                    0 => editor.go(To::Left),
+                    1 => editor.go(To::Right),
+                    2 => editor.go(To::WordLeft),
+                    3 => editor.go(To::WordRight),
+                    4 => editor.erase(To::Left),
+                    5 => editor.erase(To::Right),
+                    6 => editor.erase(To::WordLeft),
+                    7 => editor.erase(To::LineEnd),
+                    8 => editor.undo(),
+                    9 => editor.redo(),
+                    10 => editor.yank(),
+                    11 => editor.type_char('\u{200d}'),
+                    12 => editor.type_char('👩'),
+                    13 => editor.insert("\u{301}"),
+                    14 => { editor.go_line(false); }
+                    _ => { editor.go_line(true); }
+                }
+                let at = editor.cursor();
+                prop_assert!(editor.text().is_char_boundary(at));
+                prop_assert_eq!(editor.boundary(at), at, "{:?}", editor.text());
+            }
+            let rows = editor.rows(width);
+            for row in &rows.rows {
+                let text = &editor.text()[row.clone()];
+                let one = text.graphemes(true).count() <= 1;
+                prop_assert!(one || cells(text) <= width);
+            }
+            let row = &rows.rows[rows.cursor];
+            prop_assert!(row.start <= editor.cursor() && editor.cursor() <= row.end);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The last lines of the screen, drawn from the model: what is under way, the
+//! state, and what is typed.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::{
+    editor::{cells, shown, wide},
+    line::{Line, Span, Style},
+    model::{Link, Model, Now},
+};
+
+/// How many messages that are under way are shown.
+const SENDING: usize = 3;
+
+/// How many rows of what is typed are shown at most.
+const TYPED: usize = 10;
+
+/// How wide the bar is that shows progress.
+const BAR: usize = 10;
+
+/// From how many missed numbers on there is a bar.
+const LONG: u64 = 200;
+
+/// How many cells stand before what is typed.
+const PROMPT: usize = 2;
+
+/// Rows that each fit on the screen; the cursor stands after `before`, in the
+/// row that `after` ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Footer {
+    pub(super) above: Vec<Line>,
+    pub(super) before: Line,
+    pub(super) after: Line,
+    pub(super) below: Vec<Line>,
+}
+
+impl Footer {
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> usize {
+        self.above.len() + 1 + self.below.len()
+    }
+}
+
+/// What the footer of the screen shows now.
+pub(super) fn footer(model: &Model, now: Now, columns: usize, rows: usize) -> Footer {
+    // The last column stays free: no row ever runs into the next.
+    let width = columns.saturating_sub(1).max(1);
+    let mut footer = Footer::default();
+    if rows >= 5 {
+        let most = if rows >= 12 { SENDING } else { 1 };
+        footer.above.extend(sending(model, most, width));
+    }
+    if rows >= 2 {
+        footer.above.push(state(model, now, width));
+    }
+    let room = rows.saturating_sub(footer.above.len() + 1);
+    typed(model, width, room.clamp(1, TYPED), &mut footer);
+    footer
+}
+
+fn sending(model: &Model, most: usize, width: usize) -> impl Iterator<Item = Line> {
+    let more = model.sending.len().saturating_sub(most);
+    let lines = model.sending.iter().take(most).map(move |sent| {
+        let first = sent.text.lines().next().unwrap_or_default();
+        let rest = if first.len() < sent.text.len() {
+            " …"
+        } else {
+            ""
+        };
+        fit(
+            Line::new(Style::Dim, format!("sending: {first}{rest}")),
+            width,
+        )
+    });
+    let more = (more > 0).then(|| Line::new(Style::Dim, format!("and {more} more")));
+    lines.chain(more.map(|line| fit(line, width)))
+}
+
+/// A part of the state line; the least important are left out first.
+struct Part {
+    line: Line,
+    importance: u8,
+}
+
+fn state(model: &Model, now: Now, width: usize) -> Line {
+    let mut parts = vec![Part {
+        line: Line::new(Style::Own, model.room().to_string()),
+        importance: 3,
+    }];
+    let mut part = |style, text: String, importance| {
+        let line = Line::new(style, text);
+        parts.push(Part { line, importance });
+    };
+    part(Style::Dim, format!("{} here", model.members()), 2);
+    part(Style::Dim, model.you().to_string(), 1);
+    match &model.link {
+        Link::Up if model.held.is_none() => part(Style::Dim, "connected".to_owned(), 0),
+        Link::Up => part(
+            Style::Bad,
+            format!("waiting, {} unsent", model.sending.len()),
+            5,
+        ),
+        Link::Behind { from, at, head } => {
+            let (done, all) = (at.0 - from.0.min(at.0), head.0 - from.0.min(head.0));
+            part(Style::Dim, format!("catching up {done} of {all}"), 4);
+            if all >= LONG {
+                part(Style::Dim, bar(done, all), 3);
+            }
+        }
+        Link::Offline { again } => {
+            let left = again.saturating_duration_since(now.tick);
+            let text = match left.as_secs() + u64::from(left.subsec_nanos() > 0) {
+                0 => "reconnecting".to_owned(),
+                seconds => format!("reconnecting in {seconds} s"),
+            };
+            let unsent = match model.sending.len() {
+                0 => "offline".to_owned(),
+                unsent => format!("offline, {unsent} unsent"),
+            };
+            part(Style::Bad, unsent, 5);
+            part(Style::Bad, text, 4);
+        }
+    }
+    if let Some(missed) = &model.missed {
+        let since = model.clock(missed.since);
+        part(
+            Style::Loud,
+            format!("{} new since {since}", missed.count),
+            4,
+        );
+    }
+    let (left, limit) = (model.bytes_left(), model.limit());
+    if left < 0 {
+        part(Style::Bad, format!("{} bytes too long", -left), 5);
+    } else if usize::try_from(left).is_ok_and(|left| left <= limit / 10) {
+        part(Style::Dim, format!("{left} bytes left"), 4);
+    }
+    if let Some(completion) = &model.completion {
+        let words: Vec<String> = completion
+            .words
+            .iter()
+            .enumerate()
+            .map(|(n, word)| {
+                if n == completion.taken {
+                    format!("[{word}]")
+                } else {
+                    word.clone()
+                }
+            })
+            .collect();
+        part(Style::Dim, words.join(" "), 5);
+    }
+    if let Some(hint) = &model.hint {
+        part(Style::Loud, hint.clone(), 5);
+    }
+    joined(parts, width)
+}
+
+/// The parts that fit, most important first, in their order.
+fn joined(mut parts: Vec<Part>, width: usize) -> Line {
+    const BETWEEN: &str = " · ";
+    loop {
+        let needed: usize = parts.iter().map(|part| cells(&part.line.text())).sum();
+        let needed = needed + parts.len().saturating_sub(1) * cells(BETWEEN);
+        let least = (0..parts.len()).rev().min_by_key(|&n| parts[n].importance);
+        match least {
+            Some(least) if needed > width && parts.len() > 1 => {
+                parts.remove(least);
+            }
+            _ => break,
+        }
+    }
+    let mut line = Line::default();
+    for (n, part) in parts.into_iter().enumerate() {
+        if n > 0 {
+            line = line.and(Style::Dim, BETWEEN);
+        }
+        line.0.extend(part.line.0);
+    }
+    fit(line, width)
+}
+
+fn bar(done: u64, all: u64) -> String {
+    let full = usize::try_from(done * BAR as u64 / all.max(1))
+        .unwrap_or(BAR)
+        .min(BAR);
+    format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
+}
+
+/// A line cut where it would be wider than that.
+fn fit(line: Line, width: usize) -> Line {
+    if cells(&line.text()) <= width {
+        return line;
+    }
+    let mut left = width.saturating_sub(1);
+    let mut cut = Line::default();
+    'spans: for span in line.0 {
+        let mut kept = String::new();
+        for grapheme in span.text.graphemes(true) {
+            let wide = wide(shown(grapheme));
+            if wide > left {
+                cut = cut.and(span.style, kept + "…");
+                break 'spans;
+            }
+            left -= wide;
+            kept.push_str(grapheme);
+        }
+        cut = cut.and(span.style, kept);
+    }
+    cut
+}
+
+/// What is typed, with the cursor in it: as many rows as there is room for.
+fn typed(model: &Model, width: usize, room: usize, footer: &mut Footer) {
+    let editor = &model.typing;
+    let rows = editor.rows(width.saturating_sub(PROMPT).max(2));
+    let first = (rows.cursor + 1).saturating_sub(room);
+    let last = rows.rows.len().min(first + room);
+    for (n, row) in rows.rows[first..last].iter().enumerate() {
+        let n = first + n;
+        let prompt = if n == 0 { "> " } else { "  " };
+        let prompt = Line::new(Style::Dim, prompt);
+        let text = |from: usize, to: usize| -> Span {
+            let text = editor.text()[from..to].graphemes(true).map(shown).collect();
+            let style = Style::Plain;
+            Span { style, text }
+        };
+        let row_of = |mut line: Line, from, to| {
+            line.0.push(text(from, to));
+            line
+        };
+        match n.cmp(&rows.cursor) {
+            std::cmp::Ordering::Less => footer.above.push(row_of(prompt, row.start, row.end)),
+            std::cmp::Ordering::Equal => {
+                footer.before = row_of(prompt, row.start, editor.cursor());
+                footer.after = row_of(Line::default(), editor.cursor(), row.end);
+            }
+            std::cmp::Ordering::Greater => footer.below.push(row_of(prompt, row.start, row.end)),
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! What the screen is about: rooms, people, the connection, what is typed.
+//!
+//! Events and actions change it; nothing here knows of terminals. What it wants
+//! shown, sent and rung is taken from it.
+
+mod completion;
+mod room;
+mod typing;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
+};
+
+use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
+use tokio::time::Instant;
+
+use self::room::Room;
+pub(super) use self::{completion::Completion, typing::Effect};
+use super::{
+    super::{Happened, Position, State, ids::Ids},
+    editor::Editor,
+    line::{Line, Style, calls, clock, day, local, mark, said},
+};
+use crate::protocol::{
+    Author, Command, Event, Message, Seq, Welcome,
+    name::{MessageId, RoomName},
+    plain,
+};
+
+/// How many people and rooms are remembered for completion.
+const KNOWN: usize = 500;
+
+/// How many lines of a room are shown again to who comes back to it.
+const AGAIN: usize = 10;
+
+/// A moment: by the calendar, for people; and by the clock that timers follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) wall: Timestamp,
+    pub(super) tick: Instant,
+}
+
+/// How it stands with the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Up,
+    /// What was missed is being shown: from one number to another.
+    Behind {
+        from: Seq,
+        at: Seq,
+        head: Seq,
+    },
+    Offline {
+        again: Instant,
+    },
+}
+
+/// What came while nobody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub(super) since: Timestamp,
+    pub(super) count: u64,
+}
+
+/// What was said here, and is not known to be stored.
+#[derive(Debug)]
+pub(super) struct Sending {
+    id: MessageId,
+    pub(super) text: String,
+}
+
+/// How the screen is to behave.
+#[derive(Clone, Debug)]
+pub(super) struct Manner {
+    pub(super) zone: TimeZone,
+    pub(super) ids: Ids,
+    pub(super) bell: bool,
+    /// Comings and goings are not shown.
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each stands for itself
+pub(super) struct Model {
+    manner: Manner,
+    /// How many messages were said.
+    spoken: u64,
+    welcome: Welcome,
+    welcomed: bool,
+    /// The first replay is over.
+    live: bool,
+    pub(super) link: Link,
+    /// Since when it is off, if it is.
+    off: Option<Timestamp>,
+    /// There is a connection again; its welcome comes next.
+    back: bool,
+    /// Why the server takes nothing now.
+    pub(super) held: Option<String>,
+    pub(super) missed: Option<Missed>,
+    /// The terminal is not looked at.
+    away: Option<Timestamp>,
+    /// What a key led to, until the next one.
+    pub(super) hint: Option<String>,
+    interrupted: bool,
+    pub(super) sending: VecDeque<Sending>,
+    day: Date,
+    rooms: HashMap<RoomName, Room>,
+    room: Room,
+    pub(super) typing: Editor,
+    pub(super) completion: Option<Completion>,
+    /// Who was heard of, the last one first.
+    people: Vec<String>,
+    known: BTreeSet<String>,
+    /// Questions the screen asked by itself: their answers are not shown.
+    asked_members: usize,
+    asked_rooms: usize,
+    lines: Vec<Line>,
+    commands: Vec<Command>,
+    rings: bool,
+}
+
+impl Model {
+    pub(super) fn new(welcome: &Welcome, manner: Manner, now: Now) -> Self {
+        Model {
+            day: now.wall.to_zoned(manner.zone.clone()).date(),
+            manner,
+            spoken: 0,
+            welcome: welcome.clone(),
+            welcomed: false,
+            live: false,
+            link: Link::Up,
+            off: None,
+            back: false,
+            held: None,
+            missed: None,
+            away: None,
+            hint: None,
+            interrupted: false,
+            sending: VecDeque::new(),
+            rooms: HashMap::new(),
+            room: Room::default(),
+            typing: Editor::default(),
+            completion: None,
+            people: Vec::new(),
+            known: BTreeSet::new(),
+            asked_members: 0,
+            asked_rooms: 0,
+            lines: Vec::new(),
+            commands: Vec::new(),
+            rings: false,
+        }
+    }
+
+    /// The room one is in.
+    pub(super) fn room(&self) -> &RoomName {
+        &self.welcome.room
+    }
+
+    /// How many people are in it.
+    pub(super) fn members(&self) -> usize {
+        self.welcome.members
+    }
+
+    /// How one is called.
+    pub(super) fn you(&self) -> &Author {
+        &self.welcome.you
+    }
+
+    /// How many bytes more may be typed; fewer than none where it is too long.
+    pub(super) fn bytes_left(&self) -> i64 {
+        let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+        length(self.limit()) - length(self.typing.text().len())
+    }
+
+    /// The longest text of a message, in bytes.
+    pub(super) fn limit(&self) -> usize {
+        self.welcome.limits.text_bytes
+    }
+
+    /// A moment as the clock on the wall has it.
+    pub(super) fn clock(&self, at: Timestamp) -> String {
+        clock(&at.to_zoned(self.manner.zone.clone()))
+    }
+
+    /// The lines to show, since they were last taken.
+    pub(super) fn take_lines(&mut self) -> Vec<Line> {
+        mem::take(&mut self.lines)
+    }
+
+    /// Whether so many lines wait to be shown that no more should come.
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.len() >= 2000
+    }
+
+    /// The commands to send.
+    pub(super) fn take_commands(&mut self) -> Vec<Command> {
+        mem::take(&mut self.commands)
+    }
+
+    /// Whether somebody calls.
+    pub(super) fn take_bell(&mut self) -> bool {
+        mem::take(&mut self.rings) && self.manner.bell
+    }
+
+    /// The last lines of this room, to be shown anew.
+    pub(super) fn last_lines(&self, count: usize) -> Vec<Line> {
+        self.room.last(count).cloned().collect()
+    }
+
+    /// Shows a line, and keeps it with the room.
+    fn put(&mut self, line: Line) {
+        self.put_numbered(None, line);
+    }
+
+    fn put_numbered(&mut self, seq: Option<Seq>, line: Line) {
+        self.room.keep(seq, line.clone());
+        self.lines.push(line);
+    }
+
+    /// Shows what is no part of the chat.
+    pub(super) fn say(&mut self, style: Style, text: &str) {
+        self.put(Line::new(style, format!("* {text}")));
+    }
+
+    /// Follows what happened, except the end.
+    pub(super) fn follow(&mut self, happened: Happened, now: Now) {
+        match happened {
+            Happened::Told(_, event) => self.told(event, now),
+            Happened::Refused { id, text, .. } => self.refused(&id, &text),
+            Happened::Hole { after, next } => self.say(
+                Style::Bad,
+                &format!(
+                    "what stood between {after} and {next} did not come, and the server does not say why"
+                ),
+            ),
+            Happened::State(state) => self.state(state, now),
+            Happened::Heard(_) | Happened::Ended(_) => {}
+        }
+    }
+
+    fn told(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Message(message) => self.message(&message, now),
+            Event::Welcome(welcome) => self.welcomed(welcome),
+            Event::Live { .. } => self.live = true,
+            Event::Accepted { id, .. } => {
+                if let Some(id) = id {
+                    self.stored(&id);
+                }
+            }
+            Event::Joined { who, members } => {
+                let name = who.to_string();
+                self.welcome.members = members;
+                self.coming_or_going(format!("→ {name} is here"));
+                self.heard_of(name);
+            }
+            Event::Left { who, members } => {
+                let name = who.to_string();
+                self.welcome.members = members;
+                self.people.retain(|person| *person != name);
+                self.coming_or_going(format!("← {name} left"));
+            }
+            Event::Renamed { from, to } => {
+                self.people.retain(|person| *person != from);
+                self.coming_or_going(format!("→ {from} is now {to}"));
+                self.heard_of(to.to_string());
+            }
+            Event::Members { names, total } if names.is_empty() => self.welcome.members = total,
+            Event::Members { names, total } => {
+                self.welcome.members = total;
+                if self.asked_members > 0 {
+                    self.asked_members -= 1;
+                } else {
+                    let said = Event::Members {
+                        names: names.clone(),
+                        total,
+                    };
+                    self.answered(&said, Style::Plain);
+                }
+                names.into_iter().rev().for_each(|name| self.heard_of(name));
+            }
+            Event::Rooms { ref rooms, .. } => {
+                let rooms = rooms.iter().map(|info| info.room.to_string());
+                self.known.extend(rooms.take(KNOWN));
+                if self.asked_rooms > 0 {
+                    self.asked_rooms -= 1;
+                } else {
+                    self.answered(&event, Style::Plain);
+                }
+            }
+            Event::Name { ref name, .. } => {
+                self.welcome.you.name = Some(name.clone());
+                self.answered(&event, Style::Plain);
+            }
+            Event::Page(page) => {
+                let lines = page.messages.iter().map(|message| {
+                    let at = local(message.at, &self.manner.zone);
+                    let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
+                    Line([line.0, said(message, &at, self.is_own(message), false).0].concat())
+                });
+                for line in lines.collect::<Vec<_>>() {
+                    self.put(line);
+                }
+                let end = plain::page(&page, |_, _| ());
+                if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
+                    self.put(Line::new(Style::Dim, end));
+                }
+            }
+            Event::Gap { .. } | Event::Refused(_) => self.answered(&event, Style::Bad),
+            Event::Topic { .. } | Event::Notice { .. } => self.answered(&event, Style::Plain),
+        }
+    }
+
+    /// Shows an event as the plain format says it.
+    fn answered(&mut self, event: &Event, style: Style) {
+        if let Some(line) = plain::event(event) {
+            // It is set in there already.
+            self.put(Line::new(style, line.replace("\n  ", "\n")));
+        }
+    }
+
+    fn coming_or_going(&mut self, what: String) {
+        if !self.manner.quiet {
+            let here = format!(" ({} here)", self.welcome.members);
+            self.put(Line::new(Style::Dim, what + &here));
+        }
+    }
+
+    fn is_own(&self, message: &Message) -> bool {
+        match (&message.from.name, &self.welcome.you.name) {
+            (Some(name), Some(own)) => name.key() == own.key(),
+            _ => message.from.addr == self.welcome.you.addr,
+        }
+    }
+
+    fn message(&mut self, message: &Message, now: Now) {
+        if let Some(id) = &message.id {
+            self.stored(id);
+        }
+        let own = self.is_own(message);
+        let at = local(message.at, &self.manner.zone);
+        if let Link::Behind { at, .. } = &mut self.link {
+            *at = message.seq;
+        }
+        if !own {
+            self.heard_of(message.from.to_string());
+            self.miss(&at, now);
+        }
+        if at.date() != self.day {
+            self.day = at.date();
+            self.put(day(&at));
+        }
+        let name = self.welcome.you.name.as_ref();
+        let calling = !own && name.is_some_and(|name| calls(&message.text, name.as_str()));
+        self.rings |= calling && self.live;
+        self.put_numbered(Some(message.seq), said(message, &at, own, calling));
+    }
+
+    /// Counts what comes while nobody looks, or came while there was no
+    /// connection.
+    fn miss(&mut self, at: &Zoned, now: Now) {
+        let behind = matches!(self.link, Link::Behind { .. });
+        if !behind && self.away.is_none() {
+            return;
+        }
+        let off = if behind { self.off } else { self.away };
+        let first = if behind { at.timestamp() } else { now.wall };
+        if self.missed.is_none() {
+            let since = off.unwrap_or(first);
+            self.missed = Some(Missed { since, count: 0 });
+            let since = self.clock(since);
+            self.put(mark(&format!("new since {since}")));
+        }
+        if let Some(missed) = &mut self.missed {
+            missed.count += 1;
+        }
+    }
+
+    fn heard_of(&mut self, name: String) {
+        self.people.retain(|person| *person != name);
+        if self.welcome.you.to_string() != name {
+            self.people.insert(0, name);
+            self.people.truncate(KNOWN);
+        }
+    }
+
+    /// What was said here under this id is stored, or never will be.
+    fn stored(&mut self, id: &MessageId) -> Option<String> {
+        let place = self.sending.iter().position(|sent| sent.id == *id)?;
+        self.sending.remove(place).map(|sent| sent.text)
+    }
+
+    fn refused(&mut self, id: &MessageId, why: &str) {
+        let text = self.stored(id).unwrap_or_default();
+        self.say(Style::Bad, &format!("not stored: {why}\n{text}"));
+    }
+
+    fn welcomed(&mut self, welcome: Welcome) {
+        self.asked_members = 1;
+        self.asked_rooms = 1;
+        self.commands.extend([Command::Members, Command::Rooms]);
+        self.known.insert(welcome.room.to_string());
+        let same = welcome.room == self.welcome.room;
+        if mem::take(&mut self.back) && same {
+            // A new connection is nothing new about this room.
+            self.welcome = welcome;
+            return;
+        }
+        let first = !mem::replace(&mut self.welcomed, true);
+        if !same {
+            self.change_room(&welcome.room);
+        }
+        self.welcome = welcome;
+        let again = self.last_lines(AGAIN);
+        self.lines.push(mark(&self.room().to_string()));
+        self.lines.extend(again);
+        if let Some(topic) = &self.welcome.topic {
+            let topic = format!("The topic: {}", &**topic);
+            self.say(Style::Plain, &topic);
+        }
+        if first {
+            let you = self.you().to_string();
+            let name = match self.welcome.you.name {
+                None => " (/name takes a name)",
+                Some(_) => "",
+            };
+            let text = format!("You are {you}{name}. /help lists commands and keys.");
+            self.put(Line::new(Style::Dim, format!("* {text}")));
+        }
+    }
+
+    /// Leaves a room, with what was typed and shown there, for another one.
+    fn change_room(&mut self, next: &RoomName) {
+        let old = self.room().clone();
+        let next = self.rooms.remove(next).unwrap_or_default();
+        let mut left = mem::replace(&mut self.room, next);
+        left.draft = mem::replace(&mut self.typing, mem::take(&mut self.room.draft));
+        self.rooms.insert(old, left);
+        self.people.clear();
+        self.completion = None;
+        self.missed = None;
+    }
+
+    fn state(&mut self, state: State, now: Now) {
+        match state {
+            State::Offline { why, again, .. } => {
+                if self.off.is_none() {
+                    self.off = Some(now.wall);
+                    let text = format!("the connection is lost ({why})");
+                    self.put(Line::new(Style::Dim, format!("* {text}")));
+                }
+                self.held = None;
+                self.link = Link::Offline { again };
+            }
+            State::Connected => {
+                self.back = true;
+                self.held = None;
+                let seq = Seq::START;
+                self.link = Link::Behind {
+                    from: seq,
+                    at: seq,
+                    head: seq,
+                };
+            }
+            State::CatchingUp { at, head } => self.link = Link::Behind { from: at, at, head },
+            State::CaughtUp => {
+                self.link = Link::Up;
+                self.off = None;
+                self.held = None;
+            }
+            State::Held { why, .. } => self.held = Some(why),
+        }
+    }
+
+    /// Where the room is to be read on from, once one comes back to it.
+    pub(super) fn bookmark(&mut self, position: &Position) {
+        if position.room == *self.room() {
+            self.room.last = Some(position.clone());
+        }
+    }
+
+    /// When the screen changes though nothing happens.
+    pub(super) fn next_tick(&self, now: Now) -> Option<Instant> {
+        let Link::Offline { again, .. } = self.link else {
+            return None;
+        };
+        let left = again.checked_duration_since(now.tick)?;
+        let part = std::time::Duration::from_nanos(u64::from(left.subsec_nanos()));
+        (!left.is_zero()).then(|| now.tick + part.max(std::time::Duration::from_millis(1)))
+    }
+
+    /// Nothing of what was said here is still under way.
+    pub(super) fn all_stored(&mut self) {
+        self.sending.clear();
+        self.held = None;
+    }
+}

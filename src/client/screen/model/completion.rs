@@ -1,0 +1,109 @@
+//! The rest of a word, by Tab.
+
+use std::collections::BTreeSet;
+
+use super::super::super::screen::COMMANDS;
+use crate::protocol::{Event, plain};
+
+/// What a word may go on as, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Completion {
+    /// Where the word begins.
+    pub(super) start: usize,
+    pub(in super::super) words: Vec<String>,
+    /// What is put behind it.
+    pub(super) behind: &'static str,
+    /// Which one was taken.
+    pub(in super::super) taken: usize,
+}
+
+impl Completion {
+    /// What the last word of a text may go on as.
+    pub(super) fn of(text: &str, people: &[String], rooms: &BTreeSet<String>) -> Option<Self> {
+        let start = text.rfind(char::is_whitespace).map_or(0, |at| {
+            at + text[at..].chars().next().map_or(0, char::len_utf8)
+        });
+        let begun = text[start..].to_lowercase();
+        let command = text.starts_with('/') && !text.starts_with("//");
+        let (words, behind): (Vec<String>, _) = if command && start == 0 {
+            (commands(), " ")
+        } else if text.starts_with("/join ") {
+            (rooms.iter().cloned().collect(), "")
+        } else {
+            (people.to_vec(), if start == 0 { ": " } else { " " })
+        };
+        let fits = |word: &String| word.to_lowercase().starts_with(&begun);
+        let words: Vec<String> = words.into_iter().filter(fits).collect();
+        let idle = words.is_empty() || text.is_empty();
+        (!idle).then_some(Completion {
+            start,
+            words,
+            behind,
+            taken: 0,
+        })
+    }
+
+    /// The word as it is now taken, with what is behind it.
+    pub(super) fn word(&self) -> String {
+        let word = self.words.get(self.taken).map_or("", String::as_str);
+        format!("{word}{}", self.behind)
+    }
+
+    pub(super) fn turn(&mut self, back: bool) {
+        let count = self.words.len();
+        let step = if back { count - 1 } else { 1 };
+        self.taken = (self.taken + step) % count;
+    }
+}
+
+/// The words of all commands: what help lists, and the screen's own.
+fn commands() -> Vec<String> {
+    let Event::Notice { text } = plain::help() else {
+        return Vec::new();
+    };
+    let is_command = |word: &&str| {
+        let letters = word.strip_prefix('/').unwrap_or_default();
+        !letters.is_empty() && letters.bytes().all(|b| b.is_ascii_lowercase())
+    };
+    let words = text.split_whitespace().filter(is_command);
+    let own = COMMANDS.iter().map(|(word, _)| *word);
+    let all: BTreeSet<&str> = words.chain(own).collect();
+    all.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        let people = ["ana", "Anton", "bob"].map(str::to_owned);
+        let rooms = ["lobby", "ops", "tea"].map(str::to_owned).into();
+        for (text, words) in [
+            ("an", &["ana: ", "Anton: "][..]),
+            ("AN", &["ana: ", "Anton: "]),
+            ("hi an", &["ana ", "Anton "]),
+            ("hi ", &["ana ", "Anton ", "bob "]),
+            ("/join o", &["ops"]),
+            ("/kick b", &["bob "]),
+            ("/joi", &["/join "]),
+            ("/qu", &["/quiet ", "/quit "]),
+            ("/me", &["/me ", "/members "]),
+            ("", &[]),
+            ("x", &[]),
+            ("//joi", &[]),
+        ] {
+            let mut found = Completion::of(text, &people, &rooms);
+            let mut seen = Vec::new();
+            if let Some(completion) = &mut found {
+                for _ in 0..completion.words.len() {
+                    seen.push(completion.word());
+                    completion.turn(false);
+                }
+                completion.turn(true);
+                assert_eq!(completion.taken, completion.words.len() - 1);
+            }
+            assert_eq!(seen, words, "{text:?}");
+        }
+    }
+}

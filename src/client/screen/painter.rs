@@ -1,0 +1,260 @@
+//! The bytes that show lines and the footer below them.
+//!
+//! Lines are written as they are, so the terminal wraps them, keeps them, and
+//! lets people select, search and open links in them. The footer is erased and
+//! drawn again below. Nothing is asked of the terminal, and all movements are
+//! relative: what was on it before stays.
+
+use std::fmt::Write;
+
+use super::{
+    editor::cells,
+    footer::Footer,
+    line::{Line, Style},
+};
+
+/// Colours of names: of 256 those that are readable on dark and light grounds.
+const MANY: [u8; 12] = [29, 31, 64, 66, 68, 94, 97, 130, 133, 162, 166, 167];
+
+/// And of 16.
+const FEW: [u8; 5] = [31, 32, 34, 35, 36];
+
+/// The terminal shows nothing before the end of it.
+const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
+const END: &str = "\x1b[?25h\x1b[?2026l";
+
+/// Which colours there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// None: bold, dim and reverse say it all.
+    None,
+    /// The 16 of every terminal.
+    Few,
+    /// 256.
+    Many,
+}
+
+impl Colours {
+    /// What the environment says of the terminal.
+    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        if set("NO_COLOR").is_some() {
+            Colours::None
+        } else if set("COLORTERM").is_some() || set("TERM").is_some_and(|t| t.contains("256")) {
+            Colours::Many
+        } else {
+            Colours::Few
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Painter {
+    colours: Colours,
+    /// The footer as it was drawn: how wide each row is.
+    drawn: Vec<usize>,
+    /// Where the cursor is in it: row and column.
+    cursor: (usize, usize),
+}
+
+impl Painter {
+    pub(super) fn new(colours: Colours) -> Self {
+        Painter {
+            colours,
+            drawn: Vec::new(),
+            cursor: (0, 0),
+        }
+    }
+
+    /// Shows lines, and the footer below them, on a screen so wide.
+    pub(super) fn paint(&mut self, lines: &[Line], footer: &Footer, columns: usize) -> String {
+        let mut out = String::from(BEGIN);
+        self.erase(&mut out, columns);
+        self.lines(&mut out, lines);
+        self.draw(&mut out, footer);
+        out.push_str(END);
+        out
+    }
+
+    /// Erases the screen, and shows lines and the footer on it.
+    pub(super) fn repaint(&mut self, lines: &[Line], footer: &Footer) -> String {
+        let mut out = String::from(BEGIN);
+        out.push_str("\x1b[H\x1b[J");
+        self.lines(&mut out, lines);
+        self.draw(&mut out, footer);
+        out.push_str(END);
+        out
+    }
+
+    /// Takes the footer away, and shows the last lines.
+    pub(super) fn leave(&mut self, lines: &[Line], columns: usize) -> String {
+        let mut out = String::from(BEGIN);
+        self.erase(&mut out, columns);
+        self.lines(&mut out, lines);
+        out.push_str(END);
+        self.forget();
+        out
+    }
+
+    /// The footer is not on the screen any more.
+    pub(super) fn forget(&mut self) {
+        self.drawn.clear();
+        self.cursor = (0, 0);
+    }
+
+    /// Goes to where the footer begins, and erases from there. A terminal that
+    /// was made narrower has wrapped its rows.
+    fn erase(&self, out: &mut String, columns: usize) {
+        let columns = columns.max(1);
+        let (row, column) = self.cursor;
+        let above: usize = self
+            .drawn
+            .iter()
+            .take(row)
+            .map(|w| w.div_ceil(columns).max(1))
+            .sum();
+        let above = above + column / columns;
+        out.push('\r');
+        if above > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\x1b[{above}A");
+        }
+        out.push_str("\x1b[J");
+    }
+
+    fn lines(&self, out: &mut String, lines: &[Line]) {
+        for line in lines {
+            self.put(out, line);
+            out.push_str("\r\n");
+        }
+    }
+
+    fn draw(&mut self, out: &mut String, footer: &Footer) {
+        let row = footer.above.len();
+        let count = row + 1 + footer.below.len();
+        // The rows are made first: then nothing scrolls while they are drawn,
+        // and the terminal itself knows the place of the cursor, however wide
+        // it takes a letter to be.
+        if count > 1 {
+            out.push_str(&"\r\n".repeat(count - 1));
+            let _ = write!(out, "\x1b[{}A", count - 1);
+        }
+        // Nor may what it takes to be wider run into the next row.
+        out.push_str("\x1b[?7l");
+        for line in &footer.above {
+            self.put(out, line);
+            out.push_str("\r\n");
+        }
+        self.put(out, &footer.before);
+        out.push_str("\x1b7");
+        self.put(out, &footer.after);
+        for line in &footer.below {
+            out.push_str("\r\n");
+            self.put(out, line);
+        }
+        out.push_str("\x1b[?7h\x1b8");
+        let wide = |line: &Line| cells(&line.text());
+        let before = wide(&footer.before);
+        self.cursor = (row, before);
+        self.drawn = footer.above.iter().map(wide).collect();
+        self.drawn.push(before + wide(&footer.after));
+        self.drawn.extend(footer.below.iter().map(wide));
+    }
+
+    fn put(&self, out: &mut String, line: &Line) {
+        for span in &line.0 {
+            let code = self.code(span.style);
+            // On a raw terminal a new line does not begin at its left.
+            let text = span.text.replace('\n', "\r\n");
+            match code {
+                None => out.push_str(&text),
+                Some(code) => out.extend(["\x1b[", &code, "m", &text, "\x1b[m"]),
+            }
+        }
+    }
+
+    fn code(&self, style: Style) -> Option<String> {
+        let coloured = self.colours != Colours::None;
+        match (style, self.colours) {
+            (Style::Plain, _) | (Style::Name(_), Colours::None) => None,
+            (Style::Dim, _) => Some("2".to_owned()),
+            (Style::Name(n), Colours::Many) => Some(format!("38;5;{}", MANY[n % MANY.len()])),
+            (Style::Name(n), Colours::Few) => Some(FEW[n % FEW.len()].to_string()),
+            (Style::Own, _) => Some("1".to_owned()),
+            (Style::Loud, _) => Some("7".to_owned()),
+            (Style::Bad, _) => Some(if coloured { "31" } else { "1" }.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How bright a colour of the cube of 256 is, from 0 to 1.
+    fn luminance(colour: u8) -> f64 {
+        let level = |n: u8| {
+            let c = f64::from([0, 95, 135, 175, 215, 255][usize::from(n)]) / 255.0;
+            if c <= 0.04045 {
+                c / 12.92
+            } else {
+                ((c + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        let cube = colour - 16;
+        let (red, green, blue) = (cube / 36, cube / 6 % 6, cube % 6);
+        0.2126 * level(red) + 0.7152 * level(green) + 0.0722 * level(blue)
+    }
+
+    #[test]
+    fn names_are_readable_on_dark_and_on_light() {
+        for colour in MANY {
+            let bright = luminance(colour) + 0.05;
+            assert!(bright / 0.05 >= 3.0, "{colour} on black");
+            assert!(1.05 / bright >= 3.0, "{colour} on white");
+        }
+    }
+
+    #[test]
+    fn what_a_narrower_terminal_has_wrapped_is_erased() {
+        let row = |width: usize| Line::new(Style::Plain, "x".repeat(width));
+        let footer = Footer {
+            above: vec![row(35), row(20)],
+            before: row(10),
+            ..Footer::default()
+        };
+        for (columns, above) in [(40, 2), (35, 2), (34, 3), (20, 3), (10, 7), (9, 8)] {
+            let mut painter = Painter::new(Colours::None);
+            painter.paint(&[], &footer, 40);
+            let again = painter.paint(&[], &footer, columns);
+            let erased = format!("{BEGIN}\r\x1b[{above}A\x1b[J");
+            assert!(again.starts_with(&erased), "{columns}: {again:?}");
+        }
+    }
+
+    #[test]
+    fn colours_of_the_environment() {
+        for (variables, colours) in [
+            (&[("TERM", "xterm")][..], Colours::Few),
+            (&[("TERM", "xterm-256color")], Colours::Many),
+            (
+                &[("TERM", "foot"), ("COLORTERM", "truecolor")],
+                Colours::Many,
+            ),
+            (
+                &[("TERM", "xterm-256color"), ("NO_COLOR", "1")],
+                Colours::None,
+            ),
+            (
+                &[("TERM", "xterm-256color"), ("NO_COLOR", "")],
+                Colours::Many,
+            ),
+        ] {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            assert_eq!(Colours::of(variable), colours, "{variables:?}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Drawings: what a terminal shows of the model, after the real bytes.
+
+use std::num::NonZeroU16;
+
+use crossterm::event::{Event as Key, KeyCode, KeyEvent, KeyModifiers};
+use serde_json::{Value, json};
+use tokio_websockets::Message;
+
+use super::*;
+use crate::{
+    client::{Frame, State},
+    protocol::{Command, Epoch, Event, Seq, Start, json::parse_event, name::RoomName},
+};
+
+/// A model and the terminal it is drawn on.
+struct Scene {
+    model: Model,
+    painter: Painter,
+    terminal: vt100::Parser,
+    columns: u16,
+    rows: u16,
+    now: Now,
+}
+
+fn welcome(room: &str, name: Option<&str>, head: u64) -> Value {
+    let you = match name {
+        Some(name) => json!({"addr": "127.0.0.1:5000", "name": name}),
+        None => json!({"addr": "127.0.0.1:5000"}),
+    };
+    json!({
+        "type": "welcome", "room": room, "you": you, "epoch": "e", "head": head,
+        "members": 3, "server": "test", "limits": {"text_bytes": 100},
+    })
+}
+
+fn message(seq: u64, from: &str, text: &str) -> Value {
+    json!({
+        "type": "message", "seq": seq, "prev": seq - 1, "room": "lobby",
+        "at": "2026-11-22T14:02:00.000Z", "text": text,
+        "from": {"addr": "127.0.0.1:5001", "name": from},
+    })
+}
+
+impl Scene {
+    /// Just welcomed as ana, at two o'clock.
+    fn new(columns: u16, rows: u16) -> Self {
+        Self::of(columns, rows, Some("ana"))
+    }
+
+    fn of(columns: u16, rows: u16, name: Option<&str>) -> Self {
+        let told = welcome("lobby", name, 0);
+        let Ok(Event::Welcome(first)) = parse_event(&told.to_string()) else {
+            panic!("a welcome");
+        };
+        let now = Now {
+            wall: "2026-11-22T14:00:00Z".parse().expect("a time"),
+            tick: Instant::now(),
+        };
+        let manner = Manner {
+            zone: TimeZone::UTC,
+            ids: Ids::given(&"x".parse().expect("an id")),
+            bell: true,
+            quiet: false,
+        };
+        let size = |n| NonZeroU16::new(n).expect("some");
+        let mut scene = Scene {
+            model: Model::new(&first, manner, now),
+            painter: Painter::new(Colours::Many),
+            terminal: vt100::Parser::new(size(rows), size(columns), 100),
+            columns,
+            rows,
+            now,
+        };
+        scene.tell(&[told, json!({"type": "live", "seq": 0})]);
+        // It asks who is there by itself.
+        assert_eq!(scene.model.take_commands().len(), 2);
+        scene.tell(&[
+            json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3}),
+            json!({"type": "rooms", "rooms": [{"room": "ops", "members": 1}], "total": 1}),
+        ]);
+        scene
+    }
+
+    fn tell(&mut self, events: &[Value]) {
+        for event in events {
+            let text = event.to_string();
+            let event = parse_event(&text).expect("an event");
+            let told = Happened::Told(Frame(Message::text(text)), event);
+            self.model.follow(told, self.now);
+        }
+    }
+
+    fn state(&mut self, state: State) {
+        self.model.follow(Happened::State(state), self.now);
+    }
+
+    fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) -> Option<Effect> {
+        let action = keys::action(Key::Key(KeyEvent::new(code, modifiers))).expect("a use");
+        self.model.act(action, self.now, true)
+    }
+
+    fn control(&mut self, c: char) -> Option<Effect> {
+        self.press(KeyCode::Char(c), KeyModifiers::CONTROL)
+    }
+
+    /// Types: a newline is Enter, a tab is Tab.
+    fn type_text(&mut self, text: &str) {
+        for c in text.chars() {
+            let code = match c {
+                '\n' => KeyCode::Enter,
+                '\t' => KeyCode::Tab,
+                c => KeyCode::Char(c),
+            };
+            self.press(code, KeyModifiers::NONE);
+        }
+    }
+
+    fn commands(&mut self) -> Vec<Command> {
+        self.model.take_commands()
+    }
+
+    fn paint(&mut self) {
+        let columns = usize::from(self.columns);
+        let footer = footer(&self.model, self.now, columns, usize::from(self.rows));
+        let lines = self.model.take_lines();
+        let bytes = self.painter.paint(&lines, &footer, columns);
+        self.terminal.process(bytes.as_bytes());
+    }
+
+    fn resize(&mut self, columns: u16) {
+        self.columns = columns;
+        let size = |n| NonZeroU16::new(n).expect("some");
+        let (rows, columns) = (size(self.rows), size(columns));
+        self.terminal.screen_mut().set_size(rows, columns);
+    }
+
+    /// What the terminal shows, with a bar where the cursor is.
+    fn seen(&mut self) -> String {
+        self.paint();
+        let screen = self.terminal.screen();
+        let mut rows: Vec<String> = screen.rows(0, self.columns).collect();
+        let (row, column) = screen.cursor_position();
+        let filled = (0..column).rev().find(|&column| {
+            let cell = screen.cell(row, column);
+            cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
+        });
+        let blank = column - filled.map_or(0, |filled| filled + 1);
+        let here = &mut rows[usize::from(row)];
+        let before = screen.rows(0, column).nth(row.into()).expect("a row");
+        let after = here.split_off(before.len().min(here.len()));
+        *here = format!("{before}{}|{after}", " ".repeat(blank.into()));
+        let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+        rows.join("\n").trim_end().to_owned()
+    }
+}
+
+/// Compares with the drawing of this name, as wide as the terminal.
+fn same(scene: &mut Scene, name: &str) {
+    let head = format!("=== {name}, {} columns\n", scene.columns);
+    let drawings = include_str!("drawings.txt");
+    let found = drawings.split_once(&head).map(|(_, rest)| rest);
+    let drawing = found.map(|rest| rest.split("===").next().unwrap_or_default().trim_end());
+    let seen = scene.seen();
+    assert_eq!(
+        drawing,
+        Some(seen.as_str()),
+        "{name}, {} columns",
+        scene.columns
+    );
+}
+
+#[test]
+fn what_is_said_and_typed() {
+    for columns in [20, 40, 80] {
+        let mut scene = Scene::new(columns, 14);
+        scene.tell(&[
+            message(1, "bob", "hello 日本語 👩‍🚀"),
+            message(2, "bob", "two\nlines, and this one is longer"),
+        ]);
+        scene.type_text("hi there\nan\tx 日本語日本語日本語");
+        same(&mut scene, "sending");
+        let mut echo = message(3, "ana", "hi there");
+        echo["id"] = json!("x");
+        scene.tell(&[
+            echo,
+            message(4, "bob", "waves"),
+            message(5, "anton", "ana: there?"),
+        ]);
+        same(&mut scene, "stored");
+    }
+}
+
+#[test]
+fn states() {
+    for columns in [20, 40, 80] {
+        let mut scene = Scene::new(columns, 6);
+        let why = End::Lost("it is gone".to_owned());
+        let again = scene.now.tick + Duration::from_millis(2500);
+        scene.type_text("one\ntwo\n");
+        scene.state(State::Offline {
+            why,
+            unsent: 2,
+            again,
+        });
+        same(&mut scene, "offline");
+        scene.now.tick = again;
+        same(&mut scene, "reconnecting");
+        scene.state(State::Connected);
+        scene.tell(&[welcome("lobby", Some("ana"), 1000)]);
+        scene.state(State::CatchingUp {
+            at: Seq(0),
+            head: Seq(1000),
+        });
+        scene.tell(&[message(500, "bob", "missed")]);
+        same(&mut scene, "behind");
+        scene.tell(&[message(1000, "bob", "missed too")]);
+        scene.state(State::CaughtUp);
+        same(&mut scene, "caught up");
+        scene.type_text("x");
+        same(&mut scene, "seen");
+    }
+}
+
+#[test]
+fn rooms() {
+    let mut scene = Scene::new(60, 16);
+    scene.tell(&[message(1, "bob", "in the lobby")]);
+    scene.model.bookmark(&Position {
+        room: RoomName::lobby(),
+        epoch: Epoch("e".into()),
+        seq: Seq(1),
+    });
+    scene.type_text("/join o\t\nhalf a th");
+    same(&mut scene, "joining");
+    let joins = |scene: &mut Scene, room: &str, start| {
+        let room = room.parse().expect("a room");
+        assert_eq!(scene.commands(), [Command::Join { room, start }]);
+    };
+    let newcomer = Start {
+        backlog: Some(20),
+        ..Start::default()
+    };
+    joins(&mut scene, "ops", newcomer);
+    scene.tell(&[welcome("ops", Some("ana"), 1)]);
+    scene.commands();
+    scene.type_text("for ops");
+    same(&mut scene, "ops");
+    scene.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
+    scene.type_text("/join lobby\nleft in ops");
+    // Of a room one comes back to, what was said since.
+    let back = Start {
+        after: Some(Seq(1)),
+        epoch: Some(Epoch("e".into())),
+        backlog: None,
+    };
+    joins(&mut scene, "lobby", back);
+    scene.tell(&[welcome("lobby", Some("ana"), 1)]);
+    same(&mut scene, "lobby");
+}
+
+#[test]
+fn what_is_typed() {
+    for columns in [20, 40] {
+        let mut scene = Scene::new(columns, 10);
+        let paste = Key::Paste("first\r\nsecond is longer than twenty columns\n".to_owned());
+        let paste = keys::action(paste).expect("a use");
+        scene.model.act(paste, scene.now, true);
+        scene.press(KeyCode::Enter, KeyModifiers::ALT);
+        scene.type_text("👨‍👩‍👧e\u{301}🇩🇪日");
+        same(&mut scene, "pasted");
+        scene.press(KeyCode::Backspace, KeyModifiers::NONE);
+        scene.press(KeyCode::Backspace, KeyModifiers::NONE);
+        scene.press(KeyCode::Left, KeyModifiers::NONE);
+        same(&mut scene, "edited");
+        scene.control('7');
+        scene.type_text("/quiet of it all, and so on and on and on");
+        same(&mut scene, "too long");
+    }
+}
+
+#[test]
+fn comings_and_goings_and_words_of_the_server() {
+    let mut scene = Scene::of(60, 16, None);
+    let who = |name: &str, kind: &str, members: u32| json!({"type": kind, "name": name, "addr": "127.0.0.1:5001", "members": members});
+    scene.tell(&[
+        who("eve", "joined", 4),
+        json!({"type": "renamed", "from": "eve", "to": "eva"}),
+        who("eva", "left", 3),
+    ]);
+    scene.type_text("/quiet\n");
+    scene.tell(&[who("eve", "joined", 4)]);
+    scene.type_text("/members\n");
+    let members = json!({"type": "members", "names": ["ana", "eve"], "total": 4});
+    let mut me = message(1, "bob", "waves");
+    me["kind"] = json!("me");
+    let mut yesterday = message(2, "bob", "\u{1b}[2Jlate");
+    yesterday["at"] = json!("2026-11-23T00:01:00.000Z");
+    scene.tell(&[
+        members,
+        json!({"type": "name", "name": "ana"}),
+        me,
+        yesterday,
+        json!({"type": "refused", "code": "bad_field", "text": "Not so."}),
+        json!({"type": "gap", "after": 2, "next": 9, "reason": "erased"}),
+    ]);
+    scene.type_text("/dance\n");
+    same(&mut scene, "words of the server");
+}
+
+#[test]
+fn who_is_called_hears_it() {
+    let mut scene = Scene::new(40, 12);
+    scene.tell(&[message(1, "bob", "hello all")]);
+    assert!(!scene.model.take_bell());
+    scene.tell(&[message(2, "bob", "Ana: hello")]);
+    assert!(scene.model.take_bell());
+    scene.paint();
+    let inverse = |text: &str| {
+        let screen = scene.terminal.screen();
+        let row = screen.rows(0, 40).position(|row| row.ends_with(text));
+        let row = u16::try_from(row.expect("it is shown")).expect("small");
+        screen.cell(row, 11).is_some_and(vt100::Cell::inverse)
+    };
+    assert!(inverse("Ana: hello") && !inverse("hello all"));
+}
+
+#[test]
+fn nothing_of_the_screen_before_is_lost_and_a_resize_leaves_no_trace() {
+    let mut scene = Scene::new(40, 12);
+    scene.terminal.process(b"$ client\r\n");
+    scene.tell(&[message(1, "bob", "hello")]);
+    for columns in [60, 34, 50, 40] {
+        scene.resize(columns);
+        scene.seen();
+    }
+    same(&mut scene, "after resizes");
+    scene.resize(40);
+    let bytes = scene.painter.leave(&[], 40);
+    scene.terminal.process(bytes.as_bytes());
+    let left = scene.terminal.screen().contents();
+    assert!(left.starts_with("$ client\n"), "{left}");
+    assert!(left.ends_with("bob: hello"), "{left}");
+}

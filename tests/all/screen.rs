@@ -1,0 +1,404 @@
+//! The client on a pseudo-terminal, as a person has it; a terminal emulator
+//! reads what is on the screen.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    num::NonZeroU16,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+};
+
+use broadcast_chat::client::screen::terminal::Borrowed;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    process::Signal,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+};
+use tokio::{process::Child, sync::watch};
+
+use crate::{
+    commands::{CLIENT, folder, server, server_again},
+    support::{TestServer, soon},
+};
+
+/// A terminal with a program on it.
+struct Terminal {
+    /// The end of who sits in front of it.
+    near: File,
+    /// The end of the program; as long as it is open, so is the terminal.
+    far: OwnedFd,
+    shown: Arc<Mutex<vt100::Parser>>,
+    /// Counts what was shown.
+    changed: watch::Receiver<u64>,
+    child: Child,
+}
+
+fn size(columns: u16, rows: u16) -> Winsize {
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+fn some(n: u16) -> NonZeroU16 {
+    NonZeroU16::new(n).expect("some")
+}
+
+impl Terminal {
+    /// The client on a terminal, which is its own.
+    fn client(address: &str, state: &Path, args: &[&str]) -> Self {
+        let args: Vec<&str> = [CLIENT, address].iter().chain(args).copied().collect();
+        Self::start(&args, state)
+    }
+
+    fn start(args: &[&str], state: &Path) -> Self {
+        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
+        let near = near.expect("a terminal");
+        grantpt(&near).expect("ours");
+        unlockpt(&near).expect("open");
+        tcsetwinsize(&near, size(60, 12)).expect("a size");
+        let path = ptsname(&near, Vec::new()).expect("a name");
+        let far = open(
+            &path,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        let far = far.expect("its other end");
+        let end = || Stdio::from(far.try_clone().expect("a descriptor"));
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").args(args);
+        command
+            .env("XDG_STATE_HOME", state)
+            .env("XDG_CONFIG_HOME", state);
+        command
+            .env("RUST_BACKTRACE", "0")
+            .env("TERM", "xterm-256color")
+            .env_remove("NO_COLOR");
+        command.stdin(end()).stdout(end()).stderr(end());
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn();
+        let shown = Arc::new(Mutex::new(vt100::Parser::new(some(12), some(60), 10_000)));
+        let (count, changed) = watch::channel(0);
+        let near = File::from(near);
+        let mut reading = near.try_clone().expect("a descriptor");
+        let parser = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = reading.read(&mut bytes) {
+                parser.lock().expect("whole").process(&bytes[..length]);
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Terminal {
+            near,
+            far,
+            shown,
+            changed,
+            child: child.expect("setsid is there"),
+        }
+    }
+
+    fn screen(&self) -> MutexGuard<'_, vt100::Parser> {
+        self.shown.lock().expect("whole")
+    }
+
+    /// What it shows, row by row.
+    fn rows(&self) -> Vec<String> {
+        let shown = self.screen();
+        let (_, columns) = shown.screen().size();
+        let rows = shown.screen().rows(0, columns.get());
+        rows.map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    /// All that was ever shown and not erased, also what has scrolled away.
+    fn scrollback(&self) -> Vec<String> {
+        let mut shown = self.screen();
+        let (height, columns) = shown.screen().size();
+        let mut all = Vec::new();
+        let length = shown.screen().scrollback_len();
+        for back in (1..=length).rev() {
+            shown.screen_mut().set_scrollback(back);
+            all.extend(shown.screen().rows(0, columns.get()).next());
+        }
+        shown.screen_mut().set_scrollback(0);
+        all.extend(
+            shown
+                .screen()
+                .rows(0, columns.get())
+                .take(height.get().into()),
+        );
+        all.iter().map(|row| row.trim_end().to_owned()).collect()
+    }
+
+    async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let mut changed = self.changed.clone();
+        let waiting = async {
+            while !holds(self) {
+                if changed.changed().await.is_err() {
+                    assert!(holds(self), "{what}, before the end: {:#?}", self.rows());
+                }
+            }
+        };
+        let told = tokio::time::timeout(crate::support::PATIENCE, waiting).await;
+        assert!(told.is_ok(), "{what} is not shown: {:#?}", self.rows());
+    }
+
+    /// Waits for a row with this in it.
+    async fn shows(&mut self, what: &str) {
+        self.until(what, |terminal| {
+            terminal.rows().iter().any(|row| row.contains(what))
+        })
+        .await;
+    }
+
+    /// Waits for what is typed, as it is shown where the cursor is.
+    async fn shows_typed(&mut self, typed: &str) {
+        let row = format!("> {typed}");
+        self.until(&row, |terminal| {
+            let at = terminal.screen().screen().cursor_position().0;
+            terminal.rows()[usize::from(at)] == row.trim_end()
+        })
+        .await;
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.near.write_all(keys.as_bytes()).expect("it reads");
+    }
+
+    fn resize(&mut self, columns: u16, rows: u16) {
+        self.screen()
+            .screen_mut()
+            .set_size(some(rows), some(columns));
+        tcsetwinsize(&self.near, size(columns, rows)).expect("a size");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id().expect("it runs")).expect("an id");
+        let id = rustix::process::Pid::from_raw(id).expect("an id");
+        rustix::process::kill_process(id, signal).expect("a signal");
+    }
+
+    /// Whether keys come line by line, as they do where nobody changed it.
+    fn is_cooked(&self) -> bool {
+        let modes = tcgetattr(&self.far).expect("its modes").local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
+    }
+
+    /// Waits for the end of the program: the terminal is as it was found.
+    async fn ends(mut self, code: i32) -> Vec<String> {
+        let status = soon("its end", self.child.wait()).await.expect("a child");
+        assert_eq!(status.code(), Some(code), "{:#?}", self.rows());
+        assert!(self.is_cooked(), "keys come line by line again");
+        let back = |terminal: &Self| {
+            let shown = terminal.screen();
+            !shown.screen().bracketed_paste() && !shown.screen().hide_cursor()
+        };
+        self.until("a terminal as before", back).await;
+        self.rows()
+    }
+}
+
+/// Ctrl and a letter.
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+const CTRL_Z: &str = "\u{1a}";
+
+#[tokio::test]
+async fn a_conversation() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let mut ana = Terminal::client(&address, folder.path(), &["--name", "ana"]);
+    ana.shows("lobby · 1 here · ana · connected").await;
+    assert!(!ana.is_cooked());
+    let mut bob = Terminal::client(&address, folder.path(), &["--name", "bob"]);
+    ana.shows("→ bob is here (2 here)").await;
+    // What arrives does not tear what is typed.
+    bob.shows("lobby · 2 here · bob").await;
+    bob.press("half 日本");
+    bob.shows_typed("half 日本").await;
+    ana.press("hello\r");
+    bob.shows(" ana: hello").await;
+    bob.shows_typed("half 日本").await;
+    bob.press("\u{7f}本 of it\r");
+    ana.shows(" bob: half 日本 of it").await;
+    // Letters of many code points are edited as one, also where the terminal
+    // takes them to be wider.
+    ana.press("a👨‍👩‍👧b👍🏽");
+    ana.shows_typed("a👨‍👩‍👧b👍🏽").await;
+    ana.press("\u{7f}\u{1b}[D\u{7f}c");
+    ana.shows_typed("acb").await;
+    ana.press("\u{15}bo\t日本語é\r");
+    bob.shows("ana: bob: 日本語é").await;
+    // Pasted lines are one message.
+    ana.press("\u{15}\u{b}\u{1b}[200~one\rtwo\u{1b}[201~");
+    ana.shows("  two").await;
+    ana.press("\r");
+    bob.shows("ana: one").await;
+    bob.press(CTRL_D);
+    let left = bob.ends(0).await;
+    assert!(left.iter().all(|row| !row.starts_with('>')), "{left:#?}");
+    assert!(
+        left.iter().any(|row| row.ends_with("ana: hello")),
+        "{left:#?}"
+    );
+    ana.press(CTRL_C);
+    ana.shows("Ctrl-C again leaves").await;
+    ana.press(CTRL_C);
+    ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn resizes_keep_the_state_at_the_bottom_and_what_was_said() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let mut ana = Terminal::client(&server.addr.to_string(), folder.path(), &["--name", "ana"]);
+    ana.shows("lobby · 1 here").await;
+    ana.press("a line that is quite a bit longer than thirty-four columns\r");
+    ana.shows("connected").await;
+    ana.press("typed");
+    for (columns, rows) in [(34, 12), (80, 20), (34, 20), (60, 20)] {
+        ana.resize(columns, rows);
+        ana.press("!\u{7f}");
+        ana.shows_typed("typed").await;
+        let shown = ana.rows();
+        let states = shown.iter().filter(|row| row.starts_with("lobby ·"));
+        assert_eq!(states.count(), 1, "{shown:#?}");
+    }
+    ana.resize(20, 6);
+    ana.press(" 日本語日本語日本語");
+    ana.until("wrapped", |ana| {
+        ana.rows().iter().any(|row| row == "  語日本語")
+    })
+    .await;
+    ana.press("\u{15}\u{4}");
+    ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn the_server_dies_and_returns() {
+    let folder = folder();
+    let (mut first, addr) = server(folder.path(), &[]).await;
+    let state = folder.path().join("state");
+    let mut ana = Terminal::client(&addr.to_string(), &state, &["--name", "ana"]);
+    ana.shows("lobby · 1 here").await;
+    ana.press("stored\r");
+    ana.shows("ana: stored").await;
+    first.child.kill().await.expect("killed");
+    ana.shows("offline").await;
+    ana.press("unsent\rhalf");
+    ana.shows("sending: unsent").await;
+    ana.shows("offline, 1 unsent · reconnecting").await;
+    let _second = server_again(folder.path(), addr).await;
+    ana.shows(" ana: unsent").await;
+    ana.shows("ana · connected").await;
+    ana.shows_typed("half").await;
+    let said = ana.scrollback();
+    let count = |what: &str| said.iter().filter(|row| row.ends_with(what)).count();
+    assert_eq!(
+        (count("ana: stored"), count("ana: unsent")),
+        (1, 1),
+        "{said:#?}"
+    );
+    ana.press("\u{15}/quit\r");
+    ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn signals_end_it_in_order() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let address = server.addr.to_string();
+        let mut ana = Terminal::client(&address, folder.path(), &[]);
+        ana.shows("connected").await;
+        ana.press("half");
+        ana.shows_typed("half").await;
+        ana.signal(signal);
+        let left = ana.ends(0).await;
+        assert!(left.iter().all(|row| !row.contains("half")), "{left:#?}");
+    }
+}
+
+#[tokio::test]
+async fn stopped_and_taken_up_again() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let shell = ["bash", "--norc", "--noprofile", "-i"];
+    let mut shell = Terminal::start(&shell, folder.path());
+    shell.press("PS1='sh$ '\r");
+    shell.shows("sh$").await;
+    shell.press(&format!("clear; {CLIENT} {address} --name ana\r"));
+    shell.shows("connected").await;
+    shell.press("half");
+    shell.shows_typed("half").await;
+    shell.press(CTRL_Z);
+    shell
+        .until("the shell", |shell| {
+            shell.rows().iter().any(|row| row == "sh$")
+        })
+        .await;
+    let rows = shell.rows();
+    assert!(rows.iter().all(|row| !row.contains("half")), "{rows:#?}");
+    let mut bob = Terminal::client(&address, folder.path(), &["--name", "bob"]);
+    bob.shows("connected").await;
+    bob.press("meanwhile\r");
+    bob.shows("bob: meanwhile").await;
+    shell.press("fg\r");
+    shell.shows("bob: meanwhile").await;
+    shell.shows_typed("half").await;
+    shell.press("\u{15}/quit\r");
+    shell
+        .until("the shell again", |shell| {
+            let at = shell.screen().screen().cursor_position().0;
+            shell.rows()[usize::from(at)] == "sh$"
+        })
+        .await;
+    shell.press("exit\r");
+    shell.ends(0).await;
+}
+
+/// Not a test by itself: the next one runs it on a terminal.
+#[test]
+#[ignore = "panics, for another test to see what is left of the terminal"]
+fn panics_on_a_terminal() {
+    let _borrowed = Borrowed::enter().expect("a terminal");
+    println!("borrowed");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).expect("a key");
+    panic!("as it may happen");
+}
+
+#[tokio::test]
+async fn a_panic_leaves_the_terminal_as_it_was() {
+    let folder = folder();
+    let program = std::env::current_exe().expect("this one");
+    let program = program.to_str().expect("UTF-8");
+    let name = "screen::panics_on_a_terminal";
+    let args = [program, "--exact", name, "--ignored", "--nocapture"];
+    let mut terminal = Terminal::start(&args, folder.path());
+    terminal.shows("borrowed").await;
+    assert!(!terminal.is_cooked());
+    terminal.press("\n");
+    terminal.shows("test result: FAILED").await;
+    // Told from the beginning of a line, as it is where keys come line by line.
+    let said = terminal.scrollback();
+    assert!(
+        said.iter().any(|row| row.starts_with("thread ")),
+        "{said:#?}"
+    );
+    assert!(
+        said.iter().any(|row| row == "as it may happen"),
+        "{said:#?}"
+    );
+    terminal.ends(101).await;
+}
