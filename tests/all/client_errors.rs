@@ -265,7 +265,7 @@ fn an_output_that_is_full_is_an_error() {
 #[test]
 fn wrong_flags() {
     for (args, sentence) in [
-        (&["--nope"][..], "unexpected argument '--nope' found"),
+        (&["--bogus"][..], "unexpected argument '--bogus' found"),
         (&["a", "b"], "unexpected argument 'b' found"),
         (
             &["--port", "x"],
