@@ -263,8 +263,9 @@ async fn resizes_keep_the_state_at_the_bottom_and_what_was_said() {
     let mut ana = Terminal::client(&server.addr.to_string(), folder.path(), &["--name", "ana"]);
     ana.shows("lobby · 1 here").await;
     ana.press("a line that is quite a bit longer than thirty-four columns\r");
-    ana.shows("connected").await;
+    ana.shows("ana: a line").await;
     ana.press("typed");
+    ana.shows_typed("typed").await;
     for (columns, rows) in [(34, 12), (80, 20), (34, 20), (60, 20)] {
         ana.resize(columns, rows);
         ana.press("!\u{7f}");
