@@ -111,6 +111,19 @@ pub(super) fn said(message: &Message, at: &Zoned, own: bool, calls: bool) -> Lin
     }
 }
 
+/// What somebody said to one person alone.
+pub(super) fn whispered(at: &Zoned, from: &str, to: &str, text: &str, sent: bool) -> Line {
+    let (from_style, to_style) = (name_style(from, sent), name_style(to, !sent));
+    let (from, to) = if sent { ("you", to) } else { (from, "you") };
+    let style = if sent { Style::Plain } else { Style::Loud };
+    Line::new(Style::Dim, format!("{} * ", clock(at)))
+        .and(from_style, from)
+        .and(Style::Plain, " to ")
+        .and(to_style, to)
+        .and(Style::Plain, ": ")
+        .and(style, text)
+}
+
 /// Whether a text calls somebody: has the name as a word.
 pub(super) fn calls(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());

@@ -20,10 +20,10 @@ pub(super) use self::{completion::Completion, typing::Effect};
 use super::{
     super::{Happened, Position, State, ids::Ids},
     editor::Editor,
-    line::{Line, Style, calls, clock, day, local, mark, said},
+    line::{Line, Style, calls, clock, day, local, mark, said, whispered},
 };
 use crate::protocol::{
-    Author, Command, Event, Message, Seq, Welcome,
+    Author, Command, Entry, Event, Message, Private, Seq, Welcome,
     name::{MessageId, RoomName},
     plain,
 };
@@ -242,6 +242,17 @@ impl Model {
     fn told(&mut self, event: Event, now: Now) {
         match event {
             Event::Message(message) => self.message(&message, now),
+            Event::Private(private) => self.private(&private, now),
+            Event::Erased { seq, prev, id } => {
+                if let Some(id) = id {
+                    self.stored(&id);
+                }
+                // Otherwise it was never shown.
+                if prev.is_none() && self.room.forget(seq) {
+                    let text = "* A message above was erased: it is in no history any more.";
+                    self.put(Line::new(Style::Dim, text));
+                }
+            }
             Event::Welcome(welcome) => self.welcomed(welcome),
             Event::Live { .. } => self.live = true,
             Event::Accepted { id, .. } => {
@@ -294,7 +305,8 @@ impl Model {
                 self.answered(&event, Style::Plain);
             }
             Event::Page(page) => {
-                let lines = page.messages.iter().map(|message| {
+                let messages = page.messages.iter().filter_map(Entry::message);
+                let lines = messages.map(|message| {
                     let at = local(message.at, &self.manner.zone);
                     let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
                     Line([line.0, said(message, &at, self.is_own(message), false).0].concat())
@@ -355,6 +367,20 @@ impl Model {
         let calling = !own && name.is_some_and(|name| calls(&message.text, name.as_str()));
         self.rings |= calling && self.live;
         self.put_numbered(Some(message.seq), said(message, &at, own, calling));
+    }
+
+    fn private(&mut self, private: &Private, now: Now) {
+        if let Some(id) = &private.id {
+            self.stored(id);
+        }
+        let at = local(private.at, &self.manner.zone);
+        let (from, to) = (private.from.to_string(), private.to.to_string());
+        if !private.sent {
+            self.heard_of(from.clone());
+            self.miss(&at, now);
+            self.rings |= self.live;
+        }
+        self.put(whispered(&at, &from, &to, &private.text, private.sent));
     }
 
     /// Counts what comes while nobody looks, or came while there was no

@@ -229,6 +229,7 @@ fn rooms() {
         room: RoomName::lobby(),
         epoch: Epoch("e".into()),
         seq: Seq(1),
+        inbox: None,
     });
     scene.type_text("/join o\t\nhalf a th");
     same(&mut scene, "joining");
@@ -251,7 +252,7 @@ fn rooms() {
     let back = Start {
         after: Some(Seq(1)),
         epoch: Some(Epoch("e".into())),
-        backlog: None,
+        ..Start::default()
     };
     joins(&mut scene, "lobby", back);
     scene.tell(&[welcome("lobby", Some("ana"), 1)]);
@@ -305,6 +306,33 @@ fn comings_and_goings_and_words_of_the_server() {
     ]);
     scene.type_text("/dance\n");
     same(&mut scene, "words of the server");
+}
+
+#[test]
+fn private_and_erased() {
+    let mut scene = Scene::new(60, 14);
+    let private = |seq: u64, from: &str, to: &str, sent: bool| {
+        json!({
+            "type": "private", "seq": seq, "prev": seq - 1, "at": "2026-11-22T14:03:00.000Z",
+            "from": {"addr": "127.0.0.1:5001", "name": from}, "to": to, "text": "psst",
+            "id": "x", "sent": sent,
+        })
+    };
+    scene.type_text("/msg bo\tpsst\n");
+    same(&mut scene, "whispering");
+    scene.tell(&[
+        private(1, "ana", "bob", true),
+        private(2, "bob", "ana", false),
+    ]);
+    assert!(scene.model.take_bell());
+    scene.tell(&[
+        message(3, "bob", "a slip"),
+        json!({"type": "erased", "seq": 3}),
+        json!({"type": "erased", "seq": 5, "prev": 3}),
+    ]);
+    same(&mut scene, "whispered, and erased");
+    let last = scene.model.last_lines(20);
+    assert!(last.iter().all(|line| !line.text().contains("a slip")));
 }
 
 #[test]

@@ -31,6 +31,13 @@ impl Room {
         self.lines.push_back((seq, line));
     }
 
+    /// Forgets what was said under a number; whether it was known.
+    pub(super) fn forget(&mut self, seq: Seq) -> bool {
+        let before = self.lines.len();
+        self.lines.retain(|(number, _)| *number != Some(seq));
+        self.lines.len() < before
+    }
+
     /// The last so many lines.
     pub(super) fn last(&self, count: usize) -> impl Iterator<Item = &Line> {
         let skipped = self.lines.len().saturating_sub(count);

@@ -4,7 +4,7 @@ use super::{
     super::{COMMANDS, editor::To, keys::Action, line::Style},
     Completion, Link, Model, Sending,
 };
-use crate::protocol::{Command, Event, Kind, Start, plain, text::Text};
+use crate::protocol::{Command, Event, Kind, Start, name::MessageId, plain, text::Text};
 
 /// How much of a room nobody here has been in is shown at first.
 const BACKLOG: u32 = 20;
@@ -127,21 +127,28 @@ impl Model {
             None => {}
             Some(Command::Help) => self.help(),
             Some(Command::Publish { text, kind, .. }) => {
-                let safe = Text::accept(&text, self.limit()).map_err(|refusal| refusal.text)?;
-                self.spoken += 1;
-                let id = self.manner.ids.of(self.spoken).ok();
-                if let Some(id) = id.clone() {
-                    let text = match kind {
-                        Kind::Said => safe.to_string(),
-                        Kind::Me => format!("/me {safe}"),
-                    };
-                    self.sending.push_back(Sending { id, text });
-                }
+                let id = self.under_way(
+                    &text,
+                    match kind {
+                        Kind::Said => "",
+                        Kind::Me => "/me ",
+                    },
+                )?;
                 self.commands.push(Command::Publish {
                     text,
                     id,
                     kind,
                     follows: None,
+                });
+            }
+            Some(Command::Private { to, text, .. }) => {
+                let id = self.under_way(&text, &format!("/msg {to} "))?;
+                let follows = None;
+                self.commands.push(Command::Private {
+                    to,
+                    text,
+                    id,
+                    follows,
                 });
             }
             Some(Command::Join { room, .. }) if room == *self.room() => {
@@ -153,6 +160,7 @@ impl Model {
                     after: last.map(|last| last.seq),
                     epoch: last.map(|last| last.epoch.clone()),
                     backlog: last.is_none().then_some(BACKLOG),
+                    ..Start::default()
                 };
                 self.hint = Some(format!("joining {room}"));
                 self.commands.push(Command::Join { room, start });
@@ -160,6 +168,18 @@ impl Model {
             Some(command) => self.commands.push(command),
         }
         Ok(())
+    }
+
+    /// Gives a text its id, and has it shown until it is stored.
+    fn under_way(&mut self, text: &str, before: &str) -> Result<Option<MessageId>, String> {
+        let safe = Text::accept(text, self.limit()).map_err(|refusal| refusal.text)?;
+        self.spoken += 1;
+        let id = self.manner.ids.of(self.spoken).ok();
+        if let Some(id) = id.clone() {
+            let text = format!("{before}{safe}");
+            self.sending.push_back(Sending { id, text });
+        }
+        Ok(id)
     }
 
     fn help(&mut self) {
