@@ -1,5 +1,16 @@
+/// A room with much in it, and much going on.
+mod crowded;
+/// Texts that want to be more than text.
+mod hostile;
 /// What the page is made of, and how it is served.
 mod served;
+/// What people see of it, with whatever they look and type.
+mod usable;
+
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+};
 
 use serde_json::{Value, json};
 
@@ -15,8 +26,8 @@ use crate::{
 const ENTER: &str = "\u{e007}";
 
 /// What is in the log, said and done, one after the other.
-const LINES: &str =
-    "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(t => t.innerText)";
+const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(text => \
+    [...text.childNodes].filter(part => part.nodeName !== 'TIME').map(part => part.textContent).join('').trim())";
 
 /// A browser in a room, once it sees things as they happen.
 async fn enter(url: &str) -> Browser {
@@ -168,4 +179,161 @@ async fn a_page_that_is_loaded_again_with_something_unsent() {
         .see("document.querySelectorAll('#unsent li').length === 0")
         .await;
     is_quiet(&browser).await;
+}
+
+/// The lines of an element's text.
+async fn text(browser: &Browser, selector: &str) -> Value {
+    let script = format!("return document.querySelector('{selector}').innerText.trim()");
+    browser.run(&script).await
+}
+
+#[tokio::test]
+async fn windows_of_one_person_are_one_person() {
+    let folder = folder();
+    let (mut server, addr) = commands::server(folder.path(), &[]).await;
+    let url = format!("http://{addr}/tea");
+    let browser = enter(&url).await;
+    let first = browser.window().await;
+    say(&browser, "/name ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    let second = browser.open_window().await;
+    arrive(&browser, &url).await;
+    assert_eq!(text(&browser, "#you-name").await, json!("ana"));
+    browser
+        .see("document.getElementById('people-count').textContent === '1'")
+        .await;
+    // A name that one of them takes, all of them carry.
+    say(&browser, "/name Anna").await;
+    browser.switch_to(&first).await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'Anna'")
+        .await;
+
+    // What each said into nothing is sent by each, or by who is left.
+    server.child.kill().await.expect("killed");
+    for (window, text) in [(&second, "from the second"), (&first, "from the first")] {
+        browser.switch_to(window).await;
+        browser
+            .see("document.getElementById('state').dataset.state === 'offline'")
+            .await;
+        say(&browser, text).await;
+        browser.see("document.querySelector('#unsent li')").await;
+    }
+    // Until the browser has kept it.
+    browser.see(&kept_is(2)).await;
+    browser.close_window().await;
+    browser.switch_to(&second).await;
+    let _server = server_again(folder.path(), addr).await;
+    shows(&browser, &["from the second", "from the first"]).await;
+    browser.see(&kept_is(0)).await;
+    let names = json!(["Anna", "Anna"]);
+    let who = "return [...document.querySelectorAll('#log .who')].map(w => w.textContent)";
+    assert_eq!(browser.run(who).await, names);
+    is_quiet(&browser).await;
+}
+
+/// Whether the browser keeps so many unsent messages.
+fn kept_is(count: usize) -> String {
+    format!(
+        "(window.kept ??= -1, indexedDB.open('broadcast-chat').onsuccess = ({{target: {{result}}}}) => \
+         result.transaction('outbox').objectStore('outbox').count().onsuccess = \
+         ({{target}}) => window.kept = target.result, window.kept === {count})"
+    )
+}
+
+#[tokio::test]
+async fn a_server_with_a_rate_has_everything_in_order() {
+    let folder = folder();
+    let (_server, addr) = commands::server(folder.path(), &["--rate", "20:5"]).await;
+    let browser = enter(&format!("http://{addr}/tea")).await;
+    let lines: Vec<String> = (1..=25).map(|n| n.to_string()).collect();
+    let all: String = lines.iter().map(|line| format!("{line}{ENTER}")).collect();
+    browser.press("#text", &all).await;
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    shows(&browser, &lines).await;
+    is_quiet(&browser).await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_and_another_log() {
+    let server = TestServer::start().await;
+    let (addr, mut peer) = (server.addr, server.plain("/tea").await);
+    peer.text_after("before").await;
+    let browser = enter(&format!("http://{addr}/tea")).await;
+    shows(&browser, &["before"]).await;
+    drop(peer);
+    server.stop().await;
+    browser
+        .see("document.getElementById('state').dataset.state === 'offline'")
+        .await;
+    say(&browser, "said meanwhile").await;
+    let server = TestServer::at(addr).await;
+    // It has another epoch: nothing of it was shown, and nothing of the other is.
+    shows(&browser, &["said meanwhile"]).await;
+    let notes = browser
+        .run("return document.querySelector('#log .note .text').innerText")
+        .await;
+    assert_eq!(
+        notes,
+        json!("The server has another history now: this is its end.")
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_for_one_person_and_what_is_erased() {
+    let folder = folder();
+    fs::write(folder.path().join("secret"), "0123456789abcdef\n").expect("a file");
+    fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).expect("ours");
+    let (_server, addr) =
+        commands::server(folder.path(), &["--operator-secret-file", "secret"]).await;
+    let url = format!("http://{addr}/tea");
+    let (ana, bob) = tokio::join!(enter(&url), enter(&url));
+    for (browser, name) in [(&ana, "ana"), (&bob, "bob")] {
+        say(browser, &format!("/name {name}")).await;
+        let named = format!("document.getElementById('you-name').textContent === '{name}'");
+        browser.see(&named).await;
+    }
+    say(&ana, "for all").await;
+    shows(&bob, &["for all"]).await;
+    say(&ana, "/msg bob for you").await;
+    let private = "document.querySelector('#log .row.private')";
+    for browser in [&ana, &bob] {
+        shows(browser, &["for all", "for you"]).await;
+        let about = format!("{private}.querySelector('.about').innerText.startsWith('ana')");
+        browser.see(&about).await;
+        let to = format!("{private}.querySelector('.to').innerText === 'to bob only'");
+        browser.see(&to).await;
+    }
+    ana.see("!document.querySelector('#unsent li')").await;
+    ana.see(&format!("{private}.querySelector('.receipt')"))
+        .await;
+    // Who is nobody is told so, and may say it again otherwise.
+    say(&ana, "/msg nobody for you").await;
+    ana.see("document.querySelector('#unsent .refused button')")
+        .await;
+    ana.click("#unsent .refused button").await;
+    assert_eq!(draft(&ana).await, json!("for you"));
+    ana.run("document.getElementById('text').value = ''").await;
+
+    say(&ana, "/erase 1").await;
+    ana.see("document.getElementById('told').innerText.includes('operator')")
+        .await;
+    say(&ana, "/operator 0123456789abcdef").await;
+    ana.see("document.getElementById('log').innerText.includes('You are an operator')")
+        .await;
+    say(&ana, "/erase 1").await;
+    for browser in [&ana, &bob] {
+        shows(browser, &["erased", "for you"]).await;
+    }
+    // So it is for who comes later, and for who looks back.
+    arrive(&bob, &url).await;
+    bob.see("document.querySelector('#log .row.erased')").await;
+    let words = "return document.body.innerText.includes('for all')";
+    assert_eq!(bob.run(words).await, json!(false));
+    for browser in [&ana, &bob] {
+        is_quiet(browser).await;
+    }
 }

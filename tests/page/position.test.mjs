@@ -76,3 +76,20 @@ test("what a close code says", () => {
   assert.equal(askedWait(4003, "soon"), null);
   assert.equal(askedWait(4001, "250 ms"), null);
 });
+
+test("private messages have an order of their own, and a place in that of the log", () => {
+  const reading = new Reading({ ...welcome("e", 7), inbox: 3 }, 2);
+  assert.deepEqual(reading.start(), { backlog: 2, inbox: 3 });
+  assert.equal(reading.takePrivate(message(2, 4)), "next");
+  assert.equal(reading.takePrivate(message(2, 4)), "repeated");
+  assert.equal(reading.take(message(3, 5)), "next");
+  assert.equal(reading.takePrivate(message(4, 9)), "next");
+  assert.deepEqual(reading.start(), { after: 9, epoch: "e", inbox: 9 });
+  assert.equal(reading.takePrivate(message(11, 12)), "hole");
+  assert.equal(reading.take(message(5, 14)), "next");
+  assert.deepEqual(reading.start(), { after: 14, epoch: "e", inbox: 14 });
+  reading.renamed();
+  assert.deepEqual(reading.start(), { after: 14, epoch: "e" });
+  reading.resume({ ...welcome("e", 20), inbox: 6 });
+  assert.deepEqual(reading.start(), { after: 14, epoch: "e", inbox: 6 });
+});

@@ -27,8 +27,8 @@ test("heights are found as by adding them up", () => {
         plain = plain.slice(20);
         break;
       default:
-        heights.push(height);
-        plain.push(height);
+        heights.insert(plain.length && height % plain.length, height);
+        plain.splice(plain.length && height % plain.length, 0, height);
     }
     const total = plain.reduce((sum, one) => sum + one, 0);
     assert.equal(heights.total, total);
@@ -47,15 +47,15 @@ const message = (seq, who = "ana", at = seq * 1000) =>
 
 function rowsOf(...all) {
   const rows = new Rows();
-  for (const row of all) rows.push(row);
+  for (const row of all) rows.add(row);
   return rows;
 }
 
 test("rows are found by their number, whatever is between them", () => {
   const rows = rowsOf(message(3), message(7));
   const note = { kind: "note", place: rows.end, at: 7000, text: "", who: "" };
-  rows.push(note);
-  rows.push(message(9));
+  rows.add(note);
+  rows.add(message(9));
   rows.unshift([message(1)]);
   assert.equal(rows.firstSeq, 1);
   for (const [seq, index] of [
@@ -71,6 +71,17 @@ test("rows are found by their number, whatever is between them", () => {
   assert.equal(rows.erase(7), 2);
   assert.deepEqual([rows.at(2).kind, rows.at(2).text], ["erased", ""]);
   assert.equal(rows.erase(8), -1);
+  assert.equal(rows.add({ kind: "private", place: 8, at: 0, text: "", who: "" }), 4);
+});
+
+test("what stands between older messages is put between them", () => {
+  const between = (place) => ({ kind: "private", place, at: 0, text: "", who: "" });
+  const rows = rowsOf(between(2), between(4), message(7), between(8));
+  assert.equal(rows.unshift([message(1), message(3), message(5)]), 2);
+  const places = Array.from({ length: rows.length }, (_, n) => rows.at(n).place);
+  assert.deepEqual(places, [1, 2, 3, 4, 5, 7, 8]);
+  assert.equal(rowsOf(between(2)).unshift([message(3)]), 1);
+  assert.equal(rowsOf().unshift([message(3)]), 0);
 });
 
 test("what one person says at a time belongs together, until the day ends", () => {
@@ -95,7 +106,7 @@ test("what one person says at a time belongs together, until the day ends", () =
 
 test("memory has a bound, in rows and in letters", () => {
   const rows = new Rows();
-  for (let seq = 1; seq <= 1000; seq += 1) rows.push(message(seq));
+  for (let seq = 1; seq <= 1000; seq += 1) rows.add(message(seq));
   assert.equal(rows.trim(1000), 0);
   assert.equal(rows.trim(800), 300);
   assert.equal(rows.firstSeq, 301);

@@ -245,15 +245,20 @@ export class Client {
   _welcome(welcome) {
     this.#clear("arrival");
     this.#open = true;
-    if (this.#anew || !this.#reading || this.#reading.start().backlog) {
+    if (this.#anew) {
       this.#anew = false;
+      this.#reading = this.#reading.anew(welcome, BACKLOG);
+    } else if (!this.#reading?.hasBegun) {
       this.#reading = new Reading(welcome, BACKLOG);
     } else if (!this.#reading.goesOn(welcome)) {
+      const other = welcome.epoch !== this.#reading.epoch;
+      if (other) this.#reading = new Reading(welcome, BACKLOG);
       this.#anew = true;
-      this.#tell({ type: "anew", other: welcome.epoch !== this.#reading.epoch });
+      this.#tell({ type: "anew", other });
       this.#send({ type: "join", room: welcome.room, backlog: BACKLOG });
       return;
     }
+    this.#reading.resume(welcome);
     this.#unnamed = Boolean(this.#name) && !welcome.you.name;
     this.#tell(welcome);
     this.#tell({ type: "state", state: "catching up" });
@@ -281,6 +286,7 @@ export class Client {
 
   _erased(event) {
     if (this.#anew) return;
+    if (event.id) this.#confirm(event.id, event.seq);
     // In the replay it stands in its message's place; live it says which.
     if (event.prev !== undefined && this.#reading.take(event) === "repeated") return;
     this.#tell(event);
@@ -293,8 +299,9 @@ export class Client {
   }
 
   _private(event) {
+    const step = this.#reading.takePrivate(event);
     if (event.id) this.#confirm(event.id, event.seq);
-    this.#tell(event);
+    if (step !== "repeated") this.#tell(event);
   }
 
   _accepted({ id, seq }) {
@@ -303,6 +310,7 @@ export class Client {
 
   _name({ name, secret }) {
     const given = this.#outbox.changed();
+    if (this.#name?.name.toLowerCase() !== name.toLowerCase()) this.#reading.renamed();
     this.#name = { name, secret: secret ?? given?.secret ?? this.#name?.secret };
     this.#tell({ type: "name", ...this.#name });
   }

@@ -79,7 +79,7 @@ export class Composer {
     const text = this.#text;
     mine.set(this.#draft, text.value || undefined);
     text.style.height = "auto";
-    text.style.height = `${text.scrollHeight}px`;
+    text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
     const left = this.limit - byteLength(text.value);
     show(this.#left, left < NEAR);
     this.#left.textContent = left < 0 ? `${-left} bytes too long` : `${left} bytes left`;

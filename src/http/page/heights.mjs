@@ -18,6 +18,11 @@ export class Heights {
     return this.#heights[row];
   }
 
+  insert(row, height) {
+    if (row === this.length) this.push(height);
+    else this.reset(this.#heights.toSpliced(row, 0, height));
+  }
+
   push(height) {
     this.#heights.push(height);
     const end = this.#heights.length;

@@ -91,14 +91,14 @@ function isOwn(row) {
   return Boolean(byName || said.has(row.id) || (!me.name && row.addr && row.addr === me.addr));
 }
 
-function rowOf(message) {
-  const row = messageRow(message);
+function rowOf(message, about = Date.now()) {
+  const row = messageRow(message, about);
   row.own = isOwn(row);
   return row;
 }
 
 function push(row) {
-  if (view.push(row)) older.more = true;
+  if (view.add(row)) older.more = true;
 }
 
 /** Something that nobody said. */
@@ -116,7 +116,13 @@ async function loadOlder() {
     const page = await client.ask({ type: "history", limit: EXCERPT, ...(before && { before }) }, "page");
     if (turn !== older.turn) return;
     older.more = page.more;
-    view.unshift(page.messages.map(rowOf));
+    let at = view.rows.at(0)?.at;
+    const rows = page.messages.toReversed().map((message) => {
+      const row = rowOf(message, at);
+      at = row.at;
+      return row;
+    });
+    view.unshift(rows.reverse());
   } catch {
     // Scrolling on, or a new connection, asks again.
     if (turn === older.turn) await new Promise((later) => setTimeout(later, 1000));
@@ -236,7 +242,7 @@ function typed(text) {
   } else if (command.type === "publish" || command.type === "private") return say(command);
   else if (command.type === "name") takeName(command.name, command.secret);
   else {
-    const answer = { topic: "topic", erase: "erased" }[command.type] ?? "notice";
+    const answer = command.type === "topic" ? "topic" : "notice";
     client.ask(command, answer).catch((error) => tell(error.message));
   }
   return true;
@@ -377,15 +383,14 @@ const happened = {
     const forMe = !row.own && mentions(row.text, me.name);
     attention.came(row, { own: row.own, forMe, isNews: state.state === "live" });
   },
-  private(event) {
-    const own = event.from === (me.name ?? me.addr);
-    const row = { kind: "private", place: view.rows.end, at: Date.parse(event.at), who: event.from, to: event.to, text: event.text, id: event.id, own };
+  private({ seq, at, from, to, text, id, sent }) {
+    const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     push(row);
-    attention.came(row, { own, forMe: !own, isNews: true });
+    attention.came(row, { own: row.own, forMe: !sent, isNews: true });
   },
   erased(event) {
     if (event.prev === undefined) view.erase(event.seq);
-    else push(rowOf({ at: new Date().toISOString(), ...event }));
+    else push(rowOf(event));
   },
   gap({ reason }) {
     const why = { erased: "What stood here was erased.", damaged: "What stood here is damaged, and not shown." };

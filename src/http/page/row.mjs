@@ -8,9 +8,9 @@ const COLOURS = 8;
 
 /** Always the same colour for the same name. */
 function colour(name) {
-  let sum = 7;
-  for (const letter of name.toLowerCase()) sum = (sum * 31 + letter.codePointAt(0)) >>> 0;
-  return sum % COLOURS;
+  let sum = 0x811c9dc5;
+  for (const letter of name.toLowerCase()) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
+  return (sum >>> 13) % COLOURS;
 }
 
 /** A text, with what is a link made one. */
@@ -24,9 +24,10 @@ export function whose(name) {
   return el("bdi", { class: `who c${colour(name)}` }, name);
 }
 
-export function time(at) {
+export function time(at, seq) {
   const iso = new Date(at).toISOString();
-  return el("time", { datetime: iso, title: wholeTime(at) }, clockTime(at));
+  const title = seq ? `${wholeTime(at)} · number ${seq}` : wholeTime(at);
+  return el("time", { datetime: iso, title }, clockTime(at));
 }
 
 /**
@@ -53,23 +54,27 @@ function message(row, { goesOn, own, me }) {
   const kind = [goesOn && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
   const text = el("p", { class: "text", dir: "auto" });
   const about = el("div", { class: "about" });
-  if (row.kind === "me") text.append(whose(row.who), " ");
-  else if (row.kind === "private") about.append(whose(row.who), el("span", { class: "to" }, ` to ${row.to} only`));
-  else about.append(whose(row.who));
-  about.append(" ", time(row.at));
-  if (row.kind === "erased") text.append("erased");
-  else text.append(...said(row.text));
-  const receipt = own && row.kind !== "erased" && row.id;
-  const mark = receipt ? [el("span", { class: "receipt", role: "img", "aria-label": "stored", title: "stored" })] : [];
-  return el("div", { class: `message ${kind}` }, about, text, ...mark);
+  if (row.kind === "me") {
+    text.append(whose(row.who), " ", ...said(row.text), " ", time(row.at, row.seq));
+  } else {
+    const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
+    about.append(whose(row.who), ...to, " ", time(row.at, row.seq));
+    text.append(...(row.kind === "erased" ? ["erased"] : said(row.text)));
+  }
+  const receipt = own && row.kind !== "erased" ? [mark("stored")] : [];
+  return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
+}
+
+/** What has become of one's own. */
+function mark(what) {
+  return el("span", { class: "receipt", role: "img", "aria-label": what, title: what });
 }
 
 /** Something said that is not known to be stored. */
 export function drawUnsent({ id, text, to, kind }) {
   const about = to ? [el("div", { class: "about" }, el("span", { class: "to" }, "to ", el("bdi", {}, to), " only"))] : [];
   const line = el("p", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, text);
-  const mark = el("span", { class: "receipt", role: "img", "aria-label": "not stored yet", title: "not stored yet" });
-  const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, mark));
+  const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, mark("not stored yet")));
   item.dataset.id = id;
   return item;
 }

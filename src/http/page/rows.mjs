@@ -9,14 +9,13 @@ const MOST_TEXT = 16 << 20;
 /** For how long what one person says belongs together. */
 const TOGETHER = 5 * 60_000;
 
-/** A message as a row. */
-export function messageRow(message) {
-  const { seq, at, from, text, id, kind } = message;
+/** A message as a row; of one that was erased, about when it was said. */
+export function messageRow({ seq, at, from, text, id, kind }, about) {
   return {
-    kind: message.type === "erased" || text === undefined ? "erased" : (kind ?? "said"),
+    kind: text === undefined ? "erased" : (kind ?? "said"),
     place: seq,
     seq,
-    at: Date.parse(at),
+    at: at ? Date.parse(at) : about,
     who: from?.name ?? from?.addr ?? "",
     addr: from?.addr,
     id,
@@ -51,14 +50,27 @@ export class Rows {
     return Math.floor(this.#rows.at(-1)?.place ?? 0) + 0.5;
   }
 
-  push(row) {
-    this.#rows.push(row);
+  /** Adds a row, nearly always at the end; where. */
+  add(row) {
+    const last = this.#rows.at(-1);
+    const index = last && row.place < last.place ? this.find(row.place) : this.#rows.length;
+    this.#rows.splice(index, 0, row);
     this.#text += row.text.length;
+    return index;
   }
 
+  /**
+   * Adds older messages. Something else may stand before the first one that was
+   * known, and belong between them: how many rows were put elsewhere.
+   */
   unshift(rows) {
-    this.#rows = [...rows, ...this.#rows];
+    const end = rows.at(-1)?.place ?? 0;
+    const moved = this.#rows.findIndex((row) => row.place > end);
+    const count = moved < 0 ? this.#rows.length : moved;
+    const older = [...rows, ...this.#rows.slice(0, count)].sort((a, b) => a.place - b.place);
+    this.#rows = [...older, ...this.#rows.slice(count)];
     for (const row of rows) this.#text += row.text.length;
+    return count;
   }
 
   /** Forgets the oldest where there are too many, an eighth at a time; how many. */

@@ -10,7 +10,6 @@ export const COMMANDS = [
   ["/rooms", "", "which rooms is somebody in?"],
   ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
   ["/search", "WORDS", "find messages with all these words"],
-  ["/erase", "NUMBER", "erase a message of yours"],
   ["/help", "", "what can be typed, and other ways to join"],
   ["/operator", "SECRET", "be an operator, who can"],
   ["/kick", "WHO [WHY]", "send away a name, IP or IP:port"],
@@ -18,6 +17,7 @@ export const COMMANDS = [
   ["/unban", "WHO", "let them in again"],
   ["/mute", "WHO [2h]", "let them read only"],
   ["/unmute", "WHO", "let them speak again"],
+  ["/erase", "NUMBER", "erase what was said; who points at a time sees the number"],
 ];
 
 const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._-]*$|^[._-][\p{L}\p{N}\p{M}._-]*$/u;
@@ -99,7 +99,7 @@ function cut(text) {
 }
 
 /** How many are offered at most. */
-const OFFERED = 8;
+const OFFERED = 6;
 
 /**
  * How the word before the caret may go on: where it starts, and what it may

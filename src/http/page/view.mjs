@@ -67,19 +67,31 @@ export class View {
     return this.#shown.size;
   }
 
-  push(row) {
-    this.rows.push(row);
-    this.#heights.push(this.#guess(row));
+  /** Adds a row where it belongs; how many were forgotten at the beginning for it. */
+  add(row) {
+    this.#moved();
+    this.#heights.insert(this.rows.add(row), this.#guess(row));
     const gone = this.rows.trim();
-    if (gone) this.#heights.dropFirst(gone);
-    this.update();
+    if (gone) {
+      this.#heights.dropFirst(gone);
+      this.paint();
+    } else {
+      this.update();
+    }
     return gone;
   }
 
+  /**
+   * Adds rows at the beginning. That, and forgetting some, is painted at once:
+   * where the reader scrolls to is looked up by what stands above.
+   */
   unshift(rows) {
-    this.rows.unshift(rows);
-    this.#heights.unshift(rows.map((row) => this.#guess(row)));
-    this.update();
+    this.#moved();
+    const moved = this.rows.unshift(rows);
+    const older = this.rows.all.slice(0, moved + rows.length);
+    this.#heights.dropFirst(moved);
+    this.#heights.unshift(older.map((row) => this.#guess(row)));
+    this.paint();
   }
 
   erase(seq) {
@@ -130,6 +142,7 @@ export class View {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     const log = this.#log;
+    this.#moved();
     if (log.clientWidth !== this.#width) {
       this.#width = log.clientWidth;
       this.#heights.reset(this.rows.all.map((row) => this.#guess(row)));
@@ -209,6 +222,7 @@ export class View {
     return lines * 22 + 10;
   }
 
+  /** Where the reader has scrolled to is where it stays. */
   #moved() {
     const log = this.#log;
     if (Math.abs(log.scrollTop - this.#scrolled) < 1) return;

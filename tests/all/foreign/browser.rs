@@ -15,6 +15,9 @@ pub(crate) struct Browser {
     profile: TempDir,
 }
 
+/// One of a browser's windows.
+pub(crate) struct Window(String);
+
 impl Browser {
     /// A browser that shows an empty page.
     pub(crate) async fn start() -> Self {
@@ -54,16 +57,23 @@ impl Browser {
 
     /// One command of the driver.
     async fn call(&self, path: &str, body: &Value) -> Value {
-        let body = body.to_string();
+        self.request("POST", path, &body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.request("GET", path, "").await
+    }
+
+    async fn request(&self, method: &str, path: &str, body: &str) -> Value {
         let mut driver = Peer::connect(([127, 0, 0, 1], self.port).into()).await;
         let head = format!(
-            "POST {}{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
+            "{method} {}{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n",
             self.session,
             self.port,
             body.len()
         );
-        driver.write((head + &body).as_bytes()).await;
+        driver.write((head + body).as_bytes()).await;
         let head = driver.head().await.to_ascii_lowercase();
         let length = head.lines().find_map(|l| l.strip_prefix("content-length:"));
         let length = length.and_then(|l| l.trim().parse().ok());
@@ -103,11 +113,51 @@ impl Browser {
             .await;
     }
 
+    /// How many seconds a script may take.
+    pub(crate) async fn patience(&self, seconds: u32) {
+        self.call("/timeouts", &json!({"script": seconds * 1000}))
+            .await;
+    }
+
+    pub(crate) async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.call(&format!("{element}/click"), &json!({})).await;
+    }
+
     async fn element(&self, selector: &str) -> String {
         let wanted = json!({"using": "css selector", "value": selector});
         let found = self.call("/element", &wanted).await;
         let id = found.as_object().and_then(|found| found.values().next());
         format!("/element/{}", id.and_then(Value::as_str).expect("an id"))
+    }
+
+    /// A command of Chromium's own (the DevTools protocol).
+    pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({"cmd": command, "params": parameters});
+        self.call("/goog/cdp/execute", &body).await
+    }
+
+    /// Opens another window of the same browser, and goes on there.
+    pub(crate) async fn open_window(&self) -> Window {
+        let window = self.call("/window/new", &json!({"type": "window"})).await;
+        let window = Window(window["handle"].as_str().expect("a handle").to_owned());
+        self.switch_to(&window).await;
+        window
+    }
+
+    /// The window that is talked to.
+    pub(crate) async fn window(&self) -> Window {
+        let handles = self.get("/window/handles").await;
+        Window(handles[0].as_str().expect("a handle").to_owned())
+    }
+
+    /// Closes the window that is talked to.
+    pub(crate) async fn close_window(&self) {
+        self.request("DELETE", "/window", "").await;
+    }
+
+    pub(crate) async fn switch_to(&self, window: &Window) {
+        self.call("/window", &json!({"handle": window.0})).await;
     }
 
     /// What a script in the page returns.

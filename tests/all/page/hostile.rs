@@ -1,0 +1,144 @@
+use serde_json::json;
+
+use super::{LINES, enter, is_quiet, say};
+use crate::support::{Peer, TestServer};
+
+/// What has got scripts run elsewhere; each would call `alert`.
+const CORPUS: [&str; 26] = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<iframe srcdoc=\"<script>alert(1)</script>\"></iframe>",
+    "<iframe src=javascript:alert(1)>",
+    "<a href=javascript:alert(1)>x</a>",
+    "<math><mtext></mtext><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
+    "<details open ontoggle=alert(1)>",
+    "<style>@import 'http://evil.example/x.css'</style>",
+    "<base href=http://evil.example/>",
+    "<meta http-equiv=refresh content=0;url=http://evil.example/>",
+    "<form action=http://evil.example/><input autofocus onfocus=alert(1)>",
+    "\"><script>alert(1)</script>",
+    "'-alert(1)-'",
+    "</textarea><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "--><script>alert(1)</script><!--",
+    "{{constructor.constructor('alert(1)')()}}",
+    "${alert(1)}",
+    "javascript:alert(1)",
+    "http://a.example/\"onmouseover=\"alert(1)",
+    "https://a.example/<script>alert(1)</script>",
+    "https://user:alert(1)@evil.example/",
+    "data:text/html,<script>alert(1)</script>",
+    "__proto__",
+];
+
+#[tokio::test]
+async fn whatever_is_said_is_text() {
+    let server = TestServer::start().await;
+    let mut peer = server.plain("/tea?name=constructor").await;
+    // In the backlog, as it comes, and said by oneself.
+    let (before, rest) = CORPUS.split_at(9);
+    let (live, own) = rest.split_at(9);
+    for text in before {
+        peer.text_after(text).await;
+    }
+    let url = format!(
+        "http://{}/tea?name=<script>alert(1)</script>#<img src=x onerror=alert(1)>",
+        server.addr
+    );
+    let browser = enter(&url).await;
+    browser
+        .run("window.alert = () => { window.ran = true }")
+        .await;
+    for text in live {
+        peer.text_after(text).await;
+    }
+    topic(&mut peer, "<img src=x onerror=alert(1)>").await;
+    for text in own {
+        say(&browser, text).await;
+    }
+    browser
+        .see(&format!("{LINES}.length === {}", CORPUS.len()))
+        .await;
+    let all = json!(CORPUS).to_string();
+    assert_eq!(
+        browser
+            .run(&format!("return JSON.stringify({LINES})"))
+            .await,
+        json!(all)
+    );
+    assert_eq!(
+        super::text(&browser, "#topic").await,
+        json!("<img src=x onerror=alert(1)>")
+    );
+
+    // Found, listed and asked for.
+    say(&browser, "/search alert").await;
+    browser
+        .see("document.querySelectorAll('#found li').length > 20")
+        .await;
+    for wrong in [
+        "/join <script>alert(1)</script>",
+        "/<script>alert(1)</script>",
+    ] {
+        say(&browser, wrong).await;
+        browser.see("!document.getElementById('told').hidden").await;
+        browser
+            .run("document.getElementById('text').value = ''")
+            .await;
+    }
+    say(&browser, "/rooms").await;
+    browser.see("document.querySelector('#room-list p')").await;
+    let made = "return [...document.querySelectorAll('main *, aside *, header *')].filter(e => \
+        e.matches('script, img, iframe, object, embed, style, base, meta, form:not([id]), math') || \
+        [...e.attributes].some(a => a.name.startsWith('on')) || \
+        e.matches('a') && !/^https?:$/.test(e.protocol)).map(e => e.outerHTML)";
+    assert_eq!(browser.run(made).await, json!([]));
+    let foreign = "return [...document.querySelectorAll('#log a')].filter(a => \
+        a.rel !== 'noopener noreferrer' || a.href.includes('alert(1)@')).map(a => a.outerHTML)";
+    assert_eq!(browser.run(foreign).await, json!([]));
+    assert_eq!(browser.run("return window.ran ?? null").await, json!(null));
+    is_quiet(&browser).await;
+}
+
+async fn topic(peer: &mut Peer, topic: &str) {
+    peer.say(&format!("/topic {topic}")).await;
+    while !peer.text().await.contains("topic") {}
+}
+
+#[tokio::test]
+async fn no_script_runs_but_the_page() {
+    let server = TestServer::start().await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    // What an attacker who found a way in could try is forbidden still.
+    let reported = "const told = []; return new Promise(done => setTimeout(() => { \
+        document.addEventListener('securitypolicyviolation', e => told.push(e.effectiveDirective)); \
+        const tried = []; const attempt = f => { try { f() } catch (e) { tried.push(e.name) } }; \
+        attempt(() => { document.body.insertAdjacentHTML('beforeend', '<b>x</b>') }); \
+        attempt(() => eval('1')); \
+        const script = document.createElement('script'); attempt(() => { script.text = 'window.ran = 1' }); \
+        const image = new Image(); image.src = '/-/health'; \
+        const style = document.createElement('style'); style.textContent = 'b{}'; document.head.append(style); \
+        fetch('http://127.0.0.1:1/').catch(() => {}); \
+        setTimeout(() => done([window.ran ?? null, tried, [...new Set(told)].sort()]), 200) }))";
+    let told = browser.run(reported).await;
+    assert_eq!(told[0], json!(null));
+    assert_eq!(
+        told[1],
+        json!(["TypeError", "EvalError", "TypeError"]),
+        "{told}"
+    );
+    for directive in [
+        "connect-src",
+        "img-src",
+        "require-trusted-types-for",
+        "style-src-elem",
+    ] {
+        let directives = told[2].as_array().expect("a list");
+        assert!(
+            directives.contains(&json!(directive)),
+            "{directive}: {told}"
+        );
+    }
+}

@@ -1,0 +1,280 @@
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{ENTER, enter, is_quiet, live, say, shows, text};
+use crate::{
+    foreign::{browser::Browser, program::tool},
+    support::TestServer,
+};
+
+const TAB: &str = "\u{e004}";
+const ESCAPE: &str = "\u{e00c}";
+const DOWN: &str = "\u{e015}";
+
+/// Has a browser show it as a device of that size would.
+async fn shrink(browser: &Browser, width: u32, height: u32) {
+    let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true});
+    browser
+        .devtools("Emulation.setDeviceMetricsOverride", metrics)
+        .await;
+}
+
+async fn prefer(browser: &Browser, scheme: &str) {
+    let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+    browser.devtools("Emulation.setEmulatedMedia", media).await;
+}
+
+/// A room in which a few things were said.
+async fn room(server: &TestServer) -> String {
+    let mut bob = server.plain("/tea?name=bob").await;
+    for text in [
+        "hello https://a.example/x",
+        "hi @ana",
+        "שלום",
+        "/me waves",
+        &"long".repeat(2000),
+    ] {
+        bob.text_after(text).await;
+    }
+    bob.say("/topic all about tea").await;
+    bob.text().await;
+    format!("http://{}/tea", server.addr)
+}
+
+/// What axe finds that is serious.
+async fn faults(browser: &Browser) -> Value {
+    let script = "return axe.run().then(({violations}) => violations \
+        .filter(({impact}) => impact === 'serious' || impact === 'critical') \
+        .map(({id, nodes}) => [id, nodes.map(({html}) => html)]))";
+    browser.run(script).await
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_serious() {
+    let axe = tool("node/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(axe).expect("\"./check tools\" installs it");
+    let server = TestServer::start().await;
+    let url = room(&server).await;
+    let browser = enter(&url).await;
+    browser.run(&axe).await;
+    say(&browser, "/name ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    say(&browser, "mine").await;
+    browser
+        .see("document.querySelector('#log .own .receipt')")
+        .await;
+    for (width, height) in [(1100, 760), (320, 568)] {
+        shrink(&browser, width, height).await;
+        for scheme in ["light", "dark"] {
+            prefer(&browser, scheme).await;
+            for panel in ["", "people", "rooms", "search", "you", "help"] {
+                if !panel.is_empty() {
+                    let open = format!("document.querySelector('[data-panel={panel}]').click()");
+                    browser.run(&open).await;
+                }
+                let found = faults(&browser).await;
+                assert_eq!(found, json!([]), "{width} {scheme} {panel}");
+            }
+            browser
+                .run("document.getElementById('close').click()")
+                .await;
+        }
+    }
+    browser.press("#text", "/").await;
+    browser
+        .see("!document.getElementById('offers').hidden")
+        .await;
+    assert_eq!(faults(&browser).await, json!([]), "with offers");
+    is_quiet(&browser).await;
+}
+
+#[tokio::test]
+async fn a_narrow_phone() {
+    let server = TestServer::start().await;
+    let url = room(&server).await;
+    let browser = Browser::start().await;
+    shrink(&browser, 320, 568).await;
+    browser.visit(&url).await;
+    live(&browser).await;
+    say(&browser, &"W".repeat(500)).await;
+    browser
+        .see("document.querySelector('#log .own .receipt')")
+        .await;
+    // Nothing sticks out to the side, and what one needs is in sight, also with
+    // the keyboard up.
+    for height in [568, 260] {
+        shrink(&browser, 320, height).await;
+        browser.see(&format!("innerHeight === {height}")).await;
+        let inside = "[...document.querySelectorAll('header button, #log, #text, #composer > button')] \
+            .every(e => { const {left, right, top, bottom} = e.getBoundingClientRect(); \
+              return left >= 0 && right <= 320 && top >= 0 && bottom <= innerHeight })";
+        browser.see(inside).await;
+        browser
+            .see("document.scrollingElement.scrollWidth === 320")
+            .await;
+        browser
+            .see("document.getElementById('log').scrollWidth <= 320")
+            .await;
+        // What was at the end is there still.
+        let end = "const log = document.getElementById('log'); \
+            return log.scrollHeight - log.scrollTop - log.clientHeight";
+        browser.see("document.getElementById('down').hidden").await;
+        let below = browser.run(end).await.as_f64().expect("a number");
+        assert!(below < 2.0, "{below} pixels below");
+    }
+    // A panel takes the whole of it, and gives it back.
+    browser.click("#people-button").await;
+    let whole = "document.getElementById('panel').getBoundingClientRect().width === 320";
+    browser.see(whole).await;
+    browser.click("#close").await;
+    browser
+        .see("document.activeElement.id === 'people-button'")
+        .await;
+    is_quiet(&browser).await;
+}
+
+#[tokio::test]
+async fn with_the_keyboard_alone() {
+    let server = TestServer::start().await;
+    let url = room(&server).await;
+    let browser = enter(&url).await;
+    // What is typed is offered to be completed.
+    browser.press("#text", "/na").await;
+    browser
+        .see("document.querySelector('#offers [aria-selected=true]').innerText.startsWith('/name')")
+        .await;
+    browser.press("#text", &format!("{TAB}ana{ENTER}")).await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    let bob = server.plain("/tea?name=bob").await;
+    let mut beth = server.plain("/tea?name=beth").await;
+    browser
+        .see("document.getElementById('people-count').textContent === '3'")
+        .await;
+    browser.press("#text", "hi @b").await;
+    browser
+        .see("document.querySelectorAll('#offers li').length === 2")
+        .await;
+    let second = browser
+        .run("return document.querySelectorAll('#offers li')[1].innerText")
+        .await;
+    browser.press("#text", DOWN).await;
+    browser.press("#text", &format!("{ENTER}!{ENTER}")).await;
+    let line = format!("ana: hi {} !", second.as_str().expect("a name"));
+    assert_eq!(beth.text().await, line);
+    browser
+        .press("#text", &format!("/{ESCAPE}/etc/passwd{ENTER}"))
+        .await;
+    assert_eq!(beth.text().await, "ana: /etc/passwd");
+    // A panel takes the focus and gives it back.
+    say(&browser, "/members").await;
+    browser
+        .see("document.querySelectorAll('#names button').length === 3")
+        .await;
+    browser
+        .see("document.getElementById('people').contains(document.activeElement)")
+        .await;
+    browser.press("#close", ESCAPE).await;
+    browser.see("document.activeElement.id === 'text'").await;
+    // The log can be scrolled from where one types.
+    browser.press("#text", "\u{e00e}").await;
+    browser.see("!document.getElementById('down').hidden").await;
+    drop(bob);
+    is_quiet(&browser).await;
+}
+
+#[tokio::test]
+async fn who_looks_away_is_told() {
+    let server = TestServer::start().await;
+    let url = format!("http://{}/tea", server.addr);
+    let browser = enter(&url).await;
+    say(&browser, "/name ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("seen").await;
+    shows(&browser, &["seen"]).await;
+    let here = browser.window().await;
+    browser.run("document.hasFocus = () => false").await;
+    bob.text_after("not seen").await;
+    browser.see("document.title.startsWith('• ')").await;
+    bob.text_after("ana, look").await;
+    browser.see("document.title.startsWith('(1) ')").await;
+    let fresh = "document.querySelector('.fresh').parentElement.querySelector('.text').innerText === 'not seen'";
+    browser.see(fresh).await;
+    browser.switch_to(&here).await;
+    browser
+        .run("document.hasFocus = () => true; dispatchEvent(new Event('focus'))")
+        .await;
+    browser
+        .see("document.title === 'tea · broadcast-chat'")
+        .await;
+    browser.see(fresh).await;
+
+    // What comes below what is read stays below, and there is a way.
+    for n in 0..60 {
+        bob.text_after(&format!("line {n}")).await;
+    }
+    browser
+        .see("document.getElementById('log').innerText.includes('line 59')")
+        .await;
+    browser
+        .run("document.getElementById('log').scrollTop = 0")
+        .await;
+    browser.see("!document.getElementById('down').hidden").await;
+    bob.text_after("far below").await;
+    browser
+        .see("document.getElementById('down').innerText.includes('1 new')")
+        .await;
+    let top = browser
+        .run("return document.getElementById('log').scrollTop")
+        .await;
+    assert_eq!(top, json!(0));
+    browser.click("#down").await;
+    browser
+        .see("document.getElementById('log').innerText.includes('far below')")
+        .await;
+    browser.see("document.getElementById('down').hidden").await;
+    assert_eq!(text(&browser, "title").await, json!("tea · broadcast-chat"));
+    is_quiet(&browser).await;
+}
+
+#[tokio::test]
+async fn what_is_read_aloud() {
+    let server = TestServer::start().await;
+    let url = room(&server).await;
+    let addr = server.addr;
+    let browser = enter(&url).await;
+    let aloud = "document.querySelector('[role=log]').getAttribute('aria-live')";
+    browser.see(&format!("{aloud} === 'polite'")).await;
+    // Not what is loaded, scrolled to or replayed.
+    browser
+        .run(&format!(
+            "window.heard = []; new MutationObserver(changes => {{ for (const change of changes) \
+             for (const node of change.addedNodes) if ({aloud} === 'polite') heard.push(node.innerText) }}) \
+             .observe(document.querySelector('[role=log]'), {{ childList: true, subtree: true }})"
+        ))
+        .await;
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("news").await;
+    browser.see("heard.length === 1").await;
+    drop(bob);
+    server.stop().await;
+    browser
+        .see("document.getElementById('state').dataset.state === 'offline'")
+        .await;
+    let server = TestServer::at(addr).await;
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("said meanwhile").await;
+    live(&browser).await;
+    browser
+        .see("document.getElementById('log').innerText.includes('said meanwhile')")
+        .await;
+    let heard = browser.run("return heard.length").await;
+    assert_eq!(heard, json!(1), "only what was new");
+}
