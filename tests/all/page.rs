@@ -249,8 +249,7 @@ async fn a_server_with_a_rate_has_everything_in_order() {
     let (_server, addr) = commands::server(folder.path(), &["--rate", "20:5"]).await;
     let browser = enter(&format!("http://{addr}/tea")).await;
     let lines: Vec<String> = (1..=25).map(|n| n.to_string()).collect();
-    let all: String = lines.iter().map(|line| format!("{line}{ENTER}")).collect();
-    browser.press("#text", &all).await;
+    browser.press("#text", &(lines.join(ENTER) + ENTER)).await;
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     shows(&browser, &lines).await;
     is_quiet(&browser).await;

@@ -122,7 +122,7 @@ export class Client {
     this.#socket = socket;
     this.#opened = this.#world.now();
     this.#progress = false;
-    this.#set("arrival", ARRIVAL, () => this.#lost("The server does not answer.", {}));
+    this.#set("arrival", ARRIVAL, () => this.#lost("the server does not answer", {}));
     socket.onmessage = ({ data }) => this.#socket === socket && this.#take(data);
     socket.onclose = (event) => this.#socket === socket && this.#lost("", event);
   }
@@ -141,7 +141,7 @@ export class Client {
 
   #probe() {
     if (this.#alarms.has("answer")) return;
-    this.#set("answer", ANSWER, () => this.#lost("The server is silent.", {}));
+    this.#set("answer", ANSWER, () => this.#lost("the server is silent", {}));
     this.ask({ type: "members" }, "members").catch(() => {});
   }
 
@@ -161,7 +161,8 @@ export class Client {
     if (this.#progress || (this.#open && lasted)) this.#backoff.startOver();
     this.#drop();
     for (const alarm of [...this.#alarms.keys()]) this.#clear(alarm);
-    const said = why || reason || "";
+    // The wait is for the page, the rest is for people.
+    const said = why || reason?.replace(/^\d+ ms: /, "") || "";
     if (isFinal(code)) {
       this.#tell({ type: "state", state: "ended", why: said });
       return;

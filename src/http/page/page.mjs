@@ -330,8 +330,8 @@ function showState() {
     "catching up": ["Catching up…", ""],
     live: ["", ""],
     held: [`The server takes it slower than it is said. ${waiting}`, ""],
-    offline: [`${state.why || "There is no connection"}. ${waiting}`.replace("..", "."), `Again in ${seconds} s`, "Now"],
-    ended: [`The server ended it: ${state.why || "it says not why"}. ${waiting}`, "", "Connect again"],
+    offline: [`No connection${state.why ? `: ${state.why}` : ""}. ${waiting}`.replace("..", "."), `Again in ${seconds} s`, "Now"],
+    ended: [`The server ended it${state.why ? `: ${state.why}` : ""}. ${waiting}`, "", "Connect again"],
   }[state.state];
   if ($("state-text").textContent !== text) $("state-text").textContent = text;
   $("state-count").textContent = seconds > 0 ? count : "";

@@ -131,7 +131,7 @@ impl Browser {
         format!("/element/{}", id.and_then(Value::as_str).expect("an id"))
     }
 
-    /// A command of Chromium's own (the DevTools protocol).
+    /// A command of Chromium's own (its `DevTools` protocol).
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.call("/goog/cdp/execute", &body).await
