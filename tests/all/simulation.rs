@@ -79,6 +79,8 @@ struct World {
     begun: Instant,
     speeches: RefCell<BTreeMap<String, Speech>>,
     views: RefCell<Vec<View>>,
+    /// Who can be said something to alone.
+    met: RefCell<BTreeSet<String>>,
     /// Who still has something to say.
     speaking: RefCell<BTreeSet<String>>,
     /// Nobody has.
@@ -101,6 +103,7 @@ impl World {
             begun: Instant::now(),
             speeches: RefCell::default(),
             views: RefCell::default(),
+            met: RefCell::default(),
             speaking: RefCell::default(),
             silent: CancellationToken::new(),
             ends: OnceCell::new(),
@@ -156,6 +159,17 @@ impl World {
 
     fn says(&self, who: &str, line: Line) {
         self.with_speech(who, |speech| speech.lines.push(line));
+    }
+
+    /// Somebody has a name of their own.
+    fn met(&self, who: &str) {
+        self.met.borrow_mut().insert(who.to_owned());
+    }
+
+    /// Somebody of those.
+    fn somebody(&self, rng: &mut Rng) -> Option<String> {
+        let met = self.met.borrow();
+        (!met.is_empty()).then(|| met.iter().nth(rng.usize(..met.len())).cloned())?
     }
 
     /// Somebody was told that this is stored; it may be somebody else's.

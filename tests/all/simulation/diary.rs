@@ -14,7 +14,10 @@ pub(super) struct Speech {
 
 #[derive(Clone)]
 pub(super) struct Line {
+    /// A room, or for what is said to one person alone the speaker's inbox.
     pub(super) room: String,
+    /// Whose inbox it is to be in as well.
+    pub(super) to: Option<String>,
     pub(super) id: String,
     pub(super) text: String,
     /// Its speaker was told that it is stored.
@@ -160,12 +163,28 @@ fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, Str
                     return Err(format!("{who}: {id} says {:?}", one.text));
                 }
                 last = one.seq;
-                count += 1;
+                count += 1 + check_copy(log, who, line)?;
             }
             _ => return Err(format!("{who}: {id} is doubled")),
         }
     }
     Ok(count)
+}
+
+/// What was said to somebody else alone stands once in that person's inbox. Says
+/// how many copies there are.
+fn check_copy(log: &[Stored], who: &str, line: &Line) -> Result<usize, String> {
+    let Some(inbox) = line.to.as_ref().filter(|to| **to != line.room) else {
+        return Ok(0);
+    };
+    let is_it = |m: &&Stored| m.room == *inbox && m.id.is_none() && m.text == line.text;
+    match log.iter().filter(is_it).count() {
+        1 => Ok(1),
+        count => Err(format!(
+            "{who}: {} stands {count} times in {inbox}",
+            line.id
+        )),
+    }
 }
 
 /// A view is a stretch of its room's log, message for message.

@@ -9,7 +9,10 @@ use broadcast_chat::{
         address::{Target, Wanted},
         ids::Ids,
     },
-    protocol::{Command, Epoch, Event, Kind, Seq, Start},
+    protocol::{
+        Command, Epoch, Event, Kind, Seq, Start,
+        name::{Name, RoomName},
+    },
 };
 use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
@@ -63,6 +66,8 @@ pub(super) struct Speaker {
     /// Where it will say it.
     room: &'static str,
     view: View,
+    /// What was said to it alone, or by it so.
+    inbox: View,
     epoch: Option<Epoch>,
 }
 
@@ -76,6 +81,7 @@ impl Speaker {
             wanders: life == Life::Long && rng.bool(),
             ids: Ids::seeded(rng.u64(..)),
             view: View::new(&name, room, 0),
+            inbox: View::new(&name, &inbox(&name), 0),
             epoch: None,
             name,
             rng,
@@ -95,6 +101,7 @@ impl Speaker {
             self.world.died(&self.name);
         }
         self.world.saw(self.view);
+        self.world.saw(self.inbox);
         Ok(())
     }
 
@@ -106,8 +113,10 @@ impl Speaker {
             if self.unsaid == 0 && client.unconfirmed() == 0 {
                 self.world.ends_to_speak(&self.name);
             }
-            if self.view.room == self.room && self.view.reaches(self.world.ends.get()) {
+            let ends = self.world.ends.get();
+            if self.view.room == self.room && self.view.reaches(ends) && self.inbox.reaches(ends) {
                 self.view.upto = u64::MAX;
+                self.inbox.upto = u64::MAX;
                 client.close().await;
                 return Ok(false);
             }
@@ -141,7 +150,7 @@ impl Speaker {
                 address: Some(format!("ws://127.0.0.1:2000/{}", self.room)),
                 name: self.name.parse().ok(),
                 start: Start {
-                    inbox: None,
+                    inbox: Some(Seq(self.inbox.last())).filter(|_| self.epoch.is_some()),
                     after: Some(Seq(self.view.last())),
                     epoch: self.epoch.clone(),
                     backlog: None,
@@ -186,9 +195,14 @@ impl Speaker {
         self.view.upto = from;
         self.world.note(&self.name, &format!("lives, from {from}"));
         self.turn_page(from);
+        let inbox = client.position().and_then(|position| position.inbox);
+        let inbox = inbox.map_or(0, |seq| seq.0);
+        self.inbox.upto = inbox;
+        let next = View::new(&self.name, &self.inbox.room, inbox);
+        self.world.saw(std::mem::replace(&mut self.inbox, next));
         for line in self.world.lines(&self.name) {
             if !line.confirmed && self.life != Life::Kept {
-                client.send(publish(&line));
+                client.send(said(&line));
             }
         }
     }
@@ -224,13 +238,37 @@ impl Speaker {
                 if !lines.is_empty() {
                     let line = &lines[self.rng.usize(..lines.len())];
                     self.world.note(&self.name, &format!("repeats {}", line.id));
-                    client.send(publish(line));
+                    client.send(said(line));
                 }
             }
+            4..=5 => {
+                let Some(to) = self.world.somebody(&mut self.rng) else {
+                    return true;
+                };
+                let (own, his) = (inbox(&self.name), inbox(&to));
+                let to_him = Some(&*his);
+                let line = next_line(
+                    &self.world,
+                    &mut self.rng,
+                    &self.name,
+                    (&own, to_him),
+                    &self.ids,
+                );
+                self.world
+                    .note(&self.name, &format!("says {} to {to} alone", line.id));
+                client.send(said(&line));
+                self.unsaid -= 1;
+            }
             _ => {
-                let line = next_line(&self.world, &mut self.rng, &self.name, self.room, &self.ids);
+                let line = next_line(
+                    &self.world,
+                    &mut self.rng,
+                    &self.name,
+                    (self.room, None),
+                    &self.ids,
+                );
                 self.world.note(&self.name, &format!("says {}", line.id));
-                client.send(publish(&line));
+                client.send(said(&line));
                 self.unsaid -= 1;
             }
         }
@@ -254,6 +292,17 @@ impl Speaker {
                     text: message.text.to_string(),
                 });
             }
+            Happened::Told(_, Event::Private(private)) => {
+                self.world.note(name, &format!("is told {}", private.seq));
+                if let Some(id) = &private.id {
+                    self.world.confirm(name, id.as_str());
+                }
+                self.inbox.seen.push(Seen {
+                    seq: private.seq.0,
+                    prev: Some(private.prev.0),
+                    text: private.text.to_string(),
+                });
+            }
             Happened::Told(
                 _,
                 Event::Accepted {
@@ -265,6 +314,9 @@ impl Speaker {
             }
             Happened::Told(_, Event::Welcome(welcome)) => {
                 self.epoch = Some(welcome.epoch);
+                if welcome.you.name.is_some() {
+                    self.world.met(name);
+                }
                 if welcome.room.as_str() != self.view.room {
                     self.turn_page(welcome.head.0);
                     self.view.room = welcome.room.to_string();
@@ -291,23 +343,46 @@ impl Speaker {
     }
 }
 
-fn publish(line: &Line) -> Command {
-    Command::Publish {
-        text: line.text.clone(),
-        id: line.id.parse().ok(),
-        kind: Kind::Said,
-        follows: None,
+fn said(line: &Line) -> Command {
+    let (text, id) = (line.text.clone(), line.id.parse().ok());
+    // A name and what its inbox is called look the same here.
+    let to = line.to.as_ref().and_then(|inbox| inbox[1..].parse().ok());
+    match to {
+        Some(to) => Command::Private {
+            to,
+            text,
+            id,
+            follows: None,
+        },
+        None => Command::Publish {
+            text,
+            id,
+            kind: Kind::Said,
+            follows: None,
+        },
     }
 }
 
+fn inbox(name: &str) -> String {
+    let name: Name = name.parse().expect("a name");
+    RoomName::inbox(&name.key()).to_string()
+}
+
 /// Thinks of something to say; from here on it is said.
-fn next_line(world: &World, rng: &mut Rng, name: &str, room: &str, ids: &Ids) -> Line {
+fn next_line(
+    world: &World,
+    rng: &mut Rng,
+    name: &str,
+    (room, to): (&str, Option<&str>),
+    ids: &Ids,
+) -> Line {
     let number = world.lines(name).len() + 1;
     // Most say little; a long one is what breaks a connection within a frame.
     let length = pick(rng, &[0, 0, 0, 0, 0, 0, 50, 50, 50, 3000]);
     let text = format!("{name} {number} {}", "x".repeat(length));
     let line = Line {
         room: room.to_owned(),
+        to: to.map(str::to_owned),
         id: ids.of(number as u64).expect("an id").to_string(),
         text,
         confirmed: false,
@@ -406,7 +481,13 @@ impl Program {
     pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
         let ids = Ids::seeded(self.rng.u64(..));
         let query = format!("echo=0&name={}", self.name);
-        let mut line = next_line(&self.world, &mut self.rng, &self.name, self.room, &ids);
+        let mut line = next_line(
+            &self.world,
+            &mut self.rng,
+            &self.name,
+            (self.room, None),
+            &ids,
+        );
         while unsaid > 0 {
             let Some(mut socket) = self.connect(&query, true).await else {
                 continue;
@@ -416,7 +497,13 @@ impl Program {
                 unsaid -= 1;
                 if unsaid > 0 {
                     sleep(millis(&mut self.rng, 3000)).await;
-                    line = next_line(&self.world, &mut self.rng, &self.name, self.room, &ids);
+                    line = next_line(
+                        &self.world,
+                        &mut self.rng,
+                        &self.name,
+                        (self.room, None),
+                        &ids,
+                    );
                 }
             }
         }
