@@ -108,6 +108,44 @@ async fn done(mut server: Server) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_erased_was_stored() {
+    let told = converse(say("a b"), async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        server.live().await;
+        server.hear_publish("a").await;
+        server.hear_publish("b").await;
+        // In the place of its echo.
+        server
+            .say(json!({"type": "erased", "seq": 1, "prev": 0, "id": "t"}))
+            .await;
+        server.store(2, "b", "t-2").await;
+        server.say(json!({"type": "erased", "seq": 2})).await;
+        server.vanish();
+        let (mut server, asked) = host.welcome(3).await;
+        assert_eq!(asked, "/lobby?after=2&epoch=e");
+        server
+            .say(json!({"type": "erased", "seq": 3, "prev": 2}))
+            .await;
+        server.live().await;
+        server.hear_nothing().await;
+        done(server).await;
+    })
+    .await;
+    assert_eq!(
+        told.rest(),
+        [
+            "erased",
+            "2 b",
+            "erased",
+            "offline with 0: the connection was cut off",
+            "at 2 of 3",
+            "erased",
+            "ended: done"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_known_to_be_stored_is_said_again_in_order() {
     let told = converse(say("a b c"), async |host| {
         let (mut server, _) = host.welcome(0).await;

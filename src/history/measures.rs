@@ -112,8 +112,60 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Measure>, StoreError> {
         if let Some(measure) = measure {
             found.push(measure);
         } else {
-            error!("a ban or mute is damaged, and does not hold: server check names it");
+            let whom: String = row.get(1).unwrap_or_default();
+            error!("what keeps out or mutes {whom:?} is damaged, and does not hold");
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Storage, check, open};
+
+    fn measure(what: What, whom: &str) -> Measure {
+        Measure {
+            what,
+            whom: whom.to_owned(),
+            until: None,
+            why: "spam".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_damaged_one_does_not_hold() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let (ban, mute) = (measure(What::Ban, "@ana"), measure(What::Mute, "@bob"));
+        let faults = || check(folder.path()).expect("readable").faults;
+        let (mut writer, _) = open(&storage, "a test").expect("a log");
+        for measure in [&ban, &mute] {
+            let impose = |log: &mut Changing<'_>| log.impose(measure);
+            writer.change(impose).expect("written");
+        }
+        assert_eq!(faults(), [""; 0]);
+        let damage = "UPDATE measures SET until = 7 WHERE whom = '@ana'";
+        let damage = |log: &mut Changing<'_>| Ok(log.db.execute(damage, [])?);
+        assert_eq!(writer.change(damage).expect("written"), 1);
+        drop(writer);
+        let damaged = "what keeps out or mutes \"@ana\" is damaged";
+        assert_eq!(faults(), [damaged]);
+
+        // A start goes on without it, and with the others.
+        let (mut writer, _) = open(&storage, "a test").expect("a log");
+        assert_eq!(writer.take_measures(), std::slice::from_ref(&mute));
+        let again = |log: &mut Changing<'_>| log.impose(&ban);
+        writer.change(again).expect("written");
+        drop(writer);
+        assert_eq!(faults(), [""; 0]);
+        let (mut writer, _) = open(&storage, "a test").expect("a log");
+        assert_eq!(writer.take_measures(), [ban.clone(), mute.clone()]);
+        // Lifted, it is as gone.
+        let lift = |log: &mut Changing<'_>| log.lift(What::Ban, "@ana");
+        writer.change(lift).expect("written");
+        drop(writer);
+        let (mut writer, _) = open(&storage, "a test").expect("a log");
+        assert_eq!(writer.take_measures(), [mute]);
+    }
 }

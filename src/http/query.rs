@@ -110,17 +110,25 @@ impl Query {
     }
 }
 
-/// Other schemes than `Bearer` are meant for a proxy before this server.
+/// Other schemes than `Bearer` are meant for a proxy before this server: a
+/// browser it let in sends them with whatever else it asks for.
 fn bearer(head: &Parts) -> Result<Option<Secret>, Refused> {
-    let value = only(head, &header::AUTHORIZATION)?;
-    let Some((scheme, secret)) = value.and_then(|value| value.split_once(' ')) else {
+    let Some(value) = only(head, &header::AUTHORIZATION)? else {
         return Ok(None);
     };
-    if !scheme.eq_ignore_ascii_case("bearer") {
+    let (scheme, secret) = value.split_once(' ').unwrap_or((value, ""));
+    let secret = secret.trim();
+    let proves = scheme.eq_ignore_ascii_case("bearer");
+    if !proves && !secret.is_empty() {
         return Ok(None);
     }
-    let bad = |rule| Refused::bad_request(format!("Authorization: {rule}."));
-    secret.trim().parse().map(Some).map_err(bad)
+    let bad =
+        |rule| Refused::bad_request(format!("Authorization: it is Bearer SECRET, where {rule}."));
+    match secret.parse() {
+        Ok(secret) if proves => Ok(Some(secret)),
+        Ok(_) => Err(Refused::bad_request("Authorization: it is Bearer SECRET.")),
+        Err(rule) => Err(bad(rule)),
+    }
 }
 
 pub(super) fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {

@@ -1,6 +1,7 @@
 //! The JSON format, subprotocol `chat.v1`: one object per text frame.
 
-use serde_json::{Map, Value, error::Category};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{Command, Event, Message, Refusal, RefusalCode, name::Name};
 
@@ -9,38 +10,95 @@ pub fn parse(frame: &str) -> Result<Command, Refusal> {
     serde_json::from_str(frame).map_err(|error| refusal(frame, &error))
 }
 
-/// Says of a frame that is no command why it is none.
+/// What may be asked for, each with an example.
+const COMMANDS: [(&str, &str); 16] = [
+    ("publish", r#"{"type":"publish","text":"hi"}"#),
+    ("private", r#"{"type":"private","to":"bob","text":"hi"}"#),
+    ("name", r#"{"type":"name","name":"ana"}"#),
+    ("join", r#"{"type":"join","room":"tea","backlog":20}"#),
+    ("members", r#"{"type":"members"}"#),
+    ("rooms", r#"{"type":"rooms"}"#),
+    ("topic", r#"{"type":"topic","text":"tea at five"}"#),
+    ("history", r#"{"type":"history","before":70,"limit":20}"#),
+    ("search", r#"{"type":"search","query":"green tea"}"#),
+    (
+        "operator",
+        r#"{"type":"operator","secret":"of the operators"}"#,
+    ),
+    ("kick", r#"{"type":"kick","who":"ana","reason":"spam"}"#),
+    (
+        "ban",
+        r#"{"type":"ban","who":"ana","for":"2h","reason":"spam"}"#,
+    ),
+    ("unban", r#"{"type":"unban","who":"ana"}"#),
+    ("mute", r#"{"type":"mute","who":"ana","for":"30m"}"#),
+    ("unmute", r#"{"type":"unmute","who":"ana"}"#),
+    ("erase", r#"{"type":"erase","seq":7}"#),
+];
+
+/// Fields that may not be what they are to be.
+const FIELDS: [&str; 18] = [
+    "text", "id", "kind", "follows", "name", "secret", "room", "after", "epoch", "backlog",
+    "before", "limit", "query", "who", "reason", "for", "seq", "to",
+];
+
+/// Says of a frame that is no command why it is none, and what one looks like.
 fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
-        let what = match error.classify() {
-            Category::Data => "one JSON object is expected".to_owned(),
-            _ => error.to_string(),
-        };
-        return Refusal::new(RefusalCode::BadJson, format!("This is not JSON: {what}."));
+        let text = format!("Send one JSON object in a frame, like {}.", COMMANDS[0].1);
+        return Refusal::new(RefusalCode::BadJson, text);
     };
     let id = object
         .get("id")
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
-    let known = [
-        "publish", "private", "name", "join", "members", "rooms", "topic", "history", "search",
-        "operator", "kick", "ban", "unban", "mute", "unmute", "erase",
-    ];
-    match object.get("type").and_then(Value::as_str) {
-        None => Refusal::new(
-            RefusalCode::BadField,
-            format!("\"type\" is to be one of {}.", known.join(", ")),
-        ),
-        Some(kind) if !known.contains(&kind) => Refusal::new(
-            RefusalCode::UnknownType,
-            format!("No such command; \"type\" is one of {}.", known.join(", ")),
-        ),
-        Some(kind @ ("name" | "private")) if has_bad_name(&object, kind) => {
-            Refusal::new(RefusalCode::BadName, format!("{error}."))
-        }
-        Some(_) => Refusal::new(RefusalCode::BadField, format!("{error}.")),
+    let kind = object.get("type").and_then(Value::as_str);
+    let known = COMMANDS.iter().find(|(known, _)| Some(*known) == kind);
+    let Some((kind, example)) = known else {
+        let code = match kind {
+            Some(_) => RefusalCode::UnknownType,
+            None => RefusalCode::BadField,
+        };
+        let known = COMMANDS.map(|(kind, _)| kind).join(", ");
+        let text = format!("No such command: \"type\" is to be one of {known}.");
+        return Refusal::new(code, text).of(id);
+    };
+    let code = match *kind {
+        "name" | "private" if has_bad_name(&object, kind) => RefusalCode::BadName,
+        _ => RefusalCode::BadField,
+    };
+    let why = wrong(object, error);
+    Refusal::new(code, format!("{why}; {kind} is like {example}.")).of(id)
+}
+
+/// What is wrong with the fields of an object.
+fn wrong(mut object: Map<String, Value>, error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    // Where in the frame it was noticed helps nobody.
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let missing = said.strip_prefix("missing field `");
+    if let Some(field) = missing.and_then(|rest| rest.split('`').next()) {
+        return format!("\"{field}\" is missing");
     }
-    .of(id)
+    // The one without which there is nothing to say, or something else.
+    let unfit = FIELDS.into_iter().find(|field| {
+        object.remove(*field).is_some_and(|value| {
+            let without = Command::deserialize(&Value::Object(object.clone()));
+            object.insert((*field).to_owned(), value);
+            without.map_or_else(|other| other.to_string() != said, |_| true)
+        })
+    });
+    let field = unfit.unwrap_or("type");
+    // Of what people said what it is to be, that is told.
+    let own = !["invalid ", "unknown "]
+        .iter()
+        .any(|word| said.starts_with(word));
+    let rule = if own {
+        format!(" ({said})")
+    } else {
+        String::new()
+    };
+    format!("\"{field}\" is not what it is to be{rule}")
 }
 
 fn has_bad_name(object: &Map<String, Value>, kind: &str) -> bool {
@@ -86,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, Entry, Erased, Kind, Seq, Start, name::RoomName};
+    use crate::protocol::{At, Author, Entry, Erased, Kind, Seq, Start, name::RoomName, who::Who};
 
     #[test]
     fn commands() {
@@ -224,6 +282,59 @@ mod tests {
         ] {
             assert_eq!(parse(frame).expect_err(frame).code, code, "{frame}");
         }
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let examples = COMMANDS.map(|(kind, example)| {
+            let command = parse(example).expect(example);
+            assert!(command_is(&command, kind), "{example}");
+            example
+        });
+        let publish = examples[0];
+        for (frame, text) in [
+            (
+                "hello",
+                format!("Send one JSON object in a frame, like {publish}."),
+            ),
+            (
+                "[]",
+                format!("Send one JSON object in a frame, like {publish}."),
+            ),
+            (
+                r#"{"type":"publish"}"#,
+                format!("\"text\" is missing; publish is like {publish}."),
+            ),
+            (
+                r#"{"type":"publish","text":"hi","kind":"shout"}"#,
+                format!("\"kind\" is not what it is to be; publish is like {publish}."),
+            ),
+            (
+                r#"{"type":"publish","id":7,"text":"hi"}"#,
+                format!("\"id\" is not what it is to be; publish is like {publish}."),
+            ),
+            (
+                r#"{"type":"history","before":1,"limit":-1}"#,
+                format!(
+                    "\"limit\" is not what it is to be; history is like {}.",
+                    examples[7]
+                ),
+            ),
+            (
+                r#"{"type":"kick","who":"a b"}"#,
+                format!(
+                    "\"who\" is not what it is to be ({}); kick is like {}.",
+                    "a b".parse::<Who>().expect_err("no name"),
+                    examples[10]
+                ),
+            ),
+        ] {
+            assert_eq!(parse(frame).expect_err(frame).text, text, "{frame}");
+        }
+    }
+
+    fn command_is(parsed: &Command, kind: &str) -> bool {
+        command(parsed).starts_with(&format!(r#"{{"type":"{kind}""#))
     }
 
     #[test]

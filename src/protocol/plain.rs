@@ -3,7 +3,7 @@
 //! A line is `TAG: text`, or `* answer`, or the welcome; what follows an inner
 //! newline is set in by two spaces, so no text can fake another's line.
 
-use std::fmt::Write;
+use std::{fmt::Write, num::NonZeroU32};
 
 use super::{
     Command, Entry, Event, GapReason, Kind, Message, Page, Private, Refusal, RefusalCode, RoomInfo,
@@ -75,7 +75,7 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
             limit: match rest {
                 "" => None,
                 number => {
-                    let limit = number.parse().ok();
+                    let limit = number.parse().ok().map(NonZeroU32::get);
                     Some(limit.ok_or_else(|| usage("/history N: for example /history 20"))?)
                 }
             },
@@ -503,6 +503,7 @@ mod tests {
             ("/erase 7 8", RefusalCode::BadField),
             ("/erase 18446744073709551616", RefusalCode::BadField),
             ("/history all", RefusalCode::BadField),
+            ("/history 0", RefusalCode::BadField),
             ("/search", RefusalCode::BadField),
             ("/history -1", RefusalCode::BadField),
         ] {

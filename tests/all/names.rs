@@ -188,6 +188,9 @@ async fn a_post_proves_its_name() {
         ("", 401),
         (wrong, 403),
         ("Authorization: Bearer short\r\n", 400),
+        ("Authorization: Bearer\r\n", 400),
+        ("Authorization: 0123456789abcdef\r\n", 400),
+        ("Authorization:\r\n", 400),
         (&*good, 200),
     ] {
         let answer = post(&server, "/?name=ana", headers).await;
@@ -199,6 +202,13 @@ async fn a_post_proves_its_name() {
             let answer = answer.to_lowercase();
             assert!(
                 answer.contains("\r\nwww-authenticate: bearer\r\n"),
+                "{answer}"
+            );
+        }
+        server.assert_described("post", status).await;
+        if status == 400 {
+            assert!(
+                answer.contains("Authorization: it is Bearer SECRET"),
                 "{answer}"
             );
         }

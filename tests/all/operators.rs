@@ -203,6 +203,9 @@ async fn who_is_banned_stays_out_until_it_is_lifted() {
         let sentence = "An operator keeps you out, for another 2h: spam.\n";
         assert!(answer.ends_with(sentence), "{answer}");
     }
+    for method in ["get", "post"] {
+        server.assert_described(method, 403).await;
+    }
     let mut ana = server.plain("/?name=ana").await;
     ana.text_after(&format!("/operator {SECRET}")).await;
     assert_eq!(ana.text_after("/unban BOB").await, "* BOB is not kept out.");

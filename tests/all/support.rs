@@ -163,6 +163,17 @@ impl TestServer {
         peer
     }
 
+    /// Sees that programs are told that a room may be answered so.
+    pub(crate) async fn assert_described(&self, method: &str, status: u16) {
+        let request = b"GET /-/openapi.json HTTP/1.0\r\nHost: localhost\r\n\r\n";
+        let answer = self.request(request).await;
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        let description: Value = serde_json::from_str(body).expect("JSON");
+        let answers = &description["paths"]["/{room}"][method]["responses"];
+        let described = answers.get(status.to_string());
+        assert!(described.is_some(), "{method} {status}: {answers}");
+    }
+
     /// Sends a request as it stands, and reads the answer to its end.
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
