@@ -189,16 +189,29 @@ async fn text(browser: &Browser, selector: &str) -> Value {
 
 #[tokio::test]
 async fn windows_of_one_person_are_one_person() {
+    windows("").await;
+}
+
+/// What a browser has for pages that came over plain HTTP from elsewhere.
+#[tokio::test]
+async fn windows_that_have_no_locks() {
+    windows("Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})").await;
+}
+
+async fn windows(before: &str) {
+    let browser = Browser::start().await;
+    browser.before_pages(before).await;
     let folder = folder();
     let (mut server, addr) = commands::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
-    let browser = enter(&url).await;
+    arrive(&browser, &url).await;
     let first = browser.window().await;
     say(&browser, "/name ana").await;
     browser
         .see("document.getElementById('you-name').textContent === 'ana'")
         .await;
     let second = browser.open_window().await;
+    browser.before_pages(before).await;
     arrive(&browser, &url).await;
     assert_eq!(text(&browser, "#you-name").await, json!("ana"));
     browser
@@ -327,9 +340,10 @@ async fn what_is_for_one_person_and_what_is_erased() {
     for browser in [&ana, &bob] {
         shows(browser, &["erased", "for you"]).await;
     }
-    // So it is for who comes later, and for who looks back.
+    // So it is for who comes later, and for who looks back; what is for one
+    // person is shown to that one again.
     arrive(&bob, &url).await;
-    bob.see("document.querySelector('#log .row.erased')").await;
+    shows(&bob, &["erased", "for you"]).await;
     let words = "return document.body.innerText.includes('for all')";
     assert_eq!(bob.run(words).await, json!(false));
     for browser in [&ana, &bob] {

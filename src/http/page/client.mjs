@@ -62,15 +62,18 @@ export class Client {
   #alarms = new Map();
   /** The name it wants to carry and its secret. */
   #name;
+  /** The number after which private messages are to begin, if not where the server says. */
+  #inbox;
 
   /**
    * `url` is the room's; `name` is `{ name, secret }` or nothing; `tell` hears of
    * everything that happens: the server's events, and `state`, `stored`,
    * `unstored`, `hole` and `anew`.
    */
-  constructor({ url, name, tell, world = WORLD }) {
+  constructor({ url, name, inbox, tell, world = WORLD }) {
     this.#url = url;
     this.#name = name;
+    this.#inbox = inbox;
     this.#tell = tell;
     this.#world = world;
   }
@@ -111,6 +114,7 @@ export class Client {
   connect() {
     this.#clear("retry");
     const start = this.#reading ? this.#reading.start() : { backlog: BACKLOG };
+    if (!this.#reading && this.#inbox !== undefined) start.inbox = this.#inbox;
     const query = new URLSearchParams(start);
     const protocols = [SUBPROTOCOL];
     if (this.#name) {

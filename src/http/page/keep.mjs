@@ -87,6 +87,22 @@ export const names = {
   },
 };
 
+/** How many private messages are shown again by the next page. */
+const AGAIN = 30;
+
+/** Where the last private messages of a name begin, which are in no room's history. */
+export const inbox = {
+  begin(name) {
+    return name && ours.get(`inbox ${name}`)?.[0];
+  },
+
+  /** One more was shown, behind the number of the one before it. */
+  note(name, prev) {
+    const shown = ours.get(`inbox ${name}`) ?? [];
+    if (!shown.includes(prev)) ours.set(`inbox ${name}`, [...shown, prev].slice(-AGAIN));
+  },
+};
+
 /** For how long a tab without locks is taken to live after its last sign of life. */
 const ALIVE = 180_000;
 const BEAT = 60_000;

@@ -5,7 +5,7 @@ import { Attention } from "./attention.mjs";
 import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
 import { $, el, show } from "./dom.mjs";
-import { Shelf, names, randomId } from "./keep.mjs";
+import { Shelf, inbox, names, randomId } from "./keep.mjs";
 import { Panels, Search, askName, askRoom, showPeople, showRooms } from "./panels.mjs";
 import { draw, drawUnsent } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
@@ -383,10 +383,11 @@ const happened = {
     const forMe = !row.own && mentions(row.text, me.name);
     attention.came(row, { own: row.own, forMe, isNews: state.state === "live" });
   },
-  private({ seq, at, from, to, text, id, sent }) {
+  private({ seq, prev, at, from, to, text, id, sent }) {
+    inbox.note(me.name, prev);
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     push(row);
-    attention.came(row, { own: row.own, forMe: !sent, isNews: true });
+    attention.came({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
   },
   erased(event) {
     if (event.prev === undefined) view.erase(event.seq);
@@ -449,6 +450,7 @@ function setTopic(text) {
 const client = new Client({
   url: `${location.origin.replace(/^http/, "ws")}/${room}`,
   name: names.current(),
+  inbox: inbox.begin(names.current()?.name),
   tell(event) {
     happened[event.type]?.(event);
     if (state.state === "held" && client.unsent === 0) setState({ state: "live" });

@@ -137,6 +137,12 @@ impl Browser {
         self.call("/goog/cdp/execute", &body).await
     }
 
+    /// Has a script run in the pages of this window before their own.
+    pub(crate) async fn before_pages(&self, script: &str) {
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        self.devtools(command, json!({"source": script})).await;
+    }
+
     /// Opens another window of the same browser, and goes on there.
     pub(crate) async fn open_window(&self) -> Window {
         let window = self.call("/window/new", &json!({"type": "window"})).await;

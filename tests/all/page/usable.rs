@@ -203,8 +203,24 @@ async fn who_looks_away_is_told() {
     browser.run("document.hasFocus = () => false").await;
     bob.text_after("not seen").await;
     browser.see("document.title.startsWith('• ')").await;
+    // Only who asked for it is told by the system too.
+    let stand_in = "window.told = []; window.Notification = class { \
+        static permission = 'default'; \
+        static async requestPermission() { return Notification.permission = 'granted' } \
+        constructor(title, {body}) { told.push(`${title}: ${body}`) } }";
+    browser.run(stand_in).await;
     bob.text_after("ana, look").await;
     browser.see("document.title.startsWith('(1) ')").await;
+    browser.click("[data-panel=you]").await;
+    browser.click("#notify").await;
+    browser
+        .see("Notification.permission === 'granted' && document.getElementById('notify').checked")
+        .await;
+    browser.click("#close").await;
+    bob.text_after("@ana, look again").await;
+    browser.see("document.title.startsWith('(2) ')").await;
+    let told = browser.run("return told").await;
+    assert_eq!(told, json!(["bob in tea: @ana, look again"]));
     let fresh = "document.querySelector('.fresh').parentElement.querySelector('.text').innerText === 'not seen'";
     browser.see(fresh).await;
     browser.switch_to(&here).await;
