@@ -6,7 +6,7 @@ import { Backoff, askedWait, isFinal } from "./backoff.mjs";
 import { Outbox } from "./outbox.mjs";
 import { Reading } from "./position.mjs";
 
-export const SUBPROTOCOL = "chat.v1";
+const SUBPROTOCOL = "chat.v1";
 
 /** How many messages a newcomer is shown first. */
 const BACKLOG = 100;
@@ -137,12 +137,6 @@ export class Client {
     else if (this.#open) this.#probe();
   }
 
-  /** Goes for good. */
-  close() {
-    this.#drop();
-    for (const alarm of [...this.#alarms.keys()]) this.#clear(alarm);
-  }
-
   #probe() {
     if (this.#alarms.has("answer")) return;
     this.#set("answer", ANSWER, () => this.#lost("the server is silent", {}));
@@ -219,7 +213,7 @@ export class Client {
     }
   }
 
-  // --- What comes in ---
+  // --- What comes in: what is not told as it is has a method of its type ---
 
   #take(data) {
     this.#clear("answer");
@@ -231,8 +225,8 @@ export class Client {
       return;
     }
     // What this version does not know is for later ones.
-    const take = this[`_${event.type}`];
-    if (take) take.call(this, event);
+    const take = `_${event.type}`;
+    if (Object.hasOwn(Client.prototype, take)) this[take](event);
     else this.#pass(event);
     this.#hand();
   }

@@ -13,9 +13,7 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Shows or hides an element; true if that changed something. */
+/** Shows or hides an element. */
 export function show(element, shown) {
-  const changed = element.hidden === shown;
   element.hidden = !shown;
-  return changed;
 }

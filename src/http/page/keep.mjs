@@ -40,14 +40,6 @@ class Notes {
       this.#own.set(key, value);
     }
   }
-
-  keys() {
-    try {
-      return Object.keys(this.#store);
-    } catch {
-      return [];
-    }
-  }
 }
 
 /** What all tabs of this browser know, and what this tab knows after a reload. */

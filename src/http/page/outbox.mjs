@@ -42,10 +42,6 @@ export class Outbox {
     return this.#entries.size < MOST && this.#text < MOST_TEXT;
   }
 
-  has(id) {
-    return this.#ids.has(id);
-  }
-
   /** Takes a message with an id, or a change of name. */
   push(command) {
     if (this.#ids.has(command.id)) return;

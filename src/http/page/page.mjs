@@ -362,6 +362,7 @@ $("state-action").addEventListener("click", () => {
 // --- What happens ---
 
 const happened = {
+  __proto__: null,
   state: setState,
   welcome(welcome) {
     me = welcome.you;

@@ -62,11 +62,6 @@ export class View {
     return this.#anchor === null;
   }
 
-  /** How many rows are in the document. */
-  get drawn() {
-    return this.#shown.size;
-  }
-
   /** Adds a row where it belongs; how many were forgotten at the beginning for it. */
   add(row) {
     this.#moved();
@@ -198,7 +193,8 @@ export class View {
     }
     this.#shown = wanted;
     this.#above.style.height = `${this.#heights.top(first)}px`;
-    this.#below.style.height = `${this.#heights.total - this.#heights.top(last + 1 > this.rows.length ? this.rows.length : last + 1)}px`;
+    const end = this.#heights.top(Math.min(last + 1, this.rows.length));
+    this.#below.style.height = `${this.#heights.total - end}px`;
   }
 
   /** Learns the heights of what is drawn; whether any was another one. */
