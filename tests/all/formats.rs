@@ -222,6 +222,42 @@ async fn every_format_shows_the_same() {
     assert_same(&of_page(&json.event_of("page").await), &said, "history");
 }
 
+/// Whatever it says: it looks like nothing said to all, nor like an answer.
+#[tokio::test]
+async fn what_is_for_one_person_looks_the_same_everywhere() {
+    let server = TestServer::start().await;
+    let owner = [("Authorization", "Bearer the-secret-of-bob")];
+    let in_json = [owner[0], ("Sec-WebSocket-Protocol", "chat.v1")];
+    let mut json = server.peer("/?name=bob", &in_json).await;
+    json.event_of("live").await;
+    let mut plain = server.peer("/?name=bob", &owner).await;
+    let mut numbered = server.peer("/tea?name=bob&seq=1", &owner).await;
+    for peer in [&mut plain, &mut numbered] {
+        assert!(peer.text().await.starts_with("Welcome"));
+    }
+    let header = format!("{}: {}\r\n", owner[0].0, owner[0].1);
+    let mut events = server.follow("/?name=bob", &header).await;
+    let (mut ana, _) = server.json("/?name=ana").await;
+    ana.event_of("live").await;
+    for (text, stored) in TEXTS {
+        let command = json!({"type": "private", "to": "bob", "text": text});
+        ana.say(&command.to_string()).await;
+        let object = json.event_of("private").await;
+        assert_eq!(object["text"], stored);
+        let line = format!("* ana to you: {}", stored.replace('\n', "\n  "));
+        assert_eq!(plain.text().await, line);
+        assert_eq!(numbered.text().await, format!("{} {line}", object["seq"]));
+        let event = loop {
+            let event = events.told().await.expect("an event");
+            if event.event.as_deref() == Some("private") {
+                break event;
+            }
+        };
+        assert_eq!(event.id, Some(object["seq"].to_string()));
+        assert_eq!(event.json(), object);
+    }
+}
+
 fn assert_same(shown: &[Shown], said: &[Shown], what: &str) {
     for (shown, said) in shown.iter().zip(said) {
         assert_eq!(shown, said, "{what}");

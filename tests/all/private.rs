@@ -8,7 +8,7 @@ use broadcast_chat::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Peer, TestServer, options, upgraded};
+use crate::support::{Peer, TestServer, options, soon, upgraded};
 
 /// A connection that owns a name, with what proves it; and its welcome.
 async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
@@ -115,14 +115,19 @@ async fn nobody_else_finds_it() {
     eve.say(r#"{"type":"history"}"#).await;
     let page = eve.event_of("page").await;
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(1));
-    let find = async |peer: &mut Peer, query: &str| loop {
-        let search = json!({"type": "search", "query": query});
-        peer.say(&search.to_string()).await;
-        let page = peer.event_of("page").await;
-        // The index may be behind.
-        if page["indexed"] == 2 {
-            return page["messages"].as_array().map(Vec::len);
-        }
+    let find = async |peer: &mut Peer, query: &str| {
+        let indexed = async {
+            loop {
+                let search = json!({"type": "search", "query": query});
+                peer.say(&search.to_string()).await;
+                let page = peer.event_of("page").await;
+                // The index may be behind.
+                if page["indexed"] == 2 {
+                    return page["messages"].as_array().map(Vec::len);
+                }
+            }
+        };
+        soon("all indexed", indexed).await
     };
     assert_eq!(find(&mut eve, "tangier").await, Some(1));
     assert_eq!(find(&mut eve, "zanzibar").await, Some(0));
@@ -199,14 +204,17 @@ async fn who_was_away_is_shown_it_on_return() {
     assert_eq!(replayed(&mut bob).await.0, ["one", "two"]);
     leave(bob).await;
     // It is noted after the connection has ended.
-    let mut bob = loop {
-        let (mut bob, welcome) = owner(&server, "bob", "").await;
-        let (texts, _) = replayed(&mut bob).await;
-        if welcome["inbox"] != 0 {
-            assert_eq!(texts, [""; 0], "{welcome}");
-            break bob;
+    let noted = async {
+        loop {
+            let (mut bob, welcome) = owner(&server, "bob", "").await;
+            let (texts, _) = replayed(&mut bob).await;
+            if welcome["inbox"] != 0 {
+                assert_eq!(texts, [""; 0], "{welcome}");
+                break bob;
+            }
         }
     };
+    let mut bob = soon("what was shown noted", noted).await;
     let (mut ana, _) = owner(&server, "ana", "&after=4").await;
     ana.event_of("live").await;
     ana.say(&private("bob", "three", "a-3")).await;
@@ -244,17 +252,20 @@ async fn who_takes_a_name_is_not_shown_what_was_for_another() {
     assert_eq!(another.event().await["text"], "for the second");
     drop(another);
     // Until both are seen to be gone the name cannot be made one's own.
-    let mut owner = loop {
-        let headers = [
-            ("Sec-WebSocket-Protocol", "chat.v1"),
-            ("Authorization", "Bearer the-secret-of-bob"),
-        ];
-        let target = "/?name=bob&after=0&inbox=0";
-        let mut peer = upgraded(server.addr, target, &headers).await;
-        if peer.event().await["you"]["name"] == "bob" {
-            break peer;
+    let free = async {
+        loop {
+            let headers = [
+                ("Sec-WebSocket-Protocol", "chat.v1"),
+                ("Authorization", "Bearer the-secret-of-bob"),
+            ];
+            let target = "/?name=bob&after=0&inbox=0";
+            let mut peer = upgraded(server.addr, target, &headers).await;
+            if peer.event().await["you"]["name"] == "bob" {
+                break peer;
+            }
         }
     };
+    let mut owner = soon("the name free", free).await;
     assert_eq!(replayed(&mut owner).await.0, [""; 0]);
     // Another name, another inbox.
     ana.event_of("private").await;

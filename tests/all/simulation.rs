@@ -26,8 +26,10 @@
 //! behind where it was, sends again in another order, only what is new or
 //! nothing, shows what it has shown, or goes on behind what was refused for now;
 //! an outbox whose file is not written; a cut frame without its rest; no receipt
-//! for what is not echoed; a server that repeats a message (it never ends). A
-//! server that takes what follows a message it has refused: by the 86th.
+//! for what is not echoed; a server that repeats a message (it never ends); an
+//! inbox that is not read on where it was read to, or whose live readers do not
+//! hear of it. A server that takes what follows a message it has refused: by the
+//! 86th.
 //!
 //! Not seen here: a stop that stores nothing of what waits in the inbox, or owes
 //! receipts in the end: nobody was told, so all of it is said again (`history`
