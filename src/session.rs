@@ -9,6 +9,7 @@ mod inbound;
 mod network;
 mod operator;
 mod rate;
+mod searches;
 mod shown;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use self::{
 pub use self::{
     network::Network,
     rate::{Rate, Rates},
+    searches::Searches,
 };
 use crate::{
     fanout::{Socket, Subscriber, Undelivered},
@@ -112,6 +114,8 @@ pub struct Options {
     pub limits: Limits,
     /// How fast, if that is limited.
     pub rates: Option<Arc<Rates>>,
+    /// Whose turn it is to search.
+    pub searches: Searches,
     /// A peer silent for so long is pinged twice, and given up soon after.
     pub ping: Duration,
     /// What newcomers are told after the welcome, if anything.

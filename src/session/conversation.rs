@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::Pin};
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, info};
 
-use super::{End, Options, Visit, operator::Operator, rate::Pace, shown::Shown};
+use super::{End, Options, Searches, Visit, operator::Operator, rate::Pace, shown::Shown};
 use crate::{
     fanout::Subscriber,
     history::{Draft, Excerpt, Span, StoreError, What, Words},
@@ -93,6 +93,7 @@ pub(super) struct Conversation<'a> {
     membership: Membership,
     /// How fast it may go, if that is limited.
     pace: Option<Box<Pace>>,
+    searches: &'a Searches,
     operator: Operator<'a>,
     seat: Seat,
     /// Why it is to end, once somebody says that it is.
@@ -147,6 +148,7 @@ impl<'a> Conversation<'a> {
             new_names: 0,
             membership,
             pace,
+            searches: &options.searches,
             operator: Operator::new(options.operator.as_ref()),
             seat,
             sent_away,
@@ -233,7 +235,10 @@ impl<'a> Conversation<'a> {
                 before,
                 limit,
             }) => match Words::of(&query) {
-                Ok(words) => return Some(Intent::Answer(self.search(words, before, limit))),
+                Ok(words) => match self.search(words, before, limit) {
+                    Ok(answer) => return Some(Intent::Answer(answer)),
+                    Err(refusal) => Event::Refused(refusal),
+                },
                 Err(refusal) => Event::Refused(refusal),
             },
             Ok(Command::Rooms) => self.hub.rooms(),
@@ -467,10 +472,17 @@ impl<'a> Conversation<'a> {
     }
 
     /// A page of what has these words.
-    fn search(&self, words: Words, before: Option<Seq>, limit: Option<u32>) -> Answer {
+    fn search(
+        &self,
+        words: Words,
+        before: Option<Seq>,
+        limit: Option<u32>,
+    ) -> Result<Answer, Refusal> {
+        let place = self.searches.queue(self.author.addr)?;
         let (history, room) = (self.hub.history().clone(), self.membership.room().clone());
         let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
-        Answer::lookup(async move {
+        Ok(Answer::lookup(async move {
+            let _turn = place.turn().await;
             let found = history.search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
                 let text = "It takes too long to find that; search for fewer or rarer words.";
@@ -485,7 +497,7 @@ impl<'a> Conversation<'a> {
                     indexed: found.indexed,
                 }),
             }))
-        })
+        }))
     }
 
     /// How the server takes its leave when it goes away. Who speaks JSON may

@@ -1,7 +1,7 @@
 //! What holds for whatever a peer may send. The fuzz targets (`fuzz/`) look for
 //! bytes for which it does not; `corpus` tries those that are known.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     client::address::{Target, Wanted},
@@ -391,13 +391,14 @@ async fn speak(mut near: DuplexStream, bytes: &[u8], piece: usize) {
 
 const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5000);
 
-const OPTIONS: session::Options = session::Options {
+static OPTIONS: LazyLock<session::Options> = LazyLock::new(|| session::Options {
     rates: None,
+    searches: session::Searches::default(),
     limits: Limits { text_bytes: 200 },
     ping: Duration::from_secs(25),
     motd: None,
     operator: None,
-};
+});
 
 const HUB: hub::Options = hub::Options {
     shards: 1,

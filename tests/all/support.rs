@@ -69,6 +69,7 @@ pub(crate) fn options() -> Options {
         session: session::Options {
             limits: Limits::default(),
             rates: None,
+            searches: session::Searches::default(),
             ping: Duration::from_secs(25),
             motd: None,
             operator: None,

@@ -18,7 +18,7 @@ use broadcast_chat::{
     hub,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
     server::Options,
-    session::{self, Rate, Rates},
+    session::{self, Rate, Rates, Searches},
 };
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -365,6 +365,7 @@ fn check(flags: Flags) -> Result<Checked, String> {
                     text_bytes: flags.max_text as usize,
                 },
                 rates: rate.map(|rate| Arc::new(Rates::new(rate))),
+                searches: Searches::default(),
                 ping: Duration::from_secs(flags.ping.into()),
                 motd: motd.flatten(),
                 operator,
