@@ -276,6 +276,28 @@ async fn what_cannot_be_erased_is_said() {
 }
 
 #[tokio::test]
+async fn what_is_for_one_person_is_no_operators() {
+    let folder = tempdir().expect("a folder");
+    let server = server(folder.path()).await;
+    let headers = [
+        ("Sec-WebSocket-Protocol", "chat.v1"),
+        ("Authorization", "Bearer the-secret-of-bob"),
+    ];
+    let mut bob = server.peer("/?name=bob", &headers).await;
+    bob.event_of("live").await;
+    let mut ana = operator(&server, "/?name=ana").await;
+    let private = json!({"type": "private", "to": "bob", "text": "hi"});
+    ana.say(&private.to_string()).await;
+    let seq = bob.event_of("private").await["seq"].as_u64();
+    let seq = seq.expect("a number");
+    ana.event_of("private").await;
+    for seq in seq.saturating_sub(1)..seq + 2 {
+        let refused = ask(&mut ana, &erase(seq)).await;
+        assert_eq!(refused["code"], "not_here", "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn the_client_reads_on_across_it() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
