@@ -20,6 +20,7 @@ mod link;
 mod outbox;
 pub mod output;
 mod position;
+pub mod preferences;
 pub mod screen;
 #[cfg(test)]
 mod scripted;

@@ -3,9 +3,12 @@
 //! 0 is done, 1 could not connect or deliver, 2 was called wrongly. Whatever
 //! went wrong is one sentence on standard error.
 
+#[path = "client/flags.rs"]
+mod flags;
+
 use std::{
     fmt::Display,
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, IsTerminal, Write},
     os::fd::AsFd,
     path::PathBuf,
@@ -22,17 +25,16 @@ use broadcast_chat::{
         input,
         lines::{self, Options, Source},
         output::Printer,
+        preferences::Preferences,
         screen::{self, Colours, Settings},
     },
-    protocol::{
-        DEFAULT_PORT, Epoch, MAX_BACKLOG, Seq, Start,
-        name::{MessageId, Name, RoomName},
-        text::clean,
-    },
+    protocol::{Epoch, Seq, Start, text::clean},
 };
 use clap::{Parser, error::ErrorKind};
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
+
+use self::flags::Flags;
 
 /// How much of the input is read at once, in bytes.
 const READ: usize = 64 * 1024;
@@ -40,119 +42,36 @@ const READ: usize = 64 * 1024;
 /// How long after an interruption the output may take what is left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Exit code of one that was called wrongly.
+const MISUSED: u8 = 2;
+
 const NO_IDS: &str = "there is no randomness for ids";
 
 /// What the shell calls an exit by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-const EXAMPLES: &str = "\
-Examples:
-  client                             talk in the lobby of this machine
-  client 192.168.1.7 --name ana      join from another machine
-  client http://chat.local:2000/ops  join the room of a link
-  tail -f app.log | client --room ops
-                                     say every line of a log
-  client --after 0 </dev/null        print the whole history of the room
-  client --json --backlog 10 | jq .  events for programs
-
-A line typed that begins with / is a command: /help lists them, and the keys. A
-line from a pipe is always said as it stands.
-
-On a terminal, what is said goes into its scrollback, and the last lines hold
-the state and what you type: Tab completes, Up fetches what you typed before,
-Alt-Enter begins a new line, Ctrl-D on an empty line leaves. With --plain, or
-where TERM is dumb, there are bare lines instead. NO_COLOR switches colours off.
-
-A connection that is lost is made again, unless --no-reconnect is given: what
-was missed is shown, and what is not known to be stored is sent again, once and
-in order. A pipe that has ended waits 30 s for a server that is gone.
-
-Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
-
-/// Joins a room of a chat: prints what is said there, and says what you type.
-///
-/// When standard input is a pipe or a file, each of its lines is one message;
-/// the exit code is 0 only if every one of them was stored.
-#[derive(Debug, Parser)]
-#[allow(clippy::struct_excessive_bools)] // each is a flag that stands for itself
-#[command(name = "client", version, after_help = EXAMPLES)]
-struct Flags {
-    /// The server or room: HOST, HOST:PORT, or a URL such as
-    /// http://HOST:PORT/ROOM [default: 127.0.0.1]
-    address: Option<String>,
-
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), help = port_help())]
-    port: Option<u16>,
-
-    /// The room to join [default: lobby]
-    #[arg(long)]
-    room: Option<RoomName>,
-
-    /// The name others see instead of your address
-    #[arg(long)]
-    name: Option<Name>,
-
-    /// First show the last N messages, at most 1000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_BACKLOG)))]
-    backlog: Option<u32>,
-
-    /// First show everything after this message number: 0 for all there is
-    #[arg(long, value_name = "SEQ")]
-    after: Option<u64>,
-
-    /// The log that --after counts in, as a welcome named it
-    #[arg(long)]
-    epoch: Option<String>,
-
-    /// Publish the first line under this id and line N after it under ID-N:
-    /// the same input sent again with the same ID is not stored twice
-    #[arg(long)]
-    id: Option<MessageId>,
-
-    /// Print bare lines, even on a terminal
-    #[arg(long, conflicts_with = "json")]
-    plain: bool,
-
-    /// Do not ring the terminal's bell where your name is said
-    #[arg(long)]
-    no_bell: bool,
-
-    /// Print each event as one line of JSON, as received
-    #[arg(long)]
-    json: bool,
-
-    /// Print nothing of the chat
-    #[arg(long)]
-    quiet: bool,
-
-    /// End when the connection is lost, instead of connecting again
-    #[arg(long)]
-    no_reconnect: bool,
-
-    /// Keep in this file what is sent and not yet stored, and what was shown:
-    /// the next client with the same file and room goes on from there, also
-    /// after a crash. Not covered: a line read but not yet in the file, and one
-    /// printed but not yet noted there (it is printed again).
-    /// On a terminal, without this flag, a file in the user's state folder does that
-    /// for who is killed; it is gone after an end in order with nothing unsent
-    #[arg(long, value_name = "FILE")]
-    outbox: Option<PathBuf>,
-}
-
 fn user_folder() -> Option<PathBuf> {
     client::folder::of_user(|name| std::env::var_os(name))
 }
 
-fn port_help() -> String {
-    format!("The port, when ADDRESS has none [default: {DEFAULT_PORT}]")
-}
-
 fn main() -> ExitCode {
-    let flags = match Flags::try_parse() {
+    let mut flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => return explain(&error),
     };
-    let target = match flags.target() {
+    let preferences = match flags.preferences() {
+        Ok(preferences) => preferences,
+        Err(mistakes) => {
+            mistakes.iter().for_each(complain);
+            return ExitCode::from(MISUSED);
+        }
+    };
+    let mut target = flags.target();
+    if target.as_ref().is_ok_and(|target| target.name().is_none()) && flags.name.is_none() {
+        flags.name.clone_from(&preferences.name);
+        target = flags.target();
+    }
+    let target = match target {
         Ok(target) => target,
         Err(why) => return misused(why),
     };
@@ -160,7 +79,7 @@ fn main() -> ExitCode {
         Ok(outbox) => outbox,
         Err(why) => return misused(why),
     };
-    start(&flags, &target, outbox).unwrap_or_else(|error| {
+    start(&flags, &preferences, &target, outbox).unwrap_or_else(|error| {
         complain(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
@@ -221,11 +140,28 @@ impl Flags {
         })
     }
 
-    fn settings(&self) -> io::Result<Settings> {
+    /// What is written down for the screen; or all that is wrong with it.
+    fn preferences(&self) -> Result<Preferences, Vec<String>> {
+        let file = client::folder::preferences(|name| std::env::var_os(name));
+        let Some(file) = file.filter(|_| self.wants_screen()) else {
+            return Ok(Preferences::default());
+        };
+        let named = |why: &dyn Display| format!("{}: {why}", file.display());
+        match fs::read_to_string(&file) {
+            Ok(text) => Preferences::read(&text)
+                .map_err(|mistakes| mistakes.iter().map(|why| named(why)).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Preferences::default()),
+            Err(error) => Err(vec![named(&error)]),
+        }
+    }
+
+    fn settings(&self, preferences: &Preferences) -> io::Result<Settings> {
         Ok(Settings {
-            colours: Colours::of(variable),
-            bell: !self.no_bell,
+            colours: preferences.colours.unwrap_or_else(|| Colours::of(variable)),
+            bell: preferences.bell.unwrap_or(true) && !self.no_bell,
+            quiet: preferences.quiet.unwrap_or(false),
             ids: self.ids()?,
+            folder: user_folder(),
         })
     }
 
@@ -247,7 +183,12 @@ fn is_person() -> bool {
 }
 
 /// One conversation is one task: a second thread would only pass it around.
-fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitCode> {
+fn start(
+    flags: &Flags,
+    preferences: &Preferences,
+    target: &Target,
+    outbox: Outbox,
+) -> anyhow::Result<ExitCode> {
     let behaviour = client::Options {
         reconnect: !flags.no_reconnect,
         seed: getrandom::u64().context("there is no randomness for waits")?,
@@ -261,7 +202,7 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
     let stop = CancellationToken::new();
     let outcome = runtime.block_on(async {
         select! {
-            outcome = converse(flags, behaviour, target, &stop) => outcome,
+            outcome = converse(flags, preferences, behaviour, target, &stop) => outcome,
             Err(error) = heed_signals(flags, &stop) => Err(error).context("no signal can be heard"),
         }
     });
@@ -272,6 +213,7 @@ fn start(flags: &Flags, target: &Target, outbox: Outbox) -> anyhow::Result<ExitC
 
 async fn converse(
     flags: &Flags,
+    preferences: &Preferences,
     behaviour: client::Options,
     target: &Target,
     stop: &CancellationToken,
@@ -281,7 +223,8 @@ async fn converse(
         () = stop.cancelled() => anyhow::bail!("interrupted before {target} had answered"),
     };
     if flags.wants_screen() {
-        return show(client, flags, stop).await;
+        let settings = flags.settings(preferences).context(NO_IDS)?;
+        return show(client, settings, stop).await;
     }
     let options = flags.options().context(NO_IDS)?;
     let limit = options.source.longest_line(client.welcome().limits);
@@ -303,8 +246,11 @@ async fn converse(
 }
 
 /// Holds the conversation on the screen.
-async fn show(client: Client, flags: &Flags, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
-    let settings = flags.settings().context(NO_IDS)?;
+async fn show(
+    client: Client,
+    settings: Settings,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
     // Standard output by itself would write every line by itself.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let mut printer = out
@@ -396,7 +342,7 @@ fn explain(error: &clap::Error) -> ExitCode {
 
 fn misused(why: impl Display) -> ExitCode {
     complain(format_args!("{why}; see client --help"));
-    ExitCode::from(2)
+    ExitCode::from(MISUSED)
 }
 
 /// Says it on standard error, on one line whatever was typed or sent.

@@ -103,7 +103,7 @@ impl Target {
     }
 
     /// The name to carry.
-    pub(super) fn name(&self) -> Option<Name> {
+    pub fn name(&self) -> Option<Name> {
         let (_, name) = pairs(self.uri.query().unwrap_or_default())
             .filter(|(key, value)| key == "name" && !value.is_empty())
             .last()?;

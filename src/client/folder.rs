@@ -13,13 +13,27 @@ use ring::digest;
 /// `$XDG_STATE_HOME/broadcast-chat`, or else
 /// `$HOME/.local/state/broadcast-chat`; `None` where there is no such place.
 pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    below(variable, "XDG_STATE_HOME", ".local/state")
+}
+
+/// What the user has written by hand, in the same way: a file in
+/// `$XDG_CONFIG_HOME/broadcast-chat`, or else `$HOME/.config/broadcast-chat`.
+pub fn preferences(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    Some(below(variable, "XDG_CONFIG_HOME", ".config")?.join("preferences.toml"))
+}
+
+fn below(
+    variable: impl Fn(&str) -> Option<OsString>,
+    name: &str,
+    otherwise: &str,
+) -> Option<PathBuf> {
     let absolute = |name| {
         variable(name)
             .map(PathBuf::from)
             .filter(|p| p.is_absolute())
     };
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    Some(state?.join("broadcast-chat"))
+    let folder = absolute(name).or_else(|| Some(absolute("HOME")?.join(otherwise)));
+    Some(folder?.join("broadcast-chat"))
 }
 
 /// Makes the folder where it is not there; for the user alone.

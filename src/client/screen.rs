@@ -11,9 +11,10 @@ mod keys;
 mod line;
 mod model;
 mod painter;
+mod past;
 pub mod terminal;
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, path::PathBuf, pin::pin, time::Duration};
 
 use crossterm::event::EventStream;
 use futures_util::StreamExt;
@@ -34,6 +35,7 @@ use self::{
     line::Line,
     model::{Effect, Manner, Model, Now},
     painter::Painter,
+    past::Past,
     terminal::Borrowed,
 };
 use super::{
@@ -65,8 +67,12 @@ pub struct Settings {
     pub colours: Colours,
     /// Whether it rings where one's name is said.
     pub bell: bool,
+    /// Whether comings and goings are hidden at first.
+    pub quiet: bool,
     /// The ids of what is said.
     pub ids: Ids,
+    /// Where what is typed is kept.
+    pub folder: Option<PathBuf>,
 }
 
 /// Why the conversation is over.
@@ -82,6 +88,7 @@ struct Screen<'a> {
     model: Model,
     painter: Painter,
     printer: &'a mut Printer,
+    past: Past,
     borrowed: Borrowed,
     columns: usize,
     rows: usize,
@@ -111,9 +118,14 @@ pub async fn run(
         zone: TimeZone::system(),
         ids: settings.ids,
         bell: settings.bell,
-        quiet: false,
+        quiet: settings.quiet,
+    };
+    let past = Past {
+        folder: settings.folder,
+        origin: client.target.origin(),
     };
     let mut screen = Screen {
+        past,
         model: Model::new(client.welcome(), manner, now()),
         client,
         painter: Painter::new(settings.colours),
@@ -228,12 +240,18 @@ impl Screen<'_> {
             Some(Effect::Redraw) => self.anew = true,
             None => {}
         }
+        if let Some(text) = self.model.take_typed() {
+            self.past.keep(self.model.room(), &text);
+        }
         self.send();
         Ok(false)
     }
 
     fn follow(&mut self, happened: Happened) {
         self.model.follow(happened, now());
+        if !self.model.recalls() {
+            self.model.recall(self.past.of(self.model.room()));
+        }
         if let Some(position) = self.client.position() {
             self.model.bookmark(position);
         }

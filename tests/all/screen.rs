@@ -1,26 +1,18 @@
 //! The client on a pseudo-terminal, as a person has it; a terminal emulator
 //! reads what is on the screen.
 
-use std::{
-    fs::File,
-    io::{Read, Write},
-    num::NonZeroU16,
-    os::fd::OwnedFd,
-    path::Path,
-    process::{Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard},
-    thread,
-};
+mod pty;
+
+use std::{io::Write, path::Path, sync::MutexGuard};
 
 use broadcast_chat::client::screen::terminal::Borrowed;
 use rustix::{
-    fs::{Mode, OFlags, open},
     process::Signal,
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
+    termios::{LocalModes, tcgetattr},
 };
-use tokio::{process::Child, sync::watch};
+use tokio::process::Child;
 
+use self::pty::Pty;
 use crate::{
     commands::{CLIENT, folder, server, server_again},
     support::{TestServer, soon},
@@ -28,27 +20,8 @@ use crate::{
 
 /// A terminal with a program on it.
 struct Terminal {
-    /// The end of who sits in front of it.
-    near: File,
-    /// The end of the program; as long as it is open, so is the terminal.
-    far: OwnedFd,
-    shown: Arc<Mutex<vt100::Parser>>,
-    /// Counts what was shown.
-    changed: watch::Receiver<u64>,
+    pty: Pty,
     child: Child,
-}
-
-fn size(columns: u16, rows: u16) -> Winsize {
-    Winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    }
-}
-
-fn some(n: u16) -> NonZeroU16 {
-    NonZeroU16::new(n).expect("some")
 }
 
 impl Terminal {
@@ -59,55 +32,24 @@ impl Terminal {
     }
 
     fn start(args: &[&str], state: &Path) -> Self {
-        let near = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
-        let near = near.expect("a terminal");
-        grantpt(&near).expect("ours");
-        unlockpt(&near).expect("open");
-        tcsetwinsize(&near, size(60, 12)).expect("a size");
-        let path = ptsname(&near, Vec::new()).expect("a name");
-        let far = open(
-            &path,
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
-        let far = far.expect("its other end");
-        let end = || Stdio::from(far.try_clone().expect("a descriptor"));
-        let mut command = Command::new("setsid");
-        command.arg("--ctty").args(args);
-        command
-            .env("XDG_STATE_HOME", state)
-            .env("XDG_CONFIG_HOME", state);
-        command
-            .env("RUST_BACKTRACE", "0")
-            .env("TERM", "xterm-256color")
-            .env_remove("NO_COLOR");
-        command.stdin(end()).stdout(end()).stderr(end());
+        Self::start_with(args, state, &[])
+    }
+
+    fn start_with(args: &[&str], state: &Path, variables: &[(&str, &str)]) -> Self {
+        let pty = Pty::open(60, 12);
+        let mut command = pty.command(args, state);
+        command.envs(variables.iter().copied());
         let child = tokio::process::Command::from(command)
             .kill_on_drop(true)
             .spawn();
-        let shown = Arc::new(Mutex::new(vt100::Parser::new(some(12), some(60), 10_000)));
-        let (count, changed) = watch::channel(0);
-        let near = File::from(near);
-        let mut reading = near.try_clone().expect("a descriptor");
-        let parser = Arc::clone(&shown);
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = reading.read(&mut bytes) {
-                parser.lock().expect("whole").process(&bytes[..length]);
-                count.send_modify(|count| *count += 1);
-            }
-        });
         Terminal {
-            near,
-            far,
-            shown,
-            changed,
+            pty,
             child: child.expect("setsid is there"),
         }
     }
 
     fn screen(&self) -> MutexGuard<'_, vt100::Parser> {
-        self.shown.lock().expect("whole")
+        self.pty.shown.lock().expect("whole")
     }
 
     /// What it shows, row by row.
@@ -139,7 +81,7 @@ impl Terminal {
     }
 
     async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let mut changed = self.changed.clone();
+        let mut changed = self.pty.changed.clone();
         let waiting = async {
             while !holds(self) {
                 if changed.changed().await.is_err() {
@@ -170,14 +112,11 @@ impl Terminal {
     }
 
     fn press(&mut self, keys: &str) {
-        self.near.write_all(keys.as_bytes()).expect("it reads");
+        self.pty.near.write_all(keys.as_bytes()).expect("it reads");
     }
 
     fn resize(&mut self, columns: u16, rows: u16) {
-        self.screen()
-            .screen_mut()
-            .set_size(some(rows), some(columns));
-        tcsetwinsize(&self.near, size(columns, rows)).expect("a size");
+        self.pty.resize(columns, rows);
     }
 
     fn signal(&self, signal: Signal) {
@@ -188,7 +127,7 @@ impl Terminal {
 
     /// Whether keys come line by line, as they do where nobody changed it.
     fn is_cooked(&self) -> bool {
-        let modes = tcgetattr(&self.far).expect("its modes").local_modes;
+        let modes = tcgetattr(&self.pty.far).expect("its modes").local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
@@ -402,4 +341,76 @@ async fn a_panic_leaves_the_terminal_as_it_was() {
         "{said:#?}"
     );
     terminal.ends(101).await;
+}
+
+#[tokio::test]
+async fn terminals_that_can_less() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let bob = |variables: &[(&str, &str)]| {
+        let args = [CLIENT, &address, "--name", "bob"];
+        Terminal::start_with(&args, folder.path(), variables)
+    };
+    // Of colours, there is none.
+    let mut ana = bob(&[("NO_COLOR", "1")]);
+    ana.shows("bob · connected").await;
+    ana.press("hello\r");
+    ana.shows("bob: hello").await;
+    {
+        let shown = ana.screen();
+        let cells = (0..12).flat_map(|row| (0..60).map(move |column| (row, column)));
+        let mut cells = cells.filter_map(|(row, column)| shown.screen().cell(row, column));
+        assert!(cells.all(|cell| cell.fgcolor() == vt100::Color::Default));
+    }
+    // On a terminal that can do nothing, lines are typed and printed.
+    let mut dumb = bob(&[("TERM", "dumb")]);
+    dumb.shows("Welcome to chat! Type a message").await;
+    assert!(dumb.is_cooked());
+    dumb.press("plainly\n");
+    ana.shows("bob: plainly").await;
+    dumb.shows("bob: plainly").await;
+    dumb.press(CTRL_D);
+    dumb.ends(0).await;
+    ana.press(CTRL_D);
+    ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn preferences_and_what_was_typed_before() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let file = folder.path().join("broadcast-chat/preferences.toml");
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&file, "name = 7\n\nbel = true\n").expect("written");
+    let mut wrong = Terminal::client(&address, folder.path(), &[]);
+    let said = |terminal: &Terminal, what: &str| {
+        // Wherever the terminal wraps it.
+        let rows = terminal.rows().concat().replace(' ', "");
+        rows.contains(what)
+    };
+    let all = ["toml:line1:name:", "toml:line3:thereisno\"bel\""];
+    let told = |terminal: &Terminal| all.iter().all(|what| said(terminal, what));
+    wrong.until("both mistakes", told).await;
+    wrong.ends(2).await;
+    std::fs::write(&file, "name = \"eve\"\nbell = false\n").expect("written");
+    let mut eve = Terminal::client(&address, folder.path(), &[]);
+    eve.shows("eve · connected").await;
+    eve.press("typed once\r");
+    eve.shows("eve: typed once").await;
+    eve.press(CTRL_D);
+    eve.ends(0).await;
+    // A flag has the last word.
+    let mut ana = Terminal::client(&address, folder.path(), &["--name", "ana"]);
+    ana.shows("ana · connected").await;
+    ana.press("\u{1b}[A");
+    ana.shows_typed("typed once").await;
+    ana.press("\u{15}/join tea\rhalf");
+    ana.shows("tea · 1 here").await;
+    ana.press("\u{15}/join lob\t\r");
+    ana.shows_typed("").await;
+    ana.shows("lobby · 1 here").await;
+    ana.press("\u{15}/quit\r");
+    ana.ends(0).await;
 }

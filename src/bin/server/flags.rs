@@ -50,7 +50,7 @@ Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, disable_help_subcommand = true,
     args_conflicts_with_subcommands = true)]
-struct Flags {
+pub(crate) struct Flags {
     #[command(subcommand)]
     upkeep: Option<Upkeep>,
 

@@ -118,6 +118,7 @@ pub(super) struct Model {
     lines: Vec<Line>,
     commands: Vec<Command>,
     rings: bool,
+    entered: Option<String>,
 }
 
 impl Model {
@@ -149,6 +150,7 @@ impl Model {
             lines: Vec::new(),
             commands: Vec::new(),
             rings: false,
+            entered: None,
         }
     }
 
@@ -196,6 +198,21 @@ impl Model {
     /// The commands to send.
     pub(super) fn take_commands(&mut self) -> Vec<Command> {
         mem::take(&mut self.commands)
+    }
+
+    /// What was just entered, to be kept.
+    pub(super) fn take_typed(&mut self) -> Option<String> {
+        self.entered.take()
+    }
+
+    /// Whether it is known what was typed in this room before.
+    pub(super) fn recalls(&self) -> bool {
+        self.room.recalled
+    }
+
+    /// What was typed in this room before.
+    pub(super) fn recall(&mut self, typed: Vec<String>) {
+        self.room.recall(typed);
     }
 
     /// Whether somebody calls.

@@ -19,6 +19,8 @@ pub(super) struct Room {
     /// How far it was shown.
     pub(super) last: Option<Position>,
     typed: Vec<String>,
+    /// What was typed on other days is among it.
+    pub(super) recalled: bool,
     /// Which of them is looked at, and what stood in its place.
     looking: Option<(usize, String)>,
 }
@@ -42,6 +44,14 @@ impl Room {
     pub(super) fn last(&self, count: usize) -> impl Iterator<Item = &Line> {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skipped).map(|(_, line)| line)
+    }
+
+    /// What was typed in it on other days.
+    pub(super) fn recall(&mut self, mut typed: Vec<String>) {
+        typed.append(&mut self.typed);
+        self.typed = typed;
+        self.typed.drain(..self.typed.len().saturating_sub(TYPED));
+        self.recalled = true;
     }
 
     /// Something was sent.

@@ -117,6 +117,7 @@ impl Model {
         }
         self.typing.take();
         self.room.typed(&text);
+        self.entered = Some(text);
         None
     }
 

@@ -1,0 +1,163 @@
+//! What a person has written down once for the screen, by hand.
+
+use std::{fmt, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::screen::Colours;
+use crate::protocol::name::Name;
+
+/// What may be written, for who writes something else.
+const KEYS: &str = "name, colours, bell and quiet";
+
+/// What is preferred, where no flag says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// The name to carry.
+    pub name: Option<Name>,
+    /// The colours of the terminal, whatever the environment says.
+    pub colours: Option<Colours>,
+    /// Whether the bell rings.
+    pub bell: Option<bool>,
+    /// Whether comings and goings are hidden at first.
+    pub quiet: Option<bool>,
+}
+
+/// What is wrong, and on which line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    line: usize,
+    why: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+impl Preferences {
+    /// Reads them from TOML; or tells all that is wrong.
+    pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mistake = |at: Range<usize>, why: String| Mistake {
+            line: 1 + text[..at.start.min(text.len())].matches('\n').count(),
+            why,
+        };
+        let mut mistakes: Vec<Mistake> = errors
+            .iter()
+            .map(|error| mistake(error.span().unwrap_or_default(), error.message().to_owned()))
+            .collect();
+        let mut preferences = Preferences::default();
+        // What TOML cannot read is told as that, and not once more.
+        if mistakes.is_empty() {
+            for (key, value) in table.get_ref() {
+                if let Err((at, why)) = preferences.set(key, value) {
+                    mistakes.push(mistake(at, why));
+                }
+            }
+        }
+        mistakes.sort_by_key(|mistake| mistake.line);
+        if mistakes.is_empty() {
+            Ok(preferences)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    fn set(
+        &mut self,
+        key: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), (Range<usize>, String)> {
+        let wrong = |why: String| (value.span(), format!("{}: {why}", key.get_ref()));
+        let text = || match value.get_ref() {
+            DeValue::String(text) => Ok(text.as_ref()),
+            _ => Err(wrong("a text in quotes is expected".to_owned())),
+        };
+        let truth = || match value.get_ref() {
+            DeValue::Boolean(truth) => Ok(*truth),
+            _ => Err(wrong("true or false is expected".to_owned())),
+        };
+        match key.get_ref().as_ref() {
+            "name" => {
+                let name = text()?.parse();
+                self.name = Some(
+                    name.map_err(|why: crate::protocol::name::BadName| wrong(why.to_string()))?,
+                );
+            }
+            "colours" => {
+                self.colours = Some(match text()? {
+                    "none" => Colours::None,
+                    "few" => Colours::Few,
+                    "many" => Colours::Many,
+                    _ => {
+                        return Err(wrong(
+                            "\"none\", \"few\" or \"many\" is expected".to_owned(),
+                        ));
+                    }
+                });
+            }
+            "bell" => self.bell = Some(truth()?),
+            "quiet" => self.quiet = Some(truth()?),
+            other => {
+                let why = format!("there is no {other:?}: what may be set is {KEYS}");
+                return Err((key.span(), why));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read() {
+        let text = "# mine\nname = \"ana\"\ncolours = \"few\"\nbell = false\nquiet = true\n";
+        let read = Preferences::read(text).expect("no mistake");
+        assert_eq!(
+            read,
+            Preferences {
+                name: "ana".parse().ok(),
+                colours: Some(Colours::Few),
+                bell: Some(false),
+                quiet: Some(true),
+            }
+        );
+        assert_eq!(Preferences::read(""), Ok(Preferences::default()));
+    }
+
+    #[test]
+    fn all_mistakes_at_once() {
+        let lines = |text: &str| -> Vec<String> {
+            let mistakes = Preferences::read(text).expect_err(text);
+            mistakes.iter().map(Mistake::to_string).collect()
+        };
+        let text = "name = \"a b\"\nbell = 1\n\ncolor = \"few\"\ncolours = \"red\"";
+        let said = lines(text);
+        assert_eq!(said.len(), 4, "{said:?}");
+        for (said, begins) in said.iter().zip([
+            "line 1: name: ",
+            "line 2: bell: true or false",
+            "line 4: there is no \"color\"",
+            "line 5: colours: \"none\"",
+        ]) {
+            assert!(said.starts_with(begins), "{said}");
+        }
+        // Also where it is no TOML.
+        let said = lines("bell = \nquiet = yes\n");
+        assert!(
+            said.len() >= 2 && said[0].starts_with("line 1: "),
+            "{said:?}"
+        );
+        assert!(
+            said.iter().any(|said| said.starts_with("line 2: ")),
+            "{said:?}"
+        );
+    }
+}
