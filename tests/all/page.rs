@@ -166,10 +166,7 @@ async fn a_page_that_is_loaded_again_with_something_unsent() {
     speak_into_nothing(&browser).await;
     // A browser without a server has no page: it comes back with the server.
     drop(server);
-    let kept = "new Promise(done => indexedDB.open('broadcast-chat').onsuccess = ({target: {result}}) => \
-        result.transaction('outbox').objectStore('outbox').count().onsuccess = ({target}) => done(target.result))";
-    let count = browser.run(&format!("return {kept}")).await;
-    assert_eq!(count, json!(3));
+    browser.see(&kept_is(3)).await;
     browser.visit("about:blank").await;
     let _server = server_again(folder.path(), addr).await;
     arrive(&browser, &url).await;
