@@ -10,8 +10,10 @@ mod usable;
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
+    time::Duration,
 };
 
+use broadcast_chat::history::Storage;
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
         browser::Browser,
         program::{command, output},
     },
-    support::TestServer,
+    support::{TestServer, options},
 };
 
 const ENTER: &str = "\u{e007}";
@@ -28,6 +30,13 @@ const ENTER: &str = "\u{e007}";
 /// What is in the log, said and done, one after the other.
 const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(text => \
     [...text.childNodes].filter(part => part.nodeName !== 'TIME').map(part => part.textContent).join('').trim())";
+
+/// A server whose peers need not answer pings, however long a browser takes.
+async fn patient_server() -> TestServer {
+    let mut options = options();
+    options.session.ping = Duration::from_secs(600);
+    TestServer::with(&Storage::Memory, options).await
+}
 
 /// A browser in a room, once it sees things as they happen.
 async fn enter(url: &str) -> Browser {
@@ -87,7 +96,7 @@ async fn its_parts_alone() {
 
 #[tokio::test]
 async fn two_browsers_and_a_terminal() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = format!("http://{}/tea", server.addr);
     let (ana, bob) = tokio::join!(enter(&url), enter(&url));
     let mut eve = Program::client(server.addr, &["--room", "tea", "--name", "eve"]);
@@ -244,6 +253,33 @@ async fn windows(before: &str) {
     is_quiet(&browser).await;
 }
 
+#[tokio::test]
+async fn from_room_to_room() {
+    let server = patient_server().await;
+    let mut bob = server.plain("/tea").await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    say(&browser, "in tea").await;
+    assert!(bob.text().await.ends_with(": in tea"));
+    shows(&browser, &["in tea"]).await;
+    say(&browser, "/join Coffee").await;
+    browser.see("location.pathname === '/coffee'").await;
+    live(&browser).await;
+    shows(&browser, &[]).await;
+    assert_eq!(text(&browser, "h1").await, json!("coffee"));
+    // The rooms that somebody is in are listed, and lead there.
+    say(&browser, "/rooms").await;
+    browser
+        .see("document.querySelectorAll('#room-list a').length === 2")
+        .await;
+    browser.click("#room-list a:not([aria-current])").await;
+    browser.see("location.pathname === '/tea'").await;
+    live(&browser).await;
+    shows(&browser, &["in tea"]).await;
+    say(&browser, "back").await;
+    assert!(bob.text().await.ends_with(": back"));
+    is_quiet(&browser).await;
+}
+
 /// Whether the browser keeps so many unsent messages.
 fn kept_is(count: usize) -> String {
     format!(
@@ -267,7 +303,7 @@ async fn a_server_with_a_rate_has_everything_in_order() {
 
 #[tokio::test]
 async fn a_server_that_goes_away_and_another_log() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let (addr, mut peer) = (server.addr, server.plain("/tea").await);
     peer.text_after("before").await;
     let browser = enter(&format!("http://{addr}/tea")).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::program::{Program, command, script};
-use crate::support::Peer;
+use crate::support::{PATIENCE, Peer};
 
 pub(crate) struct Browser {
     driver: Program,
@@ -39,6 +39,7 @@ impl Browser {
         let profile = browser.profile.path().display();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"script": PATIENCE.as_millis()},
             "goog:chromeOptions": {"args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
                 "--no-first-run", "--disable-background-networking",

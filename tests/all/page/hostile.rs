@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{LINES, enter, is_quiet, say};
-use crate::support::{Peer, TestServer};
+use super::{LINES, enter, is_quiet, patient_server, say};
+use crate::support::Peer;
 
 /// What has got scripts run elsewhere; each would call `alert`.
 const CORPUS: [&str; 26] = [
@@ -35,7 +35,7 @@ const CORPUS: [&str; 26] = [
 
 #[tokio::test]
 async fn whatever_is_said_is_text() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let mut peer = server.plain("/tea?name=constructor").await;
     // In the backlog, as it comes, and said by oneself.
     let (before, rest) = CORPUS.split_at(9);
@@ -109,7 +109,7 @@ async fn topic(peer: &mut Peer, topic: &str) {
 
 #[tokio::test]
 async fn no_script_runs_but_the_page() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let browser = enter(&format!("http://{}/tea", server.addr)).await;
     // What an attacker who found a way in could try is forbidden still.
     let reported = "const told = []; return new Promise(done => setTimeout(() => { \

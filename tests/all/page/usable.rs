@@ -2,7 +2,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{ENTER, enter, is_quiet, live, say, shows, text};
+use super::{ENTER, enter, is_quiet, live, patient_server, say, shows, text};
 use crate::{
     foreign::{browser::Browser, program::tool},
     support::TestServer,
@@ -54,7 +54,7 @@ async fn faults(browser: &Browser) -> Value {
 async fn axe_finds_nothing_serious() {
     let axe = tool("node/node_modules/axe-core/axe.min.js");
     let axe = fs::read_to_string(axe).expect("\"./check tools\" installs it");
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = room(&server).await;
     let browser = enter(&url).await;
     browser.run(&axe).await;
@@ -93,7 +93,7 @@ async fn axe_finds_nothing_serious() {
 
 #[tokio::test]
 async fn a_narrow_phone() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = room(&server).await;
     let browser = Browser::start().await;
     shrink(&browser, 320, 568).await;
@@ -138,7 +138,7 @@ async fn a_narrow_phone() {
 
 #[tokio::test]
 async fn with_the_keyboard_alone() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = room(&server).await;
     let browser = enter(&url).await;
     // What is typed is offered to be completed.
@@ -189,7 +189,7 @@ async fn with_the_keyboard_alone() {
 
 #[tokio::test]
 async fn who_looks_away_is_told() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = format!("http://{}/tea", server.addr);
     let browser = enter(&url).await;
     say(&browser, "/name ana").await;
@@ -262,7 +262,7 @@ async fn who_looks_away_is_told() {
 
 #[tokio::test]
 async fn what_is_read_aloud() {
-    let server = TestServer::start().await;
+    let server = patient_server().await;
     let url = room(&server).await;
     let addr = server.addr;
     let browser = enter(&url).await;
