@@ -36,6 +36,9 @@ export class View {
   #width = 0;
   /** Where it was scrolled to from here: other scrolling is the reader's. */
   #scrolled = 0;
+  /** How high all of it, and the view, were when it was painted. */
+  #whole = 0;
+  #view = 0;
   #frame = 0;
   #quiet = 0;
   #live = false;
@@ -154,6 +157,8 @@ export class View {
     const y = this.#wanted();
     if (Math.abs(log.scrollTop - y) >= 1) log.scrollTop = y;
     this.#scrolled = log.scrollTop;
+    this.#whole = log.scrollHeight;
+    this.#view = log.clientHeight;
     if (this.#scrolled < OLDER) this.#on.top();
   }
 
@@ -222,7 +227,12 @@ export class View {
   #moved() {
     const log = this.#log;
     if (Math.abs(log.scrollTop - this.#scrolled) < 1) return;
+    const up = log.scrollTop < this.#scrolled;
     this.#scrolled = log.scrollTop;
+    // Where there is less to see than before, or more of it in view, the browser
+    // goes up by itself, and something may have come below since.
+    const other = log.scrollHeight !== this.#whole || log.clientHeight !== this.#view;
+    if (this.isAtEnd && up && other) return this.update();
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - NEAR;
     const y = log.scrollTop - this.#begin.offsetHeight;
     const index = this.#heights.at(y);

@@ -1,11 +1,24 @@
 //! Chromium without a window, driven over the WebDriver protocol (W3C), which is
 //! JSON over HTTP to a `chromedriver` of our own.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::sleep,
+};
 
 use super::program::{Program, command, script};
-use crate::support::{PATIENCE, Peer};
+use crate::support::{Peer, soon};
+
+/// How many browsers run at a time: each is a dozen processes. More than tests
+/// that want two.
+static PLACES: Semaphore = Semaphore::const_new(4);
+
+/// How often it is looked whether something is true.
+const LOOKED: Duration = Duration::from_millis(15);
 
 pub(crate) struct Browser {
     driver: Program,
@@ -13,6 +26,7 @@ pub(crate) struct Browser {
     session: String,
     /// Dropped last: the browser writes to it.
     profile: TempDir,
+    _place: SemaphorePermit<'static>,
 }
 
 /// One of a browser's windows.
@@ -21,6 +35,7 @@ pub(crate) struct Window(String);
 impl Browser {
     /// A browser that shows an empty page.
     pub(crate) async fn start() -> Self {
+        let place = PLACES.acquire().await.expect("never closed");
         let mut chromedriver = command("chromedriver");
         let profile = tempfile::tempdir().expect("a folder");
         chromedriver.arg("--port=0").env("TMPDIR", profile.path());
@@ -29,6 +44,7 @@ impl Browser {
             port: 0,
             session: String::new(),
             profile,
+            _place: place,
         };
         while browser.port == 0 {
             let line = browser.driver.line().await.expect("a driver that starts");
@@ -39,7 +55,6 @@ impl Browser {
         let profile = browser.profile.path().display();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL"},
-            "timeouts": {"script": PATIENCE.as_millis()},
             "goog:chromeOptions": {"args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
                 "--no-first-run", "--disable-background-networking",
@@ -66,6 +81,13 @@ impl Browser {
     }
 
     async fn request(&self, method: &str, path: &str, body: &str) -> Value {
+        let (head, mut answer) = self.answer(method, path, body).await;
+        assert!(head.starts_with("http/1.1 200"), "{path} {body}: {answer}");
+        answer["value"].take()
+    }
+
+    /// What the driver answers, in whatever way.
+    async fn answer(&self, method: &str, path: &str, body: &str) -> (String, Value) {
         let mut driver = Peer::connect(([127, 0, 0, 1], self.port).into()).await;
         let head = format!(
             "{method} {}{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\n\
@@ -79,9 +101,8 @@ impl Browser {
         let length = head.lines().find_map(|l| l.strip_prefix("content-length:"));
         let length = length.and_then(|l| l.trim().parse().ok());
         let answer = driver.take(length.expect("a length")).await;
-        let mut answer: Value = serde_json::from_slice(&answer.expect("all of it")).expect("JSON");
-        assert!(head.starts_with("http/1.1 200"), "{path} {body}: {answer}");
-        answer["value"].take()
+        let answer = serde_json::from_slice(&answer.expect("all of it")).expect("JSON");
+        (head, answer)
     }
 
     /// Goes to a page, and gives it the hands and eyes of a chat.
@@ -98,13 +119,19 @@ impl Browser {
 
     /// What is true in the page, once it is.
     pub(crate) async fn see(&self, truth: &str) -> Value {
-        let script = format!(
-            "const done = arguments[0], look = () => {{ \
-               let found; try {{ found = {truth} }} catch {{}} \
-               if (found) done(found); else setTimeout(look, 15); }}; look();"
-        );
-        self.call("/execute/async", &json!({"script": script, "args": []}))
-            .await
+        let script = format!("try {{ return ({truth}) || null }} catch {{ return null }}");
+        let look = json!({"script": script, "args": []}).to_string();
+        let seen = async {
+            loop {
+                // On the way from one page to another there is none to look at.
+                let (_, found) = self.answer("POST", "/execute/sync", &look).await;
+                if !found["value"].is_null() && found["value"]["error"].is_null() {
+                    return found["value"].clone();
+                }
+                sleep(LOOKED).await;
+            }
+        };
+        soon(truth, seen).await
     }
 
     /// Presses keys where a selector leads to.
