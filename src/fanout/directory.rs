@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use super::{Saying, outlet::Mode, subscriber::Shared};
@@ -36,8 +36,12 @@ pub(super) struct Listed {
 }
 
 impl Directory {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn list(self: &Arc<Self>, subscriber: &Arc<Shared>) -> Listed {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         let number = entries.next;
         entries.next += 1;
         entries
@@ -54,7 +58,7 @@ impl Directory {
         let (prev, id) = (None, None);
         let told = Saying::each(&Event::Erased { seq, prev, id });
         let all: Vec<_> = {
-            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = self.entries();
             let subscribers = entries.subscribers.values();
             subscribers.filter_map(Weak::upgrade).collect()
         };
@@ -70,7 +74,7 @@ impl Directory {
         subscriber: &Arc<Shared>,
     ) -> Receiving {
         let subscriber = Arc::downgrade(subscriber);
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries();
         let readers = entries.inboxes.entry(inbox.clone()).or_default();
         readers.push(Weak::clone(&subscriber));
         Receiving {
@@ -82,7 +86,7 @@ impl Directory {
 
     /// Sends the live readers of an inbox to the log.
     pub(super) fn fall_behind(&self, inbox: &RoomName) {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries();
         let readers = entries.inboxes.get(inbox).cloned().unwrap_or_default();
         drop(entries);
         for subscriber in readers.iter().filter_map(Weak::upgrade) {
@@ -95,7 +99,7 @@ impl Directory {
 
     /// How many are not live, and how far the last of them is from `head`.
     pub(super) fn catching_up(&self, head: Seq) -> (usize, u64) {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.entries();
         let behind = entries.subscribers.values().filter_map(|subscriber| {
             let subscriber = subscriber.upgrade()?;
             let outlet = subscriber.lock();
@@ -110,11 +114,7 @@ impl Directory {
 
 impl Drop for Receiving {
     fn drop(&mut self) {
-        let mut entries = self
-            .directory
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.directory.entries();
         if let Some(readers) = entries.inboxes.get_mut(&self.inbox) {
             // One of them: the same subscriber may have two for a moment.
             let own = readers
@@ -130,11 +130,7 @@ impl Drop for Receiving {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let mut entries = self
-            .directory
-            .entries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.directory.entries();
         entries.subscribers.remove(&self.number);
     }
 }
