@@ -101,13 +101,11 @@ impl Reading {
     /// once what stands before that in the inbox was read.
     pub(super) fn gap(&self) -> Option<(Hole, Seq)> {
         let (hole, next) = self.room.page.gap()?;
-        let private = self
-            .inbox
-            .as_ref()
-            .and_then(|inbox| inbox.messages().next());
-        private
-            .is_none_or(|seq| seq > hole.upto)
-            .then_some((hole, next))
+        let read = self.inbox.as_ref().is_none_or(|inbox| {
+            let private = inbox.messages().next();
+            inbox.page.upto >= hole.upto && private.is_none_or(|seq| seq > hole.upto)
+        });
+        read.then_some((hole, next))
     }
 
     /// What is missing of the inbox.
@@ -118,7 +116,8 @@ impl Reading {
     /// Up to which number everything is here.
     pub(super) fn upto(&self) -> Seq {
         let room = match (self.room.page.hole, self.gap()) {
-            (Some(hole), None) => self.last_private(hole.upto).unwrap_or_default(),
+            // Only what is private goes on, as far as it is here.
+            (Some(hole), None) => self.last_private(hole.upto).unwrap_or(hole.upto),
             _ => self.room.page.upto,
         };
         let inbox = self.inbox.as_ref();
@@ -190,5 +189,64 @@ impl<'a> Cursor<'a> {
             self.taken = to;
         }
         Some(Part { run, from, to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        history::{Draft, Storage, open},
+        protocol::GapReason,
+    };
+
+    /// Runs of one message each, under the numbers from 1 on.
+    fn runs(count: usize) -> Vec<Arc<Run>> {
+        let (mut writer, _) = open(&Storage::Memory, "a test").expect("a log");
+        let mut say = |_| {
+            writer
+                .append(&[Draft::of("lobby", "text")])
+                .expect("stored")
+        };
+        (0..count).flat_map(|n| say(n).0.runs.clone()).collect()
+    }
+
+    fn stored(hole: Option<u64>, runs: &[Arc<Run>], upto: u64) -> Stored {
+        let reason = GapReason::Damaged;
+        let hole = hole.map(|upto| Hole {
+            upto: Seq(upto),
+            reason,
+        });
+        let (runs, upto) = (runs.to_vec(), Seq(upto));
+        Stored {
+            after: Seq::START,
+            page: Page { hole, runs, upto },
+        }
+    }
+
+    /// Broken to see it fail: a hole told of before what stands before it.
+    #[test]
+    fn what_is_private_comes_before_a_hole_behind_it() {
+        let all = runs(9);
+        let [second, fifth, eighth, ninth] = [1, 4, 7, 8].map(|n: usize| &all[n..=n]);
+        // Where the inbox is, how far it goes; whether the hole up to 6 is told
+        // of; what is written then, and how far that is.
+        for (inbox, reaches, told, written, upto) in [
+            (second, 9, false, &[2][..], 2),
+            (fifth, 9, false, &[5], 5),
+            (ninth, 9, true, &[8, 9], 9),
+            (&[], 9, true, &[8], 9),
+            (&[], 4, false, &[], 4),
+        ] {
+            let reading = Reading {
+                room: stored(Some(6), eighth, 9),
+                inbox: Some(stored(None, inbox, reaches)),
+            };
+            assert_eq!(reading.gap().is_some(), told, "{written:?}");
+            assert_eq!(reading.upto(), Seq(upto), "{written:?}");
+            let parts = reading.parts();
+            let parts: Vec<_> = parts.iter().map(|part| part.run.first().0).collect();
+            assert_eq!(parts, written);
+        }
     }
 }
