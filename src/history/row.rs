@@ -8,7 +8,10 @@
 use std::{fmt::Write, net::SocketAddr};
 
 use crc32fast::Hasher;
-use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
+use rusqlite::{
+    Connection, OptionalExtension, Row, Statement,
+    types::{ToSqlOutput, ValueRef},
+};
 
 use super::StoreError;
 use crate::protocol::{At, Author, Entry, Epoch, Erased, Kind, Message, Seq, name::RoomName};
@@ -37,6 +40,9 @@ macro_rules! message_columns {
 }
 pub(super) use message_columns;
 
+/// How many these are.
+const MESSAGE_COLUMNS: usize = 11;
+
 impl<'a> MessageRow<'a> {
     /// A row of [`message_columns`]; `None` of one that is damaged.
     pub(super) fn read(row: &'a Row<'_>) -> Option<Self> {
@@ -58,6 +64,29 @@ impl<'a> MessageRow<'a> {
             me: integer(row, 8)? != 0,
             whom: optional_text(row, 9)?,
         })
+    }
+
+    /// Binds it to a statement that inserts [`message_columns`], as the row of
+    /// this number, from 0 on.
+    pub(super) fn bind(&self, insert: &mut Statement<'_>, number: usize) -> rusqlite::Result<()> {
+        let mut at = number * MESSAGE_COLUMNS;
+        let mut bind = |value: ToSqlOutput<'_>| {
+            at += 1;
+            insert.raw_bind_parameter(at, value)
+        };
+        let number = |number: i64| ToSqlOutput::from(number);
+        let text = |text| ToSqlOutput::Borrowed(ValueRef::from(text));
+        bind(number(to_db(self.seq)))?;
+        bind(number(self.room))?;
+        bind(number(to_db(self.prev)))?;
+        bind(number(self.at))?;
+        bind(text(self.name))?;
+        bind(text(Some(self.addr)))?;
+        bind(text(Some(self.text)))?;
+        bind(text(self.id))?;
+        bind(number(self.me.into()))?;
+        bind(text(self.whom))?;
+        bind(number(self.sum()))
     }
 
     pub(super) fn sum(&self) -> i64 {

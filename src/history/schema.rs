@@ -155,6 +155,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     // At every commit: NORMAL loses acknowledged messages in a power cut.
     db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "wal_autocheckpoint", wal::PAGES)?;
     // What is erased is not to be found in the file afterwards.
     db.pragma_update(None, "secure_delete", true)?;
     Ok(db)
