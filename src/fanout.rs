@@ -18,6 +18,7 @@ mod shard;
 mod socket;
 mod stretch;
 mod subscriber;
+mod waiting;
 
 use std::{
     net::SocketAddr,
@@ -103,18 +104,20 @@ impl Fanout {
         }
     }
 
-    /// Takes a connection's write half. It follows no room yet. With `skip`,
-    /// what that address publishes from now on is not delivered to it.
+    /// Takes the write half of a connection from an address. It follows no room
+    /// yet. Without `echo`, what that address publishes from now on is not
+    /// delivered to it.
     pub fn subscribe(
         &self,
         socket: Socket,
         format: Format,
-        skip: Option<SocketAddr>,
+        addr: SocketAddr,
+        echo: bool,
     ) -> Subscriber {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let mailbox = Arc::clone(&self.mailboxes[place]);
-        let skip = skip.map(|addr| (addr, self.history.head()));
-        let outlet = Outlet::new(socket, format, skip);
+        let skip = (!echo).then(|| self.history.head());
+        let outlet = Outlet::new(socket, format, addr, skip);
         let metrics = Arc::clone(&self.metrics);
         Subscriber::new(
             self.history.clone(),

@@ -152,9 +152,10 @@ pub async fn run<R>(
         _ => Inbound::new(read, &early, options.limits),
     };
     drop(early);
-    let skip = (!visit.echo).then_some(addr);
-    let mut subscriber = hub.fanout().subscribe(write, format, skip);
-    let end = match Conversation::start(visit, hub, options, &mut subscriber).await {
+    let mut subscriber = hub.fanout().subscribe(write, format, addr, visit.echo);
+    // Boxed, as all is that happens once: else each idle session has room for it.
+    let started = Box::pin(Conversation::start(visit, hub, options, &mut subscriber));
+    let end = match started.await {
         Ok(mut conversation) => {
             let (inbound, subscriber) = (&mut inbound, &mut subscriber);
             let end = converse(&mut conversation, inbound, subscriber, hub, options, drain).await;
@@ -164,7 +165,7 @@ pub async fn run<R>(
         Err(reason) => End::Close(reason),
     };
     // The membership ended with the conversation: what follows concerns the
-    // connection alone. Boxed, to take no room in every idle session.
+    // connection alone.
     match end {
         End::Lost(why) => {
             hub.metrics().closed(&"lost");
@@ -227,7 +228,8 @@ async fn converse<R: AsyncRead + Unpin>(
                     let Some((room, start)) = doing.joining.take() else {
                         return End::Close(CloseReason::Internal);
                     };
-                    if let Err(reason) = conversation.join(room, &start, subscriber).await {
+                    let joined = Box::pin(conversation.join(room, &start, subscriber));
+                    if let Err(reason) = joined.await {
                         return End::Close(reason);
                     }
                 }
@@ -260,7 +262,10 @@ async fn converse<R: AsyncRead + Unpin>(
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
                         Some(Intent::Close(reason)) => return End::Close(reason),
-                        Some(intent) => doing.begin(intent, &receipts),
+                        Some(intent) => {
+                            doing.begin(intent, &receipts);
+                            doing.submit(publisher.as_ref());
+                        }
                         None => {}
                     }
                 }
@@ -314,6 +319,16 @@ impl Doing {
             Intent::Join(room, start) => self.joining = Some((room, start)),
             Intent::Answer(answer) => self.asking = Some(answer),
             Intent::Close(_) => {}
+        }
+    }
+
+    /// Hands on what is to be stored, where the inbox has room for it now.
+    fn submit(&mut self, publisher: Option<&Publisher>) {
+        use mpsc::error::TrySendError::{Closed, Full};
+        let Some(publisher) = publisher else { return };
+        if let Some(submission) = self.unsent.take() {
+            let sent = publisher.try_send(submission);
+            self.unsent = sent.err().map(|(Full(left) | Closed(left))| left);
         }
     }
 }

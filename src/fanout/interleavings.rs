@@ -179,10 +179,11 @@ impl World {
             .into_iter()
             .map(|format| {
                 let pipe = Pipe::default();
+                let addr = ([127, 0, 0, 1], 5000).into();
                 let mut subscriber = Subscriber::new(
                     history.clone(),
                     Arc::clone(&mailbox),
-                    Outlet::new(Socket::Other(Box::new(pipe.clone())), format, None),
+                    Outlet::new(Socket::Other(Box::new(pipe.clone())), format, addr, None),
                     Arc::default(),
                     &directory,
                 );

@@ -18,6 +18,7 @@ use super::{
     Saying, Socket,
     reading::{Feed, Part, Reading},
     stretch::Stretch,
+    waiting::Waiting,
 };
 use crate::{
     history::{History, Run, StoreError},
@@ -52,8 +53,10 @@ pub(super) enum Mode {
 pub(super) struct Outlet {
     socket: Option<Socket>,
     format: Format,
-    /// Messages of this author after this number are left out.
-    skip: Option<(SocketAddr, Seq)>,
+    /// Where its reader is, who may also be an author.
+    pub(super) addr: SocketAddr,
+    /// Its own messages after this number are left out.
+    skip: Option<Seq>,
     pub(super) mode: Mode,
     pub(super) room: Feed,
     /// Of whom it is that reads, where that person has a name.
@@ -66,11 +69,8 @@ pub(super) struct Outlet {
     pub(super) announce: bool,
     /// What was said aside of a room and is to be heard once that is live.
     held: Option<Box<Held>>,
-    /// What goes before anything else: the session's own frames, and the rest
-    /// of a frame that is partly out.
-    rest: Vec<u8>,
-    /// How much of `rest` is out.
-    rest_out: usize,
+    /// What goes before anything else.
+    rest: Waiting,
     /// How many writes made progress; a writer that sees no change is blocked.
     pub(super) progress: u64,
     failed: Option<io::ErrorKind>,
@@ -101,10 +101,11 @@ struct Held {
 type Word = (Option<Discriminant<Event>>, Arc<[u8]>);
 
 impl Outlet {
-    pub(super) fn new(socket: Socket, format: Format, skip: Option<(SocketAddr, Seq)>) -> Self {
+    pub(super) fn new(socket: Socket, format: Format, addr: SocketAddr, skip: Option<Seq>) -> Self {
         Outlet {
             socket: Some(socket),
             format,
+            addr,
             skip,
             mode: Mode::Idle,
             room: Feed {
@@ -116,8 +117,7 @@ impl Outlet {
             outdated: false,
             announce: false,
             held: None,
-            rest: Vec::new(),
-            rest_out: 0,
+            rest: Waiting::default(),
             progress: 0,
             failed: None,
             written: Tally::default(),
@@ -133,7 +133,7 @@ impl Outlet {
 
     /// How many bytes wait to go first.
     pub(super) fn waiting(&self) -> usize {
-        self.rest.len() - self.rest_out
+        self.rest.len()
     }
 
     pub(super) fn wake(&mut self) {
@@ -168,8 +168,7 @@ impl Outlet {
         self.mode = Mode::Gone;
         self.socket = None;
         self.held = None;
-        self.rest = Vec::new();
-        self.rest_out = 0;
+        self.rest = Waiting::default();
         self.waker = None;
     }
 
@@ -178,7 +177,7 @@ impl Outlet {
         if self.failed.is_some() {
             return;
         }
-        self.rest.extend_from_slice(frames);
+        self.rest.say(frames);
         // A failure shows at the next poll of the session.
         if self
             .poll_rest(&mut Context::from_waker(Waker::noop()))
@@ -282,13 +281,10 @@ impl Outlet {
     pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.waiting() > 0 {
             let written = ready!(self.poll_write(cx, |outlet, socket, cx| {
-                socket.poll_write(cx, &outlet.rest[outlet.rest_out..])
+                socket.poll_write(cx, outlet.rest.next())
             }))?;
-            self.rest_out += written;
+            self.rest.advance(written);
         }
-        // Most of the time nothing waits: keep no memory for it.
-        self.rest = Vec::new();
-        self.rest_out = 0;
         match self.failed {
             Some(kind) => Poll::Ready(Err(kind.into())),
             None => Poll::Ready(Ok(())),
@@ -391,9 +387,10 @@ impl Outlet {
                 pieces.push(Part { run, from, to });
             }
         };
-        if let Some((own, since)) = self.skip {
+        if let Some(since) = self.skip {
             for (index, entry) in run.entries()[..to].iter().enumerate().skip(from) {
-                if entry.seq() > since && entry.message().is_some_and(|m| m.from.addr == own) {
+                if entry.seq() > since && entry.message().is_some_and(|m| m.from.addr == self.addr)
+                {
                     put(from, index);
                     from = index + 1;
                 }
@@ -453,8 +450,7 @@ impl Outlet {
             at += 1;
         }
         let out = block.frames(piece.from, at).len();
-        self.rest
-            .extend_from_slice(&block.frames(at, at + 1)[offset - out..]);
+        self.rest.cut(block.share(at), offset - out);
         self.position = piece.run.entries()[at].seq();
         let kept = at + 1 - piece.from;
         self.written
@@ -488,8 +484,7 @@ impl Outlet {
     /// A socket that failed once has nothing more to say to anyone.
     fn fail(&mut self, error: &io::Error) -> io::Error {
         self.failed = Some(error.kind());
-        self.rest = Vec::new();
-        self.rest_out = 0;
+        self.rest = Waiting::default();
         self.wake();
         error.kind().into()
     }

@@ -69,7 +69,9 @@ pub(super) struct Shard {
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
     directory: Arc<Directory>,
-    /// The live subscribers of each room that has any here.
+    /// The live subscribers of each room that has any here. Who spoke last stands
+    /// first: the echo is what lets a publisher go on, and what it says next is
+    /// there by the time that everybody has this.
     rooms: BTreeMap<RoomName, Vec<Arc<Shared>>>,
 }
 
@@ -175,15 +177,19 @@ impl Shard {
             let Some(subscribers) = self.rooms.get_mut(room) else {
                 continue;
             };
-            let mut index = 0;
+            let (mut index, mut authors) = (0, 0);
             while let Some(subscriber) = subscribers.get(index) {
-                let live = {
+                let (live, author) = {
                     let mut outlet = subscriber.lock();
                     let live = deliver(&mut outlet, &stretch);
                     written += std::mem::take(&mut outlet.written);
-                    live
+                    (live, stretch.is_by(outlet.addr))
                 };
                 if live {
+                    if author {
+                        subscribers.swap(authors, index);
+                        authors += 1;
+                    }
                     index += 1;
                 } else {
                     subscribers.swap_remove(index);
@@ -256,4 +262,105 @@ fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
         outlet.fall_behind();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        io,
+        net::SocketAddr,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::{io::AsyncWrite, time::Instant};
+
+    use super::*;
+    use crate::{
+        fanout::{Socket, Subscriber},
+        history::{self, Draft, Storage},
+        protocol::{Seq, format::Format},
+    };
+
+    /// Notes whom it is that is written to.
+    struct Noting(u16, Arc<Mutex<Vec<u16>>>);
+
+    impl AsyncWrite for Noting {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1.lock().unwrap().push(self.0);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        ([127, 0, 0, 1], port).into()
+    }
+
+    /// Broken to see it fail: nobody is moved to the front.
+    #[tokio::test]
+    async fn who_spoke_last_is_shown_the_next_first() {
+        let (mut writer, history) = history::open(&Storage::Memory, "a test").unwrap();
+        let (mailbox, directory) = (Arc::<Mailbox>::default(), Arc::<Directory>::default());
+        let (noted, metrics) = (Arc::<Mutex<Vec<u16>>>::default(), Arc::<Metrics>::default());
+        let mut shard = Shard::new(
+            history.clone(),
+            Arc::clone(&mailbox),
+            Arc::clone(&metrics),
+            Arc::clone(&directory),
+        );
+        let mut readers = Vec::new();
+        for port in 1..=200 {
+            let socket = Socket::Other(Box::new(Noting(port, Arc::clone(&noted))));
+            let outlet = Outlet::new(socket, Format::Plain, at(port), None);
+            let (history, mailbox) = (history.clone(), Arc::clone(&mailbox));
+            let mut reader =
+                Subscriber::new(history, mailbox, outlet, Arc::clone(&metrics), &directory);
+            reader.follow(RoomName::lobby(), Seq::START);
+            poll_fn(|cx| {
+                assert!(reader.poll_deliver(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            readers.push(reader);
+        }
+        for subscriber in mailbox.take() {
+            shard.settle(&subscriber);
+        }
+        for (speakers, first) in [
+            (&[150][..], &[1][..]),
+            (&[150], &[150]),
+            (&[3, 70], &[150]),
+            (&[3, 70, 4], &[3, 70]),
+            (&[4], &[3, 4, 70]),
+        ] {
+            let say = |port: &u16| {
+                let mut draft = Draft::of("lobby", "text");
+                draft.from.addr = at(*port);
+                draft
+            };
+            let drafts: Vec<_> = speakers.iter().map(say).collect();
+            let (batch, _) = writer.append(&drafts).unwrap();
+            let arrived = Instant::now();
+            noted.lock().unwrap().clear();
+            shard.fan_out(&[Fresh { batch, arrived }]).await;
+            let mut noted = noted.lock().unwrap().clone();
+            noted[..first.len()].sort_unstable();
+            assert_eq!(noted[..first.len()], *first, "where {speakers:?} speak");
+            noted.sort_unstable();
+            assert!(noted.into_iter().eq(1..=200), "each of them once");
+        }
+    }
 }

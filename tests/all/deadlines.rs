@@ -78,10 +78,10 @@ async fn who_stands_still_for_20_seconds_misses_nothing() {
 async fn one_frame_is_kept_for_the_slow() {
     let chat = Chat::start();
     let (near, far) = tokio::io::duplex(1000);
-    let mut slow = chat
-        .hub
-        .fanout()
-        .subscribe(Socket::Other(Box::new(far)), Format::Plain, None);
+    let far = Socket::Other(Box::new(far));
+    let addr = ([127, 0, 0, 1], 1).into();
+    let fanout = chat.hub.fanout();
+    let mut slow = fanout.subscribe(far, Format::Plain, addr, true);
     slow.follow(RoomName::lobby(), Seq::START);
     let (mut ana, _) = chat.join("ana", 1 << 20);
     ana.text().await;
@@ -336,7 +336,8 @@ async fn going_away_waits_for_nobody_for_long() {
         addr: ([127, 0, 0, 1], 1).into(),
     };
     let nowhere = Socket::Other(Box::new(tokio::io::sink()));
-    let nothing = chat.hub.fanout().subscribe(nowhere, Format::Plain, None);
+    let fanout = chat.hub.fanout();
+    let nothing = fanout.subscribe(nowhere, Format::Plain, watcher.addr, true);
     let watcher = chat.hub.enter(RoomName::lobby(), watcher, &nothing);
     chat.end().await;
     assert_eq!(ana.closed().await.0, 1001);
