@@ -24,13 +24,13 @@ mod process;
 mod scenarios;
 mod wire;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::time::Instant;
 
 use self::{
-    process::{Cores, Kind},
+    process::{BEFORE, Cores, Kind},
     scenarios::{SCENARIOS, Setting},
 };
 
@@ -52,6 +52,10 @@ struct Flags {
         default_value = "floor,memory,disk,exercise"
     )]
     servers: Vec<Kind>,
+
+    /// Another build of the server, for the servers before-disk and before-memory
+    #[arg(long, value_name = "PATH")]
+    before: Option<PathBuf>,
 
     /// Also the scenarios that take longer than all others together
     #[arg(long)]
@@ -95,6 +99,9 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
             "no such scenario: {name}; there are {}",
             SCENARIOS.map(|scenario| scenario.name).join(", ")
         );
+    }
+    if let Some(before) = &flags.before {
+        BEFORE.get_or_init(|| before.clone());
     }
     raise_descriptors();
     Cores::settle()?;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
 };
@@ -16,6 +16,9 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
+/// Another build of the server, to compare with.
+pub static BEFORE: OnceLock<PathBuf> = OnceLock::new();
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
@@ -25,6 +28,10 @@ pub enum Kind {
     Memory,
     /// The product, its history on disk.
     Disk,
+    /// Another build of the product (`--before`), its history in memory.
+    BeforeMemory,
+    /// The same, its history on disk.
+    BeforeDisk,
     /// The exercise, with a channel so long that none of its readers lags.
     Exercise,
     /// The exercise with its own channel, of 16 messages.
@@ -39,12 +46,24 @@ impl Kind {
             Kind::Exercise16 => "exercise, 16",
             Kind::Disk => "chat",
             Kind::Memory => "chat, in memory",
+            Kind::BeforeDisk => "before",
+            Kind::BeforeMemory => "before, memory",
         }
     }
 
     /// Whether it greets, which says that messages are delivered from now on.
     pub fn greets(self) -> bool {
         self != Kind::Floor
+    }
+
+    fn product(self) -> anyhow::Result<&'static Path> {
+        match self {
+            Kind::BeforeDisk | Kind::BeforeMemory => BEFORE
+                .get()
+                .map(PathBuf::as_path)
+                .context("with --before PATH, say which server that is"),
+            _ => Ok(Path::new(env!("CARGO_BIN_EXE_server"))),
+        }
     }
 
     fn command(self, data: &Path) -> anyhow::Result<Command> {
@@ -65,13 +84,13 @@ impl Kind {
                 command.arg("--serve=exercise:16");
                 command
             }
-            Kind::Disk => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+            Kind::Disk | Kind::BeforeDisk => {
+                let mut command = Command::new(self.product()?);
                 command.args(["--port=0", "--data"]).arg(data);
                 command
             }
-            Kind::Memory => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+            Kind::Memory | Kind::BeforeMemory => {
+                let mut command = Command::new(self.product()?);
                 command.args(["--port=0", "--ephemeral"]);
                 command
             }
@@ -110,12 +129,9 @@ impl Cores {
         })
     }
 
-    fn load(self) -> anyhow::Result<&'static [usize]> {
+    fn load() -> anyhow::Result<&'static [usize]> {
         let mine = Cores::mine()?;
-        Ok(match self {
-            Cores::One => &mine[mine.len() - 1..],
-            Cores::All => mine,
-        })
+        Ok(&mine[mine.len() - 1..])
     }
 
     /// Moves this process to where the load runs.
@@ -125,7 +141,7 @@ impl Cores {
             "{} cores: servers on the first, the load on the last",
             mine.len()
         );
-        move_to(&mine[mine.len() - 1..])
+        move_to(Cores::load()?)
     }
 }
 
@@ -150,7 +166,7 @@ impl Server {
         // A process inherits its place.
         move_to(cores.server()?)?;
         let started = kind.command(data)?.spawn();
-        move_to(cores.load()?)?;
+        move_to(Cores::load()?)?;
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut stdout = BufReader::new(stdout);
