@@ -7,7 +7,7 @@ use super::program::{command, output, tool};
 use crate::support::TestServer;
 
 /// So many requests of a kind at most: enough for each rule, in some seconds.
-const EXAMPLES: &str = "30";
+const EXAMPLES: &str = "20";
 
 async fn tried(server: &TestServer, arguments: &[&str]) -> (ExitStatus, String) {
     let folder = tempfile::tempdir().expect("a folder");

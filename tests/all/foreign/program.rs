@@ -5,13 +5,18 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::support::soon;
+
+/// How long a program may take that computes all the while: what takes 10 s alone
+/// takes more than a minute where browsers run beside it on a slow machine.
+const PATIENCE_WITH_PROGRAMS: Duration = Duration::from_secs(300);
 
 /// What `./check` installed beside the build.
 pub(crate) fn tool(path: &str) -> PathBuf {
@@ -55,7 +60,8 @@ pub(crate) async fn output(mut command: Command) -> (ExitStatus, String) {
         stdout.read_to_string(&mut said).expect("UTF-8");
         (child.wait().expect("an end"), said)
     });
-    soon("the end of a program", run).await.expect("no panic")
+    let ended = timeout(PATIENCE_WITH_PROGRAMS, run).await;
+    ended.expect("a program that ends").expect("no panic")
 }
 
 /// A program that runs until it is dropped, and with it all it started.
