@@ -610,8 +610,8 @@ mod tests {
     }
 
     /// Many are inserted together, and are what they are one by one. Broken to
-    /// see it fail: a room's last number, or those of the messages, left as they
-    /// were in the first attempt; a repeat taken for stored.
+    /// see it fail: a room's last number left as it was in the first attempt; a
+    /// repeat taken for stored.
     #[test]
     fn together_and_one_by_one_are_the_same() {
         let rooms = ["a", "b", "c"];

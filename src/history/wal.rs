@@ -128,7 +128,7 @@ mod tests {
         protocol::Seq,
     };
 
-    /// Broken to see it fail: the file is not laid out, or only once.
+    /// Broken to see it fail: the file is not laid out.
     #[test]
     fn a_commit_makes_the_file_no_longer() {
         let folder = tempfile::tempdir().unwrap();
