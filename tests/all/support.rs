@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How long anything expected may take before the test fails. Nothing waits for
 /// it in a run that passes. (Longer than any deadline of the server's, which a
 /// paused clock passes in no time.)
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Awaits what must happen.
 pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
