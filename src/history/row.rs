@@ -41,7 +41,7 @@ macro_rules! message_columns {
 pub(super) use message_columns;
 
 /// How many these are.
-const MESSAGE_COLUMNS: usize = 11;
+pub(super) const MESSAGE_COLUMNS: usize = 11;
 
 impl<'a> MessageRow<'a> {
     /// A row of [`message_columns`]; `None` of one that is damaged.

@@ -15,7 +15,7 @@ use super::{
     folder::{self, OpenError},
     measures::{self, Measure},
     pages,
-    row::{Addr, LogRow, MessageRow, RoomRow, message_columns, to_db},
+    row::{Addr, LogRow, MESSAGE_COLUMNS, MessageRow, RoomRow, message_columns, to_db},
     schema,
     search::{Entry, Index},
     wal,
@@ -46,7 +46,8 @@ static INSERT_SOME: LazyLock<String> = LazyLock::new(|| insertion(INSERTED_AT_ON
 /// The statement that inserts so many messages, but none with an id that its room
 /// has.
 fn insertion(count: usize) -> String {
-    let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; count].join(", ");
+    let row = format!("({})", ["?"; MESSAGE_COLUMNS].join(", "));
+    let rows = vec![row; count].join(", ");
     let columns = message_columns!();
     format!(
         "INSERT INTO messages ({columns}) VALUES {rows} \

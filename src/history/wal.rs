@@ -38,8 +38,11 @@ pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Resul
     let busy = db.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
     db.busy_timeout(BUSY_TIMEOUT)?;
     let empty = !busy?;
-    if let (true, Some(database)) = (empty, database) {
-        lay_out(db, database)?;
+    if let (true, Some(database)) = (empty, database)
+        && let Err(why) = lay_out(db, database)
+    {
+        // It will do without: the disk may be full, as commits will tell.
+        debug!("the write-ahead log has no length beforehand: {why}");
     }
     Ok(empty)
 }
@@ -50,20 +53,13 @@ pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Resul
 /// A commit that makes a file longer has the system write down its new length as
 /// well, and wait for that: it takes twice as long, and twice the CPU, as one
 /// that writes over what is there.
-fn lay_out(db: &Connection, database: &Path) -> rusqlite::Result<()> {
+fn lay_out(db: &Connection, database: &Path) -> Result<(), StoreError> {
     let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let length = FILE_HEAD + (FRAME_HEAD + page) * (PAGES + PAGES_OF_A_COMMIT);
-    db.execute_batch("BEGIN IMMEDIATE")?;
-    let laid_out = fs::File::options()
-        .write(true)
-        .open(beside(database))
-        .and_then(|file| fill(&file, u64::try_from(length).unwrap_or_default()));
-    db.execute_batch("ROLLBACK")?;
-    if let Err(why) = laid_out {
-        // It will do without: the disk may be full, as commits will tell.
-        debug!("the write-ahead log has no length beforehand: {why}");
-    }
-    Ok(())
+    alone(db, || {
+        let file = fs::File::options().write(true).open(beside(database))?;
+        fill(&file, length.unsigned_abs())
+    })
 }
 
 fn fill(file: &fs::File, length: u64) -> io::Result<()> {
@@ -87,11 +83,16 @@ fn fill(file: &fs::File, length: u64) -> io::Result<()> {
 /// they are to be synced again. (The database itself needs no such thing:
 /// SQLite writes all that a failed checkpoint wrote again in the next one.)
 pub(super) fn write_anew(db: &Connection, database: &Path) -> Result<(), StoreError> {
-    // With the lock nobody else, not even another program, adds to it meanwhile.
+    alone(db, || rewrite(&beside(database)))
+}
+
+/// Does something with the file while nobody else, not even another program, adds
+/// to it.
+fn alone(db: &Connection, work: impl FnOnce() -> io::Result<()>) -> Result<(), StoreError> {
     db.execute_batch("BEGIN IMMEDIATE")?;
-    let written = rewrite(&beside(database));
+    let done = work();
     db.execute_batch("ROLLBACK")?;
-    Ok(written?)
+    Ok(done?)
 }
 
 fn beside(database: &Path) -> PathBuf {
