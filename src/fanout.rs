@@ -21,11 +21,14 @@ mod subscriber;
 mod waiting;
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
+    time::Duration,
 };
 
 use tokio::{sync::broadcast, time::Instant};
@@ -54,6 +57,34 @@ pub struct Fresh {
     pub batch: Arc<Batch>,
     /// When the first of it came.
     pub arrived: Instant,
+    /// Dropped by each shard that is through with it.
+    #[expect(dead_code)]
+    underway: mpsc::Sender<Infallible>,
+}
+
+/// Tells when every shard is through with a batch.
+#[derive(Debug)]
+pub struct Underway(mpsc::Receiver<Infallible>);
+
+impl Fresh {
+    /// What was committed, the first of which came at a time.
+    pub fn new(batch: Arc<Batch>, arrived: Instant) -> (Self, Underway) {
+        let (underway, through) = mpsc::channel();
+        let fresh = Fresh {
+            batch,
+            arrived,
+            underway,
+        };
+        (fresh, Underway(through))
+    }
+}
+
+impl Underway {
+    /// Blocks until every shard is through with it, but no longer than so long.
+    pub fn wait(&self, at_most: Duration) {
+        // Nothing is ever sent: it ends with the last sender, or in time.
+        let _over = self.0.recv_timeout(at_most);
+    }
 }
 
 /// The shards, and where the next subscriber goes.

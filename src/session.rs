@@ -447,7 +447,7 @@ impl Silence {
         match self.verdict() {
             // While nothing is read, or the socket is full, a pong could not
             // come: then other deadlines decide.
-            Verdict::Over if listening && subscriber.waiting() == 0 => {
+            Verdict::Over if listening && !subscriber.is_blocked() => {
                 return Some(CloseReason::Silent);
             }
             Verdict::Ping => subscriber.send(&self.format.ping()),

@@ -1,7 +1,7 @@
 //! The one place that writes to a connection's socket.
 //!
 //! Session and shard share it behind a lock. Whole frames only: the rest of a
-//! frame whose beginning went out is kept, and goes before anything else.
+//! frame whose beginning went out goes before anything else.
 
 use std::{
     io::{self, IoSlice},
@@ -18,7 +18,7 @@ use super::{
     Saying, Socket,
     reading::{Feed, Part, Reading},
     stretch::Stretch,
-    waiting::Waiting,
+    waiting::{Cut, Waiting},
 };
 use crate::{
     history::{History, Run, StoreError},
@@ -148,10 +148,17 @@ impl Outlet {
         self.wake();
     }
 
-    /// What comes next in the log for this reader, as far as memory has it.
+    /// What comes next in the log for this reader, as far as memory has it; a
+    /// frame that is partly out once more.
     pub(super) fn recent(&self, history: &History) -> Option<Reading> {
         let inbox = self.inbox.as_ref().map(|inbox| &inbox.feed);
-        Reading::recent(history, self.position, &self.room, inbox)
+        match self.rest.cut() {
+            None => Reading::recent(history, self.position, &self.room, inbox),
+            Some(cut) if self.goes_on(cut) => {
+                Reading::recent(history, cut.before(), &self.room, inbox)
+            }
+            Some(cut) => Reading::recent(history, cut.before(), &cut.feed(), None),
+        }
     }
 
     /// The same from wherever it is.
@@ -160,7 +167,20 @@ impl Outlet {
         history: History,
     ) -> impl Future<Output = Result<Reading, StoreError>> + use<> {
         let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
-        Reading::find(history, self.position, self.room.clone(), inbox)
+        let (after, room, inbox) = match self.rest.cut() {
+            None => (self.position, self.room.clone(), inbox),
+            Some(cut) if self.goes_on(cut) => (cut.before(), self.room.clone(), inbox),
+            Some(cut) => (cut.before(), cut.feed(), None),
+        };
+        Reading::find(history, after, room, inbox)
+    }
+
+    /// Whether what its reader follows goes on behind a frame that is partly out.
+    /// Who went elsewhere meanwhile goes on there.
+    fn goes_on(&self, cut: &Cut) -> bool {
+        let is_in = |feed: &Feed| feed.room == cut.room && feed.floor < cut.seq;
+        let private = self.inbox.as_ref().is_some_and(|inbox| is_in(&inbox.feed));
+        self.position == cut.seq && (private || is_in(&self.room))
     }
 
     /// Lets go of the socket.
@@ -179,10 +199,8 @@ impl Outlet {
         }
         self.rest.say(frames);
         // A failure shows at the next poll of the session.
-        if self
-            .poll_rest(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-        {
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.is_cut() || self.poll_said(&mut cx).is_pending() {
             self.wake();
         }
     }
@@ -277,11 +295,29 @@ impl Outlet {
         }
     }
 
-    /// Writes what must go first.
-    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.waiting() > 0 {
+    /// Whether a frame is partly out.
+    pub(super) fn is_cut(&self) -> bool {
+        self.rest.cut().is_some()
+    }
+
+    /// Writes what the session said, unless a frame has to be completed before;
+    /// then waits for the socket where the log goes on. (So nothing is read for
+    /// one that is full.)
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_cut() {
+            ready!(self.poll_said(cx))?;
+        }
+        match &self.socket {
+            Some(socket) if self.is_cut() || self.mode == Mode::CatchingUp => socket.poll_ready(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Writes what the session said; to be called where no frame is partly out.
+    fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.said().is_empty() {
             let written = ready!(self.poll_write(cx, |outlet, socket, cx| {
-                socket.poll_write(cx, outlet.rest.next())
+                socket.poll_write(cx, outlet.rest.said())
             }))?;
             self.rest.advance(written);
         }
@@ -289,6 +325,28 @@ impl Outlet {
             Some(kind) => Poll::Ready(Err(kind.into())),
             None => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Writes the rest of the frame that is partly out, which is the first of
+    /// what was read.
+    fn poll_cut(&mut self, cx: &mut Context<'_>, reading: &Reading) -> Poll<io::Result<()>> {
+        let parts = reading.parts();
+        let format = self.format;
+        while let Some(cut) = self.rest.cut() {
+            let frame = parts.first().and_then(|part| cut.find(part, format));
+            let Some(frame) = frame else {
+                // Nothing can follow half a frame.
+                let erased = io::Error::other("what it was shown a part of is erased");
+                return Poll::Ready(Err(self.fail(&erased)));
+            };
+            let out = cut.out;
+            let written =
+                ready!(self.poll_write(cx, |_, socket, cx| socket.poll_write(cx, &frame[out..])))?;
+            if self.rest.advance_cut(written) {
+                self.written.add(1, frame.len());
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what is new in the room, like [`Outlet::write_runs`]; nobody is
@@ -312,36 +370,37 @@ impl Outlet {
             return Ok(true);
         }
         self.progress += u64::from(written > 0);
-        let pieces = stretch.runs().iter().map(|run| Part {
-            run,
-            from: 0,
-            to: run.entries().len(),
-        });
-        let mut offset = written;
-        for piece in pieces {
-            let length = piece.run.block(self.format).all().len();
-            if offset < length {
-                self.keep_cut_frame(&piece, offset);
+        let mut out = written;
+        for run in stretch.runs() {
+            let length = run.block(self.format).all().len();
+            let (from, to) = (0, run.entries().len());
+            if out < length {
+                self.stop_in(&Part { run, from, to }, out);
                 break;
             }
-            self.written.add(piece.to, length);
-            offset -= length;
+            self.written.add(to, length);
+            self.position = run.last();
+            out -= length;
         }
         Ok(false)
     }
 
-    /// Writes what was read of the log, as [`Outlet::write_runs`].
+    /// Writes what was read of the log. Pending where the socket is full: then
+    /// the position tells how far it came.
     pub(super) fn write_reading(
         &mut self,
         cx: &mut Context<'_>,
         reading: &Reading,
-    ) -> io::Result<bool> {
-        if self.waiting() > 0 {
-            return Ok(false);
+    ) -> Poll<io::Result<()>> {
+        let goes_on = self.rest.cut().is_none_or(|cut| self.goes_on(cut));
+        ready!(self.poll_cut(cx, reading))?;
+        ready!(self.poll_said(cx))?;
+        if !goes_on {
+            return Poll::Ready(Ok(()));
         }
         let mut pieces = Vec::new();
         for part in reading.parts() {
-            self.cut(&part, &mut pieces);
+            self.add_pieces(&part, &mut pieces);
         }
         let reached = self.position.max(reading.upto());
         let written = self.write_pieces(cx, &pieces, reached);
@@ -369,18 +428,20 @@ impl Outlet {
                 continue;
             }
             if run.prev() > reached {
-                return self.write_pieces(cx, &pieces, reached).map(|_| false);
+                let _full = self.write_pieces(cx, &pieces, reached)?;
+                return Ok(false);
             }
-            let (from, to) = (run.index_after(self.position), run.entries().len());
-            self.cut(&Part { run, from, to }, &mut pieces);
+            let (from, to) = (0, run.entries().len());
+            self.add_pieces(&Part { run, from, to }, &mut pieces);
             reached = run.last();
         }
-        self.write_pieces(cx, &pieces, reached)
+        Ok(self.write_pieces(cx, &pieces, reached)?.is_ready())
     }
 
     /// The pieces of a part that are to be written, none of them without a frame.
-    fn cut<'a>(&self, part: &Part<'a>, pieces: &mut Vec<Part<'a>>) {
-        let Part { run, mut from, to } = *part;
+    fn add_pieces<'a>(&self, part: &Part<'a>, pieces: &mut Vec<Part<'a>>) {
+        let Part { run, from, to } = *part;
+        let mut from = from.max(run.index_after(self.position));
         let block = run.block(self.format);
         let mut put = |from, to| {
             if !block.frames(from, to).is_empty() {
@@ -405,56 +466,67 @@ impl Outlet {
         cx: &mut Context<'_>,
         pieces: &[Part<'_>],
         reached: Seq,
-    ) -> io::Result<bool> {
+    ) -> Poll<io::Result<()>> {
         let format = self.format;
-        let frames = |piece: &Part<'_>| piece.run.block(format).frames(piece.from, piece.to).len();
         let mut first = 0;
-        let mut offset = 0;
+        // How much of the first is out.
+        let mut out = 0;
         while first < pieces.len() {
-            let slices: Vec<IoSlice<'_>> = pieces[first..]
+            let mut slices: Vec<IoSlice<'_>> = pieces[first..]
                 .iter()
                 .take(MAX_PIECES)
-                .map(|piece| IoSlice::new(piece.run.block(format).frames(piece.from, piece.to)))
+                .map(|piece| IoSlice::new(piece.frames(format)))
                 .collect();
-            let written = match self.poll_write(cx, |_, socket, cx| match &slices[..] {
+            slices[0].advance(out);
+            let written = self.poll_write(cx, |_, socket, cx| match &slices[..] {
                 [one] => socket.poll_write(cx, one),
                 many => socket.poll_write_vectored(cx, many),
-            }) {
-                Poll::Ready(written) => written?,
-                Poll::Pending => 0,
-            };
+            });
             drop(slices);
-            offset += written;
-            while first < pieces.len() && offset >= frames(&pieces[first]) {
-                let piece = &pieces[first];
-                offset -= frames(piece);
-                self.written.add(piece.to - piece.from, frames(piece));
+            let Poll::Ready(written) = written else {
+                self.stop_in(&pieces[first], out);
+                return Poll::Pending;
+            };
+            out += written?;
+            while let Some(piece) = pieces.get(first)
+                && let length = piece.frames(format).len()
+                && out >= length
+            {
+                out -= length;
+                self.written.add(piece.to - piece.from, length);
+                self.position = piece.last();
                 first += 1;
-            }
-            if first < pieces.len() && (written == 0 || offset > 0) {
-                self.keep_cut_frame(&pieces[first], offset);
-                return Ok(false);
             }
         }
         self.position = reached;
-        Ok(true)
+        Poll::Ready(Ok(()))
     }
 
-    /// The socket took `offset` bytes of a piece and no more: keeps what is
-    /// missing of the frame at the cut, and nothing of those after it. (A frame
-    /// not begun is kept whole, so that there is something to wait with.)
-    fn keep_cut_frame(&mut self, piece: &Part<'_>, offset: usize) {
-        let block = piece.run.block(self.format);
-        let mut at = piece.from;
-        while block.frames(piece.from, at + 1).len() <= offset {
-            at += 1;
+    /// The socket took `out` bytes of a piece and no more: between two frames, or
+    /// in the middle of one.
+    fn stop_in(&mut self, piece: &Part<'_>, mut out: usize) {
+        let Part { run, from, to } = *piece;
+        let block = run.block(self.format);
+        for at in from..to {
+            let length = block.frames(at, at + 1).len();
+            let seq = run.entries()[at].seq();
+            if out < length {
+                if out > 0 {
+                    let room = run.room().clone();
+                    self.position = seq;
+                    self.rest.cut_at(Cut {
+                        room,
+                        seq,
+                        length,
+                        out,
+                    });
+                }
+                return;
+            }
+            out -= length;
+            self.written.add(1, length);
+            self.position = seq;
         }
-        let out = block.frames(piece.from, at).len();
-        self.rest.cut(block.share(at), offset - out);
-        self.position = piece.run.entries()[at].seq();
-        let kept = at + 1 - piece.from;
-        self.written
-            .add(kept, block.frames(piece.from, at + 1).len());
     }
 
     fn poll_write(
@@ -495,5 +567,17 @@ impl Outlet {
             Some(socket) => Pin::new(socket).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Of which message a frame is partly out.
+    #[cfg(test)]
+    pub(super) fn cut(&self) -> Option<Seq> {
+        self.rest.cut().map(|cut| cut.seq)
+    }
+
+    /// How many bytes are held for the socket.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.rest.said().len()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     history::{History, Hole, Page, Run, StoreError},
-    protocol::{Seq, name::RoomName},
+    protocol::{Seq, format::Format, name::RoomName},
 };
 
 /// A room, or an inbox, and where it is read from.
@@ -21,6 +21,18 @@ pub(super) struct Part<'a> {
     pub(super) run: &'a Run,
     pub(super) from: usize,
     pub(super) to: usize,
+}
+
+impl<'a> Part<'a> {
+    /// Its frames in a format.
+    pub(super) fn frames(&self, format: Format) -> &'a [u8] {
+        self.run.block(format).frames(self.from, self.to)
+    }
+
+    /// The last number in it; it is not empty.
+    pub(super) fn last(&self) -> Seq {
+        self.run.entries()[self.to - 1].seq()
+    }
 }
 
 /// A stretch of the log as one reader sees it.
@@ -149,7 +161,7 @@ impl Reading {
         let mut private = self.private();
         let mut last = None;
         while let Some(part) = private.take(upto) {
-            last = Some(part.run.entries()[part.to - 1].seq());
+            last = Some(part.last());
         }
         last
     }

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 
 use tokio::sync::{Notify, broadcast};
@@ -131,6 +131,10 @@ impl Shard {
             if missed {
                 self.miss();
             }
+            // Who was just shown it says what there is to say to it: then it is
+            // told that this is over, and one commit takes all of that along.
+            tokio::task::yield_now().await;
+            drop(gathered);
         }
     }
 
@@ -235,7 +239,7 @@ impl Shard {
             let written = outlet.write_reading(&mut cx, &reading);
             self.metrics.delivered(std::mem::take(&mut outlet.written));
             match written {
-                Ok(true) if reading.is_empty() => {
+                Poll::Ready(Ok(())) if reading.is_empty() => {
                     let room = outlet.room.room.clone();
                     outlet.listed = Some(room.clone());
                     outlet.go_live();
@@ -244,8 +248,8 @@ impl Shard {
                         .or_default()
                         .push(Arc::clone(subscriber));
                 }
-                Ok(true) => {}
-                Ok(false) | Err(_) => return outlet.fall_behind(),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => return outlet.fall_behind(),
             }
         }
     }
@@ -353,9 +357,9 @@ mod tests {
             };
             let drafts: Vec<_> = speakers.iter().map(say).collect();
             let (batch, _) = writer.append(&drafts).unwrap();
-            let arrived = Instant::now();
             noted.lock().unwrap().clear();
-            shard.fan_out(&[Fresh { batch, arrived }]).await;
+            let (fresh, _) = Fresh::new(batch, Instant::now());
+            shard.fan_out(&[fresh]).await;
             let mut noted = noted.lock().unwrap().clone();
             noted[..first.len()].sort_unstable();
             assert_eq!(noted[..first.len()], *first, "where {speakers:?} speak");

@@ -44,6 +44,14 @@ impl Socket {
         }
     }
 
+    /// Waits until something would go, as far as that can be told without trying.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Socket::Tcp(half) => half.as_ref().poll_write_ready(cx),
+            Socket::Other(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     fn stream(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
             Socket::Tcp(half) => Pin::new(half),

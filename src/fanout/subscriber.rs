@@ -180,6 +180,11 @@ impl Subscriber {
         self.shared.lock().waiting()
     }
 
+    /// Whether the socket took less than there was for it.
+    pub fn is_blocked(&self) -> bool {
+        self.deadline.is_some() || self.waiting() > 0
+    }
+
     /// A way for others to say something to this subscriber.
     pub fn aside(&self) -> Aside {
         Aside::to(&self.shared)
@@ -205,8 +210,8 @@ impl Subscriber {
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
         loop {
             let mut outlet = self.shared.lock();
-            match outlet.poll_rest(cx) {
-                Poll::Ready(Ok(())) => self.deadline = None,
+            match outlet.poll_ready(cx) {
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
                 Poll::Pending => {
                     let progress = outlet.progress;
@@ -215,8 +220,10 @@ impl Subscriber {
                 }
             }
             match outlet.mode {
+                _ if outlet.is_cut() => {}
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
                 Mode::Idle | Mode::Joining | Mode::Live | Mode::Gone => {
+                    self.deadline = None;
                     if !outlet
                         .waker
                         .as_ref()
@@ -241,7 +248,7 @@ impl Subscriber {
                 }
                 reading
             } else if let Some(reading) = outlet.recent(&self.history) {
-                if reading.is_empty() {
+                if reading.is_empty() && !outlet.is_cut() {
                     outlet.position = outlet.position.max(reading.upto());
                     if self.ending {
                         outlet.mode = Mode::Idle;
@@ -260,13 +267,21 @@ impl Subscriber {
                 self.reading = Some(Box::pin(outlet.find(self.history.clone())));
                 continue;
             };
-            outlet.say_missing(&reading);
+            if !outlet.is_cut() {
+                outlet.say_missing(&reading);
+            }
             // What does not go out now is not kept, but read again when the
             // socket is ready: memory does not grow with slowness.
             let written = outlet.write_reading(cx, &reading);
             self.metrics.delivered(std::mem::take(&mut outlet.written));
-            if let Err(error) = written {
-                return Poll::Ready(Err(Undelivered::Lost(error)));
+            match written {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
+                Poll::Pending => {
+                    let progress = outlet.progress;
+                    drop(outlet);
+                    return self.poll_deadline(cx, progress).map(Err);
+                }
             }
         }
     }

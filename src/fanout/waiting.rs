@@ -1,6 +1,7 @@
 //! What waits to go out on one connection before anything else.
 
-use std::sync::Arc;
+use super::reading::{Feed, Part};
+use crate::protocol::{Seq, format::Format, name::RoomName};
 
 /// The rest of a frame that is partly out, and behind it what the session says.
 ///
@@ -13,18 +14,71 @@ pub(super) struct Waiting {
     out: usize,
 }
 
-/// A frame of a message, of which something is missing.
-struct Cut {
-    /// Those whose sockets were full at the same frame share it.
-    frame: Arc<[u8]>,
-    out: usize,
+/// A message's frame, of which something is out and something is missing.
+///
+/// Not the frame itself: it is read again once the socket takes more. So who
+/// stands still costs nothing, however long what he was being shown.
+pub(super) struct Cut {
+    pub(super) room: RoomName,
+    pub(super) seq: Seq,
+    /// How long the frame is.
+    pub(super) length: usize,
+    /// How much of it is out: not nothing, and not all.
+    pub(super) out: usize,
+}
+
+impl Cut {
+    /// The number after which it comes next in its room.
+    pub(super) fn before(&self) -> Seq {
+        Seq(self.seq.0.saturating_sub(1))
+    }
+
+    /// Its room, whatever its reader follows now.
+    pub(super) fn feed(&self) -> Feed {
+        let (room, floor) = (self.room.clone(), Seq::START);
+        Feed { room, floor }
+    }
+
+    /// The frame, if it is the first of these: once it was erased it is not.
+    pub(super) fn find<'a>(&self, part: &Part<'a>, format: Format) -> Option<&'a [u8]> {
+        let Part { run, from, .. } = *part;
+        let same = *run.room() == self.room && run.entries()[from].seq() == self.seq;
+        let frame = run.block(format).frames(from, from + 1);
+        (same && frame.len() == self.length).then_some(frame)
+    }
 }
 
 impl Waiting {
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
-        let cut = self.cut.as_ref().map_or(0, |cut| cut.frame.len() - cut.out);
-        cut + self.said.len() - self.out
+        let cut = self.cut.as_ref().map_or(0, |cut| cut.length - cut.out);
+        cut + self.said().len()
+    }
+
+    /// The frame that has to be completed before anything else goes.
+    pub(super) fn cut(&self) -> Option<&Cut> {
+        self.cut.as_deref()
+    }
+
+    /// Messages stopped in the middle of a frame. To be called where nothing
+    /// waits.
+    pub(super) fn cut_at(&mut self, cut: Cut) {
+        debug_assert_eq!(self.len(), 0, "messages wait for what goes first");
+        self.cut = Some(Box::new(cut));
+    }
+
+    /// So much more of the frame that was partly out is out; whether that is all
+    /// of it.
+    pub(super) fn advance_cut(&mut self, count: usize) -> bool {
+        let Some(cut) = &mut self.cut else {
+            return false;
+        };
+        cut.out += count;
+        let complete = cut.out == cut.length;
+        if complete {
+            self.cut = None;
+        }
+        complete
     }
 
     /// Whole frames of the session's own go behind what waits.
@@ -32,32 +86,16 @@ impl Waiting {
         self.said.extend_from_slice(frames);
     }
 
-    /// A message's frame is out up to here. To be called where nothing waits.
-    pub(super) fn cut(&mut self, frame: Arc<[u8]>, out: usize) {
-        debug_assert_eq!(self.len(), 0, "messages wait for what goes first");
-        self.cut = Some(Box::new(Cut { frame, out }));
+    /// What the session said and is not out.
+    pub(super) fn said(&self) -> &[u8] {
+        &self.said[self.out..]
     }
 
-    /// What goes next in one piece; empty where nothing waits.
-    pub(super) fn next(&self) -> &[u8] {
-        match &self.cut {
-            Some(cut) => &cut.frame[cut.out..],
-            None => &self.said[self.out..],
-        }
-    }
-
-    /// So much of [`Waiting::next`] is out.
+    /// So much of [`Waiting::said`] is out.
     pub(super) fn advance(&mut self, count: usize) {
-        let Some(cut) = &mut self.cut else {
-            self.out += count;
-            if self.out == self.said.len() {
-                (self.said, self.out) = (Vec::new(), 0);
-            }
-            return;
-        };
-        cut.out += count;
-        if cut.out == cut.frame.len() {
-            self.cut = None;
+        self.out += count;
+        if self.out == self.said.len() {
+            (self.said, self.out) = (Vec::new(), 0);
         }
     }
 }
@@ -67,20 +105,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_frame_goes_before_what_is_said() {
-        let frame: Arc<[u8]> = (*b"frame").into();
+    fn what_waits_is_counted_and_forgotten() {
         let mut waiting = Waiting::default();
-        waiting.cut(Arc::clone(&frame), 2);
+        waiting.cut_at(Cut {
+            room: RoomName::lobby(),
+            seq: Seq(1),
+            length: 5,
+            out: 2,
+        });
         waiting.say(b"pong");
-        let mut out = Vec::new();
-        while waiting.len() > 0 {
-            let left = waiting.len();
-            out.push(waiting.next()[0]);
-            waiting.advance(1);
-            assert_eq!(waiting.len(), left - 1);
-        }
-        assert_eq!((&out[..], waiting.next()), (&b"amepong"[..], &b""[..]));
+        assert_eq!(waiting.len(), 7);
+        assert!(!waiting.advance_cut(2));
+        assert!(waiting.advance_cut(1));
+        assert_eq!((waiting.len(), waiting.said()), (4, &b"pong"[..]));
+        waiting.advance(1);
+        assert_eq!((waiting.len(), waiting.said()), (3, &b"ong"[..]));
+        waiting.advance(3);
+        assert_eq!(waiting.len(), 0);
         assert_eq!(waiting.said.capacity(), 0, "nothing is kept");
-        assert_eq!(Arc::strong_count(&frame), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, OnceLock},
 };
 
 use crate::protocol::{Entry, Erased, Message, Seq, format::Format, name::RoomName};
@@ -135,8 +135,6 @@ pub struct Block {
     bytes: Vec<u8>,
     /// Where each entry's frame ends in `bytes`; one without begins there too.
     ends: Vec<usize>,
-    /// The frame that was shared last, as long as somebody has it.
-    shared: Mutex<(usize, Weak<[u8]>)>,
 }
 
 impl Block {
@@ -149,11 +147,7 @@ impl Block {
             ends.push(bytes.len());
         }
         bytes.shrink_to_fit();
-        Block {
-            bytes,
-            ends,
-            shared: Mutex::new((0, Weak::<[u8; 0]>::new())),
-        }
+        Block { bytes, ends }
     }
 
     /// All frames.
@@ -164,22 +158,6 @@ impl Block {
     /// The frames of the entries `from..to`.
     pub fn frames(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes[self.start(from)..self.start(to)]
-    }
-
-    /// The frame of an entry, to be kept longer than all of the run.
-    ///
-    /// Who follows a room and reads nothing is stuck where the others are that do
-    /// the same: what is kept for one of them is kept for all.
-    pub fn share(&self, index: usize) -> Arc<[u8]> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (place, Some(frame)) = (shared.0, shared.1.upgrade())
-            && place == index
-        {
-            return frame;
-        }
-        let frame: Arc<[u8]> = self.frames(index, index + 1).into();
-        *shared = (index, Arc::downgrade(&frame));
-        frame
     }
 
     /// Where the frame of an entry starts.
@@ -250,16 +228,6 @@ pub(super) mod tests {
             ),
             (0, 1, 2)
         );
-    }
-
-    #[test]
-    fn a_frame_is_kept_once_for_all_who_share_it() {
-        let run = run(vec![message("a", 0, 1), message("a", 1, 5)]);
-        let block = run.block(Format::Plain);
-        let (one, other) = (block.share(1), block.share(1));
-        assert!(Arc::ptr_eq(&one, &other));
-        assert_eq!(*one, *block.frames(1, 2));
-        assert_eq!(*block.share(0), *block.frames(0, 1));
     }
 
     #[test]

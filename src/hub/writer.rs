@@ -18,7 +18,7 @@ use tracing::{error, info};
 
 use super::{BUSY_RETRY_MS, Order, Receipt, Reply, Submission, Submitted, order::Made};
 use crate::{
-    fanout::Fresh,
+    fanout::{Fresh, Underway},
     history::{self, Batch, Draft, Outcome, StoreError},
     metrics::Metrics,
     protocol::{Refusal, RefusalCode},
@@ -34,6 +34,11 @@ const BATCH_BYTES: usize = 256 << 10;
 /// in between is refused without a look at the disk.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRIES_AT_ONCE: u32 = 8;
+
+/// The longest time that what comes while a batch is fanned out waits for the
+/// end of that, so that one commit and one write take all of it along. Nobody
+/// could be shown it before; but who asked for a receipt alone waits as well.
+const FANNED_OUT_WITHIN: Duration = Duration::from_millis(20);
 
 /// Why something was not stored.
 #[derive(Debug)]
@@ -80,6 +85,9 @@ pub struct Work<'a> {
     /// The change that ended a batch: it comes next.
     next: Option<Order>,
     batches: broadcast::Sender<Fresh>,
+    /// What was fanned out last, until it was waited for.
+    underway: Option<Underway>,
+    fanned_out_within: Duration,
     metrics: Arc<Metrics>,
     /// The last commit failed.
     failing: Arc<AtomicBool>,
@@ -123,6 +131,8 @@ impl<'a> Work<'a> {
             inbox,
             next: None,
             batches,
+            underway: None,
+            fanned_out_within: FANNED_OUT_WITHIN,
             metrics,
             failing,
             damaged: false,
@@ -134,7 +144,13 @@ impl<'a> Work<'a> {
     /// Runs until every publisher is gone and what they left is stored. Blocks:
     /// for a thread of its own.
     pub fn run(mut self) {
-        while let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) {
+        loop {
+            if let Some(underway) = self.underway.take() {
+                underway.wait(self.fanned_out_within);
+            }
+            let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) else {
+                return;
+            };
             // Where this thread shares a core with those who publish, let them
             // say what they have to say: it goes into the same commit.
             std::thread::yield_now();
@@ -254,8 +270,10 @@ impl<'a> Work<'a> {
             }) => {
                 self.succeeded();
                 if !batch.runs.is_empty() {
+                    let (fresh, underway) = Fresh::new(batch, arrived);
+                    self.underway = Some(underway);
                     // No shard listens only once they have ended.
-                    let _ = self.batches.send(Fresh { batch, arrived });
+                    let _ = self.batches.send(fresh);
                 }
                 for ((draft, outcome), receipt) in drafts.into_iter().zip(outcomes).zip(receipts) {
                     receipt.tell(stored(draft, outcome));

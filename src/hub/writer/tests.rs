@@ -221,3 +221,60 @@ fn changes_are_made_in_their_place() {
         assert_eq!(head.blocking_recv(), Ok(Seq(expected)));
     }
 }
+
+/// A writer on a thread, a publisher for it, and what it fans out.
+fn running(
+    fanned_out_within: Duration,
+) -> (
+    mpsc::Sender<Submission>,
+    broadcast::Receiver<Fresh>,
+    std::thread::JoinHandle<()>,
+) {
+    let (log, _) = history::open(&Storage::Memory, "a test").expect("a log");
+    let (batches, fresh) = broadcast::channel(10);
+    let (inbox, waiting) = mpsc::channel(10);
+    let over = CancellationToken::new().drop_guard();
+    let mut work = Work::new(log, waiting, batches, Arc::default(), Arc::default(), over);
+    work.fanned_out_within = fanned_out_within;
+    (inbox, fresh, std::thread::spawn(|| work.run()))
+}
+
+/// Broken to see it fail: the writer does not wait.
+#[test]
+fn what_comes_during_a_fan_out_goes_into_one_commit() {
+    let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
+    let mut publisher = Publisher::new(1, 5);
+    let mut say = || {
+        let draft = publisher.next().expect("a message");
+        inbox.try_send(draft).expect("room");
+    };
+    say();
+    let first = fresh.blocking_recv().expect("a batch");
+    assert_eq!(first.batch.last, Seq(1));
+    for _ in 0..4 {
+        say();
+        // Where it did not wait, it would not have long to commit this.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(first);
+    let second = fresh.blocking_recv().expect("another");
+    assert_eq!(second.batch.last, Seq(5));
+    drop((second, fresh, inbox));
+    thread.join().expect("an end");
+}
+
+/// Broken to see it fail: the writer waits for as long as it takes.
+#[test]
+fn a_fan_out_without_end_holds_nobody_up() {
+    let (inbox, mut fresh, thread) = running(FANNED_OUT_WITHIN);
+    let mut publisher = Publisher::new(1, 2);
+    let mut all = Vec::new();
+    for last in 1..=2 {
+        let draft = publisher.next().expect("a message");
+        inbox.try_send(draft).expect("room");
+        all.push(fresh.blocking_recv().expect("a batch"));
+        assert_eq!(all[all.len() - 1].batch.last, Seq(last));
+    }
+    drop((fresh, inbox));
+    thread.join().expect("an end");
+}
