@@ -4,7 +4,7 @@
 
 mod places;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use ::http::StatusCode;
 use tokio::{
@@ -16,10 +16,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
-use self::places::{Full, Places};
+use self::places::{Full, Place, Places};
 use crate::{
     history::{History, Keep, Writer},
-    http::{self, Site, Trust, Upgraded},
+    http::{self, Site, Trust},
     hub::{self, Hub},
     session,
 };
@@ -170,11 +170,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
         pause = ACCEPT_PAUSE;
         match server.places.take(peer) {
             Ok(place) => {
-                let server = Arc::clone(server);
-                tasks.spawn(async move {
-                    server.serve(stream, peer).await;
-                    drop(place);
-                });
+                tasks.spawn(Arc::clone(server).serve(stream, peer, place));
             }
             Err(full) => {
                 if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
@@ -222,37 +218,35 @@ async fn turn_away(mut stream: TcpStream, full: Full) {
 }
 
 impl Server {
-    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _place: Place) {
         let _open = self.site.hub.metrics().connection();
+        // Boxed: what HTTP needs is given back before the conversation starts.
+        if let Some(session) = Box::pin(self.upgrade(stream, peer)).await {
+            session.await;
+        }
+    }
+
+    /// Answers what is asked; the session, where that is to begin one.
+    async fn upgrade(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         // Without it, small frames wait for the acknowledgement of those before
         // them, up to 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             debug!("{peer}: {error}");
-            return;
+            return None;
         }
-        // Boxed: what HTTP needs is given back before the conversation starts.
-        let upgraded = Box::pin(http::serve(stream, peer, &self.site, &self.drain)).await;
-        let Some(Upgraded {
-            stream,
-            early,
-            visit,
-        }) = upgraded
-        else {
-            return;
-        };
-        let (read, write) = stream.into_split();
+        let upgraded = http::serve(stream, peer, &self.site, &self.drain).await?;
+        let (read, write) = upgraded.stream.into_split();
         let connection = session::Connection {
             read,
-            early,
+            early: upgraded.early,
             write: write.into(),
         };
-        session::run(
-            connection,
-            visit,
-            &self.site.hub,
-            &self.session,
-            &self.drain,
-        )
-        .await;
+        let (visit, hub) = (upgraded.visit, &self.site.hub);
+        let session = session::run(connection, visit, hub, &self.session, &self.drain);
+        Some(Box::pin(session))
     }
 }

@@ -5,28 +5,30 @@
 //! alone writes to the socket.
 
 mod conversation;
+mod doing;
 mod inbound;
 mod network;
 mod operator;
 mod rate;
 mod searches;
 mod shown;
+mod silence;
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::pending;
 use tokio::{
     io::AsyncRead,
-    sync::mpsc,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::{
-    conversation::{Answer, Conversation, Found, Intent},
+    conversation::{Conversation, Intent},
+    doing::{Doing, Done},
     inbound::{Inbound, Received},
+    silence::Silence,
 };
 pub use self::{
     network::Network,
@@ -35,7 +37,7 @@ pub use self::{
 };
 use crate::{
     fanout::{Socket, Subscriber, Undelivered},
-    hub::{Hub, Publisher, Receipts, Submission},
+    hub::{Hub, Receipts},
     protocol::{
         Author, Limits, Start,
         close::CloseReason,
@@ -53,10 +55,6 @@ const MAX_WAITING: usize = 16 << 10;
 
 /// How many receipts may be owed before nothing more is read from the peer.
 const MAX_OWED: usize = 1024;
-
-/// How long a silent peer has to answer after the ping interval: as long as
-/// that, but no longer than this.
-const PONG_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the last messages may take once the server goes away.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
@@ -133,60 +131,86 @@ enum End {
     Lost(&'static str),
 }
 
+/// Both directions of a connection.
+struct Ends<R> {
+    addr: SocketAddr,
+    format: Format,
+    inbound: Inbound<R>,
+    subscriber: Subscriber,
+}
+
 /// Runs one conversation to its end, which also ends the connection.
-pub async fn run<R>(
+pub fn run<'a, R>(
     connection: Connection<R>,
     visit: Visit,
-    hub: &Hub,
-    options: &Options,
-    drain: &CancellationToken,
-) where
+    hub: &'a Hub,
+    options: &'a Options,
+    drain: &'a CancellationToken,
+) -> impl Future<Output = ()> + use<'a, R>
+where
     R: AsyncRead + Unpin,
 {
-    let addr = visit.addr;
-    info!(target: "chat", "New connection from {addr}");
-    let Connection { read, early, write } = connection;
-    let format = visit.format;
-    let mut inbound = match format {
-        Format::EventStream => Inbound::deaf(read),
-        _ => Inbound::new(read, &early, options.limits),
-    };
-    drop(early);
-    let mut subscriber = hub.fanout().subscribe(write, format, addr, visit.echo);
     // Boxed, as all is that happens once: else each idle session has room for it.
-    let started = Box::pin(Conversation::start(visit, hub, options, &mut subscriber));
-    let end = match started.await {
-        Ok(mut conversation) => {
-            let (inbound, subscriber) = (&mut inbound, &mut subscriber);
-            let end = converse(&mut conversation, inbound, subscriber, hub, options, drain).await;
-            conversation.end(&end, subscriber);
-            end
-        }
-        Err(reason) => End::Close(reason),
-    };
-    // The membership ended with the conversation: what follows concerns the
-    // connection alone.
-    match end {
-        End::Lost(why) => {
-            hub.metrics().closed(&"lost");
-            info!(target: "chat", "{addr} left: {why}");
-        }
-        End::Close(reason) => {
-            hub.metrics().closed(&reason.code());
-            info!(target: "chat", "{addr} left: {reason}");
-            Box::pin(close(reason, format, subscriber, inbound)).await;
+    let started = Box::pin(start(connection, visit, hub, options));
+    async move {
+        let (mut ends, mut conversation) = started.await;
+        let end = match &mut conversation {
+            Ok(conversation) => {
+                let end = converse(conversation, &mut ends, hub, options, drain).await;
+                conversation.end(&end, &ends.subscriber);
+                end
+            }
+            Err(reason) => End::Close(reason.clone()),
+        };
+        // The membership ends with the conversation: what follows concerns the
+        // connection alone.
+        drop(conversation);
+        let addr = ends.addr;
+        match end {
+            End::Lost(why) => {
+                hub.metrics().closed(&"lost");
+                info!(target: "chat", "{addr} left: {why}");
+            }
+            End::Close(reason) => {
+                hub.metrics().closed(&reason.code());
+                info!(target: "chat", "{addr} left: {reason}");
+                Box::pin(close(reason, ends)).await;
+            }
         }
     }
 }
 
+async fn start<'a, R: AsyncRead + Unpin>(
+    connection: Connection<R>,
+    visit: Visit,
+    hub: &'a Hub,
+    options: &'a Options,
+) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
+    let (addr, format) = (visit.addr, visit.format);
+    info!(target: "chat", "New connection from {addr}");
+    let Connection { read, early, write } = connection;
+    let inbound = match format {
+        Format::EventStream => Inbound::deaf(read),
+        _ => Inbound::new(read, &early, options.limits),
+    };
+    let mut ends = Ends {
+        addr,
+        format,
+        inbound,
+        subscriber: hub.fanout().subscribe(write, format, addr, visit.echo),
+    };
+    let conversation = Conversation::start(visit, hub, options, &mut ends.subscriber).await;
+    (ends, conversation)
+}
+
 async fn converse<R: AsyncRead + Unpin>(
     conversation: &mut Conversation<'_>,
-    inbound: &mut Inbound<R>,
-    subscriber: &mut Subscriber,
+    ends: &mut Ends<R>,
     hub: &Hub,
     options: &Options,
     drain: &CancellationToken,
 ) -> End {
+    let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
     let receipts = Receipts::new(conversation.wanted());
     let mut publisher = hub.publisher();
     let mut doing = Doing::default();
@@ -194,12 +218,12 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut broken = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
-    let mut silence = Silence::new(options.ping, conversation.addr(), conversation.format());
+    let mut silence = Silence::new(options.ping, ends.addr, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
     loop {
         // Once the server goes away nothing more is accepted; what was is
         // handed on, and with the last publisher gone the writer comes to its end.
-        if draining && doing.unsent.is_none() {
+        if draining && !doing.submits() {
             publisher = None;
         }
         let owed = receipts.owed();
@@ -207,10 +231,10 @@ async fn converse<R: AsyncRead + Unpin>(
         inbound.is_read(listening);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
-        if doing.joining.is_some() && owed == 0 {
+        if doing.joins() && owed == 0 {
             subscriber.finish();
         }
-        let few = awaited(owed, doing.joining.is_some());
+        let few = awaited(owed, doing.joins());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
@@ -225,9 +249,10 @@ async fn converse<R: AsyncRead + Unpin>(
             result = subscriber.deliver_below(MAX_WAITING), if !broken => match result {
                 Ok(false) => {}
                 Ok(true) => {
-                    let Some((room, start)) = doing.joining.take() else {
+                    let Doing::Joining(place) = std::mem::take(&mut doing) else {
                         return End::Close(CloseReason::Internal);
                     };
+                    let (room, start) = *place;
                     let joined = Box::pin(conversation.join(room, &start, subscriber));
                     if let Err(reason) = joined.await {
                         return End::Close(reason);
@@ -247,25 +272,22 @@ async fn converse<R: AsyncRead + Unpin>(
             reply = receipts.next(few) => if let Some(reply) = reply {
                 conversation.reply(reply, subscriber);
             },
-            found = answered(&mut doing.asking), if doing.asking.is_some() => {
-                if let Some(intent) = conversation.answer(found, subscriber) {
-                    doing.begin(intent, &receipts);
-                }
-            }
-            permit = reserve(publisher.as_ref()), if doing.unsent.is_some() => match (permit, doing.unsent.take()) {
-                (Some(permit), Some(submission)) => permit.send(submission),
+            done = doing.done() => match done {
+                Done::Submitted(true) => {}
                 // The writer is gone: so is the server.
-                _ => draining = true,
+                Done::Submitted(false) => draining = true,
+                Done::Found(found) => {
+                    if let Some(intent) = conversation.answer(found, subscriber) {
+                        doing.begin(intent, &receipts, publisher.as_ref());
+                    }
+                }
             },
             received = inbound.next(), if listening => match received {
                 Received::Text(text) => {
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
                         Some(Intent::Close(reason)) => return End::Close(reason),
-                        Some(intent) => {
-                            doing.begin(intent, &receipts);
-                            doing.submit(publisher.as_ref());
-                        }
+                        Some(intent) => doing.begin(intent, &receipts, publisher.as_ref()),
                         None => {}
                     }
                 }
@@ -293,46 +315,6 @@ async fn converse<R: AsyncRead + Unpin>(
     }
 }
 
-/// What was asked for and is not done: until then nothing more is read.
-#[derive(Default)]
-struct Doing {
-    unsent: Option<Submission>,
-    joining: Option<(RoomName, Start)>,
-    asking: Option<Answer>,
-}
-
-impl Doing {
-    fn is_nothing(&self) -> bool {
-        self.unsent.is_none() && self.joining.is_none() && self.asking.is_none()
-    }
-
-    /// Whether something is being changed by it.
-    fn changes(&self) -> bool {
-        self.asking.as_ref().is_some_and(|answer| answer.changes)
-    }
-
-    fn begin(&mut self, intent: Intent, receipts: &Receipts) {
-        match intent {
-            Intent::Publish(draft, follows) => {
-                self.unsent = Some(Submission::draft(draft, follows, receipts.expect()));
-            }
-            Intent::Join(room, start) => self.joining = Some((room, start)),
-            Intent::Answer(answer) => self.asking = Some(answer),
-            Intent::Close(_) => {}
-        }
-    }
-
-    /// Hands on what is to be stored, where the inbox has room for it now.
-    fn submit(&mut self, publisher: Option<&Publisher>) {
-        use mpsc::error::TrySendError::{Closed, Full};
-        let Some(publisher) = publisher else { return };
-        if let Some(submission) = self.unsent.take() {
-            let sent = publisher.try_send(submission);
-            self.unsent = sent.err().map(|(Full(left) | Closed(left))| left);
-        }
-    }
-}
-
 /// Whether what is owed to a peer, and not taken by it yet, leaves room for more.
 fn may_say_more(owed: usize, subscriber: &Subscriber) -> bool {
     owed < MAX_OWED && subscriber.waiting() < MAX_WAITING
@@ -347,28 +329,14 @@ fn awaited(owed: usize, leaving: bool) -> Option<usize> {
     }
 }
 
-/// The answer that is being looked up. Safe to drop and call again.
-async fn answered(asking: &mut Option<Answer>) -> Found {
-    let found = match asking {
-        Some(answer) => answer.found.as_mut().await,
-        None => pending().await,
-    };
-    *asking = None;
-    found
-}
-
-/// A place in the inbox; `None` when nothing is stored any more.
-async fn reserve(publisher: Option<&Publisher>) -> Option<mpsc::Permit<'_, Submission>> {
-    publisher?.reserve().await.ok()
-}
-
 /// Says why, and ends the connection in order.
-async fn close<R: AsyncRead + Unpin>(
-    reason: CloseReason,
-    format: Format,
-    mut subscriber: Subscriber,
-    inbound: Inbound<R>,
-) {
+async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
+    let Ends {
+        format,
+        inbound,
+        mut subscriber,
+        ..
+    } = ends;
     if matches!(
         reason,
         CloseReason::GoingAway | CloseReason::Draining { .. }
@@ -385,99 +353,6 @@ async fn close<R: AsyncRead + Unpin>(
     };
     if let Ok(Some(())) = timeout(CLOSE_DEADLINE, said).await {
         let _ = timeout(LINGER, inbound.ignore_rest()).await;
-    }
-}
-
-/// How long nothing was heard of the peer.
-///
-/// It is pinged twice in an interval, so that one that stands still for 20 s
-/// (suspended, or busy) still answers in time. One that only reads answers
-/// nothing: it is given up when its socket takes nothing more.
-struct Silence {
-    since: Instant,
-    /// The first ping since then. Nobody is given up who was not asked in time:
-    /// all of the server may have stood still.
-    asked: Option<Instant>,
-    /// How long it has to answer.
-    patience: Duration,
-    limit: Option<Duration>,
-    period: Duration,
-    format: Format,
-}
-
-/// What is to be done about it.
-enum Verdict {
-    Nothing,
-    Ping,
-    Over,
-}
-
-impl Silence {
-    fn new(interval: Duration, addr: SocketAddr, format: Format) -> Self {
-        let answers = format != Format::EventStream;
-        // Periods differ a little, by the peer's port: those who came together
-        // are not pinged together for ever.
-        let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
-        let share = if answers { share } else { share * 2.0 };
-        Silence {
-            since: Instant::now(),
-            asked: None,
-            limit: answers.then(|| interval + PONG_DEADLINE.min(interval)),
-            patience: PONG_DEADLINE.min(interval),
-            period: interval.mul_f64(share),
-            format,
-        }
-    }
-
-    fn broken(&mut self) {
-        self.since = Instant::now();
-        self.asked = None;
-    }
-
-    /// Asks a silent peer whether it is there, or gives it up.
-    fn look<R: AsyncRead + Unpin>(
-        &mut self,
-        inbound: &mut Inbound<R>,
-        subscriber: &mut Subscriber,
-        listening: bool,
-    ) -> Option<CloseReason> {
-        if inbound.heard() {
-            self.broken();
-        }
-        match self.verdict() {
-            // While nothing is read, or the socket is full, a pong could not
-            // come: then other deadlines decide.
-            Verdict::Over if listening && !subscriber.is_blocked() => {
-                return Some(CloseReason::Silent);
-            }
-            Verdict::Ping => subscriber.send(&self.format.ping()),
-            Verdict::Nothing | Verdict::Over => {}
-        }
-        None
-    }
-
-    fn verdict(&mut self) -> Verdict {
-        let silent = self.since.elapsed();
-        if silent < self.period {
-            return Verdict::Nothing;
-        }
-        let asked = self.asked.get_or_insert_with(Instant::now);
-        if self.limit.is_some_and(|limit| silent >= limit) && asked.elapsed() >= self.patience {
-            Verdict::Over
-        } else {
-            Verdict::Ping
-        }
-    }
-
-    /// When to look again.
-    fn next(&self) -> Instant {
-        let now = Instant::now();
-        let (period, limit) = (self.since + self.period, self.limit.map(|l| self.since + l));
-        match limit {
-            _ if period > now => period,
-            Some(limit) if limit > now => limit.min(now + self.period),
-            _ => now + self.period,
-        }
     }
 }
 

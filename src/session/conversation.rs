@@ -1,6 +1,6 @@
 //! What is said: each command, and its answer.
 
-use std::{net::SocketAddr, pin::Pin};
+use std::pin::Pin;
 
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{error, info};
@@ -168,14 +168,6 @@ impl<'a> Conversation<'a> {
         Ok(conversation)
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
-        self.author.addr
-    }
-
-    pub(super) fn format(&self) -> Format {
-        self.format
-    }
-
     /// Acts on a text frame; what takes longer is handed back.
     pub(super) fn handle(&mut self, frame: &str, subscriber: &mut Subscriber) -> Option<Intent> {
         let command = self.format.parse(frame).transpose()?;
@@ -195,7 +187,7 @@ impl<'a> Conversation<'a> {
                 follows,
             }) => match self.accept(&text) {
                 Ok(text) => {
-                    info!(target: "chat::message", "From client {} {:?}", self.addr(), &*text);
+                    info!(target: "chat::message", "From client {} {:?}", self.author.addr, &*text);
                     let (room, from) = (self.membership.room().clone(), self.author.clone());
                     let draft = Draft {
                         room,

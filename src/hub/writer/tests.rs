@@ -253,8 +253,8 @@ fn what_comes_during_a_fan_out_goes_into_one_commit() {
     assert_eq!(first.batch.last, Seq(1));
     for _ in 0..4 {
         say();
-        // Where it did not wait, it would not have long to commit this.
-        std::thread::sleep(Duration::from_millis(5));
+        // Where it did not wait, it had the time to commit this.
+        (0..1000).for_each(|_| std::thread::yield_now());
     }
     drop(first);
     let second = fresh.blocking_recv().expect("another");
