@@ -8,7 +8,7 @@ use std::{
 };
 
 use broadcast_chat::http::Trust;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
@@ -18,12 +18,15 @@ use tracing_subscriber::{
 
 use super::flags::Checked;
 
+/// How many lines may wait for a terminal: room for them is set aside at the
+/// start.
+const LINES: usize = 10_000;
+
 /// Starts printing. What nobody reads is dropped and never waited for: a
 /// terminal that stands still does not stop the chat.
 pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
-    // Lines that wait are written together.
-    let (stdout, printing) = tracing_appender::non_blocking(BufWriter::new(std::io::stdout()));
-    let (stderr, logging) = tracing_appender::non_blocking(BufWriter::new(std::io::stderr()));
+    let (stdout, printing) = lines_to(std::io::stdout());
+    let (stderr, logging) = lines_to(std::io::stderr());
     let shown = if checked.show_messages {
         LevelFilter::INFO
     } else {
@@ -56,6 +59,13 @@ pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
         );
     tracing_subscriber::registry().with(chat).with(log).init();
     (printing, logging)
+}
+
+fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES)
+        // Lines that wait are written together.
+        .finish(BufWriter::new(output))
 }
 
 /// Says where the server can be reached.
