@@ -357,28 +357,25 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
         text: 4096,
         ..steady(1000, 50)
     };
+    let data = folder()?;
+    let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
+    // The recent end of the log is in memory either way: let it fill.
+    load.run(TIME / 2)?;
     let mut p99 = Vec::new();
-    for stalled in [0, STALLED] {
-        let data = folder()?;
-        let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
-        // The recent end of the log is in memory either way: let it fill.
-        load.run(TIME / 2)?;
-        let watched = if stalled == 0 { TIME / 2 } else { TIME };
-        let range = shape.connections - stalled..shape.connections;
+    let range = shape.connections - STALLED..shape.connections;
+    for (stalled, time) in [(0, TIME / 2), (STALLED, TIME)] {
         let before = server.resident()?;
-        load.stall(range.clone(), true)?;
-        let sample = load.run(watched)?;
-        let grown = server.resident()?.saturating_sub(before);
-        let figures = Figures::of(&sample, 0);
-        p99.push(figures.p99);
-        load.stall(range, false)?;
-        load.finish()?;
+        load.stall(range.clone(), stalled > 0)?;
+        let figures = Figures::of(&load.run(time)?, 0);
         println!(
-            "{stalled:3} stalled: p99 of the others {:.0} µs; the server grew by {} KiB",
+            "{stalled:3} stalled: p99 of the others {:.0} µs; in {time:?} the server grew by {} KiB",
             figures.p99,
-            grown / 1024
+            server.resident()?.saturating_sub(before) / 1024,
         );
+        p99.push(figures.p99);
     }
+    load.stall(range, false)?;
+    load.finish()?;
     println!(
         "ratio {:.2}; then everyone had everything, in order, on the same connection",
         p99[1] / p99[0]
