@@ -1,7 +1,7 @@
 //! Chromium without a window, driven over the WebDriver protocol (W3C), which is
 //! JSON over HTTP to a `chromedriver` of our own.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ static PLACES: Semaphore = Semaphore::const_new(4);
 const LOOKED: Duration = Duration::from_millis(15);
 
 pub(crate) struct Browser {
-    driver: Program,
+    _driver: Program,
     port: u16,
     session: String,
     /// Dropped last: the browser writes to it.
@@ -32,26 +32,37 @@ pub(crate) struct Browser {
 /// One of a browser's windows.
 pub(crate) struct Window(String);
 
+/// A driver, and the port it listens on.
+async fn driver(folder: &Path) -> (Program, u16) {
+    // It takes a free port of IPv4 and wants the same of IPv6, which somebody
+    // else may have: then it ends.
+    for _ in 0..10 {
+        let mut chromedriver = command("chromedriver");
+        chromedriver.arg("--port=0").env("TMPDIR", folder);
+        let mut driver = Program::start(chromedriver);
+        while let Some(line) = driver.line().await {
+            if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
+                let port = port.trim_end_matches('.').parse().expect("a port");
+                return (driver, port);
+            }
+        }
+    }
+    panic!("no driver starts");
+}
+
 impl Browser {
     /// A browser that shows an empty page.
     pub(crate) async fn start() -> Self {
         let place = PLACES.acquire().await.expect("never closed");
-        let mut chromedriver = command("chromedriver");
         let profile = tempfile::tempdir().expect("a folder");
-        chromedriver.arg("--port=0").env("TMPDIR", profile.path());
+        let (driver, port) = driver(profile.path()).await;
         let mut browser = Browser {
-            driver: Program::start(chromedriver),
-            port: 0,
+            _driver: driver,
+            port,
             session: String::new(),
             profile,
             _place: place,
         };
-        while browser.port == 0 {
-            let line = browser.driver.line().await.expect("a driver that starts");
-            if let Some((_, port)) = line.rsplit_once("started successfully on port ") {
-                browser.port = port.trim_end_matches('.').parse().expect("a port");
-            }
-        }
         let profile = browser.profile.path().display();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:loggingPrefs": {"browser": "ALL"},
