@@ -4,7 +4,7 @@
 //! writer committed, already encoded. A subscriber that is not live is catching
 //! up: its own session feeds it from the log at the pace of its socket. Everyone
 //! starts by catching up, and whoever's socket is full goes back to it; so
-//! nobody waits for the slow, and nothing is kept for them but one frame.
+//! nobody waits for the slow, and nothing is kept for them.
 //!
 //! Knows positions and frames, not what a message says.
 

@@ -336,6 +336,12 @@ impl History {
             .await
     }
 
+    /// A reader's turn at the database, held.
+    #[cfg(test)]
+    pub(crate) async fn turn(&self) -> impl Sized + use<> {
+        Arc::clone(&self.shared.reader).lock_owned().await
+    }
+
     async fn on_reader<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,

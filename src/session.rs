@@ -193,6 +193,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
         Format::EventStream => Inbound::deaf(read),
         _ => Inbound::new(read, &early, options.limits),
     };
+    drop(early);
     let mut ends = Ends {
         addr,
         format,

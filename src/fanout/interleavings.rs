@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -606,6 +607,72 @@ fn a_socket_that_is_full_between_two_frames_is_blocked() {
     assert!(blocked(&world));
     world.settle_all();
     assert!(!blocked(&world));
+}
+
+/// Broken to see it fail: what was read behind the frame is written as well.
+#[test]
+fn nothing_follows_the_close_frame() {
+    let mut world = World::new(usize::MAX);
+    world.settle_all();
+    world.readers[0].pipe.0.lock().unwrap().room = 10;
+    world.publish(3, 0, 0);
+    world.fan_out(1);
+    let reader = &mut world.readers[0];
+    assert_eq!(reader.subscriber.outlet().cut(), Some(Seq(1)));
+    let mut close = Vec::new();
+    crate::protocol::frame::put_text(&mut close, b"* closed");
+    reader.subscriber.stop();
+    reader.subscriber.send(&close);
+    reader.pipe.0.lock().unwrap().room = 1000;
+    let over = poll_fn(|cx| reader.subscriber.poll_deliver(cx));
+    world.runtime.block_on(over).expect("all is out");
+    let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);
+    assert_eq!(shown, ["1 127.0.0.1:5000: text", "* closed"]);
+}
+
+/// Broken to see it fail: what it reads is still awaited, though not polled.
+#[test]
+fn who_waits_for_its_socket_is_in_no_readers_way() {
+    let mut world = World::new(0);
+    world.settle_all();
+    world.publish(1, 0, 0);
+    world.run(&Step::Lag(1));
+    world.readers[0].pipe.0.lock().unwrap().room = 0;
+    let turn = world.runtime.block_on(world.history.turn());
+    let poll = |world: &mut World| {
+        let subscriber = &mut world.readers[0].subscriber;
+        let once = poll_fn(|cx| Poll::Ready(subscriber.poll_deliver(cx).is_pending()));
+        assert!(world.runtime.block_on(once));
+    };
+    poll(&mut world);
+    assert!(world.readers[0].subscriber.is_reading());
+    world.run(&Step::Say(0));
+    poll(&mut world);
+    drop(turn);
+    let here = here();
+    let page = world.runtime.block_on(async {
+        let read = world.history.stored(&here, Seq::START);
+        tokio::time::timeout(Duration::from_secs(60), read).await
+    });
+    assert_eq!(page.expect("its turn").unwrap().runs.len(), 1);
+}
+
+/// Broken to see it fail: the session is not awaited while it waits for its socket.
+#[test]
+fn who_waits_for_its_socket_is_woken_by_what_is_said_meanwhile() {
+    let mut world = World::new(usize::MAX);
+    world.settle_all();
+    world.readers[0].pipe.0.lock().unwrap().room = 0;
+    world.publish(1, 0, 0);
+    world.fan_out(1);
+    for _ in 0..2 {
+        world.deliver(0);
+        let reader = &mut world.readers[0];
+        assert!(reader.subscriber.outlet().waker.is_some());
+        // It takes the socket's one waker; so the session's is called.
+        reader.subscriber.send(b"\x81\x01*");
+        assert!(reader.subscriber.outlet().waker.is_none());
+    }
 }
 
 /// Broken to see it fail: it is not looked at how far its reader is now.

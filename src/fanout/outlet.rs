@@ -136,6 +136,14 @@ impl Outlet {
         self.rest.len()
     }
 
+    /// From here on the session is woken when there is something to do for it.
+    pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
+        let awaited = |waker: &Waker| waker.will_wake(cx.waker());
+        if !self.waker.as_ref().is_some_and(awaited) {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+
     pub(super) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -176,11 +184,13 @@ impl Outlet {
     }
 
     /// Whether what its reader follows goes on behind a frame that is partly out.
-    /// Who went elsewhere meanwhile goes on there.
+    /// Who went elsewhere meanwhile goes on there, and who is to hear no more
+    /// nowhere.
     fn goes_on(&self, cut: &Cut) -> bool {
         let is_in = |feed: &Feed| feed.room == cut.room && feed.floor < cut.seq;
         let private = self.inbox.as_ref().is_some_and(|inbox| is_in(&inbox.feed));
-        self.position == cut.seq && (private || is_in(&self.room))
+        let stayed = self.mode == Mode::CatchingUp && self.position == cut.seq;
+        stayed && (private || is_in(&self.room))
     }
 
     /// Lets go of the socket.
@@ -392,7 +402,11 @@ impl Outlet {
         cx: &mut Context<'_>,
         reading: &Reading,
     ) -> Poll<io::Result<()>> {
-        let goes_on = self.rest.cut().is_none_or(|cut| self.goes_on(cut));
+        // What is missing behind the frame is said before what follows that.
+        let goes_on = match self.rest.cut() {
+            Some(cut) => self.goes_on(cut) && reading.missing().is_none(),
+            None => true,
+        };
         ready!(self.poll_cut(cx, reading))?;
         ready!(self.poll_said(cx))?;
         if !goes_on {

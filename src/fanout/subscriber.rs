@@ -212,8 +212,15 @@ impl Subscriber {
             let mut outlet = self.shared.lock();
             match outlet.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
+                Poll::Ready(Err(error)) => {
+                    self.reading = None;
+                    return Poll::Ready(Err(Undelivered::Lost(error)));
+                }
                 Poll::Pending => {
+                    // Whoever waits for the socket is not in the way of others
+                    // who read.
+                    self.reading = None;
+                    outlet.is_awaited(cx);
                     let progress = outlet.progress;
                     drop(outlet);
                     return self.poll_deadline(cx, progress).map(Err);
@@ -224,13 +231,7 @@ impl Subscriber {
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
                 Mode::Idle | Mode::Joining | Mode::Live | Mode::Gone => {
                     self.deadline = None;
-                    if !outlet
-                        .waker
-                        .as_ref()
-                        .is_some_and(|w| w.will_wake(cx.waker()))
-                    {
-                        outlet.waker = Some(cx.waker().clone());
-                    }
+                    outlet.is_awaited(cx);
                     return Poll::Pending;
                 }
                 Mode::CatchingUp => {}
@@ -278,6 +279,7 @@ impl Subscriber {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
                 Poll::Pending => {
+                    outlet.is_awaited(cx);
                     let progress = outlet.progress;
                     drop(outlet);
                     return self.poll_deadline(cx, progress).map(Err);

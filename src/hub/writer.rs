@@ -145,7 +145,10 @@ impl<'a> Work<'a> {
     /// for a thread of its own.
     pub fn run(mut self) {
         loop {
-            if let Some(underway) = self.underway.take() {
+            // A change is not fanned out.
+            if self.next.is_none()
+                && let Some(underway) = self.underway.take()
+            {
                 underway.wait(self.fanned_out_within);
             }
             let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) else {

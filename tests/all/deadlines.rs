@@ -75,7 +75,7 @@ async fn who_stands_still_for_20_seconds_misses_nothing() {
 }
 
 #[tokio::test]
-async fn one_frame_is_kept_for_the_slow() {
+async fn no_more_than_the_rest_of_one_frame_waits_for_the_slow() {
     let chat = Chat::start();
     let (near, far) = tokio::io::duplex(1000);
     let far = Socket::Other(Box::new(far));
