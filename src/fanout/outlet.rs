@@ -156,17 +156,10 @@ impl Outlet {
         self.wake();
     }
 
-    /// What comes next in the log for this reader, as far as memory has it; a
-    /// frame that is partly out once more.
+    /// What comes next in the log for this reader, as far as memory has it.
     pub(super) fn recent(&self, history: &History) -> Option<Reading> {
-        let inbox = self.inbox.as_ref().map(|inbox| &inbox.feed);
-        match self.rest.cut() {
-            None => Reading::recent(history, self.position, &self.room, inbox),
-            Some(cut) if self.goes_on(cut) => {
-                Reading::recent(history, cut.before(), &self.room, inbox)
-            }
-            Some(cut) => Reading::recent(history, cut.before(), &cut.feed(), None),
-        }
+        let (after, room, inbox) = self.next();
+        Reading::recent(history, after, &room, inbox.as_ref())
     }
 
     /// The same from wherever it is.
@@ -174,13 +167,21 @@ impl Outlet {
         &self,
         history: History,
     ) -> impl Future<Output = Result<Reading, StoreError>> + use<> {
-        let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
-        let (after, room, inbox) = match self.rest.cut() {
-            None => (self.position, self.room.clone(), inbox),
-            Some(cut) if self.goes_on(cut) => (cut.before(), self.room.clone(), inbox),
-            Some(cut) => (cut.before(), cut.feed(), None),
-        };
+        let (after, room, inbox) = self.next();
         Reading::find(history, after, room, inbox)
+    }
+
+    /// After which number what is to be read; first of all a frame that is partly
+    /// out, once more.
+    fn next(&self) -> (Seq, Feed, Option<Feed>) {
+        let after = self.rest.cut().map_or(self.position, Cut::before);
+        match self.rest.cut() {
+            Some(cut) if !self.goes_on(cut) => (after, cut.feed(), None),
+            _ => {
+                let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
+                (after, self.room.clone(), inbox)
+            }
+        }
     }
 
     /// Whether what its reader follows goes on behind a frame that is partly out.

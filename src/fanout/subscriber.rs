@@ -210,6 +210,9 @@ impl Subscriber {
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
         loop {
             let mut outlet = self.shared.lock();
+            // Also while it waits for its socket, whose one waker others take when
+            // they say something.
+            outlet.is_awaited(cx);
             match outlet.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
@@ -220,10 +223,8 @@ impl Subscriber {
                     // Whoever waits for the socket is not in the way of others
                     // who read.
                     self.reading = None;
-                    outlet.is_awaited(cx);
-                    let progress = outlet.progress;
                     drop(outlet);
-                    return self.poll_deadline(cx, progress).map(Err);
+                    return self.poll_deadline(cx).map(Err);
                 }
             }
             match outlet.mode {
@@ -231,7 +232,6 @@ impl Subscriber {
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
                 Mode::Idle | Mode::Joining | Mode::Live | Mode::Gone => {
                     self.deadline = None;
-                    outlet.is_awaited(cx);
                     return Poll::Pending;
                 }
                 Mode::CatchingUp => {}
@@ -279,17 +279,16 @@ impl Subscriber {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
                 Poll::Pending => {
-                    outlet.is_awaited(cx);
-                    let progress = outlet.progress;
                     drop(outlet);
-                    return self.poll_deadline(cx, progress).map(Err);
+                    return self.poll_deadline(cx).map(Err);
                 }
             }
         }
     }
 
     /// The socket is full: waits for it, but not for ever.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>, progress: u64) -> Poll<Undelivered> {
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Undelivered> {
+        let progress = self.shared.lock().progress;
         let sleep = match &mut self.deadline {
             Some((sleep, seen)) if *seen == progress => sleep,
             deadline => {
