@@ -61,12 +61,13 @@ impl Doing {
 
     /// Hands on what is to be stored: now, where the inbox has room for it.
     fn submit(submission: Submission, publisher: Option<&Publisher>) -> Self {
-        let Some(publisher) = publisher.cloned() else {
+        let Some(publisher) = publisher else {
             return Doing::Submitting(Box::pin(ready(false)));
         };
         match publisher.try_send(submission) {
             Ok(()) => Doing::Nothing,
             Err(TrySendError::Full(left) | TrySendError::Closed(left)) => {
+                let publisher = publisher.clone();
                 Doing::Submitting(Box::pin(async move { publisher.send(left).await.is_ok() }))
             }
         }
