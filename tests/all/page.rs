@@ -187,6 +187,36 @@ async fn a_page_that_is_loaded_again_with_something_unsent() {
     is_quiet(&browser).await;
 }
 
+/// Has what a server says after its welcome reach the page some frames later,
+/// and a keyboard come up before that.
+const LATE: &str = "const real = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage'); \
+    Object.defineProperty(WebSocket.prototype, 'onmessage', {set(take) { \
+      let late = 0; \
+      real.set.call(this, event => { \
+        setTimeout(() => take.call(this, event), late); \
+        if (!late) setTimeout(() => visualViewport.dispatchEvent(new Event('resize')), 10); \
+        late = 100 }) }})";
+
+#[tokio::test]
+async fn what_comes_late_is_shown_once() {
+    let server = patient_server().await;
+    let mut peer = server.plain("/tea").await;
+    for text in ["one", "two", "three"] {
+        peer.text_after(text).await;
+    }
+    let browser = Browser::start().await;
+    browser.before_pages(LATE).await;
+    arrive(&browser, &format!("http://{}/tea", server.addr)).await;
+    peer.text_after("four").await;
+    shows(&browser, &["one", "two", "three", "four"]).await;
+    // Nothing older is to be had, as it says when that was asked for.
+    browser
+        .see("document.getElementById('begin').textContent.startsWith('This is where')")
+        .await;
+    shows(&browser, &["one", "two", "three", "four"]).await;
+    is_quiet(&browser).await;
+}
+
 /// The lines of an element's text.
 async fn text(browser: &Browser, selector: &str) -> Value {
     let script = format!("return document.querySelector('{selector}').innerText.trim()");

@@ -77,11 +77,23 @@ test("rows are found by their number, whatever is between them", () => {
 test("what stands between older messages is put between them", () => {
   const between = (place) => ({ kind: "private", place, at: 0, text: "", who: "" });
   const rows = rowsOf(between(2), between(4), message(7), between(8));
-  assert.equal(rows.unshift([message(1), message(3), message(5)]), 2);
+  assert.equal(rows.unshift([message(1), message(3), message(5)]).moved, 2);
   const places = Array.from({ length: rows.length }, (_, n) => rows.at(n).place);
   assert.deepEqual(places, [1, 2, 3, 4, 5, 7, 8]);
-  assert.equal(rowsOf(between(2)).unshift([message(3)]), 1);
-  assert.equal(rowsOf().unshift([message(3)]), 0);
+  assert.equal(rowsOf(between(2)).unshift([message(3)]).moved, 1);
+  assert.equal(rowsOf().unshift([message(3)]).moved, 0);
+});
+
+test("a message that is known already stays the one row it has", () => {
+  const rows = rowsOf(message(3), message(7));
+  const third = rows.at(0);
+  assert.equal(rows.add(message(3)), -1);
+  assert.deepEqual(rows.unshift([message(1), message(3), message(5), message(7), message(9)]).older.length, 5);
+  const seqs = () => Array.from({ length: rows.length }, (_, n) => rows.at(n).seq);
+  assert.deepEqual(seqs(), [1, 3, 5, 7, 9]);
+  assert.equal(rows.at(1), third);
+  assert.equal(rows.add(message(9)), -1);
+  assert.deepEqual(seqs(), [1, 3, 5, 7, 9]);
 });
 
 test("what one person says at a time belongs together, until the day ends", () => {

@@ -23,7 +23,10 @@ export function messageRow({ seq, at, from, text, id, kind }, about) {
   };
 }
 
-/** Rows by their place: the number of a message, or just behind one. */
+/**
+ * Rows by their place: the number of a message, or just behind one. A message is
+ * one row, whether it came as it was said, with what is older, or both ways.
+ */
 export class Rows {
   #rows = [];
   #text = 0;
@@ -50,8 +53,9 @@ export class Rows {
     return Math.floor(this.#rows.at(-1)?.place ?? 0) + 0.5;
   }
 
-  /** Adds a row, nearly always at the end; where. */
+  /** Adds a row, nearly always at the end; where, or -1 for a message that is known. */
   add(row) {
+    if (this.#isKnown(row)) return -1;
     const last = this.#rows.at(-1);
     const index = last && row.place < last.place ? this.find(row.place) : this.#rows.length;
     this.#rows.splice(index, 0, row);
@@ -60,17 +64,23 @@ export class Rows {
   }
 
   /**
-   * Adds older messages. Something else may stand before the first one that was
-   * known, and belong between them: how many rows were put elsewhere.
+   * Adds older messages, but for those that are known. Something else may stand
+   * before the first one that was, and belong between them: how many rows were
+   * `moved`, and what stands at the beginning now, these and the `older` ones.
    */
-  unshift(rows) {
+  unshift(all) {
+    const rows = all.filter((row) => !this.#isKnown(row));
     const end = rows.at(-1)?.place ?? 0;
     const moved = this.#rows.findIndex((row) => row.place > end);
     const count = moved < 0 ? this.#rows.length : moved;
     const older = [...rows, ...this.#rows.slice(0, count)].sort((a, b) => a.place - b.place);
     this.#rows = [...older, ...this.#rows.slice(count)];
     for (const row of rows) this.#text += row.text.length;
-    return count;
+    return { moved: count, older };
+  }
+
+  #isKnown({ seq }) {
+    return seq !== undefined && this.indexOf(seq) >= 0;
   }
 
   /** Forgets the oldest where there are too many, an eighth at a time; how many. */
