@@ -78,8 +78,9 @@ export class Composer {
   #changed() {
     const text = this.#text;
     mine.set(this.#draft, text.value || undefined);
-    text.style.height = "auto";
-    text.style.height = `${text.scrollHeight + text.offsetHeight - text.clientHeight}px`;
+    // It is as high as its copy, which nobody sees: to measure it would take
+    // making it low first, and what is above it would move.
+    text.parentElement.dataset.text = text.value;
     const left = this.limit - byteLength(text.value);
     show(this.#left, left < NEAR);
     this.#left.textContent = left < 0 ? `${-left} bytes too long` : `${left} bytes left`;

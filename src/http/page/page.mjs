@@ -79,12 +79,7 @@ function showWayDown() {
   $("down").setAttribute("aria-label", unseen ? `To the end: ${unseen} new messages` : "To the end");
 }
 
-$("down").addEventListener("click", () => {
-  view.toEnd();
-  view.paint();
-  attention.look();
-  showWayDown();
-});
+$("down").addEventListener("click", () => view.toEnd());
 
 function isOwn(row) {
   const byName = me.name && row.who.toLowerCase() === me.name.toLowerCase();

@@ -56,7 +56,11 @@ export class View {
     this.#on = on;
     log.replaceChildren(begin, this.#above, this.#list, this.#below, unsent);
     log.addEventListener("scroll", () => this.#moved(), { passive: true });
-    const watch = new ResizeObserver(() => this.update());
+    const watch = new ResizeObserver(() => {
+      // What the browser did about it is known for that as long as it is.
+      this.#moved();
+      this.update();
+    });
     for (const part of [log, begin, unsent]) watch.observe(part);
   }
 
@@ -68,7 +72,9 @@ export class View {
   /** Adds a row where it belongs; how many were forgotten at the beginning for it. */
   add(row) {
     this.#moved();
-    this.#heights.insert(this.rows.add(row), this.#guess(row));
+    const index = this.rows.add(row);
+    if (index < 0) return 0;
+    this.#heights.insert(index, this.#guess(row));
     const gone = this.rows.trim();
     if (gone) {
       this.#heights.dropFirst(gone);
@@ -85,8 +91,7 @@ export class View {
    */
   unshift(rows) {
     this.#moved();
-    const moved = this.rows.unshift(rows);
-    const older = this.rows.all.slice(0, moved + rows.length);
+    const { moved, older } = this.rows.unshift(rows);
     this.#heights.dropFirst(moved);
     this.#heights.unshift(older.map((row) => this.#guess(row)));
     this.paint();
@@ -99,8 +104,7 @@ export class View {
   clear() {
     this.rows.clear();
     this.#heights.reset([]);
-    this.#anchor = null;
-    this.update();
+    this.toEnd();
   }
 
   /** What comes at the end from now on is news, to be read aloud. */
@@ -112,6 +116,7 @@ export class View {
   toEnd() {
     this.#anchor = null;
     this.update();
+    this.#on.moved();
   }
 
   /** Brings the row of a message into view; whether there is one. */

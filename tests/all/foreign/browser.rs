@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::program::{Program, command, script};
-use crate::support::{Peer, soon};
+use crate::support::{PATIENCE, Peer};
 
 /// How many browsers run at a time: each is a dozen processes. More than tests
 /// that want two.
@@ -142,7 +142,21 @@ impl Browser {
                 sleep(LOOKED).await;
             }
         };
-        soon(truth, seen).await
+        match timeout(PATIENCE, seen).await {
+            Ok(seen) => seen,
+            Err(_) => panic!("{truth} did not happen; there is {}", self.state().await),
+        }
+    }
+
+    /// What the page is at: what it shows, and whether the browser draws it.
+    async fn state(&self) -> Value {
+        let script = "const done = arguments[0]; \
+            const tell = drawn => done({drawn, visible: document.visibilityState, \
+              state: document.getElementById('state')?.dataset.state, text: document.body.innerText, \
+              log: (l => l && [l.scrollTop, l.clientHeight, l.scrollHeight])(document.getElementById('log'))}); \
+            requestAnimationFrame(() => tell(true)); setTimeout(() => tell(false), 2000)";
+        let look = json!({"script": script, "args": []}).to_string();
+        self.answer("POST", "/execute/async", &look).await.1
     }
 
     /// Presses keys where a selector leads to.

@@ -119,10 +119,8 @@ async fn a_narrow_phone() {
             .see("document.getElementById('log').scrollWidth <= 320")
             .await;
         // What was at the end is there still.
-        let end = "const log = document.getElementById('log'); \
-            return log.scrollHeight - log.scrollTop - log.clientHeight";
         browser.see("document.getElementById('down').hidden").await;
-        let below = browser.run(end).await.as_f64().expect("a number");
+        let below = below(&browser).await;
         assert!(below < 2.0, "{below} pixels below");
     }
     // A panel takes the whole of it, and gives it back.
@@ -132,6 +130,59 @@ async fn a_narrow_phone() {
     browser.click("#close").await;
     browser
         .see("document.activeElement.id === 'people-button'")
+        .await;
+    is_quiet(&browser).await;
+}
+
+/// How far the end of the log is below what is seen of it, once that was drawn.
+async fn below(browser: &Browser) -> f64 {
+    let end = "const log = document.getElementById('log'); const frame = then => requestAnimationFrame(then); \
+        return new Promise(done => frame(() => frame(() => \
+          done(log.scrollHeight - log.scrollTop - log.clientHeight))))";
+    browser.run(end).await.as_f64().expect("a number")
+}
+
+#[tokio::test]
+async fn who_types_much_at_the_end_stays_there() {
+    let server = patient_server().await;
+    let url = room(&server).await;
+    let browser = enter(&url).await;
+    shrink(&browser, 320, 568).await;
+    browser.see("innerHeight === 568").await;
+    let height = "document.getElementById('text').offsetHeight";
+    let low = browser.run(&format!("return {height}")).await;
+    for _ in 0..3 {
+        browser.press("#text", &"W".repeat(60)).await;
+        let below = below(&browser).await;
+        assert!(below < 2.0, "{below} pixels below");
+        browser.see("document.getElementById('down').hidden").await;
+    }
+    // It grew with what was typed, up to a part of the page, and is as before without.
+    browser.see(&format!("{height} > 3 * {low}")).await;
+    browser.press("#text", &"W".repeat(500)).await;
+    browser
+        .see(&format!("Math.abs({height} - 0.4 * innerHeight) < 2"))
+        .await;
+    browser.press("#text", ENTER).await;
+    browser.see(&format!("{height} === {low}")).await;
+    // What is lower for one frame, as where a line below goes and comes again.
+    let flicker = "const {style} = document.getElementById('composer'); \
+        style.marginTop = '60px'; const frame = then => requestAnimationFrame(then); \
+        return new Promise(done => frame(() => frame(() => frame(() => { style.marginTop = ''; \
+          setTimeout(() => { style.marginTop = '60px'; frame(() => frame(done)) }) }))))";
+    browser.run(flicker).await;
+    let end = below(&browser).await;
+    assert!(end < 2.0, "{end} pixels below");
+    browser.see("document.getElementById('down').hidden").await;
+    // Who had gone up is taken to what was said.
+    browser
+        .run("document.getElementById('log').scrollTop = 0")
+        .await;
+    browser.see("!document.getElementById('down').hidden").await;
+    say(&browser, "here").await;
+    browser.see("document.getElementById('down').hidden").await;
+    browser
+        .see("document.getElementById('log').innerText.includes('here')")
         .await;
     is_quiet(&browser).await;
 }
