@@ -159,10 +159,38 @@ impl Load {
 
     /// Readers of lobby are to join who want what is after its first messages.
     /// (With one publisher, those are its first.)
-    pub fn resume(&mut self, count: usize, after: u32) {
+    fn resume(&mut self, count: usize, after: u32) {
         for _ in 0..count {
             self.wanted.push_back((format!("/?after={after}"), after));
         }
+    }
+
+    /// So many readers of lobby come at once and read what is after its first
+    /// messages of one publisher, up to one of them.
+    pub fn come_back(
+        address: SocketAddr,
+        shape: Shape,
+        count: usize,
+        after: u32,
+        until: u64,
+    ) -> anyhow::Result<Self> {
+        let none = Shape {
+            connections: 0,
+            ..shape
+        };
+        let (mut load, _) = Load::open(address, none, true)?;
+        load.resume(count, after);
+        while !load.has(until) {
+            load.connect()?;
+            load.listen(Duration::from_millis(1))?;
+        }
+        Ok(load)
+    }
+
+    /// Waits for all that was said to those of another load to arrive here too.
+    pub fn finish_like(&mut self, other: &Load) -> anyhow::Result<()> {
+        self.said.clone_from(&other.said);
+        self.finish()
     }
 
     fn is_open(&self) -> bool {
@@ -209,11 +237,10 @@ impl Load {
         Ok(())
     }
 
-    /// Whether the connections from `first` on have the first so many messages
-    /// of the one publisher.
-    pub fn has(&self, first: usize, messages: u64) -> bool {
+    /// Whether all connections have the first so many messages of each publisher.
+    fn has(&self, messages: u64) -> bool {
         let has = |c: &Connection| c.next.iter().all(|next| u64::from(*next) >= messages);
-        self.is_open() && self.connections[first..].iter().all(has)
+        self.is_open() && self.connections.iter().all(has)
     }
 
     fn has_all(&self, connection: &Connection) -> bool {
