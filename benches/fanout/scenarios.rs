@@ -115,8 +115,8 @@ pub const SCENARIOS: [Scenario; 13] = [
 ];
 
 /// For how long a flood is measured, and how long it runs before that.
-const WINDOW: Duration = Duration::from_millis(600);
-const WARM_UP: Duration = Duration::from_millis(200);
+const WINDOW: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_millis(150);
 
 fn in_flight(connections: usize, publishers: usize, count: usize) -> Shape {
     Shape {
@@ -405,7 +405,9 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         let herd = thread::spawn(move || Load::come_back(address, shape, READERS, after, until));
         let sample = load.run_until(|_| herd.is_finished())?;
         let took = begun.elapsed().as_secs_f64();
-        let herd = herd.join().map_err(|_| anyhow!("the herd's thread ended"))?;
+        let herd = herd
+            .join()
+            .map_err(|_| anyhow!("the herd's thread ended"))?;
         load.finish()?;
         herd?.finish_like(&load)?;
         runs.push((Figures::of(&sample, 0).p99, took));
