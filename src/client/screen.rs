@@ -142,6 +142,8 @@ pub async fn run(
         leaving: false,
     };
     screen.measure();
+    // Keys come first, also before anything that the server tells.
+    screen.recall();
     let over = match screen.hold(stop).await {
         Ok(over) => over,
         Err(error) => Over::Broken(error),
@@ -249,9 +251,7 @@ impl Screen<'_> {
 
     fn follow(&mut self, happened: Happened) {
         self.model.follow(happened, now());
-        if !self.model.recalls() {
-            self.model.recall(self.past.of(self.model.room()));
-        }
+        self.recall();
         if let Some(position) = self.client.position() {
             self.model.bookmark(position);
         }
@@ -260,6 +260,13 @@ impl Screen<'_> {
         }
         self.send();
         self.changed = true;
+    }
+
+    /// Has what was typed in this room before at hand.
+    fn recall(&mut self) {
+        if !self.model.recalls() {
+            self.model.recall(self.past.of(self.model.room()));
+        }
     }
 
     fn send(&mut self) {

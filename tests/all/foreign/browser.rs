@@ -142,10 +142,10 @@ impl Browser {
                 sleep(LOOKED).await;
             }
         };
-        match timeout(PATIENCE, seen).await {
-            Ok(seen) => seen,
-            Err(_) => panic!("{truth} did not happen; there is {}", self.state().await),
+        if let Ok(seen) = timeout(PATIENCE, seen).await {
+            return seen;
         }
+        panic!("{truth} did not happen; there is {}", self.state().await)
     }
 
     /// What the page is at: what it shows, and whether the browser draws it.
