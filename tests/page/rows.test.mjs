@@ -94,6 +94,11 @@ test("a message that is known already stays the one row it has", () => {
   assert.equal(rows.at(1), third);
   assert.equal(rows.add(message(9)), -1);
   assert.deepEqual(seqs(), [1, 3, 5, 7, 9]);
+  // It is no more, whichever is told first.
+  assert.equal(rows.add(messageRow({ type: "erased", seq: 9, prev: 7 }, 0)), -1);
+  rows.add(message(9));
+  rows.unshift([message(9)]);
+  assert.deepEqual([rows.at(4).kind, rows.at(4).text], ["erased", ""]);
 });
 
 test("what one person says at a time belongs together, until the day ends", () => {

@@ -53,9 +53,15 @@ export class Rows {
     return Math.floor(this.#rows.at(-1)?.place ?? 0) + 0.5;
   }
 
-  /** Adds a row, nearly always at the end; where, or -1 for a message that is known. */
+  /**
+   * Adds a row, nearly always at the end; where, or -1 for a message that is
+   * known, of which it may be news that it was erased.
+   */
   add(row) {
-    if (this.#isKnown(row)) return -1;
+    if (this.#isKnown(row)) {
+      if (row.kind === "erased") this.erase(row.seq);
+      return -1;
+    }
     const last = this.#rows.at(-1);
     const index = last && row.place < last.place ? this.find(row.place) : this.#rows.length;
     this.#rows.splice(index, 0, row);

@@ -57,7 +57,8 @@ export class View {
     log.replaceChildren(begin, this.#above, this.#list, this.#below, unsent);
     log.addEventListener("scroll", () => this.#moved(), { passive: true });
     const watch = new ResizeObserver(() => {
-      // What the browser did about it is known for that as long as it is.
+      // What the browser moves for it can be told from the reader's scrolling
+      // only as long as it is so.
       this.#moved();
       this.update();
     });
@@ -73,7 +74,10 @@ export class View {
   add(row) {
     this.#moved();
     const index = this.rows.add(row);
-    if (index < 0) return 0;
+    if (index < 0) {
+      this.update();
+      return 0;
+    }
     this.#heights.insert(index, this.#guess(row));
     const gone = this.rows.trim();
     if (gone) {
