@@ -32,7 +32,6 @@ use std::{
 };
 
 use tokio::{sync::broadcast, time::Instant};
-use tokio_util::task::TaskTracker;
 
 pub use self::{
     aside::{Aside, Saying},
@@ -99,40 +98,37 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// Starts the shards; they end when `batches` does.
-    pub fn start(
+    /// So many shards, and the work of each, to be done by whoever lends it a
+    /// thread, or a task; it ends when `batches` does.
+    pub fn prepare(
         history: &History,
         batches: &broadcast::Sender<Fresh>,
         shards: usize,
         metrics: &Arc<Metrics>,
-        tasks: &TaskTracker,
-    ) -> Self {
+    ) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
         let subscribers = Arc::<Directory>::default();
-        let mailboxes = (0..shards.max(1))
+        let (mailboxes, work) = (0..shards.max(1))
             .map(|_| {
                 let mailbox = Arc::new(Mailbox::default());
                 let shard = Shard::new(
-                    history.clone(),
                     Arc::clone(&mailbox),
                     Arc::clone(metrics),
                     Arc::clone(&subscribers),
                 );
                 // A shard's writes are not what tokio's budget of operations is
-                // for: at its end a socket would look full. The shard yields by
-                // itself.
-                tasks.spawn(tokio::task::coop::unconstrained(
-                    shard.run(batches.subscribe()),
-                ));
-                mailbox
+                // for: at its end a socket would look full.
+                let work = tokio::task::coop::unconstrained(shard.run(batches.subscribe()));
+                (mailbox, work)
             })
-            .collect();
-        Fanout {
+            .unzip();
+        let fanout = Fanout {
             history: history.clone(),
             mailboxes,
             next: AtomicUsize::new(0),
             metrics: Arc::clone(metrics),
             subscribers,
-        }
+        };
+        (fanout, work)
     }
 
     /// Takes the write half of a connection from an address. It follows no room

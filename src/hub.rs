@@ -25,6 +25,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{broadcast, mpsc},
     time::Instant,
 };
@@ -129,32 +130,54 @@ struct Shared {
 }
 
 impl Hub {
-    /// Starts the writer on a thread of its own, and the shards. The chat goes
-    /// on while the publisher returned, or one made from it, is alive.
+    /// Starts the writer and the shards, each on a thread of its own. The chat
+    /// goes on while the publisher returned, or one made from it, is alive.
     pub fn start(
         writer: Writer,
         history: History,
         options: &Options,
         tasks: &TaskTracker,
     ) -> io::Result<(Hub, Publisher)> {
-        let (hub, publisher, work) = Self::prepare(writer, history, options, tasks);
-        std::thread::Builder::new()
-            .name("writer".into())
-            .spawn(|| work.run())?;
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        let (hub, publisher, work, shards) = Self::assemble(writer, history, options, tasks);
+        thread("writer").spawn(|| work.run())?;
+        for shard in shards {
+            let (runtime, shard) = (Handle::current(), tasks.track_future(shard));
+            thread("shard").spawn(move || runtime.block_on(shard))?;
+        }
         Ok((hub, publisher))
     }
 
-    /// The same, with the writer's work left to the caller.
+    /// The same with no threads: the shards are tasks, and the writer's work is
+    /// left to the caller.
     pub fn prepare(
-        mut writer: Writer,
+        writer: Writer,
         history: History,
         options: &Options,
         tasks: &TaskTracker,
     ) -> (Hub, Publisher, Work<'static>) {
+        let (hub, publisher, work, shards) = Self::assemble(writer, history, options, tasks);
+        for shard in shards {
+            tasks.spawn(shard);
+        }
+        (hub, publisher, work)
+    }
+
+    fn assemble(
+        mut writer: Writer,
+        history: History,
+        options: &Options,
+        tasks: &TaskTracker,
+    ) -> (
+        Hub,
+        Publisher,
+        Work<'static>,
+        Vec<impl Future<Output = ()> + Send + use<>>,
+    ) {
         let (publisher, inbox) = mpsc::channel(INBOX);
         let (batches, _) = broadcast::channel(BATCHES);
         let metrics = Arc::<Metrics>::default();
-        let fanout = Fanout::start(&history, &batches, options.shards, &metrics, tasks);
+        let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
         let attendance = Arc::new(Attendance::new(writer.take_measures()));
@@ -188,7 +211,7 @@ impl Hub {
             finished,
             comeback: Comeback::default(),
         });
-        (Hub { shared }, publisher, work)
+        (Hub { shared }, publisher, work, shards)
     }
 
     /// A way to the writer; `None` once the server goes away.

@@ -103,8 +103,7 @@ impl Directory {
         let behind = entries.subscribers.values().filter_map(|subscriber| {
             let subscriber = subscriber.upgrade()?;
             let outlet = subscriber.lock();
-            matches!(outlet.mode, Mode::CatchingUp | Mode::Joining)
-                .then(|| head.0.saturating_sub(outlet.position.0))
+            (outlet.mode == Mode::CatchingUp).then(|| head.0.saturating_sub(outlet.position.0))
         });
         behind.fold((0, 0), |(count, most), behind| {
             (count + 1, most.max(behind))

@@ -42,8 +42,9 @@ enum Step {
         private: u8,
         elsewhere: u8,
     },
-    /// The shard takes the next so many batches at once.
-    FanOut(u8),
+    /// The shard takes the next so many batches at once; between its look at who
+    /// is live and its writing, something else happens.
+    FanOut(u8, Option<Box<Step>>),
     /// The shard was too slow: so many batches pass it.
     Lag(u8),
     /// The shard looks into its mailbox.
@@ -65,11 +66,18 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let session = prop_oneof![
+        (0..READERS).prop_map(Step::Deliver),
+        (0..READERS).prop_map(Step::Follow),
+        (0..READERS).prop_map(Step::Say),
+        (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| Step::Read(reader, bytes)),
+    ];
+    let meanwhile = proptest::option::of(session.prop_map(Box::new));
     prop_oneof![
         3 => (0..4_u8, prop_oneof![3 => Just(0_u8), 1 => 1..3_u8], 0..3_u8).prop_map(
             |(here, private, elsewhere)| Step::Publish { here, private, elsewhere }
         ),
-        4 => (1..4_u8).prop_map(Step::FanOut),
+        4 => (1..4_u8, meanwhile).prop_map(|(count, step)| Step::FanOut(count, step)),
         1 => (1..4_u8).prop_map(Step::Lag),
         4 => Just(Step::Settle),
         6 => (0..READERS).prop_map(Step::Deliver),
@@ -154,7 +162,6 @@ struct World {
     writer: Writer,
     history: History,
     shard: Shard,
-    mailbox: Arc<Mailbox>,
     coming: VecDeque<Arc<Batch>>,
     directory: Arc<Directory>,
     /// What was said here.
@@ -189,12 +196,7 @@ impl World {
             history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
         let mailbox = Arc::new(Mailbox::default());
         let directory = Arc::<Directory>::default();
-        let shard = Shard::new(
-            history.clone(),
-            Arc::clone(&mailbox),
-            Arc::default(),
-            Arc::clone(&directory),
-        );
+        let shard = Shard::new(Arc::clone(&mailbox), Arc::default(), Arc::clone(&directory));
         let readers = FORMATS
             .into_iter()
             .map(|format| {
@@ -225,7 +227,6 @@ impl World {
             writer,
             history,
             shard,
-            mailbox,
             coming,
             directory,
             said: Vec::new(),
@@ -257,17 +258,19 @@ impl World {
     }
 
     fn fan_out(&mut self, count: usize) {
+        self.fan_out_while(count, None);
+    }
+
+    fn fan_out_while(&mut self, count: usize, meanwhile: Option<&Step>) {
         let coming = self.coming.drain(..count.min(self.coming.len()));
         let batches: Vec<_> = coming
             .map(|batch| Fresh::new(batch, Instant::now()).0)
             .collect();
-        self.runtime.block_on(self.shard.fan_out(&batches));
-    }
-
-    fn settle(&mut self) {
-        for subscriber in self.mailbox.take() {
-            self.shard.settle(&subscriber);
+        self.shard.settle();
+        if let Some(step) = meanwhile {
+            self.run(step);
         }
+        self.shard.fan_out(&batches);
     }
 
     fn erase(&mut self, ago: usize) {
@@ -336,7 +339,9 @@ impl World {
                 private,
                 elsewhere,
             } => self.publish(here, private, elsewhere),
-            Step::FanOut(count) => self.fan_out(count.into()),
+            Step::FanOut(count, ref meanwhile) => {
+                self.fan_out_while(count.into(), meanwhile.as_deref());
+            }
             Step::Lag(count) => {
                 let lost = self
                     .coming
@@ -345,7 +350,7 @@ impl World {
                     self.shard.miss();
                 }
             }
-            Step::Settle => self.settle(),
+            Step::Settle => self.shard.settle(),
             Step::Deliver(reader) => self.deliver(reader.into()),
             Step::Say(reader) => {
                 let reader = &mut self.readers[usize::from(reader)];
@@ -387,7 +392,7 @@ impl World {
                 .collect::<Vec<_>>()
                 .into_iter()
                 .for_each(|reader| self.deliver(reader.into()));
-            self.settle();
+            self.shard.settle();
         }
         assert!(self.coming.is_empty());
     }
@@ -572,7 +577,7 @@ proptest! {
 fn nothing_is_kept_for_a_stalled_reader() {
     let mut world = World::new(usize::MAX);
     world.deliver(0);
-    world.settle();
+    world.shard.settle();
     world.readers[0].pipe.0.lock().unwrap().room = 10;
     let mut runs = Vec::new();
     for _ in 0..1000 {
@@ -741,7 +746,7 @@ fn a_subscriber_that_leaves_is_let_go_of() {
         1,
         "the socket is closed at once"
     );
-    world.settle();
+    world.shard.settle();
     assert!(
         world.shard.is_empty(),
         "and the room forgotten, though nobody says anything"

@@ -42,8 +42,6 @@ pub(super) enum Mode {
     Idle,
     /// The session, from the log.
     CatchingUp,
-    /// Nobody for a moment: the session is through, the shard takes over.
-    Joining,
     /// The shard.
     Live,
     /// Nobody any more: the connection is gone.
@@ -227,7 +225,7 @@ impl Outlet {
             held.frames
                 .retain(|(other, _)| kind.is_none() || *other != kind);
         }
-        let follows = matches!(self.mode, Mode::CatchingUp | Mode::Joining | Mode::Live)
+        let follows = matches!(self.mode, Mode::CatchingUp | Mode::Live)
             && !self.announce
             && self.room.room == *room;
         if follows && self.waiting() < MAX_BEFORE_ASIDE {

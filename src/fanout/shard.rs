@@ -1,10 +1,9 @@
 //! A shard: writes what is committed to its live subscribers.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll, Waker},
 };
 
 use tokio::sync::{Notify, broadcast};
@@ -17,38 +16,40 @@ use super::{
     subscriber::Shared,
 };
 use crate::{
-    history::History,
     metrics::{Metrics, Tally},
     protocol::name::RoomName,
 };
 
-/// How many sockets are written before others get their turn: with 5 µs for a
-/// write, about a millisecond.
-const WRITES_A_TURN: usize = 200;
-
 /// How many batches are gathered into one write.
 const MAX_GATHERED: usize = 16;
 
-/// Subscribers for the shard to look at: each at most once, so it holds no more
-/// than there are connections.
+/// How many subscribers may wait to be looked at while nothing is said: then the
+/// shard lets go of those who have left.
+const MANY: usize = 256;
+
+/// Subscribers whose mode has changed, for the shard to look at before it writes
+/// the next time: each at most once.
 #[derive(Default)]
 pub(super) struct Mailbox {
     subscribers: Mutex<Vec<Arc<Shared>>>,
-    posted: Notify,
+    many: Notify,
 }
 
 impl Mailbox {
     pub(super) fn put(&self, subscriber: &Arc<Shared>, outlet: &mut Outlet) {
         if !std::mem::replace(&mut outlet.mailed, true) {
-            self.subscribers
+            let mut subscribers = self
+                .subscribers
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Arc::clone(subscriber));
-            self.posted.notify_one();
+                .unwrap_or_else(PoisonError::into_inner);
+            subscribers.push(Arc::clone(subscriber));
+            if subscribers.len().is_multiple_of(MANY) {
+                self.many.notify_one();
+            }
         }
     }
 
-    pub(super) fn take(&self) -> Vec<Arc<Shared>> {
+    fn take(&self) -> Vec<Arc<Shared>> {
         std::mem::take(
             &mut self
                 .subscribers
@@ -65,7 +66,6 @@ impl fmt::Debug for Mailbox {
 }
 
 pub(super) struct Shard {
-    history: History,
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
     directory: Arc<Directory>,
@@ -77,13 +77,11 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(
-        history: History,
         mailbox: Arc<Mailbox>,
         metrics: Arc<Metrics>,
         directory: Arc<Directory>,
     ) -> Self {
         Shard {
-            history,
             mailbox,
             metrics,
             directory,
@@ -95,16 +93,13 @@ impl Shard {
     pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Fresh>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
-            // In this order: whoever joins is written what comes next.
             let batch = tokio::select! {
                 biased;
-                () = self.mailbox.posted.notified() => {
-                    for subscriber in self.mailbox.take() {
-                        self.settle(&subscriber);
-                    }
+                batch = batches.recv() => batch,
+                () = self.mailbox.many.notified() => {
+                    self.settle();
                     continue;
                 }
-                batch = batches.recv() => batch,
             };
             let mut gathered = match batch {
                 Ok(batch) => vec![batch],
@@ -114,9 +109,6 @@ impl Shard {
                 }
                 Err(RecvError::Closed) => return,
             };
-            // Who has something to say now says it first: then one write takes
-            // it along.
-            tokio::task::yield_now().await;
             let missed = loop {
                 match batches.try_recv() {
                     Ok(batch) => gathered.push(batch),
@@ -127,14 +119,13 @@ impl Shard {
                     break false;
                 }
             };
-            self.fan_out(&gathered).await;
+            // In this order: who goes live later has looked into memory later,
+            // and found there all that was received.
+            self.settle();
+            self.fan_out(&gathered);
             if missed {
                 self.miss();
             }
-            // Who was just shown it says what there is to say to it: then it is
-            // told that this is over, and one commit takes all of that along.
-            tokio::task::yield_now().await;
-            drop(gathered);
         }
     }
 
@@ -147,6 +138,7 @@ impl Shard {
     /// hole, and fills it from the log.
     pub(super) fn miss(&mut self) {
         self.metrics.lags.inc();
+        self.settle();
         for subscriber in std::mem::take(&mut self.rooms).into_values().flatten() {
             let mut outlet = subscriber.lock();
             outlet.listed = None;
@@ -156,7 +148,8 @@ impl Shard {
         }
     }
 
-    pub(super) async fn fan_out(&mut self, fresh: &[Fresh]) {
+    /// Writes what was committed to whoever is listed.
+    pub(super) fn fan_out(&mut self, fresh: &[Fresh]) {
         let mut visited = 0;
         let mut written = Tally::default();
         // Who is said something alone reads that from the log, in its place
@@ -199,9 +192,6 @@ impl Shard {
                     subscribers.swap_remove(index);
                 }
                 visited += 1;
-                if visited % WRITES_A_TURN == 0 {
-                    tokio::task::yield_now().await;
-                }
             }
             if subscribers.is_empty() {
                 self.rooms.remove(room);
@@ -216,46 +206,37 @@ impl Shard {
         }
     }
 
-    /// Looks at a subscriber whose mode its session changed: takes it in when
-    /// it is joining, lets go of it when it went elsewhere.
-    pub(super) fn settle(&mut self, subscriber: &Arc<Shared>) {
-        let mut outlet = subscriber.lock();
-        outlet.mailed = false;
-        if let Some(room) = outlet.listed.take()
-            && let Some(subscribers) = self.rooms.get_mut(&room)
-        {
-            subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
-            if subscribers.is_empty() {
-                self.rooms.remove(&room);
+    /// Lists whoever is live under the room it follows, and nobody else.
+    pub(super) fn settle(&mut self) {
+        let (mut left, mut joined) = (BTreeSet::new(), Vec::new());
+        for subscriber in self.mailbox.take() {
+            let mut outlet = subscriber.lock();
+            outlet.mailed = false;
+            let room = (outlet.mode == Mode::Live).then(|| outlet.room.room.clone());
+            if outlet.listed != room {
+                left.extend(std::mem::replace(&mut outlet.listed, room.clone()));
+                drop(outlet);
+                joined.extend(room.map(|room| (room, subscriber)));
             }
         }
-        // From here on every batch passes this task after it was put in memory:
-        // what is not found there now will come as a batch.
-        while outlet.mode == Mode::Joining {
-            let Some(reading) = outlet.recent(&self.history) else {
-                return outlet.fall_behind();
-            };
-            let mut cx = Context::from_waker(Waker::noop());
-            let written = outlet.write_reading(&mut cx, &reading);
-            self.metrics.delivered(std::mem::take(&mut outlet.written));
-            match written {
-                Poll::Ready(Ok(())) if reading.is_empty() => {
-                    let room = outlet.room.room.clone();
-                    outlet.listed = Some(room.clone());
-                    outlet.go_live();
-                    self.rooms
-                        .entry(room)
-                        .or_default()
-                        .push(Arc::clone(subscriber));
+        // Once for all who left a room: thousands may leave together.
+        for room in left {
+            if let Some(listed) = self.rooms.get_mut(&room) {
+                listed.retain(|subscriber| subscriber.lock().listed.as_ref() == Some(&room));
+                if listed.is_empty() {
+                    self.rooms.remove(&room);
                 }
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(_)) | Poll::Pending => return outlet.fall_behind(),
             }
+        }
+        for (room, subscriber) in joined {
+            self.rooms.entry(room).or_default().push(subscriber);
         }
     }
 }
 
-/// Writes what is new to a live subscriber; false when it is not live (any more).
+/// Writes what is new to a subscriber that is listed; false when it is not live
+/// (any more). One that went live elsewhere since the shard looked has all of this
+/// behind its position.
 fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
     let live = outlet.mode == Mode::Live;
     if live && matches!(outlet.write_stretch(stretch), Ok(true)) {
@@ -274,7 +255,7 @@ mod tests {
         future::poll_fn,
         io,
         net::SocketAddr,
-        pin::Pin,
+        pin::{Pin, pin},
         task::{Context, Poll},
     };
 
@@ -283,7 +264,7 @@ mod tests {
     use super::*;
     use crate::{
         fanout::{Socket, Subscriber},
-        history::{self, Draft, Storage},
+        history::{self, Draft, History, Storage, Writer},
         protocol::{Seq, format::Format},
     };
 
@@ -313,36 +294,118 @@ mod tests {
         ([127, 0, 0, 1], port).into()
     }
 
-    /// Broken to see it fail: nobody is moved to the front.
-    #[tokio::test]
-    async fn who_spoke_last_is_shown_the_next_first() {
-        let (mut writer, history) = history::open(&Storage::Memory, "a test").unwrap();
-        let (mailbox, directory) = (Arc::<Mailbox>::default(), Arc::<Directory>::default());
-        let (noted, metrics) = (Arc::<Mutex<Vec<u16>>>::default(), Arc::<Metrics>::default());
-        let mut shard = Shard::new(
-            history.clone(),
-            Arc::clone(&mailbox),
-            Arc::clone(&metrics),
-            Arc::clone(&directory),
-        );
-        let mut readers = Vec::new();
-        for port in 1..=200 {
-            let socket = Socket::Other(Box::new(Noting(port, Arc::clone(&noted))));
+    struct World {
+        writer: Writer,
+        history: History,
+        mailbox: Arc<Mailbox>,
+        directory: Arc<Directory>,
+        /// Whom was written to.
+        noted: Arc<Mutex<Vec<u16>>>,
+    }
+
+    impl World {
+        fn new() -> (Self, Shard) {
+            let (writer, history) = history::open(&Storage::Memory, "a test").unwrap();
+            let (mailbox, directory) = (Arc::<Mailbox>::default(), Arc::<Directory>::default());
+            let shard = Shard::new(Arc::clone(&mailbox), Arc::default(), Arc::clone(&directory));
+            let world = World {
+                writer,
+                history,
+                mailbox,
+                directory,
+                noted: Arc::default(),
+            };
+            (world, shard)
+        }
+
+        /// A reader of lobby that is live.
+        async fn reader(&self, port: u16) -> Subscriber {
+            let socket = Socket::Other(Box::new(Noting(port, Arc::clone(&self.noted))));
             let outlet = Outlet::new(socket, Format::Plain, at(port), None);
-            let (history, mailbox) = (history.clone(), Arc::clone(&mailbox));
+            let (history, mailbox) = (self.history.clone(), Arc::clone(&self.mailbox));
             let mut reader =
-                Subscriber::new(history, mailbox, outlet, Arc::clone(&metrics), &directory);
-            reader.follow(RoomName::lobby(), Seq::START);
+                Subscriber::new(history, mailbox, outlet, Arc::default(), &self.directory);
+            follow(&mut reader, RoomName::lobby()).await;
+            reader
+        }
+
+        /// What these said in lobby.
+        fn say(&mut self, ports: &[u16]) -> Fresh {
+            let say = |port: &u16| {
+                let mut draft = Draft::of("lobby", "text");
+                draft.from.addr = at(*port);
+                draft
+            };
+            let drafts: Vec<_> = ports.iter().map(say).collect();
+            let (batch, _) = self.writer.append(&drafts).unwrap();
+            Fresh::new(batch, Instant::now()).0
+        }
+
+        fn noted(&self) -> Vec<u16> {
+            std::mem::take(&mut self.noted.lock().unwrap())
+        }
+    }
+
+    /// Has a reader live in a room.
+    async fn follow(reader: &mut Subscriber, room: RoomName) {
+        reader.follow(room, Seq::START);
+        poll_fn(|cx| {
+            assert!(reader.poll_deliver(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(reader.outlet().mode, Mode::Live);
+    }
+
+    /// Broken to see it fail: who is listed stays where it is.
+    #[tokio::test]
+    async fn who_goes_elsewhere_is_shown_nothing_of_the_room_it_left() {
+        let (mut world, mut shard) = World::new();
+        let mut reader = world.reader(1).await;
+        for (room, told) in [
+            ("tea", &[][..]),
+            ("tea", &[]),
+            ("lobby", &[]),
+            ("lobby", &[1]),
+        ] {
+            let fresh = world.say(&[2]);
+            // It goes there between the shard's look and its writing.
+            shard.settle();
+            if reader.outlet().room.room.as_str() != room {
+                follow(&mut reader, room.parse().unwrap()).await;
+            }
+            world.noted();
+            shard.fan_out(&[fresh]);
+            assert_eq!(world.noted(), told, "in {room}");
+        }
+    }
+
+    /// Broken to see it fail: the shard is told of nobody until something is said.
+    #[tokio::test]
+    async fn those_who_come_and_go_in_silence_are_let_go_of() {
+        let (world, shard) = World::new();
+        let (_batches, fresh) = broadcast::channel(1);
+        let mut running = pin!(shard.run(fresh));
+        for port in 1..=4 * u16::try_from(MANY).unwrap() {
+            drop(world.reader(port).await);
             poll_fn(|cx| {
-                assert!(reader.poll_deliver(cx).is_pending());
+                assert!(running.as_mut().poll(cx).is_pending());
                 Poll::Ready(())
             })
             .await;
-            readers.push(reader);
+            assert!(world.mailbox.subscribers.lock().unwrap().len() < MANY);
         }
-        for subscriber in mailbox.take() {
-            shard.settle(&subscriber);
+    }
+
+    /// Broken to see it fail: nobody is moved to the front.
+    #[tokio::test]
+    async fn who_spoke_last_is_shown_the_next_first() {
+        let (mut world, mut shard) = World::new();
+        let mut readers = Vec::new();
+        for port in 1..=200 {
+            readers.push(world.reader(port).await);
         }
+        shard.settle();
         for (speakers, first) in [
             (&[150][..], &[1][..]),
             (&[150], &[150]),
@@ -350,17 +413,10 @@ mod tests {
             (&[3, 70, 4], &[3, 70]),
             (&[4], &[3, 4, 70]),
         ] {
-            let say = |port: &u16| {
-                let mut draft = Draft::of("lobby", "text");
-                draft.from.addr = at(*port);
-                draft
-            };
-            let drafts: Vec<_> = speakers.iter().map(say).collect();
-            let (batch, _) = writer.append(&drafts).unwrap();
-            noted.lock().unwrap().clear();
-            let (fresh, _) = Fresh::new(batch, Instant::now());
-            shard.fan_out(&[fresh]).await;
-            let mut noted = noted.lock().unwrap().clone();
+            let fresh = world.say(speakers);
+            world.noted();
+            shard.fan_out(&[fresh]);
+            let mut noted = world.noted();
             noted[..first.len()].sort_unstable();
             assert_eq!(noted[..first.len()], *first, "where {speakers:?} speak");
             noted.sort_unstable();

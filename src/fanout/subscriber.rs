@@ -230,7 +230,7 @@ impl Subscriber {
             match outlet.mode {
                 _ if outlet.is_cut() => {}
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
-                Mode::Idle | Mode::Joining | Mode::Live | Mode::Gone => {
+                Mode::Idle | Mode::Live | Mode::Gone => {
                     self.deadline = None;
                     return Poll::Pending;
                 }
@@ -253,10 +253,12 @@ impl Subscriber {
                     outlet.position = outlet.position.max(reading.upto());
                     if self.ending {
                         outlet.mode = Mode::Idle;
+                    } else if outlet.mailed {
+                        // The shard looks into its mailbox before it writes what
+                        // comes from here on.
+                        outlet.go_live();
                     } else {
-                        // What comes between now and the shard's taking over it
-                        // finds in memory.
-                        outlet.mode = Mode::Joining;
+                        // What came before is found by another look.
                         self.mailbox.put(&self.shared, &mut outlet);
                     }
                     continue;
