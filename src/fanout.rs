@@ -86,6 +86,17 @@ impl Underway {
     }
 }
 
+/// How those stand who are not live.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CatchingUp {
+    /// How many they are.
+    pub subscribers: usize,
+    /// How many numbers of the log the last of them is behind.
+    pub behind: u64,
+    /// How many bytes are kept in memory until sockets take them.
+    pub kept: usize,
+}
+
 /// The shards, and where the next subscriber goes.
 #[derive(Debug)]
 pub struct Fanout {
@@ -165,9 +176,8 @@ impl Fanout {
         self.subscribers.erased(room, seq);
     }
 
-    /// How many subscribers are not live, and how many numbers of the log the
-    /// last of them is behind.
-    pub fn catching_up(&self) -> (usize, u64) {
+    /// How those stand who are not live.
+    pub fn catching_up(&self) -> CatchingUp {
         self.subscribers.catching_up(self.history.head())
     }
 }

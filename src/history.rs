@@ -30,7 +30,7 @@ mod wal;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
@@ -159,6 +159,8 @@ struct Shared {
     reader: Arc<FairMutex<Store>>,
     /// Where words are looked up.
     index: Arc<FairMutex<Index>>,
+    /// The number up to which everything was indexed when that was last looked at.
+    indexed: AtomicU64,
     /// Tells whoever indexes that something was said.
     grown: Notify,
 }
@@ -214,6 +216,7 @@ pub(crate) fn open_with_tail(
             tail,
             reader,
             index: Arc::new(FairMutex::new(index)),
+            indexed: AtomicU64::new(0),
             grown: Notify::new(),
         }),
         in_place: false,

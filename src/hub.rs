@@ -274,11 +274,13 @@ impl Hub {
 
     /// All that was counted, and how things stand, as `OpenMetrics` text.
     pub fn figures(&self) -> String {
-        let (catching_up, behind) = self.shared.fanout.catching_up();
+        let catching_up = self.shared.fanout.catching_up();
         self.shared.metrics.text(Levels {
             rooms: self.shared.presence.rooms_in_use(),
-            catching_up,
-            behind,
+            catching_up: catching_up.subscribers,
+            behind: catching_up.behind,
+            unsent: catching_up.kept,
+            unindexed: self.shared.history.unindexed(),
         })
     }
 

@@ -46,6 +46,8 @@ pub struct Metrics {
     rooms: Level,
     catching_up: Level,
     behind: Level,
+    unsent: Level,
+    unindexed: Level,
     refusals: Counters,
     closes: Counters,
     answers: Counters,
@@ -102,6 +104,10 @@ pub struct Levels {
     pub catching_up: usize,
     /// How many numbers of the log the last of them is behind.
     pub behind: u64,
+    /// Bytes kept in memory until sockets take them.
+    pub unsent: usize,
+    /// How many numbers of the log are not indexed for searching.
+    pub unindexed: u64,
 }
 
 impl Default for Metrics {
@@ -114,6 +120,8 @@ impl Default for Metrics {
             rooms: figure(r, "rooms", "Rooms with at least one member"),
             catching_up: figure(r, "subscribers_catching_up", "Subscribers fed from the log: newcomers, and those slower than the room"),
             behind: figure(r, "behind_messages", "How many numbers of the log the slowest subscriber is behind"),
+            unsent: measure(r, "unsent", "What is kept in memory until sockets take it: answers and events, no messages, which are read again", Unit::Bytes, Level::default()),
+            unindexed: figure(r, "unindexed_messages", "How many numbers of the log are not indexed for searching yet"),
             stored: figure(r, "messages_stored", "Messages committed to the log"),
             duplicates: figure(r, "messages_duplicate", "Messages published again under an id that was stored before"),
             stored_bytes: measure(r, "stored", "Text committed to the log", Unit::Bytes, Counter::default()),
@@ -192,6 +200,8 @@ impl Metrics {
         self.rooms.set(level(levels.rooms as u64));
         self.catching_up.set(level(levels.catching_up as u64));
         self.behind.set(level(levels.behind));
+        self.unsent.set(level(levels.unsent as u64));
+        self.unindexed.set(level(levels.unindexed));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -229,6 +239,8 @@ mod tests {
             rooms: 2,
             catching_up: 1,
             behind: 7,
+            unsent: 5,
+            unindexed: 3,
         };
         let text = metrics.text(levels);
         for line in [
@@ -237,6 +249,9 @@ mod tests {
             "chat_rooms 2",
             "chat_subscribers_catching_up 1",
             "chat_behind_messages 7",
+            "# UNIT chat_unsent_bytes bytes",
+            "chat_unsent_bytes 5",
+            "chat_unindexed_messages 3",
             r#"chat_refusals_total{code="rate"} 1"#,
             r#"chat_closes_total{code="1000"} 1"#,
             r#"chat_http_answers_total{status="200"} 1"#,

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader},
-    net::SocketAddr,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -210,6 +210,22 @@ impl Server {
             .and_then(|kib| kib.trim().parse::<u64>().ok())
             .context("VmRSS")?;
         Ok(kib * 1024)
+    }
+}
+
+impl Server {
+    /// A figure that the product itself tells.
+    pub fn figure(&self, name: &str) -> anyhow::Result<f64> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.write_all(b"GET /-/metrics HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let figures = answer.lines().filter_map(|line| line.split_once(' '));
+        let (_, value) = figures
+            .into_iter()
+            .find(|(of, _)| *of == name)
+            .with_context(|| format!("no {name} in {answer}"))?;
+        Ok(value.parse()?)
     }
 }
 

@@ -368,9 +368,11 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
         load.stall(range.clone(), stalled > 0)?;
         let figures = Figures::of(&load.run(time)?, 0);
         println!(
-            "{stalled:3} stalled: p99 of the others {:.0} µs; in {time:?} the server grew by {} KiB",
+            "{stalled:3} stalled: p99 of the others {:.0} µs; in {time:?} the server grew by {} KiB; {} readers were behind, and {} bytes kept for sockets",
             figures.p99,
             server.resident()?.saturating_sub(before) / 1024,
+            server.figure("chat_subscribers_catching_up")?,
+            server.figure("chat_unsent_bytes")?,
         );
         p99.push(figures.p99);
     }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{Saying, outlet::Mode, subscriber::Shared};
+use super::{CatchingUp, Saying, outlet::Mode, subscriber::Shared};
 use crate::protocol::{Event, Seq, name::RoomName};
 
 #[derive(Default)]
@@ -97,17 +97,19 @@ impl Directory {
         }
     }
 
-    /// How many are not live, and how far the last of them is from `head`.
-    pub(super) fn catching_up(&self, head: Seq) -> (usize, u64) {
+    /// How those stand who are not live, where the log ends at `head`.
+    pub(super) fn catching_up(&self, head: Seq) -> CatchingUp {
         let entries = self.entries();
-        let behind = entries.subscribers.values().filter_map(|subscriber| {
-            let subscriber = subscriber.upgrade()?;
+        let mut all = CatchingUp::default();
+        for subscriber in entries.subscribers.values().filter_map(Weak::upgrade) {
             let outlet = subscriber.lock();
-            (outlet.mode == Mode::CatchingUp).then(|| head.0.saturating_sub(outlet.position.0))
-        });
-        behind.fold((0, 0), |(count, most), behind| {
-            (count + 1, most.max(behind))
-        })
+            if outlet.mode == Mode::CatchingUp {
+                all.subscribers += 1;
+                all.behind = all.behind.max(head.0.saturating_sub(outlet.position.0));
+            }
+            all.kept += outlet.kept();
+        }
+        all
     }
 }
 

@@ -312,7 +312,7 @@ impl World {
             let over = reader.poll(cx, &self.erased);
             // What it reads it awaits, but not a socket that is full.
             let outlet = reader.subscriber.outlet();
-            let blocked = outlet.kept() > 0 && !outlet.is_cut();
+            let blocked = outlet.waiting() > 0 && !outlet.is_cut();
             drop(outlet);
             if over.is_pending() && reader.subscriber.is_reading() && !blocked {
                 Poll::Pending

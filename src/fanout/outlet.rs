@@ -134,6 +134,12 @@ impl Outlet {
         self.rest.len()
     }
 
+    /// How many bytes are kept in memory until the socket takes them.
+    pub(super) fn kept(&self) -> usize {
+        let held = self.held.iter().flat_map(|held| &held.frames);
+        self.rest.said().len() + held.map(|(_, frame)| frame.len()).sum::<usize>()
+    }
+
     /// From here on the session is woken when there is something to do for it.
     pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
         let awaited = |waker: &Waker| waker.will_wake(cx.waker());
@@ -586,11 +592,5 @@ impl Outlet {
     #[cfg(test)]
     pub(super) fn cut(&self) -> Option<Seq> {
         self.rest.cut().map(|cut| cut.seq)
-    }
-
-    /// How many bytes are held for the socket.
-    #[cfg(test)]
-    pub(super) fn kept(&self) -> usize {
-        self.rest.said().len()
     }
 }

@@ -11,7 +11,7 @@ use std::{
     fmt, fs,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -50,6 +50,11 @@ const GATHER: Duration = Duration::from_secs(1);
 /// While others write, so many times as long as a step took is waited before
 /// the next: indexing takes a twentieth of a core at most.
 const REST: u32 = 19;
+
+/// From how many messages on it is told how many are still to be indexed, and how
+/// often.
+const LONG: u64 = 100_000;
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How long one search may take: the others wait for it. For half a million
 /// messages a tenth of that is enough, but not for what is made to take long.
@@ -360,12 +365,27 @@ impl History {
         }
     }
 
+    /// How many numbers of the log are not indexed yet.
+    pub fn unindexed(&self) -> u64 {
+        let indexed = self.shared.indexed.load(Ordering::Relaxed);
+        self.head().0.saturating_sub(indexed)
+    }
+
     async fn catch_up(&self) -> Result<(), StoreError> {
+        let mut told: Option<Instant> = None;
         loop {
             let head = self.head();
             let begun = Instant::now();
             if self.index_some(head).await? >= head {
+                if told.is_some() {
+                    info!("everything is indexed for searching");
+                }
                 return Ok(());
+            }
+            let left = self.unindexed();
+            if left >= LONG && told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                info!("{left} messages are still to be indexed for searching");
+                told = Some(Instant::now());
             }
             // Who publishes comes first.
             if self.head() > head {
@@ -376,6 +396,12 @@ impl History {
 
     /// Indexes some messages; up to which it came.
     async fn index_some(&self, head: Seq) -> Result<Seq, StoreError> {
+        let indexed = self.index_page(head).await?;
+        self.shared.indexed.store(indexed.0, Ordering::Relaxed);
+        Ok(indexed)
+    }
+
+    async fn index_page(&self, head: Seq) -> Result<Seq, StoreError> {
         let (done, removals) = self
             .on_index(move |index| Ok((index.on(|db| upto(db))?, index.removals)))
             .await?;

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{CLOSE, Chat, FIN, TEXT, TestServer, soon};
+use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, soon};
 
 /// A line of `/-/metrics`, as a number.
 fn figure(text: &str, name: &str) -> Option<f64> {
@@ -57,6 +57,8 @@ async fn what_happens_is_counted() {
         // Bob's, and the one that asks.
         ("chat_connections", 2.0),
         ("chat_subscribers_catching_up", 0.0),
+        ("chat_unsent_bytes", 0.0),
+        ("chat_unindexed_messages", 0.0),
     ] {
         until(&server, name, value).await;
     }
@@ -89,10 +91,30 @@ async fn a_reader_that_is_behind_shows() {
     let (count, messages) = behind(&chat.hub.figures());
     assert_eq!(count, Some(1.0));
     assert!(messages > Some(10.0), "{messages:?}");
-    slow.text().await;
-    for n in 0..20 {
-        assert_eq!(slow.text().await, format!("ana: {n}"));
+    let other = |name: &str| figure(&chat.hub.figures(), name);
+    // Here nobody indexes.
+    assert_eq!(other("chat_unindexed_messages"), Some(20.0));
+    assert_eq!(other("chat_unsent_bytes"), Some(0.0));
+    slow.send(FIN | PING, b"here?").await;
+    soon("the pong waits", async {
+        while other("chat_unsent_bytes") != Some(7.0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let (mut said, mut pongs) = (Vec::new(), 0);
+    while said.len() < 21 {
+        let frame = slow.next().await.expect("a frame");
+        match frame.opcode {
+            PONG => pongs += 1,
+            _ => said.push(String::from_utf8(frame.payload).expect("UTF-8")),
+        }
     }
+    assert_eq!(pongs, 1);
+    for (n, text) in said[1..].iter().enumerate() {
+        assert_eq!(*text, format!("ana: {n}"));
+    }
+    assert_eq!(other("chat_unsent_bytes"), Some(0.0));
     soon("it is live again", async {
         while behind(&chat.hub.figures()) != (Some(0.0), Some(0.0)) {
             tokio::task::yield_now().await;
