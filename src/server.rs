@@ -122,15 +122,18 @@ pub async fn run(
         () = hub.finished() => true,
         () = accept(&listener, &server, &tasks) => false,
     };
-    info!("the server stops: {} connections are told", tasks.len());
+    info!(
+        "the server stops: {} connections are told",
+        server.places.taken()
+    );
     drop(listener);
     drop(publisher);
     drain.cancel();
     tasks.close();
     if timeout(GRACE, tasks.wait()).await.is_err() {
         warn!(
-            "{} connections did not end in time and were cut",
-            tasks.len()
+            "not everything ended in time: {} connections were cut",
+            server.places.taken()
         );
     }
     if failed {

@@ -69,6 +69,11 @@ impl Places {
             by,
         })
     }
+
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        lock(&self.taken).total
+    }
 }
 
 impl Drop for Place {
@@ -99,6 +104,7 @@ mod tests {
         assert_eq!(places.take(peer(3)).err(), Some(Full::Server));
         drop(first);
         let fourth = places.take(peer(1)).expect("a place");
+        assert_eq!(places.taken(), 3);
         drop((second, third, fourth));
         let taken = lock(&places.taken);
         assert!(taken.total == 0 && taken.by.is_empty());
