@@ -86,14 +86,15 @@ impl Underway {
     }
 }
 
-/// How those stand who are not live.
+/// How those stand who are not live, and what is kept for all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CatchingUp {
     /// How many they are.
     pub subscribers: usize,
     /// How many numbers of the log the last of them is behind.
     pub behind: u64,
-    /// How many bytes are kept in memory until sockets take them.
+    /// How many bytes are kept in memory until sockets take them, also of those
+    /// who are live.
     pub kept: usize,
 }
 
@@ -176,7 +177,7 @@ impl Fanout {
         self.subscribers.erased(room, seq);
     }
 
-    /// How those stand who are not live.
+    /// How those stand who are not live, and what is kept for all.
     pub fn catching_up(&self) -> CatchingUp {
         self.subscribers.catching_up(self.history.head())
     }

@@ -163,6 +163,7 @@ impl Hub {
         (hub, publisher, work)
     }
 
+    /// All parts, with the work of the writer and of each shard not begun.
     fn assemble(
         mut writer: Writer,
         history: History,
