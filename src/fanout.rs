@@ -21,13 +21,12 @@ mod subscriber;
 mod waiting;
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
-        mpsc,
     },
+    thread::{self, Thread},
     time::Duration,
 };
 
@@ -58,31 +57,50 @@ pub struct Fresh {
     pub arrived: Instant,
     /// Dropped by each shard that is through with it.
     #[expect(dead_code)]
-    underway: mpsc::Sender<Infallible>,
+    through: Arc<Through>,
+}
+
+/// Wakes the writer when the last shard is through. (A channel would, while it
+/// holds the lock that whoever wakes up takes first.)
+#[derive(Debug)]
+struct Through(Thread);
+
+impl Drop for Through {
+    fn drop(&mut self) {
+        self.0.unpark();
+    }
 }
 
 /// Tells when every shard is through with a batch.
 #[derive(Debug)]
-pub struct Underway(mpsc::Receiver<Infallible>);
+pub struct Underway(Weak<Through>);
 
 impl Fresh {
-    /// What was committed, the first of which came at a time.
+    /// What was committed, the first of which came at a time; and, for the thread
+    /// that calls this, what it can wait for.
     pub fn new(batch: Arc<Batch>, arrived: Instant) -> (Self, Underway) {
-        let (underway, through) = mpsc::channel();
+        let through = Arc::new(Through(thread::current()));
+        let underway = Underway(Arc::downgrade(&through));
         let fresh = Fresh {
             batch,
             arrived,
-            underway,
+            through,
         };
-        (fresh, Underway(through))
+        (fresh, underway)
     }
 }
 
 impl Underway {
     /// Blocks until every shard is through with it, but no longer than so long.
     pub fn wait(&self, at_most: Duration) {
-        // Nothing is ever sent: it ends with the last sender, or in time.
-        let _over = self.0.recv_timeout(at_most);
+        let until = Instant::now() + at_most;
+        while self.0.strong_count() > 0 {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
+        }
     }
 }
 

@@ -145,15 +145,16 @@ impl<'a> Work<'a> {
     /// for a thread of its own.
     pub fn run(mut self) {
         loop {
-            // A change is not fanned out.
-            if self.next.is_none()
+            let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) else {
+                return;
+            };
+            // Only now, so that nobody is woken where nothing comes; and a change is
+            // not fanned out.
+            if let Submission::Draft(_) = first
                 && let Some(underway) = self.underway.take()
             {
                 underway.wait(self.fanned_out_within);
             }
-            let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) else {
-                return;
-            };
             // Where this thread shares a core with those who publish, let them
             // say what they have to say: it goes into the same commit.
             std::thread::yield_now();

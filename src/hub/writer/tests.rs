@@ -263,6 +263,25 @@ fn what_comes_during_a_fan_out_goes_into_one_commit() {
     thread.join().expect("an end");
 }
 
+/// Broken to see it fail: the writer waits before it looks at what comes.
+#[test]
+fn a_change_waits_for_no_fan_out() {
+    let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
+    let draft = Publisher::new(1, 1).next().expect("a message");
+    inbox.try_send(draft).expect("room");
+    let underway = fresh.blocking_recv().expect("a batch");
+    for _ in 0..2 {
+        let (made, heard) = std::sync::mpsc::channel();
+        let told = move |()| made.send(()).expect("somebody listens");
+        let (order, _told) = Order::new(|_| Ok(()), move |&made| told(made));
+        inbox.try_send(Submission::Change(order)).expect("room");
+        let heard = heard.recv_timeout(Duration::from_secs(60));
+        heard.expect("made while it goes on");
+    }
+    drop((underway, fresh, inbox));
+    thread.join().expect("an end");
+}
+
 /// Broken to see it fail: the writer waits for as long as it takes.
 #[test]
 fn a_fan_out_without_end_holds_nobody_up() {
