@@ -7,13 +7,18 @@ mod server {
     pub(super) mod upkeep;
 }
 
-use std::{io::Write, net::SocketAddr, process::ExitCode};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use broadcast_chat::{history, server as chat};
 use rustix::process::Signal;
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,11 +44,7 @@ fn main() -> ExitCode {
     };
     // Kept to the end: what is still to be printed is printed when it drops.
     let _printing = console::start(&checked);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(checked.options.hub.shards)
-        .enable_all()
-        .build()
-    {
+    let runtime = match workers(checked.options.hub.shards) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("no threads can be started: {error}")),
     };
@@ -53,9 +54,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// So many workers. One alone is this thread: it accepts by itself, and its
+/// memory is the C library's first arena, which grows by more than a page at a
+/// time.
+fn workers(count: usize) -> io::Result<Runtime> {
+    let mut builder = if count > 1 {
+        Builder::new_multi_thread()
+    } else {
+        Builder::new_current_thread()
+    };
+    builder.worker_threads(count).enable_all().build()
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
     // With standard error gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "server: {error:#}");
+    let _ = writeln!(io::stderr(), "server: {error:#}");
     ExitCode::from(UNUSABLE)
 }
 
