@@ -4,10 +4,17 @@
 //! the turn into one buffer of frames, write it to every socket. No names, no
 //! rooms, no checks, no history, no deadlines; what a socket does not take piles
 //! up. It is here to be measured against, and for nothing else.
+//!
+//! With a file, it is also the least that makes durable what is said before it is
+//! shown: each turn's frames are written there and synced, over what was there
+//! before.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    fs::File,
+    io::{self, ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::fs::FileExt,
+    path::Path,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -29,7 +36,36 @@ struct Client {
     unsent: Vec<u8>,
 }
 
-pub fn serve() -> anyhow::Result<()> {
+/// Where what is said is durable. It does not grow, as a file that does has its
+/// new length synced as well.
+struct Disk {
+    file: File,
+    at: u64,
+}
+
+impl Disk {
+    const LENGTH: u64 = 4 << 20;
+
+    fn create(path: &Path) -> anyhow::Result<Self> {
+        let file = File::create(path)?;
+        file.write_all_at(&vec![0; usize::try_from(Self::LENGTH)?], 0)?;
+        file.sync_all()?;
+        Ok(Disk { file, at: 0 })
+    }
+
+    fn store(&mut self, frames: &[u8]) -> io::Result<()> {
+        let length = frames.len() as u64;
+        if self.at + length > Self::LENGTH {
+            self.at = 0;
+        }
+        self.file.write_all_at(frames, self.at)?;
+        self.at += length;
+        self.file.sync_data()
+    }
+}
+
+pub fn serve(file: Option<&Path>) -> anyhow::Result<()> {
+    let mut disk = file.map(Disk::create).transpose()?;
     let listener = wire::listen()?;
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -73,6 +109,9 @@ pub fn serve() -> anyhow::Result<()> {
         }
         if frames.is_empty() {
             continue;
+        }
+        if let Some(disk) = &mut disk {
+            disk.store(&frames)?;
         }
         for (index, place) in clients.iter_mut().enumerate() {
             let Some(client) = place else { continue };

@@ -1,5 +1,6 @@
 //! What a delivery costs: the product beside the least a broadcast server can
-//! do (the floor) and beside the exercise it grew from.
+//! do (the floor) and beside the exercise it grew from; with `--servers
+//! floor,synced-floor,disk` also beside the least that is durable.
 //!
 //!     cargo bench --bench fanout                 the whole table, 4 minutes
 //!     cargo bench --bench fanout -- flood idle   some of it
@@ -88,7 +89,8 @@ fn main() -> ExitCode {
 fn serve(server: &str) -> anyhow::Result<()> {
     match server.split_once(':') {
         Some(("exercise", messages)) => exercise::serve(messages.parse()?),
-        _ => floor::serve(),
+        Some((_, file)) => floor::serve(Some(file.as_ref())),
+        None => floor::serve(None),
     }
 }
 

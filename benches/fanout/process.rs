@@ -24,6 +24,8 @@ pub static BEFORE: OnceLock<PathBuf> = OnceLock::new();
 pub enum Kind {
     /// The least a broadcast server can do.
     Floor,
+    /// The same where what is said is on the disk before it is shown.
+    SyncedFloor,
     /// The product, its history in memory.
     Memory,
     /// The product, its history on disk.
@@ -42,6 +44,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Kind::Floor => "floor",
+            Kind::SyncedFloor => "floor, synced",
             Kind::Exercise => "exercise",
             Kind::Exercise16 => "exercise, 16",
             Kind::Disk => "chat",
@@ -53,7 +56,7 @@ impl Kind {
 
     /// Whether it greets, which says that messages are delivered from now on.
     pub fn greets(self) -> bool {
-        self != Kind::Floor
+        !matches!(self, Kind::Floor | Kind::SyncedFloor)
     }
 
     fn product(self) -> anyhow::Result<&'static Path> {
@@ -72,6 +75,11 @@ impl Kind {
             Kind::Floor => {
                 let mut command = myself()?;
                 command.arg("--serve=floor");
+                command
+            }
+            Kind::SyncedFloor => {
+                let mut command = myself()?;
+                command.arg(format!("--serve=floor:{}", data.join("said").display()));
                 command
             }
             Kind::Exercise => {
