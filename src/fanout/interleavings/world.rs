@@ -1,0 +1,369 @@
+//! A writer, a shard and two readers, whose every step somebody else decides on.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::poll_fn,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
+
+use crate::{
+    fanout::{
+        Fresh, Socket,
+        directory::Directory,
+        outlet::Outlet,
+        shard::{Mailbox, Shard},
+        subscriber::{Subscriber, Undelivered},
+    },
+    history::{self, Batch, Changing, Draft, Erasure, History, Storage, Writer},
+    protocol::{
+        Seq,
+        format::Format,
+        name::{Name, RoomName},
+    },
+};
+
+/// What may happen next.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// Somebody publishes so many messages in one batch: in the room, to the
+    /// readers alone, and elsewhere.
+    Publish {
+        here: u8,
+        private: u8,
+        elsewhere: u8,
+    },
+    /// The shard takes the next so many batches at once; between its look at who
+    /// is live and its writing, something else happens.
+    FanOut(u8, Option<Box<Step>>),
+    /// The shard was too slow: so many batches pass it.
+    Lag(u8),
+    /// The shard looks into its mailbox.
+    Settle,
+    /// A reader's session runs.
+    Deliver(u8),
+    /// A reader's session says something of its own.
+    Say(u8),
+    /// A reader's peer takes so many bytes.
+    Read(u8, u16),
+    /// A reader starts over from here.
+    Follow(u8),
+    /// A reader's session begins to read the log, and is not heard of any more.
+    Begin(u8),
+    /// An operator erases what was said so many messages ago.
+    Erase(u8),
+    /// Readers hear of it.
+    Tell,
+}
+
+/// One reads numbered lines, the other JSON.
+pub(super) const READERS: u8 = 2;
+pub(super) const FORMATS: [Format; READERS as usize] = [Format::NumberedPlain, Format::Json];
+
+/// A socket that takes bytes as long as its peer has room for them.
+#[derive(Clone, Default)]
+pub(super) struct Pipe(pub(super) Arc<Mutex<PipeState>>);
+
+#[derive(Default)]
+pub(super) struct PipeState {
+    pub(super) taken: Vec<u8>,
+    pub(super) room: usize,
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.0.lock().unwrap();
+        let count = bytes.len().min(state.room);
+        if count == 0 {
+            return Poll::Pending;
+        }
+        state.room -= count;
+        state.taken.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+pub(super) struct Reader {
+    pub(super) subscriber: Subscriber,
+    pub(super) pipe: Pipe,
+    /// From which positions it followed the room, one after the other.
+    pub(super) since: Vec<Seq>,
+    /// How often its session said something.
+    pub(super) said: usize,
+    /// Delivery ended: half of a message was out when that was erased.
+    pub(super) ended: bool,
+}
+
+impl Reader {
+    /// Polls the session, which may end where it cannot complete what it began.
+    fn poll(&mut self, cx: &mut Context<'_>, erased: &BTreeSet<Seq>) -> Poll<()> {
+        let cut = self.subscriber.outlet().cut();
+        match self.subscriber.poll_deliver(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(Undelivered::Lost(_)))
+                if cut.is_some_and(|cut| erased.contains(&cut)) =>
+            {
+                self.ended = true;
+                Poll::Ready(())
+            }
+            Poll::Ready(end) => panic!("delivery ended: {end:?}, {cut:?}"),
+        }
+    }
+}
+
+pub(super) struct World {
+    pub(super) runtime: Runtime,
+    writer: Writer,
+    pub(super) history: History,
+    pub(super) shard: Shard,
+    pub(super) coming: VecDeque<Arc<Batch>>,
+    directory: Arc<Directory>,
+    /// What was said here.
+    pub(super) said: Vec<Seq>,
+    /// What of it was erased.
+    pub(super) erased: BTreeSet<Seq>,
+    /// What readers have not been told of yet.
+    untold: Vec<Seq>,
+    pub(super) readers: Vec<Reader>,
+}
+
+pub(super) fn here() -> RoomName {
+    RoomName::lobby()
+}
+
+fn name(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
+/// Of the readers: both are ana.
+pub(super) fn inbox() -> RoomName {
+    RoomName::inbox(&name("ana").key())
+}
+
+impl World {
+    pub(super) fn new(tail_bytes: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let (writer, history) =
+            history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
+        let mailbox = Arc::new(Mailbox::default());
+        let directory = Arc::<Directory>::default();
+        let shard = Shard::new(Arc::clone(&mailbox), Arc::default(), Arc::clone(&directory));
+        let readers = FORMATS
+            .into_iter()
+            .map(|format| {
+                let pipe = Pipe::default();
+                let addr = ([127, 0, 0, 1], 5000).into();
+                let mut subscriber = Subscriber::new(
+                    history.clone(),
+                    Arc::clone(&mailbox),
+                    Outlet::new(Socket::Other(Box::new(pipe.clone())), format, addr, None),
+                    Arc::default(),
+                    &directory,
+                );
+                subscriber.receive(inbox(), Seq::START);
+                subscriber.follow(here(), Seq::START);
+                let since = vec![Seq::START];
+                Reader {
+                    subscriber,
+                    pipe,
+                    since,
+                    said: 0,
+                    ended: false,
+                }
+            })
+            .collect();
+        let coming = VecDeque::new();
+        World {
+            runtime,
+            writer,
+            history,
+            shard,
+            coming,
+            directory,
+            said: Vec::new(),
+            erased: BTreeSet::new(),
+            untold: Vec::new(),
+            readers,
+        }
+    }
+
+    pub(super) fn publish(&mut self, here_count: u8, private: u8, elsewhere: u8) {
+        let draft = |room| Draft::of(room, "text");
+        let mut drafts: Vec<_> = (0..elsewhere).map(|_| draft("tea")).collect();
+        // In turns, so that one stands between two of the other.
+        for number in 0..here_count.max(private) {
+            drafts.extend((number < here_count).then(|| draft("lobby")));
+            let mut to_ana = draft("lobby");
+            to_ana.room = RoomName::inbox(&name("bob").key());
+            to_ana.from.name = Some(name("bob"));
+            to_ana.to = Some(name("ana"));
+            drafts.extend((number < private).then_some(to_ana));
+        }
+        let (batch, _) = self.writer.append(&drafts).unwrap();
+        let runs = batch.runs.iter().filter(|run| *run.room() == here());
+        self.said
+            .extend(runs.flat_map(|run| run.messages()).map(|m| m.seq));
+        if !batch.runs.is_empty() {
+            self.coming.push_back(batch);
+        }
+    }
+
+    pub(super) fn fan_out(&mut self, count: usize) {
+        self.fan_out_while(count, None);
+    }
+
+    fn fan_out_while(&mut self, count: usize, meanwhile: Option<&Step>) {
+        let coming = self.coming.drain(..count.min(self.coming.len()));
+        let batches: Vec<_> = coming
+            .map(|batch| Fresh::new(batch, Instant::now()).0)
+            .collect();
+        self.shard.settle();
+        if let Some(step) = meanwhile {
+            self.run(step);
+        }
+        self.shard.fan_out(&batches);
+    }
+
+    pub(super) fn erase(&mut self, ago: usize) {
+        let Some(seq) = self.said.iter().rev().nth(ago).copied() else {
+            return;
+        };
+        let mut turn = self.runtime.block_on(self.history.erasing());
+        let erase = |log: &mut Changing<'_>| log.erase(&here(), seq, &mut turn);
+        let erasure = self.writer.change(erase).unwrap();
+        let new = matches!(erasure, Erasure::Done { .. });
+        assert_eq!(new, self.erased.insert(seq), "{erasure:?}");
+        self.untold.extend(new.then_some(seq));
+    }
+
+    pub(super) fn tell(&mut self) {
+        for seq in self.untold.drain(..) {
+            self.directory.erased(&here(), seq);
+        }
+    }
+
+    /// Runs a session until it reads from the database, and what it reads is
+    /// there.
+    fn begin(&mut self, reader: usize) {
+        let reader = &mut self.readers[reader];
+        self.runtime.block_on(poll_fn(|cx| {
+            let _over = reader.poll(cx, &self.erased);
+            Poll::Ready(())
+        }));
+        // Readers take turns: this one comes after it.
+        let here = here();
+        let turn = self.history.stored(&here, Seq::START);
+        self.runtime.block_on(turn).unwrap();
+    }
+
+    /// Runs a session until it can do nothing more now.
+    pub(super) fn deliver(&mut self, reader: usize) {
+        let reader = &mut self.readers[reader];
+        self.runtime.block_on(poll_fn(|cx| {
+            let over = reader.poll(cx, &self.erased);
+            // What it reads it awaits, but not a socket that is full.
+            let outlet = reader.subscriber.outlet();
+            let blocked = outlet.waiting() > 0 && !outlet.is_cut();
+            drop(outlet);
+            if over.is_pending() && reader.subscriber.is_reading() && !blocked {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        }));
+    }
+
+    /// Whether a session goes on.
+    fn goes_on(&self, reader: u8) -> bool {
+        !self.readers[usize::from(reader)].ended
+    }
+
+    pub(super) fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Deliver(reader)
+            | Step::Say(reader)
+            | Step::Follow(reader)
+            | Step::Begin(reader)
+                if !self.goes_on(reader) => {}
+            Step::Publish {
+                here,
+                private,
+                elsewhere,
+            } => self.publish(here, private, elsewhere),
+            Step::FanOut(count, ref meanwhile) => {
+                self.fan_out_while(count.into(), meanwhile.as_deref());
+            }
+            Step::Lag(count) => {
+                let lost = self
+                    .coming
+                    .drain(..usize::from(count).min(self.coming.len()));
+                if lost.count() > 0 {
+                    self.shard.miss();
+                }
+            }
+            Step::Settle => self.shard.settle(),
+            Step::Deliver(reader) => self.deliver(reader.into()),
+            Step::Say(reader) => {
+                let reader = &mut self.readers[usize::from(reader)];
+                let mut frame = Vec::new();
+                crate::protocol::frame::put_text(&mut frame, b"* own");
+                reader.subscriber.send(&frame);
+                reader.said += 1;
+            }
+            Step::Read(reader, bytes) => {
+                self.readers[usize::from(reader)]
+                    .pipe
+                    .0
+                    .lock()
+                    .unwrap()
+                    .room += usize::from(bytes);
+            }
+            Step::Begin(reader) => self.begin(reader.into()),
+            Step::Erase(ago) => self.erase(ago.into()),
+            Step::Tell => self.tell(),
+            Step::Follow(reader) => {
+                let after = self.history.head();
+                let reader = &mut self.readers[usize::from(reader)];
+                reader.subscriber.follow(here(), after);
+                reader.since.push(after);
+            }
+        }
+    }
+
+    /// Lets everything come to rest.
+    pub(super) fn settle_all(&mut self) {
+        for reader in &self.readers {
+            reader.pipe.0.lock().unwrap().room = usize::MAX / 2;
+        }
+        self.tell();
+        for _ in 0..4 {
+            self.fan_out(usize::MAX);
+            (0..READERS)
+                .filter(|reader| self.goes_on(*reader))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|reader| self.deliver(reader.into()));
+            self.shard.settle();
+        }
+        assert!(self.coming.is_empty());
+    }
+}
