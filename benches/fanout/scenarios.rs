@@ -295,6 +295,13 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
         ("wide-flood", in_flight(1000, 10, 4)),
         ("steady-wide", steady(1000, 100)),
         ("everybody", in_flight(200, 200, 1)),
+        (
+            "rooms",
+            Shape {
+                rooms: 100,
+                ..in_flight(1000, 100, 1)
+            },
+        ),
     ] {
         let mut runs = Vec::new();
         for _ in 0..setting.repeats.div_ceil(2) {

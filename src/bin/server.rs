@@ -11,6 +11,7 @@ use std::{
     io::{self, Write},
     net::SocketAddr,
     process::ExitCode,
+    thread,
 };
 
 use anyhow::Context;
@@ -63,7 +64,13 @@ fn workers(count: usize) -> io::Result<Runtime> {
     } else {
         Builder::new_current_thread()
     };
-    builder.worker_threads(count).enable_all().build()
+    builder
+        .worker_threads(count)
+        // Where a shard shares the core, it goes on first: what is said meanwhile
+        // is read in one go, and does not interrupt it one by one.
+        .on_thread_park(thread::yield_now)
+        .enable_all()
+        .build()
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
