@@ -64,13 +64,12 @@ fn workers(count: usize) -> io::Result<Runtime> {
     } else {
         Builder::new_current_thread()
     };
-    builder
-        .worker_threads(count)
-        // Where a shard shares the core, it goes on first: what is said meanwhile
-        // is read in one go, and does not interrupt it one by one.
-        .on_thread_park(thread::yield_now)
-        .enable_all()
-        .build()
+    if thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
+        // Shards share the core and go on first: what is said meanwhile is read in
+        // one go, and does not interrupt them one by one.
+        builder.on_thread_park(thread::yield_now);
+    }
+    builder.worker_threads(count).enable_all().build()
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
