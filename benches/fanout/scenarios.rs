@@ -149,6 +149,8 @@ struct Figures {
     p50: f64,
     p99: f64,
     p999: f64,
+    /// For which part of the time the load had its core busy, in the kernel too.
+    load: f64,
 }
 
 impl Figures {
@@ -161,6 +163,7 @@ impl Figures {
             p50: micros(0.5),
             p99: micros(0.99),
             p999: micros(0.999),
+            load: sample.cpu.as_secs_f64() / sample.seconds,
         }
     }
 }
@@ -311,12 +314,14 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             ));
         }
         println!(
-            "{name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; p99 {:.0} and {:.0} µs",
+            "{name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; p99 {:.0} and {:.0} µs; the load had its core busy for {:.0} and {:.0} %",
             median(runs.iter().map(|(free, _)| free.rate)),
             median(runs.iter().map(|(_, pinned)| pinned.rate)),
             median(runs.iter().map(|(free, pinned)| free.rate / pinned.rate)),
             median(runs.iter().map(|(free, _)| free.p99)),
             median(runs.iter().map(|(_, pinned)| pinned.p99)),
+            median(runs.iter().map(|(free, _)| free.load * 100.0)),
+            median(runs.iter().map(|(_, pinned)| pinned.load * 100.0)),
         );
     }
     Ok(())
