@@ -302,7 +302,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             "rooms",
             Shape {
                 rooms: 100,
-                ..in_flight(1000, 100, 1)
+                ..in_flight(1000, 100, 4)
             },
         ),
     ] {
