@@ -401,7 +401,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
     const BACK: u64 = 1000;
     const READERS: usize = 1000;
     let mut runs = Vec::new();
-    for _ in 0..setting.repeats.div_ceil(2) {
+    for _ in 0..setting.repeats {
         let data = folder()?;
         let shape = Shape {
             publishers: 1,
