@@ -20,7 +20,6 @@ use rustix::{
         epoll::{self, EventData, EventFlags},
     },
     fd::OwnedFd,
-    time::{ClockId, clock_gettime},
 };
 use tokio::time::Instant;
 
@@ -48,12 +47,6 @@ pub enum Pace {
     InFlight(usize),
     /// All publishers together, so many a second, whatever comes back.
     PerSecond(u32),
-}
-
-/// What this process has computed since it began.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// Who talks to whom.
@@ -89,8 +82,6 @@ struct Connection {
 pub struct Sample {
     pub deliveries: u64,
     pub seconds: f64,
-    /// What this process has computed.
-    pub cpu: Duration,
     pub latency: Histogram<u64>,
 }
 
@@ -310,7 +301,7 @@ impl Load {
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<Sample> {
         self.deliveries = 0;
         self.latency.reset();
-        let (begun, computed) = (Instant::now(), cpu_time());
+        let begun = Instant::now();
         match self.shape.pace {
             Pace::InFlight(count) if self.messages() == 0 => self.credit.fill(count),
             Pace::InFlight(_) => {}
@@ -326,7 +317,6 @@ impl Load {
         Ok(Sample {
             deliveries: self.deliveries,
             seconds: begun.elapsed().as_secs_f64(),
-            cpu: cpu_time().saturating_sub(computed),
             latency: self.latency.clone(),
         })
     }

@@ -162,6 +162,21 @@ fn move_to(cores: &[usize]) -> anyhow::Result<()> {
     sched_setaffinity(None, &set).context("this process cannot choose its core")
 }
 
+/// What the threads of a process have computed, in nanoseconds, as the scheduler
+/// counts.
+pub fn cpu_ns(process: u32) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end while they are counted.
+        let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
+        let on_cpu = stat.split_whitespace().next().unwrap_or_default();
+        sum += on_cpu.parse::<u64>().context("schedstat")?;
+    }
+    Ok(sum)
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     child: Child,
@@ -194,18 +209,9 @@ impl Server {
         self.address
     }
 
-    /// What its threads have computed, in nanoseconds, as the scheduler counts.
+    /// What it has computed, in nanoseconds.
     pub fn cpu_ns(&self) -> anyhow::Result<u64> {
-        let mut sum = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end while they are counted.
-            let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
-                continue;
-            };
-            let on_cpu = stat.split_whitespace().next().unwrap_or_default();
-            sum += on_cpu.parse::<u64>().context("schedstat")?;
-        }
-        Ok(sum)
+        cpu_ns(self.child.id())
     }
 
     /// Its resident memory, in bytes.

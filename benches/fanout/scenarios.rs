@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     load::{self, Load, Pace, Sample, Shape},
-    process::{Cores, Kind, Server},
+    process::{self, Cores, Kind, Server},
 };
 
 /// One scenario.
@@ -154,7 +154,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(sample: &Sample, cpu_ns: u64) -> Self {
+    fn of(sample: &Sample, cpu_ns: u64, load_ns: u64) -> Self {
         let deliveries = sample.deliveries.max(1) as f64;
         let micros = |quantile| sample.latency.value_at_quantile(quantile) as f64 / 10.0;
         Figures {
@@ -163,7 +163,7 @@ impl Figures {
             p50: micros(0.5),
             p99: micros(0.99),
             p999: micros(0.999),
-            load: sample.cpu.as_secs_f64() / sample.seconds,
+            load: load_ns as f64 / 1e9 / sample.seconds,
         }
     }
 }
@@ -192,11 +192,12 @@ fn run(kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
 fn run_on(data: &Path, kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
     let (server, mut load) = start(kind, *shape, cores, data)?;
     load.run(WARM_UP)?;
-    let before = server.cpu_ns()?;
+    let computed = || anyhow::Ok((server.cpu_ns()?, process::cpu_ns(std::process::id())?));
+    let before = computed()?;
     let sample = load.run(WINDOW)?;
-    let cpu = server.cpu_ns()? - before;
+    let after = computed()?;
     load.finish().with_context(|| kind.name())?;
-    Ok(Figures::of(&sample, cpu))
+    Ok(Figures::of(&sample, after.0 - before.0, after.1 - before.1))
 }
 
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
@@ -378,7 +379,7 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
     for (stalled, time) in [(0, TIME / 2), (STALLED, TIME)] {
         let before = server.resident()?;
         load.stall(range.clone(), stalled > 0)?;
-        let figures = Figures::of(&load.run(time)?, 0);
+        let figures = Figures::of(&load.run(time)?, 0, 0);
         println!(
             "{stalled:3} stalled: p99 of the others {:.0} µs; in {time:?} the server grew by {} KiB; {} readers were behind, and {} bytes kept for sockets",
             figures.p99,
@@ -424,7 +425,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
             .map_err(|_| anyhow!("the herd's thread ended"))?;
         load.finish()?;
         herd?.finish_like(&load)?;
-        runs.push((Figures::of(&sample, 0).p99, took));
+        runs.push((Figures::of(&sample, 0, 0).p99, took));
     }
     println!(
         "live readers' p99 {:.1} ms; all caught up after {:.2} s",

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     // Kept to the end: what is still to be printed is printed when it drops.
     let _printing = console::start(&checked);
-    let runtime = match workers(checked.options.hub.shards) {
+    let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::anyhow!("no threads can be started: {error}")),
     };
@@ -55,11 +55,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// So many workers. One alone is this thread: it accepts by itself, and its
+/// A runtime of so many workers. One alone is this thread: it accepts by itself, and its
 /// memory is the C library's first arena, which grows by more than a page at a
 /// time.
-fn workers(count: usize) -> io::Result<Runtime> {
-    let mut builder = if count > 1 {
+fn runtime(workers: usize) -> io::Result<Runtime> {
+    let mut builder = if workers > 1 {
         Builder::new_multi_thread()
     } else {
         Builder::new_current_thread()
@@ -69,7 +69,7 @@ fn workers(count: usize) -> io::Result<Runtime> {
         // one go, and does not interrupt them one by one.
         builder.on_thread_park(thread::yield_now);
     }
-    builder.worker_threads(count).enable_all().build()
+    builder.worker_threads(workers).enable_all().build()
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
