@@ -39,6 +39,11 @@ async fn what_happens_is_counted() {
     for _ in 0..2 {
         bob.text().await;
     }
+    // What was said lately is in memory.
+    let mut back = server.plain("/ops?after=0").await;
+    for _ in 0..2 {
+        back.text().await;
+    }
     ana.send(FIN | TEXT, b"no JSON").await;
     ana.event_of("refused").await;
     ana.send(FIN | CLOSE, &1000_u16.to_be_bytes()).await;
@@ -49,13 +54,14 @@ async fn what_happens_is_counted() {
         ("chat_messages_stored_total", 2.0),
         ("chat_messages_duplicate_total", 1.0),
         ("chat_stored_bytes_total", 6.0),
-        ("chat_messages_delivered_total", 4.0),
+        ("chat_messages_delivered_total", 6.0),
+        ("chat_pages_read_total", 0.0),
         ("chat_batch_messages_sum", 3.0),
         (r#"chat_refusals_total{code="bad_json"}"#, 1.0),
         (r#"chat_closes_total{code="1000"}"#, 1.0),
         ("chat_rooms", 1.0),
-        // Bob's, and the one that asks.
-        ("chat_connections", 2.0),
+        // Bob's, who came back, and the one that asks.
+        ("chat_connections", 3.0),
         ("chat_subscribers_catching_up", 0.0),
         ("chat_unsent_bytes", 0.0),
         ("chat_unindexed_messages", 0.0),
@@ -68,7 +74,7 @@ async fn what_happens_is_counted() {
     assert!(figure(&answer, "chat_delivery_seconds_count") >= Some(1.0));
     assert!(figure(&answer, "chat_delivered_bytes_total") > Some(100.0));
     assert!(answer.ends_with("# EOF\n"));
-    drop(bob);
+    drop((bob, back));
     server.stop().await;
 }
 
