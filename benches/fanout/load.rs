@@ -60,6 +60,9 @@ pub struct Shape {
     pub pace: Pace,
     /// The bytes of a message's text.
     pub text: usize,
+    /// Who does not publish reads no more often than that, as if elsewhere: it
+    /// takes little of this machine's time, and its latencies are not counted.
+    pub reads_every: Option<Duration>,
 }
 
 struct Connection {
@@ -109,6 +112,8 @@ pub struct Load {
     /// How many connections the server closed, where that is counted.
     cut: Option<usize>,
     buffer: Vec<u8>,
+    /// When those last read who do not whenever there is something.
+    read_by_all: Instant,
     /// Reused for what a publisher says at once.
     words: Vec<u8>,
     filler: Vec<u8>,
@@ -136,6 +141,7 @@ impl Load {
             latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3)?,
             cut: None,
             buffer: vec![0; 1 << 20],
+            read_by_all: Instant::now(),
             words: Vec::new(),
             filler: vec![b'x'; shape.text - STAMP],
         };
@@ -420,6 +426,16 @@ impl Load {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        if let Some(every) = self.shape.reads_every
+            && self.read_by_all.elapsed() >= every
+        {
+            for index in self.shape.publishers..self.connections.len() {
+                if !self.connections[index].opening {
+                    self.read(index)?;
+                }
+            }
+            self.read_by_all = Instant::now();
+        }
         for event in &events {
             let index = usize::try_from(event.data.u64())?;
             let read = self.read(index);
@@ -458,6 +474,11 @@ impl Load {
             }
             connection.opening = false;
             self.opening -= 1;
+            if self.shape.reads_every.is_some() && index >= self.shape.publishers {
+                connection.timed = false;
+                let data = EventData::new_u64(index as u64);
+                epoll::modify(&self.epoll, &connection.stream, data, EventFlags::empty())?;
+            }
         }
         while let Some(frame) = wire::frame(&bytes[at..]) {
             at += frame.whole;
@@ -535,6 +556,7 @@ pub fn replay(
         rooms: 1,
         pace: Pace::InFlight(0),
         text: STAMP,
+        reads_every: None,
     };
     let (mut load, _) = Load::open(address, shape, true)?;
     load.resume(1, 0);
