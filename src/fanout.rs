@@ -27,7 +27,6 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, Thread},
-    time::Duration,
 };
 
 use tokio::{sync::broadcast, time::Instant};
@@ -91,10 +90,15 @@ impl Fresh {
 }
 
 impl Underway {
-    /// Blocks until every shard is through with it, but no longer than so long.
-    pub fn wait(&self, at_most: Duration) {
-        let until = Instant::now() + at_most;
-        while self.0.strong_count() > 0 {
+    /// Whether every shard is through with it.
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// Blocks until every shard is through with it, or enough of something else
+    /// has come, or until then. Whoever brings that unparks this thread.
+    pub fn wait(&self, until: Instant, enough: impl Fn() -> bool) {
+        while !self.is_over() && !enough() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -8,6 +8,7 @@ mod attendance;
 mod comeback;
 mod deferred;
 mod erasure;
+mod inbox;
 mod measures;
 mod names;
 mod order;
@@ -24,17 +25,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::{broadcast, mpsc},
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{attendance::Attendance, comeback::Comeback, names::Names, presence::Presence};
+use self::{
+    attendance::Attendance, comeback::Comeback, inbox::WeakPublisher, names::Names,
+    presence::Presence,
+};
 pub use self::{
     attendance::Seat,
     deferred::Deferred,
+    inbox::{Publisher, Submission},
     names::{Carried, Claim, Taken},
     order::Order,
     presence::Membership,
@@ -43,18 +44,10 @@ pub use self::{
 };
 use crate::{
     fanout::{Fanout, Subscriber},
-    history::{Changing, Draft, History, StoreError, Writer},
+    history::{Changing, History, StoreError, Writer},
     metrics::{Levels, Metrics},
-    protocol::{
-        Author, Event, Refusal, RefusalCode, Topic,
-        name::{MessageId, RoomName},
-        text::Text,
-    },
+    protocol::{Author, Event, Refusal, RefusalCode, Topic, name::RoomName, text::Text},
 };
-
-/// How many drafts and changes may wait for the writer; who comes then waits in
-/// turn.
-const INBOX: usize = 1024;
 
 /// How many batches a shard may be behind before it sends its subscribers to
 /// the log instead.
@@ -62,41 +55,6 @@ const BATCHES: usize = 64;
 
 /// How long to wait when the log cannot be written.
 const BUSY_RETRY_MS: u64 = 1000;
-
-/// What is on its way to the writer.
-#[derive(Debug)]
-pub enum Submission {
-    /// A message to be.
-    Draft(Submitted),
-    /// A change of something else.
-    Change(Order),
-}
-
-/// A draft on its way to the writer.
-#[derive(Debug)]
-pub struct Submitted {
-    draft: Draft,
-    follows: Option<MessageId>,
-    receipt: Receipt,
-    arrived: Instant,
-}
-
-impl Submission {
-    /// A draft that came just now, the message its publisher said before it, and
-    /// how it hears what became of it.
-    pub fn draft(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
-        Submission::Draft(Submitted {
-            draft,
-            follows,
-            receipt,
-            arrived: Instant::now(),
-        })
-    }
-}
-
-/// Leads to the writer. When the last one is dropped, the writer stores what
-/// waits and ends.
-pub type Publisher = mpsc::Sender<Submission>;
 
 /// What a hub is told.
 #[derive(Clone, Debug)]
@@ -116,7 +74,7 @@ pub struct Hub {
 
 struct Shared {
     /// Weak, so that the hub itself keeps nobody from ending.
-    inbox: mpsc::WeakSender<Submission>,
+    inbox: WeakPublisher,
     history: History,
     fanout: Fanout,
     presence: Arc<Presence>,
@@ -175,7 +133,7 @@ impl Hub {
         Work<'static>,
         Vec<impl Future<Output = ()> + Send + use<>>,
     ) {
-        let (publisher, inbox) = mpsc::channel(INBOX);
+        let (publisher, inbox) = inbox::inbox();
         let (batches, _) = broadcast::channel(BATCHES);
         let metrics = Arc::<Metrics>::default();
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
@@ -265,7 +223,7 @@ impl Hub {
 
     /// Whether what is published now would be stored, as far as is known.
     pub fn is_ready(&self) -> bool {
-        self.shared.inbox.strong_count() > 0 && !self.shared.failing.load(Ordering::Relaxed)
+        self.shared.inbox.is_open() && !self.shared.failing.load(Ordering::Relaxed)
     }
 
     /// What is counted.

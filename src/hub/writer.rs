@@ -9,14 +9,15 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{broadcast, mpsc},
-    time::Instant,
-};
+use tokio::{sync::broadcast, time::Instant};
 use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
-use super::{BUSY_RETRY_MS, Order, Receipt, Reply, Submission, Submitted, order::Made};
+use super::{
+    BUSY_RETRY_MS, Order, Receipt, Reply, Submission,
+    inbox::{Inbox, Submitted},
+    order::Made,
+};
 use crate::{
     fanout::{Fresh, Underway},
     history::{self, Batch, Draft, Outcome, StoreError},
@@ -81,13 +82,17 @@ impl Log for history::Writer {
 /// Dropped, it is over: whatever is not committed by then never is.
 pub struct Work<'a> {
     log: Box<dyn Log + 'a>,
-    inbox: mpsc::Receiver<Submission>,
+    inbox: Inbox,
     /// The change that ended a batch: it comes next.
     next: Option<Order>,
     batches: broadcast::Sender<Fresh>,
-    /// What was fanned out last, until it was waited for.
+    /// What was fanned out last, until it was waited for; and what before it,
+    /// where it was not through by then.
     underway: Option<Underway>,
+    before: Option<Underway>,
     fanned_out_within: Duration,
+    /// How many drafts the last batch had.
+    last: usize,
     metrics: Arc<Metrics>,
     /// The last commit failed.
     failing: Arc<AtomicBool>,
@@ -120,7 +125,7 @@ struct Appended {
 impl<'a> Work<'a> {
     pub(super) fn new(
         log: impl Log + 'a,
-        inbox: mpsc::Receiver<Submission>,
+        inbox: Inbox,
         batches: broadcast::Sender<Fresh>,
         metrics: Arc<Metrics>,
         failing: Arc<AtomicBool>,
@@ -132,7 +137,9 @@ impl<'a> Work<'a> {
             next: None,
             batches,
             underway: None,
+            before: None,
             fanned_out_within: FANNED_OUT_WITHIN,
+            last: 0,
             metrics,
             failing,
             damaged: false,
@@ -150,10 +157,8 @@ impl<'a> Work<'a> {
             };
             // Only now, so that nobody is woken where nothing comes; and a change is
             // not fanned out.
-            if let Submission::Draft(_) = first
-                && let Some(underway) = self.underway.take()
-            {
-                underway.wait(self.fanned_out_within);
+            if let Submission::Draft(_) = first {
+                self.wait();
             }
             // Where this thread shares a core with those who publish, let them
             // say what they have to say: it goes into the same commit.
@@ -181,6 +186,24 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Waits for the end of the fan-out before, so that one commit and one write to
+    /// everybody take along what comes meanwhile; or until that is as much as the
+    /// last batch had. Then whoever had a message in it has been shown that and has
+    /// said the next, and the disk is done by the time that the shards are.
+    fn wait(&mut self) {
+        let until = Instant::now() + self.fanned_out_within;
+        // One commit goes on beside a fan-out and no more, so that shards keep up.
+        if let Some(before) = self.before.take() {
+            self.inbox.wait(usize::MAX, &before, until);
+        }
+        if let Some(underway) = self.underway.take() {
+            // One of them was received.
+            let others = self.last.max(2) - 1;
+            self.inbox.wait(others, &underway, until);
+            self.before = (!underway.is_over()).then_some(underway);
+        }
+    }
+
     fn waiting(&mut self) -> Option<Submission> {
         self.next.take().map(Submission::Change)
     }
@@ -204,6 +227,7 @@ impl<'a> Work<'a> {
             refuse_all(drafts, receipts);
             return Tried::Nothing;
         }
+        self.last = drafts.len();
         let begun = Instant::now();
         let result = self.log.append(&drafts);
         if let Ok((batch, outcomes)) = &result {
@@ -245,13 +269,13 @@ impl<'a> Work<'a> {
                 receipt.tell(busy(draft));
             }
             let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
-            next = match (!full).then(|| self.inbox.try_recv()) {
-                Some(Ok(Submission::Draft(next))) => Some(next),
-                Some(Ok(Submission::Change(order))) => {
+            next = match (!full).then(|| self.inbox.try_recv()).flatten() {
+                Some(Submission::Draft(next)) => Some(next),
+                Some(Submission::Change(order)) => {
                     self.next = Some(order);
                     None
                 }
-                Some(Err(_)) | None => None,
+                None => None,
             };
         }
         (drafts, receipts)

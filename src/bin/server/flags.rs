@@ -375,9 +375,9 @@ fn check(flags: Flags) -> Result<Checked, String> {
 }
 
 /// How many workers, and shards: one core is left to the writer, to the kernel's
-/// half of the sockets and to whoever else is there. With a worker on each of
-/// two cores, floods whose load ran beside them came to 0.5 to 0.8 of what they
-/// are on a core of their own; with one, to 0.85 to 1.0.
+/// half of the sockets and to whoever else is there. With a shard on each of two
+/// cores, deliveries came to 0.7 to 1.3 of what they are on one core; with one
+/// shard, to 0.9 to 1.5.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }

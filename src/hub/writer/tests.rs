@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter};
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     history::{self, Storage},
-    hub::{Receipts, Wanted},
+    hub::{self, Receipts, Wanted, inbox::inbox},
     protocol::{
         Author, Seq,
         name::{MessageId, RoomName},
@@ -101,7 +101,7 @@ proptest! {
         // batches of all sizes.
         let rest = [(0, COUNT), (1, COUNT), (2, COUNT)].into_iter().cycle().take(300);
         for (who, count) in turns.into_iter().chain(rest) {
-            let (inbox, waiting) = mpsc::channel(1000);
+            let (inbox, waiting) = inbox();
             for (publisher, _) in &mut publishers {
                 for _ in 0..count.min(publisher.left.len()) {
                     let Some(submission) = publisher.next() else { break };
@@ -162,20 +162,18 @@ impl Log for &mut Failing<'_> {
 /// Runs the writer over what waits, in batches of at most so many drafts.
 fn step(
     log: &mut Failing<'_>,
-    mut waiting: mpsc::Receiver<Submission>,
+    mut waiting: Inbox,
     batches: &broadcast::Sender<Fresh>,
     count: usize,
 ) {
     loop {
-        let (inbox, part) = mpsc::channel(1000);
-        for _ in 0..count {
-            match waiting.try_recv() {
-                Ok(submission) => inbox.try_send(submission).expect("room"),
-                Err(_) => break,
-            }
-        }
-        if part.is_empty() {
+        let mut waiting = iter::from_fn(|| waiting.try_recv()).take(count).peekable();
+        if waiting.peek().is_none() {
             return;
+        }
+        let (inbox, part) = inbox();
+        for submission in waiting {
+            inbox.try_send(submission).expect("room");
         }
         drop(inbox);
         let over = CancellationToken::new().drop_guard();
@@ -201,7 +199,7 @@ async fn a_log_that_fails_is_not_tried_for_every_message() {
 fn changes_are_made_in_their_place() {
     let (log, history) = history::open(&Storage::Memory, "a test").expect("a log");
     let (batches, _) = broadcast::channel(1);
-    let (inbox, waiting) = mpsc::channel(100);
+    let (inbox, waiting) = inbox();
     let mut publisher = Publisher::new(1, 4);
     let mut heads = Vec::new();
     for _ in 0..2 {
@@ -226,40 +224,54 @@ fn changes_are_made_in_their_place() {
 fn running(
     fanned_out_within: Duration,
 ) -> (
-    mpsc::Sender<Submission>,
+    hub::Publisher,
     broadcast::Receiver<Fresh>,
     std::thread::JoinHandle<()>,
 ) {
     let (log, _) = history::open(&Storage::Memory, "a test").expect("a log");
     let (batches, fresh) = broadcast::channel(10);
-    let (inbox, waiting) = mpsc::channel(10);
+    let (inbox, waiting) = inbox();
     let over = CancellationToken::new().drop_guard();
     let mut work = Work::new(log, waiting, batches, Arc::default(), Arc::default(), over);
     work.fanned_out_within = fanned_out_within;
     (inbox, fresh, std::thread::spawn(|| work.run()))
 }
 
-/// Broken to see it fail: the writer does not wait.
+/// So many things that a publisher says.
+fn say(inbox: &hub::Publisher, publisher: &mut Publisher, count: usize) {
+    for draft in iter::from_fn(|| publisher.next()).take(count) {
+        inbox.try_send(draft).expect("room");
+        // A writer that does not wait has the time to commit this.
+        (0..1000).for_each(|_| std::thread::yield_now());
+    }
+}
+
+/// Broken to see it fail: the writer does not wait; it waits for one more than
+/// the last batch had; or it goes on without waiting for the fan-out before.
 #[test]
 fn what_comes_during_a_fan_out_goes_into_one_commit() {
     let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
-    let mut publisher = Publisher::new(1, 5);
-    let mut say = || {
-        let draft = publisher.next().expect("a message");
-        inbox.try_send(draft).expect("room");
+    let mut publisher = Publisher::new(1, 20);
+    let mut batch = |upto: u64| {
+        let batch = fresh.blocking_recv().expect("a batch");
+        assert_eq!(batch.batch.last, Seq(upto));
+        batch
     };
-    say();
-    let first = fresh.blocking_recv().expect("a batch");
-    assert_eq!(first.batch.last, Seq(1));
-    for _ in 0..4 {
-        say();
-        // Where it did not wait, it had the time to commit this.
-        (0..1000).for_each(|_| std::thread::yield_now());
-    }
+    say(&inbox, &mut publisher, 1);
+    let first = batch(1);
+    // As much as was said in the last batch, and more than one.
+    say(&inbox, &mut publisher, 2);
+    let second = batch(3);
+    // But only where no other is fanned out before that.
+    say(&inbox, &mut publisher, 4);
     drop(first);
-    let second = fresh.blocking_recv().expect("another");
-    assert_eq!(second.batch.last, Seq(5));
-    drop((second, fresh, inbox));
+    let third = batch(7);
+    drop(second);
+    // Less than that waits for the end.
+    say(&inbox, &mut publisher, 3);
+    drop(third);
+    let fourth = batch(10);
+    drop((fourth, fresh, inbox));
     thread.join().expect("an end");
 }
 

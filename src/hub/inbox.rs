@@ -1,0 +1,190 @@
+//! The inbox: what is on its way to the writer, in the order it came.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, Thread},
+};
+
+use tokio::{
+    sync::mpsc::{
+        self,
+        error::{SendError, TrySendError},
+    },
+    time::Instant,
+};
+
+use super::{Order, Receipt};
+use crate::{fanout::Underway, history::Draft, protocol::name::MessageId};
+
+/// How many drafts and changes may wait for the writer; who comes then waits in
+/// turn.
+const MAX_WAITING: usize = 1024;
+
+/// What is on its way to the writer.
+#[derive(Debug)]
+pub enum Submission {
+    /// A message to be.
+    Draft(Submitted),
+    /// A change of something else.
+    Change(Order),
+}
+
+/// A draft on its way to the writer.
+#[derive(Debug)]
+pub struct Submitted {
+    pub(super) draft: Draft,
+    pub(super) follows: Option<MessageId>,
+    pub(super) receipt: Receipt,
+    pub(super) arrived: Instant,
+}
+
+impl Submission {
+    /// A draft that came just now, the message its publisher said before it, and
+    /// how it hears what became of it.
+    pub fn draft(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
+        Submission::Draft(Submitted {
+            draft,
+            follows,
+            receipt,
+            arrived: Instant::now(),
+        })
+    }
+}
+
+/// An inbox, and the way into it.
+pub(super) fn inbox() -> (Publisher, Inbox) {
+    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let awaited = Arc::<Awaited>::default();
+    let publisher = Publisher {
+        sender,
+        awaited: Arc::clone(&awaited),
+    };
+    (publisher, Inbox { receiver, awaited })
+}
+
+/// For how many the writer waits, while it does.
+struct Awaited {
+    count: AtomicUsize,
+    writer: OnceLock<Thread>,
+}
+
+/// More than there can ever be: nobody waits.
+const NOBODY: usize = usize::MAX;
+
+impl Default for Awaited {
+    fn default() -> Self {
+        Awaited {
+            count: AtomicUsize::new(NOBODY),
+            writer: OnceLock::new(),
+        }
+    }
+}
+
+/// Leads to the writer. When the last one is dropped, the writer stores what
+/// waits and ends.
+#[derive(Clone)]
+pub struct Publisher {
+    sender: mpsc::Sender<Submission>,
+    awaited: Arc<Awaited>,
+}
+
+impl Publisher {
+    /// Hands it on where there is room for it.
+    #[allow(clippy::result_large_err)] // what is handed on is given back
+    pub fn try_send(&self, submission: Submission) -> Result<(), TrySendError<Submission>> {
+        self.sender.try_send(submission)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Hands it on, once there is room for it.
+    pub async fn send(&self, submission: Submission) -> Result<(), SendError<Submission>> {
+        self.sender.send(submission).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// The way in for somebody who keeps no writer from ending.
+    pub(super) fn downgrade(&self) -> WeakPublisher {
+        WeakPublisher {
+            sender: self.sender.downgrade(),
+            awaited: Arc::clone(&self.awaited),
+        }
+    }
+
+    /// Wakes the writer where it waits for no more than there are: once, as it
+    /// takes all of them. Where the two look past each other, it waits for the
+    /// end of the fan-out.
+    fn wake(&self) {
+        let waiting = self.sender.max_capacity() - self.sender.capacity();
+        if waiting >= self.awaited.count.load(Ordering::SeqCst)
+            && self.awaited.count.swap(NOBODY, Ordering::SeqCst) != NOBODY
+            && let Some(writer) = self.awaited.writer.get()
+        {
+            writer.unpark();
+        }
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}
+
+/// A publisher, while there are others.
+pub(super) struct WeakPublisher {
+    sender: mpsc::WeakSender<Submission>,
+    awaited: Arc<Awaited>,
+}
+
+impl WeakPublisher {
+    pub(super) fn upgrade(&self) -> Option<Publisher> {
+        Some(Publisher {
+            sender: self.sender.upgrade()?,
+            awaited: Arc::clone(&self.awaited),
+        })
+    }
+
+    /// Whether there is a publisher.
+    pub(super) fn is_open(&self) -> bool {
+        self.sender.strong_count() > 0
+    }
+}
+
+/// The writer's end.
+pub(super) struct Inbox {
+    receiver: mpsc::Receiver<Submission>,
+    awaited: Arc<Awaited>,
+}
+
+impl Inbox {
+    /// What came first; `None` once every publisher is gone. Blocks.
+    pub(super) fn blocking_recv(&mut self) -> Option<Submission> {
+        self.receiver.blocking_recv()
+    }
+
+    /// The same, for a task.
+    pub(super) async fn recv(&mut self) -> Option<Submission> {
+        self.receiver.recv().await
+    }
+
+    /// What came first, if something did.
+    pub(super) fn try_recv(&mut self) -> Option<Submission> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// Blocks until so many wait here, or a fan-out is through, or until then.
+    /// For one thread, always the same.
+    pub(super) fn wait(&self, count: usize, underway: &Underway, until: Instant) {
+        self.awaited.writer.get_or_init(thread::current);
+        self.awaited.count.store(count, Ordering::SeqCst);
+        let waiting = || self.receiver.max_capacity() - self.receiver.capacity();
+        underway.wait(until, || waiting() >= count);
+        self.awaited.count.store(NOBODY, Ordering::SeqCst);
+    }
+}
