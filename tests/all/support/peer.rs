@@ -1,0 +1,414 @@
+//! Peers that speak raw RFC 6455 and HTTP: nothing here is shared with the code
+//! under test.
+
+use std::{
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::soon;
+
+/// A peer of any server, after its upgrade.
+pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Peer {
+    let mut peer = Peer::connect(addr).await;
+    peer.write(upgrade(addr, target, headers).as_bytes()).await;
+    let answer = peer.head().await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    peer
+}
+
+/// A request for server-sent events.
+pub(crate) fn follow(target: &str, headers: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"
+    )
+}
+
+/// A request for a WebSocket.
+pub(crate) fn upgrade(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> String {
+    let mut head = format!(
+        "GET {target} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    for (name, value) in headers {
+        head.extend([*name, ": ", *value, "\r\n"]);
+    }
+    head + "\r\n"
+}
+
+/// The bit of a frame's first byte that ends the message.
+pub(crate) const FIN: u8 = 0x80;
+
+/// The mask bit of its second byte, and with it a length in 16 and in 64 bits.
+pub(crate) const MASKED: u8 = 0x80;
+pub(crate) const LENGTH_16: u8 = 0xfe;
+pub(crate) const LENGTH_64: u8 = 0xff;
+
+pub(crate) const CONTINUATION: u8 = 0;
+pub(crate) const TEXT: u8 = 1;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const CLOSE: u8 = 8;
+pub(crate) const PING: u8 = 9;
+pub(crate) const PONG: u8 = 10;
+
+/// A frame as it arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// A masked frame as a client sends it.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(MASKED | u8::try_from(length).expect("small")),
+        length @ 126..=0xffff => {
+            frame.push(LENGTH_16);
+            frame.extend(u16::try_from(length).expect("small").to_be_bytes());
+        }
+        length => {
+            frame.push(LENGTH_64);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+/// A server-sent event, as the fields it came in.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) comment: Option<String>,
+    pub(crate) id: Option<String>,
+    pub(crate) event: Option<String>,
+    pub(crate) data: Option<String>,
+    pub(crate) retry: Option<String>,
+}
+
+impl Told {
+    /// What it says.
+    pub(crate) fn json(&self) -> Value {
+        let data = self.data.as_deref().expect("data");
+        serde_json::from_str(data).expect("JSON")
+    }
+}
+
+/// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
+pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
+    reading: Reading<R>,
+    pub(crate) sending: Sending<W>,
+}
+
+/// One end of a stream in memory.
+pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
+
+/// The receiving half of a peer.
+pub(crate) struct Reading<R = OwnedReadHalf> {
+    stream: R,
+    /// What was read and not yet used.
+    read: Vec<u8>,
+    used: usize,
+}
+
+/// The sending half of a peer.
+pub(crate) struct Sending<W = OwnedWriteHalf>(pub(crate) W);
+
+impl Peer {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.expect("a connection");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let (read, write) = stream.into_split();
+        let mut peer = Peer::of(read, write);
+        // Left to itself it reads little more at a time than what it waits for.
+        peer.reading.read.reserve(16 << 10);
+        peer
+    }
+
+    /// A peer after its upgrade, where there is a place for it.
+    pub(crate) async fn try_upgrade(addr: SocketAddr, target: &str) -> Option<Self> {
+        let mut peer = Peer::connect(addr).await;
+        let head = upgrade(addr, target, &[]);
+        if !peer.sending.try_write(head.as_bytes()).await {
+            return None;
+        }
+        // Whoever is turned away without a word is not answered at all.
+        let start = peer.take(13).await?;
+        if start != b"HTTP/1.1 101 " {
+            return None;
+        }
+        peer.head().await;
+        Some(peer)
+    }
+
+    /// What is answered to a text.
+    pub(crate) async fn text_after(&mut self, text: &str) -> String {
+        self.say(text).await;
+        self.text().await
+    }
+
+    /// How this end is tagged.
+    pub(crate) fn tag(&self) -> String {
+        self.sending.tag()
+    }
+}
+
+impl MemoryPeer {
+    pub(crate) fn over(stream: DuplexStream) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Peer::of(read, write)
+    }
+}
+
+impl<R, W: AsyncWrite + Unpin> Peer<R, W> {
+    fn of(stream: R, sending: W) -> Self {
+        let reading = Reading {
+            stream,
+            read: Vec::new(),
+            used: 0,
+        };
+        Peer {
+            reading,
+            sending: Sending(sending),
+        }
+    }
+
+    /// The two directions, for a peer that does both at the same time.
+    pub(crate) fn split(self) -> (Sending<W>, Reading<R>) {
+        (self.sending, self.reading)
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.sending.write(bytes).await;
+    }
+
+    /// Writes a frame: the first byte as it stands, the payload masked.
+    pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
+        self.write(&frame(first, payload)).await;
+    }
+
+    /// Writes a whole message.
+    pub(crate) async fn say(&mut self, text: &str) {
+        self.sending.say(text).await;
+    }
+
+    /// Ends the sending direction.
+    pub(crate) async fn finish(&mut self) {
+        let finished = soon("ending", self.sending.0.shutdown()).await;
+        finished.expect("a connection");
+    }
+}
+
+impl<R, W> Deref for Peer<R, W> {
+    type Target = Reading<R>;
+    fn deref(&self) -> &Reading<R> {
+        &self.reading
+    }
+}
+
+impl<R, W> DerefMut for Peer<R, W> {
+    fn deref_mut(&mut self) -> &mut Reading<R> {
+        &mut self.reading
+    }
+}
+
+impl Sending {
+    /// How this end is tagged.
+    pub(crate) fn tag(&self) -> String {
+        self.0.local_addr().expect("an address").to_string()
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Sending<W> {
+    /// Writes bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        assert!(self.try_write(bytes).await, "a connection that takes bytes");
+    }
+
+    /// Writes bytes; false where nobody takes them any more.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        soon("writing", self.0.write_all(bytes)).await.is_ok()
+    }
+
+    /// Writes a whole message.
+    pub(crate) async fn say(&mut self, text: &str) {
+        assert!(self.try_say(text).await, "a connection that takes messages");
+    }
+
+    /// Writes a whole message; false where nobody takes it any more.
+    pub(crate) async fn try_say(&mut self, text: &str) -> bool {
+        self.try_write(&frame(FIN | TEXT, text.as_bytes())).await
+    }
+}
+
+impl<R: AsyncRead + Unpin> Reading<R> {
+    /// Reads until at least `count` unused bytes are there; false at the end.
+    async fn fill(&mut self, count: usize) -> bool {
+        while self.read.len() - self.used < count {
+            self.read.drain(..self.used);
+            self.used = 0;
+            let read = soon("reading", self.stream.read_buf(&mut self.read)).await;
+            if !read.is_ok_and(|n| n > 0) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// So many bytes; `None` where the connection ends before.
+    pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
+        if !self.fill(count).await {
+            return None;
+        }
+        let taken = self.read[self.used..self.used + count].to_vec();
+        self.used += count;
+        Some(taken)
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let head = self.take(2).await?;
+        assert_eq!(head[0] & 0xf0, 0x80, "final, and no extension");
+        assert_eq!(head[1] & 0x80, 0, "servers do not mask");
+        let length = match head[1] {
+            126 => u64::from(u16::from_be_bytes(
+                self.take(2).await?.try_into().expect("two"),
+            )),
+            127 => u64::from_be_bytes(self.take(8).await?.try_into().expect("eight")),
+            short => u64::from(short),
+        };
+        let payload = self
+            .take(usize::try_from(length).expect("a length"))
+            .await?;
+        Some(Frame {
+            opcode: head[0] & 0x0f,
+            payload,
+        })
+    }
+
+    /// The next text; pings in between are left unanswered.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            let frame = self.next().await.expect("a frame");
+            if frame.opcode == PING {
+                continue;
+            }
+            assert_eq!(frame.opcode, TEXT, "{frame:?}");
+            return String::from_utf8(frame.payload).expect("UTF-8");
+        }
+    }
+
+    /// The next event of the JSON format.
+    pub(crate) async fn any_event(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).expect("JSON")
+    }
+
+    /// The next event but for the comings and goings of others.
+    pub(crate) async fn event(&mut self) -> Value {
+        loop {
+            let event = self.any_event().await;
+            let others = match event["type"].as_str() {
+                Some("joined" | "left" | "renamed") => true,
+                Some("members") => event["names"].is_null(),
+                _ => false,
+            };
+            if !others {
+                return event;
+            }
+        }
+    }
+
+    /// The next event of a type; others before it are passed over.
+    pub(crate) async fn event_of(&mut self, kind: &str) -> Value {
+        loop {
+            let event = self.any_event().await;
+            if event["type"] == kind {
+                return event;
+            }
+        }
+    }
+
+    /// The code and reason of the close frame that comes next, texts passed
+    /// over, and after it the end of the connection.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            let frame = self.next().await.expect("a close frame before the end");
+            if frame.opcode == CLOSE {
+                let (code, reason) = frame.payload.split_at(2);
+                let code = u16::from_be_bytes([code[0], code[1]]);
+                let reason = String::from_utf8(reason.to_vec()).expect("UTF-8");
+                assert_eq!(self.next().await, None, "nothing follows a close frame");
+                return (code, reason);
+            }
+        }
+    }
+
+    /// An HTTP head, up to and with its empty line.
+    pub(crate) async fn head(&mut self) -> String {
+        let head = self.until("\r\n\r\n").await;
+        head.expect("an HTTP head before the end")
+    }
+
+    /// What comes next as a server-sent event, comments included; `None` at the
+    /// end of the connection.
+    pub(crate) async fn told(&mut self) -> Option<Told> {
+        let lines = self.until("\n\n").await?;
+        let mut told = Told::default();
+        for line in lines.trim_end().split('\n') {
+            let (field, value) = line.split_once(':').expect(line);
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            let place = match field {
+                "" => &mut told.comment,
+                "id" => &mut told.id,
+                "event" => &mut told.event,
+                "data" => &mut told.data,
+                "retry" => &mut told.retry,
+                _ => panic!("{line}"),
+            };
+            assert_eq!(place.replace(value.to_owned()), None, "once each");
+        }
+        Some(told)
+    }
+
+    /// Everything up to and with the next such end.
+    async fn until(&mut self, end: &str) -> Option<String> {
+        let mut length = 0;
+        loop {
+            let unused = &self.read[self.used..];
+            let found = unused
+                .windows(end.len())
+                .position(|part| part == end.as_bytes());
+            if let Some(found) = found {
+                let taken = self.take(found + end.len()).await.expect("it is there");
+                return Some(String::from_utf8(taken).expect("UTF-8"));
+            }
+            length = length.max(unused.len()) + 1;
+            if !self.fill(length).await {
+                return None;
+            }
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    pub(crate) async fn rest(&mut self) -> String {
+        while self.fill(self.read.len() - self.used + 1).await {}
+        String::from_utf8_lossy(&self.read[self.used..]).into_owned()
+    }
+}
