@@ -8,8 +8,10 @@ use tokio::{
 };
 
 use crate::{
-    commands::{Program, SERVER, client_command, folder, server, server_command, unusable},
-    support::{Peer, soon},
+    commands::{
+        Program, SERVER, client_command, folder, listening, server, server_command, unusable,
+    },
+    support::{Peer, soon, upgraded},
 };
 
 #[tokio::test]
@@ -140,6 +142,31 @@ async fn a_stop_tells_everyone_and_frees_the_folder() {
     );
     assert_eq!(first.exit().await, 0);
     server(folder.path(), &[]).await;
+}
+
+/// Broken to see it fail: what waits for the terminal is printed to its end.
+#[tokio::test]
+async fn a_terminal_that_stands_still_keeps_nobody_up() {
+    // More than may wait, and than a pipe holds.
+    const COUNT: usize = 15_000;
+    let folder = folder();
+    let mut command = server_command(folder.path(), &["--show-messages", "always"]);
+    let (mut server, addr) = listening(&mut command).await;
+    let (mut speaker, mut reader) = upgraded(addr, "/?name=ana", &[]).await.split();
+    let talk = async {
+        for n in 0..COUNT {
+            speaker.say(&n.to_string()).await;
+        }
+    };
+    let listen = async {
+        reader.text().await;
+        for n in 0..COUNT {
+            assert_eq!(reader.text().await, format!("ana: {n}"));
+        }
+    };
+    tokio::join!(talk, listen);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
 }
 
 #[tokio::test]

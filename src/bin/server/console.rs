@@ -5,6 +5,9 @@ use std::{
     fmt::Write as _,
     io::{BufWriter, Write},
     net::SocketAddr,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use broadcast_chat::http::Trust;
@@ -22,9 +25,32 @@ use super::flags::Checked;
 /// start.
 const LINES: usize = 10_000;
 
+/// How long what is still to be printed at the end may take.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// What prints. Dropped, it prints what waits, but not for longer than that: a
+/// terminal that stands still does not keep the server from ending either.
+pub(crate) struct Printing(Option<[WorkerGuard; 2]>);
+
+impl Drop for Printing {
+    fn drop(&mut self) {
+        let guards = self.0.take();
+        let (printing, printed) = mpsc::channel::<()>();
+        // A guard that cannot tell its thread to end prints that, and waits for
+        // the same terminal.
+        let ending = thread::Builder::new().spawn(move || {
+            drop(guards);
+            drop(printing);
+        });
+        if ending.is_ok() {
+            let _ = printed.recv_timeout(LAST_LINES);
+        }
+    }
+}
+
 /// Starts printing. What nobody reads is dropped and never waited for: a
 /// terminal that stands still does not stop the chat.
-pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
+pub(crate) fn start(checked: &Checked) -> Printing {
     let (stdout, printing) = lines_to(std::io::stdout());
     let (stderr, logging) = lines_to(std::io::stderr());
     let shown = if checked.show_messages {
@@ -58,7 +84,7 @@ pub(crate) fn start(checked: &Checked) -> (WorkerGuard, WorkerGuard) {
                 .with_target("chat", LevelFilter::OFF),
         );
     tracing_subscriber::registry().with(chat).with(log).init();
-    (printing, logging)
+    Printing(Some([printing, logging]))
 }
 
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
