@@ -278,9 +278,10 @@ where
     }
     let told = async {
         if let Err(error) = &served
-            && let Some(sentence) = unreadable(error, silenced)
+            && let Some((status, sentence)) = unreadable(error, silenced)
         {
-            stream.write_all(sentence.as_bytes()).await?;
+            let answer = site.plain_answer(status, sentence);
+            stream.write_all(answer.as_bytes()).await?;
         }
         stream.shutdown().await?;
         let mut scrap = vec![0; 4096];
@@ -310,31 +311,30 @@ fn written(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// The answer to a request head that is none.
-fn unreadable(error: &hyper::Error, silenced: bool) -> Option<String> {
-    let (status, text) = if error.is_timeout() {
-        (
-            StatusCode::REQUEST_TIMEOUT,
-            "The request did not arrive within 10 seconds.",
-        )
+fn unreadable(error: &hyper::Error, silenced: bool) -> Option<(StatusCode, &'static str)> {
+    if error.is_timeout() {
+        let text = "The request did not arrive within 10 seconds.";
+        Some((StatusCode::REQUEST_TIMEOUT, text))
     } else if error.is_parse_too_large() {
-        (
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            "The request head is larger than 8 KiB or has more than 64 lines.",
-        )
+        let text = "The request head is larger than 8 KiB or has more than 64 lines.";
+        Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text))
     } else if error.is_parse() || silenced {
-        (StatusCode::BAD_REQUEST, "This is not an HTTP/1.1 request.")
+        let text = "This is not an HTTP/1.1 request.";
+        Some((StatusCode::BAD_REQUEST, text))
     } else {
-        return None;
-    };
-    Some(plain_answer(status, text))
+        None
+    }
 }
 
-/// A whole HTTP answer as text, for where no request was read.
-pub fn plain_answer(status: StatusCode, sentence: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sentence}\n",
-        sentence.len() + 1
-    )
+impl Site {
+    /// A whole HTTP answer as text, for where no request was read.
+    pub fn plain_answer(&self, status: StatusCode, sentence: &str) -> String {
+        self.hub.metrics().answered(status.as_u16());
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sentence}\n",
+            sentence.len() + 1
+        )
+    }
 }
 
 /// hyper answers a head it cannot read with a bare status. This holds that

@@ -113,21 +113,22 @@ pub struct Levels {
 impl Default for Metrics {
     #[rustfmt::skip] // a table
     fn default() -> Self {
+        let messages = || Unit::Other("messages".into());
         let mut all = Registry::with_prefix("chat");
         let r = &mut all;
         Metrics {
             connections: figure(r, "connections", "Open connections, upgraded or not"),
             rooms: figure(r, "rooms", "Rooms with at least one member"),
             catching_up: figure(r, "subscribers_catching_up", "Subscribers fed from the log: newcomers, and those slower than the room"),
-            behind: figure(r, "behind_messages", "How many numbers of the log the slowest subscriber is behind"),
+            behind: measure(r, "behind", "How many numbers of the log the slowest subscriber is behind", messages(), Level::default()),
             unsent: measure(r, "unsent", "What is kept in memory until sockets take it: answers and events, no messages, which are read again", Unit::Bytes, Level::default()),
-            unindexed: figure(r, "unindexed_messages", "How many numbers of the log are not indexed for searching yet"),
+            unindexed: measure(r, "unindexed", "How many numbers of the log are not indexed for searching yet", messages(), Level::default()),
             stored: figure(r, "messages_stored", "Messages committed to the log"),
             duplicates: figure(r, "messages_duplicate", "Messages published again under an id that was stored before"),
-            stored_bytes: measure(r, "stored", "Text committed to the log", Unit::Bytes, Counter::default()),
+            stored_bytes: measure(r, "stored", "Text of the messages committed to the log: what came in, without frames", Unit::Bytes, Counter::default()),
             delivered: figure(r, "messages_delivered", "Messages written to sockets"),
-            delivered_bytes: measure(r, "delivered", "Frames of messages written to sockets", Unit::Bytes, Counter::default()),
-            batch: measure(r, "batch", "Messages committed together", Unit::Other("messages".into()), Histogram::new(MESSAGES)),
+            delivered_bytes: measure(r, "delivered", "Frames of messages written to sockets: what went out, without answers, events and pages", Unit::Bytes, Counter::default()),
+            batch: measure(r, "batch", "Messages committed together", messages(), Histogram::new(MESSAGES)),
             commit: measure(r, "commit", "Time a commit takes", Unit::Seconds, Histogram::new(SECONDS)),
             failed_commits: figure(r, "commit_failures", "Commits that failed; their messages were refused"),
             delivery: measure(r, "delivery", "Time from the arrival of a batch's first message to a shard's last write of it", Unit::Seconds, Histogram::new(SECONDS)),
@@ -135,7 +136,7 @@ impl Default for Metrics {
             pages: figure(r, "pages_read", "Pages of the log read from the database for readers"),
             refusals: figure(r, "refusals", "Commands refused, by code"),
             closes: figure(r, "closes", "Conversations ended, by the close code sent; lost: the connection broke"),
-            answers: figure(r, "http_answers", "HTTP requests answered, by status"),
+            answers: figure(r, "http_answers", "HTTP requests answered, by status; also those that could not be read, or had no place"),
             registry: all,
         }
     }
@@ -248,6 +249,7 @@ mod tests {
             "chat_connections 1",
             "chat_rooms 2",
             "chat_subscribers_catching_up 1",
+            "# UNIT chat_behind_messages messages",
             "chat_behind_messages 7",
             "# UNIT chat_unsent_bytes bytes",
             "chat_unsent_bytes 5",

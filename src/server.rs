@@ -177,8 +177,9 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
             }
             Err(full) => {
                 if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+                    let server = Arc::clone(server);
                     tasks.spawn(async move {
-                        turn_away(stream, full).await;
+                        turn_away(stream, full, &server.site).await;
                         drop(place);
                     });
                 }
@@ -196,15 +197,15 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: TcpStream, full: Full) {
+async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
     let answer = match full {
-        Full::Address(count) => http::plain_answer(
+        Full::Address(count) => site.plain_answer(
             StatusCode::TOO_MANY_REQUESTS,
             &format!(
                 "Your address has {count} connections, which is as many as it may have; close one, or try again later."
             ),
         ),
-        Full::Server => http::plain_answer(
+        Full::Server => site.plain_answer(
             StatusCode::SERVICE_UNAVAILABLE,
             "The server has as many connections as it takes; try again later.",
         ),

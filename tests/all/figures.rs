@@ -1,6 +1,7 @@
+use broadcast_chat::history::Storage;
 use serde_json::json;
 
-use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, soon};
+use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, options, soon};
 
 /// A line of `/-/metrics`, as a number.
 fn figure(text: &str, name: &str) -> Option<f64> {
@@ -31,11 +32,15 @@ async fn what_happens_is_counted() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/ops").await;
     let mut bob = server.plain("/ops").await;
-    for (text, id) in [("one", "a"), ("two", "b"), ("two", "b")] {
+    for (text, id, answer) in [
+        ("one", "a", "message"),
+        ("two", "b", "message"),
+        ("two", "b", "accepted"),
+    ] {
         let publish = json!({"type": "publish", "text": text, "id": id});
         ana.send(FIN | TEXT, publish.to_string().as_bytes()).await;
+        ana.event_of(answer).await;
     }
-    ana.event_of("accepted").await;
     for _ in 0..2 {
         bob.text().await;
     }
@@ -75,6 +80,32 @@ async fn what_happens_is_counted() {
     assert!(figure(&answer, "chat_delivered_bytes_total") > Some(100.0));
     assert!(answer.ends_with("# EOF\n"));
     drop((bob, back));
+    server.stop().await;
+}
+
+/// Also where no request could be read, or there was no place for it.
+#[tokio::test]
+async fn every_answer_is_counted() {
+    let mut options = options();
+    options.max_connections = 2;
+    let server = TestServer::with(&Storage::Memory, options).await;
+    let first = server.plain("/").await;
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(10_000));
+    for request in [
+        "GET\r\n\r\n",
+        &long,
+        "GET /-/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ] {
+        server.request(request.as_bytes()).await;
+    }
+    let second = server.plain("/").await;
+    let full = server.request(b"").await;
+    assert!(full.starts_with("HTTP/1.1 503 "), "{full}");
+    drop((first, second));
+    for (status, count) in [(101, 2.0), (400, 1.0), (404, 1.0), (431, 1.0), (503, 1.0)] {
+        let name = format!(r#"chat_http_answers_total{{status="{status}"}}"#);
+        until(&server, &name, count).await;
+    }
     server.stop().await;
 }
 
