@@ -2,14 +2,14 @@
 //! do (the floor) and beside the exercise it grew from; with `--servers
 //! floor,synced-floor,disk` also beside the least that is durable.
 //!
-//!     cargo bench --bench fanout                 the whole table, 4 minutes
+//!     cargo bench --bench fanout                 the whole table, under 4 minutes
 //!     cargo bench --bench fanout -- flood idle   some of it
 //!     cargo bench --bench fanout -- --long       also what takes longer
 //!
-//! Every figure is taken with the servers in processes of their own, one after
-//! the other within each repeat, on loopback, the server on one core and the
-//! load on another. A run in which any delivery is missing, doubled or out of
-//! order fails. Ratios are taken within a repeat, and their median is shown:
+//! The servers are processes of their own, and take turns; they have one core
+//! (but for what `two-cores` compares) and the load has another, where the system
+//! lets this choose. A run in which any delivery is missing, doubled or out of
+//! order fails. Ratios are taken within a turn, and their median is shown:
 //! absolute figures depend on the machine and its neighbours.
 
 // This program prints; it measures time, for real.

@@ -145,21 +145,24 @@ impl Cores {
     /// Moves this process to where the load runs.
     pub fn settle() -> anyhow::Result<()> {
         let mine = Cores::mine()?;
-        println!(
-            "{} cores: servers on the first, the load on the last",
-            mine.len()
-        );
-        move_to(Cores::load()?)
+        match mine.len() {
+            1 => println!("1 core: servers and the load share it"),
+            cores => println!("{cores} cores: servers on the first, the load on the last"),
+        }
+        if let Err(error) = move_to(Cores::load()?) {
+            println!("this process cannot choose its core: {error}");
+        }
+        Ok(())
     }
 }
 
 /// Lets this process, and those it starts, run on these cores only.
-fn move_to(cores: &[usize]) -> anyhow::Result<()> {
+fn move_to(cores: &[usize]) -> rustix::io::Result<()> {
     let mut set = CpuSet::new();
     for core in cores {
         set.set(*core);
     }
-    sched_setaffinity(None, &set).context("this process cannot choose its core")
+    sched_setaffinity(None, &set)
 }
 
 /// What the threads of a process have computed, in nanoseconds, as the scheduler
@@ -186,10 +189,10 @@ pub struct Server {
 impl Server {
     /// Starts it. It keeps what it keeps in `data`.
     pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
-        // A process inherits its place.
-        move_to(cores.server()?)?;
+        // A process inherits its place, where the system lets this choose it.
+        let _ = move_to(cores.server()?);
         let started = kind.command(data)?.spawn();
-        move_to(Cores::load()?)?;
+        let _ = move_to(Cores::load()?);
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut stdout = BufReader::new(stdout);

@@ -208,16 +208,37 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Takes a figure of several servers so many times, in turn.
+fn in_turn<T>(
+    kinds: &[Kind],
+    repeats: usize,
+    mut figure: impl FnMut(Kind) -> anyhow::Result<T>,
+) -> anyhow::Result<Vec<Vec<T>>> {
+    let mut all: Vec<Vec<T>> = kinds.iter().map(|_| Vec::new()).collect();
+    for _ in 0..repeats {
+        for (kind, figures) in kinds.iter().zip(&mut all) {
+            figures.push(figure(*kind)?);
+        }
+    }
+    Ok(all)
+}
+
+impl Setting {
+    /// The product with its history on disk, in the builds that are asked for:
+    /// where only that is of interest.
+    fn products(&self) -> Vec<Kind> {
+        let product = |kind: &Kind| matches!(kind, Kind::Disk | Kind::BeforeDisk);
+        self.servers.iter().copied().filter(product).collect()
+    }
+}
+
 /// Runs a shape against several servers in turn, and prints a line for each;
 /// ratios are to the first.
 fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
     let kinds = &setting.servers;
-    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); kinds.len()];
-    for _ in 0..setting.repeats {
-        for (kind, figures) in kinds.iter().zip(&mut all) {
-            figures.push(run(*kind, shape, setting.cores)?);
-        }
-    }
+    let all = in_turn(kinds, setting.repeats, |kind| {
+        run(kind, shape, setting.cores)
+    })?;
     println!(
         "| {:15} | {:>12} | {:>6} | {:>11} | {:>6} | {:>8} | {:>8} | {:>8} |",
         "", "deliveries/s", "ratio", "CPU ns each", "ratio", "p50 µs", "p99 µs", "p99.9 µs"
@@ -278,19 +299,20 @@ fn rooms(setting: &Setting) -> anyhow::Result<()> {
             publishers: 10,
             ..in_rooms(1)
         };
-        let mut runs = Vec::new();
-        for _ in 0..setting.repeats {
-            runs.push((
-                run(Kind::Disk, &in_rooms(100), setting.cores)?,
-                run(Kind::Disk, &one, setting.cores)?,
-            ));
+        let kinds = setting.products();
+        let all = in_turn(&kinds, setting.repeats, |kind| {
+            let many = run(kind, &in_rooms(100), setting.cores)?;
+            Ok((many, run(kind, &one, setting.cores)?))
+        })?;
+        for (kind, runs) in kinds.iter().zip(&all) {
+            println!(
+                "{}: {per_second} messages a second: CPU per delivery {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
+                kind.name(),
+                median(runs.iter().map(|(many, _)| many.cpu)),
+                median(runs.iter().map(|(_, one)| one.cpu)),
+                median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
+            );
         }
-        println!(
-            "{per_second} messages a second: CPU per delivery {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
-            median(runs.iter().map(|(many, _)| many.cpu)),
-            median(runs.iter().map(|(_, one)| one.cpu)),
-            median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
-        );
     }
     Ok(())
 }
@@ -317,23 +339,24 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             reads_every,
             ..shape
         };
-        let mut runs = Vec::new();
-        for _ in 0..setting.repeats.div_ceil(2) {
-            runs.push((
-                run(Kind::Disk, &shape, Cores::All)?,
-                run(Kind::Disk, &shape, setting.cores)?,
-            ));
+        let kinds = setting.products();
+        let all = in_turn(&kinds, setting.repeats.div_ceil(2), |kind| {
+            let free = run(kind, &shape, Cores::All)?;
+            Ok((free, run(kind, &shape, setting.cores)?))
+        })?;
+        for (kind, runs) in kinds.iter().zip(&all) {
+            println!(
+                "{}: {name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load had its core busy for {:.0} and {:.0} %",
+                kind.name(),
+                median(runs.iter().map(|(free, _)| free.rate)),
+                median(runs.iter().map(|(_, pinned)| pinned.rate)),
+                median(runs.iter().map(|(free, pinned)| free.rate / pinned.rate)),
+                median(runs.iter().map(|(free, _)| free.p99)),
+                median(runs.iter().map(|(_, pinned)| pinned.p99)),
+                median(runs.iter().map(|(free, _)| free.load * 100.0)),
+                median(runs.iter().map(|(_, pinned)| pinned.load * 100.0)),
+            );
         }
-        println!(
-            "{name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load had its core busy for {:.0} and {:.0} %",
-            median(runs.iter().map(|(free, _)| free.rate)),
-            median(runs.iter().map(|(_, pinned)| pinned.rate)),
-            median(runs.iter().map(|(free, pinned)| free.rate / pinned.rate)),
-            median(runs.iter().map(|(free, _)| free.p99)),
-            median(runs.iter().map(|(_, pinned)| pinned.p99)),
-            median(runs.iter().map(|(free, _)| free.load * 100.0)),
-            median(runs.iter().map(|(_, pinned)| pinned.load * 100.0)),
-        );
     }
     Ok(())
 }
@@ -343,29 +366,35 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
     const WATCHED: Duration = Duration::from_secs(1);
     let shape = steady(CONNECTIONS, 1);
     let kinds = &setting.servers;
-    let mut all = vec![Vec::new(); kinds.len()];
-    for _ in 0..setting.repeats.div_ceil(2) {
-        for (kind, figures) in kinds.iter().zip(&mut all) {
-            let data = folder()?;
-            let server = Server::start(*kind, setting.cores, data.path())?;
-            let before = server.resident()?;
-            let (mut load, opened) = Load::open(server.address(), shape, kind.greets())?;
-            load.rest(Duration::from_millis(200))?;
-            let memory = (server.resident()? - before) as f64 / CONNECTIONS as f64;
-            let cpu = server.cpu_ns()?;
-            load.rest(WATCHED)?;
-            let cpu = (server.cpu_ns()? - cpu) as f64 / WATCHED.as_nanos() as f64;
-            figures.push((memory, opened, cpu));
-        }
-    }
-    println!("| {:15} | bytes each | accepted/s | CPU |", "");
-    println!("|---|--:|--:|--:|");
+    let all = in_turn(kinds, setting.repeats.div_ceil(2), |kind| {
+        let data = folder()?;
+        let server = Server::start(kind, setting.cores, data.path())?;
+        let before = server.resident()?;
+        let (mut load, opened) = Load::open(server.address(), shape, kind.greets())?;
+        load.rest(Duration::from_millis(200))?;
+        let memory = (server.resident()? - before) as f64 / CONNECTIONS as f64;
+        let cpu = server.cpu_ns()?;
+        load.rest(WATCHED)?;
+        let cpu = (server.cpu_ns()? - cpu) as f64 / WATCHED.as_nanos() as f64;
+        Ok((memory, opened, cpu))
+    })?;
+    println!(
+        "| {:15} | bytes each | ratio | accepted/s | ratio | CPU before the first ping |",
+        ""
+    );
+    println!("|---|--:|--:|--:|--:|--:|");
     for (kind, figures) in kinds.iter().zip(&all) {
+        let ratio = |figure: fn(&(f64, f64, f64)) -> f64| {
+            let pairs = figures.iter().zip(&all[0]);
+            median(pairs.map(|(one, first)| figure(one) / figure(first)))
+        };
         println!(
-            "| {:15} | {:10.0} | {:10.0} | {:.2} % |",
+            "| {:15} | {:10.0} | {:5.1} | {:10.0} | {:5.2} | {:.2} % |",
             kind.name(),
             median(figures.iter().map(|figures| figures.0)),
+            ratio(|figures| figures.0),
             median(figures.iter().map(|figures| figures.1)),
+            ratio(|figures| figures.1),
             median(figures.iter().map(|figures| figures.2 * 100.0)),
         );
     }
@@ -373,15 +402,23 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
 }
 
 fn slow(setting: &Setting) -> anyhow::Result<()> {
-    const STALLED: usize = 100;
-    const TIME: Duration = Duration::from_secs(20);
     // Enough, in 20 s, to fill what the kernel keeps for a socket.
     let shape = Shape {
         text: 4096,
         ..steady(1000, 50)
     };
+    for kind in setting.products() {
+        slow_readers(kind, setting, shape)?;
+    }
+    Ok(())
+}
+
+fn slow_readers(kind: Kind, setting: &Setting, shape: Shape) -> anyhow::Result<()> {
+    const STALLED: usize = 100;
+    const TIME: Duration = Duration::from_secs(20);
+    println!("{}", kind.name());
     let data = folder()?;
-    let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
+    let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
     // The recent end of the log is in memory either way: let it fill.
     load.run(TIME / 2)?;
     let mut p99 = Vec::new();
@@ -411,14 +448,14 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
 fn herd(setting: &Setting) -> anyhow::Result<()> {
     const BACK: u64 = 1000;
     const READERS: usize = 1000;
-    let mut runs = Vec::new();
-    for _ in 0..setting.repeats {
+    let shape = Shape {
+        publishers: 1,
+        ..steady(100, 100)
+    };
+    let kinds = setting.products();
+    let all = in_turn(&kinds, setting.repeats, |kind| {
         let data = folder()?;
-        let shape = Shape {
-            publishers: 1,
-            ..steady(100, 100)
-        };
-        let (server, mut load) = start(Kind::Disk, shape, setting.cores, data.path())?;
+        let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
         load.hurry(2 * BACK)?;
         load.finish()?;
         let until = load.messages();
@@ -435,13 +472,16 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
             .map_err(|_| anyhow!("the herd's thread ended"))?;
         load.finish()?;
         herd?.finish_like(&load)?;
-        runs.push((Figures::of(&sample, 0, 0).p99, took));
+        Ok((Figures::of(&sample, 0, 0).p99, took))
+    })?;
+    for (kind, runs) in kinds.iter().zip(&all) {
+        println!(
+            "{}: live readers' p99 {:.1} ms; all caught up after {:.2} s",
+            kind.name(),
+            median(runs.iter().map(|run| run.0 / 1000.0)),
+            median(runs.iter().map(|run| run.1)),
+        );
     }
-    println!(
-        "live readers' p99 {:.1} ms; all caught up after {:.2} s",
-        median(runs.iter().map(|run| run.0 / 1000.0)),
-        median(runs.iter().map(|run| run.1)),
-    );
     Ok(())
 }
 
@@ -477,20 +517,23 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
     const STORED: u64 = 1_000_000;
     let data = folder()?;
     fill(data.path(), STORED)?;
-    let mut runs = Vec::new();
-    for _ in 0..setting.repeats.div_ceil(2) {
-        let server = Server::start(Kind::Disk, setting.cores, data.path())?;
+    let kinds = setting.products();
+    let all = in_turn(&kinds, setting.repeats.div_ceil(2), |kind| {
+        let server = Server::start(kind, setting.cores, data.path())?;
         let before = server.resident()?;
         let begun = Instant::now();
         let resident = load::replay(server.address(), STORED, || server.resident())?;
         let rate = STORED as f64 / begun.elapsed().as_secs_f64();
-        runs.push((rate, resident.saturating_sub(before) as f64));
+        Ok((rate, resident.saturating_sub(before) as f64))
+    })?;
+    for (kind, runs) in kinds.iter().zip(&all) {
+        println!(
+            "{}: {:.0} messages/s; the server grew by {:.1} MiB at most",
+            kind.name(),
+            median(runs.iter().map(|run| run.0)),
+            median(runs.iter().map(|run| run.1 / f64::from(1 << 20))),
+        );
     }
-    println!(
-        "{:.0} messages/s; the server grew by {:.1} MiB at most",
-        median(runs.iter().map(|run| run.0)),
-        median(runs.iter().map(|run| run.1 / f64::from(1 << 20))),
-    );
     Ok(())
 }
 

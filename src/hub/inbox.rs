@@ -116,9 +116,8 @@ impl Publisher {
         }
     }
 
-    /// Wakes the writer where it waits for no more than there are: once, as it
-    /// takes all of them. Where the two look past each other, it waits for the
-    /// end of the fan-out.
+    /// Wakes the writer where it waits for no more than there are; once is enough.
+    /// Where the two look past each other, it waits for the end of the fan-out.
     fn wake(&self) {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
         if waiting >= self.awaited.count.load(Ordering::SeqCst)
@@ -178,13 +177,21 @@ impl Inbox {
         self.receiver.try_recv().ok()
     }
 
-    /// Blocks until so many wait here, or a fan-out is through, or until then.
-    /// For one thread, always the same.
+    /// How many wait here, changes and what is just being handed on included.
+    pub(super) fn len(&self) -> usize {
+        self.receiver.max_capacity() - self.receiver.capacity()
+    }
+
+    /// Blocks until so many wait here, or as many as can, or a fan-out is through,
+    /// or until then. For one thread, always the same.
     pub(super) fn wait(&self, count: usize, underway: &Underway, until: Instant) {
+        let count = count.min(MAX_WAITING);
         self.awaited.writer.get_or_init(thread::current);
-        self.awaited.count.store(count, Ordering::SeqCst);
-        let waiting = || self.receiver.max_capacity() - self.receiver.capacity();
-        underway.wait(until, || waiting() >= count);
+        underway.wait(until, || {
+            // Again each time: whoever woke this thread may have looked before.
+            self.awaited.count.store(count, Ordering::SeqCst);
+            self.len() >= count
+        });
         self.awaited.count.store(NOBODY, Ordering::SeqCst);
     }
 }

@@ -36,7 +36,7 @@ const BATCH_BYTES: usize = 256 << 10;
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRIES_AT_ONCE: u32 = 8;
 
-/// The longest time that what comes while a batch is fanned out waits for the
+/// The longest time that what comes while batches are fanned out waits for the
 /// end of that, so that one commit and one write take all of it along. Nobody
 /// could be shown it before; but who asked for a receipt alone waits as well.
 const FANNED_OUT_WITHIN: Duration = Duration::from_millis(20);
@@ -86,13 +86,15 @@ pub struct Work<'a> {
     /// The change that ended a batch: it comes next.
     next: Option<Order>,
     batches: broadcast::Sender<Fresh>,
-    /// What was fanned out last, until it was waited for; and what before it,
-    /// where it was not through by then.
+    /// The fan-out of the last batch, until it was waited for.
     underway: Option<Underway>,
+    /// The one beside which the last batch was committed.
     before: Option<Underway>,
     fanned_out_within: Duration,
     /// How many drafts the last batch had.
     last: usize,
+    /// How many others had come by the time that its fan-out began.
+    others: usize,
     metrics: Arc<Metrics>,
     /// The last commit failed.
     failing: Arc<AtomicBool>,
@@ -140,6 +142,7 @@ impl<'a> Work<'a> {
             before: None,
             fanned_out_within: FANNED_OUT_WITHIN,
             last: 0,
+            others: 0,
             metrics,
             failing,
             damaged: false,
@@ -187,19 +190,24 @@ impl<'a> Work<'a> {
     }
 
     /// Waits for the end of the fan-out before, so that one commit and one write to
-    /// everybody take along what comes meanwhile; or until that is as much as the
-    /// last batch had. Then whoever had a message in it has been shown that and has
-    /// said the next, and the disk is done by the time that the shards are.
+    /// everybody take along what comes meanwhile; or until as much has come since
+    /// it began as the last batch had, and more than one. Then whoever had a
+    /// message in it has been shown that and has said the next, and the disk is
+    /// done by the time that the shards are.
     fn wait(&mut self) {
         let until = Instant::now() + self.fanned_out_within;
         // One commit goes on beside a fan-out and no more, so that shards keep up.
-        if let Some(before) = self.before.take() {
-            self.inbox.wait(usize::MAX, &before, until);
+        if let Some(before) = self.before.take()
+            && !before.is_over()
+        {
+            before.wait(until, || false);
+            // What came until now answers that one, and not the last.
+            self.others = self.inbox.len() + 1;
         }
         if let Some(underway) = self.underway.take() {
+            let count = (self.others + self.last).max(2);
             // One of them was received.
-            let others = self.last.max(2) - 1;
-            self.inbox.wait(others, &underway, until);
+            self.inbox.wait(count - 1, &underway, until);
             self.before = (!underway.is_over()).then_some(underway);
         }
     }
@@ -300,6 +308,7 @@ impl<'a> Work<'a> {
                 if !batch.runs.is_empty() {
                     let (fresh, underway) = Fresh::new(batch, arrived);
                     self.underway = Some(underway);
+                    self.others = self.inbox.len();
                     // No shard listens only once they have ended.
                     let _ = self.batches.send(fresh);
                 }

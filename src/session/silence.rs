@@ -44,7 +44,7 @@ impl Silence {
         let answers = format != Format::EventStream;
         // Periods differ a little, by the peer's port: those who came together
         // are not pinged together for ever.
-        let share = 0.5 - f64::from(addr.port() % 64) / 512.0;
+        let share = 0.5 - f64::from(addr.port() % 1024) / 8192.0;
         let share = if answers { share } else { share * 2.0 };
         Silence {
             since: Instant::now(),
