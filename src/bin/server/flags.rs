@@ -377,7 +377,7 @@ fn check(flags: Flags) -> Result<Checked, String> {
 /// How many workers, and shards: one core is left to the writer, to the kernel's
 /// half of the sockets and to whoever else is there. With a shard on each of two
 /// cores, deliveries came to 0.7 to 1.3 of what they are on one core; with one
-/// shard, to 0.9 to 1.5.
+/// shard, to 0.8 to 1.6.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
