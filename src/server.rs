@@ -24,8 +24,9 @@ use crate::{
     session,
 };
 
-/// How long everything may take to end.
-pub const GRACE: Duration = Duration::from_secs(10);
+/// How long everything may take to end: with what is printed last, a process is
+/// to be gone after 10 s.
+pub const GRACE: Duration = Duration::from_secs(9);
 
 /// How many connections beyond the cap are told so at the same time; further
 /// ones are closed without a word.

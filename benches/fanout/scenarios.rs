@@ -208,15 +208,15 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Takes a figure of several servers so many times, in turn.
+/// Takes a figure of several servers so many times, in turn; those of each.
 fn in_turn<T>(
     kinds: &[Kind],
     repeats: usize,
     mut figure: impl FnMut(Kind) -> anyhow::Result<T>,
-) -> anyhow::Result<Vec<Vec<T>>> {
-    let mut all: Vec<Vec<T>> = kinds.iter().map(|_| Vec::new()).collect();
+) -> anyhow::Result<Vec<(Kind, Vec<T>)>> {
+    let mut all: Vec<(Kind, Vec<T>)> = kinds.iter().map(|kind| (*kind, Vec::new())).collect();
     for _ in 0..repeats {
-        for (kind, figures) in kinds.iter().zip(&mut all) {
+        for (kind, figures) in &mut all {
             figures.push(figure(*kind)?);
         }
     }
@@ -224,19 +224,19 @@ fn in_turn<T>(
 }
 
 impl Setting {
-    /// The product with its history on disk, in the builds that are asked for:
-    /// where only that is of interest.
+    /// The product with its history on disk, where only that is of interest; and
+    /// the other build of it, if that is asked for.
     fn products(&self) -> Vec<Kind> {
-        let product = |kind: &Kind| matches!(kind, Kind::Disk | Kind::BeforeDisk);
-        self.servers.iter().copied().filter(product).collect()
+        let before = self.servers.contains(&Kind::BeforeDisk);
+        let before = before.then_some(Kind::BeforeDisk);
+        before.into_iter().chain([Kind::Disk]).collect()
     }
 }
 
 /// Runs a shape against several servers in turn, and prints a line for each;
 /// ratios are to the first.
 fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
-    let kinds = &setting.servers;
-    let all = in_turn(kinds, setting.repeats, |kind| {
+    let all = in_turn(&setting.servers, setting.repeats, |kind| {
         run(kind, shape, setting.cores)
     })?;
     println!(
@@ -244,13 +244,13 @@ fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
         "", "deliveries/s", "ratio", "CPU ns each", "ratio", "p50 µs", "p99 µs", "p99.9 µs"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    for (kind, figures) in kinds.iter().zip(&all) {
+    for (kind, figures) in &all {
         let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
         let ratio = |figure: fn(&Figures) -> f64| {
             median(
                 figures
                     .iter()
-                    .zip(&all[0])
+                    .zip(&all[0].1)
                     .map(|(a, b)| figure(a) / figure(b)),
             )
         };
@@ -299,12 +299,11 @@ fn rooms(setting: &Setting) -> anyhow::Result<()> {
             publishers: 10,
             ..in_rooms(1)
         };
-        let kinds = setting.products();
-        let all = in_turn(&kinds, setting.repeats, |kind| {
+        let all = in_turn(&setting.products(), setting.repeats, |kind| {
             let many = run(kind, &in_rooms(100), setting.cores)?;
             Ok((many, run(kind, &one, setting.cores)?))
         })?;
-        for (kind, runs) in kinds.iter().zip(&all) {
+        for (kind, runs) in all {
             println!(
                 "{}: {per_second} messages a second: CPU per delivery {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
                 kind.name(),
@@ -339,12 +338,11 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             reads_every,
             ..shape
         };
-        let kinds = setting.products();
-        let all = in_turn(&kinds, setting.repeats.div_ceil(2), |kind| {
+        let all = in_turn(&setting.products(), setting.repeats.div_ceil(2), |kind| {
             let free = run(kind, &shape, Cores::All)?;
             Ok((free, run(kind, &shape, setting.cores)?))
         })?;
-        for (kind, runs) in kinds.iter().zip(&all) {
+        for (kind, runs) in all {
             println!(
                 "{}: {name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load had its core busy for {:.0} and {:.0} %",
                 kind.name(),
@@ -365,8 +363,7 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
     const CONNECTIONS: usize = 10_000;
     const WATCHED: Duration = Duration::from_secs(1);
     let shape = steady(CONNECTIONS, 1);
-    let kinds = &setting.servers;
-    let all = in_turn(kinds, setting.repeats.div_ceil(2), |kind| {
+    let all = in_turn(&setting.servers, setting.repeats.div_ceil(2), |kind| {
         let data = folder()?;
         let server = Server::start(kind, setting.cores, data.path())?;
         let before = server.resident()?;
@@ -383,9 +380,9 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
         ""
     );
     println!("|---|--:|--:|--:|--:|--:|");
-    for (kind, figures) in kinds.iter().zip(&all) {
+    for (kind, figures) in &all {
         let ratio = |figure: fn(&(f64, f64, f64)) -> f64| {
-            let pairs = figures.iter().zip(&all[0]);
+            let pairs = figures.iter().zip(&all[0].1);
             median(pairs.map(|(one, first)| figure(one) / figure(first)))
         };
         println!(
@@ -452,8 +449,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         publishers: 1,
         ..steady(100, 100)
     };
-    let kinds = setting.products();
-    let all = in_turn(&kinds, setting.repeats, |kind| {
+    let all = in_turn(&setting.products(), setting.repeats, |kind| {
         let data = folder()?;
         let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
         load.hurry(2 * BACK)?;
@@ -474,7 +470,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         herd?.finish_like(&load)?;
         Ok((Figures::of(&sample, 0, 0).p99, took))
     })?;
-    for (kind, runs) in kinds.iter().zip(&all) {
+    for (kind, runs) in all {
         println!(
             "{}: live readers' p99 {:.1} ms; all caught up after {:.2} s",
             kind.name(),
@@ -517,8 +513,7 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
     const STORED: u64 = 1_000_000;
     let data = folder()?;
     fill(data.path(), STORED)?;
-    let kinds = setting.products();
-    let all = in_turn(&kinds, setting.repeats.div_ceil(2), |kind| {
+    let all = in_turn(&setting.products(), setting.repeats.div_ceil(2), |kind| {
         let server = Server::start(kind, setting.cores, data.path())?;
         let before = server.resident()?;
         let begun = Instant::now();
@@ -526,7 +521,7 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
         let rate = STORED as f64 / begun.elapsed().as_secs_f64();
         Ok((rate, resident.saturating_sub(before) as f64))
     })?;
-    for (kind, runs) in kinds.iter().zip(&all) {
+    for (kind, runs) in all {
         println!(
             "{}: {:.0} messages/s; the server grew by {:.1} MiB at most",
             kind.name(),
@@ -559,18 +554,18 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
     index.execute("UPDATE about SET upto = ?1", [STORED.cast_signed()])?;
     drop(index);
     let shape = in_flight(100, 10, 10);
-    let mut runs = Vec::new();
-    for _ in 0..setting.repeats {
-        runs.push((
-            run_on(long.path(), Kind::Disk, &shape, setting.cores)?,
-            run(Kind::Disk, &shape, setting.cores)?,
-        ));
+    let all = in_turn(&setting.products(), setting.repeats, |kind| {
+        let behind = run_on(long.path(), kind, &shape, setting.cores)?;
+        Ok((behind, run(kind, &shape, setting.cores)?))
+    })?;
+    for (kind, runs) in all {
+        println!(
+            "{}: {:.0} deliveries/s behind it, {:.0} without; ratio {:.2}",
+            kind.name(),
+            median(runs.iter().map(|(long, _)| long.rate)),
+            median(runs.iter().map(|(_, empty)| empty.rate)),
+            median(runs.iter().map(|(long, empty)| long.rate / empty.rate)),
+        );
     }
-    println!(
-        "{:.0} deliveries/s behind it, {:.0} without; ratio {:.2}",
-        median(runs.iter().map(|(long, _)| long.rate)),
-        median(runs.iter().map(|(_, empty)| empty.rate)),
-        median(runs.iter().map(|(long, empty)| long.rate / empty.rate)),
-    );
     Ok(())
 }

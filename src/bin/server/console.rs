@@ -26,25 +26,26 @@ use super::flags::Checked;
 const LINES: usize = 10_000;
 
 /// How long what is still to be printed at the end may take.
-const LAST_LINES: Duration = Duration::from_secs(2);
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What prints. Dropped, it prints what waits, but not for longer than that: a
 /// terminal that stands still does not keep the server from ending either.
-pub(crate) struct Printing(Option<[WorkerGuard; 2]>);
+pub(crate) struct Printing(Vec<WorkerGuard>);
 
 impl Drop for Printing {
     fn drop(&mut self) {
-        let guards = self.0.take();
         let (printing, printed) = mpsc::channel::<()>();
-        // A guard that cannot tell its thread to end prints that, and waits for
-        // the same terminal.
-        let ending = thread::Builder::new().spawn(move || {
-            drop(guards);
-            drop(printing);
-        });
-        if ending.is_ok() {
-            let _ = printed.recv_timeout(LAST_LINES);
+        for guard in self.0.drain(..) {
+            let printing = printing.clone();
+            // A guard that cannot tell its thread to end prints that, and waits
+            // for the same terminal.
+            let _ = thread::Builder::new().spawn(move || {
+                drop(guard);
+                drop(printing);
+            });
         }
+        drop(printing);
+        let _ = printed.recv_timeout(LAST_LINES);
     }
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn start(checked: &Checked) -> Printing {
                 .with_target("chat", LevelFilter::OFF),
         );
     tracing_subscriber::registry().with(chat).with(log).init();
-    Printing(Some([printing, logging]))
+    Printing(vec![printing, logging])
 }
 
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
