@@ -202,6 +202,9 @@ function refuse(id, text) {
   shelf.remove(said.get(id));
 }
 
+/** How often it is looked whether a tab is gone since: one that was closed a moment ago is still open. */
+const GONE_SINCE = 30_000;
+
 /** Takes up what this tab, or one that is gone, said and did not get stored. */
 async function takeUp() {
   const orders = new Set(said.values());
@@ -473,4 +476,5 @@ await shelf.open();
 for (const [other, count] of await takeUp()) {
   note(`${count} of what you said in ${other} waits to be sent until you are there:`, { href: `/${other}`, link: other });
 }
+setInterval(() => state.state === "live" && takeUp(), GONE_SINCE);
 if (!shelf.isKept) note("This browser keeps nothing for this page: what is not stored when it is closed is lost.");
