@@ -105,3 +105,6 @@ mod event_stream;
 
 /// What is said, told in every format.
 mod formats;
+
+/// What the server sends, byte for byte as it was recorded.
+mod recorded;

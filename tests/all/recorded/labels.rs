@@ -1,0 +1,162 @@
+//! What is sent as it is recorded: on lines, with labels for what differs from run
+//! to run.
+
+use std::fmt::Write;
+
+/// A longer body of an HTTP answer is recorded as its length and checksum.
+const MAX_BODY: usize = 2048;
+
+/// A longer run of one character is recorded as `<x*100>`.
+const MAX_RUN: usize = 64;
+
+/// What differs from run to run: `<ana>` is the address of a connection,
+/// `<epoch 1>` the first epoch, and so on. What [`RULES`] finds is not told apart.
+#[derive(Default)]
+pub(super) struct Labels(Vec<(String, String)>);
+
+/// Between two texts stands a value of these characters, which gets a label.
+type Rule = (&'static str, fn(char) -> bool, &'static str, &'static str);
+
+/// Values with labels of their own, by the order of their appearance.
+const NUMBERED: [Rule; 3] = [
+    (r#""epoch":""#, is_word, "\"", "epoch"),
+    (r#""secret":""#, is_word, "\"", "secret"),
+    // Its last word: the name stands before it.
+    ("have this name again: /name ", is_words, "", "secret"),
+];
+
+const RULES: [Rule; 11] = [
+    (r#""at":""#, is_time, "Z\"", "at"),
+    (r#""retry_ms":"#, is_digit, "", "ms"),
+    ("send it again in ", is_decimal, " s.", "s"),
+    ("retry-after: ", is_digit, "\r\n", "s"),
+    ("\nretry: ", is_digit, "\n", "ms"),
+    // The reason of a drain: in a close frame, and in a comment of server-sent events.
+    (" 4003 ", is_digit, " ms: ", "ms"),
+    (": ", is_digit, " ms: ", "ms"),
+    ("date: ", |c| c != '\r', "\r\n", "date"),
+    ("etag: W/\"", is_word, "\"", "hash"),
+    ("/-/assets/", is_word, ".", "hash"),
+    ("broadcast-chat/", is_decimal, "\"", "version"),
+];
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
+fn is_decimal(c: char) -> bool {
+    is_digit(c) || c == '.'
+}
+
+fn is_time(c: char) -> bool {
+    c.is_ascii_digit() || "-T:.".contains(c)
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_".contains(c)
+}
+
+fn is_words(c: char) -> bool {
+    is_word(c) || c == ' '
+}
+
+impl Labels {
+    /// Has a value replaced by a label from now on.
+    pub(super) fn add(&mut self, value: String, label: &str) {
+        let label = format!("<{label}>");
+        let known = self.0.iter().any(|(_, other)| *other == label);
+        assert!(!known, "{label} is there twice");
+        self.0.push((value, label));
+    }
+
+    pub(super) fn knows(&self, value: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == value)
+    }
+
+    /// A step with values in place of its labels.
+    pub(super) fn values(&self, step: &str) -> String {
+        let labels = self.0.iter();
+        labels.fold(step.to_owned(), |step, (value, label)| {
+            step.replace(label, value)
+        })
+    }
+
+    /// What was sent, with labels in place of values.
+    pub(super) fn label(&mut self, sent: &str) -> String {
+        for (before, class, after, name) in NUMBERED {
+            for value in found(sent, before, class, after) {
+                let value = value.rsplit(' ').next().unwrap_or(value);
+                if !self.knows(value) {
+                    let same = |label: &str| label.starts_with(&format!("<{name} "));
+                    let before = self.0.iter().filter(|(_, label)| same(label)).count();
+                    self.add(value.to_owned(), &format!("{name} {}", before + 1));
+                }
+            }
+        }
+        let mut told = sent.to_owned();
+        for (value, label) in &self.0 {
+            told = told.replace(value, label);
+        }
+        for (before, class, after, label) in RULES {
+            let values: Vec<_> = found(&told, before, class, after)
+                .map(str::to_owned)
+                .collect();
+            for value in values {
+                let labelled = format!("{before}<{label}>{after}");
+                told = told.replace(&[before, &value, after].concat(), &labelled);
+            }
+        }
+        told
+    }
+}
+
+/// Appends a text line by line.
+pub(super) fn lines(text: &str, out: &mut Vec<String>) {
+    out.extend(text.split_inclusive('\n').map(escaped));
+}
+
+/// Appends an HTTP answer.
+pub(super) fn answer(text: &str, out: &mut Vec<String>) {
+    let head = text.find("\r\n\r\n").map_or(text.len(), |end| end + 4);
+    let (head, body) = text.split_at(head);
+    lines(head, out);
+    if body.len() > MAX_BODY {
+        let sum = crc32fast::hash(body.as_bytes());
+        out.push(format!("({} bytes, CRC-32 {sum:08x})", body.len()));
+    } else {
+        lines(body, out);
+    }
+}
+
+/// What stands between two texts and is made of such characters.
+fn found<'a>(
+    text: &'a str,
+    before: &'a str,
+    class: fn(char) -> bool,
+    after: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    text.match_indices(before).filter_map(move |(start, _)| {
+        let rest = &text[start + before.len()..];
+        let end = rest.find(|c| !class(c)).unwrap_or(rest.len());
+        (end > 0 && rest[end..].starts_with(after)).then_some(&rest[..end])
+    })
+}
+
+/// A text on one line, long runs of one character shortened.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let run = rest.chars().take_while(|other| *other == c).count();
+        let taken = if run > MAX_RUN { run } else { 1 };
+        rest = &rest[taken * c.len_utf8()..];
+        match c {
+            _ if run > MAX_RUN => {
+                let _ = write!(out, "<{c}*{run}>");
+            }
+            '"' | '\'' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
