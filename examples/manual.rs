@@ -15,6 +15,7 @@ mod client;
 #[allow(dead_code)]
 #[path = "../src/bin/server"]
 mod server {
+    pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
 }

@@ -8,117 +8,49 @@
 //!
 //! Knows positions and frames, not what a message says.
 
-mod aside;
-mod directory;
+mod applier;
+mod ephemeral;
+mod excerpt;
+mod fresh;
+mod handle;
+mod history;
 #[cfg(test)]
 mod interleavings;
+mod mailbox;
 mod outlet;
+mod page;
 mod reading;
+mod run;
 mod shard;
 mod socket;
 mod stretch;
 mod subscriber;
-mod waiting;
+mod tail;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread::{self, Thread},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::{sync::broadcast, time::Instant};
+use tokio::sync::broadcast;
 
 pub use self::{
-    aside::{Aside, Saying},
+    applier::{Applier, Committed, NotApplied},
+    ephemeral::Ephemeral,
+    excerpt::{Excerpt, Span},
+    fresh::{Fresh, Underway},
+    handle::{CatchingUp, Handle, redacted},
+    history::History,
+    page::Page,
+    run::{Batch, Block, Run},
     socket::Socket,
     subscriber::{Subscriber, Undelivered},
 };
-use self::{
-    directory::Directory,
-    outlet::Outlet,
-    shard::{Mailbox, Shard},
-};
+use self::{mailbox::Mailbox, outlet::Outlet, shard::Shard};
 use crate::{
-    history::{Batch, History},
     metrics::Metrics,
-    protocol::{Seq, format::Format, name::RoomName},
+    protocol::{ConnectionId, format::Format},
 };
-
-/// A batch on its way to the shards.
-#[derive(Clone, Debug)]
-pub struct Fresh {
-    /// What was committed.
-    pub batch: Arc<Batch>,
-    /// When the first of it came.
-    pub arrived: Instant,
-    /// Dropped by each shard that is through with it.
-    #[expect(dead_code)]
-    through: Arc<Through>,
-}
-
-/// Wakes the writer when the last shard is through. (A channel would, while it
-/// holds the lock that whoever wakes up takes first.)
-#[derive(Debug)]
-struct Through(Thread);
-
-impl Drop for Through {
-    fn drop(&mut self) {
-        self.0.unpark();
-    }
-}
-
-/// Tells when every shard is through with a batch.
-#[derive(Debug)]
-pub struct Underway(Weak<Through>);
-
-impl Fresh {
-    /// What was committed, the first of which came at a time; and, for the thread
-    /// that calls this, what it can wait for.
-    pub fn new(batch: Arc<Batch>, arrived: Instant) -> (Self, Underway) {
-        let through = Arc::new(Through(thread::current()));
-        let underway = Underway(Arc::downgrade(&through));
-        let fresh = Fresh {
-            batch,
-            arrived,
-            through,
-        };
-        (fresh, underway)
-    }
-}
-
-impl Underway {
-    /// Whether every shard is through with it.
-    pub fn is_over(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-
-    /// Blocks until every shard is through with it, or enough of something else
-    /// has come, or until then. Whoever brings that unparks this thread.
-    pub fn wait(&self, until: Instant, enough: impl Fn() -> bool) {
-        while !self.is_over() && !enough() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            thread::park_timeout(left);
-        }
-    }
-}
-
-/// How those stand who are not live, and what is kept for all.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CatchingUp {
-    /// How many they are.
-    pub subscribers: usize,
-    /// How many numbers of the log the last of them is behind.
-    pub behind: u64,
-    /// How many bytes are kept in memory until sockets take them, also of those
-    /// who are live.
-    pub kept: usize,
-}
 
 /// The shards, and where the next subscriber goes.
 #[derive(Debug)]
@@ -127,8 +59,6 @@ pub struct Fanout {
     mailboxes: Vec<Arc<Mailbox>>,
     next: AtomicUsize,
     metrics: Arc<Metrics>,
-    /// All subscribers, by a number of their own.
-    subscribers: Arc<Directory>,
 }
 
 impl Fanout {
@@ -140,15 +70,10 @@ impl Fanout {
         shards: usize,
         metrics: &Arc<Metrics>,
     ) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
-        let subscribers = Arc::<Directory>::default();
         let (mailboxes, work) = (0..shards.max(1))
             .map(|_| {
                 let mailbox = Arc::new(Mailbox::default());
-                let shard = Shard::new(
-                    Arc::clone(&mailbox),
-                    Arc::clone(metrics),
-                    Arc::clone(&subscribers),
-                );
+                let shard = Shard::new(Arc::clone(&mailbox), Arc::clone(metrics));
                 // A shard's writes are not what tokio's budget of operations is
                 // for: at its end a socket would look full.
                 let work = tokio::task::coop::unconstrained(shard.run(batches.subscribe()));
@@ -160,47 +85,24 @@ impl Fanout {
             mailboxes,
             next: AtomicUsize::new(0),
             metrics: Arc::clone(metrics),
-            subscribers,
         };
         (fanout, work)
     }
 
-    /// Takes the write half of a connection from an address. It follows no room
-    /// yet. Without `echo`, what that address publishes from now on is not
-    /// delivered to it.
+    /// Takes the write half of a connection. It follows no room yet. Without
+    /// `echo`, what is said on that connection from now on is not delivered to it.
     pub fn subscribe(
         &self,
         socket: Socket,
         format: Format,
-        addr: SocketAddr,
+        origin: ConnectionId,
         echo: bool,
     ) -> Subscriber {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let mailbox = Arc::clone(&self.mailboxes[place]);
         let skip = (!echo).then(|| self.history.head());
-        let outlet = Outlet::new(socket, format, addr, skip);
+        let outlet = Outlet::new(socket, format, origin, skip);
         let metrics = Arc::clone(&self.metrics);
-        Subscriber::new(
-            self.history.clone(),
-            mailbox,
-            outlet,
-            metrics,
-            &self.subscribers,
-        )
-    }
-
-    /// What was said in a room under a number is erased, from the log and from
-    /// its tail: whoever was shown it is told so, and whoever was not is shown
-    /// it no more.
-    ///
-    /// A message that is on its way in a batch, or in what a session has read,
-    /// is what it was: so whoever has not come so far reads the log anew.
-    pub fn erased(&self, room: &RoomName, seq: Seq) {
-        self.subscribers.erased(room, seq);
-    }
-
-    /// How those stand who are not live, and what is kept for all.
-    pub fn catching_up(&self) -> CatchingUp {
-        self.subscribers.catching_up(self.history.head())
+        Subscriber::new(self.history.clone(), mailbox, outlet, metrics)
     }
 }

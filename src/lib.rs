@@ -7,17 +7,20 @@
 //! - [`protocol`]: what travels (names, positions, messages, commands, events)
 //!   and its encodings. Knows no sockets, clocks or tasks.
 //! - [`metrics`]: what is counted, and under which name. Knows nothing else.
-//! - [`history`]: the log; append a batch, read after a position. Knows not who
-//!   asks.
-//! - [`fanout`]: subscribers, and the shards that write to them, live or catching
-//!   up. Knows not what a message says.
-//! - [`hub`]: the one path in (inbox, writer, broadcast), and who is in which
-//!   room. Knows no sockets and no HTTP.
+//! - [`net`]: peers, their ids, addresses and prefixes. Knows no rooms, messages or
+//!   HTTP.
+//! - [`log`]: entries as data, and their order. Knows not what an entry does.
+//! - [`store`]: applies entries to tables, and reads them. Knows not where the
+//!   order comes from, or who asks.
+//! - [`fanout`]: takes entries from the log, has them applied, and writes what
+//!   was said to subscribers, live or catching up. Knows not what a message says.
+//! - [`hub`]: the one path in (inbox, writer, broadcast), and the registry of all
+//!   connections. Knows no sockets and no HTTP.
 //! - [`session`]: one conversation; commands in, events out, its limits and
 //!   deadlines. Knows no ports and no HTTP.
 //! - [`http`]: what a request may ask: the upgrade, a room's lines, a message by
 //!   POST, the page, health. Knows no accept loop.
-//! - [`server`]: the accept loop, the connection cap, the drain. Knows no flags
+//! - [`server`]: the accept loop, the drain. Knows no flags
 //!   and no signals.
 //! - [`client`]: the other side; a conversation with a room that outlives its
 //!   connections, and its face of lines. Knows nothing of the server but the
@@ -27,7 +30,11 @@ pub mod protocol;
 
 pub mod metrics;
 
-pub mod history;
+pub mod net;
+
+pub mod log;
+
+pub mod store;
 
 pub mod fanout;
 

@@ -5,53 +5,37 @@
 //! module first; it is the whole contract between them.
 
 pub mod close;
-mod command;
+pub mod command;
+mod connection_id;
 mod event;
 pub mod event_stream;
 pub mod format;
 pub mod frame;
 pub mod json;
 pub mod lasting;
+mod limits;
+pub mod mention;
 mod message;
 pub mod name;
 pub mod plain;
+mod refusal;
+mod request;
 pub mod secret;
+mod tag;
 pub mod text;
+pub mod typed;
 pub mod who;
 
 pub use self::{
     command::{Command, Start},
-    event::{
-        Event, GapReason, Limits, Page, Refusal, RefusalCode, RoomInfo, Search, Topic, Welcome,
+    connection_id::ConnectionId,
+    event::{Event, GapReason, Page, RoomInfo, Search, Topic, Welcome},
+    limits::{
+        DEFAULT_PORT, DEFAULT_TEXT_BYTES, EXCERPT, Limits, MAX_BACKLOG, MAX_EXCERPT,
+        MAX_EXCERPT_BYTES, MAX_TOPIC, SUBPROTOCOL, WELCOME,
     },
-    message::{At, Author, Entry, Epoch, Erased, Kind, Message, Private, Seq},
+    message::{At, Author, Epoch, Erased, Kind, Message, Private, Seq, Slot},
+    refusal::{Refusal, RefusalCode},
+    request::Request,
+    tag::Tag,
 };
-
-/// The subprotocol (RFC 6455 §1.9) that selects the JSON format.
-pub const SUBPROTOCOL: &str = "chat.v1";
-
-/// The first thing the server says in the plain format.
-pub const WELCOME: &str = "Welcome to chat! Type a message";
-
-/// The port of server and client when none is given.
-///
-/// The one place to change it for both.
-pub const DEFAULT_PORT: u16 = 2000;
-
-/// The longest text of one message in bytes, unless `--max-text` says otherwise.
-pub const DEFAULT_TEXT_BYTES: usize = 8192;
-
-/// The longest topic of a room, in bytes.
-pub const MAX_TOPIC: usize = 300;
-
-/// The largest backlog a newcomer is shown, in messages.
-pub const MAX_BACKLOG: u32 = 1000;
-
-/// How many messages a page of the history has where nobody says how many.
-pub const EXCERPT: u32 = 50;
-
-/// The most messages it has.
-pub const MAX_EXCERPT: u32 = 200;
-
-/// The most bytes of text in such a page, if it has more than one message.
-pub const MAX_EXCERPT_BYTES: usize = 128 << 10;

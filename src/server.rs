@@ -1,10 +1,8 @@
-//! The server: accepts connections, bounds their number, and drains.
+//! The server: accepts connections, has each registered, and drains.
 //!
 //! Handed a bound listener and an opened log; knows neither flags nor signals.
 
-mod places;
-
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use ::http::StatusCode;
 use tokio::{
@@ -16,12 +14,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
-use self::places::{Full, Place, Places};
 use crate::{
-    history::{History, Keep, Writer},
+    fanout::Applier,
     http::{self, Site, Trust},
-    hub::{self, Hub},
+    hub::{self, Full, Hub, Keep, Registration},
+    net::Peer,
     session,
+    store::Replica,
 };
 
 /// How long everything may take to end: with what is printed last, a process is
@@ -44,10 +43,6 @@ const COMPLAINTS: Duration = Duration::from_secs(60);
 /// What a server is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many connections are served at a time.
-    pub max_connections: usize,
-    /// How many of them one address may have, if that is limited.
-    pub max_per_address: Option<usize>,
     /// What holds for the hub.
     pub hub: hub::Options,
     /// What is kept of the history.
@@ -61,54 +56,35 @@ pub struct Options {
 /// Serves until `shutdown`; then takes no more, and returns when everything
 /// accepted is committed, delivered as far as its readers took it, and every
 /// client was told; or at the end of the grace period.
+///
+/// # Errors
+///
+/// No thread can be started, or the writer has stopped by itself.
 pub async fn run(
     listener: TcpListener,
-    (writer, history): (Writer, History),
+    replica: Replica,
     options: Options,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
-    let retention = writer.retention(options.keep);
-    let index = history.clone().index();
-    let (hub, publisher) = Hub::start(writer, history, &options.hub, &tasks)?;
-    tasks.spawn({
-        let hub = hub.clone();
-        async move {
-            tokio::select! {
-                () = retention.run() => {}
-                () = hub.finished() => {}
-            }
-        }
-    });
-    tasks.spawn({
-        let hub = hub.clone();
-        async move {
-            tokio::select! {
-                () = index => {}
-                () = hub.finished() => {}
-            }
-        }
-    });
-    tasks.spawn({
-        let hub = hub.clone();
-        async move {
-            tokio::select! {
-                () = hub.note_names() => {}
-                () = hub.finished() => {}
-            }
-        }
-    });
+    let applier = Applier::local(replica).map_err(io::Error::other)?;
+    let index = applier.history().store().clone().index();
+    let (hub, publisher) = Hub::start(applier, &options.hub, &tasks)?;
+    let keep = options.keep;
+    let expiring = hub.clone();
+    let noting = hub.clone();
+    background(&tasks, &hub, async move { expiring.expire(keep).await });
+    background(&tasks, &hub, index);
+    background(&tasks, &hub, async move { noting.note_names().await });
     let drain = CancellationToken::new();
     let site = Site {
         hub: hub.clone(),
         trust: options.trust,
         limits: options.session.limits,
-        rates: options.session.rates.clone(),
     };
     let server = Arc::new(Server {
         site,
         session: options.session,
-        places: Places::new(options.max_connections, options.max_per_address),
         drain: drain.clone(),
     });
 
@@ -116,7 +92,7 @@ pub async fn run(
         "the log {} ends at {}; up to {} connections are served",
         hub.history().epoch(),
         hub.history().head(),
-        options.max_connections
+        options.hub.capacity.connections
     );
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
@@ -125,7 +101,7 @@ pub async fn run(
     };
     info!(
         "the server stops: {} connections are told",
-        server.places.taken()
+        hub.connections()
     );
     drop(listener);
     drop(publisher);
@@ -134,7 +110,7 @@ pub async fn run(
     if timeout(GRACE, tasks.wait()).await.is_err() {
         warn!(
             "not everything ended in time: {} connections were cut",
-            server.places.taken()
+            hub.connections()
         );
     }
     if failed {
@@ -144,10 +120,20 @@ pub async fn run(
     }
 }
 
+/// Runs work beside the sessions, for as long as the writer goes on.
+fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + Send + 'static) {
+    let hub = hub.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = work => {}
+            () = hub.finished() => {}
+        }
+    });
+}
+
 struct Server {
     site: Site,
     session: session::Options,
-    places: Places,
     drain: CancellationToken,
 }
 
@@ -158,7 +144,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let (stream, peer) = match accepted(listener).await {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => continue,
             Err(error) => {
@@ -172,9 +158,9 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
             }
         };
         pause = ACCEPT_PAUSE;
-        match server.places.take(peer) {
-            Ok(place) => {
-                tasks.spawn(Arc::clone(server).serve(stream, peer, place));
+        match server.site.hub.register(peer) {
+            Ok(registration) => {
+                tasks.spawn(Arc::clone(server).serve(stream, registration));
             }
             Err(full) => {
                 if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
@@ -189,6 +175,11 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
     }
 }
 
+async fn accepted(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+    let (stream, addr) = listener.accept().await?;
+    Ok((stream, Peer::accepted(Some(addr))?))
+}
+
 /// Errors of `accept(2)` that concern only the connection that was coming.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
@@ -200,7 +191,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
     let answer = match full {
-        Full::Address(count) => site.plain_answer(
+        Full::Prefix(count) => site.plain_answer(
             StatusCode::TOO_MANY_REQUESTS,
             &format!(
                 "Your address has {count} connections, which is as many as it may have; close one, or try again later."
@@ -223,27 +214,27 @@ async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
 }
 
 impl Server {
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _place: Place) {
+    async fn serve(self: Arc<Self>, stream: TcpStream, registration: Registration) {
         let _open = self.site.hub.metrics().connection();
         // Boxed: what HTTP needs is given back before the conversation starts.
-        if let Some(session) = Box::pin(self.upgrade(stream, peer)).await {
+        if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
             session.await;
         }
     }
 
     /// Answers what is asked; the session, where that is to begin one.
-    async fn upgrade(
-        &self,
+    async fn upgrade<'a>(
+        &'a self,
         stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        registration: &'a Registration,
+    ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
         // Without it, small frames wait for the acknowledgement of those before
         // them, up to 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
-            debug!("{peer}: {error}");
+            debug!("{}: {error}", registration.peer());
             return None;
         }
-        let upgraded = http::serve(stream, peer, &self.site, &self.drain).await?;
+        let upgraded = http::serve(stream, registration, &self.site, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();
         let connection = session::Connection {
             read,
@@ -251,7 +242,14 @@ impl Server {
             write: write.into(),
         };
         let (visit, hub) = (upgraded.visit, &self.site.hub);
-        let session = session::run(connection, visit, hub, &self.session, &self.drain);
+        let session = session::run(
+            connection,
+            visit,
+            registration,
+            hub,
+            &self.session,
+            &self.drain,
+        );
         Some(Box::pin(session))
     }
 }

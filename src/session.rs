@@ -5,16 +5,16 @@
 //! alone writes to the socket.
 
 mod conversation;
-mod doing;
+mod end;
 mod inbound;
-mod network;
 mod operator;
-mod rate;
-mod searches;
+mod pace;
+mod pending;
 mod shown;
 mod silence;
+mod visit;
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -24,29 +24,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+pub use self::visit::{Options, Visit};
 use self::{
-    conversation::{Conversation, Intent},
-    doing::{Doing, Done},
+    conversation::Conversation,
+    end::End,
     inbound::{Inbound, Received},
+    pending::{Done, Pending},
     silence::Silence,
-};
-pub use self::{
-    network::Network,
-    rate::{Rate, Rates},
-    searches::Searches,
 };
 use crate::{
     fanout::{Socket, Subscriber, Undelivered},
-    hub::{Hub, Receipts},
-    protocol::{
-        Author, Limits, Start,
-        close::CloseReason,
-        format::Format,
-        frame,
-        name::{Name, RoomName},
-        secret::Secret,
-        text::Text,
-    },
+    hub::{Hub, Registration},
+    protocol::{close::CloseReason, format::Format, frame},
 };
 
 /// How many bytes of answers may wait for the socket before nothing more is
@@ -76,64 +65,8 @@ pub struct Connection<R> {
     pub write: Socket,
 }
 
-/// What was asked for in the request.
-#[derive(Clone, Debug)]
-pub struct Visit {
-    /// Where the peer is.
-    pub addr: SocketAddr,
-    /// The room.
-    pub room: RoomName,
-    /// The name to carry.
-    pub name: Option<Name>,
-    /// What proves that it is one's own.
-    pub secret: Option<Secret>,
-    /// How to speak.
-    pub format: Format,
-    /// Where to start reading.
-    pub start: Start,
-    /// Whether to see one's own messages.
-    pub echo: bool,
-}
-
-impl Visit {
-    /// Who comes, under the name asked for.
-    pub fn author(&self) -> Author {
-        Author {
-            name: self.name.clone(),
-            addr: self.addr,
-        }
-    }
-}
-
-/// What holds for all sessions.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What a client may send.
-    pub limits: Limits,
-    /// How fast, if that is limited.
-    pub rates: Option<Arc<Rates>>,
-    /// Whose turn it is to search.
-    pub searches: Searches,
-    /// A peer silent for so long is pinged twice, and given up soon after.
-    pub ping: Duration,
-    /// What newcomers are told after the welcome, if anything.
-    pub motd: Option<Text>,
-    /// What proves that somebody is an operator, if there are any.
-    pub operator: Option<Secret>,
-}
-
-/// How a conversation ended.
-#[derive(Debug)]
-enum End {
-    /// With a close frame of ours.
-    Close(CloseReason),
-    /// Without: the connection is no more.
-    Lost(&'static str),
-}
-
 /// Both directions of a connection.
 struct Ends<R> {
-    addr: SocketAddr,
     format: Format,
     inbound: Inbound<R>,
     subscriber: Subscriber,
@@ -143,6 +76,7 @@ struct Ends<R> {
 pub fn run<'a, R>(
     connection: Connection<R>,
     visit: Visit,
+    registration: &'a Registration,
     hub: &'a Hub,
     options: &'a Options,
     drain: &'a CancellationToken,
@@ -151,29 +85,31 @@ where
     R: AsyncRead + Unpin,
 {
     // Boxed, as all is that happens once: else each idle session has room for it.
-    let started = Box::pin(start(connection, visit, hub, options));
+    let started = Box::pin(start(connection, visit, registration, hub, options));
     async move {
         let (mut ends, mut conversation) = started.await;
         let end = match &mut conversation {
             Ok(conversation) => {
-                let end = converse(conversation, &mut ends, hub, options, drain).await;
+                let end =
+                    converse(conversation, &mut ends, registration, hub, options, drain).await;
                 conversation.end(&end, &ends.subscriber);
                 end
             }
             Err(reason) => End::Close(reason.clone()),
         };
-        // The membership ends with the conversation: what follows concerns the
-        // connection alone.
+        // It leaves its room with the end of the conversation: what follows
+        // concerns the connection alone.
         drop(conversation);
-        let addr = ends.addr;
+        registration.leave();
+        let peer = registration.peer();
         match end {
             End::Lost(why) => {
                 hub.metrics().closed(&"lost");
-                info!(target: "chat", "{addr} left: {why}");
+                info!(target: "chat", "{peer} left: {why}");
             }
             End::Close(reason) => {
                 hub.metrics().closed(&reason.code());
-                info!(target: "chat", "{addr} left: {reason}");
+                info!(target: "chat", "{peer} left: {reason}");
                 Box::pin(close(reason, ends)).await;
             }
         }
@@ -183,11 +119,12 @@ where
 async fn start<'a, R: AsyncRead + Unpin>(
     connection: Connection<R>,
     visit: Visit,
+    registration: &'a Registration,
     hub: &'a Hub,
     options: &'a Options,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
-    let (addr, format) = (visit.addr, visit.format);
-    info!(target: "chat", "New connection from {addr}");
+    let (peer, format) = (registration.peer(), visit.format);
+    info!(target: "chat", "New connection from {peer}");
     let Connection { read, early, write } = connection;
     let inbound = match format {
         Format::EventStream => Inbound::deaf(read),
@@ -195,66 +132,68 @@ async fn start<'a, R: AsyncRead + Unpin>(
     };
     drop(early);
     let mut ends = Ends {
-        addr,
         format,
         inbound,
-        subscriber: hub.fanout().subscribe(write, format, addr, visit.echo),
+        subscriber: hub.fanout().subscribe(write, format, peer.id, visit.echo),
     };
-    let conversation = Conversation::start(visit, hub, options, &mut ends.subscriber).await;
+    let subscriber = &mut ends.subscriber;
+    let conversation = Conversation::start(visit, registration, hub, options, subscriber).await;
     (ends, conversation)
 }
 
 async fn converse<R: AsyncRead + Unpin>(
     conversation: &mut Conversation<'_>,
     ends: &mut Ends<R>,
+    registration: &Registration,
     hub: &Hub,
     options: &Options,
     drain: &CancellationToken,
 ) -> End {
     let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
-    let receipts = Receipts::new(conversation.wanted());
+    let receipts = conversation.receipts();
     let mut publisher = hub.publisher();
-    let mut doing = Doing::default();
+    let mut pending = Pending::default();
     let mut draining = false;
     let mut broken = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
-    let mut silence = Silence::new(options.ping, ends.addr, ends.format);
+    let mut silence = Silence::new(options.ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
     loop {
         // Once the server goes away nothing more is accepted; what was is
         // handed on, and with the last publisher gone the writer comes to its end.
-        if draining && !doing.submits() {
+        if draining && !pending.submits() {
             publisher = None;
         }
         let owed = receipts.owed();
-        let listening = !draining && doing.is_nothing() && may_say_more(owed, subscriber);
+        let listening = !draining && pending.is_nothing() && may_say_more(owed, subscriber);
         inbound.is_read(listening);
         // Before it goes elsewhere, a reader sees what it said here: the echo
         // is the receipt.
-        if doing.joins() && owed == 0 {
+        if pending.joins() && owed == 0 {
             subscriber.finish();
         }
-        let few = awaited(owed, doing.joins());
+        let few = awaited(owed, pending.joins());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
             reason = conversation.sent_away() => return End::Close(reason),
-            () = &mut finished, if publisher.is_none() && !doing.changes() => {
+            () = &mut finished, if publisher.is_none() && !pending.changes() => {
                 // The writer has told everyone before it ended.
-                while let Some(reply) = receipts.take() {
-                    conversation.reply(reply, subscriber);
+                while let Some((reply, reference)) = receipts.take() {
+                    conversation.reply(reply, reference.as_ref(), subscriber);
                 }
                 return End::Close(conversation.goodbye());
             }
             result = subscriber.deliver_below(MAX_WAITING), if !broken => match result {
                 Ok(false) => {}
                 Ok(true) => {
-                    let Doing::Joining(place) = std::mem::take(&mut doing) else {
+                    let Pending::Joining(place) = std::mem::take(&mut pending) else {
                         return End::Close(CloseReason::Internal);
                     };
-                    let (room, start) = *place;
-                    let joined = Box::pin(conversation.join(room, &start, subscriber));
+                    let (room, start, reference) = *place;
+                    let joined = conversation.join(room, &start, reference.as_ref(), subscriber);
+                    let joined = Box::pin(joined);
                     if let Err(reason) = joined.await {
                         return End::Close(reason);
                     }
@@ -270,16 +209,16 @@ async fn converse<R: AsyncRead + Unpin>(
                     return End::Close(CloseReason::Internal);
                 }
             },
-            reply = receipts.next(few) => if let Some(reply) = reply {
-                conversation.reply(reply, subscriber);
+            told = receipts.next(few) => if let Some((reply, reference)) = told {
+                conversation.reply(reply, reference.as_ref(), subscriber);
             },
-            done = doing.done() => match done {
+            done = pending.done() => match done {
                 Done::Submitted(true) => {}
                 // The writer is gone: so is the server.
                 Done::Submitted(false) => draining = true,
-                Done::Found(found) => {
-                    if let Some(intent) = conversation.answer(found, subscriber) {
-                        doing.begin(intent, &receipts, publisher.as_ref());
+                Done::Found(found, reference) => {
+                    if let Some(asked) = conversation.found(found, reference, subscriber) {
+                        pending.begin(asked, &receipts, publisher.as_ref());
                     }
                 }
             },
@@ -287,9 +226,9 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Text(text) => {
                     silence.broken();
                     match conversation.handle(&text, subscriber) {
-                        Some(Intent::Close(reason)) => return End::Close(reason),
-                        Some(intent) => doing.begin(intent, &receipts, publisher.as_ref()),
-                        None => {}
+                        Ok(Some(asked)) => pending.begin(asked, &receipts, publisher.as_ref()),
+                        Ok(None) => {}
+                        Err(reason) => return End::Close(reason),
                     }
                 }
                 Received::Ping(payload) => {

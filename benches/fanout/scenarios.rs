@@ -4,8 +4,10 @@ use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Context, anyhow};
 use broadcast_chat::{
-    history::{self, Draft, Storage},
-    protocol::{Author, Kind as MessageKind, name::RoomName, text::Text},
+    fanout::Applier,
+    log::Draft,
+    protocol::{Author, ConnectionId, Kind as MessageKind, name::RoomName, text::Text},
+    store::{self, Storage},
 };
 
 use tokio::time::Instant;
@@ -483,7 +485,8 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
 
 /// Fills a log with messages in lobby, without a server.
 fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
-    let (mut writer, _) = history::open(&Storage::Folder(folder.into()), "the bench")?;
+    let (replica, _) = store::open(&Storage::Folder(folder.into()), "the bench")?;
+    let mut applier = Applier::local(replica)?;
     let mut left = count;
     while left > 0 {
         let now = left.min(1000);
@@ -503,7 +506,7 @@ fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
                 })
             })
             .collect::<anyhow::Result<_>>()?;
-        writer.append(&drafts)?;
+        applier.say(ConnectionId::SERVER, drafts)?;
         left -= now;
     }
     Ok(())

@@ -28,7 +28,7 @@ use broadcast_chat::{
         preferences::Preferences,
         screen::{self, Colours, Settings},
     },
-    protocol::{Epoch, Seq, Start, text::clean},
+    protocol::{Epoch, Seq, Start},
 };
 use clap::{Parser, error::ErrorKind};
 use tokio::{select, time::sleep};
@@ -347,7 +347,7 @@ fn misused(why: impl Display) -> ExitCode {
 
 /// Says it on standard error, on one line whatever was typed or sent.
 fn complain(why: impl Display) {
-    let sentence = clean(&why.to_string()).replace('\n', " ");
+    let sentence = client::one_line(&why.to_string());
     // Where this goes nowhere, the exit code still tells.
     let _ = writeln!(io::stderr(), "client: {}", sentence.trim_end());
 }

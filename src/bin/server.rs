@@ -2,20 +2,16 @@
 
 mod server {
     pub(super) mod console;
+    pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
     pub(super) mod upkeep;
 }
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    process::ExitCode,
-    thread,
-};
+use std::{io, net::SocketAddr, process::ExitCode, thread};
 
 use anyhow::Context;
-use broadcast_chat::{history, server as chat};
+use broadcast_chat::{server as chat, store};
 use rustix::process::Signal;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -26,15 +22,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::{
     console,
+    exit::unusable,
     flags::{self, Asked, Checked},
     upkeep,
 };
 
 /// How many connections may wait to be accepted; the kernel caps it.
 const BACKLOG: u32 = 4096;
-
-/// Exit code of a server that could not start.
-const UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let checked = match flags::read() {
@@ -47,11 +41,11 @@ fn main() -> ExitCode {
     let _printing = console::start(&checked);
     let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::anyhow!("no threads can be started: {error}")),
+        Err(error) => return unusable(&format_args!("no threads can be started: {error}")),
     };
     match runtime.block_on(run(*checked)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => unusable(&error),
     }
 }
 
@@ -72,12 +66,6 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.worker_threads(workers).enable_all().build()
 }
 
-fn fail(error: &anyhow::Error) -> ExitCode {
-    // With standard error gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "server: {error:#}");
-    ExitCode::from(UNUSABLE)
-}
-
 async fn run(checked: Checked) -> anyhow::Result<()> {
     let listener = bind(checked.address)?;
     let address = listener.local_addr()?;
@@ -85,10 +73,10 @@ async fn run(checked: Checked) -> anyhow::Result<()> {
     // Beyond the size a file may have (`ulimit -f`), writing is to fail and not
     // to end the server.
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
-    let log = history::open(&checked.storage, &holder)?;
+    let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
     console::listening(address, &checked.options.trust);
-    chat::run(listener, log, checked.options, shutdown)
+    chat::run(listener, replica, checked.options, shutdown)
         .await
         .context("the server failed")
 }

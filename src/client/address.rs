@@ -48,6 +48,10 @@ pub struct Target {
 
 impl Target {
     /// Joins an address with the flags beside it; what contradicts is refused.
+    ///
+    /// # Errors
+    ///
+    /// The address leads nowhere, or contradicts a flag.
     pub fn new(wanted: &Wanted) -> Result<Self, BadAddress> {
         let place = match &wanted.address {
             Some(address) => Place::parse(address)?,

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
 use self::overheard::Overheard;
-use super::{End, Frame, address::Target, one_line};
+use super::{address::Target, end::End, happened::Frame, one_line::one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
 /// How long finding the host and connecting to it may take.

@@ -4,7 +4,7 @@ use std::{fmt, io, time::Duration};
 
 use tokio_websockets::{Error, Message};
 
-use super::{LONGEST_DRAIN, SHORTEST_RETRY};
+use super::backoff::{LONGEST_DRAIN, SHORTEST_RETRY};
 
 /// Why a conversation, or a connection, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use super::{End, one_line};
+use super::{end::End, one_line::one_line};
 
 /// How many lines were not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

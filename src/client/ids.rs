@@ -32,6 +32,10 @@ impl Ids {
     }
 
     /// A prefix nobody else has, and `-n` for every line.
+    ///
+    /// # Errors
+    ///
+    /// The system has no randomness.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -58,6 +62,10 @@ impl Ids {
     }
 
     /// The id of a line, counted from 1; an error where it would be too long.
+    ///
+    /// # Errors
+    ///
+    /// The id would be longer than 64 characters.
     pub fn of(&self, line: u64) -> Result<MessageId, BadName> {
         if self.bare_first && line == 1 {
             return self.prefix.parse();

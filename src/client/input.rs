@@ -35,6 +35,10 @@ pub enum Input {
 
 /// Reads lines on a thread of their own until the end of the input; then the
 /// channel closes. Lines of more than `limit` bytes are not kept.
+///
+/// # Errors
+///
+/// The thread cannot be started.
 pub fn read(
     mut input: impl BufRead + Send + 'static,
     limit: usize,

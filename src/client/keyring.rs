@@ -32,6 +32,10 @@ impl Keyring {
 
     /// The secret of a name on a server, made where there is none; `None` where
     /// no secrets are kept.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or made, or holds no secret.
     pub fn secret(&self, server: &str, name: &Name) -> io::Result<Option<Secret>> {
         let Some(folder) = &self.0 else {
             return Ok(None);
@@ -48,6 +52,10 @@ impl Keyring {
     }
 
     /// Keeps a secret that somebody knew.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or written, or holds no secret.
     pub fn keep(&self, server: &str, name: &Name, secret: &Secret) -> io::Result<()> {
         let Some(folder) = &self.0 else {
             return Ok(());

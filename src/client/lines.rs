@@ -1,13 +1,14 @@
 //! The faces made of lines: a pipe whose lines are delivered, and a plain
 //! terminal where lines are typed. Both print what is said meanwhile.
 
+mod incoming;
+
 use std::{
     borrow::Cow,
     fmt,
     io::{self, Write},
     pin::pin,
     time::Duration,
-    vec,
 };
 
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::incoming::Incoming;
 use super::{
     Client, End, Frame, Happened, Position, State,
     failure::{Failure, Lost},
@@ -28,6 +30,7 @@ use super::{
 use crate::protocol::{
     Command, Event, Kind, Limits, Refusal, RefusalCode, json, plain,
     text::{Text, clean},
+    typed,
 };
 
 /// How long receipts are still waited for after an interruption.
@@ -35,13 +38,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a server that is gone is waited for once there is no more input.
 const RETURN: Duration = Duration::from_secs(30);
-
-/// How long the input is still counted after the server has gone.
-const COUNTING: Duration = Duration::from_secs(1);
-
-/// For how long the input may pause before what it gave is all there is for
-/// now.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long the output may take before the end is reported regardless.
 const SHOWING: Duration = Duration::from_secs(1);
@@ -90,6 +86,10 @@ pub struct Options {
 /// goes for good, or `stop` is cancelled.
 ///
 /// What goes wrong with a single line is said on `complaints` at once.
+///
+/// # Errors
+///
+/// The server went for good, lines were not stored, or the input failed.
 pub async fn run(
     client: Client,
     input: mpsc::Receiver<Vec<Input>>,
@@ -111,12 +111,11 @@ pub async fn run(
         lost: 0,
         unreadable: None,
     };
-    let mut input = Incoming {
-        batches: input,
-        waiting: Vec::new().into_iter(),
-        over: false,
-    };
-    let over = lines.hold(&mut input, stop).await;
+    let mut input = Incoming::new(input);
+    let mut over = lines.hold(&mut input, stop).await;
+    if let Err(end) = lines.client.settle().await {
+        over = Over::Gone(end);
+    }
     let outcome = lines.outcome(over, input).await;
     select! {
         () = lines.remember_all() => {}
@@ -140,50 +139,6 @@ enum Over {
     Gone(End),
     /// It was interrupted.
     Interrupted,
-}
-
-/// The lines that have come and were not sent.
-struct Incoming {
-    batches: mpsc::Receiver<Vec<Input>>,
-    waiting: vec::IntoIter<Input>,
-    over: bool,
-}
-
-impl Incoming {
-    /// Whether a line waits that could be sent.
-    fn is_waiting(&self) -> bool {
-        self.waiting.len() > 0
-    }
-
-    /// Counts what was read and will not be sent.
-    fn count_read(&mut self) -> u64 {
-        let mut lines = count(self.waiting.as_slice());
-        while let Ok(batch) = self.batches.try_recv() {
-            lines += count(&batch);
-        }
-        lines
-    }
-
-    /// Counts what will not be sent, up to the end of the input or its next
-    /// pause; with it, whether there was no end of it.
-    async fn count_all(&mut self) -> (u64, bool) {
-        let enough = Instant::now() + COUNTING;
-        let mut lines = count(self.waiting.as_slice());
-        while let Ok(Some(batch)) = timeout(PAUSE, self.batches.recv()).await {
-            lines += count(&batch);
-            if Instant::now() > enough {
-                return (lines, true);
-            }
-        }
-        (lines, false)
-    }
-}
-
-fn count(input: &[Input]) -> u64 {
-    let lines = input
-        .iter()
-        .filter(|input| !matches!(input, Input::Failed(_)));
-    lines.count() as u64
 }
 
 /// How it stands with the connection, as far as it was said.
@@ -349,7 +304,7 @@ impl<W: Write> Lines<'_, W> {
 
     fn typed(&mut self, number: u64, line: &str) {
         let limit = self.client.welcome().limits.text_bytes;
-        let command = match plain::parse(line) {
+        let command = match typed::parse(line) {
             Ok(Some(command)) => command,
             Ok(None) => return,
             Err(refusal) => return self.put(&Event::Refused(refusal)),

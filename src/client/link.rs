@@ -10,7 +10,7 @@ use futures_util::{Sink, SinkExt, Stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_websockets::Message;
 
-use super::{End, Frame, connect::Socket};
+use super::{connect::Socket, end::End, happened::Frame};
 
 /// How long the server may take to answer our close frame. Nothing depends on
 /// the answer, so a person at a terminal should not wait for long.

@@ -1,21 +1,31 @@
 //! What was said and is not known to be stored: kept in order until its receipt
 //! comes, and said again after a break or a refusal for now.
 
+mod file;
 mod journal;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fmt, io, mem,
+    fmt,
+    future::poll_fn,
+    io, mem,
     path::Path,
+    task::{Context, Poll},
 };
 
 use tokio::time::Instant;
 
-pub use self::journal::OutboxError;
-use self::journal::{Journal, Record};
+pub use self::file::OutboxError;
+use self::{
+    file::{OutboxFile, Record, put},
+    journal::Journal,
+};
 use super::{address::Target, folder, position::Position};
-use crate::protocol::{Command, json, name::MessageId, name::RoomName};
+use crate::protocol::{
+    Command, json,
+    name::{MessageId, Reference, RoomName},
+};
 
 /// How many commands are kept: enough to keep a server busy that commits in
 /// batches.
@@ -60,6 +70,8 @@ pub struct Outbox {
 
 struct Entry {
     command: Command,
+    /// The ref that a question is handed over with.
+    reference: Option<Reference>,
     in_flight: bool,
 }
 
@@ -92,8 +104,12 @@ impl Outbox {
 
     /// One kept in a file, with what an earlier client has left there; made
     /// where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The file is in use, is no outbox of this room, or cannot be read.
     pub fn open(path: &Path, target: &Target) -> Result<Self, OutboxError> {
-        let (journal, records) = Journal::open(path, &target.room_url())?;
+        let (file, records) = OutboxFile::open(path, &target.room_url())?;
         let mut outbox = Self::in_memory();
         for record in records {
             match record {
@@ -102,13 +118,27 @@ impl Outbox {
                 Record::At(position) => outbox.position = Some(position.into_owned()),
             }
         }
-        outbox.journal = Some(journal);
+        outbox.journal = Some(Journal::new(file));
         Ok(outbox)
+    }
+
+    /// The same, written by the thread that asks for it: a simulation takes the
+    /// same steps each time. The thread waits for the disk.
+    #[must_use]
+    pub fn written_in_place(mut self) -> Self {
+        if let Some(journal) = &mut self.journal {
+            journal.write_in_place();
+        }
+        self
     }
 
     /// One kept in a folder until this client ends in order with nothing unsent.
     /// Clients of the same room have one each; what one left that died is taken
     /// up by the next.
+    ///
+    /// # Errors
+    ///
+    /// A file in it is no outbox of this room, or cannot be read.
     pub fn in_folder(folder: &Path, target: &Target) -> Result<Self, OutboxError> {
         // Where it cannot be made, no file in it can be opened either.
         let _ = folder::make(folder);
@@ -169,6 +199,18 @@ impl Outbox {
         self.entries.len() - self.in_flight
     }
 
+    /// Takes a question whose answer is to carry this ref.
+    pub(super) fn ask(&mut self, command: Command, reference: Option<Reference>) {
+        self.newest += 1;
+        let entry = Entry {
+            command,
+            reference,
+            in_flight: false,
+        };
+        self.entries.insert(self.newest, entry);
+    }
+
+    /// Takes a message, or a change of name or room.
     pub(super) fn push(&mut self, command: Command) {
         if let Some((id, _)) = said(&command)
             && self.ids.contains_key(id)
@@ -181,7 +223,7 @@ impl Outbox {
             && outlives(&command)
         {
             let command = Cow::Borrowed(&command);
-            journal.write(&Record::Take { number, command });
+            journal.add(&Record::Take { number, command });
         }
         self.keep(number, command);
     }
@@ -192,8 +234,12 @@ impl Outbox {
             self.ids.insert(id.clone(), number);
         }
         self.newest = self.newest.max(number);
-        let in_flight = false;
-        self.entries.insert(number, Entry { command, in_flight });
+        let entry = Entry {
+            command,
+            reference: None,
+            in_flight: false,
+        };
+        self.entries.insert(number, entry);
     }
 
     fn remove(&mut self, number: u64) {
@@ -208,17 +254,22 @@ impl Outbox {
         if let Some(journal) = &mut self.journal
             && outlives(&entry.command)
         {
-            journal.write(&Record::Done(number));
+            journal.add(&Record::Done(number));
         }
     }
 
-    /// The next command to be handed over, encoded.
+    /// The next command to be handed over, encoded. One that is kept in a file
+    /// is on disk by then.
     pub(super) fn next(&mut self) -> Option<String> {
         if self.hold.is_some() || self.changing.is_some() || self.in_flight >= self.allowed {
             return None;
         }
         let first = *self.entries.first_key_value()?.0;
         let (&number, entry) = self.entries.range_mut(self.handed + 1..).next()?;
+        let journal = self.journal.as_ref();
+        if journal.is_some_and(|journal| !journal.has_settled(number)) {
+            return None;
+        }
         match &mut entry.command {
             Command::Publish {
                 id: Some(id),
@@ -241,7 +292,7 @@ impl Outbox {
                 self.changing = Some(number);
             }
             _ => {
-                let question = json::command(&entry.command);
+                let question = json::request(&entry.command, entry.reference.as_ref());
                 self.handed = number;
                 self.remove(number);
                 return Some(question);
@@ -333,7 +384,7 @@ impl Outbox {
         if let Some(journal) = &mut self.journal
             && self.position.as_ref() != Some(position)
         {
-            journal.write(&Record::At(Cow::Borrowed(position)));
+            journal.add(&Record::At(Cow::Borrowed(position)));
             self.position = Some(position.clone());
         }
     }
@@ -348,21 +399,42 @@ impl Outbox {
         }
     }
 
-    /// Makes sure that what was pushed is on disk, where it is kept at all.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
+    /// Writes what was pushed, where it is kept at all: ready once it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; nothing is written after one.
+    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(journal) = &mut self.journal else {
-            return Ok(());
+            return Poll::Ready(Ok(()));
         };
-        journal.settle()?;
-        if journal.is_due() {
-            let position = self.position.as_ref();
-            let taken = self.entries.iter().filter_map(|(number, entry)| {
-                outlives(&entry.command).then_some((*number, &entry.command))
-            });
-            journal.rewrite(taken, position);
-        }
-        Ok(())
+        let (entries, position) = (&self.entries, self.position.as_ref());
+        journal.poll_settle(cx, || records(entries, position))
     }
+
+    /// Waits until what was pushed is on disk, where it is kept at all.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; nothing is written after one.
+    pub(super) async fn settle(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_settle(cx)).await
+    }
+}
+
+/// The records of a file in which there is only what is still to be kept.
+fn records(entries: &BTreeMap<u64, Entry>, position: Option<&Position>) -> Vec<u8> {
+    let mut records = Vec::new();
+    for (&number, entry) in entries {
+        if outlives(&entry.command) {
+            let command = Cow::Borrowed(&entry.command);
+            put(&mut records, &Record::Take { number, command });
+        }
+    }
+    if let Some(position) = position {
+        put(&mut records, &Record::At(Cow::Borrowed(position)));
+    }
+    records
 }
 
 /// Whether a command is kept in the file: what is said, and where.

@@ -32,6 +32,10 @@ pub struct Printer {
 
 impl Printer {
     /// Starts the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
     pub fn start(mut out: impl Write + Send + 'static) -> io::Result<Self> {
         let (chunks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (done, result) = oneshot::channel();
@@ -122,6 +126,10 @@ impl Printer {
 
     /// Waits until everything is written. An output that was closed by its
     /// reader is no error: it had enough.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be written.
     pub async fn finish(&mut self) -> io::Result<()> {
         if !self.gathered.is_empty() {
             self.work().await;

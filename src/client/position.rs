@@ -178,9 +178,77 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn reading_goes_on_as_the_vectors_say() {
+        let vectors = include_str!("../../tests/vectors/position.json");
+        let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
+        for vector in vectors {
+            let begin = welcome_of(&vector["welcome"]);
+            let backlog = vector["backlog"].as_u64();
+            let asked = Start {
+                backlog: backlog.map(|count| u32::try_from(count).expect("few")),
+                ..Start::default()
+            };
+            let mut reading = Reading::begin(&begin, &asked, begin.inbox);
+            for step in vector["steps"].as_array().expect("steps") {
+                take(&mut reading, step);
+            }
+        }
+    }
+
+    /// Takes one step of a vector.
+    fn take(reading: &mut Reading, step: &Value) {
+        let (what, value) = step
+            .as_object()
+            .and_then(|step| step.iter().find(|(key, _)| *key != "is"))
+            .expect("a step");
+        let number = |value: &Value| value.as_u64().expect("a number");
+        let is = |taken: &Step| {
+            let said = match taken {
+                Step::Next => "next",
+                Step::Repeated => "repeated",
+                Step::Hole { .. } => "hole",
+            };
+            assert_eq!(said, step["is"], "{step}");
+        };
+        match what.as_str() {
+            "start" => {
+                let start = reading.start();
+                let mut told = json!(start);
+                if let Some(inbox) = start.inbox {
+                    told["inbox"] = json!(inbox);
+                }
+                assert_eq!(told, *value, "{step}");
+            }
+            "message" => is(&reading.take(&message(number(&value[0]), number(&value[1])))),
+            "private" => {
+                let private = json!({
+                    "seq": value[1], "prev": value[0], "at": "2026-01-01T00:00:00.000Z",
+                    "from": {"name": "ana", "addr": "127.0.0.1:5000"}, "to": "bob", "text": "x",
+                });
+                let private = serde_json::from_value(private).expect("a private message");
+                is(&reading.take_private(&private));
+            }
+            "resume" => reading.resume(&welcome_of(value)),
+            "caught up" => reading.caught_up(Seq(number(value))),
+            "gap" => reading.skip_to(Seq(number(value))),
+            "renamed" => reading.renamed(),
+            _ => panic!("{step}"),
+        }
+    }
+
+    fn welcome_of(vector: &Value) -> Welcome {
+        let epoch = vector["epoch"].as_str().expect("an epoch");
+        let head = vector["head"].as_u64().expect("a number");
+        Welcome {
+            inbox: vector["inbox"].as_u64().map(Seq),
+            ..welcome(epoch, head)
+        }
+    }
 
     fn welcome(epoch: &str, head: u64) -> Welcome {
         let welcome = json!({

@@ -41,6 +41,10 @@ impl fmt::Display for Mistake {
 
 impl Preferences {
     /// Reads them from TOML; or tells all that is wrong.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in the text.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mistake = |at: Range<usize>, why: String| Mistake {

@@ -33,7 +33,7 @@ use self::{
     footer::{Footer, footer},
     keys::Action,
     line::Line,
-    model::{Effect, Manner, Model, Now},
+    model::{Manner, Model, Now, OWN, typing::Effect},
     painter::Painter,
     past::Past,
     terminal::Borrowed,
@@ -44,12 +44,6 @@ use super::{
     ids::Ids,
     output::Printer,
 };
-
-/// What the screen has of commands beside the server's, and what they do.
-const COMMANDS: [(&str, &str); 2] = [
-    ("/quiet", "comings and goings are not shown, or are again"),
-    ("/quit", "leave"),
-];
 
 /// How long receipts are still waited for before leaving.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -107,6 +101,10 @@ struct Screen<'a> {
 
 /// Holds the conversation on the terminal, until somebody leaves, the server
 /// goes for good, or `stop` is cancelled.
+///
+/// # Errors
+///
+/// The server went for good, messages were not stored, or the terminal failed.
 pub async fn run(
     client: Client,
     printer: &mut Printer,
@@ -122,7 +120,7 @@ pub async fn run(
     };
     let past = Past {
         folder: settings.folder,
-        origin: client.target.origin(),
+        origin: client.origin(),
     };
     let mut screen = Screen {
         past,
@@ -144,10 +142,13 @@ pub async fn run(
     screen.measure();
     // Keys come first, also before anything that the server tells.
     screen.recall();
-    let over = match screen.hold(stop).await {
+    let mut over = match screen.hold(stop).await {
         Ok(over) => over,
         Err(error) => Over::Broken(error),
     };
+    if let Err(end) = screen.client.settle().await {
+        over = Over::Gone(end);
+    }
     screen.end(over).await
 }
 
@@ -272,6 +273,9 @@ impl Screen<'_> {
     fn send(&mut self) {
         for command in self.model.take_commands() {
             self.client.send(command);
+        }
+        for question in self.model.take_questions() {
+            self.client.ask(question, OWN);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Conversations that outlive their connections, with a scripted server and a
 //! paused clock.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::join;
 
@@ -10,7 +10,7 @@ use super::{
     scripted::{Host, Server, host, message, target},
     *,
 };
-use crate::protocol::Kind;
+use crate::protocol::{Event, Kind};
 
 /// What a client is told, each as a word or two.
 struct Told(Vec<String>);
@@ -607,6 +607,34 @@ async fn another_log_is_read_from_its_start() {
         told.rest()[..6],
         ["8 a", offline, "at 0 of 2", "gap", "1 b", offline]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_question_is_no_refused_name() {
+    let mut commands = vec![
+        Command::Members,
+        Command::Name {
+            name: "bob".parse().expect("a name"),
+            secret: None,
+        },
+    ];
+    commands.extend(say("a"));
+    converse(commands, async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        let question = server.hear().await;
+        assert_eq!(question["type"], "members");
+        assert_eq!(server.hear().await["type"], "name");
+        let refused = |reference: &Value| {
+            json!({"type": "refused", "code": "rate", "text": "Later.", "ref": reference})
+        };
+        server.say(refused(&question["ref"])).await;
+        // Whether the name is carried is not known yet.
+        server.hear_nothing().await;
+        server.say(refused(&Value::Null)).await;
+        server.take(1, "a").await;
+        done(server).await;
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

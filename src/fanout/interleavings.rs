@@ -121,7 +121,7 @@ fn stored(world: &World, room: &RoomName) -> Vec<u64> {
         all.extend(
             page.runs
                 .iter()
-                .flat_map(|run| run.entries())
+                .flat_map(|run| run.slots())
                 .map(|entry| entry.seq().0),
         );
         upto = page.upto;
@@ -278,7 +278,7 @@ fn who_waits_for_its_socket_is_in_no_readers_way() {
     world.publish(1, 0, 0);
     world.run(&Step::Lag(1));
     world.readers[0].pipe.0.lock().unwrap().room = 0;
-    let turn = world.runtime.block_on(world.history.turn());
+    let turn = world.runtime.block_on(world.history.store().turn());
     let poll = |world: &mut World| {
         let subscriber = &mut world.readers[0].subscriber;
         let once = poll_fn(|cx| Poll::Ready(subscriber.poll_deliver(cx).is_pending()));
@@ -308,10 +308,10 @@ fn who_waits_for_its_socket_is_woken_by_what_is_said_meanwhile() {
     for _ in 0..2 {
         world.deliver(0);
         let reader = &mut world.readers[0];
-        assert!(reader.subscriber.outlet().waker.is_some());
+        assert!(reader.subscriber.outlet().has_waker());
         // It takes the socket's one waker; so the session's is called.
         reader.subscriber.send(b"\x81\x01*");
-        assert!(reader.subscriber.outlet().waker.is_none());
+        assert!(!reader.subscriber.outlet().has_waker());
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use super::{history::History, page::Page, run::Run};
 use crate::{
-    history::{History, Hole, Page, Run, StoreError},
     protocol::{Seq, format::Format, name::RoomName},
+    store::{Hole, StoreError},
 };
 
 /// A room, or an inbox, and where it is read from.
@@ -31,7 +32,7 @@ impl<'a> Part<'a> {
 
     /// The last number in it; it is not empty.
     pub(super) fn last(&self) -> Seq {
-        self.run.entries()[self.to - 1].seq()
+        self.run.slots()[self.to - 1].seq()
     }
 }
 
@@ -185,7 +186,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn next(&self) -> Option<Seq> {
-        Some(self.runs.first()?.entries()[self.taken].seq())
+        Some(self.runs.first()?.slots()[self.taken].seq())
     }
 
     /// Messages up to a number, of one run; `None` where there are none.
@@ -195,7 +196,7 @@ impl<'a> Cursor<'a> {
         if to <= from {
             return None;
         }
-        if to == run.entries().len() {
+        if to == run.slots().len() {
             *self = Cursor::of(rest);
         } else {
             self.taken = to;
@@ -208,19 +209,21 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
     use crate::{
-        history::{Draft, Storage, open},
-        protocol::GapReason,
+        fanout::Applier,
+        log::Draft,
+        protocol::{ConnectionId, GapReason},
+        store::{Storage, open},
     };
 
     /// Runs of one message each, under the numbers from 1 on.
     fn runs(count: usize) -> Vec<Arc<Run>> {
-        let (mut writer, _) = open(&Storage::Memory, "a test").expect("a log");
+        let (replica, _) = open(&Storage::Memory, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
         let mut say = |_| {
-            writer
-                .append(&[Draft::of("lobby", "text")])
-                .expect("stored")
+            let draft = Draft::of("lobby", "text");
+            log.say(ConnectionId(7), [draft]).expect("stored")
         };
-        (0..count).flat_map(|n| say(n).0.runs.clone()).collect()
+        (0..count).flat_map(|n| say(n).batch.runs.clone()).collect()
     }
 
     fn stored(hole: Option<u64>, runs: &[Arc<Run>], upto: u64) -> Stored {

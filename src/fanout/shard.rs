@@ -2,18 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
+    mem,
+    sync::Arc,
 };
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 use super::{
-    Fresh,
-    directory::Directory,
-    outlet::{Mode, Outlet},
+    fresh::Fresh,
+    mailbox::Mailbox,
+    outlet::{Listed, Mode, Outlet, Shared},
     stretch::Stretch,
-    subscriber::Shared,
 };
 use crate::{
     metrics::{Metrics, Tally},
@@ -23,69 +22,28 @@ use crate::{
 /// How many batches are gathered into one write.
 const MAX_GATHERED: usize = 16;
 
-/// How many subscribers may wait to be looked at while nothing is said: then the
-/// shard lets go of those who have left.
-const MANY: usize = 256;
-
-/// Subscribers whose mode has changed, for the shard to look at before it writes
-/// the next time: each at most once.
-#[derive(Default)]
-pub(super) struct Mailbox {
-    subscribers: Mutex<Vec<Arc<Shared>>>,
-    many: Notify,
-}
-
-impl Mailbox {
-    pub(super) fn put(&self, subscriber: &Arc<Shared>, outlet: &mut Outlet) {
-        if !std::mem::replace(&mut outlet.mailed, true) {
-            let mut subscribers = self
-                .subscribers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            subscribers.push(Arc::clone(subscriber));
-            if subscribers.len().is_multiple_of(MANY) {
-                self.many.notify_one();
-            }
-        }
-    }
-
-    fn take(&self) -> Vec<Arc<Shared>> {
-        std::mem::take(
-            &mut self
-                .subscribers
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
-    }
-}
-
-impl fmt::Debug for Mailbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox").finish_non_exhaustive()
-    }
-}
-
 pub(super) struct Shard {
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
-    directory: Arc<Directory>,
     /// The live subscribers of each room that has any here. Who spoke last stands
     /// first: the echo is what lets a publisher go on, and what it says next is
     /// there by the time that everybody has this.
-    rooms: BTreeMap<RoomName, Vec<Arc<Shared>>>,
+    rooms: Subscribers,
+    /// The live readers of each inbox that has any here; some may have fallen
+    /// behind since they were listed.
+    inboxes: Subscribers,
 }
 
+/// Subscribers by what they read.
+type Subscribers = BTreeMap<RoomName, Vec<Arc<Shared>>>;
+
 impl Shard {
-    pub(super) fn new(
-        mailbox: Arc<Mailbox>,
-        metrics: Arc<Metrics>,
-        directory: Arc<Directory>,
-    ) -> Self {
+    pub(super) fn new(mailbox: Arc<Mailbox>, metrics: Arc<Metrics>) -> Self {
         Shard {
             mailbox,
             metrics,
-            directory,
             rooms: BTreeMap::new(),
+            inboxes: BTreeMap::new(),
         }
     }
 
@@ -96,7 +54,7 @@ impl Shard {
             let batch = tokio::select! {
                 biased;
                 batch = batches.recv() => batch,
-                () = self.mailbox.many.notified() => {
+                () = self.mailbox.many() => {
                     self.settle();
                     continue;
                 }
@@ -119,8 +77,10 @@ impl Shard {
                     break false;
                 }
             };
-            // In this order: who goes live later has looked into memory later,
-            // and found there all that was received.
+            // In this order: a subscriber that goes live later has looked into
+            // memory later, and found there all that was received, of its room
+            // and of its inbox. One that went live before is listed by now, and
+            // is written to, or sent to the log.
             self.settle();
             self.fan_out(&gathered);
             if missed {
@@ -131,7 +91,7 @@ impl Shard {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+        self.rooms.is_empty() && self.inboxes.is_empty()
     }
 
     /// Batches passed while this shard was busy: whoever is live may have a
@@ -139,9 +99,10 @@ impl Shard {
     pub(super) fn miss(&mut self) {
         self.metrics.lags.inc();
         self.settle();
-        for subscriber in std::mem::take(&mut self.rooms).into_values().flatten() {
+        // Each live subscriber has a room, whatever inbox it reads beside that.
+        for subscriber in mem::take(&mut self.rooms).into_values().flatten() {
             let mut outlet = subscriber.lock();
-            outlet.listed = None;
+            outlet.listed.room = None;
             if outlet.mode == Mode::Live {
                 outlet.fall_behind();
             }
@@ -152,11 +113,17 @@ impl Shard {
     pub(super) fn fan_out(&mut self, fresh: &[Fresh]) {
         let mut visited = 0;
         let mut written = Tally::default();
-        // Who is said something alone reads that from the log, in its place
-        // between what is said to all.
+        // Before anything is written: a private message is read from the log, in
+        // its place between what is said to all.
         for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
-            if run.room().is_inbox() {
-                self.directory.fall_behind(run.room());
+            if !run.room().is_inbox() {
+                continue;
+            }
+            for subscriber in self.inboxes.get(run.room()).into_iter().flatten() {
+                let mut outlet = subscriber.lock();
+                if outlet.mode == Mode::Live {
+                    outlet.fall_behind();
+                }
             }
         }
         let mut rooms: BTreeMap<&RoomName, Stretch> = BTreeMap::new();
@@ -179,8 +146,8 @@ impl Shard {
                 let (live, author) = {
                     let mut outlet = subscriber.lock();
                     let live = deliver(&mut outlet, &stretch);
-                    written += std::mem::take(&mut outlet.written);
-                    (live, stretch.is_by(outlet.addr))
+                    written += outlet.take_written();
+                    (live, stretch.is_by(outlet.origin))
                 };
                 if live {
                     if author {
@@ -206,31 +173,66 @@ impl Shard {
         }
     }
 
-    /// Lists whoever is live under the room it follows, and nobody else.
+    /// Lists each live subscriber under its room and its inbox, and no other.
     pub(super) fn settle(&mut self) {
         let (mut left, mut joined) = (BTreeSet::new(), Vec::new());
+        let (mut inboxes_left, mut inboxes_joined) = (BTreeSet::new(), Vec::new());
         for subscriber in self.mailbox.take() {
-            let mut outlet = subscriber.lock();
+            let mut guard = subscriber.lock();
+            let outlet = &mut *guard;
             outlet.mailed = false;
-            let room = (outlet.mode == Mode::Live).then(|| outlet.room.room.clone());
-            if outlet.listed != room {
-                left.extend(std::mem::replace(&mut outlet.listed, room.clone()));
-                drop(outlet);
-                joined.extend(room.map(|room| (room, subscriber)));
+            let live = outlet.mode == Mode::Live;
+            let room = live.then_some(&outlet.room.room);
+            let inbox = outlet.inbox.as_ref().filter(|_| live);
+            let inbox = inbox.map(|inbox| &inbox.feed.room);
+            if let Some((before, now)) = change(&mut outlet.listed.room, room) {
+                left.extend(before);
+                joined.extend(now.map(|room| (room, Arc::clone(&subscriber))));
+            }
+            if let Some((before, now)) = change(&mut outlet.listed.inbox, inbox) {
+                inboxes_left.extend(before);
+                inboxes_joined.extend(now.map(|inbox| (inbox, Arc::clone(&subscriber))));
             }
         }
-        // Once for all who left a room: thousands may leave together.
-        for room in left {
-            if let Some(listed) = self.rooms.get_mut(&room) {
-                listed.retain(|subscriber| subscriber.lock().listed.as_ref() == Some(&room));
-                if listed.is_empty() {
-                    self.rooms.remove(&room);
-                }
+        list(&mut self.rooms, left, joined, |listed| &listed.room);
+        list(&mut self.inboxes, inboxes_left, inboxes_joined, |listed| {
+            &listed.inbox
+        });
+    }
+}
+
+/// Notes where a subscriber is listed; where it was, and is now, if that is
+/// another list.
+#[allow(clippy::type_complexity)] // before, and now
+fn change(
+    listed: &mut Option<RoomName>,
+    now: Option<&RoomName>,
+) -> Option<(Option<RoomName>, Option<RoomName>)> {
+    if listed.as_ref() == now {
+        return None;
+    }
+    let before = mem::replace(listed, now.cloned());
+    Some((before, now.cloned()))
+}
+
+/// Takes subscribers off the lists they left, and puts others on theirs.
+fn list(
+    lists: &mut Subscribers,
+    left: BTreeSet<RoomName>,
+    joined: Vec<(RoomName, Arc<Shared>)>,
+    place: impl Fn(&Listed) -> &Option<RoomName>,
+) {
+    // Once for all who left a room: thousands may leave together.
+    for room in left {
+        if let Some(listed) = lists.get_mut(&room) {
+            listed.retain(|subscriber| place(&subscriber.lock().listed).as_ref() == Some(&room));
+            if listed.is_empty() {
+                lists.remove(&room);
             }
         }
-        for (room, subscriber) in joined {
-            self.rooms.entry(room).or_default().push(subscriber);
-        }
+    }
+    for (room, subscriber) in joined {
+        lists.entry(room).or_default().push(subscriber);
     }
 }
 
@@ -242,7 +244,7 @@ fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
     if live && matches!(outlet.write_stretch(stretch), Ok(true)) {
         return true;
     }
-    outlet.listed = None;
+    outlet.listed.room = None;
     if live {
         outlet.fall_behind();
     }
@@ -254,8 +256,8 @@ mod tests {
     use std::{
         future::poll_fn,
         io,
-        net::SocketAddr,
         pin::{Pin, pin},
+        sync::Mutex,
         task::{Context, Poll},
     };
 
@@ -263,9 +265,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        fanout::{Socket, Subscriber},
-        history::{self, Draft, History, Storage, Writer},
-        protocol::{Seq, format::Format},
+        fanout::{Applier, mailbox::MANY, socket::Socket, subscriber::Subscriber},
+        log::{Action, Draft, Entry, Recipient},
+        protocol::{ConnectionId, Seq, format::Format, name::Name},
+        store::{Storage, open},
     };
 
     /// Notes whom it is that is written to.
@@ -290,29 +293,22 @@ mod tests {
         }
     }
 
-    fn at(port: u16) -> SocketAddr {
-        ([127, 0, 0, 1], port).into()
-    }
-
     struct World {
-        writer: Writer,
-        history: History,
+        log: Applier<'static>,
         mailbox: Arc<Mailbox>,
-        directory: Arc<Directory>,
         /// Whom was written to.
         noted: Arc<Mutex<Vec<u16>>>,
     }
 
     impl World {
         fn new() -> (Self, Shard) {
-            let (writer, history) = history::open(&Storage::Memory, "a test").unwrap();
-            let (mailbox, directory) = (Arc::<Mailbox>::default(), Arc::<Directory>::default());
-            let shard = Shard::new(Arc::clone(&mailbox), Arc::default(), Arc::clone(&directory));
+            let (replica, _) = open(&Storage::Memory, "a test").unwrap();
+            let log = Applier::local(replica).unwrap();
+            let mailbox = Arc::<Mailbox>::default();
+            let shard = Shard::new(Arc::clone(&mailbox), Arc::default());
             let world = World {
-                writer,
-                history,
+                log,
                 mailbox,
-                directory,
                 noted: Arc::default(),
             };
             (world, shard)
@@ -321,24 +317,32 @@ mod tests {
         /// A reader of lobby that is live.
         async fn reader(&self, port: u16) -> Subscriber {
             let socket = Socket::Other(Box::new(Noting(port, Arc::clone(&self.noted))));
-            let outlet = Outlet::new(socket, Format::Plain, at(port), None);
-            let (history, mailbox) = (self.history.clone(), Arc::clone(&self.mailbox));
-            let mut reader =
-                Subscriber::new(history, mailbox, outlet, Arc::default(), &self.directory);
+            let outlet = Outlet::new(socket, Format::Plain, ConnectionId(port.into()), None);
+            let (history, mailbox) = (self.log.history().clone(), Arc::clone(&self.mailbox));
+            let mut reader = Subscriber::new(history, mailbox, outlet, Arc::default());
             follow(&mut reader, RoomName::lobby()).await;
             reader
         }
 
         /// What these said in lobby.
         fn say(&mut self, ports: &[u16]) -> Fresh {
-            let say = |port: &u16| {
-                let mut draft = Draft::of("lobby", "text");
-                draft.from.addr = at(*port);
-                draft
+            let say = |port: &u16| Entry {
+                connection: ConnectionId((*port).into()),
+                action: Action::Message(Draft::of("lobby", "text")),
             };
-            let drafts: Vec<_> = ports.iter().map(say).collect();
-            let (batch, _) = self.writer.append(&drafts).unwrap();
-            Fresh::new(batch, Instant::now()).0
+            let said = self.log.apply(ports.iter().map(say).collect()).unwrap();
+            Fresh::new(said.batch, Instant::now()).0
+        }
+
+        /// What is said to one person alone.
+        fn say_to(&mut self, to: &str) -> Fresh {
+            let draft = Draft {
+                room: RoomName::inbox(&"eve".parse::<Name>().unwrap().key()),
+                to: Some(Recipient::new(to.parse().unwrap())),
+                ..Draft::of("lobby", "text")
+            };
+            let said = self.log.say(ConnectionId(7), [draft]).unwrap();
+            Fresh::new(said.batch, Instant::now()).0
         }
 
         fn noted(&self) -> Vec<u16> {
@@ -380,6 +384,33 @@ mod tests {
         }
     }
 
+    /// Verified to fail when a reader is not listed under its new inbox.
+    #[tokio::test]
+    async fn a_private_message_sends_its_live_reader_to_the_log() {
+        let (mut world, mut shard) = World::new();
+        let mut reader = world.reader(1).await;
+        let inbox = |name: &str| RoomName::inbox(&name.parse::<Name>().unwrap().key());
+        // Whose inbox it reads; to whom something is said; whether that is for it.
+        for (own, to, sent) in [
+            ("ana", "ana", true),
+            ("ana", "bob", false),
+            ("ana", "ana", true),
+            ("bob", "ana", false),
+            ("bob", "bob", true),
+        ] {
+            reader.receive(inbox(own), world.log.head());
+            follow(&mut reader, RoomName::lobby()).await;
+            let fresh = world.say_to(to);
+            shard.settle();
+            shard.fan_out(&[fresh]);
+            let mode = reader.outlet().mode;
+            assert_eq!(mode == Mode::CatchingUp, sent, "{own} {to}");
+        }
+        drop(reader);
+        shard.settle();
+        assert!(shard.is_empty());
+    }
+
     /// Broken to see it fail: the shard is told of nobody until something is said.
     #[tokio::test]
     async fn those_who_come_and_go_in_silence_are_let_go_of() {
@@ -393,7 +424,7 @@ mod tests {
                 Poll::Ready(())
             })
             .await;
-            assert!(world.mailbox.subscribers.lock().unwrap().len() < MANY);
+            assert!(world.mailbox.len() < MANY);
         }
     }
 

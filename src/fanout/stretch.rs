@@ -1,11 +1,9 @@
 //! Runs that follow each other in a room, to be written in one piece.
 
-use std::{cell::OnceCell, collections::HashSet, net::SocketAddr, sync::Arc};
+use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
-use crate::{
-    history::Run,
-    protocol::{Seq, format::Format},
-};
+use super::run::Run;
+use crate::protocol::{ConnectionId, Seq, format::Format};
 
 /// What is new in a room: at least one run.
 pub(super) struct Stretch {
@@ -29,8 +27,8 @@ impl Stretch {
     }
 
     pub(super) fn push(&mut self, run: Arc<Run>) {
-        self.messages += run.entries().len();
-        run.messages().for_each(|m| self.authors.add(m.from.addr));
+        self.messages += run.slots().len();
+        run.messages().for_each(|m| self.authors.add(m.origin));
         self.runs.push(run);
     }
 
@@ -38,9 +36,9 @@ impl Stretch {
         &self.runs
     }
 
-    /// Whether an author of any of it is at this address.
-    pub(super) fn is_by(&self, addr: SocketAddr) -> bool {
-        self.authors.contains(addr)
+    /// Whether any of it was said on this connection.
+    pub(super) fn is_by(&self, origin: ConnectionId) -> bool {
+        self.authors.contains(origin)
     }
 
     /// How many messages it has.
@@ -72,25 +70,26 @@ impl Stretch {
     }
 }
 
-/// Who said something; asked of each of many subscribers, few of whom did.
+/// The connections that said something; asked of each of many subscribers, few of
+/// whom did.
 #[derive(Default)]
 struct Authors {
-    /// By the end of their ports: most who are asked of are not among these.
-    ports: u64,
-    addrs: HashSet<SocketAddr>,
+    /// A bit for the end of each id: most subscribers are ruled out by it.
+    ends: u64,
+    ids: HashSet<ConnectionId>,
 }
 
 impl Authors {
-    fn add(&mut self, addr: SocketAddr) {
-        self.ports |= Self::bit(addr);
-        self.addrs.insert(addr);
+    fn add(&mut self, origin: ConnectionId) {
+        self.ends |= Self::bit(origin);
+        self.ids.insert(origin);
     }
 
-    fn contains(&self, addr: SocketAddr) -> bool {
-        self.ports & Self::bit(addr) != 0 && self.addrs.contains(&addr)
+    fn contains(&self, origin: ConnectionId) -> bool {
+        self.ends & Self::bit(origin) != 0 && self.ids.contains(&origin)
     }
 
-    fn bit(addr: SocketAddr) -> u64 {
-        1 << (addr.port() % 64)
+    fn bit(origin: ConnectionId) -> u64 {
+        1 << (origin.0 % 64)
     }
 }

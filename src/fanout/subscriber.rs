@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,32 +13,21 @@ use std::{
 use tokio::time::Sleep;
 
 use super::{
-    Aside,
-    directory::{Directory, Listed, Receiving},
-    outlet::{Inbox, Mode, Outlet},
+    handle::Handle,
+    history::History,
+    mailbox::Mailbox,
+    outlet::{Inbox, Mode, Outlet, Shared},
     reading::{Feed, Reading},
-    shard::Mailbox,
 };
 use crate::{
-    history::{History, StoreError},
     metrics::Metrics,
     protocol::{Seq, name::RoomName},
+    store::StoreError,
 };
 
 /// How long a socket may take nothing before its reader is given up. Longer
 /// than the 20 s that a busy or suspended program may well stand still.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
-
-/// What session and shard share of a subscriber.
-pub(super) struct Shared {
-    outlet: Mutex<Outlet>,
-}
-
-impl Shared {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Outlet> {
-        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Why delivery ended before its time.
 #[derive(Debug)]
@@ -68,9 +57,6 @@ pub struct Subscriber {
     /// Deliver what there is, and end.
     ending: bool,
     metrics: Arc<Metrics>,
-    directory: Arc<Directory>,
-    receiving: Option<Receiving>,
-    _listed: Listed,
 }
 
 impl Subscriber {
@@ -79,16 +65,10 @@ impl Subscriber {
         mailbox: Arc<Mailbox>,
         outlet: Outlet,
         metrics: Arc<Metrics>,
-        directory: &Arc<Directory>,
     ) -> Self {
-        let outlet = Mutex::new(outlet);
-        let shared = Arc::new(Shared { outlet });
         Subscriber {
-            _listed: directory.list(&shared),
-            directory: Arc::clone(directory),
-            receiving: None,
             metrics,
-            shared,
+            shared: Shared::new(outlet),
             mailbox,
             history,
             reading: None,
@@ -116,8 +96,6 @@ impl Subscriber {
     /// Reads the inbox of somebody as well, from after a number, in place of any
     /// that was read before.
     pub fn receive(&mut self, inbox: RoomName, after: Seq) {
-        let receiving = self.directory.receive(inbox.clone(), &self.shared);
-        self.receiving = Some(receiving);
         self.reading = None;
         let mut guard = self.shared.lock();
         let outlet = &mut *guard;
@@ -164,7 +142,7 @@ impl Subscriber {
     /// Takes the subscriber out of the shard's hands.
     fn set_mode(&self, outlet: &mut Outlet, mode: Mode) {
         outlet.mode = mode;
-        if outlet.listed.is_some() {
+        if outlet.listed.is_anywhere() {
             self.mailbox.put(&self.shared, outlet);
         }
     }
@@ -185,9 +163,9 @@ impl Subscriber {
         self.deadline.is_some() || self.waiting() > 0
     }
 
-    /// A way for others to say something to this subscriber.
-    pub fn aside(&self) -> Aside {
-        Aside::to(&self.shared)
+    /// A way to this subscriber for the rest of the server.
+    pub fn handle(&self) -> Handle {
+        Handle::new(&self.shared)
     }
 
     /// Drives delivery; ends after `finish` or `stop`, and when it fails. Safe
@@ -255,7 +233,7 @@ impl Subscriber {
                         outlet.mode = Mode::Idle;
                     } else if outlet.mailed {
                         // The shard looks into its mailbox before it writes what
-                        // comes from here on.
+                        // comes from here on, in the room and in the inbox.
                         outlet.go_live();
                     } else {
                         // What came before is found by another look.
@@ -276,7 +254,7 @@ impl Subscriber {
             // What does not go out now is not kept, but read again when the
             // socket is ready: memory does not grow with slowness.
             let written = outlet.write_reading(cx, &reading);
-            self.metrics.delivered(std::mem::take(&mut outlet.written));
+            self.metrics.delivered(outlet.take_written());
             match written {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
@@ -290,7 +268,7 @@ impl Subscriber {
 
     /// The socket is full: waits for it, but not for ever.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Undelivered> {
-        let progress = self.shared.lock().progress;
+        let progress = self.shared.lock().progress();
         let sleep = match &mut self.deadline {
             Some((sleep, seen)) if *seen == progress => sleep,
             deadline => {
@@ -307,7 +285,7 @@ impl Subscriber {
     }
 
     #[cfg(test)]
-    pub(super) fn outlet(&self) -> MutexGuard<'_, Outlet> {
+    pub(super) fn outlet(&self) -> std::sync::MutexGuard<'_, Outlet> {
         self.shared.lock()
     }
 
@@ -322,7 +300,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         let mut outlet = self.shared.lock();
         outlet.close();
-        if outlet.listed.is_some() {
+        if outlet.listed.is_anywhere() {
             self.mailbox.put(&self.shared, &mut outlet);
         }
     }

@@ -2,7 +2,7 @@
 
 use http::{StatusCode, header, request::Parts};
 
-use super::Refused;
+use super::answer::Refused;
 
 /// A form of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

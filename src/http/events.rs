@@ -1,11 +1,9 @@
 //! A room as server-sent events: a subscriber like any other, that only reads.
 
-use std::net::SocketAddr;
-
 use http::{HeaderName, HeaderValue, Response, header, request::Parts};
 
 use super::{
-    Refused,
+    answer::Refused,
     origin::only,
     query::{Query, number},
 };
@@ -20,7 +18,6 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// What is answered, and what then follows on the connection until it ends.
 pub(super) fn follow(
     head: &Parts,
-    peer: SocketAddr,
     room: RoomName,
     mut query: Query,
 ) -> Result<(Response<()>, Visit), Refused> {
@@ -35,7 +32,7 @@ pub(super) fn follow(
     {
         query.start.after = Some(Seq(number("Last-Event-ID", seen)?));
     }
-    let visit = query.visit(peer, room, Format::EventStream);
+    let visit = query.visit(room, Format::EventStream);
     let mut response = Response::new(());
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),

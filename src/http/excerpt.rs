@@ -5,11 +5,15 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
 
-use super::{Refused, content, query::Query, room::unreadable, text};
+use super::{
+    answer::{Refused, content, text},
+    query::Query,
+    room::unreadable,
+};
 use crate::{
-    history::{Excerpt, Span},
+    fanout::{Excerpt, Span},
     hub::Hub,
-    protocol::{EXCERPT, Entry, Epoch, Event, MAX_EXCERPT, Seq, name::RoomName, plain},
+    protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Seq, Slot, name::RoomName, plain},
 };
 
 /// The body of the answer.
@@ -22,7 +26,7 @@ struct Page<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<Event>,
     /// Oldest first.
-    messages: Vec<Entry>,
+    messages: Vec<Slot>,
     /// Whether there are others: after these, if `after` was asked for; if not,
     /// before them.
     more: bool,
@@ -58,7 +62,7 @@ pub(super) async fn lines(
     if let Some(gap) = excerpt.gap.as_ref().and_then(plain::event) {
         lines.extend([&gap, "\n"]);
     }
-    for message in excerpt.messages.iter().filter_map(Entry::message) {
+    for message in excerpt.messages.iter().filter_map(Slot::message) {
         query.lines().put_line(&mut lines, message);
         lines.push('\n');
     }

@@ -11,7 +11,7 @@ use http::{
     uri::Authority,
 };
 
-use super::Refused;
+use super::answer::Refused;
 
 /// Which hosts and origins are trusted.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts
 use http_body_util::Full;
 use ring::digest;
 
-use super::content;
+use super::answer::content;
 use crate::protocol::name::RoomName;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -26,12 +26,13 @@ macro_rules! modules {
 }
 
 /// Each before those that import it; the last one is the page.
-const MODULES: [(&str, &str); 16] = modules![
+const MODULES: [(&str, &str); 17] = modules![
     "backoff",
     "position",
     "outbox",
-    "client",
     "text",
+    "client",
+    "commands",
     "typed",
     "heights",
     "rows",

@@ -2,11 +2,11 @@
 //!
 //! What is not known is left to later versions; what is known must be right.
 
-use std::{net::SocketAddr, str::FromStr};
+use std::str::FromStr;
 
 use http::{header, request::Parts};
 
-use super::{Refused, origin::only};
+use super::{answer::Refused, origin::only};
 use crate::{
     protocol::{
         Epoch, Seq, Start,
@@ -97,9 +97,8 @@ impl Query {
     }
 
     /// The visit it asks for.
-    pub(super) fn visit(self, addr: SocketAddr, room: RoomName, format: Format) -> Visit {
+    pub(super) fn visit(self, room: RoomName, format: Format) -> Visit {
         Visit {
-            addr,
             room,
             name: self.name,
             secret: self.secret,

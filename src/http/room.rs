@@ -1,7 +1,6 @@
 //! A room without a WebSocket: its last lines by GET, a message by POST.
 
 use std::{
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,10 +13,16 @@ use hyper::body::{Body, Frame};
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use super::{Refused, Site, content, origin::only, query::Query};
+use super::{
+    answer::{Refused, content},
+    origin::only,
+    query::Query,
+    site::Site,
+};
 use crate::{
-    history::{Draft, History, Page, StoreError},
-    hub::{Hub, Receipts, Reply, Submission, Wanted},
+    fanout::{History, Page},
+    hub::{Hub, Receipts, Registration, Reply, Submission, Wanted},
+    log::Draft,
     protocol::{
         Author, Event, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
         format::Format,
@@ -25,6 +30,7 @@ use crate::{
         plain,
         text::Text,
     },
+    store::StoreError,
 };
 
 /// How many lines a GET gives where it does not say after which.
@@ -154,7 +160,7 @@ impl Body for Lines {
 pub(super) async fn publish<B>(
     head: &Parts,
     body: B,
-    peer: SocketAddr,
+    registration: &Registration,
     site: &Site,
     room: RoomName,
     query: Query,
@@ -172,22 +178,23 @@ where
         ),
         None => None,
     };
-    if let Some(rates) = &site.rates {
-        rates.post(peer)?;
+    let peer = registration.peer();
+    if let Some(budget) = registration.budget() {
+        budget.post()?;
     }
     let from = Author {
         name: query.name.clone(),
-        addr: peer,
+        addr: peer.tag(),
     };
-    site.hub.admits(&from)?;
-    site.hub.hears(&from)?;
+    registration.admits(query.name.as_ref())?;
+    registration.hears(query.name.as_ref())?;
     let text = read(body, site.limits).await?;
-    // Carried until the message is stored.
-    let _carried = match &query.name {
+    // Leased until the message is stored.
+    let _lease = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
-            let carried = site.hub.carry(name, query.secret, peer.ip()).await;
-            Some(carried.map_err(|refusal| not_yours(refusal, proves))?)
+            let lease = site.hub.lease(name, query.secret, peer).await;
+            Some(lease.map_err(|refusal| not_yours(refusal, proves))?)
         }
         None => None,
     };
@@ -200,12 +207,13 @@ where
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
-    let receipts = Receipts::new(Wanted::All);
-    let submission = Submission::draft(draft, None, receipts.expect());
+    let receipts = Receipts::new(peer.id, Wanted::All);
+    let submission = Submission::message(draft, None, receipts.expect());
     let publisher = site.hub.publisher().ok_or_else(going_away)?;
     publisher.send(submission).await.map_err(|_| going_away())?;
     drop(publisher);
-    match receipts.next(Some(0)).await.ok_or_else(going_away)? {
+    let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
+    match reply {
         Reply::Stored { seq, duplicate, .. } => {
             let duplicate = if duplicate {
                 r#","duplicate":true"#

@@ -1,7 +1,5 @@
 //! The opening handshake (RFC 6455 §4.2), every line of it.
 
-use std::net::SocketAddr;
-
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -13,7 +11,7 @@ use http::{
 use http_body_util::Full;
 use ring::digest;
 
-use super::{Refused, origin::only, query::Query};
+use super::{answer::Refused, origin::only, query::Query};
 use crate::{
     protocol::{SUBPROTOCOL, format::Format, name::RoomName, secret::Secret},
     session::Visit,
@@ -32,7 +30,6 @@ pub(super) fn is_asked(head: &Parts) -> bool {
 /// Accepts an upgrade, or says what is wrong with it.
 pub(super) fn accept(
     head: &Parts,
-    peer: SocketAddr,
     room: RoomName,
 ) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
     if head.method != Method::GET {
@@ -88,7 +85,7 @@ pub(super) fn accept(
         query.secret = Some(secret);
     }
     let format = if json { Format::Json } else { query.lines() };
-    let visit = query.visit(peer, room, format);
+    let visit = query.visit(room, format);
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -165,7 +162,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        accept(&head, ([127, 0, 0, 1], 5000).into(), RoomName::lobby())
+        accept(&head, RoomName::lobby())
     }
 
     #[test]

@@ -10,48 +10,90 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc::{
-        self,
-        error::{SendError, TrySendError},
+    sync::{
+        mpsc::{
+            self,
+            error::{SendError, TrySendError},
+        },
+        oneshot,
     },
     time::Instant,
 };
 
-use super::{Order, Receipt};
-use crate::{fanout::Underway, history::Draft, protocol::name::MessageId};
+use super::Receipt;
+use crate::{
+    fanout::Underway,
+    log::{Action, Draft, Entry},
+    protocol::{ConnectionId, name::MessageId},
+    store::Outcome,
+};
 
-/// How many drafts and changes may wait for the writer; who comes then waits in
-/// turn.
+/// How many entries may wait for the writer; a further one waits in turn.
 const MAX_WAITING: usize = 1024;
 
-/// What is on its way to the writer.
+/// An entry on its way to the writer.
 #[derive(Debug)]
-pub enum Submission {
-    /// A message to be.
-    Draft(Submitted),
-    /// A change of something else.
-    Change(Order),
-}
-
-/// A draft on its way to the writer.
-#[derive(Debug)]
-pub struct Submitted {
-    pub(super) draft: Draft,
+pub struct Submission {
+    pub(super) entry: Entry,
+    /// The id of the message that its publisher said before it.
     pub(super) follows: Option<MessageId>,
-    pub(super) receipt: Receipt,
+    pub(super) asker: Asker,
     pub(super) arrived: Instant,
 }
 
+/// Where the outcome of an entry is told.
+#[derive(Debug)]
+pub(super) enum Asker {
+    /// A publisher of messages.
+    Publisher(Receipt),
+    /// A task that waits for this one outcome.
+    Task(oneshot::Sender<Made>),
+    /// Nobody.
+    Nobody,
+}
+
+/// What became of an entry that is no message.
+#[derive(Debug)]
+pub struct Made {
+    /// In the store.
+    pub outcome: Outcome,
+    /// How many connections it ended.
+    pub ended: usize,
+}
+
 impl Submission {
-    /// A draft that came just now, the message its publisher said before it, and
-    /// how it hears what became of it.
-    pub fn draft(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
-        Submission::Draft(Submitted {
-            draft,
+    /// A message that came just now, the message that its publisher said before
+    /// it, and its receipt.
+    pub fn message(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
+        let connection = receipt.connection();
+        let action = Action::Message(draft);
+        Submission {
             follows,
-            receipt,
+            ..Self::new(connection, action, Asker::Publisher(receipt))
+        }
+    }
+
+    /// Any other entry, and where its outcome arrives.
+    pub(super) fn action(
+        connection: ConnectionId,
+        action: Action,
+    ) -> (Self, oneshot::Receiver<Made>) {
+        let (tell, told) = oneshot::channel();
+        (Self::new(connection, action, Asker::Task(tell)), told)
+    }
+
+    /// An entry whose outcome nobody waits for.
+    pub(super) fn unattended(action: Action) -> Self {
+        Self::new(ConnectionId::SERVER, action, Asker::Nobody)
+    }
+
+    fn new(connection: ConnectionId, action: Action, asker: Asker) -> Self {
+        Submission {
+            entry: Entry { connection, action },
+            follows: None,
+            asker,
             arrived: Instant::now(),
-        })
+        }
     }
 }
 
@@ -177,7 +219,7 @@ impl Inbox {
         self.receiver.try_recv().ok()
     }
 
-    /// How many wait here, changes and what is just being handed on included.
+    /// How many wait here, those that are just being handed on included.
     pub(super) fn len(&self) -> usize {
         self.receiver.max_capacity() - self.receiver.capacity()
     }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::Deferred;
-use crate::protocol::{Refusal, Seq, name::MessageId};
+use crate::protocol::{
+    ConnectionId, Refusal, Seq,
+    name::{MessageId, Reference},
+};
 
 /// What became of a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +50,16 @@ pub struct Receipts {
 #[derive(Debug)]
 pub struct Receipt {
     shared: Arc<Shared>,
+    /// The ref of the command it came with.
+    reference: Option<Reference>,
 }
 
+/// A reply, and the ref of the command it answers.
+pub type Referred = (Reply, Option<Reference>);
+
 struct Shared {
+    /// The publisher's connection.
+    connection: ConnectionId,
     wanted: Wanted,
     state: Mutex<State>,
 }
@@ -57,7 +67,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     owed: usize,
-    replies: VecDeque<Reply>,
+    replies: VecDeque<Referred>,
     /// What the writer refused for now.
     deferred: Deferred,
     /// Who waits, and for how few to be owed, if for that.
@@ -72,18 +82,28 @@ impl Shared {
 
 impl Receipts {
     /// For a publisher of which nothing is on its way yet.
-    pub fn new(wanted: Wanted) -> Self {
+    pub fn new(connection: ConnectionId, wanted: Wanted) -> Self {
         let state = Mutex::default();
         Receipts {
-            shared: Arc::new(Shared { wanted, state }),
+            shared: Arc::new(Shared {
+                connection,
+                wanted,
+                state,
+            }),
         }
     }
 
     /// The receipt for one more draft.
     pub fn expect(&self) -> Receipt {
+        self.expect_for(None)
+    }
+
+    /// The receipt for a draft that came with a command of this ref.
+    pub fn expect_for(&self, reference: Option<Reference>) -> Receipt {
         self.shared.lock().owed += 1;
         Receipt {
             shared: Arc::clone(&self.shared),
+            reference,
         }
     }
 
@@ -93,17 +113,17 @@ impl Receipts {
     }
 
     /// A reply that is here already.
-    pub fn take(&self) -> Option<Reply> {
+    pub fn take(&self) -> Option<Referred> {
         self.shared.lock().replies.pop_front()
     }
 
     /// The next reply; or, given a number, `None` once no more are owed than
     /// that. Safe to drop and call again.
-    pub async fn next(&self, few: Option<usize>) -> Option<Reply> {
+    pub async fn next(&self, few: Option<usize>) -> Option<Referred> {
         poll_fn(|cx| self.poll_next(cx, few)).await
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>, few: Option<usize>) -> Poll<Option<Reply>> {
+    fn poll_next(&self, cx: &mut Context<'_>, few: Option<usize>) -> Poll<Option<Referred>> {
         let mut state = self.shared.lock();
         if let Some(reply) = state.replies.pop_front() {
             return Poll::Ready(Some(reply));
@@ -120,6 +140,11 @@ impl Receipts {
 }
 
 impl Receipt {
+    /// The publisher's connection.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.shared.connection
+    }
+
     /// Whether the draft may be stored now: not if it stands behind one that
     /// the writer refused.
     pub(super) fn is_due(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
@@ -132,7 +157,7 @@ impl Receipt {
     }
 
     /// Says what became of the draft.
-    pub fn tell(self, reply: Reply) {
+    pub fn tell(mut self, reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
             self.shared.lock().deferred.put(refusal.id.as_ref());
         }
@@ -144,7 +169,8 @@ impl Receipt {
             }
         );
         if !seen || self.shared.wanted == Wanted::All {
-            self.shared.lock().replies.push_back(reply);
+            let reference = self.reference.take();
+            self.shared.lock().replies.push_back((reply, reference));
         }
     }
 }
@@ -187,20 +213,21 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_told_in_order() {
-        let receipts = Receipts::new(Wanted::All);
-        let (first, second) = (receipts.expect(), receipts.expect());
+        let receipts = Receipts::new(ConnectionId(7), Wanted::All);
+        let reference: Option<Reference> = "r".parse().ok();
+        let (first, second) = (receipts.expect(), receipts.expect_for(reference.clone()));
         assert_eq!(receipts.owed(), 2);
         assert!(receipts.next(None).now_or_never().is_none());
         first.tell(stored(1));
         second.tell(stored(2));
-        assert_eq!(receipts.next(None).await, Some(stored(1)));
-        assert_eq!(receipts.take(), Some(stored(2)));
+        assert_eq!(receipts.next(None).await, Some((stored(1), None)));
+        assert_eq!(receipts.take(), Some((stored(2), reference)));
         assert_eq!((receipts.take(), receipts.owed()), (None, 0));
     }
 
     #[tokio::test]
     async fn what_is_seen_anyway_wakes_only_who_waits_for_the_count() {
-        let receipts = Receipts::new(Wanted::Unseen);
+        let receipts = Receipts::new(ConnectionId(7), Wanted::Unseen);
         let (first, second) = (receipts.expect(), receipts.expect());
         let mut few = std::pin::pin!(receipts.next(Some(0)));
         assert!(few.as_mut().now_or_never().is_none());

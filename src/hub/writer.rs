@@ -1,4 +1,5 @@
-//! The writer: drains the inbox in batches, commits, fans out.
+//! The writer: drains the inbox in batches, has them ordered and applied, and
+//! fans them out.
 
 use std::{
     fmt,
@@ -9,25 +10,30 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::broadcast, time::Instant};
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
 use super::{
-    BUSY_RETRY_MS, Order, Receipt, Reply, Submission,
-    inbox::{Inbox, Submitted},
-    order::Made,
+    effects::Effects,
+    entries::BUSY_RETRY_MS,
+    inbox::{Asker, Inbox, Made, Submission},
+    receipts::Reply,
 };
 use crate::{
-    fanout::{Fresh, Underway},
-    history::{self, Batch, Draft, Outcome, StoreError},
+    fanout::{Applier, Committed, Fresh, NotApplied, Underway},
+    log::{Entry, Sealed},
     metrics::Metrics,
-    protocol::{Refusal, RefusalCode},
+    protocol::{Refusal, RefusalCode, Seq, name::MessageId},
+    store::Outcome,
 };
 
-/// A batch ends at so many drafts or bytes of text, whichever comes first: a
+/// A batch ends at so many entries or bytes of text, whichever comes first: a
 /// flood does not make everyone's latency.
-const BATCH_DRAFTS: usize = 1024;
+const BATCH_ENTRIES: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 
 /// How often a log that fails is tried: now and then a few times at once, for
@@ -41,57 +47,22 @@ const TRIES_AT_ONCE: u32 = 8;
 /// could be shown it before; but who asked for a receipt alone waits as well.
 const FANNED_OUT_WITHIN: Duration = Duration::from_millis(20);
 
-/// Why something was not stored.
-#[derive(Debug)]
-pub(super) struct Failure {
-    why: String,
-    /// It is not the disk, but what is on it.
-    damage: bool,
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Failure {
-            why: error.to_string(),
-            damage: error.is_damage(),
-        }
-    }
-}
-
-/// What the writer writes to.
-pub(super) trait Log: Send {
-    /// Stores drafts, in one transaction.
-    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure>;
-
-    /// Makes a change, in one transaction.
-    fn change(&mut self, order: Order) -> Result<Made, Failure>;
-}
-
-impl Log for history::Writer {
-    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> {
-        Ok(self.append(drafts)?)
-    }
-
-    fn change(&mut self, order: Order) -> Result<Made, Failure> {
-        Ok(self.change(|changing| order.make(changing))?)
-    }
-}
-
 /// The writer's work: to be done by whoever lends it a thread, or a task.
 ///
 /// Dropped, it is over: whatever is not committed by then never is.
 pub struct Work<'a> {
-    log: Box<dyn Log + 'a>,
+    applier: Applier<'a>,
+    effects: Effects,
     inbox: Inbox,
-    /// The change that ended a batch: it comes next.
-    next: Option<Order>,
+    /// The batch that was sealed and whose fate is open.
+    pending: Option<Pending>,
     batches: broadcast::Sender<Fresh>,
     /// The fan-out of the last batch, until it was waited for.
     underway: Option<Underway>,
     /// The one beside which the last batch was committed.
     before: Option<Underway>,
     fanned_out_within: Duration,
-    /// How many drafts the last batch had.
+    /// How many messages the last batch had.
     last: usize,
     /// How many others had come by the time that its fan-out began.
     others: usize,
@@ -101,32 +72,29 @@ pub struct Work<'a> {
     /// Since then it was said that the log is damaged.
     damaged: bool,
     tries: Tries,
-    /// Tells that the work is over, once the log is let go of.
+    /// Tells that the work is over, once the store is let go of.
     _finished: DropGuard,
 }
 
-/// What was tried, of which nobody was told yet.
-enum Tried {
-    /// To store drafts.
-    Batch(Appended),
-    /// To make a change.
-    Change(Result<Made, Failure>),
-    /// Nothing: the log failed a moment ago.
-    Nothing,
+/// A batch on its way, and who waits for it.
+struct Pending {
+    sealed: Sealed,
+    askers: Vec<Asker>,
+    /// When the first of its entries came.
+    arrived: Instant,
 }
 
-/// What became of drafts.
-struct Appended {
-    drafts: Vec<Draft>,
-    receipts: Vec<Receipt>,
-    /// When the first of them came.
-    arrived: Instant,
-    result: Result<(Arc<Batch>, Vec<Outcome>), Failure>,
+/// What was tried, of which nobody was told yet.
+#[derive(Default)]
+struct Tried {
+    committed: Vec<Committed>,
+    failure: Option<NotApplied>,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(
-        log: impl Log + 'a,
+        applier: Applier<'a>,
+        effects: Effects,
         inbox: Inbox,
         batches: broadcast::Sender<Fresh>,
         metrics: Arc<Metrics>,
@@ -134,9 +102,10 @@ impl<'a> Work<'a> {
         finished: DropGuard,
     ) -> Self {
         Work {
-            log: Box::new(log),
+            applier,
+            effects,
             inbox,
-            next: None,
+            pending: None,
             batches,
             underway: None,
             before: None,
@@ -154,13 +123,10 @@ impl<'a> Work<'a> {
     /// Runs until every publisher is gone and what they left is stored. Blocks:
     /// for a thread of its own.
     pub fn run(mut self) {
-        loop {
-            let Some(first) = self.waiting().or_else(|| self.inbox.blocking_recv()) else {
-                return;
-            };
-            // Only now, so that nobody is woken where nothing comes; and a change is
-            // not fanned out.
-            if let Submission::Draft(_) = first {
+        while let Some(first) = self.receive() {
+            // Only now, so that nobody is woken where nothing comes; and what is
+            // no message is not fanned out.
+            if first.entry.action.message().is_some() {
                 self.wait();
             }
             // Where this thread shares a core with those who publish, let them
@@ -171,17 +137,28 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// What came first, once no batch is open; `None` once every publisher is gone.
+    /// Blocks.
+    fn receive(&mut self) -> Option<Submission> {
+        while self.pending.is_some() {
+            let tried = self.resume();
+            self.tell(tried);
+            if self.pending.is_some() {
+                std::thread::park_timeout(TRY_EVERY);
+            }
+        }
+        self.inbox.blocking_recv()
+    }
+
     /// The same as one task among others, with a pause of the caller's before
     /// and after each commit: for a simulation, where anything may happen then.
     pub async fn run_with<P: Future<Output = ()>>(mut self, mut pause: impl FnMut() -> P) {
-        loop {
-            let first = match self.waiting() {
-                Some(first) => first,
-                None => match self.inbox.recv().await {
-                    Some(first) => first,
-                    None => return,
-                },
-            };
+        while let Some(first) = self.inbox.recv().await {
+            while self.pending.is_some() {
+                let tried = self.resume();
+                self.tell(tried);
+                sleep(TRY_EVERY).await;
+            }
             pause().await;
             let tried = self.attempt(first);
             pause().await;
@@ -212,118 +189,111 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn waiting(&mut self) -> Option<Submission> {
-        self.next.take().map(Submission::Change)
-    }
-
-    /// Commits what waits, where anything may be tried.
+    /// Commits what waits, where anything may be tried; to be called where no
+    /// batch is open.
     fn attempt(&mut self, first: Submission) -> Tried {
-        match first {
-            Submission::Draft(first) => self.append(first),
-            Submission::Change(_) if !self.may_try() => Tried::Nothing,
-            Submission::Change(order) => Tried::Change(self.log.change(order)),
+        if !self.may_try() {
+            refuse(first);
+            return Tried::default();
         }
+        let Some(pending) = self.gather(first) else {
+            return Tried::default();
+        };
+        let (sealed, begun) = (pending.sealed.clone(), Instant::now());
+        self.pending = Some(pending);
+        let tried = self.resume();
+        self.count(&tried, &sealed, begun);
+        tried
     }
 
-    fn append(&mut self, first: Submitted) -> Tried {
-        let arrived = first.arrived;
-        let (drafts, receipts) = self.gather(first);
-        if drafts.is_empty() {
-            return Tried::Nothing;
+    /// Has the open batch ordered and applied, once more if need be.
+    fn resume(&mut self) -> Tried {
+        let mut tried = Tried::default();
+        if let Some(Pending { sealed, .. }) = &self.pending {
+            tried.failure = self.applier.commit(sealed, &mut tried.committed).err();
         }
-        if !self.may_try() {
-            refuse_all(drafts, receipts);
-            return Tried::Nothing;
-        }
-        self.last = drafts.len();
-        let begun = Instant::now();
-        let result = self.log.append(&drafts);
-        if let Ok((batch, outcomes)) = &result {
-            count(&self.metrics, batch, outcomes, begun);
-        }
-        Tried::Batch(Appended {
-            drafts,
-            receipts,
-            arrived,
-            result,
-        })
+        tried
     }
 
     fn may_try(&mut self) -> bool {
         !self.failing.load(Ordering::Relaxed) || self.tries.another()
     }
 
-    /// Takes what waits, up to the size of a batch or a change; but not what
-    /// stands behind a message refused before. The inbox keeps a publisher's
-    /// order, so what became of the one before is known here, whatever its
-    /// publisher has heard of it yet.
-    fn gather(&mut self, first: Submitted) -> (Vec<Draft>, Vec<Receipt>) {
-        let mut drafts = Vec::new();
-        let mut receipts = Vec::new();
-        let mut bytes = 0;
+    /// Takes what waits, up to the size of a batch; but not what stands behind a
+    /// message refused before. The inbox keeps a publisher's order, so what
+    /// became of the one before is known here, whatever its publisher has heard
+    /// of it yet.
+    fn gather(&mut self, first: Submission) -> Option<Pending> {
+        let arrived = first.arrived;
+        let (mut entries, mut askers) = (Vec::new(), Vec::new());
+        let (mut messages, mut bytes) = (0, 0);
         let mut next = Some(first);
-        while let Some(Submitted {
-            draft,
-            follows,
-            receipt,
-            ..
-        }) = next
-        {
-            if receipt.is_due(draft.id.as_ref(), follows.as_ref()) {
-                bytes += draft.text.len();
-                drafts.push(draft);
-                receipts.push(receipt);
-            } else {
-                receipt.tell(busy(draft));
-            }
-            let full = drafts.len() >= BATCH_DRAFTS || bytes >= BATCH_BYTES;
-            next = match (!full).then(|| self.inbox.try_recv()).flatten() {
-                Some(Submission::Draft(next)) => Some(next),
-                Some(Submission::Change(order)) => {
-                    self.next = Some(order);
-                    None
+        while let Some(submission) = next {
+            if submission.is_due() {
+                if let Some(draft) = submission.entry.action.message() {
+                    messages += 1;
+                    bytes += draft.text.len();
                 }
-                None => None,
-            };
+                entries.push(submission.entry);
+                askers.push(submission.asker);
+            } else {
+                refuse(submission);
+            }
+            let full = entries.len() >= BATCH_ENTRIES || bytes >= BATCH_BYTES;
+            next = (!full).then(|| self.inbox.try_recv()).flatten();
         }
-        (drafts, receipts)
+        if messages > 0 {
+            self.last = messages;
+        }
+        (!entries.is_empty()).then(|| Pending {
+            sealed: self.applier.seal(entries),
+            askers,
+            arrived,
+        })
     }
 
     /// Fans out what was committed, and tells whoever asked for it.
     fn tell(&mut self, tried: Tried) {
-        match tried {
-            Tried::Nothing => {}
-            Tried::Change(Ok(made)) => {
-                self.succeeded();
-                made();
-            }
-            Tried::Change(Err(failure)) => self.failed(failure),
-            Tried::Batch(Appended {
-                drafts,
-                receipts,
-                arrived,
-                result: Ok((batch, outcomes)),
-            }) => {
-                self.succeeded();
-                if !batch.runs.is_empty() {
-                    let (fresh, underway) = Fresh::new(batch, arrived);
-                    self.underway = Some(underway);
-                    self.others = self.inbox.len();
-                    // No shard listens only once they have ended.
-                    let _ = self.batches.send(fresh);
-                }
-                for ((draft, outcome), receipt) in drafts.into_iter().zip(outcomes).zip(receipts) {
-                    receipt.tell(stored(draft, outcome));
+        for committed in tried.committed {
+            self.succeeded();
+            self.settle(committed);
+        }
+        if let Some(failure) = tried.failure {
+            self.failed(&failure);
+            let withdrawn = |pending: &mut Pending| self.applier.withdraw(&pending.sealed);
+            if let Some(Pending { sealed, askers, .. }) = self.pending.take_if(withdrawn) {
+                for (entry, asker) in sealed.batch.entries.iter().zip(askers) {
+                    asker.refuse(message_id(entry));
                 }
             }
-            Tried::Batch(Appended {
-                drafts,
-                receipts,
-                result: Err(failure),
-                ..
-            }) => {
-                self.failed(failure);
-                refuse_all(drafts, receipts);
+        }
+    }
+
+    /// Fans out one batch, and tells what became of its entries.
+    fn settle(&mut self, committed: Committed) {
+        let Committed {
+            sealed,
+            outcomes,
+            batch,
+        } = committed;
+        // Another server's, or a repeat: nobody here waits for it.
+        let is_own = |pending: &mut Pending| pending.sealed.origin() == sealed.origin();
+        let own = self.pending.take_if(is_own);
+        let arrived = own
+            .as_ref()
+            .map_or_else(Instant::now, |pending| pending.arrived);
+        if !batch.runs.is_empty() {
+            let (fresh, underway) = Fresh::new(batch, arrived);
+            self.underway = Some(underway);
+            self.others = self.inbox.len();
+            // No shard listens only once they have ended.
+            let _ = self.batches.send(fresh);
+        }
+        let mut askers = own.into_iter().flat_map(|pending| pending.askers);
+        for (entry, outcome) in sealed.batch.entries.iter().zip(outcomes) {
+            let ended = self.effects.follow(entry, &outcome);
+            if let Some(asker) = askers.next() {
+                asker.tell(entry, outcome, ended);
             }
         }
     }
@@ -335,15 +305,43 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn failed(&mut self, failure: Failure) {
+    fn failed(&mut self, failure: &NotApplied) {
         self.metrics.failed_commits.inc();
         // Once; and once more where it is not the disk but what is on it.
         let first = !self.failing.swap(true, Ordering::Relaxed);
-        if first || failure.damage && !self.damaged {
-            let why = failure.why;
-            error!("the log cannot be written, messages are refused: {why}");
+        if first || failure.is_damage() && !self.damaged {
+            error!("the log cannot be written, messages are refused: {failure}");
         }
-        self.damaged |= failure.damage;
+        self.damaged |= failure.is_damage();
+    }
+
+    #[allow(clippy::cast_precision_loss)] // a batch is small
+    fn count(&self, tried: &Tried, sealed: &Sealed, begun: Instant) {
+        let is_own = |committed: &&Committed| committed.sealed.origin() == sealed.origin();
+        let Some(Committed {
+            batch, outcomes, ..
+        }) = tried.committed.iter().find(is_own)
+        else {
+            return;
+        };
+        let entries = sealed.batch.entries.iter();
+        let asked = entries.filter(|entry| entry.action.message().is_some());
+        let asked = asked.count();
+        if asked == 0 {
+            return;
+        }
+        let metrics = &self.metrics;
+        let messages = batch.runs.iter().flat_map(|run| run.messages());
+        let (stored, bytes) = messages.fold((0, 0), |(count, bytes), message| {
+            (count + 1, bytes + message.text.len())
+        });
+        metrics.commit.observe(begun.elapsed().as_secs_f64());
+        metrics.batch.observe(asked as f64);
+        metrics.stored.inc_by(stored);
+        metrics.stored_bytes.inc_by(bytes as u64);
+        let repeated = |outcome: &&Outcome| matches!(outcome, Outcome::Repeat(_));
+        let duplicates = outcomes.iter().filter(repeated).count();
+        metrics.duplicates.inc_by(duplicates as u64);
     }
 }
 
@@ -353,44 +351,62 @@ impl fmt::Debug for Work<'_> {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // a batch is small
-fn count(metrics: &Metrics, batch: &Batch, outcomes: &[Outcome], begun: Instant) {
-    let messages = batch.runs.iter().flat_map(|run| run.messages());
-    let (stored, bytes) = messages.fold((0, 0), |(count, bytes), message| {
-        (count + 1, bytes + message.text.len())
-    });
-    metrics.commit.observe(begun.elapsed().as_secs_f64());
-    metrics.batch.observe(outcomes.len() as f64);
-    metrics.stored.inc_by(stored);
-    metrics.stored_bytes.inc_by(bytes as u64);
-    let repeated = |outcome: &&Outcome| matches!(outcome, Outcome::Duplicate(_));
-    let duplicates = outcomes.iter().filter(repeated).count();
-    metrics.duplicates.inc_by(duplicates as u64);
+impl Submission {
+    /// Whether it may be stored now: not if it stands behind a message that was
+    /// refused.
+    fn is_due(&self) -> bool {
+        match &self.asker {
+            Asker::Publisher(receipt) => {
+                receipt.is_due(message_id(&self.entry).as_ref(), self.follows.as_ref())
+            }
+            Asker::Task(_) | Asker::Nobody => true,
+        }
+    }
 }
 
-fn stored(draft: Draft, outcome: Outcome) -> Reply {
-    let (seq, duplicate) = match outcome {
-        Outcome::Stored(seq) => (seq, false),
-        Outcome::Duplicate(seq) => (seq, true),
-    };
+impl Asker {
+    fn tell(self, entry: &Entry, outcome: Outcome, ended: usize) {
+        match self {
+            Asker::Publisher(receipt) => receipt.tell(match outcome {
+                Outcome::Stored(seq) => stored(entry, seq, false),
+                Outcome::Repeat(seq) => stored(entry, seq, true),
+                _ => busy(message_id(entry)),
+            }),
+            // A task that has ended does not hear of it; it is done all the same.
+            Asker::Task(tell) => drop(tell.send(Made { outcome, ended })),
+            Asker::Nobody => {}
+        }
+    }
+
+    /// Says that it was not stored. A task notices that nothing comes.
+    fn refuse(self, id: Option<MessageId>) {
+        if let Asker::Publisher(receipt) = self {
+            receipt.tell(busy(id));
+        }
+    }
+}
+
+fn refuse(submission: Submission) {
+    submission.asker.refuse(message_id(&submission.entry));
+}
+
+fn message_id(entry: &Entry) -> Option<MessageId> {
+    entry.action.message()?.id.clone()
+}
+
+fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
     Reply::Stored {
-        id: draft.id,
+        id: message_id(entry),
         seq,
         duplicate,
     }
 }
 
-fn refuse_all(drafts: Vec<Draft>, receipts: Vec<Receipt>) {
-    for (draft, receipt) in drafts.into_iter().zip(receipts) {
-        receipt.tell(busy(draft));
-    }
-}
-
-fn busy(draft: Draft) -> Reply {
+fn busy(id: Option<MessageId>) -> Reply {
     Reply::Refused(Refusal {
         code: RefusalCode::Busy,
         text: "The message could not be stored; send it again in a while.".into(),
-        id: draft.id,
+        id,
         retry_ms: Some(BUSY_RETRY_MS),
     })
 }

@@ -65,6 +65,18 @@ impl CloseReason {
         }
     }
 
+    /// A kick, with the operator's words, if any.
+    pub fn kicked(words: &str) -> Self {
+        let why = (!words.is_empty()).then(|| words.into());
+        Self::Kicked { why }
+    }
+
+    /// A ban, with the operator's words, if any.
+    pub fn banned(words: &str) -> Self {
+        let why = (!words.is_empty()).then(|| words.into());
+        Self::Banned { why }
+    }
+
     /// The close code.
     pub const fn code(&self) -> u16 {
         match self {

@@ -1,5 +1,7 @@
 //! What a client asks.
 
+pub mod table;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -173,4 +175,30 @@ pub enum Command {
     /// What can be typed? (Plain format only.)
     #[serde(skip)]
     Help,
+}
+
+impl Command {
+    /// Its declaration.
+    pub fn spec(&self) -> Option<&'static table::Spec> {
+        let kind = match self {
+            Command::Publish { .. } => "publish",
+            Command::Name { .. } => "name",
+            Command::Private { .. } => "private",
+            Command::Join { .. } => "join",
+            Command::Members => "members",
+            Command::History { .. } => "history",
+            Command::Search { .. } => "search",
+            Command::Rooms => "rooms",
+            Command::Topic { .. } => "topic",
+            Command::Operator { .. } => "operator",
+            Command::Kick { .. } => "kick",
+            Command::Ban { .. } => "ban",
+            Command::Unban { .. } => "unban",
+            Command::Mute { .. } => "mute",
+            Command::Unmute { .. } => "unmute",
+            Command::Erase { .. } => "erase",
+            Command::Help => return table::typed("help"),
+        };
+        table::sent(kind)
+    }
 }

@@ -1,11 +1,10 @@
 //! What the server tells.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
-    At, Author, DEFAULT_TEXT_BYTES, Entry, Epoch, Erased, MAX_TOPIC, Message, Private, Seq,
+    At, Author, Epoch, Erased, Limits, MAX_TOPIC, Message, Private, Refusal, RefusalCode, Seq,
+    Slot,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::Text,
@@ -215,7 +214,7 @@ pub struct Welcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The last of those asked for, oldest first.
-    pub messages: Vec<Entry>,
+    pub messages: Vec<Slot>,
     /// Whether there are others before them.
     pub more: bool,
     /// What was searched for, if it was.
@@ -232,32 +231,6 @@ pub struct Search {
     pub indexed: Seq,
 }
 
-/// What a client may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// The longest text of one message, in bytes of UTF-8.
-    pub text_bytes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            text_bytes: DEFAULT_TEXT_BYTES,
-        }
-    }
-}
-
-impl Limits {
-    /// The largest payload of one WebSocket message, in bytes; beyond it the
-    /// connection is closed with 1009.
-    ///
-    /// Every text within the limit fits: JSON may write each byte as six
-    /// (`\u0000`), and the rest of the object is smaller than 2 KiB.
-    pub fn payload_bytes(self) -> usize {
-        self.text_bytes * 6 + 2048
-    }
-}
-
 /// Why a stretch of the log is not to be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -271,75 +244,4 @@ pub enum GapReason {
     /// A reason of a later version.
     #[serde(other)]
     Other,
-}
-
-/// A refusal: a code for programs and a sentence for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// For programs.
-    pub code: RefusalCode,
-    /// For people: what to do.
-    pub text: String,
-    /// The id of the message refused, if it had one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<MessageId>,
-    /// When trying again makes sense, in milliseconds from now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_ms: Option<u64>,
-}
-
-impl Refusal {
-    /// A refusal with neither id nor time to wait.
-    pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
-        Refusal {
-            code,
-            text: text.into(),
-            id: None,
-            retry_ms: None,
-        }
-    }
-
-    /// The same refusal, of the message with this id.
-    #[must_use]
-    pub fn of(mut self, id: Option<MessageId>) -> Self {
-        self.id = id;
-        self
-    }
-}
-
-/// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalCode {
-    /// Not JSON, or not an object.
-    BadJson,
-    /// No such command.
-    UnknownType,
-    /// A field is missing or not of its form.
-    BadField,
-    /// A text over the limit.
-    TooLong,
-    /// A text of no characters.
-    Empty,
-    /// Not a name.
-    BadName,
-    /// The name is another's.
-    NameTaken,
-    /// What or who is meant is not here.
-    NotHere,
-    /// It may not be done.
-    NotAllowed,
-    /// Too much in too short a time.
-    Rate,
-    /// It could not be stored now.
-    Busy,
-    /// A code of a later version.
-    #[serde(other)]
-    Other,
-}
-
-impl fmt::Display for RefusalCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Serialize::serialize(self, f)
-    }
 }

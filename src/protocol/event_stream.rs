@@ -72,7 +72,7 @@ pub fn end(reason: &CloseReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{At, Author, GapReason, Kind, name::RoomName};
+    use crate::protocol::{At, Author, ConnectionId, GapReason, Kind, name::RoomName};
 
     #[test]
     fn events() {
@@ -89,6 +89,7 @@ mod tests {
             id: None,
             kind: Kind::Said,
             to: None,
+            origin: ConnectionId::SERVER,
         };
         let gap = Event::Gap {
             after: Seq(1),

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    Command, Entry, Event, Message, Refusal, close::CloseReason, event_stream, frame, json, plain,
+    Event, Message, Request, Slot, close::CloseReason, event_stream, frame, json, name::Reference,
+    plain, typed,
 };
 
 /// How a connection speaks: decided at its upgrade.
@@ -37,18 +38,25 @@ impl Format {
     }
 
     /// What a text frame asks for; `None` where there is nothing to do.
-    pub fn parse(self, text: &str) -> Result<Option<Command>, Refusal> {
+    pub fn parse(self, text: &str) -> Option<Request> {
         match self {
-            Format::Plain | Format::NumberedPlain => plain::parse(text),
-            Format::Json => json::parse(text).map(Some),
-            Format::EventStream => Ok(None),
+            Format::Plain | Format::NumberedPlain => {
+                typed::parse(text).transpose().map(Request::without_ref)
+            }
+            Format::Json => Some(json::parse(text)),
+            Format::EventStream => None,
         }
     }
 
     /// The frame of an event; `None` where this format shows nothing.
     pub fn frame(self, event: &Event) -> Option<Vec<u8>> {
+        self.answer(event, None)
+    }
+
+    /// The frame of an event that answers the command with this ref.
+    pub fn answer(self, event: &Event, reference: Option<&Reference>) -> Option<Vec<u8>> {
         let payload = match self {
-            Format::Json => json::event(event),
+            Format::Json => json::answer(event, reference),
             Format::Plain | Format::NumberedPlain => match event {
                 Event::Page(page) => {
                     plain::page(page, |line, message| self.put_line(line, message))
@@ -78,10 +86,10 @@ impl Format {
 
     /// Appends the frame of what stands at a number, if this format shows it.
     /// `scratch` is working space, so that encoding a batch allocates once.
-    pub fn put_entry(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Entry) {
+    pub fn put_slot(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Slot) {
         match entry {
-            Entry::Message(message) => self.put_message(out, scratch, message),
-            Entry::Erased(erased) => {
+            Slot::Message(message) => self.put_message(out, scratch, message),
+            Slot::Erased(erased) => {
                 out.extend(self.frame(&erased.clone().into()).unwrap_or_default());
             }
         }

@@ -3,49 +3,45 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Command, Event, Message, Refusal, RefusalCode, name::Name};
+use super::{
+    Command, Event, Message, Refusal, RefusalCode, Request,
+    command::table::{self, Spec},
+    name::{Name, Reference},
+};
 
-/// What a text frame of a client asks for.
-pub fn parse(frame: &str) -> Result<Command, Refusal> {
-    serde_json::from_str(frame).map_err(|error| refusal(frame, &error))
+/// The part of a frame that stands beside its command or event.
+#[derive(Deserialize)]
+struct Mark {
+    #[serde(default, rename = "ref")]
+    reference: Option<Reference>,
 }
 
-/// What may be asked for, each with an example.
-const COMMANDS: [(&str, &str); 16] = [
-    ("publish", r#"{"type":"publish","text":"hi"}"#),
-    ("private", r#"{"type":"private","to":"bob","text":"hi"}"#),
-    ("name", r#"{"type":"name","name":"ana"}"#),
-    ("join", r#"{"type":"join","room":"tea","backlog":20}"#),
-    ("members", r#"{"type":"members"}"#),
-    ("rooms", r#"{"type":"rooms"}"#),
-    ("topic", r#"{"type":"topic","text":"tea at five"}"#),
-    ("history", r#"{"type":"history","before":70,"limit":20}"#),
-    ("search", r#"{"type":"search","query":"green tea"}"#),
-    (
-        "operator",
-        r#"{"type":"operator","secret":"of the operators"}"#,
-    ),
-    ("kick", r#"{"type":"kick","who":"ana","reason":"spam"}"#),
-    (
-        "ban",
-        r#"{"type":"ban","who":"ana","for":"2h","reason":"spam"}"#,
-    ),
-    ("unban", r#"{"type":"unban","who":"ana"}"#),
-    ("mute", r#"{"type":"mute","who":"ana","for":"30m"}"#),
-    ("unmute", r#"{"type":"unmute","who":"ana"}"#),
-    ("erase", r#"{"type":"erase","seq":7}"#),
-];
+/// Reads a text frame of a client.
+pub fn parse(frame: &str) -> Request {
+    let command = serde_json::from_str(frame).map_err(|error| refusal(frame, &error));
+    match (mark(frame), command) {
+        (Ok(reference), command) => Request { reference, command },
+        // A frame that is no object, or whose other fields are wrong as well.
+        (Err(_), Err(refusal)) => Request::without_ref(Err(refusal)),
+        (Err(error), Ok(_)) => Request::without_ref(Err(refusal(frame, &error))),
+    }
+}
 
-/// Fields that may not be what they are to be.
-const FIELDS: [&str; 18] = [
-    "text", "id", "kind", "follows", "name", "secret", "room", "after", "epoch", "backlog",
-    "before", "limit", "query", "who", "reason", "for", "seq", "to",
-];
+/// Reads the ref of a frame, which may have none.
+fn mark(frame: &str) -> Result<Option<Reference>, serde_json::Error> {
+    // An array would be read as the fields in their order.
+    if !frame.trim_start().starts_with('{') {
+        return Ok(None);
+    }
+    serde_json::from_str(frame).map(|Mark { reference }| reference)
+}
 
 /// Says of a frame that is no command why it is none, and what one looks like.
 fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
+    let specs = table::all_sent();
     let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
-        let text = format!("Send one JSON object in a frame, like {}.", COMMANDS[0].1);
+        let example = specs.first().map_or("", |spec| spec.sent);
+        let text = format!("Send one JSON object in a frame, like {example}.");
         return Refusal::new(RefusalCode::BadJson, text);
     };
     let id = object
@@ -53,42 +49,36 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
     let kind = object.get("type").and_then(Value::as_str);
-    let known = COMMANDS.iter().find(|(known, _)| Some(*known) == kind);
-    let Some((kind, example)) = known else {
+    let Some(spec) = kind.and_then(table::sent) else {
         let code = match kind {
             Some(_) => RefusalCode::UnknownType,
             None => RefusalCode::BadField,
         };
-        let known = COMMANDS.map(|(kind, _)| kind).join(", ");
+        let known: Vec<_> = specs.iter().filter_map(|spec| spec.kind).collect();
+        let known = known.join(", ");
         let text = format!("No such command: \"type\" is to be one of {known}.");
         return Refusal::new(code, text).of(id);
     };
-    let code = match *kind {
+    let kind = kind.unwrap_or_default();
+    let code = match kind {
         "name" | "private" if has_bad_name(&object, kind) => RefusalCode::BadName,
         _ => RefusalCode::BadField,
     };
-    let why = wrong(object, error);
-    Refusal::new(code, format!("{why}; {kind} is like {example}.")).of(id)
+    let why = wrong(&object, spec, error);
+    Refusal::new(code, format!("{why}; {kind} is like {}.", spec.sent)).of(id)
 }
 
-/// What is wrong with the fields of an object.
-fn wrong(mut object: Map<String, Value>, error: &serde_json::Error) -> String {
+/// Says which field of a command is wrong.
+fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) -> String {
     let said = error.to_string();
     // Where in the frame it was noticed helps nobody.
     let said = said.split(" at line ").next().unwrap_or_default();
-    let missing = said.strip_prefix("missing field `");
-    if let Some(field) = missing.and_then(|rest| rest.split('`').next()) {
+    let named = |what: &str| said.strip_prefix(what)?.split('`').next();
+    if let Some(field) = named("missing field `") {
         return format!("\"{field}\" is missing");
     }
-    // The one without which there is nothing to say, or something else.
-    let unfit = FIELDS.into_iter().find(|field| {
-        object.remove(*field).is_some_and(|value| {
-            let without = Command::deserialize(&Value::Object(object.clone()));
-            object.insert((*field).to_owned(), value);
-            without.map_or_else(|other| other.to_string() != said, |_| true)
-        })
-    });
-    let field = unfit.unwrap_or("type");
+    let field = named("duplicate field `").or_else(|| unfit(object, spec, said));
+    let field = field.unwrap_or("type");
     // Of what people said what it is to be, that is told.
     let own = !["invalid ", "unknown "]
         .iter()
@@ -99,6 +89,18 @@ fn wrong(mut object: Map<String, Value>, error: &serde_json::Error) -> String {
         String::new()
     };
     format!("\"{field}\" is not what it is to be{rule}")
+}
+
+/// The field whose value is refused in these words, or else in any.
+fn unfit(object: &Map<String, Value>, spec: &Spec, said: &str) -> Option<&'static str> {
+    let mark = std::iter::once(&table::REF);
+    let mut fields = spec.fields.iter().chain(mark).filter_map(|field| {
+        let error = (field.check)(object.get(field.name)?).err()?;
+        Some((field.name, error.to_string() == said))
+    });
+    let first = fields.next()?;
+    let exact = std::iter::once(first).chain(fields).find(|(_, same)| *same);
+    Some(exact.unwrap_or(first).0)
 }
 
 fn has_bad_name(object: &Map<String, Value>, kind: &str) -> bool {
@@ -112,9 +114,36 @@ pub fn command(command: &Command) -> String {
     to_string(command)
 }
 
+/// A command as a client sends it that wants to know its answer by a ref.
+pub fn request(asked: &Command, reference: Option<&Reference>) -> String {
+    marked(command(asked), reference)
+}
+
 /// An event as the server sends it.
 pub fn event(event: &Event) -> String {
     to_string(event)
+}
+
+/// An event as the server answers with it.
+pub fn answer(told: &Event, reference: Option<&Reference>) -> String {
+    marked(event(told), reference)
+}
+
+/// The ref of a frame; nothing where it has none.
+pub fn reference(frame: &str) -> Option<Reference> {
+    mark(frame).ok()?
+}
+
+/// Adds a ref to an object.
+fn marked(mut object: String, reference: Option<&Reference>) -> String {
+    if let Some(reference) = reference
+        && object.ends_with('}')
+    {
+        object.pop();
+        // Its characters need no escape, and no object is without a `type`.
+        object.extend([r#","ref":""#, reference.as_str(), r#""}"#]);
+    }
+    object
 }
 
 /// Appends a message as the event it is; the same as [`event`] of an
@@ -144,7 +173,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, Entry, Erased, Kind, Seq, Start, name::RoomName, who::Who};
+    use crate::protocol::{
+        At, Author, ConnectionId, Erased, Kind, Seq, Slot, Start, name::RoomName, who::Who,
+    };
 
     #[test]
     fn commands() {
@@ -224,9 +255,9 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(parse(frame).as_ref(), Ok(&expected), "{frame}");
+            assert_eq!(parse(frame).command.as_ref(), Ok(&expected), "{frame}");
             assert_eq!(
-                parse(&command(&expected)).as_ref(),
+                parse(&command(&expected)).command.as_ref(),
                 Ok(&expected),
                 "{frame}"
             );
@@ -280,17 +311,14 @@ mod tests {
             (r#"{"type":"erase"}"#, RefusalCode::BadField),
             (r#"{"type":"erase","seq":"7"}"#, RefusalCode::BadField),
         ] {
-            assert_eq!(parse(frame).expect_err(frame).code, code, "{frame}");
+            assert_eq!(parse(frame).command.expect_err(frame).code, code, "{frame}");
         }
     }
 
     #[test]
     fn refusals_say_what_to_do() {
-        let examples = COMMANDS.map(|(kind, example)| {
-            let command = parse(example).expect(example);
-            assert!(command_is(&command, kind), "{example}");
-            example
-        });
+        let examples = table::all_sent();
+        let examples: Vec<_> = examples.iter().map(|spec| spec.sent).collect();
         let publish = examples[0];
         for (frame, text) in [
             (
@@ -329,12 +357,57 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(parse(frame).expect_err(frame).text, text, "{frame}");
+            assert_eq!(parse(frame).command.expect_err(frame).text, text, "{frame}");
         }
     }
 
-    fn command_is(parsed: &Command, kind: &str) -> bool {
-        command(parsed).starts_with(&format!(r#"{{"type":"{kind}""#))
+    #[test]
+    fn a_frame_says_its_ref_if_any_can_be_read() {
+        for (frame, told) in [
+            (r#"{"type":"members"}"#, None),
+            (r#"{"type":"members","ref":null}"#, None),
+            (r#"{"type":"members","ref":"a-1_B"}"#, Some("a-1_B")),
+            (r#"{"ref":"a","type":"dance"}"#, Some("a")),
+            (r#"{"type":"publish","text":7,"ref":"a"}"#, Some("a")),
+            (r#"{"type":"publish","text":7,"ref":"a b"}"#, None),
+            (r#"["ref"]"#, None),
+            ("ref", None),
+        ] {
+            let reference = parse(frame).reference;
+            assert_eq!(reference.as_ref().map(Reference::as_str), told, "{frame}");
+        }
+        for (wrong, rule) in [
+            (
+                r#""""#,
+                " (a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -)",
+            ),
+            (
+                r#""a b""#,
+                " (a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -)",
+            ),
+            ("7", ""),
+        ] {
+            let refusal = parse(&format!(r#"{{"type":"members","ref":{wrong}}}"#)).command;
+            let refusal = refusal.expect_err("a wrong ref");
+            assert_eq!(refusal.code, RefusalCode::BadField);
+            let like = r#"members is like {"type":"members"}"#;
+            let text = format!("\"ref\" is not what it is to be{rule}; {like}.");
+            assert_eq!(refusal.text, text);
+        }
+    }
+
+    #[test]
+    fn an_answer_carries_the_ref_asked_with() {
+        let reference: Reference = "a-1".parse().expect("a ref");
+        let rooms = Event::Rooms {
+            rooms: Vec::new(),
+            total: 0,
+        };
+        assert_eq!(answer(&rooms, None), event(&rooms));
+        let told = answer(&rooms, Some(&reference));
+        assert_eq!(told, r#"{"type":"rooms","rooms":[],"total":0,"ref":"a-1"}"#);
+        assert_eq!(super::reference(&told), Some(reference));
+        assert_eq!(parse_event(&told).expect("an event"), rooms);
     }
 
     #[test]
@@ -343,9 +416,9 @@ mod tests {
         for id in [None, Some("a-1".parse().expect("an id"))] {
             let erased = Erased { seq, prev, id };
             let told = event(&erased.clone().into());
-            let entry = Entry::Erased(erased);
+            let entry = Slot::Erased(erased);
             assert_eq!(to_string(&entry), told, "the same in a page");
-            let read: Entry = serde_json::from_str(&told).expect("an entry");
+            let read: Slot = serde_json::from_str(&told).expect("an entry");
             assert_eq!(read, entry);
         }
         let (prev, id) = (None, None);
@@ -372,11 +445,12 @@ mod tests {
                 id: None,
                 kind: Kind::Me,
                 to: None,
+                origin: ConnectionId::SERVER,
             };
             let mut written = String::new();
             put_message(&mut written, &message);
-            let entry = Entry::Message(message.clone());
-            prop_assert_eq!(&serde_json::from_str::<Entry>(&to_string(&entry)).expect("an entry"), &entry);
+            let entry = Slot::Message(message.clone());
+            prop_assert_eq!(&serde_json::from_str::<Slot>(&to_string(&entry)).expect("an entry"), &entry);
             let message = Event::Message(message);
             prop_assert_eq!(&written, &event(&message));
             prop_assert_eq!(parse_event(&written).expect("an event"), message);

@@ -1,11 +1,13 @@
 //! What stands in the log: messages, and what is left of one that was erased.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    connection_id::ConnectionId,
     name::{MessageId, Name, RoomName},
+    tag::Tag,
     text::Text,
 };
 
@@ -74,18 +76,18 @@ impl<'de> Deserialize<'de> for At {
     }
 }
 
-/// Who said it: the connection's address, and the name chosen on it, if any.
+/// Who said it: the connection's tag, and the name chosen on it, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
     /// The display name; absent while none was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    /// The peer address of the connection.
-    pub addr: SocketAddr,
+    /// The connection's tag.
+    pub addr: Tag,
 }
 
 impl fmt::Display for Author {
-    /// The tag of the plain format: the name, or `IP:port` while there is none.
+    /// As the plain format shows it: the name, or the tag while there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => name.fmt(f),
@@ -139,6 +141,9 @@ pub struct Message {
     /// one of the two, and it is told as [`Event::Private`](super::Event::Private).
     #[serde(skip)]
     pub to: Option<Name>,
+    /// The connection it was said on. Nobody is told.
+    #[serde(skip)]
+    pub origin: ConnectionId,
 }
 
 impl Message {
@@ -186,7 +191,7 @@ pub struct Private {
 /// What stands at a number of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Entry {
+pub enum Slot {
     /// Where a message was erased.
     Erased(Erased),
     /// A message. In a page it says no type.
@@ -194,28 +199,28 @@ pub enum Entry {
     Message(Message),
 }
 
-impl Entry {
+impl Slot {
     /// Its number.
     pub fn seq(&self) -> Seq {
         match self {
-            Entry::Message(message) => message.seq,
-            Entry::Erased(erased) => erased.seq,
+            Slot::Message(message) => message.seq,
+            Slot::Erased(erased) => erased.seq,
         }
     }
 
     /// The number before it in its room.
     pub fn prev(&self) -> Seq {
         match self {
-            Entry::Message(message) => message.prev,
-            Entry::Erased(erased) => erased.prev,
+            Slot::Message(message) => message.prev,
+            Slot::Erased(erased) => erased.prev,
         }
     }
 
     /// The message, where there still is one.
     pub fn message(&self) -> Option<&Message> {
         match self {
-            Entry::Message(message) => Some(message),
-            Entry::Erased(_) => None,
+            Slot::Message(message) => Some(message),
+            Slot::Erased(_) => None,
         }
     }
 

@@ -1,32 +1,14 @@
 //! The names things go by, each with its rules in its constructor.
 
 mod key;
+mod rule;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-pub use self::key::NameKey;
-
-/// A name that breaks its rules; the text says which rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadName(&'static str);
-
-impl BadName {
-    /// What breaks this rule.
-    pub(super) const fn of(rule: &'static str) -> Self {
-        BadName(rule)
-    }
-}
-
-impl fmt::Display for BadName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for BadName {}
+pub use self::{key::NameKey, rule::BadName};
 
 macro_rules! name {
     ($(#[$doc:meta])* $Name:ident) => {
@@ -93,11 +75,14 @@ impl RoomName {
     }
 
     /// A room by its name in the log, where inboxes stand too.
+    ///
+    /// # Errors
+    /// [`BadName`] if it is neither a room's nor an inbox's name.
     pub fn stored(name: &str) -> Result<Self, BadName> {
-        if name.starts_with(INBOX) {
-            return Ok(RoomName(name.into()));
+        match name.strip_prefix(INBOX) {
+            Some(key) => NameKey::stored(key).map(|key| Self::inbox(&key)),
+            None => name.parse(),
         }
-        name.parse()
     }
 
     /// Whether it may be listed.
@@ -118,7 +103,7 @@ impl FromStr for RoomName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName(
+        const RULE: BadName = BadName::of(
             "a room name is 1 to 64 of the characters a-z 0-9 . _ - and starts with a letter, a digit or _",
         );
         let good = text.len() <= Self::MAX
@@ -146,14 +131,35 @@ name! {
 impl Name {
     /// The longest display name, in characters.
     pub const MAX: usize = 32;
+
+    /// What the name is compared by.
+    pub fn key(&self) -> NameKey {
+        NameKey::of(self.as_str())
+    }
+
+    /// A name that was taken before, by the rules of its time. Only what no
+    /// version of Unicode changes is looked at.
+    ///
+    /// # Errors
+    /// [`BadName`] if it is empty, longer than 512 bytes or has a space, a
+    /// control character or a colon.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        const RULE: BadName = BadName::of("this is no stored name");
+        let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b':';
+        if text.is_empty() || text.len() > 512 || text.bytes().any(bad) {
+            return Err(RULE);
+        }
+        Ok(Name(text.into()))
+    }
 }
 
 impl FromStr for Name {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName =
-            BadName("a name is 1 to 32 letters, digits or any of - _ . and begins with no mark");
+        const RULE: BadName = BadName::of(
+            "a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
+        );
         // Normalising shrinks a name at most threefold in characters: a longer
         // one is refused before any work is done on it.
         if text.chars().nth(Self::MAX * 3).is_some() {
@@ -198,17 +204,46 @@ impl FromStr for MessageId {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -");
-        let good = (1..=Self::MAX).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-        if good {
+        const RULE: BadName = BadName::of("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -");
+        if is_token(text, Self::MAX) {
             Ok(MessageId(text.into()))
         } else {
             Err(RULE)
         }
     }
+}
+
+name! {
+    /// A client's name for a command, which its answers carry: 1 to 64 of
+    /// `A-Z a-z 0-9 _ -`.
+    Reference
+}
+
+impl Reference {
+    /// The longest ref, in characters.
+    pub const MAX: usize = 64;
+}
+
+impl FromStr for Reference {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        const RULE: BadName = BadName::of("a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -");
+        if is_token(text, Self::MAX) {
+            Ok(Reference(text.into()))
+        } else {
+            Err(RULE)
+        }
+    }
+}
+
+/// Whether a text is made of at least one, and at most so many, characters that
+/// need no escape anywhere.
+fn is_token(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 #[cfg(test)]

@@ -43,6 +43,13 @@ impl Text {
     }
 }
 
+impl Text {
+    /// A text that was made safe before, by whichever version of Unicode.
+    pub fn stored(safe: String) -> Self {
+        Text(safe)
+    }
+}
+
 impl From<String> for Text {
     fn from(raw: String) -> Self {
         match clean(&raw) {

@@ -1,13 +1,13 @@
 //! How long nothing was heard of a peer, and what is done about it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{io::AsyncRead, time::Instant};
 
 use super::inbound::Inbound;
 use crate::{
     fanout::Subscriber,
-    protocol::{close::CloseReason, format::Format},
+    protocol::{ConnectionId, close::CloseReason, format::Format},
 };
 
 /// How long a silent peer has to answer after the ping interval: as long as
@@ -40,11 +40,12 @@ enum Verdict {
 }
 
 impl Silence {
-    pub(super) fn new(interval: Duration, addr: SocketAddr, format: Format) -> Self {
+    pub(super) fn new(interval: Duration, id: ConnectionId, format: Format) -> Self {
         let answers = format != Format::EventStream;
-        // Periods differ a little, by the peer's port: those who came together
-        // are not pinged together for ever.
-        let share = 0.5 - f64::from(addr.port() % 1024) / 8192.0;
+        // Periods differ a little, by the connection's id: peers that came
+        // together are not pinged together for ever.
+        let end = u16::try_from(id.0 % 1024).unwrap_or_default();
+        let share = 0.5 - f64::from(end) / 8192.0;
         let share = if answers { share } else { share * 2.0 };
         Silence {
             since: Instant::now(),

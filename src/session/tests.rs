@@ -6,16 +6,24 @@ use tokio_websockets::{ClientBuilder, Message};
 
 use super::*;
 use crate::{
-    history::{self, Storage},
-    hub,
-    protocol::WELCOME,
+    fanout::Applier,
+    hub::{self, Capacity},
+    net::Peer,
+    protocol::{Limits, Start, WELCOME, name::RoomName},
+    store::{self, Storage},
 };
 
-type Peer = tokio_websockets::WebSocketStream<tokio::io::DuplexStream>;
+type Client = tokio_websockets::WebSocketStream<tokio::io::DuplexStream>;
 
-/// A visit from an address in the plain format, the server's end of its
+/// A connection from an address.
+fn register(hub: &Hub, ip: [u8; 4]) -> Registration {
+    let peer = Peer::accepted(Some((ip, 5000).into())).expect("an id");
+    hub.register(peer).expect("a place")
+}
+
+/// A visit in the plain format, the server's end of its
 /// connection, and the peer's.
-fn visit(ip: [u8; 4]) -> (Visit, Connection<impl AsyncRead + Unpin>, Peer) {
+fn visit() -> (Visit, Connection<impl AsyncRead + Unpin>, Client) {
     let (near, far) = tokio::io::duplex(4096);
     let (read, write) = tokio::io::split(far);
     let connection = Connection {
@@ -24,7 +32,6 @@ fn visit(ip: [u8; 4]) -> (Visit, Connection<impl AsyncRead + Unpin>, Peer) {
         write: Socket::Other(Box::new(write)),
     };
     let visit = Visit {
-        addr: (ip, 5000).into(),
         room: RoomName::lobby(),
         name: None,
         secret: None,
@@ -39,15 +46,13 @@ fn visit(ip: [u8; 4]) -> (Visit, Connection<impl AsyncRead + Unpin>, Peer) {
 fn options() -> Options {
     Options {
         limits: Limits::default(),
-        rates: None,
-        searches: Searches::default(),
         ping: Duration::from_secs(25),
         motd: None,
         operator: None,
     }
 }
 
-async fn line(peer: &mut Peer) -> String {
+async fn line(peer: &mut Client) -> String {
     let frame = peer.next().await.expect("a frame").expect("whole");
     frame.as_text().expect("a line").to_owned()
 }
@@ -55,23 +60,26 @@ async fn line(peer: &mut Peer) -> String {
 // Broken to see it fail: a search that does not wait for its turn.
 #[tokio::test]
 async fn who_searches_waits_for_others_from_there_alone() {
-    let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+    let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
+    let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
     let hub = hub::Options {
         shards: 1,
         name_expiry: Duration::MAX,
+        capacity: Capacity::UNLIMITED,
     };
-    let (hub, _publisher) = Hub::start(writer, history, &hub, &tasks).expect("a hub");
+    let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
     let options = options();
-    let [(here, one, mut waiting), (elsewhere, other, mut answered)] =
-        [[127, 0, 0, 1], [192, 0, 2, 1]].map(visit);
+    let [(here, one, mut waiting), (elsewhere, other, mut answered)] = [visit(), visit()];
+    let [from_here, somebody, from_elsewhere] =
+        [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
     // Somebody else from here searches.
-    let place = options.searches.queue(here.addr).expect("a place");
+    let place = somebody.search().expect("a place");
     let searching = place.turn().await;
     let sessions = async {
         tokio::join!(
-            run(one, here, &hub, &options, &drain),
-            run(other, elsewhere, &hub, &options, &drain)
+            run(one, here, &from_here, &hub, &options, &drain),
+            run(other, elsewhere, &from_elsewhere, &hub, &options, &drain)
         )
     };
     let talk = async {
@@ -102,18 +110,21 @@ async fn who_searches_waits_for_others_from_there_alone() {
 // Broken to see it fail: a conversation that waits for whatever was asked.
 #[tokio::test]
 async fn who_waits_for_a_search_is_sent_away_like_anybody() {
-    let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+    let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
+    let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
     let options = hub::Options {
         shards: 1,
         name_expiry: Duration::MAX,
+        capacity: Capacity::UNLIMITED,
     };
-    let (hub, publisher) = Hub::start(writer, history.clone(), &options, &tasks).expect("a hub");
+    let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
     // Somebody searches all the time.
-    let _searching = history.busy().await;
-    let (visit, connection, mut peer) = visit([127, 0, 0, 1]);
+    let _searching = store.busy().await;
+    let (visit, connection, mut peer) = visit();
+    let registration = register(&hub, [127, 0, 0, 1]);
     let options = self::options();
-    let run = run(connection, visit, &hub, &options, &drain);
+    let run = run(connection, visit, &registration, &hub, &options, &drain);
     let talk = async {
         assert_eq!(line(&mut peer).await, WELCOME);
         peer.send(Message::text("/search tea")).await.expect("open");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use broadcast_chat::{
     fanout::Socket,
     http,
-    protocol::{Author, Seq, format::Format, name::RoomName},
+    protocol::{Seq, format::Format, name::RoomName},
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Chat, FIN, MASKED, MemoryPeer, PING, PONG, TEXT, frame, soon,
+    BINARY, CLOSE, CONTINUATION, Chat, FIN, MASKED, MemoryPeer, PING, PONG, TEXT, frame, peer, soon,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -79,9 +79,8 @@ async fn no_more_than_the_rest_of_one_frame_waits_for_the_slow() {
     let chat = Chat::start();
     let (near, far) = tokio::io::duplex(1000);
     let far = Socket::Other(Box::new(far));
-    let addr = ([127, 0, 0, 1], 1).into();
     let fanout = chat.hub.fanout();
-    let mut slow = fanout.subscribe(far, Format::Plain, addr, true);
+    let mut slow = fanout.subscribe(far, Format::Plain, peer().id, true);
     slow.follow(RoomName::lobby(), Seq::START);
     let (mut ana, _) = chat.join("ana", 1 << 20);
     ana.text().await;
@@ -331,19 +330,11 @@ async fn so_has_the_end_of_the_connection() {
 async fn going_away_waits_for_nobody_for_long() {
     let (mut chat, mut ana, _slow, ended) = one_that_does_not_read().await;
     resume();
-    let watcher = Author {
-        name: None,
-        addr: ([127, 0, 0, 1], 1).into(),
-    };
-    let nowhere = Socket::Other(Box::new(tokio::io::sink()));
-    let fanout = chat.hub.fanout();
-    let nothing = fanout.subscribe(nowhere, Format::Plain, watcher.addr, true);
-    let watcher = chat.hub.enter(RoomName::lobby(), watcher, &nothing);
     chat.end().await;
     assert_eq!(ana.closed().await.0, 1001);
     // Who has left the room has begun to close.
     soon("everybody's leaving", async {
-        while watcher.total() > 1 {
+        while chat.hub.people(&RoomName::lobby()) > 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -368,9 +359,10 @@ async fn a_head_has_10_seconds() {
         (HEAD, SECOND),
     ] {
         let (near, far) = tokio::io::duplex(1024);
-        let site = Chat::start().site();
+        let chat = Chat::start();
+        let (site, registration) = (chat.site(), chat.register());
         let drain = CancellationToken::new();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
+        let served = http::serve(far, &registration, &site, &drain);
         let start = Instant::now();
         let asked = async {
             let (mut sending, mut reading) = MemoryPeer::over(near).split();
@@ -400,9 +392,10 @@ async fn a_head_has_10_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_head_may_come_a_byte_at_a_time() {
     let (near, far) = tokio::io::duplex(1);
-    let site = Chat::start().site();
+    let chat = Chat::start();
+    let (site, registration) = (chat.site(), chat.register());
     let drain = CancellationToken::new();
-    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
+    let served = http::serve(far, &registration, &site, &drain);
     let mut peer = MemoryPeer::over(near);
     let asked = async {
         peer.write(HEAD.as_bytes()).await;
@@ -416,9 +409,10 @@ async fn a_head_may_come_a_byte_at_a_time() {
 #[tokio::test(start_paused = true)]
 async fn a_body_has_10_seconds() {
     let (near, far) = tokio::io::duplex(1024);
-    let site = Chat::start().site();
+    let chat = Chat::start();
+    let (site, registration) = (chat.site(), chat.register());
     let drain = CancellationToken::new();
-    let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
+    let served = http::serve(far, &registration, &site, &drain);
     let mut peer = MemoryPeer::over(near);
     let asked = async {
         peer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\nhi")
@@ -441,9 +435,10 @@ async fn an_answer_has_a_deadline() {
         HEAD,
     ] {
         let (near, far) = tokio::io::duplex(64);
-        let site = Chat::start().site();
+        let chat = Chat::start();
+        let (site, registration) = (chat.site(), chat.register());
         let drain = CancellationToken::new();
-        let served = http::serve(far, ([127, 0, 0, 1], 5000).into(), &site, &drain);
+        let served = http::serve(far, &registration, &site, &drain);
         let start = Instant::now();
         let mut peer = MemoryPeer::over(near);
         let (upgraded, ()) = tokio::join!(served, peer.write(request.as_bytes()));

@@ -6,14 +6,15 @@ mod random;
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use broadcast_chat::{
-    history::{self, Storage},
+    fanout::Applier,
     protocol::Seq,
+    store::{self, Storage},
 };
 use rustix::process::{Pid, Resource, Rlimit, getuid, prlimit};
 use tokio::process::Command;
 
 use self::{
-    bit_flips::{append, draft, read, room},
+    bit_flips::{append, applier, draft, read, room},
     faulty::{Disk, EIO, ENOSPC, EROFS, Fault, Faulty, SERVER, publish, publish_until_stored},
 };
 use crate::support::{TestServer, soon};
@@ -123,8 +124,9 @@ async fn what_is_not_synced_gets_no_receipt() {
     }
     server.kill().await;
     let storage = Storage::Folder(disk.data());
-    let (_writer, history) = history::open(&storage, "a test").expect("sound");
-    let seen = read(&history, &room("lobby"), Seq::START).await;
+    let (replica, _) = store::open(&storage, "a test").expect("sound");
+    let applier = Applier::local(replica).expect("in step");
+    let seen = read(applier.history(), &room("lobby"), Seq::START).await;
     let seen = seen.expect("readable");
     assert_eq!(seen.len(), due.len());
     for (line, text) in seen.iter().zip(due) {
@@ -179,12 +181,7 @@ async fn a_slow_disk_holds_up_no_reader() {
     disk.set(Fault::Delay, 3_600_000_000);
     ana.say(r#"{"type":"publish","text":"during","id":"b"}"#)
         .await;
-    soon("a sync", async {
-        while disk.get(Fault::Syncs) == syncs {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
+    disk.tried_to_sync(syncs).await;
     // The past of a room nobody spoke in is not in memory.
     for target in ["/?after=0", "/quiet?backlog=5"] {
         server.join(target).await.event_of("live").await;
@@ -228,7 +225,7 @@ async fn a_folder_that_may_not_be_written_is_named() {
     std::fs::copy(SERVER, &server).expect("a copy");
     let (empty, full) = (path.join("empty"), path.join("full"));
     std::fs::create_dir(&empty).expect("a folder");
-    let (mut writer, _) = history::open(&Storage::Folder(full.clone()), "a test").expect("a log");
+    let mut writer = applier(&full);
     append(&mut writer, &[draft(&room("lobby"), "text", None)]);
     drop(writer);
     let database = full.join("chat.sqlite");
@@ -264,7 +261,7 @@ async fn a_folder_that_may_not_be_written_is_named() {
 async fn a_corrupt_database_is_named_and_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let (mut writer, _) = history::open(&Storage::Folder(data.clone()), "a test").expect("a log");
+    let mut writer = applier(&data);
     for n in 0..100 {
         let text = format!("{n} {}", "x".repeat(500));
         append(&mut writer, &[draft(&room("lobby"), &text, None)]);

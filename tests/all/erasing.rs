@@ -1,6 +1,6 @@
 use std::{fs, path::Path};
 
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 

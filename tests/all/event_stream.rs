@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 use tokio::time::Instant;
 
 use crate::support::{Chat, MemoryPeer, Peer, TestServer, Told, follow, options, soon};
@@ -171,7 +171,7 @@ async fn the_answer_has_a_head() {
 #[tokio::test]
 async fn a_reader_takes_one_of_its_address_s_places() {
     let mut options = options();
-    options.max_per_address = Some(2);
+    options.hub.capacity.per_prefix = Some(2);
     let server = TestServer::with(&Storage::Memory, options).await;
     let mut readers = [server.follow("/", "").await, server.follow("/", "").await];
     let answer = server.request(follow("/", "").as_bytes()).await;

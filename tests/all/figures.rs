@@ -1,4 +1,4 @@
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 use serde_json::json;
 
 use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, options, soon};
@@ -87,7 +87,7 @@ async fn what_happens_is_counted() {
 #[tokio::test]
 async fn every_answer_is_counted() {
     let mut options = options();
-    options.max_connections = 2;
+    options.hub.capacity.connections = 2;
     let server = TestServer::with(&Storage::Memory, options).await;
     let first = server.plain("/").await;
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(10_000));

@@ -1,7 +1,7 @@
 use crate::support::{
     CLOSE, FIN, PING, PONG, Peer, TEXT, TestServer, frame, options, others_chat_on, soon,
 };
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -556,7 +556,7 @@ async fn whoever_breaks_off_early_harms_nobody() {
 #[tokio::test]
 async fn there_is_a_cap() {
     let mut options = options();
-    options.max_connections = 2;
+    options.hub.capacity.connections = 2;
     let server = TestServer::with(&Storage::Memory, options).await;
     let mut ana = server.plain("/?name=ana").await;
     let bob = server.plain("/?name=bob").await;

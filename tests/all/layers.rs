@@ -1,22 +1,42 @@
+//! Imports point down: from module to module, and from file to file.
+
+mod imports;
+
 use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
 };
 
+use self::imports::Sources;
+
 /// The modules, lowest first, and what each may import beside itself.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("protocol", &[]),
     ("metrics", &[]),
-    ("history", &["protocol"]),
-    ("fanout", &["protocol", "metrics", "history"]),
-    ("hub", &["protocol", "metrics", "history", "fanout"]),
-    ("session", &["protocol", "history", "fanout", "hub"]),
+    ("net", &["protocol"]),
+    ("log", &["protocol"]),
+    ("store", &["protocol", "log"]),
+    ("fanout", &["protocol", "metrics", "log", "store"]),
+    (
+        "hub",
+        &["protocol", "metrics", "net", "log", "store", "fanout"],
+    ),
+    (
+        "session",
+        &["protocol", "net", "log", "store", "fanout", "hub"],
+    ),
     (
         "http",
-        &["protocol", "metrics", "history", "hub", "session"],
+        &[
+            "protocol", "metrics", "net", "log", "store", "fanout", "hub", "session",
+        ],
     ),
-    ("server", &["protocol", "history", "hub", "session", "http"]),
+    (
+        "server",
+        &[
+            "protocol", "net", "store", "fanout", "hub", "session", "http",
+        ],
+    ),
     ("client", &["protocol"]),
 ];
 
@@ -31,105 +51,160 @@ const NO_MODULES: [&str; 7] = [
     "error",
 ];
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found
+fn sources() -> Sources {
+    Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
 }
 
-/// What follows each `crate::` in code: the modules a file reaches.
-fn reached(code: &str) -> BTreeSet<String> {
-    let code: String = code
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .flat_map(|line| [line, "\n"])
+/// The module of the first layer that a file belongs to.
+fn layer(place: &str) -> &str {
+    let end = place.find(['/', '.']).unwrap_or(place.len());
+    &place[..end]
+}
+
+#[test]
+fn modules_import_lower_modules_only() {
+    let sources = sources();
+    let mut seen = BTreeSet::new();
+    for place in sources.places() {
+        for part in place.trim_end_matches(".rs").split('/') {
+            assert!(!NO_MODULES.contains(&part), "{place}");
+            assert_ne!(part, "mod", "{place}: name.rs and name/child.rs");
+        }
+        seen.insert(layer(place));
+    }
+    for (place, module) in sources.modules_named() {
+        let own = layer(place);
+        if own == "lib" || own == "bin" || own == module {
+            continue;
+        }
+        let found = LAYERS.iter().find(|(name, _)| *name == own);
+        let (_, below) = found.unwrap_or_else(|| panic!("{own} has no place in the layers"));
+        assert!(
+            below.contains(&module),
+            "{place} imports {module}, which does not stand below {own}"
+        );
+    }
+    let named: BTreeSet<_> = LAYERS.iter().map(|(name, _)| *name).collect();
+    let there: BTreeSet<_> = named.iter().copied().chain(["lib", "bin"]).collect();
+    assert_eq!(seen, there, "every layer is there, and no other module");
+}
+
+#[test]
+fn files_import_without_circles() {
+    let sources = sources();
+    let arrows = sources.arrows();
+    let found: Vec<_> = circles(&arrows)
+        .iter()
+        .map(|files| told(files, &arrows))
         .collect();
-    let mut reached = BTreeSet::new();
-    let word = |text: &str| -> String {
-        text.trim_start()
-            .chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
+    assert!(
+        found.is_empty(),
+        "files import each other in a circle:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The files that import each other, directly or not, in groups.
+fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeSet<&'a str>> {
+    let reached: BTreeMap<&str, BTreeSet<&str>> = arrows
+        .iter()
+        .map(|(&file, first)| {
+            let mut reached = BTreeSet::new();
+            let mut next: Vec<&str> = first.iter().copied().collect();
+            while let Some(file) = next.pop() {
+                if reached.insert(file) {
+                    next.extend(&arrows[file]);
+                }
+            }
+            (file, reached)
+        })
+        .collect();
+    let circle = |file: &&'a str| -> BTreeSet<&'a str> {
+        let others = reached[file].iter().copied();
+        others
+            .filter(|other| reached[other].contains(file))
             .collect()
     };
-    for (at, path) in code.match_indices("crate::") {
-        let rest = &code[at + path.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            reached.insert(word(rest));
-            continue;
-        };
-        let mut depth = 0;
-        reached.insert(word(group));
-        for (at, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => {
-                    reached.insert(word(&group[at + 1..]));
-                }
-                _ => {}
-            }
-        }
-    }
-    reached.remove("");
-    reached
+    let groups = arrows.keys().map(circle);
+    groups.filter(|group| !group.is_empty()).collect()
+}
+
+/// A group, and what each of its files imports of the others.
+fn told(group: &BTreeSet<&str>, arrows: &BTreeMap<&str, BTreeSet<&str>>) -> String {
+    let files = group.iter().map(|file| {
+        let imported: Vec<_> = arrows[file].intersection(group).copied().collect();
+        format!("    {file} imports {}", imported.join(", "))
+    });
+    let files: Vec<_> = files.collect();
+    format!("  {} files:\n{}", group.len(), files.join("\n"))
+}
+
+/// The arrows between files of these texts, each as `from > to`.
+fn drawn(files: &[(&str, &str)]) -> Vec<String> {
+    let files = files
+        .iter()
+        .map(|(place, text)| ((*place).to_owned(), (*text).to_owned()));
+    let sources = Sources::of(files.collect());
+    let arrows = sources.arrows();
+    let lines = arrows
+        .iter()
+        .flat_map(|(from, all)| all.iter().map(move |to| format!("{from} > {to}")));
+    lines.collect()
 }
 
 #[test]
-fn no_arrow_points_up() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut seen = BTreeSet::new();
-    for path in sources(&src) {
-        let place = path.strip_prefix(&src).expect("below src");
-        let own = place
-            .iter()
-            .next()
-            .expect("a name")
-            .to_string_lossy()
-            .replace(".rs", "");
-        for part in place
-            .iter()
-            .map(|part| part.to_string_lossy().replace(".rs", ""))
-        {
-            assert!(!NO_MODULES.contains(&part.as_str()), "{}", place.display());
-            assert_ne!(
-                part,
-                "mod",
-                "{}: name.rs and name/child.rs",
-                place.display()
-            );
-        }
-        if own == "lib" || own == "bin" {
-            continue;
-        }
-        let layer = LAYERS.iter().find(|(name, _)| *name == own);
-        let (_, below) = layer.unwrap_or_else(|| panic!("{own} has no place in the layers"));
-        for module in reached(&fs::read_to_string(&path).expect("a source")) {
-            let fits = module == own || below.contains(&module.as_str());
-            assert!(
-                fits,
-                "{} imports {module}, which does not stand below {own}",
-                place.display()
-            );
-        }
-        seen.insert(own);
-    }
-    assert_eq!(seen.len(), LAYERS.len(), "every layer is there: {seen:?}");
-}
-
-#[test]
-fn imports_are_read() {
-    let code =
-        "use crate::{a::{b, c}, d, e::f};\nfn x() { crate::g::h() } // crate::no\nuse crate::i::j;";
+fn an_import_leads_to_the_defining_file() {
+    let found = drawn(&[
+        ("lib.rs", "pub mod a; mod b;"),
+        ("a.rs", "mod x; mod y; pub use self::x::Thing; struct Own;"),
+        ("a/x.rs", "use super::y::Other; pub struct Thing;"),
+        ("a/y.rs", "pub(in super::super) struct Other;"),
+        (
+            "b.rs",
+            "mod z; use crate::a::{self, Thing as That}; fn f() { z::g(a::Own) }",
+        ),
+        ("b/z.rs", "fn g() { crate::a::Own; super::super::b::f() }"),
+    ]);
     assert_eq!(
-        reached(code).into_iter().collect::<Vec<_>>(),
-        ["a", "d", "e", "g", "i"]
+        found,
+        [
+            "a.rs > a/x.rs",
+            "a/x.rs > a/y.rs",
+            "b.rs > a.rs",
+            "b.rs > a/x.rs",
+            "b.rs > b/z.rs",
+            "b/z.rs > a.rs",
+            "b/z.rs > b.rs",
+        ]
     );
+}
+
+#[test]
+fn comments_texts_and_tests_import_nothing() {
+    let found = drawn(&[
+        ("a.rs", "mod b; mod tests; #[cfg(test)] mod scripted;"),
+        (
+            "a/b.rs",
+            r##"// use super::c::X;
+            const T: &str = r#"} use super::c::X; "#; const C: char = '"'; fn f<'a>() {}
+            #[cfg(test)] mod tests { use super::super::c::X; }"##,
+        ),
+        ("a/c.rs", ""),
+        ("a/tests.rs", "use super::c::X;"),
+        ("a/scripted.rs", "use super::c::X;"),
+    ]);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_circle_is_found() {
+    let files = [
+        ("a", &["b"][..]),
+        ("b", &["c"]),
+        ("c", &["a", "d"]),
+        ("d", &[]),
+    ];
+    let arrows = files.map(|(file, all)| (file, all.iter().copied().collect()));
+    let found = circles(&BTreeMap::from(arrows));
+    assert_eq!(found, BTreeSet::from([BTreeSet::from(["a", "b", "c"])]));
 }

@@ -3,15 +3,10 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
-use broadcast_chat::{
-    history::Storage,
-    server::Options,
-    session::{Rate, Rates},
-};
+use broadcast_chat::{hub::Rate, server::Options, store::Storage};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -27,7 +22,7 @@ use crate::{
 fn limited(rate: &str) -> Options {
     let mut options = options();
     let rate: Rate = rate.parse().expect("a rate");
-    options.session.rates = Some(Arc::new(Rates::new(rate)));
+    options.hub.capacity.rate = Some(rate);
     options
 }
 
@@ -128,8 +123,7 @@ async fn others_are_told_in_their_own_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_is_closed_after_10_seconds() {
-    let mut chat = Chat::start();
-    chat.session = limited("20:200").session;
+    let chat = Chat::with(&limited("20:200").hub);
     let (peer, ended) = chat.join("eve", 1 << 16);
     let (mut sending, mut reading) = peer.split();
     let start = Instant::now();
@@ -226,7 +220,7 @@ async fn asked(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn one_address_has_so_many_connections() {
     let mut options = options();
-    options.max_per_address = Some(2);
+    options.hub.capacity.per_prefix = Some(2);
     let server = TestServer::with(&Storage::Memory, options).await;
     let first = connect_from(1, &server).await;
     let mut second = connect_from(1, &server).await;
@@ -254,7 +248,7 @@ async fn one_address_has_so_many_connections() {
 #[tokio::test]
 async fn a_crowd_at_the_door_harms_nobody_within() {
     let mut options = options();
-    options.max_connections = 50;
+    options.hub.capacity.connections = 50;
     let server = TestServer::with(&Storage::Memory, options).await;
     let mut ana = server.plain("/?name=ana").await;
     let mut crowd = Vec::new();

@@ -16,6 +16,9 @@ mod commands;
 /// What is said in the plain and the JSON format, and what is answered.
 mod conversation;
 
+/// Which answer belongs to which question.
+mod refs;
+
 /// Names: borrowed, owned, proved and refused.
 mod names;
 
@@ -93,6 +96,9 @@ mod properties;
 
 /// What is worth sending, sent again.
 mod corpus;
+
+/// Files made from the table of commands: they are what it makes of them.
+mod generated;
 
 /// The layers of the library: no import points up.
 mod layers;

@@ -1,4 +1,4 @@
-use broadcast_chat::{history::Storage, session};
+use broadcast_chat::{session, store::Storage};
 use serde_json::json;
 
 use crate::{

@@ -1,4 +1,4 @@
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 

@@ -1,8 +1,8 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use broadcast_chat::{
-    history::{self, Storage},
     server::Options,
+    store::{self, Storage},
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -27,14 +27,14 @@ pub(crate) async fn ask(peer: &mut Peer, command: &Value) -> Value {
 
 /// `server check` finds nothing wrong.
 pub(crate) fn assert_sound(folder: &Path) {
-    let report = history::check(folder).expect("readable");
+    let report = store::check(folder).expect("readable");
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 
 pub(crate) fn audit(folder: &Path) -> Vec<[String; 4]> {
     let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut rows = db
-        .prepare("SELECT operator, what, whom, why FROM audit ORDER BY id")
+        .prepare("SELECT operator, action, target, reason FROM audit ORDER BY id")
         .expect("a table");
     let rows = rows.query_map([], |row| {
         Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])

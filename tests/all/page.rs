@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::history::Storage;
+use broadcast_chat::store::Storage;
 use serde_json::{Value, json};
 
 use crate::{

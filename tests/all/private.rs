@@ -2,8 +2,8 @@
 //! are, each once and in order; and to nobody else.
 
 use broadcast_chat::{
-    history::Storage,
     protocol::name::{Name, RoomName},
+    store::Storage,
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -230,7 +230,7 @@ async fn who_was_away_is_shown_it_on_return() {
         let (mut again, _) = owner(&server, "bob", query).await;
         assert_eq!(replayed(&mut again).await.0, texts, "{query}");
     }
-    let report = broadcast_chat::history::check(folder.path()).expect("readable");
+    let report = broadcast_chat::store::check(folder.path()).expect("readable");
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 

@@ -5,22 +5,25 @@ use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     client::address::{Target, Wanted},
-    fanout::Socket,
-    history::{self, Draft, Storage, Words},
+    fanout::{Applier, History, Socket},
     http::{self, Site, Trust, Upgraded},
-    hub::{self, Hub, Receipts, Submission},
+    hub::{self, Hub, Receipts, Registration, Submission},
+    log::{self, Draft, Local, Ordered, Sealed},
+    net::Peer,
     protocol::{
-        At, Author, Command, Event, Kind, Limits, Message, Seq,
+        At, Author, Command, ConnectionId, Event, Kind, Limits, Message, Seq,
         format::Format,
         json,
         name::{MessageId, Name, RoomName},
         plain,
         text::{Text, clean},
+        typed,
     },
     session::{self, Connection},
+    store::{self, Storage, Words},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     runtime,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,7 +32,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) type Property = fn(&[u8]);
 
 /// All properties, by the name of their target and corpus.
-pub(crate) const ALL: [(&str, Property); 7] = [
+pub(crate) const ALL: [(&str, Property); 8] = [
+    ("entries", entries),
     ("commands", commands),
     ("texts", texts),
     ("searches", searches),
@@ -45,19 +49,22 @@ pub(crate) fn commands(bytes: &[u8]) {
         return;
     };
     for format in [Format::Plain, Format::NumberedPlain, Format::Json] {
-        match format.parse(text) {
-            Ok(_) => {}
-            Err(refusal) => assert!(!refusal.text.is_empty(), "a refusal says why"),
+        if let Some(request) = format.parse(text)
+            && let Err(refusal) = request.command
+        {
+            assert!(!refusal.text.is_empty(), "a refusal says why");
         }
     }
-    if let Ok(command) = json::parse(text) {
-        assert_eq!(json::parse(&json::command(&command)), Ok(command));
+    let request = json::parse(text);
+    if let Ok(command) = &request.command {
+        let again = json::request(command, request.reference.as_ref());
+        assert_eq!(json::parse(&again), request);
     }
     // Whatever one wants to say, there is a way to type it. (A carriage return
     // before the newline that is typed is taken for part of it.)
     if !text.is_empty() && !text.ends_with('\r') {
         let escape = if text.starts_with('/') { "/" } else { "" };
-        let said = plain::parse(&format!("{escape}{text}\n"));
+        let said = typed::parse(&format!("{escape}{text}\n"));
         let wanted = Command::Publish {
             text: text.to_owned(),
             id: None,
@@ -138,14 +145,14 @@ pub(crate) fn searches(bytes: &[u8]) {
             kind: Kind::Said,
             to: None,
         };
-        let receipts = Receipts::new(hub::Wanted::All);
-        let submission = Submission::draft(draft, None, receipts.expect());
+        let receipts = Receipts::new(ConnectionId(7), hub::Wanted::All);
+        let submission = Submission::message(draft, None, receipts.expect());
         let publisher = chat.site.hub.publisher().expect("a writer");
         publisher.send(submission).await.expect("a writer");
         receipts.next(Some(0)).await.expect("it is stored");
         let found = async {
             loop {
-                let found = history.search(&room, &words, None, 9).await;
+                let found = history.store().search(&room, &words, None, 9).await;
                 let found = found.expect("no syntax").expect("in time");
                 if found.indexed == history.head() {
                     break found;
@@ -154,7 +161,7 @@ pub(crate) fn searches(bytes: &[u8]) {
             }
         };
         let found = tokio::select! {
-            () = history.clone().index() => panic!("it does not end"),
+            () = history.store().clone().index() => panic!("it does not end"),
             found = found => found,
         };
         // What is a letter elsewhere may be of a later Unicode than the index's.
@@ -200,6 +207,7 @@ fn message(text: Text, kind: Kind) -> Message {
         id: None,
         kind,
         to: None,
+        origin: ConnectionId::SERVER,
     }
 }
 
@@ -260,18 +268,19 @@ pub(crate) fn requests(bytes: &[u8]) {
             let _ = near.read_to_end(&mut answer).await;
             answer
         };
+        let registration = chat.register();
         let served = async {
             let Upgraded {
                 stream,
                 early,
                 visit,
-            } = http::serve(far, PEER.into(), &chat.site, &chat.drain).await?;
+            } = http::serve(far, &registration, &chat.site, &chat.drain).await?;
             let format = visit.format;
             if format == Format::EventStream {
                 let (read, write) = split(stream);
                 let write = Socket::Other(Box::new(write));
                 let connection = Connection { read, early, write };
-                session::run(connection, visit, &chat.site.hub, &OPTIONS, &chat.drain).await;
+                chat.run(connection, visit, &registration).await;
             }
             Some(format)
         };
@@ -344,7 +353,6 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
             write: Socket::Other(Box::new(write)),
         };
         let visit = session::Visit {
-            addr: PEER.into(),
             room: RoomName::lobby(),
             name: None,
             secret: None,
@@ -353,11 +361,19 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
             echo: true,
         };
         let spoken = speak(near, bytes, piece);
-        let listened = session::run(connection, visit, &chat.site.hub, &OPTIONS, &chat.drain);
+        let registration = chat.register();
+        let listened = chat.run(connection, visit, &registration);
         tokio::join!(spoken, listened);
         // Behind what was said: the writer may still be at it.
-        let order = chat.site.hub.change(|_| Ok(())).await;
-        order.expect("a writer");
+        // Stored after all of it.
+        let kick = log::Action::Kick(log::Audit {
+            operator: String::new(),
+            action: String::new(),
+            target: String::new(),
+            reason: String::new(),
+        });
+        let made = chat.site.hub.act(ConnectionId::SERVER, kick).await;
+        made.expect("a writer");
         let (history, room) = (chat.site.hub.history(), RoomName::lobby());
         let page = history.after(&room, Seq::START).await.expect("a page");
         let messages = page.runs.iter().flat_map(|run| run.messages());
@@ -389,11 +405,7 @@ async fn speak(mut near: DuplexStream, bytes: &[u8], piece: usize) {
     assert!(rest.is_empty(), "whole frames");
 }
 
-const PEER: ([u8; 4], u16) = ([127, 0, 0, 1], 5000);
-
 static OPTIONS: LazyLock<session::Options> = LazyLock::new(|| session::Options {
-    rates: None,
-    searches: session::Searches::default(),
     limits: Limits { text_bytes: 200 },
     ping: Duration::from_secs(25),
     motd: None,
@@ -403,11 +415,50 @@ static OPTIONS: LazyLock<session::Options> = LazyLock::new(|| session::Options {
 const HUB: hub::Options = hub::Options {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
+    capacity: hub::Capacity::UNLIMITED,
 };
 
 struct Chat {
     site: Site,
     drain: CancellationToken,
+}
+
+impl Chat {
+    /// A connection from 127.0.0.1:5000.
+    fn register(&self) -> Registration {
+        let peer = Peer::accepted(Some(([127, 0, 0, 1], 5000).into()));
+        let place = self.site.hub.register(peer.expect("an id"));
+        place.expect("a place")
+    }
+
+    /// A session, to its end.
+    async fn run(
+        &self,
+        connection: Connection<impl AsyncRead + Unpin>,
+        visit: session::Visit,
+        registration: &Registration,
+    ) {
+        let Chat { site, drain } = self;
+        session::run(connection, visit, registration, &site.hub, &OPTIONS, drain).await;
+    }
+}
+
+/// Bytes of a log are an error or a batch, and every batch can be applied.
+pub(crate) fn entries(bytes: &[u8]) {
+    let Ok(batch) = log::decode(bytes) else {
+        return;
+    };
+    assert_eq!(log::decode(&log::encode(&batch)).as_ref(), Ok(&batch));
+    let (mut replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
+    let (position, head) = replica.position().expect("sound");
+    let ordered = Ordered {
+        position: position.next(),
+        sealed: Sealed::new(batch),
+    };
+    let applied = replica.apply(&ordered).expect("an outcome");
+    let (after, end) = replica.position().expect("sound");
+    assert_eq!(after, position.next());
+    assert!(end.0 >= head.0 + applied.messages.len() as u64);
 }
 
 /// Does something in a chat of its own, on one thread and a paused clock.
@@ -418,9 +469,11 @@ fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
         let tasks = TaskTracker::new();
-        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), &HUB, &tasks);
+        let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
+        let history = History::new(store.in_place());
+        let applier = Applier::new(Local::default(), replica, history).expect("in step");
+        let (hub, publisher, work) = Hub::prepare(applier, &HUB, &tasks).expect("a hub");
         tasks.spawn(work.run_with(async || {}));
         let trust = Trust {
             loopback: true,
@@ -428,12 +481,7 @@ fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         };
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: Site {
-                hub,
-                trust,
-                limits,
-                rates: None,
-            },
+            site: Site { hub, trust, limits },
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

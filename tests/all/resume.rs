@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     commands::{Program, client_command, folder, server, server_again},
+    disk::faulty::{Disk, EIO, Fault},
     support::{Chat, soon},
 };
 
@@ -158,6 +159,43 @@ async fn an_outbox_survives_the_client() {
     assert_eq!(client.exit().await, 0);
     assert_eq!(client.lines().await.len(), 1, "it was welcomed");
     assert_eq!(history(addr).await, numbered(1000));
+}
+
+#[tokio::test]
+async fn a_failed_sync_ends_the_client_and_hands_nothing_over() {
+    let folder = folder();
+    let (_server, addr) = server(folder.path(), &[]).await;
+    let disk = Disk::new();
+    fs::create_dir(disk.data()).expect("a folder");
+    let path = disk.data().join("outbox");
+    let mut command = client_command();
+    command
+        .envs(disk.environment())
+        .arg(addr.to_string())
+        .arg("--outbox")
+        .arg(&path);
+    let mut client = Program::start(&mut command);
+    client.line().await;
+    disk.set(Fault::Sync, EIO);
+    client.type_line("said once").await;
+    assert_eq!(
+        client.complaints().await,
+        [
+            "client: 1 line was not stored (what was sent is in the outbox): \
+             the outbox cannot be written: Input/output error (os error 5)"
+        ]
+    );
+    assert_eq!(client.exit().await, 1);
+    assert_eq!(history(addr).await, [""; 0]);
+    // The next client finds it in the file.
+    disk.set(Fault::Sync, 0);
+    let mut client = Program::start(&mut command);
+    assert_eq!(client.exit().await, 0);
+    let said = history(addr).await;
+    assert!(
+        matches!(&said[..], [line] if line.ends_with(": said once")),
+        "{said:?}"
+    );
 }
 
 /// A client on a terminal of its own, as `script` makes one.

@@ -15,6 +15,7 @@ use tokio::process::Child;
 use self::pty::Pty;
 use crate::{
     commands::{CLIENT, folder, server, server_again},
+    disk::faulty::{Disk, Fault},
     support::{TestServer, soon},
 };
 
@@ -220,6 +221,44 @@ async fn resizes_keep_the_state_at_the_bottom_and_what_was_said() {
     })
     .await;
     ana.press("\u{15}\u{4}");
+    ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn keys_and_messages_do_not_wait_for_the_disk() {
+    let server = TestServer::start().await;
+    let disk = Disk::new();
+    let environment = disk.environment();
+    let variables = environment.each_ref().map(|(name, path)| {
+        let path = path.to_str().expect("UTF-8");
+        (*name, path)
+    });
+    let address = server.addr.to_string();
+    let args = [CLIENT, &address, "--name", "ana"];
+    let mut ana = Terminal::start_with(&args, &disk.data(), &variables);
+    ana.shows("lobby · 1 here").await;
+    let (mut bob, _) = server.json("/?name=bob").await;
+    // It takes an hour, unless it is told otherwise.
+    let syncs = disk.get(Fault::Syncs);
+    disk.set(Fault::Delay, 3_600_000_000);
+    ana.press("kept first\r");
+    disk.tried_to_sync(syncs).await;
+    ana.press("half");
+    ana.shows_typed("half").await;
+    ana.shows("sending: kept first").await;
+    bob.say(r#"{"type":"publish","text":"meanwhile"}"#).await;
+    ana.shows("bob: meanwhile").await;
+    // What is said now waits for the next sync: one is under way at most.
+    ana.press(" done\r");
+    ana.shows("sending: half done").await;
+    assert_eq!(disk.get(Fault::Syncs), syncs + 1);
+    // Nothing of ana's was handed over before it was on the disk.
+    disk.set(Fault::Delay, 0);
+    for text in ["meanwhile", "kept first", "half done"] {
+        assert_eq!(bob.event_of("message").await["text"], text);
+    }
+    ana.shows("ana: half done").await;
+    ana.press(CTRL_D);
     ana.ends(0).await;
 }
 

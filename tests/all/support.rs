@@ -6,13 +6,15 @@ mod peer;
 use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
 
 use broadcast_chat::{
-    fanout::Socket,
-    history::{self, Keep, Storage},
+    fanout::{Applier, History, Socket},
     http::{self, Site, Trust},
-    hub::{self, Hub, Publisher},
+    hub::{self, Capacity, Hub, Keep, Publisher, Registration},
+    log::Local,
+    net,
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Options},
     session::{self, Connection, Visit},
+    store::{self, Storage},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -46,13 +48,12 @@ pub(crate) struct TestServer {
 pub(crate) const HUB: hub::Options = hub::Options {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
+    capacity: Capacity::UNLIMITED,
 };
 
 /// What tests of the server change of its options.
 pub(crate) fn options() -> Options {
     Options {
-        max_connections: 10_000,
-        max_per_address: None,
         hub: hub::Options { shards: 2, ..HUB },
         keep: Keep::default(),
         trust: Trust {
@@ -61,8 +62,6 @@ pub(crate) fn options() -> Options {
         },
         session: session::Options {
             limits: Limits::default(),
-            rates: None,
-            searches: session::Searches::default(),
             ping: Duration::from_secs(25),
             motd: None,
             operator: None,
@@ -102,9 +101,9 @@ impl TestServer {
 
     fn listening(listener: TcpListener, storage: &Storage, options: Options) -> Self {
         let addr = listener.local_addr().expect("its address");
-        let log = history::open(storage, "a test").expect("a log");
+        let (replica, _) = store::open(storage, "a test").expect("a store");
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(server::run(listener, log, options, shutdown.clone()));
+        let running = tokio::spawn(server::run(listener, replica, options, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
@@ -200,12 +199,17 @@ pub(crate) struct Chat {
 
 impl Chat {
     pub(crate) fn start() -> Self {
-        let (writer, history) = history::open(&Storage::Memory, "a test").expect("a log");
+        Self::with(&HUB)
+    }
+
+    pub(crate) fn with(options: &hub::Options) -> Self {
+        let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
+        let applier = Applier::local(replica).expect("in step");
         let tasks = TaskTracker::new();
-        let (hub, publisher) = Hub::start(writer, history, &HUB, &tasks).expect("a hub");
+        let (hub, publisher) = Hub::start(applier, options, &tasks).expect("a hub");
         Chat {
             hub,
-            session: options().session,
+            session: self::options().session,
             drain: CancellationToken::new(),
             tasks,
             publisher: Some(publisher),
@@ -219,6 +223,11 @@ impl Chat {
         soon("the writer's end", self.hub.finished()).await;
     }
 
+    /// A connection from 127.0.0.1:5000.
+    pub(crate) fn register(&self) -> Registration {
+        self.hub.register(peer()).expect("a place")
+    }
+
     /// What HTTP is served from.
     pub(crate) fn site(&self) -> Site {
         site(&self.hub)
@@ -227,10 +236,10 @@ impl Chat {
     /// A connection in memory, served as the server serves one from the network.
     pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
-        let peer = ([127, 0, 0, 1], 5000).into();
-        let session = self.session.clone();
+        let registration = self.register();
+        let (site, session) = (self.site(), self.session.clone());
         self.tasks
-            .spawn(serve(far, peer, self.site(), session, self.drain.clone()));
+            .spawn(serve(far, registration, site, session, self.drain.clone()));
         near
     }
 
@@ -239,7 +248,6 @@ impl Chat {
     pub(crate) fn join(&self, name: &str, buffer: usize) -> (MemoryPeer, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(buffer);
         let visit = Visit {
-            addr: ([127, 0, 0, 1], 5000).into(),
             room: RoomName::lobby(),
             name: Some(name.parse().expect("a name")),
             secret: None,
@@ -248,7 +256,7 @@ impl Chat {
             echo: true,
         };
         let (hub, drain) = (self.hub.clone(), self.drain.clone());
-        let session = self.session.clone();
+        let (session, registration) = (self.session.clone(), self.register());
         let ended = self.tasks.spawn(async move {
             let (read, write) = tokio::io::split(far);
             let connection = Connection {
@@ -256,10 +264,15 @@ impl Chat {
                 early: Bytes::new(),
                 write: Socket::Other(Box::new(write)),
             };
-            session::run(connection, visit, &hub, &session, &drain).await;
+            session::run(connection, visit, &registration, &hub, &session, &drain).await;
         });
         (Peer::over(near), ended)
     }
+}
+
+/// Somebody at 127.0.0.1:5000.
+pub(crate) fn peer() -> net::Peer {
+    net::Peer::accepted(Some(([127, 0, 0, 1], 5000).into())).expect("an id")
 }
 
 /// What HTTP is served from.
@@ -268,19 +281,18 @@ pub(crate) fn site(hub: &Hub) -> Site {
         hub: hub.clone(),
         trust: options().trust,
         limits: Limits::default(),
-        rates: None,
     }
 }
 
 /// Serves a connection in memory from its first byte on.
 pub(crate) async fn serve(
     stream: DuplexStream,
-    peer: SocketAddr,
+    registration: Registration,
     site: Site,
     session: session::Options,
     drain: CancellationToken,
 ) {
-    let Some(upgraded) = http::serve(stream, peer, &site, &drain).await else {
+    let Some(upgraded) = http::serve(stream, &registration, &site, &drain).await else {
         return;
     };
     let (read, write) = tokio::io::split(upgraded.stream);
@@ -289,7 +301,16 @@ pub(crate) async fn serve(
         early: upgraded.early,
         write: Socket::Other(Box::new(write)),
     };
-    session::run(connection, upgraded.visit, &site.hub, &session, &drain).await;
+    let visit = upgraded.visit;
+    session::run(
+        connection,
+        visit,
+        &registration,
+        &site.hub,
+        &session,
+        &drain,
+    )
+    .await;
 }
 
 /// Does something while two others talk in the lobby, and sees that neither
@@ -339,4 +360,12 @@ async fn known(peer: &mut Peer) -> String {
             return line;
         }
     }
+}
+
+/// A log, a store and a history in step, all on the caller's thread: for a
+/// simulation.
+pub(crate) fn in_place(storage: &Storage) -> Applier<'static> {
+    let (replica, store) = store::open(storage, "a simulation").expect("a store");
+    let history = History::new(store.in_place());
+    Applier::new(Local::default(), replica, history).expect("in step")
 }

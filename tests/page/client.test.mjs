@@ -191,7 +191,7 @@ test("who is silent is asked, and given up", async () => {
   socket().tell({ type: "live", seq: 0 });
   around.pass(60_000);
   assert.deepEqual(ids(socket()), ["members"]);
-  socket().tell({ type: "members", names: [], total: 1 });
+  socket().tell({ type: "members", names: [], total: 1, ref: socket().sent[0].ref });
   around.pass(20_000);
   assert.equal(around.sockets.length, 1);
   // A laptop that was closed.
@@ -206,15 +206,47 @@ test("who is silent is asked, and given up", async () => {
 
 test("a question has its answer, or fails with a sentence", async () => {
   const { client, socket } = conversation();
-  await assert.rejects(client.ask({ type: "rooms" }, "rooms"), /no connection/);
+  await assert.rejects(client.ask({ type: "rooms" }), /no connection/);
   socket().tell(welcome(0));
-  const page = client.ask({ type: "search", query: "x" }, "page");
-  const rooms = client.ask({ type: "rooms" }, "rooms");
-  socket().tell({ type: "refused", code: "too_long", text: "rarer words" });
-  socket().tell({ type: "rooms", rooms: [], total: 0 });
+  const page = client.ask({ type: "search", query: "x" });
+  const rooms = client.ask({ type: "rooms" });
+  const [{ ref: first }, { ref: second }] = socket().sent;
+  // Whichever comes first.
+  socket().tell({ type: "rooms", rooms: [], total: 0, ref: second });
+  socket().tell({ type: "refused", code: "too_long", text: "rarer words", ref: first });
   await assert.rejects(page, /rarer words/);
   assert.equal((await rooms).total, 0);
-  const lost = client.ask({ type: "rooms" }, "rooms");
+  const lost = client.ask({ type: "rooms" });
   socket().end(1006);
   await assert.rejects(lost, /lost/);
+});
+
+test("what nobody asked for answers no question", async () => {
+  const { client, socket, told } = conversation();
+  socket().tell(welcome(0));
+  const members = client.ask({ type: "members" });
+  const topic = client.ask({ type: "topic", text: "tea" });
+  const [{ ref: first }, { ref: second }] = socket().sent;
+  // A crowded room is told its count now and then, and others set topics.
+  socket().tell({ type: "members", total: 400 });
+  socket().tell({ type: "topic", room: "tea", text: "milk" });
+  socket().tell({ type: "refused", code: "name_taken", text: "another's" });
+  assert.deepEqual(told.slice(-3), ["members", "topic", "refused"]);
+  socket().tell({ type: "members", names: ["ana"], total: 400, ref: first });
+  socket().tell({ type: "topic", room: "tea", text: "tea", ref: second });
+  assert.deepEqual((await members).names, ["ana"]);
+  assert.equal((await topic).text, "tea");
+});
+
+test("a refused question is no refused name", () => {
+  const { client, socket } = conversation();
+  socket().tell(welcome(0));
+  client.ask({ type: "members" }).catch(() => {});
+  client.push({ type: "name", name: "bob", secret: "0123456789abcdef" });
+  client.push(say("a"));
+  const [{ ref }] = socket().sent;
+  socket().tell({ type: "refused", code: "rate", text: "later", ref });
+  assert.deepEqual(ids(socket()), ["members", "name"], "it is not known yet who says it");
+  socket().tell({ type: "name", name: "bob" });
+  assert.deepEqual(ids(socket()), ["members", "name", "a"]);
 });

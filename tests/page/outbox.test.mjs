@@ -2,83 +2,40 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Outbox } from "../../src/http/page/outbox.mjs";
+import { vectors } from "./vectors.mjs";
 
 const message = (id) => ({ type: "publish", text: id, id });
-
-function outboxOf(...ids) {
-  const outbox = new Outbox();
-  for (const id of ids) outbox.push(message(id));
-  return outbox;
-}
 
 /** Everything that may be handed over now, as ids with what they follow. */
 function handed(outbox) {
   const all = [];
   for (let command; (command = outbox.next()); ) {
-    all.push(command.follows ? `${command.follows}>${command.id}` : (command.id ?? command.name));
+    all.push(command.follows ? `${command.follows}>${command.id}` : (command.id ?? `name ${command.name}`));
   }
   return all;
 }
 
-test("what is said leaves with its receipt, and each follows the one before", () => {
-  const outbox = outboxOf("a", "b");
-  assert.deepEqual(handed(outbox), ["a", "a>b"]);
-  assert.equal(outbox.unconfirmed, 2);
-  assert.equal(outbox.confirm("a"), true);
-  assert.equal(outbox.confirm("a"), false);
-  outbox.push(message("b"));
-  assert.equal(outbox.unconfirmed, 1, "it is under way already");
-  outbox.push(message("c"));
-  assert.deepEqual(handed(outbox), ["b>c"]);
-});
+/** Takes one step of a vector. */
+function step(outbox, { push, name, confirm, refuse, hold, until, was, ...rest }) {
+  if (push) outbox.push(message(push));
+  else if (name) outbox.push({ type: "name", name });
+  else if (confirm) assert.equal(outbox.confirm(confirm), was);
+  else if (refuse) assert.equal(outbox.refuse(refuse), was);
+  else if (hold) assert.equal(outbox.hold(hold, until), was);
+  else if (rest.next) assert.deepEqual(handed(outbox), rest.next);
+  else if (rest.release) outbox.release();
+  else if (rest["start over"]) outbox.startOver();
+  else if ("unconfirmed" in rest) assert.equal(outbox.unconfirmed, rest.unconfirmed);
+  else if ("held until" in rest) assert.equal(outbox.heldUntil, rest["held until"]);
+  else assert.equal(outbox.changed()?.name ?? null, rest.changed);
+}
 
-test("a new connection is handed everything again, in order", () => {
-  const outbox = outboxOf("a", "b", "c");
-  handed(outbox);
-  outbox.confirm("b");
-  outbox.startOver();
-  assert.deepEqual(handed(outbox), ["a", "a>c"]);
-});
-
-test("what is stored may be heard of before it is handed over again", () => {
-  const outbox = outboxOf("a", "b");
-  outbox.startOver();
-  assert.equal(outbox.confirm("a"), true);
-  assert.equal(outbox.refuse("b"), false, "it is not in flight");
-  assert.deepEqual(handed(outbox), ["b"]);
-  assert.equal(outbox.refuse("b"), true);
-  assert.equal(outbox.unconfirmed, 0);
-});
-
-test("a refusal for now holds back all behind it until everything is answered", () => {
-  const outbox = outboxOf("a", "b", "c");
-  handed(outbox);
-  assert.equal(outbox.hold("b", 50), true);
-  assert.equal(outbox.hold("b", 60), false);
-  outbox.push(message("d"));
-  assert.deepEqual(handed(outbox), []);
-  assert.equal(outbox.heldUntil, null, "answers are still to come");
-  outbox.confirm("a");
-  assert.equal(outbox.hold("c", 40), true);
-  assert.equal(outbox.heldUntil, 50);
-  outbox.release();
-  assert.deepEqual(handed(outbox), ["b"], "the first one alone");
-  outbox.confirm("b");
-  assert.deepEqual(handed(outbox), ["b>c", "c>d"], "and one more with each receipt");
-});
-
-test("a change of name waits for all before it and holds up all behind it", () => {
-  const outbox = outboxOf("a");
-  const change = { type: "name", name: "ana" };
-  outbox.push(change);
-  outbox.push(message("b"));
-  assert.deepEqual(handed(outbox), ["a"]);
-  outbox.confirm("a");
-  assert.deepEqual(handed(outbox), ["ana"]);
-  assert.equal(outbox.changed(), change);
-  assert.deepEqual(handed(outbox), ["a>b"]);
-  assert.equal(outbox.changed(), null);
-});
+for (const { shows, steps } of vectors("outbox")) {
+  test(shows, () => {
+    const outbox = new Outbox();
+    for (const one of steps) step(outbox, one);
+  });
+}
 
 test("it holds so much and no more", () => {
   const outbox = new Outbox();

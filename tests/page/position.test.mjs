@@ -3,41 +3,28 @@ import { test } from "node:test";
 
 import { Backoff, askedWait, isFinal } from "../../src/http/page/backoff.mjs";
 import { Reading } from "../../src/http/page/position.mjs";
+import { vectors } from "./vectors.mjs";
 
 const welcome = (epoch, head) => ({ epoch, head });
-const message = (prev, seq) => ({ prev, seq });
 
-test("repeats and holes", () => {
-  const reading = new Reading(welcome("e", 7), 0);
-  reading.caughtUp(7);
-  assert.deepEqual(reading.start(), { after: 7, epoch: "e" });
-  // Other rooms' numbers lie between: what counts is that `prev` is known.
-  for (const [prev, seq, step] of [
-    [4, 9, "next"],
-    [9, 12, "next"],
-    [9, 12, "repeated"],
-    [4, 9, "repeated"],
-    [13, 15, "hole"],
-    [15, 16, "next"],
-  ]) {
-    assert.equal(reading.take(message(prev, seq)), step, `${prev} ${seq}`);
-  }
-  reading.caughtUp(20);
-  assert.equal(reading.take(message(16, 21)), "next");
-  reading.skipTo(30);
-  assert.equal(reading.take(message(29, 30)), "next");
-  assert.deepEqual(reading.start(), { after: 30, epoch: "e" });
-});
+/** Takes one step of a vector. */
+function step(reading, { message, is, start, resume, gap, ...rest }) {
+  const stand = (pair) => ({ prev: pair[0], seq: pair[1] });
+  if (message) assert.equal(reading.take(stand(message)), is);
+  else if (rest.private) assert.equal(reading.takePrivate(stand(rest.private)), is);
+  else if (start) assert.deepEqual(reading.start(), start);
+  else if (resume) reading.resume(resume);
+  else if (gap) reading.skipTo(gap);
+  else if (rest.renamed) reading.renamed();
+  else reading.caughtUp(rest["caught up"]);
+}
 
-test("a backlog stands before the end of the log", () => {
-  const reading = new Reading(welcome("e", 7), 2);
-  assert.deepEqual(reading.start(), { backlog: 2 });
-  assert.equal(reading.take(message(3, 5)), "next");
-  assert.deepEqual(reading.start(), { after: 5, epoch: "e" });
-  const empty = new Reading(welcome("e", 7), 2);
-  empty.caughtUp(7);
-  assert.deepEqual(empty.start(), { after: 7, epoch: "e" });
-});
+for (const { shows, welcome, backlog = null, steps } of vectors("position")) {
+  test(shows, () => {
+    const reading = new Reading(welcome, backlog);
+    for (const one of steps) step(reading, one);
+  });
+}
 
 test("what was shown leads up to what comes, or not", () => {
   const reading = new Reading(welcome("e", 100), 0);
@@ -67,7 +54,19 @@ test("waits grow within bounds, and begin again", () => {
   }
 });
 
+test("waits are those of the vectors", () => {
+  for (const { failures, chance, ms } of vectors("backoff").waits) {
+    const backoff = new Backoff(() => chance);
+    for (let failure = 1; failure < failures; failure += 1) backoff.next();
+    assert.equal(backoff.next(), ms, `${failures} ${chance}`);
+  }
+});
+
 test("what a close code says", () => {
+  for (const { code, reason, final, ms } of vectors("backoff").closes) {
+    assert.equal(isFinal(code), final, `${code}`);
+    assert.equal(askedWait(code, reason), ms, `${code} ${reason}`);
+  }
   for (const code of [1000, 1002, 1003, 1007, 1009, 4500, 4501, 4999]) assert.ok(isFinal(code), `${code}`);
   for (const code of [1001, 1005, 1006, 1011, 4000, 4003, 4499, undefined]) assert.ok(!isFinal(code), `${code}`);
   assert.equal(askedWait(4003, "250 ms: the server restarts"), 250);
@@ -75,21 +74,4 @@ test("what a close code says", () => {
   assert.equal(askedWait(4003, "999999999 ms"), 300_000);
   assert.equal(askedWait(4003, "soon"), null);
   assert.equal(askedWait(4001, "250 ms"), null);
-});
-
-test("private messages have an order of their own, and a place in that of the log", () => {
-  const reading = new Reading({ ...welcome("e", 7), inbox: 3 }, 2);
-  assert.deepEqual(reading.start(), { backlog: 2, inbox: 3 });
-  assert.equal(reading.takePrivate(message(2, 4)), "next");
-  assert.equal(reading.takePrivate(message(2, 4)), "repeated");
-  assert.equal(reading.take(message(3, 5)), "next");
-  assert.equal(reading.takePrivate(message(4, 9)), "next");
-  assert.deepEqual(reading.start(), { after: 9, epoch: "e", inbox: 9 });
-  assert.equal(reading.takePrivate(message(11, 12)), "hole");
-  assert.equal(reading.take(message(5, 14)), "next");
-  assert.deepEqual(reading.start(), { after: 14, epoch: "e", inbox: 14 });
-  reading.renamed();
-  assert.deepEqual(reading.start(), { after: 14, epoch: "e" });
-  reading.resume({ ...welcome("e", 20), inbox: 6 });
-  assert.deepEqual(reading.start(), { after: 14, epoch: "e", inbox: 6 });
 });

@@ -2,23 +2,22 @@
 
 use std::{
     ffi::OsString,
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
     process::ExitCode,
     str::FromStr,
-    sync::Arc,
     time::Duration,
 };
 
 use broadcast_chat::{
-    history::{Keep, Storage},
     http::Trust,
-    hub,
+    hub::{self, Capacity, Keep, Rate},
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
     server::Options,
-    session::{self, Rate, Rates, Searches},
+    session,
+    store::Storage,
 };
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -26,7 +25,7 @@ use clap::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::files;
+use super::{exit::unusable, files};
 
 /// Descriptors left for everything that is no connection: about 20 of our own,
 /// and those that are told there is no place.
@@ -260,18 +259,12 @@ pub(crate) fn read() -> Result<Asked, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        wrong(&format!(
+        unusable(&format_args!(
             "{}; server --help lists the flags",
             sentence(&error)
         ))
     })?;
-    asked(flags).map_err(|why| wrong(&why))
-}
-
-fn wrong(why: &str) -> ExitCode {
-    // With standard error gone there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "server: {why}");
-    ExitCode::from(2)
+    asked(flags).map_err(|why| unusable(&why))
 }
 
 fn parse(
@@ -341,8 +334,6 @@ fn check(flags: Flags) -> Result<Checked, String> {
         },
         verbose: flags.verbose,
         options: Options {
-            max_connections,
-            max_per_address,
             keep: Keep {
                 age: flags.keep.map(|days| DAY * days),
                 messages: flags.keep_messages,
@@ -350,6 +341,11 @@ fn check(flags: Flags) -> Result<Checked, String> {
             hub: hub::Options {
                 shards: workers(),
                 name_expiry: DAY * flags.name_expiry,
+                capacity: Capacity {
+                    connections: max_connections,
+                    per_prefix: max_per_address,
+                    rate,
+                },
             },
             trust: Trust {
                 loopback,
@@ -364,8 +360,6 @@ fn check(flags: Flags) -> Result<Checked, String> {
                 limits: Limits {
                     text_bytes: flags.max_text as usize,
                 },
-                rates: rate.map(|rate| Arc::new(Rates::new(rate))),
-                searches: Searches::default(),
                 ping: Duration::from_secs(flags.ping.into()),
                 motd: motd.flatten(),
                 operator,

@@ -2,15 +2,14 @@
 
 use std::{io::Write, path::Path, process::ExitCode};
 
-use broadcast_chat::history;
+use broadcast_chat::store;
 
-/// Exit code where the history is damaged, or nothing could be done.
-const UNUSABLE: u8 = 2;
+use super::exit::unusable;
 
 /// Copies the history into a file.
 pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
     let mut told = 0;
-    let made = history::backup(data, file, |percent| {
+    let made = store::backup(data, file, |percent| {
         // A short one is done before there is anything to say.
         if percent >= told + 5 {
             told = percent;
@@ -19,28 +18,23 @@ pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
     });
     match made {
         Ok(report) => done(&report),
-        Err(why) => failed(&why),
+        Err(why) => unusable(&why),
     }
 }
 
 /// Looks at everything in the history.
 pub(crate) fn check(data: &Path) -> ExitCode {
-    match history::check(data) {
+    match store::check(data) {
         Ok(report) if report.faults.is_empty() => done(&report),
-        Ok(report) => failed(&report),
-        Err(why) => failed(&why),
+        Ok(report) => unusable(&report),
+        Err(why) => unusable(&why),
     }
 }
 
-fn done(report: &history::Report) -> ExitCode {
+fn done(report: &store::Report) -> ExitCode {
     // With standard output gone there is nobody to tell.
     let _ = writeln!(std::io::stdout(), "{report}");
     ExitCode::SUCCESS
-}
-
-fn failed(why: &impl std::fmt::Display) -> ExitCode {
-    say(&format!("server: {why}"));
-    ExitCode::from(UNUSABLE)
 }
 
 fn say(line: &str) {

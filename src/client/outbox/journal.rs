@@ -1,355 +1,136 @@
-//! An outbox in a file: one JSON record a line, only ever appended to, and
-//! rewritten whole when most of it is done with.
+//! What an outbox writes into its file, beside the conversation.
 //!
-//! Records gather in memory and are written together. A message is on disk
-//! (`fdatasync`) before it is handed to a connection; that it is stored, and
-//! what was read, is written without waiting for the disk: lost in a power cut,
-//! it is merely sent or shown once more.
+//! Records gather in memory and are written together, on a thread for blocking
+//! work. One write is under way at most; records that gather meanwhile go into
+//! the next. A message is on disk (`fdatasync`) before it is handed to a
+//! connection. That it is stored, and what was read, is written without waiting
+//! for the disk: lost in a power cut, it is merely sent or shown once more.
 
 use std::{
-    borrow::Cow,
-    fmt,
-    fs::{self, File, TryLockError},
-    io::{self, BufRead, BufReader, Read, Write},
-    mem,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
-use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{client::position::Position, protocol::Command};
+use super::file::{OutboxFile, Record, put};
 
-/// How every outbox begins.
-const BEGINNING: &str = r#"{"broadcast_chat_outbox":"#;
-
-/// Raised whenever older versions could not read the file.
-const VERSION: u32 = 1;
-
-/// A file of at least so many bytes is rewritten when half of it is done with.
-const WORTHWHILE: u64 = 1 << 20;
-
-/// The first line.
-#[derive(Serialize, Deserialize)]
-struct Head {
-    broadcast_chat_outbox: u32,
-    url: String,
-}
-
-/// Any other line.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Record<'a> {
-    /// A command is kept.
-    Take {
-        number: u64,
-        command: Cow<'a, Command>,
-    },
-    /// It need not be any more.
-    Done(u64),
-    /// Reading has come so far.
-    At(Cow<'a, Position>),
-}
+/// A file, and what came of writing to it.
+type Written = (OutboxFile, io::Result<()>);
 
 pub(super) struct Journal {
-    path: PathBuf,
-    url: String,
-    /// Locked while this client lives.
-    file: File,
-    length: u64,
-    /// At this length it is rewritten.
-    due: u64,
-    /// Not yet written.
-    unwritten: Vec<u8>,
-    /// What was taken is not yet known to be on disk.
-    unsynced: bool,
+    /// Absent while it is written to, and after a write that panicked.
+    file: Option<OutboxFile>,
+    /// The write that is under way; its file comes back with it.
+    write: Option<JoinHandle<Written>>,
+    /// The first command of that write.
+    writing: Option<u64>,
+    /// Records that no write has taken yet, and the first command among them.
+    gathered: Vec<u8>,
+    waiting: Option<u64>,
+    failed: bool,
+    /// The thread that asks for a write does it.
+    in_place: bool,
 }
 
 impl Journal {
-    /// Takes the file, made where there is none; with what it holds.
-    pub(super) fn open(
-        path: &Path,
-        url: &str,
-    ) -> Result<(Self, Vec<Record<'static>>), OutboxError> {
-        let failed = |why| OutboxError {
-            path: path.to_owned(),
-            why,
-        };
-        let file = take(path).map_err(failed)?;
-        let mut journal = Journal {
-            path: fs::canonicalize(path).map_err(|error| failed(Why::Io(error)))?,
-            url: url.to_owned(),
-            file,
-            length: 0,
-            due: WORTHWHILE,
-            unwritten: Vec::new(),
-            unsynced: false,
-        };
-        let records = journal.read().map_err(failed)?;
-        Ok((journal, records))
+    pub(super) fn new(file: OutboxFile) -> Self {
+        Journal {
+            file: Some(file),
+            write: None,
+            writing: None,
+            gathered: Vec::new(),
+            waiting: None,
+            failed: false,
+            in_place: false,
+        }
     }
 
-    fn read(&mut self) -> Result<Vec<Record<'static>>, Why> {
-        let mut lines = BufReader::new(&self.file);
-        let mut line = Vec::new();
-        let mut beginning = (&mut lines).take(BEGINNING.len() as u64);
-        beginning.read_to_end(&mut line)?;
-        if line.is_empty() {
-            return self.begin().map_err(Why::Io).map(|()| Vec::new());
-        }
-        if line != BEGINNING.as_bytes() {
-            return Err(Why::Foreign);
-        }
-        lines.read_until(b'\n', &mut line)?;
-        if !line.ends_with(b"\n") {
-            // Its maker died over it, before anything else.
-            self.file.set_len(0)?;
-            return self.begin().map_err(Why::Io).map(|()| Vec::new());
-        }
-        let head: Head = serde_json::from_slice(&line).map_err(|_| Why::Damaged(1))?;
-        if head.broadcast_chat_outbox != VERSION {
-            return Err(Why::OtherVersion(head.broadcast_chat_outbox));
-        }
-        if head.url != self.url {
-            return Err(Why::OtherRoom {
-                its: head.url,
-                ours: self.url.clone(),
-            });
-        }
-        self.length = line.len() as u64;
-        let mut records = Vec::new();
-        for number in 2.. {
-            line.clear();
-            lines.read_until(b'\n', &mut line)?;
-            if !line.ends_with(b"\n") {
-                // The end, or a line during which the writer died: what stood
-                // on it was not handed to any connection.
-                break;
-            }
-            records.push(serde_json::from_slice(&line).map_err(|_| Why::Damaged(number))?);
-            self.length += line.len() as u64;
-        }
-        self.file.set_len(self.length)?;
-        self.due = WORTHWHILE.max(2 * self.length);
-        Ok(records)
+    /// Lets the thread that asks for a write do it.
+    pub(super) fn write_in_place(&mut self) {
+        self.in_place = true;
     }
 
-    /// Writes the first line of a new file.
-    fn begin(&mut self) -> io::Result<()> {
-        let head = head(&self.url);
-        self.file.write_all(&head)?;
-        self.file.sync_all()?;
-        self.length = head.len() as u64;
-        sync_folder(&self.path)
-    }
-
-    /// Adds a record; [`settle`](Self::settle) writes it.
-    pub(super) fn write(&mut self, record: &Record<'_>) {
-        put(&mut self.unwritten, record);
-        self.unsynced |= matches!(record, Record::Take { .. });
-    }
-
-    /// Writes what was added, and sees to it that what was taken is on disk.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
-        let records = mem::take(&mut self.unwritten);
-        if !records.is_empty() {
-            self.file.write_all(&records)?;
-            self.length += records.len() as u64;
+    /// Adds a record; [`poll_settle`](Self::poll_settle) writes it.
+    pub(super) fn add(&mut self, record: &Record<'_>) {
+        if let Record::Take { number, .. } = record {
+            self.waiting.get_or_insert(*number);
         }
-        if mem::take(&mut self.unsynced) {
-            self.file.sync_data()?;
-        }
-        Ok(())
+        put(&mut self.gathered, record);
     }
 
-    /// Whether so much is written that it is time to rewrite it.
-    pub(super) fn is_due(&self) -> bool {
-        self.length >= self.due
+    /// Whether the disk has a command, and all before it.
+    pub(super) fn has_settled(&self, number: u64) -> bool {
+        self.writing
+            .or(self.waiting)
+            .is_none_or(|first| number < first)
     }
 
-    /// Puts a file of what is still to be kept in the place of this one. Where
-    /// that fails, this one only goes on growing.
-    pub(super) fn rewrite<'a>(
+    /// Writes what was added; ready once all of it is written, and on disk as
+    /// far as it has to be. `keep` gives the records of a file that is
+    /// rewritten.
+    ///
+    /// # Errors
+    ///
+    /// The disk's; nothing is written after one.
+    pub(super) fn poll_settle(
         &mut self,
-        taken: impl Iterator<Item = (u64, &'a Command)>,
-        position: Option<&Position>,
-    ) {
-        let mut kept = head(&self.url);
-        for (number, command) in taken {
-            let command = Cow::Borrowed(command);
-            put(&mut kept, &Record::Take { number, command });
+        cx: &mut Context<'_>,
+        keep: impl Fn() -> Vec<u8>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(write) = &mut self.write {
+                let written = ready!(Pin::new(write).poll(cx));
+                self.write = None;
+                self.written(written.map_err(io::Error::other))?;
+            }
+            if self.gathered.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(file) = self.file.take_if(|_| !self.failed) else {
+                let why = "an earlier write has failed";
+                return Poll::Ready(Err(io::Error::other(why)));
+            };
+            let records = mem::take(&mut self.gathered);
+            let kept = file.is_due(records.len()).then(&keep);
+            self.writing = self.waiting.take();
+            let sync = self.writing.is_some();
+            let work = move || write(file, &records, sync, kept.as_deref());
+            if self.in_place {
+                self.written(Ok(work()))?;
+            } else {
+                self.write = Some(spawn_blocking(work));
+            }
         }
-        if let Some(position) = position {
-            put(&mut kept, &Record::At(Cow::Borrowed(position)));
+    }
+
+    /// Takes back the file from a write.
+    fn written(&mut self, written: io::Result<Written>) -> io::Result<()> {
+        let result = written.and_then(|(file, result)| {
+            self.file = Some(file);
+            result
+        });
+        self.failed = result.is_err();
+        if !self.failed {
+            self.writing = None;
         }
-        if let Ok(file) = self.replace(&kept) {
-            self.file = file;
-            self.length = kept.len() as u64;
-        }
-        self.due = WORTHWHILE.max(2 * self.length);
+        result
     }
 
     /// Removes the file: nobody needs it any more.
     pub(super) fn remove(self) {
-        // Where it cannot be, the next client finds nothing unsent in it.
-        let _ = fs::remove_file(&self.path);
-    }
-
-    fn replace(&self, content: &[u8]) -> io::Result<File> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let path = self.path.with_file_name(name);
-        // One that is there was left by a client that died at this; this
-        // client alone has the outbox it belongs to. Anything else stays.
-        if fs::read(&path).is_ok_and(|old| old.starts_with(BEGINNING.as_bytes())) {
-            fs::remove_file(&path)?;
-        }
-        let mut file = options().create_new(true).open(&path)?;
-        // Before it has the name: nobody else may have it in between.
-        file.try_lock()?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&path, &self.path)?;
-        sync_folder(&self.path)?;
-        Ok(file)
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        // Closing the file is not enough: a child of this process that is just
-        // being started has it open too, until it becomes its program.
-        let _ = self.file.unlock();
-    }
-}
-
-fn options() -> fs::OpenOptions {
-    let mut options = File::options();
-    options.read(true).append(true).mode(0o600);
-    options
-}
-
-/// Opens and locks the file that has the name.
-fn take(path: &Path) -> Result<File, Why> {
-    loop {
-        let file = options().create(true).open(path)?;
-        let taken = file.metadata()?;
-        if !taken.is_file() {
-            return Err(Why::Foreign);
-        }
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Why::Taken,
-            TryLockError::Error(error) => Why::Io(error),
-        })?;
-        // It may have been replaced between the two.
-        if fs::metadata(path).is_ok_and(|named| named.ino() == taken.ino()) {
-            return Ok(file);
+        if let Some(file) = self.file {
+            file.remove();
         }
     }
 }
 
-fn head(url: &str) -> Vec<u8> {
-    let mut head = Vec::new();
-    put(
-        &mut head,
-        &Head {
-            broadcast_chat_outbox: VERSION,
-            url: url.to_owned(),
-        },
-    );
-    head
-}
-
-fn put(out: &mut Vec<u8>, record: &impl Serialize) {
-    // Only maps with keys that are no strings fail; these types have none.
-    let _ = serde_json::to_writer(&mut *out, record);
-    out.push(b'\n');
-}
-
-/// A new name is on disk when its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
+/// Writes, and gives the file back.
+fn write(mut file: OutboxFile, records: &[u8], sync: bool, kept: Option<&[u8]>) -> Written {
+    let result = file.append(records, sync);
+    if let (Ok(()), Some(kept)) = (&result, kept) {
+        file.rewrite(kept);
     }
-}
-
-/// Why a file cannot be the outbox. Its text is one sentence that says what to
-/// do.
-#[derive(Debug)]
-pub struct OutboxError {
-    path: PathBuf,
-    why: Why,
-}
-
-#[derive(Debug)]
-enum Why {
-    Io(io::Error),
-    Taken,
-    Foreign,
-    OtherVersion(u32),
-    OtherRoom { its: String, ours: String },
-    Damaged(u64),
-}
-
-impl OutboxError {
-    /// Another client has it.
-    pub(super) fn is_taken(&self) -> bool {
-        matches!(self.why, Why::Taken)
-    }
-}
-
-impl From<io::Error> for Why {
-    fn from(error: io::Error) -> Self {
-        Why::Io(error)
-    }
-}
-
-impl fmt::Display for OutboxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.why {
-            Why::Io(error) => write!(f, "{path} cannot be the outbox ({error})"),
-            Why::Taken => write!(
-                f,
-                "{path} is in use by another client: give each an outbox of its own"
-            ),
-            Why::Foreign => write!(
-                f,
-                "{path} is no outbox and is left as it is: name another file, or one that is not there yet"
-            ),
-            Why::OtherVersion(version) => write!(
-                f,
-                "{path} is an outbox of version {version}, this client knows version {VERSION}: it is left as it is"
-            ),
-            Why::OtherRoom { its, ours } => write!(
-                f,
-                "{path} is the outbox for {its}, not for {ours}: give each room an outbox of its own"
-            ),
-            Why::Damaged(line) => write!(
-                f,
-                "{path} is damaged at line {line} and is left as it is: mend it, or name another file"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OutboxError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_let_go_of_is_free_whoever_still_has_it_open() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("outbox");
-        let open = || Journal::open(&path, "ws://test:1/").map(|(journal, _)| journal);
-        let journal = open().expect("free");
-        // As a child has it that is being started.
-        let _inherited = journal.file.try_clone().expect("a descriptor");
-        assert!(matches!(open(), Err(error) if matches!(error.why, Why::Taken)));
-        drop(journal);
-        assert!(open().is_ok());
-    }
+    (file, result)
 }

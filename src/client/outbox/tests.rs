@@ -1,7 +1,8 @@
-//! What is in the file, whatever happens to it.
+//! How commands leave, and what is in the file, whatever happens to it.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
+use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
@@ -20,6 +21,13 @@ fn open(path: &Path) -> Outbox {
     Outbox::open(path, &target("")).expect("an outbox")
 }
 
+/// Waits until all is written.
+fn settle(outbox: &mut Outbox) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let settled = runtime.expect("a runtime").block_on(outbox.settle());
+    settled.expect("written");
+}
+
 fn publish(n: usize, text: &str) -> Command {
     Command::Publish {
         text: text.to_owned(),
@@ -36,11 +44,82 @@ fn id(n: usize) -> MessageId {
 /// The texts handed over from here on.
 fn texts(outbox: &mut Outbox) -> Vec<String> {
     std::iter::from_fn(|| outbox.next())
-        .map(|command| match json::parse(&command) {
+        .map(|command| match json::parse(&command).command {
             Ok(Command::Publish { text, .. }) => text,
             other => panic!("{other:?}"),
         })
         .collect()
+}
+
+#[test]
+fn commands_leave_as_the_vectors_say() {
+    let vectors = include_str!("../../../tests/vectors/outbox.json");
+    let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
+    let begin = Instant::now();
+    for vector in vectors {
+        let mut outbox = Outbox::in_memory();
+        for step in vector["steps"].as_array().expect("steps") {
+            take(&mut outbox, step, begin);
+        }
+    }
+}
+
+/// Takes one step of a vector, whose times count from `begin`.
+fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
+    let mut step = step.as_object().expect("a step").clone();
+    let was = step.remove("was");
+    let until = step.remove("until").and_then(|until| until.as_u64());
+    let (what, value) = step.iter().next().expect("a step");
+    let text = value.as_str();
+    let id = || -> MessageId { text.expect("an id").parse().expect("an id") };
+    let at = |ms| begin + Duration::from_millis(ms);
+    match what.as_str() {
+        "push" => outbox.push(Command::Publish {
+            text: text.expect("a text").to_owned(),
+            id: Some(id()),
+            kind: Kind::Said,
+            follows: None,
+        }),
+        "name" => outbox.push(Command::Name {
+            name: text.expect("a name").parse().expect("a name"),
+            secret: None,
+        }),
+        "next" => {
+            let handed = std::iter::from_fn(|| outbox.next());
+            let handed: Vec<_> = handed.map(|command| short(&command)).collect();
+            assert_eq!(json!(handed), *value);
+        }
+        "confirm" => assert_eq!(Some(json!(outbox.confirm(&id()))), was, "{value}"),
+        "refuse" => assert_eq!(Some(json!(outbox.refuse(&id()))), was, "{value}"),
+        "hold" => {
+            let held = outbox.hold(&id(), at(until.expect("a time")));
+            assert_eq!(Some(json!(held)), was, "{value}");
+        }
+        "held until" => assert_eq!(outbox.held_until(), value.as_u64().map(at)),
+        "release" => outbox.release(),
+        "start over" => outbox.start_over(),
+        "unconfirmed" => assert_eq!(json!(outbox.unconfirmed()), *value),
+        "changed" => {
+            let changed = outbox.changed().map(|command| match command {
+                Command::Name { name, .. } => name,
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(json!(changed), *value);
+        }
+        _ => panic!("{what}"),
+    }
+}
+
+/// A command as vectors write it: `a`, `a>b` where b follows a, or `name ana`.
+fn short(command: &str) -> String {
+    match json::parse(command).command {
+        Ok(Command::Publish { text, follows, .. }) => match follows {
+            Some(before) => format!("{before}>{text}"),
+            None => text,
+        },
+        Ok(Command::Name { name, .. }) => format!("name {name}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -52,6 +131,8 @@ fn a_file_has_what_is_to_be_said() {
     }
     outbox.push(publish(2, "the same"));
     assert!(outbox.confirm(&id(2)));
+    assert!(texts(&mut outbox).is_empty(), "none is on disk");
+    settle(&mut outbox);
     assert_eq!(texts(&mut outbox), ["1", "3", "4"]);
     assert!(outbox.refuse(&id(3)));
     let position = Position {
@@ -61,7 +142,7 @@ fn a_file_has_what_is_to_be_said() {
         inbox: None,
     };
     outbox.remember(&position);
-    outbox.settle().expect("written");
+    settle(&mut outbox);
     drop(outbox);
     let mode = fs::metadata(&path).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -69,7 +150,9 @@ fn a_file_has_what_is_to_be_said() {
     assert_eq!(outbox.position(), Some(&position));
     outbox.push(publish(5, "5"));
     assert_eq!(outbox.unconfirmed(), 3);
-    assert_eq!(texts(&mut outbox), ["1", "4", "5"]);
+    assert_eq!(texts(&mut outbox), ["1", "4"]);
+    settle(&mut outbox);
+    assert_eq!(texts(&mut outbox), ["5"]);
 }
 
 #[test]
@@ -77,10 +160,10 @@ fn a_torn_last_line_is_let_go() {
     let (_folder, path) = folder();
     let mut outbox = open(&path);
     outbox.push(publish(1, "one"));
-    outbox.settle().expect("written");
+    settle(&mut outbox);
     let whole = fs::read(&path).expect("a file");
     outbox.push(publish(2, "two"));
-    outbox.settle().expect("written");
+    settle(&mut outbox);
     drop(outbox);
     let more = fs::read(&path).expect("a file");
     for length in whole.len()..more.len() {
@@ -88,7 +171,7 @@ fn a_torn_last_line_is_let_go() {
         let mut outbox = open(&path);
         assert_eq!(texts(&mut outbox), ["one"]);
         outbox.push(publish(3, "three"));
-        outbox.settle().expect("written");
+        settle(&mut outbox);
         drop(outbox);
         assert_eq!(texts(&mut open(&path)), ["one", "three"]);
     }
@@ -146,12 +229,12 @@ fn a_file_does_not_grow_for_ever() {
     let mut largest = 0;
     for n in 1..20_000 {
         outbox.push(publish(n, &text));
-        outbox.next().expect("the new one");
         if n > 3 {
             assert!(outbox.confirm(&id(n - 3)));
         }
         if n % 10 == 0 {
-            outbox.settle().expect("written");
+            settle(&mut outbox);
+            assert_eq!(texts(&mut outbox).len(), 3);
         }
         largest = largest.max(fs::metadata(&path).expect("a file").len());
         if n == 10_000 {
@@ -159,7 +242,7 @@ fn a_file_does_not_grow_for_ever() {
             assert!(Outbox::open(&path, &target("")).is_err());
         }
     }
-    outbox.settle().expect("written");
+    settle(&mut outbox);
     assert!(largest < 3 << 20, "{largest}");
     drop(outbox);
     let outbox = open(&path);
@@ -191,7 +274,7 @@ fn a_folder_has_one_for_each_client() {
     let files = || fs::read_dir(folder.path()).expect("a folder").count();
     let (first, mut second) = (open(), open());
     second.push(publish(1, "unsent"));
-    second.settle().expect("written");
+    settle(&mut second);
     assert_eq!(files(), 2);
     // One ends in order; the other dies.
     first.end();
@@ -203,7 +286,7 @@ fn a_folder_has_one_for_each_client() {
     assert_eq!(files(), 1, "it is unsent still");
     let mut heir = open();
     assert!(heir.confirm(&id(1)));
-    heir.settle().expect("written");
+    settle(&mut heir);
     heir.end();
     assert_eq!(files(), 0);
 }

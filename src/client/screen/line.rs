@@ -124,44 +124,9 @@ pub(super) fn whispered(at: &Zoned, from: &str, to: &str, text: &str, sent: bool
         .and(style, text)
 }
 
-/// Whether a text calls somebody: has the name as a word.
-pub(super) fn calls(text: &str, name: &str) -> bool {
-    let (text, name) = (text.to_lowercase(), name.to_lowercase());
-    let part = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    text.match_indices(&name).any(|(at, found)| {
-        let before = text[..at].chars().next_back();
-        // A full stop may end a sentence as well.
-        let mut after = text[at + found.len()..].chars();
-        let ends = match after.next() {
-            None => true,
-            Some('.' | '-') => !after.next().is_some_and(char::is_alphanumeric),
-            Some(c) => !part(c),
-        };
-        ends && !before.is_some_and(part)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_is_called() {
-        for (text, called) in [
-            ("ana", true),
-            ("hi Ana!", true),
-            ("ask ana.", true),
-            ("@ana: hello", true),
-            ("anna", false),
-            ("banana", false),
-            ("ana-maria", false),
-            ("ana.b", false),
-            ("x_ana", false),
-            ("日本 ana 語", true),
-        ] {
-            assert_eq!(calls(text, "ana"), called, "{text}");
-        }
-    }
 
     #[test]
     fn nothing_acts_on_the_terminal_or_fakes_a_line() {

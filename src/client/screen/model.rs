@@ -5,7 +5,7 @@
 
 mod completion;
 mod room;
-mod typing;
+pub(super) mod typing;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -15,18 +15,21 @@ use std::{
 use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
-use self::room::Room;
-pub(super) use self::{completion::Completion, typing::Effect};
+use self::{completion::Completion, room::Room};
 use super::{
-    super::{Happened, Position, State, ids::Ids},
+    super::{Frame, Happened, Position, State, ids::Ids},
     editor::Editor,
-    line::{Line, Style, calls, clock, day, local, mark, said, whispered},
+    line::{Line, Style, clock, day, local, mark, said, whispered},
 };
 use crate::protocol::{
-    Author, Command, Entry, Event, Message, Private, Seq, Welcome,
+    Author, Command, Event, Message, Private, Seq, Slot, Welcome,
+    mention::mentions,
     name::{MessageId, RoomName},
     plain,
 };
+
+/// The ref of what the screen asks by itself: the answers are not shown.
+pub(super) const OWN: &str = "screen";
 
 /// How many people and rooms are remembered for completion.
 const KNOWN: usize = 500;
@@ -112,11 +115,10 @@ pub(super) struct Model {
     /// Who was heard of, the last one first.
     people: Vec<String>,
     known: BTreeSet<String>,
-    /// Questions the screen asked by itself: their answers are not shown.
-    asked_members: usize,
-    asked_rooms: usize,
     lines: Vec<Line>,
     commands: Vec<Command>,
+    /// What the screen itself wants to know.
+    questions: Vec<Command>,
     rings: bool,
     entered: Option<String>,
 }
@@ -145,10 +147,9 @@ impl Model {
             completion: None,
             people: Vec::new(),
             known: BTreeSet::new(),
-            asked_members: 0,
-            asked_rooms: 0,
             lines: Vec::new(),
             commands: Vec::new(),
+            questions: Vec::new(),
             rings: false,
             entered: None,
         }
@@ -200,6 +201,11 @@ impl Model {
         mem::take(&mut self.commands)
     }
 
+    /// The questions to ask under [`OWN`].
+    pub(super) fn take_questions(&mut self) -> Vec<Command> {
+        mem::take(&mut self.questions)
+    }
+
     /// What was just entered, to be kept.
     pub(super) fn take_typed(&mut self) -> Option<String> {
         self.entered.take()
@@ -243,7 +249,7 @@ impl Model {
     /// Follows what happened, except the end.
     pub(super) fn follow(&mut self, happened: Happened, now: Now) {
         match happened {
-            Happened::Told(_, event) => self.told(event, now),
+            Happened::Told(frame, event) => self.told(&frame, event, now),
             Happened::Refused { id, text, .. } => self.refused(&id, &text),
             Happened::Hole { after, next } => self.say(
                 Style::Bad,
@@ -256,7 +262,7 @@ impl Model {
         }
     }
 
-    fn told(&mut self, event: Event, now: Now) {
+    fn told(&mut self, frame: &Frame, event: Event, now: Now) {
         match event {
             Event::Message(message) => self.message(&message, now),
             Event::Private(private) => self.private(&private, now),
@@ -297,9 +303,7 @@ impl Model {
             Event::Members { names, total } if names.is_empty() => self.welcome.members = total,
             Event::Members { names, total } => {
                 self.welcome.members = total;
-                if self.asked_members > 0 {
-                    self.asked_members -= 1;
-                } else {
+                if !answers_own(frame) {
                     let said = Event::Members {
                         names: names.clone(),
                         total,
@@ -311,9 +315,7 @@ impl Model {
             Event::Rooms { ref rooms, .. } => {
                 let rooms = rooms.iter().map(|info| info.room.to_string());
                 self.known.extend(rooms.take(KNOWN));
-                if self.asked_rooms > 0 {
-                    self.asked_rooms -= 1;
-                } else {
+                if !answers_own(frame) {
                     self.answered(&event, Style::Plain);
                 }
             }
@@ -322,7 +324,7 @@ impl Model {
                 self.answered(&event, Style::Plain);
             }
             Event::Page(page) => {
-                let messages = page.messages.iter().filter_map(Entry::message);
+                let messages = page.messages.iter().filter_map(Slot::message);
                 let lines = messages.map(|message| {
                     let at = local(message.at, &self.manner.zone);
                     let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
@@ -336,6 +338,7 @@ impl Model {
                     self.put(Line::new(Style::Dim, end));
                 }
             }
+            Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.answered(&event, Style::Bad),
             Event::Topic { .. } | Event::Notice { .. } => self.answered(&event, Style::Plain),
         }
@@ -381,7 +384,7 @@ impl Model {
             self.put(day(&at));
         }
         let name = self.welcome.you.name.as_ref();
-        let calling = !own && name.is_some_and(|name| calls(&message.text, name.as_str()));
+        let calling = !own && name.is_some_and(|name| mentions(&message.text, name.as_str()));
         self.rings |= calling && self.live;
         self.put_numbered(Some(message.seq), said(message, &at, own, calling));
     }
@@ -440,9 +443,7 @@ impl Model {
     }
 
     fn welcomed(&mut self, welcome: Welcome) {
-        self.asked_members = 1;
-        self.asked_rooms = 1;
-        self.commands.extend([Command::Members, Command::Rooms]);
+        self.questions = vec![Command::Members, Command::Rooms];
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
         if mem::take(&mut self.back) && same {
@@ -538,4 +539,10 @@ impl Model {
         self.sending.clear();
         self.held = None;
     }
+}
+
+/// Whether a frame answers a question that the screen asked by itself.
+fn answers_own(frame: &Frame) -> bool {
+    let asked = frame.reference();
+    asked.is_some_and(|reference| reference.as_str() == OWN)
 }

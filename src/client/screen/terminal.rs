@@ -27,6 +27,10 @@ pub struct Borrowed(());
 
 impl Borrowed {
     /// Borrows the terminal. A panic gives it back before it is told.
+    ///
+    /// # Errors
+    ///
+    /// The terminal refuses raw mode, or cannot be written.
     pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -45,6 +49,10 @@ impl Borrowed {
     }
 
     /// Borrows it again, after somebody else had it.
+    ///
+    /// # Errors
+    ///
+    /// The terminal refuses raw mode, or cannot be written.
     pub fn again(&self) -> io::Result<()> {
         // crossterm keeps what it found first, and believes it is still so.
         disable_raw_mode()?;

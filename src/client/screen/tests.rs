@@ -73,10 +73,13 @@ impl Scene {
         };
         scene.tell(&[told, json!({"type": "live", "seq": 0})]);
         // It asks who is there by itself.
-        assert_eq!(scene.model.take_commands().len(), 2);
+        assert_eq!(
+            scene.model.take_questions(),
+            [Command::Members, Command::Rooms]
+        );
         scene.tell(&[
-            json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3}),
-            json!({"type": "rooms", "rooms": [{"room": "ops", "members": 1}], "total": 1}),
+            json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3, "ref": OWN}),
+            json!({"type": "rooms", "rooms": [{"room": "ops", "members": 1}], "total": 1, "ref": OWN}),
         ]);
         scene
     }
@@ -306,6 +309,39 @@ fn comings_and_goings_and_words_of_the_server() {
     ]);
     scene.type_text("/dance\n");
     same(&mut scene, "words of the server");
+}
+
+#[test]
+fn only_answers_to_the_person_are_shown() {
+    let mut scene = Scene::new(60, 14);
+    let own = |mut told: Value| {
+        told["ref"] = json!(OWN);
+        told
+    };
+    let members = |name: &str| json!({"type": "members", "names": [name], "total": 1});
+    let refused = |text: &str| json!({"type": "refused", "code": "rate", "text": text});
+    let mut asked = members("bob");
+    asked["ref"] = json!("asked");
+    // The count that a crowded room is told now and then is nobody's answer.
+    scene.tell(&[
+        json!({"type": "members", "total": 400}),
+        own(refused("Not the screen.")),
+        asked,
+        own(members("anton")),
+        own(json!({"type": "rooms", "rooms": [], "total": 0})),
+        refused("Not you."),
+    ]);
+    let seen = scene.seen();
+    for (text, shown) in [
+        ("1 here: bob", true),
+        ("Not you.", true),
+        ("400", false),
+        ("Not the screen.", false),
+        ("anton", false),
+        ("Nobody is in a room", false),
+    ] {
+        assert_eq!(seen.contains(text), shown, "{text}: {seen}");
+    }
 }
 
 #[test]

@@ -13,18 +13,22 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use crate::{
     fanout::{
-        Fresh, Socket,
-        directory::Directory,
+        Applier, Batch, History,
+        fresh::Fresh,
+        handle::redacted,
+        mailbox::Mailbox,
         outlet::Outlet,
-        shard::{Mailbox, Shard},
+        shard::Shard,
+        socket::Socket,
         subscriber::{Subscriber, Undelivered},
     },
-    history::{self, Batch, Changing, Draft, Erasure, History, Storage, Writer},
+    log::{Action, Draft, Local, Recipient},
     protocol::{
-        Seq,
+        ConnectionId, Seq,
         format::Format,
         name::{Name, RoomName},
     },
+    store::{Outcome, Storage, open},
 };
 
 /// What may happen next.
@@ -129,11 +133,10 @@ impl Reader {
 
 pub(super) struct World {
     pub(super) runtime: Runtime,
-    writer: Writer,
+    log: Applier<'static>,
     pub(super) history: History,
     pub(super) shard: Shard,
     pub(super) coming: VecDeque<Arc<Batch>>,
-    directory: Arc<Directory>,
     /// What was said here.
     pub(super) said: Vec<Seq>,
     /// What of it was erased.
@@ -162,22 +165,25 @@ impl World {
             .enable_all()
             .build()
             .unwrap();
-        let (writer, history) =
-            history::open_with_tail(&Storage::Memory, "a test", tail_bytes).unwrap();
+        let (replica, store) = open(&Storage::Memory, "a test").unwrap();
+        let history = History::with_tail(store, tail_bytes);
+        let log = Applier::new(Local::default(), replica, history.clone()).unwrap();
         let mailbox = Arc::new(Mailbox::default());
-        let directory = Arc::<Directory>::default();
-        let shard = Shard::new(Arc::clone(&mailbox), Arc::default(), Arc::clone(&directory));
+        let shard = Shard::new(Arc::clone(&mailbox), Arc::default());
         let readers = FORMATS
             .into_iter()
             .map(|format| {
                 let pipe = Pipe::default();
-                let addr = ([127, 0, 0, 1], 5000).into();
                 let mut subscriber = Subscriber::new(
                     history.clone(),
                     Arc::clone(&mailbox),
-                    Outlet::new(Socket::Other(Box::new(pipe.clone())), format, addr, None),
+                    Outlet::new(
+                        Socket::Other(Box::new(pipe.clone())),
+                        format,
+                        ConnectionId::SERVER,
+                        None,
+                    ),
                     Arc::default(),
-                    &directory,
                 );
                 subscriber.receive(inbox(), Seq::START);
                 subscriber.follow(here(), Seq::START);
@@ -194,11 +200,10 @@ impl World {
         let coming = VecDeque::new();
         World {
             runtime,
-            writer,
+            log,
             history,
             shard,
             coming,
-            directory,
             said: Vec::new(),
             erased: BTreeSet::new(),
             untold: Vec::new(),
@@ -215,10 +220,10 @@ impl World {
             let mut to_ana = draft("lobby");
             to_ana.room = RoomName::inbox(&name("bob").key());
             to_ana.from.name = Some(name("bob"));
-            to_ana.to = Some(name("ana"));
+            to_ana.to = Some(Recipient::new(name("ana")));
             drafts.extend((number < private).then_some(to_ana));
         }
-        let (batch, _) = self.writer.append(&drafts).unwrap();
+        let batch = self.log.say(ConnectionId(7), drafts).unwrap().batch;
         let runs = batch.runs.iter().filter(|run| *run.room() == here());
         self.said
             .extend(runs.flat_map(|run| run.messages()).map(|m| m.seq));
@@ -247,17 +252,25 @@ impl World {
         let Some(seq) = self.said.iter().rev().nth(ago).copied() else {
             return;
         };
-        let mut turn = self.runtime.block_on(self.history.erasing());
-        let erase = |log: &mut Changing<'_>| log.erase(&here(), seq, &mut turn);
-        let erasure = self.writer.change(erase).unwrap();
-        let new = matches!(erasure, Erasure::Done { .. });
-        assert_eq!(new, self.erased.insert(seq), "{erasure:?}");
+        let outcome = self.log.act(Action::Redact {
+            room: here(),
+            seq,
+            by: "op".into(),
+        });
+        let outcome = outcome.unwrap();
+        let new = outcome == Outcome::Redacted;
+        assert_eq!(new, self.erased.insert(seq), "{outcome:?}");
         self.untold.extend(new.then_some(seq));
     }
 
     pub(super) fn tell(&mut self) {
         for seq in self.untold.drain(..) {
-            self.directory.erased(&here(), seq);
+            let readers = self.readers.iter();
+            redacted(
+                readers.map(|reader| reader.subscriber.handle()),
+                &here(),
+                seq,
+            );
         }
     }
 

@@ -5,6 +5,7 @@
 import { Backoff, askedWait, isFinal } from "./backoff.mjs";
 import { Outbox } from "./outbox.mjs";
 import { Reading } from "./position.mjs";
+import { nameKey } from "./text.mjs";
 
 const SUBPROTOCOL = "chat.v1";
 
@@ -57,8 +58,9 @@ export class Client {
   #progress = false;
   #opened = 0;
   #heard = 0;
-  /** Questions that wait for their answer, in order. */
-  #asked = [];
+  /** Questions that wait for their answer, by their ref. */
+  #asked = new Map();
+  #questions = 0;
   #alarms = new Map();
   /** The name it wants to carry and its secret. */
   #name;
@@ -97,15 +99,17 @@ export class Client {
     this.#hand();
   }
 
-  /** Asks the server something; fails with a sentence. */
-  ask(command, answer) {
+  /** Asks the server something: its answer, or an error with a sentence. */
+  ask(command) {
     return new Promise((answered, refused) => {
       if (!this.#open) {
         refused(new Error("There is no connection just now."));
         return;
       }
-      this.#asked.push({ answer, answered, refused });
-      this.#send(command);
+      this.#questions += 1;
+      const ref = `q${this.#questions}`;
+      this.#asked.set(ref, { answered, refused });
+      this.#send({ ...command, ref });
     });
   }
 
@@ -140,7 +144,7 @@ export class Client {
   #probe() {
     if (this.#alarms.has("answer")) return;
     this.#set("answer", ANSWER, () => this.#lost("the server is silent", {}));
-    this.ask({ type: "members" }, "members").catch(() => {});
+    this.ask({ type: "members" }).catch(() => {});
   }
 
   #drop() {
@@ -150,7 +154,8 @@ export class Client {
     this.#anew = false;
     this.#unnamed = false;
     socket?.close();
-    for (const { refused } of this.#asked.splice(0)) refused(new Error("The connection was lost."));
+    for (const { refused } of this.#asked.values()) refused(new Error("The connection was lost."));
+    this.#asked.clear();
     this.#outbox.startOver();
   }
 
@@ -233,12 +238,15 @@ export class Client {
 
   /** Tells of an event that may be an answer. */
   #pass(event) {
-    const [asked] = this.#asked;
-    if (asked && asked.answer === event.type) {
-      this.#asked.shift();
-      asked.answered(event);
-    }
+    this.#question(event)?.answered(event);
     this.#tell(event);
+  }
+
+  /** The question that an event answers, which waits no more. */
+  #question({ ref }) {
+    const asked = this.#asked.get(ref);
+    this.#asked.delete(ref);
+    return asked;
   }
 
   _welcome(welcome) {
@@ -309,7 +317,7 @@ export class Client {
 
   _name({ name, secret }) {
     const given = this.#outbox.changed();
-    if (this.#name?.name.toLowerCase() !== name.toLowerCase()) this.#reading.renamed();
+    if (!this.#name || nameKey(this.#name.name) !== nameKey(name)) this.#reading.renamed();
     this.#name = { name, secret: secret ?? given?.secret ?? this.#name?.secret };
     this.#tell({ type: "name", ...this.#name });
   }
@@ -319,6 +327,11 @@ export class Client {
     const forNow = code === "rate" || code === "busy" || retry !== undefined;
     const wait = Math.min(Math.max(retry ?? RETRY, SHORTEST_RETRY), LONGEST_RETRY);
     if (!id) {
+      const asked = this.#question(refusal);
+      if (asked) {
+        asked.refused(new Error(refusal.text));
+        return;
+      }
       if (this.#unnamed) {
         this.#unnamed = false;
         // What is said is to be said under it.
@@ -331,9 +344,8 @@ export class Client {
         this.#tell({ type: "unnamed", text: refusal.text });
         return;
       }
-      if (this.#outbox.changed()) this.#tell(refusal);
-      else if (this.#asked.length) this.#asked.shift().refused(new Error(refusal.text));
-      else this.#tell(refusal);
+      this.#outbox.changed();
+      this.#tell(refusal);
       return;
     }
     if (forNow) {

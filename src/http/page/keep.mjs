@@ -2,6 +2,8 @@
 // and what was said and not yet stored. Where it may keep nothing, everything
 // lives as long as the page.
 
+import { nameKey } from "./text.mjs";
+
 /** Random letters that no other page has. */
 export function randomId(letters = 22) {
   const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -54,19 +56,19 @@ export const names = {
   /** The name it carries, and its secret. */
   current() {
     const name = ours.get(NAME);
-    return name ? { name, secret: ours.get(SECRET + name.toLowerCase()) } : null;
+    return name ? { name, secret: ours.get(SECRET + nameKey(name)) } : null;
   },
 
   /** The secret of a name; made, and kept, before anybody is told it. */
   secret(name) {
-    const key = SECRET + name.toLowerCase();
+    const key = SECRET + nameKey(name);
     if (!ours.get(key)) ours.set(key, randomId());
     return ours.get(key);
   },
 
   /** It carries a name from here on, in all its tabs. */
   carry(name, secret) {
-    if (secret) ours.set(SECRET + name.toLowerCase(), secret);
+    if (secret) ours.set(SECRET + nameKey(name), secret);
     ours.set(NAME, name);
   },
 

@@ -9,7 +9,7 @@ import { Shelf, inbox, names, randomId } from "./keep.mjs";
 import { Panels, Search, askName, askRoom, showPeople, showRooms } from "./panels.mjs";
 import { draw, drawUnsent } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
-import { dayName, mentions } from "./text.mjs";
+import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
 
@@ -82,7 +82,7 @@ function showWayDown() {
 $("down").addEventListener("click", () => view.toEnd());
 
 function isOwn(row) {
-  const byName = me.name && row.who.toLowerCase() === me.name.toLowerCase();
+  const byName = me.name && nameKey(row.who) === nameKey(me.name);
   return Boolean(byName || said.has(row.id) || (!me.name && row.addr && row.addr === me.addr));
 }
 
@@ -108,7 +108,7 @@ async function loadOlder() {
   showBegin();
   try {
     const before = view.rows.firstSeq;
-    const page = await client.ask({ type: "history", limit: EXCERPT, ...(before && { before }) }, "page");
+    const page = await client.ask({ type: "history", limit: EXCERPT, ...(before && { before }) });
     if (turn !== older.turn) return;
     older.more = page.more;
     let at = view.rows.at(0)?.at;
@@ -239,10 +239,7 @@ function typed(text) {
     search.start(asked.query);
   } else if (command.type === "publish" || command.type === "private") return say(command);
   else if (command.type === "name") takeName(command.name, command.secret);
-  else {
-    const answer = command.type === "topic" ? "topic" : "notice";
-    client.ask(command, answer).catch((error) => tell(error.message));
-  }
+  else client.ask(command).catch((error) => tell(error.message));
   return true;
 }
 
@@ -258,7 +255,7 @@ const panels = new Panels({
   you: showYou,
 });
 const search = new Search({
-  find: (query, before) => client.ask({ type: "search", query, limit: 30, ...(before && { before }) }, "page"),
+  find: (query, before) => client.ask({ type: "search", query, limit: 30, ...(before && { before }) }),
   to(seq) {
     // In front of the log it would hide what was found.
     if (getComputedStyle($("panel")).position === "fixed") panels.close();
@@ -273,12 +270,12 @@ const composer = new Composer({
 });
 
 function askPeople() {
-  client.ask({ type: "members" }, "members").catch(() => {});
+  client.ask({ type: "members" }).catch(() => {});
 }
 
 async function askRooms() {
   try {
-    const rooms = await client.ask({ type: "rooms" }, "rooms");
+    const rooms = await client.ask({ type: "rooms" });
     showRooms(rooms, room);
     known.rooms = rooms.rooms.map((one) => one.room);
   } catch (error) {

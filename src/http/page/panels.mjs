@@ -1,9 +1,10 @@
 // What stands beside the log: people, rooms, search, oneself, help. One at a
 // time; on a narrow screen in front of the log.
 
+import { COMMANDS } from "./commands.mjs";
 import { $, el, show } from "./dom.mjs";
 import { said, time, whose } from "./row.mjs";
-import { COMMANDS, isName, isRoom } from "./typed.mjs";
+import { isName, isRoom } from "./typed.mjs";
 
 export class Panels {
   #panel = $("panel");

@@ -1,7 +1,7 @@
 // How one row of the log looks.
 
 import { el } from "./dom.mjs";
-import { clockTime, dayName, mentions, parts, wholeTime } from "./text.mjs";
+import { clockTime, dayName, mentions, nameKey, parts, wholeTime } from "./text.mjs";
 
 /** How many colours names have. */
 const COLOURS = 8;
@@ -9,7 +9,7 @@ const COLOURS = 8;
 /** Always the same colour for the same name. */
 function colour(name) {
   let sum = 0x811c9dc5;
-  for (const letter of name.toLowerCase()) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
+  for (const letter of nameKey(name)) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
   return (sum >>> 13) % COLOURS;
 }
 

@@ -38,12 +38,24 @@ export function parts(text) {
   return found;
 }
 
-/** Whether a text names somebody. */
+/**
+ * Whether a text has a name as a word of its own. Full stops and hyphens around
+ * it belong to the sentence, unless a longer name goes on behind them.
+ */
 export function mentions(text, name) {
   if (!name) return false;
   const letters = name.replace(/[.]/g, "\\$&");
-  const alone = "[\\p{L}\\p{N}\\p{M}_-]";
-  return new RegExp(`(?<!${alone})${letters}(?!${alone})`, "iu").test(text);
+  const part = "[\\p{L}\\p{N}\\p{M}_]";
+  return new RegExp(`${letters}(?<!${part}[.-]*${letters})(?![.-]*${part})`, "iu").test(text);
+}
+
+/**
+ * What the page compares names by: their letters, in either case. Names that are
+ * alike here are one name to the server; it also knows which letters look alike,
+ * and decides.
+ */
+export function nameKey(name) {
+  return name.normalize("NFC").toLowerCase();
 }
 
 /** How many bytes of UTF-8 a text has. */

@@ -1,29 +1,11 @@
 // What is typed: a message, a command, or the beginning of one.
 
-/** Every command: what goes behind it, and what it does. */
-export const COMMANDS = [
-  ["/name", "NAME", "be called NAME; this browser keeps it yours"],
-  ["/join", "ROOM", "go to another room"],
-  ["/me", "TEXT", "say what you do: /me waves"],
-  ["/msg", "NAME TEXT", "say something to one person only"],
-  ["/members", "", "who is here?"],
-  ["/rooms", "", "which rooms is somebody in?"],
-  ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
-  ["/search", "WORDS", "find messages with all these words"],
-  ["/help", "", "what can be typed, and other ways to join"],
-  ["/operator", "SECRET", "be an operator, who can"],
-  ["/kick", "WHO [WHY]", "send away a name, IP or IP:port"],
-  ["/ban", "WHO [2h] [WHY]", "keep out a name or IP"],
-  ["/unban", "WHO", "let them in again"],
-  ["/mute", "WHO [2h]", "let them read only"],
-  ["/unmute", "WHO", "let them speak again"],
-  ["/erase", "NUMBER", "erase what was said; who points at a time sees the number"],
-];
+import { COMMANDS } from "./commands.mjs";
 
 const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._-]*$|^[._-][\p{L}\p{N}\p{M}._-]*$/u;
 const ROOM = /^[a-z0-9_][a-z0-9._-]{0,63}$/i;
 const SECRET = /^[!-~]{16,128}$/;
-const LASTING = /^\d+[smhd]$/;
+const LASTING = /^(?=\d{1,5}[smhd]$)0*[1-9]\d*[smhd]$/;
 
 /** Whether the server may take it as a name. It knows better, and has the last word. */
 export function isName(text) {
@@ -64,7 +46,7 @@ function behind(word, rest) {
     case "/me":
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
-      return after ? { command: { type: "private", to: first, text: after } } : null;
+      return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
     case "/members":
       return { act: "show", panel: "people" };
     case "/rooms":
@@ -76,7 +58,7 @@ function behind(word, rest) {
     case "/topic":
       return { command: { type: "topic", ...(rest && { text: rest === "-" ? "" : rest }) } };
     case "/erase":
-      return /^\d+$/.test(rest) ? { command: { type: "erase", seq: Number(rest) } } : null;
+      return isNumber(rest) ? { command: { type: "erase", seq: Number(rest) } } : null;
     case "/operator":
       return rest ? { command: { type: "operator", secret: rest } } : null;
     case "/kick":
@@ -86,10 +68,15 @@ function behind(word, rest) {
       return first ? { command: { type: "ban", who: first, ...lasts, ...(why && { reason: why }) } } : null;
     }
     case "/mute":
-      return first && (!after || lasts.for) ? { command: { type: "mute", who: first, ...lasts } } : null;
+      return first && (!after || LASTING.test(after)) ? { command: { type: "mute", who: first, ...lasts } } : null;
     default:
-      return first && !after ? { command: { type: word.slice(1), who: first } } : null;
+      return first ? { command: { type: word.slice(1), who: first } } : null;
   }
+}
+
+/** Whether a text is a number that is exact here. */
+function isNumber(text) {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
 }
 
 /** The first word, and what is behind it. */

@@ -1,16 +1,25 @@
-use std::{collections::VecDeque, iter};
+use std::{collections::VecDeque, iter, sync::Mutex};
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    history::{self, Storage},
-    hub::{self, Receipts, Wanted, inbox::inbox},
+    fanout::History,
+    hub::{
+        inbox::{Publisher as Sender, inbox},
+        receipts::{Receipts, Wanted},
+        registry::{Capacity, Registry},
+    },
+    log::{
+        Action, Clock, ClockTime, Draft, Local, Log, Ordered, Origin, Position, Unanswered,
+        model::{Model, faults},
+    },
     protocol::{
-        Author, Seq,
+        ConnectionId,
         name::{MessageId, RoomName},
     },
+    store::{self, Storage},
 };
 
 /// A publisher as the protocol wants it: much under way, each message following
@@ -32,7 +41,7 @@ fn id(n: usize) -> MessageId {
 impl Publisher {
     fn new(port: u16, count: usize) -> Self {
         Publisher {
-            receipts: Receipts::new(Wanted::All),
+            receipts: Receipts::new(ConnectionId(port.into()), Wanted::All),
             port,
             left: (1..=count).collect(),
             sent: 0,
@@ -45,19 +54,23 @@ impl Publisher {
         // After a refusal the first one follows nothing.
         let follows = (self.sent > 0).then(|| id(self.left[self.sent - 1]));
         self.sent += 1;
-        let addr = ([127, 0, 0, 1], self.port).into();
         let draft = Draft {
-            from: Author { name: None, addr },
             id: Some(id(n)),
             // The same id in another room is another message.
             ..Draft::of(&format!("room-{}", self.port), n.to_string())
         };
-        Some(Submission::draft(draft, follows, self.receipts.expect()))
+        Some(Submission::message(draft, follows, self.receipts.expect()))
+    }
+
+    /// Its connection is gone: what is not known to be stored is said again.
+    fn forget(&mut self) {
+        self.sent = 0;
+        self.receipts = Receipts::new(ConnectionId(self.port.into()), Wanted::All);
     }
 
     /// Hears what has become of its messages; starts over once it knows of all.
     fn hear(&mut self, heard: &mut usize) {
-        while let Some(reply) = self.receipts.take() {
+        while let Some((reply, _)) = self.receipts.take() {
             *heard += 1;
             if let Reply::Stored {
                 id: Some(stored), ..
@@ -76,109 +89,298 @@ impl Publisher {
     }
 }
 
+/// A local log that refuses batches now and then.
+struct Failing<F> {
+    local: Local,
+    fails: F,
+}
+
+impl<F: FnMut() -> bool + Send> Log for Failing<F> {
+    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+        if (self.fails)() {
+            return Err(Unanswered);
+        }
+        self.local.propose(sealed)
+    }
+
+    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
+        self.local.next(after)
+    }
+
+    fn withdraw(&mut self, origin: Origin) -> bool {
+        self.local.withdraw(origin)
+    }
+}
+
+/// A log and a store in step.
+fn applier<'a>(log: impl Log + 'a, storage: &Storage) -> Applier<'a> {
+    let (replica, store) = store::open(storage, "a test").expect("a store");
+    Applier::new(log, replica, History::new(store.in_place())).expect("in step")
+}
+
+fn work(applier: Applier<'_>, inbox: Inbox, batches: broadcast::Sender<Fresh>) -> Work<'_> {
+    let clock = Arc::new(Clock::after(ClockTime(0)));
+    let registry = Registry::new(Capacity::UNLIMITED, Vec::new(), clock);
+    let over = CancellationToken::new().drop_guard();
+    let effects = Effects::new(registry);
+    let (metrics, failing) = (Arc::default(), Arc::default());
+    Work::new(applier, effects, inbox, batches, metrics, failing, over)
+}
+
+/// A writer that does one step at a time.
+struct Stepped<'a> {
+    work: Work<'a>,
+    sender: Sender,
+    history: History,
+    _fresh: broadcast::Receiver<Fresh>,
+}
+
+impl<'a> Stepped<'a> {
+    fn new(applier: Applier<'a>) -> Self {
+        let history = applier.history().clone();
+        let (sender, waiting) = inbox();
+        let (batches, fresh) = broadcast::channel(1);
+        Stepped {
+            work: work(applier, waiting, batches),
+            sender,
+            history,
+            _fresh: fresh,
+        }
+    }
+
+    /// Does all that waits, in batches of at most so many entries.
+    fn run(&mut self, count: usize) {
+        let mut waiting: VecDeque<_> = iter::from_fn(|| self.work.inbox.try_recv()).collect();
+        while !waiting.is_empty() {
+            for submission in waiting.drain(..waiting.len().min(count)) {
+                self.sender.try_send(submission).expect("room");
+            }
+            while let Some(first) = self.work.inbox.try_recv() {
+                self.resume();
+                self.work.tries = Tries::new();
+                let tried = self.work.attempt(first);
+                self.work.tell(tried);
+            }
+            self.resume();
+        }
+    }
+
+    /// Tries an open batch again, until its fate is known.
+    fn resume(&mut self) {
+        while self.work.pending.is_some() {
+            let tried = self.work.resume();
+            self.work.tell(tried);
+        }
+    }
+
+    /// What a room says.
+    fn said(&self, room: &str) -> Vec<String> {
+        let room: RoomName = room.parse().expect("a room");
+        let (mut after, mut said) = (Seq::START, Vec::new());
+        while after < self.history.head() {
+            let page = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .expect("a runtime")
+                .block_on(self.history.after(&room, after));
+            let page = page.expect("readable");
+            let messages = page.runs.iter().flat_map(|run| run.messages());
+            said.extend(messages.map(|message| message.text.to_string()));
+            after = page.upto;
+        }
+        said
+    }
+}
+
+const COUNT: usize = 60;
+
+fn numbers() -> Vec<String> {
+    (1..=COUNT).map(|n| n.to_string()).collect()
+}
+
+/// In each turn some publishers say something, and the writer empties its inbox in
+/// batches of all sizes; in the end all of it is said.
+fn publish(
+    world: &mut Stepped<'_>,
+    publishers: &mut [(Publisher, usize)],
+    turns: impl IntoIterator<Item = (usize, usize)>,
+) {
+    for (hears, count) in turns {
+        for (publisher, _) in &mut *publishers {
+            for _ in 0..count.min(publisher.left.len()) {
+                let Some(submission) = publisher.next() else {
+                    break;
+                };
+                world.sender.try_send(submission).expect("room");
+            }
+        }
+        world.run(count);
+        let (publisher, heard) = &mut publishers[hears];
+        publisher.hear(heard);
+    }
+}
+
+fn publishers() -> Vec<(Publisher, usize)> {
+    (1..=3)
+        .map(|port| (Publisher::new(port, COUNT), 0))
+        .collect()
+}
+
+fn rest() -> impl Iterator<Item = (usize, usize)> {
+    let rest = [(0, COUNT), (1, COUNT), (2, COUNT)];
+    rest.into_iter().cycle().take(300)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever fails, and however much is under way: each publisher's messages
-    /// are stored once and in their order.
+    /// Each publisher's messages are stored once and in their order.
     #[test]
     fn order_survives_failures(
         fails in proptest::collection::vec(proptest::bool::weighted(0.4), 1..40),
         turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
     ) {
-        const COUNT: usize = 60;
-        let (mut log, history) = history::open(&Storage::Memory, "a test").expect("a log");
         let mut fails = fails.into_iter();
-        let mut log = Failing {
-            log: &mut log,
-            fails: &mut || fails.next().unwrap_or(false),
+        let log = Failing {
+            local: Local::default(),
+            fails: move || fails.next().unwrap_or(false),
         };
-        let (batches, _) = broadcast::channel(1);
-        let mut publishers: Vec<_> = (1..=3)
-            .map(|port| (Publisher::new(port, COUNT), 0))
-            .collect();
-        // In each turn some say something, and the writer empties its inbox in
-        // batches of all sizes.
-        let rest = [(0, COUNT), (1, COUNT), (2, COUNT)].into_iter().cycle().take(300);
-        for (who, count) in turns.into_iter().chain(rest) {
-            let (inbox, waiting) = inbox();
-            for (publisher, _) in &mut publishers {
-                for _ in 0..count.min(publisher.left.len()) {
-                    let Some(submission) = publisher.next() else { break };
-                    inbox.try_send(submission).expect("room");
-                }
-            }
-            drop(inbox);
-            step(&mut log, waiting, &batches, count);
-            let (publisher, heard) = &mut publishers[who];
-            publisher.hear(heard);
-        }
+        let mut world = Stepped::new(applier(log, &Storage::Memory));
+        let mut publishers = publishers();
+        publish(&mut world, &mut publishers, turns.into_iter().chain(rest()));
         for (publisher, _) in &publishers {
             prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
-            let room: RoomName = format!("room-{}", publisher.port).parse().expect("a room");
-            let page = history.recent(&room, Seq::START).expect("in memory");
-            let said: Vec<String> = page
-                .runs
-                .iter()
-                .flat_map(|run| run.messages())
-                .map(|message| message.text.to_string())
-                .collect();
-            let expected: Vec<String> = (1..=COUNT).map(|n| n.to_string()).collect();
-            prop_assert_eq!(said, expected);
+            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
+        }
+    }
+
+    /// The log loses proposals and acknowledgements, orders twice and stalls.
+    #[test]
+    fn order_survives_a_hostile_log(
+        faults in faults(),
+        turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
+    ) {
+        let log = Behind::new(Model::with(faults));
+        let mut world = Stepped::new(applier(log, &Storage::Memory));
+        let mut publishers = publishers();
+        publish(&mut world, &mut publishers, turns.into_iter().chain(rest()));
+        for (publisher, _) in &publishers {
+            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
+            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
+        }
+    }
+
+    /// Messages without an id are stored once, too: a batch that the log has twice
+    /// is applied once.
+    #[test]
+    fn messages_without_an_id_are_stored_once(faults in faults()) {
+        let log = Behind::new(Model::with(faults));
+        let mut world = Stepped::new(applier(log.clone(), &Storage::Memory));
+        let receipts = Receipts::new(ConnectionId(7), Wanted::All);
+        let mut acknowledged = Vec::new();
+        for n in 0..40 {
+            let draft = Draft::of("lobby", n.to_string());
+            let submission = Submission::message(draft, None, receipts.expect());
+            world.sender.try_send(submission).expect("room");
+            world.run(1);
+        }
+        log.model.heal();
+        let draft = Draft::of("lobby", "the last");
+        let submission = Submission::message(draft, None, receipts.expect());
+        world.sender.try_send(submission).expect("room");
+        world.run(1);
+        while let Some((reply, _)) = receipts.take() {
+            if let Reply::Stored { seq, .. } = reply {
+                acknowledged.push(seq);
+            }
+        }
+        let said = world.said("lobby");
+        let mut once = said.clone();
+        once.dedup();
+        prop_assert_eq!(&said, &once);
+        prop_assert_eq!(said.len(), acknowledged.len(), "all that is stored was acknowledged");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// The server dies between any two steps, and another one goes on with the same
+    /// log and the files that are left.
+    #[test]
+    fn nothing_is_lost_when_a_server_dies(
+        faults in faults(),
+        lives in proptest::collection::vec(
+            proptest::collection::vec((0..3_usize, 1..40_usize), 1..6),
+            1..5,
+        ),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let log = Behind::new(Model::with(faults));
+        let mut publishers = publishers();
+        for turns in lives {
+            let mut world = Stepped::new(applier(log.clone(), &storage));
+            publish(&mut world, &mut publishers, turns);
+            // It dies: what it has not told anybody is not heard of.
+            drop(world);
+            for (publisher, heard) in &mut publishers {
+                publisher.hear(heard);
+                publisher.forget();
+                *heard = 0;
+            }
+            log.reading_works();
+        }
+        let mut world = Stepped::new(applier(log, &storage));
+        publish(&mut world, &mut publishers, rest());
+        for (publisher, _) in &publishers {
+            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
+            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
         }
     }
 }
 
-/// A log that fails now and then.
-struct Failing<'a> {
-    log: &'a mut history::Writer,
-    fails: &'a mut (dyn FnMut() -> bool + Send),
+/// A model whose places stand behind the first entry, which a store gives itself.
+/// While a server starts, nothing goes wrong with reading.
+#[derive(Clone)]
+struct Behind {
+    model: Model,
+    starting: Arc<Mutex<bool>>,
 }
 
-impl Failing<'_> {
-    fn fail(&mut self) -> Result<(), Failure> {
-        if !(self.fails)() {
-            return Ok(());
+impl Behind {
+    fn new(model: Model) -> Self {
+        Behind {
+            model,
+            starting: Arc::new(Mutex::new(true)),
         }
-        Err(Failure {
-            why: "the disk is full".into(),
-            damage: false,
-        })
+    }
+
+    fn reading_works(&self) {
+        *self.starting.lock().expect("no panic") = true;
     }
 }
 
-impl Log for &mut Failing<'_> {
-    fn append(&mut self, drafts: &[Draft]) -> Result<(Arc<Batch>, Vec<Outcome>), Failure> {
-        self.fail()?;
-        Log::append(self.log, drafts)
+impl Log for Behind {
+    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+        *self.starting.lock().expect("no panic") = false;
+        self.model.propose(sealed)
     }
 
-    fn change(&mut self, order: Order) -> Result<Made, Failure> {
-        self.fail()?;
-        Log::change(self.log, order)
+    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
+        let place = Position(after.0 - 1);
+        let ordered = if *self.starting.lock().expect("no panic") {
+            self.model.read(place)
+        } else {
+            self.model.next(place)?
+        };
+        Ok(ordered.map(|ordered| Ordered {
+            position: after.next(),
+            ..ordered
+        }))
     }
-}
 
-/// Runs the writer over what waits, in batches of at most so many drafts.
-fn step(
-    log: &mut Failing<'_>,
-    mut waiting: Inbox,
-    batches: &broadcast::Sender<Fresh>,
-    count: usize,
-) {
-    loop {
-        let mut waiting = iter::from_fn(|| waiting.try_recv()).take(count).peekable();
-        if waiting.peek().is_none() {
-            return;
-        }
-        let (inbox, part) = inbox();
-        for submission in waiting {
-            inbox.try_send(submission).expect("room");
-        }
-        drop(inbox);
-        let over = CancellationToken::new().drop_guard();
-        let (metrics, failing) = (Arc::default(), Arc::default());
-        Work::new(&mut *log, part, batches.clone(), metrics, failing, over).run();
+    fn withdraw(&mut self, origin: Origin) -> bool {
+        self.model.withdraw(origin)
     }
 }
 
@@ -193,52 +395,57 @@ async fn a_log_that_fails_is_not_tried_for_every_message() {
     assert_eq!(count(&mut tries), 8);
 }
 
-/// A change is made after what came before it and before what comes after, and
-/// waits for no batch to be full.
-#[test]
-fn changes_are_made_in_their_place() {
-    let (log, history) = history::open(&Storage::Memory, "a test").expect("a log");
-    let (batches, _) = broadcast::channel(1);
-    let (inbox, waiting) = inbox();
-    let mut publisher = Publisher::new(1, 4);
-    let mut heads = Vec::new();
-    for _ in 0..2 {
-        for _ in 0..2 {
-            let draft = publisher.next().expect("a message");
-            inbox.try_send(draft).expect("room");
-        }
-        let history = history.clone();
-        let (order, head) = Order::new(move |_| Ok(history.head()), |_| {});
-        inbox.try_send(Submission::Change(order)).expect("room");
-        heads.push(head);
-    }
-    drop(inbox);
-    let over = CancellationToken::new().drop_guard();
-    Work::new(log, waiting, batches, Arc::default(), Arc::default(), over).run();
-    for (head, expected) in heads.into_iter().zip([2, 4]) {
-        assert_eq!(head.blocking_recv(), Ok(Seq(expected)));
+/// A claim of a name, whose outcome tells what stood before it.
+fn claim(name: &str) -> Action {
+    let name: crate::protocol::name::Name = name.parse().expect("a name");
+    Action::Claim {
+        key: name.key(),
+        name,
+        salt: [0; 16],
+        tag: [0; 32],
     }
 }
 
-/// A writer on a thread, a publisher for it, and what it fans out.
+#[test]
+fn entries_are_applied_in_their_place_in_a_batch() {
+    let mut world = Stepped::new(applier(Local::default(), &Storage::Memory));
+    let mut publisher = Publisher::new(1, 4);
+    let mut told = Vec::new();
+    for name in ["ana", "bob"] {
+        for _ in 0..2 {
+            let message = publisher.next().expect("a message");
+            world.sender.try_send(message).expect("room");
+        }
+        let (submission, made) = Submission::action(ConnectionId(1), claim(name));
+        world.sender.try_send(submission).expect("room");
+        told.push(made);
+    }
+    world.run(6);
+    for (made, since) in told.into_iter().zip([Seq(2), Seq(4)]) {
+        let made = made.blocking_recv().expect("made");
+        assert_eq!(made.outcome, Outcome::Claimed { since });
+    }
+    assert_eq!(world.work.last, 4, "one batch had all four messages");
+}
+
+/// A writer on a thread, a way to it, and what it fans out.
 fn running(
     fanned_out_within: Duration,
 ) -> (
-    hub::Publisher,
+    Sender,
     broadcast::Receiver<Fresh>,
     std::thread::JoinHandle<()>,
 ) {
-    let (log, _) = history::open(&Storage::Memory, "a test").expect("a log");
     let (batches, fresh) = broadcast::channel(10);
     let (inbox, waiting) = inbox();
-    let over = CancellationToken::new().drop_guard();
-    let mut work = Work::new(log, waiting, batches, Arc::default(), Arc::default(), over);
+    let applier = applier(Local::default(), &Storage::Memory);
+    let mut work = work(applier, waiting, batches);
     work.fanned_out_within = fanned_out_within;
     (inbox, fresh, std::thread::spawn(|| work.run()))
 }
 
 /// So many things that a publisher says.
-fn say(inbox: &hub::Publisher, publisher: &mut Publisher, count: usize) {
+fn say(inbox: &Sender, publisher: &mut Publisher, count: usize) {
     for draft in iter::from_fn(|| publisher.next()).take(count) {
         inbox.try_send(draft).expect("room");
         // A writer that does not wait has the time to commit this.
@@ -298,13 +505,11 @@ fn a_change_waits_for_no_fan_out() {
     let draft = Publisher::new(1, 1).next().expect("a message");
     inbox.try_send(draft).expect("room");
     let underway = fresh.blocking_recv().expect("a batch");
-    for _ in 0..2 {
-        let (made, heard) = std::sync::mpsc::channel();
-        let told = move |()| made.send(()).expect("somebody listens");
-        let (order, _told) = Order::new(|_| Ok(()), move |&made| told(made));
-        inbox.try_send(Submission::Change(order)).expect("room");
-        let heard = heard.recv_timeout(Duration::from_secs(60));
-        heard.expect("made while it goes on");
+    for name in ["ana", "bob"] {
+        let (submission, made) = Submission::action(ConnectionId(1), claim(name));
+        inbox.try_send(submission).expect("room");
+        let made = made.blocking_recv().expect("made while it goes on");
+        assert_eq!(made.outcome, Outcome::Claimed { since: Seq(1) });
     }
     drop((underway, fresh, inbox));
     thread.join().expect("an end");

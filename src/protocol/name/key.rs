@@ -6,7 +6,7 @@ use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
-use super::Name;
+use super::rule::BadName;
 
 /// What names are compared by. Names that differ only in the case of letters,
 /// or that a person may take for one another, have the same.
@@ -18,24 +18,34 @@ impl NameKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl fmt::Display for NameKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Name {
-    /// What it is compared by: the compatibility form (NFKC), case folded, and
-    /// of each letter what it looks like (the skeleton of UTS #39).
-    pub fn key(&self) -> NameKey {
-        let plain: String = self.as_str().nfkc().collect();
+    /// The key of a name: the compatibility form (NFKC), case folded, and of each
+    /// letter what it looks like (the skeleton of UTS #39).
+    pub(super) fn of(name: &str) -> Self {
+        let plain: String = name.nfkc().collect();
         let mut key = String::with_capacity(plain.len());
         for letter in plain.chars().default_case_fold() {
             look(letter, &mut key);
         }
         NameKey(key.as_str().nfc().collect::<String>().into())
+    }
+
+    /// A key that was computed before, by whichever version of Unicode.
+    ///
+    /// # Errors
+    /// [`BadName`] if it is empty or longer than 1 KiB.
+    pub fn stored(text: &str) -> Result<Self, BadName> {
+        const RULE: BadName = BadName::of("this is no stored key of a name");
+        if text.is_empty() || text.len() > 1024 {
+            return Err(RULE);
+        }
+        Ok(NameKey(text.into()))
+    }
+}
+
+impl fmt::Display for NameKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -61,7 +71,10 @@ fn looks(letters: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::protocol::name::Name;
 
     fn key(name: &str) -> NameKey {
         name.parse::<Name>().expect(name).key()
@@ -84,6 +97,19 @@ mod tests {
         ] {
             for other in others {
                 assert_eq!(key(name), key(other), "{name} and {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_alike_as_the_vectors_say() {
+        let vectors = include_str!("../../../tests/vectors/names.json");
+        let vectors: BTreeMap<String, Vec<[String; 2]>> =
+            serde_json::from_str(vectors).expect("vectors");
+        for (kind, pairs) in vectors {
+            for [one, other] in pairs {
+                let alike = key(&one) == key(&other);
+                assert_eq!(alike, kind != "different", "{one} and {other}");
             }
         }
     }

@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use broadcast_chat::{
-    history::{self, Draft, History, Storage, Writer},
-    protocol::{Author, Kind, Seq, name::RoomName},
+    fanout::{Applier, History},
+    log::Draft,
+    protocol::{Author, ConnectionId, Kind, Seq, name::RoomName},
+    store::{self, Storage},
 };
 
 use super::random::{Random, cases, seed};
@@ -29,9 +31,17 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
     }
 }
 
+/// A log, a store in a folder and a history, in step.
+pub(crate) fn applier(folder: &Path) -> Applier<'static> {
+    let storage = Storage::Folder(folder.to_owned());
+    let (replica, _) = store::open(&storage, "a test").expect("a store");
+    Applier::local(replica).expect("in step")
+}
+
 /// Stores drafts, on a thread that may be blocked.
-pub(crate) fn append(writer: &mut Writer, drafts: &[Draft]) {
-    let stored = std::thread::scope(|scope| scope.spawn(|| writer.append(drafts)).join());
+pub(crate) fn append(applier: &mut Applier<'_>, drafts: &[Draft]) {
+    let say = || applier.say(ConnectionId::SERVER, drafts.iter().cloned());
+    let stored = std::thread::scope(|scope| scope.spawn(say).join());
     stored.expect("no panic").expect("stored");
 }
 
@@ -41,7 +51,7 @@ pub(crate) async fn read(
     history: &History,
     room: &RoomName,
     mut after: Seq,
-) -> Result<Vec<Option<String>>, history::StoreError> {
+) -> Result<Vec<Option<String>>, store::StoreError> {
     let mut seen = Vec::new();
     while after < history.head() {
         let page = history.stored(room, after).await?;
@@ -58,7 +68,7 @@ pub(crate) async fn read(
 }
 
 /// All of every room.
-async fn read_all(history: &History) -> Result<Vec<Vec<Option<String>>>, history::StoreError> {
+async fn read_all(history: &History) -> Result<Vec<Vec<Option<String>>>, store::StoreError> {
     let mut rooms = Vec::new();
     for name in ROOMS {
         rooms.push(read(history, &room(name), Seq::START).await?);
@@ -101,7 +111,7 @@ fn somewhere<'a>(
 }
 
 fn write_history(folder: &Path) {
-    let (mut writer, _) = history::open(&Storage::Folder(folder.into()), "a test").expect("a log");
+    let mut writer = applier(folder);
     let mut random = Random(7);
     for batch in 0..25 {
         let drafts: Vec<_> = (0..50)
@@ -130,9 +140,8 @@ async fn a_flipped_bit_is_found_or_harmless() {
     let bytes = fs::read(&path).expect("a database");
     assert!(!folder.path().join("chat.sqlite-wal").exists());
     let original = {
-        let storage = Storage::Folder(folder.path().into());
-        let (_writer, history) = history::open(&storage, "a test").expect("sound");
-        read_all(&history).await.expect("sound")
+        let applier = applier(folder.path());
+        read_all(applier.history()).await.expect("sound")
     };
     let count: usize = original.iter().map(Vec::len).sum();
     assert_eq!(count, 1250);
@@ -148,18 +157,19 @@ async fn a_flipped_bit_is_found_or_harmless() {
         // Sound or not, nothing else is there.
         let copy = tempfile::tempdir().expect("a folder");
         fs::write(copy.path().join("chat.sqlite"), &flipped).expect("a copy");
-        let outcome = match history::open(&Storage::Folder(copy.path().into()), "a test") {
+        let outcome = match store::open(&Storage::Folder(copy.path().into()), "a test") {
             Err(_) => {
                 let left = fs::read(copy.path().join("chat.sqlite")).expect("it is there");
                 assert!(left == flipped, "{}: it was left as it is", named());
                 "not opened"
             }
-            Ok((_writer, history)) => match read_all(&history).await {
+            Ok((_replica, store)) => match read_all(&History::new(store.clone())).await {
                 Err(_) => "not read",
                 Ok(seen) => {
                     for (seen, original) in seen.iter().zip(&original) {
                         assert!(honest(seen, original), "{}", named());
                     }
+                    let history = History::new(store);
                     let sound = seen == original;
                     for (name, original) in ROOMS.iter().zip(&original) {
                         let room = room(name);
@@ -193,8 +203,8 @@ async fn a_flipped_bit_is_found_or_harmless() {
 #[tokio::test]
 async fn a_room_is_readable_behind_what_is_damaged() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = Storage::Folder(folder.path().into());
-    let (mut writer, history) = history::open(&storage, "a test").expect("a log");
+    let mut writer = applier(folder.path());
+    let history = writer.history().clone();
     let (here, elsewhere) = (room("here"), room("elsewhere"));
     for n in 1..=9 {
         let at = if n % 3 == 0 { &elsewhere } else { &here };

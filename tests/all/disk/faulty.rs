@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command as Blocking, Stdio},
     sync::OnceLock,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -82,6 +83,16 @@ impl Disk {
         let read = self.control.read_exact_at(&mut value, 8 * fault as u64);
         read.expect("a file");
         i64::from_ne_bytes(value)
+    }
+
+    /// Waits for a sync beyond so many.
+    pub(crate) async fn tried_to_sync(&self, syncs: i64) {
+        soon("a sync", async {
+            while self.get(Fault::Syncs) == syncs {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 
     /// What makes a program see this disk, and this clock.
@@ -226,6 +237,6 @@ pub(crate) async fn publish_until_stored(peer: &mut Peer, text: &str, id: &str) 
             return event;
         }
         assert_eq!(event["code"], "busy");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use broadcast_chat::{
-    history::{self, Storage},
+    fanout::History,
     protocol::Seq,
+    store::{self, Storage},
 };
 
 use super::{
@@ -176,8 +177,9 @@ async fn cut(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
         }
         let named = format!("seed {}, cut after {moment} of {}", seed(), entries.len());
         let storage = Storage::Folder(folder.path().into());
-        let opened = history::open(&storage, "a test");
-        let (_writer, history) = opened.unwrap_or_else(|why| panic!("{named}: {why}"));
+        let opened = store::open(&storage, "a test");
+        let (_replica, store) = opened.unwrap_or_else(|why| panic!("{named}: {why}"));
+        let history = History::new(store);
         let seen = read(&history, &room("lobby"), Seq::START).await;
         let seen = seen.unwrap_or_else(|why| panic!("{named}: {why}"));
         let due: Vec<_> = acknowledged

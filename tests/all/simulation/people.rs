@@ -161,7 +161,8 @@ impl Speaker {
             let outbox = match self.life {
                 Life::Kept => {
                     let path = self.world.folder.join(&self.name);
-                    Outbox::open(&path, &target).expect("an outbox")
+                    let outbox = Outbox::open(&path, &target).expect("an outbox");
+                    outbox.written_in_place()
                 }
                 _ => Outbox::in_memory(),
             };

@@ -8,8 +8,10 @@ use std::{
 };
 
 use broadcast_chat::{
-    history::{self, Storage},
     hub::{Hub, Publisher},
+    net::Peer,
+    protocol::ConnectionId,
+    store::Storage,
 };
 use fastrand::Rng;
 use rusqlite::Connection;
@@ -21,7 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::network::Network;
-use crate::support::{HUB, options, serve, site};
+use crate::support::{HUB, in_place, options, serve, site};
 
 /// How long a server that stops in order may take.
 const GRACE: Duration = Duration::from_secs(10);
@@ -76,9 +78,8 @@ impl Place {
     /// Starts a server on what the last one left.
     pub(super) fn start(&self) {
         let storage = Storage::Folder(self.folder.clone());
-        let (writer, history) = history::open(&storage, "a simulation").expect("a log");
         let tasks = TaskTracker::new();
-        let (hub, publisher, work) = Hub::prepare(writer, history.in_place(), &HUB, &tasks);
+        let (hub, publisher, work) = Hub::prepare(in_place(&storage), &HUB, &tasks).expect("a hub");
         let mut rng = self.state().rng.fork();
         // Long enough for batches to gather, and for a death in between.
         let writer = tokio::spawn(work.run_with(move || {
@@ -159,10 +160,13 @@ impl Place {
         let server = server.as_mut().ok_or(io::ErrorKind::ConnectionRefused)?;
         let (near, far) = self.network.wire(rng, again);
         *port += 1;
-        let peer = ([127, 0, 0, 1], *port).into();
+        let peer = Peer {
+            id: ConnectionId(rng.u64(1..)),
+            addr: Some(([127, 0, 0, 1], *port).into()),
+        };
         let session = serve(
             far,
-            peer,
+            server.hub.register(peer).expect("a place"),
             site(&server.hub),
             options().session,
             server.drain.clone(),

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::super::screen::COMMANDS;
-use crate::protocol::{Event, plain};
+use crate::protocol::command::table::TABLE;
 
 /// What a word may go on as, one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ impl Completion {
         let begun = text[start..].to_lowercase();
         let command = text.starts_with('/') && !text.starts_with("//");
         let (words, behind): (Vec<String>, _) = if command && start == 0 {
-            (commands(), " ")
+            (commands().into_iter().collect(), " ")
         } else if text.starts_with("/join ") {
             (rooms.iter().cloned().collect(), "")
         } else {
@@ -56,19 +55,15 @@ impl Completion {
     }
 }
 
-/// The words of all commands: what help lists, and the screen's own.
-fn commands() -> Vec<String> {
-    let Event::Notice { text } = plain::help() else {
-        return Vec::new();
-    };
-    let is_command = |word: &&str| {
-        let letters = word.strip_prefix('/').unwrap_or_default();
-        !letters.is_empty() && letters.bytes().all(|b| b.is_ascii_lowercase())
-    };
-    let words = text.split_whitespace().filter(is_command);
-    let own = COMMANDS.iter().map(|(word, _)| *word);
-    let all: BTreeSet<&str> = words.chain(own).collect();
-    all.into_iter().map(str::to_owned).collect()
+/// The words of all commands, in their order.
+fn commands() -> BTreeSet<String> {
+    let words = TABLE
+        .iter()
+        .flat_map(|spec| spec.aliases.iter().chain([&spec.word]));
+    words
+        .filter(|word| !word.is_empty())
+        .map(|word| format!("/{word}"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,17 @@
 //! What somebody does at the keyboard.
 
 use super::{
-    super::{COMMANDS, editor::To, keys::Action, line::Style},
+    super::{editor::To, keys::Action, line::Style},
     Completion, Link, Model, Sending,
 };
-use crate::protocol::{Command, Event, Kind, Start, name::MessageId, plain, text::Text};
+use crate::protocol::{
+    Command, Event, Kind, Start,
+    command::table::{May, TABLE},
+    name::MessageId,
+    plain,
+    text::Text,
+    typed,
+};
 
 /// How much of a room nobody here has been in is shown at first.
 const BACKLOG: u32 = 20;
@@ -123,7 +130,7 @@ impl Model {
 
     /// Sends what was typed, or says why not.
     fn enter(&mut self, text: &str) -> Result<(), String> {
-        let command = plain::parse(text).map_err(|refusal| refusal.text)?;
+        let command = typed::parse(text).map_err(|refusal| refusal.text)?;
         match command {
             None => {}
             Some(Command::Help) => self.help(),
@@ -187,8 +194,10 @@ impl Model {
         let Event::Notice { text } = plain::help() else {
             return;
         };
-        let own = COMMANDS.map(|(word, what)| format!("\n{word:<14} {what}"));
-        self.say(Style::Plain, &format!("{text}{}\n{KEYS}", own.concat()));
+        let own = TABLE.iter().filter(|spec| spec.may == May::Terminal);
+        let own = own.map(|spec| format!("\n{:<14} {}", spec.form(), spec.about));
+        let own: String = own.collect();
+        self.say(Style::Plain, &format!("{text}{own}\n{KEYS}"));
     }
 }
 

@@ -1,0 +1,69 @@
+//! The lines that the input gave and that were not sent.
+
+use std::{time::Duration, vec};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::super::input::Input;
+
+/// How long the input is still counted after the server has gone.
+const COUNTING: Duration = Duration::from_secs(1);
+
+/// For how long the input may pause before what it gave is all there is for
+/// now.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The lines that have come and were not sent.
+pub(super) struct Incoming {
+    pub(super) batches: mpsc::Receiver<Vec<Input>>,
+    pub(super) waiting: vec::IntoIter<Input>,
+    pub(super) over: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(batches: mpsc::Receiver<Vec<Input>>) -> Self {
+        Incoming {
+            batches,
+            waiting: Vec::new().into_iter(),
+            over: false,
+        }
+    }
+
+    /// Whether a line waits that could be sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.len() > 0
+    }
+
+    /// Counts what was read and will not be sent.
+    pub(super) fn count_read(&mut self) -> u64 {
+        let mut lines = count(self.waiting.as_slice());
+        while let Ok(batch) = self.batches.try_recv() {
+            lines += count(&batch);
+        }
+        lines
+    }
+
+    /// Counts what will not be sent, up to the end of the input or its next
+    /// pause; with it, whether there was no end of it.
+    pub(super) async fn count_all(&mut self) -> (u64, bool) {
+        let enough = Instant::now() + COUNTING;
+        let mut lines = count(self.waiting.as_slice());
+        while let Ok(Some(batch)) = timeout(PAUSE, self.batches.recv()).await {
+            lines += count(&batch);
+            if Instant::now() > enough {
+                return (lines, true);
+            }
+        }
+        (lines, false)
+    }
+}
+
+fn count(input: &[Input]) -> u64 {
+    let lines = input
+        .iter()
+        .filter(|input| !matches!(input, Input::Failed(_)));
+    lines.count() as u64
+}

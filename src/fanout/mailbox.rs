@@ -1,0 +1,62 @@
+//! The mailbox of a shard.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::outlet::{Outlet, Shared};
+
+/// How many subscribers may wait to be looked at while nothing is said: then the
+/// shard lets go of those who have left.
+pub(super) const MANY: usize = 256;
+
+/// Subscribers whose mode has changed, for the shard to look at before it writes
+/// the next time: each at most once.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    subscribers: Mutex<Vec<Arc<Shared>>>,
+    many: Notify,
+}
+
+impl Mailbox {
+    pub(super) fn put(&self, subscriber: &Arc<Shared>, outlet: &mut Outlet) {
+        if !std::mem::replace(&mut outlet.mailed, true) {
+            let mut subscribers = self
+                .subscribers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            subscribers.push(Arc::clone(subscriber));
+            if subscribers.len().is_multiple_of(MANY) {
+                self.many.notify_one();
+            }
+        }
+    }
+
+    pub(super) fn take(&self) -> Vec<Arc<Shared>> {
+        std::mem::take(
+            &mut self
+                .subscribers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Ends when [`MANY`] subscribers, or as many more, wait.
+    pub(super) async fn many(&self) {
+        self.many.notified().await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.subscribers.lock().unwrap().len()
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,255 @@
+//! Runs of messages and their encodings, made once and shared.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use crate::protocol::{Erased, Message, Seq, Slot, format::Format, name::RoomName};
+
+/// What one message costs in a [`Run`] beside its text, in bytes: the structure
+/// itself and its encodings' tags, numbers and frame headers.
+const MESSAGE_OVERHEAD: usize = 500;
+
+/// What a byte of text costs at most: itself, twice as a newline set in by two
+/// spaces, and twice as a JSON escape.
+const TEXT_FACTOR: usize = 11;
+
+/// What was committed together: one run for each room spoken in.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The runs; no two of the same room.
+    pub runs: Vec<Arc<Run>>,
+    /// The last number in the batch; where it is empty, the start.
+    pub last: Seq,
+}
+
+impl Batch {
+    /// Sorts messages, given in the log's order, into runs.
+    pub(super) fn of(messages: Vec<Message>) -> Self {
+        let last = messages.last().map_or(Seq::START, |m| m.seq);
+        let mut places: HashMap<RoomName, usize> = HashMap::new();
+        let mut rooms: Vec<Vec<Message>> = Vec::new();
+        for message in messages {
+            let place = *places.entry(message.room.clone()).or_insert_with(|| {
+                rooms.push(Vec::new());
+                rooms.len() - 1
+            });
+            rooms[place].push(message);
+        }
+        let runs = rooms
+            .into_iter()
+            .filter_map(|messages| {
+                let room = messages.first()?.room.clone();
+                Run::of(room, messages.into_iter().map(Slot::Message).collect())
+            })
+            .map(Arc::new)
+            .collect();
+        Batch { runs, last }
+    }
+}
+
+/// What follows each other in one room, at least one message, with its frames in
+/// each format that anybody asked for.
+#[derive(Debug)]
+pub struct Run {
+    room: RoomName,
+    slots: Vec<Slot>,
+    blocks: [OnceLock<Block>; Format::COUNT],
+}
+
+impl Run {
+    /// A run of slots in order; `None` of none.
+    pub(super) fn of(room: RoomName, slots: Vec<Slot>) -> Option<Self> {
+        (!slots.is_empty()).then(|| Run {
+            room,
+            slots,
+            blocks: Default::default(),
+        })
+    }
+
+    /// The same without what was said under a number; `None` where nothing was.
+    pub(super) fn without(&self, seq: Seq) -> Option<Self> {
+        let is_meant = |slot: &Slot| slot.message().is_some_and(|m| m.seq == seq);
+        let place = self.slots.iter().position(is_meant)?;
+        let mut slots = self.slots.clone();
+        if let Slot::Message(message) = &slots[place] {
+            let (prev, id) = (message.prev, message.id.clone());
+            slots[place] = Slot::Erased(Erased { seq, prev, id });
+        }
+        Run::of(self.room.clone(), slots)
+    }
+
+    /// The room.
+    pub fn room(&self) -> &RoomName {
+        &self.room
+    }
+
+    /// The number that stands before the run in its room.
+    pub fn prev(&self) -> Seq {
+        self.slots[0].prev()
+    }
+
+    /// The first number in the run.
+    pub fn first(&self) -> Seq {
+        self.slots[0].seq()
+    }
+
+    /// The last number in the run.
+    pub fn last(&self) -> Seq {
+        self.slots[self.slots.len() - 1].seq()
+    }
+
+    /// What stands in it.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// The messages among that.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.slots.iter().filter_map(Slot::message)
+    }
+
+    /// The index of the first slot after a position.
+    pub fn index_after(&self, after: Seq) -> usize {
+        self.slots.partition_point(|slot| slot.seq() <= after)
+    }
+
+    /// The run as frames; encoded the first time somebody asks for the format.
+    pub fn block(&self, format: Format) -> &Block {
+        self.blocks[format.index()].get_or_init(|| Block::of(format, &self.slots))
+    }
+
+    /// What the run occupies, in bytes, at most.
+    pub(super) fn weight(&self) -> usize {
+        self.slots
+            .iter()
+            .map(|slot| slot.text_bytes() * TEXT_FACTOR + MESSAGE_OVERHEAD)
+            .sum()
+    }
+}
+
+/// The frames of a run in one format, end to end.
+#[derive(Debug)]
+pub struct Block {
+    bytes: Vec<u8>,
+    /// Where each slot's frame ends in `bytes`; one without begins there too.
+    ends: Vec<usize>,
+}
+
+impl Block {
+    fn of(format: Format, slots: &[Slot]) -> Self {
+        let mut bytes = Vec::new();
+        let mut scratch = String::new();
+        let mut ends = Vec::with_capacity(slots.len());
+        for slot in slots {
+            format.put_slot(&mut bytes, &mut scratch, slot);
+            ends.push(bytes.len());
+        }
+        bytes.shrink_to_fit();
+        Block { bytes, ends }
+    }
+
+    /// All frames.
+    pub fn all(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The frames of the slots `from..to`.
+    pub fn frames(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes[self.start(from)..self.start(to)]
+    }
+
+    /// Where the frame of an slot starts.
+    fn start(&self, index: usize) -> usize {
+        index.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::protocol::{At, Author, ConnectionId, Kind};
+
+    pub(in crate::fanout) fn message(room: &str, prev: u64, seq: u64) -> Message {
+        Message {
+            seq: Seq(seq),
+            prev: Seq(prev),
+            room: room.parse().expect("a room"),
+            at: At(0),
+            origin: ConnectionId(7),
+            from: Author {
+                name: None,
+                addr: ([127, 0, 0, 1], 5000).into(),
+            },
+            text: format!("text {seq}").into(),
+            id: None,
+            kind: Kind::Said,
+            to: None,
+        }
+    }
+
+    pub(in crate::fanout) fn run(messages: Vec<Message>) -> Run {
+        let room = messages[0].room.clone();
+        let slots = messages.into_iter().map(Slot::Message).collect();
+        Run::of(room, slots).expect("a run")
+    }
+
+    #[test]
+    fn a_batch_has_one_run_a_room() {
+        let batch = Batch::of(vec![
+            message("a", 0, 1),
+            message("b", 0, 2),
+            message("a", 1, 3),
+            message("b", 2, 4),
+        ]);
+        let runs: Vec<_> = batch
+            .runs
+            .iter()
+            .map(|r| (r.room().as_str(), r.prev().0, r.last().0))
+            .collect();
+        assert_eq!(runs, [("a", 0, 3), ("b", 0, 4)]);
+        assert_eq!(batch.last, Seq(4));
+        assert!(Batch::of(Vec::new()).runs.is_empty());
+    }
+
+    #[test]
+    fn blocks_are_whole_frames_end_to_end() {
+        let run = run(vec![message("a", 0, 1), message("a", 1, 5)]);
+        let block = run.block(Format::Plain);
+        let first = b"\x81\x16127.0.0.1:5000: text 1";
+        assert_eq!(block.frames(0, 1), first);
+        assert_eq!(block.frames(0, 2).len(), 2 * first.len());
+        assert_eq!(block.frames(1, 2), b"\x81\x16127.0.0.1:5000: text 5");
+        assert_eq!(
+            (
+                run.index_after(Seq(0)),
+                run.index_after(Seq(1)),
+                run.index_after(Seq(9))
+            ),
+            (0, 1, 2)
+        );
+    }
+
+    #[test]
+    fn what_is_erased_keeps_its_place() {
+        let messages = vec![message("a", 0, 1), message("a", 1, 5), message("a", 5, 6)];
+        let run = run(messages);
+        assert!(run.without(Seq(2)).is_none());
+        let without = run.without(Seq(5)).expect("it was there");
+        assert!(without.without(Seq(5)).is_none(), "once");
+        assert_eq!((without.prev(), without.last()), (Seq(0), Seq(6)));
+        let seqs: Vec<_> = without.messages().map(|message| message.seq.0).collect();
+        assert_eq!(seqs, [1, 6]);
+        let of = |format| without.block(format).frames(1, 2);
+        assert_eq!(of(Format::Plain), b"");
+        assert_eq!(
+            of(Format::Json),
+            b"\x81\x22{\"type\":\"erased\",\"seq\":5,\"prev\":1}"
+        );
+        let event = "id: 5\nevent: erased\ndata: {\"type\":\"erased\",\"seq\":5,\"prev\":1}\n\n";
+        assert_eq!(of(Format::EventStream), event.as_bytes());
+        let lines = without.block(Format::Plain);
+        assert_eq!(lines.frames(0, 3).len(), 2 * lines.frames(0, 1).len());
+    }
+}

@@ -1,0 +1,253 @@
+//! The recent end of the log, in memory, encoded as it is asked for.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    page::Page,
+    run::{Batch, Run},
+};
+use crate::protocol::{Seq, name::RoomName};
+
+/// The most runs one page holds: as many as one `writev(2)` is given.
+const PAGE_RUNS: usize = 64;
+
+/// The last runs of all rooms, up to a bound in bytes.
+pub(super) struct Tail {
+    /// Every message after this number is here.
+    floor: Seq,
+    /// The last number committed.
+    head: Seq,
+    /// All runs, oldest first: the order they leave in.
+    order: VecDeque<Arc<Run>>,
+    /// The same runs by room, oldest first.
+    rooms: HashMap<RoomName, VecDeque<Arc<Run>>>,
+    weight: usize,
+    bound: usize,
+}
+
+impl Tail {
+    /// Empty, behind a log that ends at `head`.
+    pub(super) fn new(head: Seq, bound: usize) -> Self {
+        Tail {
+            floor: head,
+            head,
+            order: VecDeque::new(),
+            rooms: HashMap::new(),
+            weight: 0,
+            bound,
+        }
+    }
+
+    pub(super) fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The log ends at `head`, and what of it is new here is not known here.
+    pub(super) fn skip_to(&mut self, head: Seq) {
+        if head > self.head {
+            (self.head, self.floor) = (head, head);
+        }
+    }
+
+    /// Adds what was just committed, and lets go of the oldest beyond the bound.
+    pub(super) fn push(&mut self, batch: &Batch) {
+        self.head = self.head.max(batch.last);
+        for run in &batch.runs {
+            self.weight += run.weight();
+            self.rooms
+                .entry(run.room().clone())
+                .or_default()
+                .push_back(Arc::clone(run));
+            self.order.push_back(Arc::clone(run));
+        }
+        while self.weight > self.bound && self.drop_oldest() {}
+    }
+
+    /// Lets go of what holds a message up to this number: it has expired.
+    pub(super) fn expire(&mut self, upto: Seq) {
+        // Runs begin in the order they stand in, those of one batch too.
+        while self
+            .order
+            .front()
+            .is_some_and(|oldest| oldest.first() <= upto)
+        {
+            self.drop_oldest();
+        }
+    }
+
+    /// Lets go of the words of a message; its place is kept.
+    pub(super) fn redact(&mut self, seq: Seq) {
+        // Runs of one batch interleave: more than one may span the number.
+        let without = |run: &Arc<Run>| {
+            let spans = run.first() <= seq && seq <= run.last();
+            Some((Arc::clone(run), Arc::new(spans.then(|| run.without(seq))??)))
+        };
+        let Some((old, new)) = self.order.iter().find_map(without) else {
+            return;
+        };
+        self.weight = self.weight - old.weight() + new.weight();
+        let runs = self.rooms.get_mut(old.room());
+        for run in runs.into_iter().chain([&mut self.order]).flatten() {
+            if Arc::ptr_eq(run, &old) {
+                *run = Arc::clone(&new);
+            }
+        }
+    }
+
+    /// Lets go of the oldest run; false where there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.order.pop_front() else {
+            return false;
+        };
+        self.weight -= oldest.weight();
+        // Runs of one batch interleave: the floor is the highest number gone.
+        self.floor = self.floor.max(oldest.last());
+        if let Some(runs) = self.rooms.get_mut(oldest.room()) {
+            runs.pop_front();
+            if runs.is_empty() {
+                self.rooms.remove(oldest.room());
+            }
+        }
+        true
+    }
+
+    /// What follows `after` in a room; `None` where something of it may be gone.
+    pub(super) fn after(&self, room: &RoomName, after: Seq) -> Option<Page> {
+        let runs = self.rooms.get(room);
+        let unbroken = runs
+            .and_then(VecDeque::front)
+            .is_some_and(|first| first.prev() <= after);
+        if !unbroken && after < self.floor {
+            return None;
+        }
+        let Some(runs) = runs else {
+            return Some(Page {
+                upto: self.head,
+                ..Page::default()
+            });
+        };
+        let first = runs.partition_point(|run| run.last() <= after);
+        let page: Vec<_> = runs.range(first..).take(PAGE_RUNS).cloned().collect();
+        let upto = match page.last() {
+            Some(last) if first + page.len() < runs.len() => last.last(),
+            _ => self.head,
+        };
+        Some(Page {
+            hole: None,
+            runs: page,
+            upto,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::run::tests::{message, run},
+        *,
+    };
+
+    fn room(name: &str) -> RoomName {
+        name.parse().expect("a room")
+    }
+
+    fn seqs(page: &Page) -> Vec<u64> {
+        page.runs
+            .iter()
+            .flat_map(|r| r.messages())
+            .map(|m| m.seq.0)
+            .collect()
+    }
+
+    #[test]
+    fn answers_only_what_it_can_prove() {
+        let mut tail = Tail::new(Seq(10), usize::MAX);
+        assert!(
+            tail.after(&room("a"), Seq(9)).is_none(),
+            "9 may be followed by something older"
+        );
+        assert_eq!(
+            tail.after(&room("a"), Seq(10)).expect("at the floor").upto,
+            Seq(10)
+        );
+
+        tail.push(&Batch::of(vec![message("a", 4, 11), message("b", 0, 12)]));
+        assert_eq!(
+            seqs(&tail.after(&room("a"), Seq(4)).expect("prev proves it")),
+            [11]
+        );
+        assert!(tail.after(&room("a"), Seq(3)).is_none());
+        let page = tail.after(&room("a"), Seq(11)).expect("the end");
+        assert_eq!((page.runs.len(), page.upto), (0, Seq(12)));
+        assert_eq!(
+            seqs(&tail.after(&room("b"), Seq(0)).expect("its first")),
+            [12]
+        );
+        assert!(
+            tail.after(&room("c"), Seq(0)).is_none(),
+            "a quiet room's past is not here"
+        );
+    }
+
+    #[test]
+    fn is_bounded() {
+        let longest = run(vec![message("b", 11, 12)]).weight();
+        let mut tail = Tail::new(Seq(0), longest * 3);
+        for seq in 1..=9 {
+            tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
+        }
+        assert!(tail.after(&room("a"), Seq(5)).is_none());
+        assert_eq!(
+            seqs(&tail.after(&room("a"), Seq(6)).expect("the last three")),
+            [7, 8, 9]
+        );
+        tail.push(&Batch::of(vec![message("b", 0, 10)]));
+        tail.push(&Batch::of(vec![message("b", 10, 11)]));
+        tail.push(&Batch::of(vec![message("b", 11, 12)]));
+        assert!(tail.after(&room("a"), Seq(8)).is_none());
+        assert_eq!(
+            seqs(&tail.after(&room("a"), Seq(9)).expect("nothing since")),
+            Vec::<u64>::new()
+        );
+    }
+
+    #[test]
+    fn redacted_words_are_let_go_of() {
+        let mut tail = Tail::new(Seq(0), usize::MAX);
+        tail.push(&Batch::of(vec![
+            message("a", 0, 1),
+            message("b", 0, 2),
+            message("a", 1, 3),
+        ]));
+        tail.push(&Batch::of(vec![message("a", 3, 4)]));
+        let kept = tail.order.clone();
+        for seq in [3, 3, 5] {
+            tail.redact(Seq(seq));
+        }
+        let page = tail.after(&room("a"), Seq(0)).expect("all");
+        assert_eq!((seqs(&page), page.upto), (vec![1, 4], Seq(4)));
+        assert_eq!(page.runs[0].last(), Seq(3), "its place is kept");
+        assert_eq!(Arc::strong_count(&kept[0]), 1, "nobody has the old one");
+        assert_eq!(Arc::strong_count(&kept[1]), 3);
+        let weight: usize = tail.order.iter().map(|run| run.weight()).sum();
+        assert_eq!(tail.weight, weight);
+        // And goes with the others.
+        tail.expire(Seq(4));
+        assert_eq!((tail.weight, tail.rooms.len()), (0, 0));
+    }
+
+    #[test]
+    fn long_stretches_come_in_pages() {
+        let mut tail = Tail::new(Seq(0), usize::MAX);
+        for seq in 1..=100 {
+            tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
+        }
+        let page = tail.after(&room("a"), Seq(0)).expect("the first");
+        assert_eq!((page.runs.len(), page.upto), (PAGE_RUNS, Seq(64)));
+        let page = tail.after(&room("a"), page.upto).expect("the second");
+        assert_eq!((page.runs.len(), page.upto), (36, Seq(100)));
+    }
+}

@@ -1,0 +1,22 @@
+// Every command of the page. Made from src/protocol/command/table.rs by
+// REGENERATE=1 cargo test --test all generated
+
+/** Each command: its word, its arguments, and what it does. */
+export const COMMANDS = [
+  ["/name", "NAME", "be called NAME; this browser keeps it yours"],
+  ["/join", "ROOM", "go to another room"],
+  ["/members", "", "who is here?"],
+  ["/rooms", "", "which rooms is somebody in?"],
+  ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
+  ["/me", "TEXT", "say what you do: /me waves"],
+  ["/msg", "NAME TEXT", "say something to one person alone"],
+  ["/search", "WORDS", "find messages with all these words"],
+  ["/operator", "SECRET", "be an operator, who can"],
+  ["/kick", "WHO [WHY]", "send away a name, IP or IP:port"],
+  ["/ban", "WHO [2h] [WHY]", "keep out a name or IP"],
+  ["/unban", "WHO", "let them in again"],
+  ["/mute", "WHO [2h]", "let them read only"],
+  ["/unmute", "WHO", "let them speak again"],
+  ["/erase", "NUMBER", "erase what was said; who points at a time sees the number"],
+  ["/help", "", "what can be typed, and other ways to join"],
+];

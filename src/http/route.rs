@@ -1,0 +1,138 @@
+//! Decides on a request: which path, method and form, and who answers it.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::{
+    accept::{self, Form},
+    answer::{Refused, content, text},
+    events, excerpt, page,
+    query::Query,
+    room,
+    site::Site,
+    upgrade,
+};
+use crate::{hub::Registration, metrics, protocol::name::RoomName, session::Visit};
+
+/// Whether the server is well: may be asked at any rate.
+const HEALTH: &str = "/-/health";
+
+/// All of this, told to programs.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What comes of a request.
+pub(super) enum Answer {
+    /// This, and no more.
+    Respond(Response<Full<Bytes>>),
+    /// As much of a room as there is.
+    Lines(Response<room::Lines>),
+    /// This, and then WebSocket.
+    Upgrade(Response<Full<Bytes>>, Box<Visit>),
+    /// This, and then events for as long as the connection lasts.
+    Follow(Response<()>, Box<Visit>),
+}
+
+/// Decides on a request.
+pub(super) async fn answer(
+    head: &Parts,
+    body: Incoming,
+    registration: &Registration,
+    site: &Site,
+) -> Result<Answer, Refused> {
+    let path = head.uri.path();
+    if let Some(budget) = registration.budget()
+        && path != HEALTH
+    {
+        budget.request()?;
+    }
+    let host = site.trust.check_host(head)?;
+    // `*`, or a host alone (RFC 9112 §3.2).
+    if !path.starts_with('/') {
+        return Err(Refused::bad_request("The target of a request is a path."));
+    }
+    if let Some(own) = path.strip_prefix("/-/") {
+        let page = match own {
+            "health" => text(StatusCode::OK, "ok\n".into()),
+            "ready" if site.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
+            "ready" => {
+                let text = "The log cannot be written just now, or the server goes away.";
+                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            }
+            "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
+            "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
+            _ => {
+                let asset = own.strip_prefix(page::ASSETS);
+                let asset = asset.and_then(|name| page::asset(head, name));
+                asset
+                    .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "There is nothing here."))?
+            }
+        };
+        allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
+        return Ok(Answer::Respond(page));
+    }
+    let room = RoomName::from_path(path)
+        .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
+    if upgrade::is_asked(head) {
+        let (response, visit) = upgrade::accept(head, room)?;
+        site.trust.check_origin(head, &host)?;
+        registration.admits(visit.name.as_ref())?;
+        return Ok(Answer::Upgrade(response, Box::new(visit)));
+    }
+    if site.trust.is_preflight(head) {
+        return Ok(Answer::Respond(text(StatusCode::NO_CONTENT, String::new())));
+    }
+    allow_only(
+        head,
+        &[Method::GET, Method::HEAD, Method::POST],
+        "GET, HEAD, POST",
+    )?;
+    let query = || Query::of(head);
+    let hub = &site.hub;
+    if head.method == Method::POST {
+        site.trust.check_origin(head, &host)?;
+        return room::publish(head, body, registration, site, room, query()?)
+            .await
+            .map(Answer::Respond);
+    }
+    let form = accept::form(head)?;
+    let query = match form {
+        // Whatever else it was given, the page tells how it is done.
+        Form::Page => Query::default(),
+        _ => query()?,
+    };
+    let mut answer = match form {
+        Form::Page => Answer::Respond(page::document(head, &host, &room)),
+        Form::Json => Answer::Respond(excerpt::page(hub, &room, &query).await?),
+        Form::Lines if query.is_for_a_page() => {
+            Answer::Respond(excerpt::lines(hub, &room, &query).await?)
+        }
+        Form::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
+        Form::Events => {
+            let (response, visit) = events::follow(head, room, query)?;
+            registration.admits(visit.name.as_ref())?;
+            if head.method == Method::HEAD {
+                Answer::Respond(response.map(|()| Full::default()))
+            } else {
+                Answer::Follow(response, Box::new(visit))
+            }
+        }
+    };
+    let headers = match &mut answer {
+        Answer::Respond(response) | Answer::Upgrade(response, _) => response.headers_mut(),
+        Answer::Lines(response) => response.headers_mut(),
+        Answer::Follow(response, _) => response.headers_mut(),
+    };
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(answer)
+}
+
+fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {
+    if methods.contains(&head.method) {
+        return Ok(());
+    }
+    let text = format!("{} is not done here; {named} are.", head.method);
+    Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
+        .with(header::ALLOW, HeaderValue::from_static(named)))
+}

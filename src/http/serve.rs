@@ -1,0 +1,197 @@
+//! One connection with hyper: one request, its answer, and what follows it.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::Either;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{
+    route::{Answer, answer},
+    site::Site,
+    wordy::{ANSWER_DEADLINE, Wordy},
+};
+use crate::{hub::Registration, session::Visit};
+
+/// The largest request head, in bytes.
+const MAX_HEAD: usize = 8 << 10;
+
+/// The most header lines in it.
+const MAX_HEADERS: usize = 64;
+
+/// How long the head may take to arrive.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the peer has to end its side after that. Closing at once would
+/// reset the connection where it still sends, and the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection that is HTTP's no more: upgraded, or to be told events.
+pub struct Upgraded<S> {
+    /// The connection.
+    pub stream: S,
+    /// What came behind the request, before anything else the stream gives.
+    pub early: Bytes,
+    /// What was asked for.
+    pub visit: Visit,
+}
+
+/// Serves one request; a connection that asked to be upgraded, or to be told
+/// what happens, is handed back.
+///
+/// Once `drain` is cancelled, a connection that has not made its request is cut;
+/// one that has is answered.
+pub async fn serve<S>(
+    stream: S,
+    registration: &Registration,
+    site: &Site,
+    drain: &CancellationToken,
+) -> Option<Upgraded<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let visit = Mutex::new(None);
+    let asked = AtomicBool::new(false);
+    let respond = async |request: http::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        let (head, body) = request.into_parts();
+        let leave = |asked: Box<Visit>, told| {
+            *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some((*asked, told));
+        };
+        let answered = |headers: &mut HeaderMap, status: StatusCode| {
+            site.trust.allow(&head, headers);
+            site.hub.metrics().answered(status.as_u16());
+            let peer = registration.peer();
+            debug!("{peer}: {} {} is answered {status}", head.method, head.uri);
+        };
+        let mut response = match answer(&head, body, registration, site).await {
+            Ok(Answer::Respond(response)) => last(response).map(Either::Left),
+            Ok(Answer::Lines(response)) => last(response).map(Either::Right),
+            Ok(Answer::Upgrade(response, asked)) => {
+                leave(asked, None);
+                response.map(Either::Left)
+            }
+            Ok(Answer::Follow(response, asked)) => {
+                let mut response = last(response);
+                answered(response.headers_mut(), StatusCode::OK);
+                leave(asked, Some(written(response.headers())));
+                return Err(TAKEN);
+            }
+            Err(refused) => last(Response::from(refused)).map(Either::Left),
+        };
+        let status = response.status();
+        answered(response.headers_mut(), status);
+        Ok(response)
+    };
+    let service = service_fn(|request| Box::pin(respond(request)));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .half_close(true)
+        .serve_connection(TokioIo::new(Wordy::new(stream)), service);
+    let cut = async {
+        drain.cancelled().await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let served = tokio::select! {
+        biased;
+        served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
+        () = cut => return None,
+    };
+    let parts = connection.into_parts();
+    let Wordy {
+        mut stream,
+        silenced,
+        ..
+    } = parts.io.into_inner();
+    let visit = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((visit, told)) = visit {
+        let whole = match told {
+            None => served.is_ok(),
+            Some(head) => timeout(ANSWER_DEADLINE, stream.write_all(&head))
+                .await
+                .is_ok_and(|written| written.is_ok()),
+        };
+        return whole.then_some(Upgraded {
+            stream,
+            early: parts.read_buf,
+            visit,
+        });
+    }
+    let told = async {
+        if let Err(error) = &served
+            && let Some((status, sentence)) = unreadable(error, silenced)
+        {
+            let answer = site.plain_answer(status, sentence);
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        stream.shutdown().await?;
+        let mut scrap = vec![0; 4096];
+        while stream.read(&mut scrap).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever does not even listen to this is owed nothing more.
+    let _ = timeout(LINGER, told).await;
+    None
+}
+
+/// What hyper is told of a request that it is not to answer: the answer has no
+/// end that hyper would know.
+const TAKEN: &str = "the connection is taken over";
+
+/// The head of an answer that goes on for as long as the connection.
+fn written(headers: &HeaderMap) -> Vec<u8> {
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in headers {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// The answer to a request head that is none.
+fn unreadable(error: &hyper::Error, silenced: bool) -> Option<(StatusCode, &'static str)> {
+    if error.is_timeout() {
+        let text = "The request did not arrive within 10 seconds.";
+        Some((StatusCode::REQUEST_TIMEOUT, text))
+    } else if error.is_parse_too_large() {
+        let text = "The request head is larger than 8 KiB or has more than 64 lines.";
+        Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text))
+    } else if error.is_parse() || silenced {
+        let text = "This is not an HTTP/1.1 request.";
+        Some((StatusCode::BAD_REQUEST, text))
+    } else {
+        None
+    }
+}
+
+/// Ends the connection with this answer. (Were hyper to keep none alive, it
+/// would say `close` with an upgrade as well.)
+fn last<B>(mut response: Response<B>) -> Response<B> {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    response
+}

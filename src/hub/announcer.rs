@@ -1,0 +1,39 @@
+//! Tells the members of a room who joins, leaves or takes another name.
+//!
+//! One task, past the log: a few events a second in each room, then only the number
+//! of people.
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
+
+use super::registry::{News, Registry};
+use crate::fanout::Ephemeral;
+
+/// How many sockets it writes to before others get their turn.
+const WRITES_A_TURN: usize = 200;
+
+/// Tells what is to be told, for ever.
+pub(super) async fn announce(registry: &Registry) {
+    let mut told = 0;
+    loop {
+        let next = registry.news_due();
+        tokio::select! {
+            () = registry.news_sooner() => {}
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+        while let Some((room, news)) = registry.take_news() {
+            for News { event, later, to } in news {
+                let (now, later) = (Ephemeral::new(&event), Ephemeral::new(&later));
+                for subscriber in to {
+                    subscriber.send(&room, &now, &later);
+                    told += 1;
+                    if told % WRITES_A_TURN == 0 {
+                        yield_now().await;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What operators do about somebody, as entries: sanctions and kicks.
+
+use super::registry::sanction_key;
+use crate::{
+    log::{Action, Audit, SanctionKind},
+    protocol::{Author, Refusal, lasting::Lasting, text::Text, who::Who},
+};
+
+fn audit(by: &Author, action: String, who: &Who, why: Option<Text>) -> Audit {
+    Audit {
+        operator: by.to_string(),
+        action,
+        target: who.to_string(),
+        reason: why.map_or_else(String::new, String::from),
+    }
+}
+
+/// Adds a sanction: connections that it bans end.
+///
+/// # Errors
+///
+/// Refuses a single connection, which is only kicked.
+pub(super) fn sanction(
+    by: &Author,
+    kind: SanctionKind,
+    who: &Who,
+    lasts: Option<Lasting>,
+    why: Option<Text>,
+) -> Result<Action, Refusal> {
+    let word = kind.word();
+    let action = lasts.map_or_else(|| word.to_owned(), |lasts| format!("{word} {lasts}"));
+    let ms = |lasts: Lasting| u64::try_from(lasts.duration().as_millis()).unwrap_or(u64::MAX);
+    Ok(Action::Sanction {
+        kind,
+        target: sanction_key(who)?,
+        lasts_ms: lasts.map(ms),
+        audit: audit(by, action, who, why),
+    })
+}
+
+/// Lifts a sanction.
+///
+/// # Errors
+///
+/// Refuses a single connection, against which there is none.
+pub(super) fn lift(by: &Author, kind: SanctionKind, who: &Who) -> Result<Action, Refusal> {
+    Ok(Action::Lift {
+        kind,
+        target: sanction_key(who)?,
+        audit: audit(by, format!("un{}", kind.word()), who, None),
+    })
+}
+
+/// Ends the conversations of somebody.
+pub(super) fn kick(by: &Author, who: &Who, why: Option<Text>) -> Action {
+    Action::Kick(audit(by, "kick".into(), who, why))
+}

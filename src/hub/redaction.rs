@@ -1,0 +1,35 @@
+//! Redacting a message.
+
+use super::entries::Entries;
+use crate::{
+    log::Action,
+    protocol::{ConnectionId, Refusal, RefusalCode, Seq, name::RoomName},
+    store::Outcome,
+};
+
+/// Redacts the message of a room under a number, and has the room's readers told.
+///
+/// # Errors
+///
+/// Refuses a number that is none of the room's.
+pub(super) async fn redact(
+    entries: Entries,
+    origin: ConnectionId,
+    by: String,
+    room: RoomName,
+    seq: Seq,
+) -> Result<(), Refusal> {
+    let place = room.clone();
+    let action = Action::Redact { room, seq, by };
+    match entries.act(origin, action).await?.outcome {
+        Outcome::NotHere => Err(not_here(&place, seq)),
+        _ => Ok(()),
+    }
+}
+
+fn not_here(room: &RoomName, seq: Seq) -> Refusal {
+    let text = format!(
+        "Number {seq} is no message of {room}: go to the room it was said in, where /history shows what there is."
+    );
+    Refusal::new(RefusalCode::NotHere, text)
+}

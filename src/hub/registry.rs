@@ -1,0 +1,243 @@
+//! The registry: all connections of this process, by id, room, name and prefix.
+//!
+//! A connection registers when it is accepted, and its [`Registration`] is what it
+//! then does here: it takes a place, joins a room, goes by a name, speaks at a
+//! rate. Dropping the registration undoes all of that.
+//!
+//! Nothing here is durable. What follows from a durable change (a sanction, a kick,
+//! a topic, a redaction) is one method each.
+
+mod names;
+mod prefixes;
+mod presence;
+mod rate;
+mod registration;
+mod sanctions;
+mod tables;
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::{sync::Notify, time::Instant};
+
+pub(super) use self::{
+    names::Grounds, presence::News, registration::Delivered, sanctions::key as sanction_key,
+};
+use self::{
+    names::Names,
+    prefixes::Prefixes,
+    presence::Presence,
+    sanctions::Sanctions,
+    tables::{Shared, Tables},
+};
+pub use self::{
+    rate::{Bucket, Budget, Rate, too_fast},
+    registration::{Lease, Registration, Searching},
+};
+use crate::{
+    fanout::{self, CatchingUp, Handle},
+    log::{Clock, SanctionKind},
+    net::Peer,
+    protocol::{
+        ConnectionId, Event, Seq, Topic,
+        close::CloseReason,
+        name::{Name, NameKey, RoomName},
+        who::Who,
+    },
+    store::Sanction,
+};
+
+/// How many connections there may be, and how fast each may speak.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// The most connections at a time.
+    pub connections: usize,
+    /// The most connections of one prefix, if that is limited.
+    pub per_prefix: Option<usize>,
+    /// The rate of one connection, if that is limited.
+    pub rate: Option<Rate>,
+}
+
+impl Capacity {
+    /// No limit at all.
+    pub const UNLIMITED: Capacity = Capacity {
+        connections: usize::MAX,
+        per_prefix: None,
+        rate: None,
+    };
+}
+
+/// Why there is no place for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its prefix has this many connections, which is all it may have.
+    Prefix(usize),
+    /// The server has as many as it may have.
+    Server,
+}
+
+/// All connections; clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Registry {
+    /// The most connections at a time.
+    places: usize,
+    shared: Arc<Shared>,
+    /// Notified when something is to be told sooner than before.
+    sooner: Arc<Notify>,
+}
+
+impl Registry {
+    pub(super) fn new(capacity: Capacity, sanctions: Vec<Sanction>, clock: Arc<Clock>) -> Self {
+        let presence = Presence::default();
+        Registry {
+            places: capacity.connections,
+            sooner: presence.sooner(),
+            shared: Arc::new(Shared::new(Tables {
+                connections: HashMap::new(),
+                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate),
+                names: Names::default(),
+                presence,
+                sanctions: Sanctions::new(sanctions, clock),
+            })),
+        }
+    }
+
+    /// Gives a connection that was accepted its place.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its prefix, or the server, has as many connections as it may have.
+    pub(super) fn register(&self, peer: Peer) -> Result<Registration, Full> {
+        let mut tables = self.shared.lock();
+        let budget = tables.prefixes.connect(peer.prefix());
+        let budget = budget.map_err(Full::Prefix)?;
+        if tables.connections.len() >= self.places {
+            tables.prefixes.disconnect(peer.prefix());
+            return Err(Full::Server);
+        }
+        tables.connect(peer);
+        drop(tables);
+        Ok(Registration::new(&self.shared, peer, budget))
+    }
+
+    /// How many connections there are.
+    pub(super) fn connections(&self) -> usize {
+        self.shared.lock().connections.len()
+    }
+
+    /// How many connections are in rooms.
+    pub(super) fn members(&self) -> usize {
+        self.shared.lock().presence.members()
+    }
+
+    /// How many rooms have a member.
+    pub(super) fn rooms_in_use(&self) -> usize {
+        self.shared.lock().presence.rooms_in_use()
+    }
+
+    /// The rooms with people in them.
+    pub(super) fn listed_rooms(&self) -> Event {
+        self.shared.lock().presence.listed()
+    }
+
+    /// How many people are in a room.
+    pub(super) fn people(&self, room: &RoomName) -> usize {
+        self.shared.lock().presence.people(room)
+    }
+
+    /// The people in a room, by name.
+    pub(super) fn named_people(&self, room: &RoomName) -> Event {
+        let (mut names, total) = self.shared.lock().presence.names(room);
+        names.sort_unstable();
+        Event::Members { names, total }
+    }
+
+    /// The topic of a room with members, if that is known.
+    pub(super) fn topic(&self, room: &RoomName) -> Option<Topic> {
+        self.shared.lock().presence.topic(room)
+    }
+
+    /// Notes the topic of a room as it was looked up.
+    pub(super) fn found_topic(&self, room: &RoomName, topic: &Topic) {
+        self.shared.lock().presence.found_topic(room, topic);
+    }
+
+    /// Has a name taken by one more connection, where that may use it beside the
+    /// others; private messages are shown to it from `delivered` on.
+    pub(super) fn take_name(
+        &self,
+        name: &Name,
+        grounds: Grounds,
+        delivered: Delivered,
+    ) -> Option<Lease> {
+        let key = name.key();
+        let taken = self.shared.lock().names.take(name, &key, grounds);
+        taken.then(|| Lease::new(&self.shared, key, delivered))
+    }
+
+    /// How many connections use a name.
+    pub(super) fn users(&self, key: &NameKey) -> usize {
+        self.shared.lock().names.connections(key)
+    }
+
+    /// All names in use.
+    pub(super) fn names_in_use(&self) -> Vec<NameKey> {
+        self.shared.lock().names.keys().cloned().collect()
+    }
+
+    /// A sanction was added: connections that it bans end.
+    pub(super) fn sanctioned(&self, sanction: Sanction) {
+        self.shared.sanctioned(sanction);
+    }
+
+    /// A sanction was lifted.
+    pub(super) fn lifted(&self, kind: SanctionKind, target: &str) {
+        self.shared.lock().sanctions.remove(kind, target);
+    }
+
+    /// Somebody was kicked: their conversations end; how many.
+    pub(super) fn kicked(&self, who: &Who, why: &CloseReason) -> usize {
+        self.shared.lock().kicked(who, why)
+    }
+
+    /// The topic of a room changed: its members are told, but for the connection
+    /// that set it.
+    pub(super) fn topic_changed(&self, room: &RoomName, topic: &Topic, by: ConnectionId) {
+        self.shared.lock().topic_changed(room, topic, by);
+    }
+
+    /// A message was redacted: the readers of its room are told.
+    pub(super) fn redacted(&self, room: &RoomName, seq: Seq) {
+        // All of them: a reader of another room ignores it, and none is missed that
+        // goes from one to the other.
+        fanout::redacted(self.subscribers(), room, seq);
+    }
+
+    /// How the subscribers stand, where the log ends at `head`.
+    pub(super) fn catching_up(&self, head: Seq) -> CatchingUp {
+        CatchingUp::of(self.subscribers(), head)
+    }
+
+    fn subscribers(&self) -> Vec<Handle> {
+        let tables = self.shared.lock();
+        let all = tables.connections.values();
+        all.filter_map(|one| one.subscriber.clone()).collect()
+    }
+
+    /// When something is to be told in a room.
+    pub(super) fn news_due(&self) -> Option<Instant> {
+        self.shared.lock().presence.due()
+    }
+
+    /// Ends when something is to be told sooner than [`Registry::news_due`] said.
+    pub(super) async fn news_sooner(&self) {
+        self.sooner.notified().await;
+    }
+
+    /// What is to be told by now in one room.
+    pub(super) fn take_news(&self) -> Option<(RoomName, Vec<News<Handle>>)> {
+        self.shared.lock().presence.take_due()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Who is in which room, and what the others are to be told of it.
+//!
+//! Pure, but for the clock: a join or a leave updates a table. What is to be told
+//! is taken from it later (`presence/people`).
+
+mod people;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+pub(in crate::hub) use self::people::News;
+use self::people::People;
+use crate::{
+    fanout::Handle,
+    protocol::{
+        Author, Event, RoomInfo, Topic,
+        format::Format,
+        name::{Name, RoomName},
+    },
+};
+
+/// The most rooms named in one answer.
+const MAX_LISTED: usize = 200;
+
+/// The rooms with a member; a room that its last member leaves is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    rooms: HashMap<RoomName, Room>,
+    /// When something is to be told, and in which room.
+    agenda: BTreeSet<(Instant, RoomName)>,
+    /// Notified when something is to be told sooner than before.
+    sooner: Arc<Notify>,
+    /// The number of the next member.
+    next: u64,
+}
+
+/// A member: its room, and a number that no other member has.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) room: RoomName,
+    number: u64,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    people: People<Handle>,
+    about: About,
+    /// When the agenda has something for it.
+    due: Option<Instant>,
+}
+
+/// What a room is about.
+#[derive(Debug, Default)]
+enum About {
+    /// It was not looked up yet.
+    #[default]
+    Unknown,
+    Nothing,
+    /// Boxed, as most are about nothing.
+    Something(Box<Topic>),
+}
+
+impl About {
+    fn new(topic: &Topic) -> Self {
+        if topic.text.is_empty() {
+            About::Nothing
+        } else {
+            About::Something(Box::new(topic.clone()))
+        }
+    }
+
+    fn topic(&self) -> Option<&Topic> {
+        match self {
+            About::Something(topic) => Some(topic),
+            About::Unknown | About::Nothing => None,
+        }
+    }
+}
+
+impl Presence {
+    /// Notified when something is to be told sooner than before.
+    pub(super) fn sooner(&self) -> Arc<Notify> {
+        Arc::clone(&self.sooner)
+    }
+
+    /// How many rooms have a member.
+    pub(super) fn rooms_in_use(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// How many members all rooms have.
+    pub(super) fn members(&self) -> usize {
+        let rooms = self.rooms.values();
+        rooms.map(|room| room.people.connections()).sum()
+    }
+
+    /// Adds a member to a room.
+    pub(super) fn enter(&mut self, room: &RoomName, author: Author, handle: Handle) -> Member {
+        let number = self.next;
+        self.next += 1;
+        let hears = handle.format() == Format::Json;
+        let people = &mut self.rooms.entry(room.clone()).or_default().people;
+        people.enter(number, author, hears.then_some(handle), Instant::now());
+        self.plan(room);
+        let room = room.clone();
+        Member { room, number }
+    }
+
+    pub(super) fn leave(&mut self, member: &Member) {
+        if let Some(room) = self.rooms.get_mut(&member.room) {
+            room.people.leave(member.number, Instant::now());
+        }
+        self.plan(&member.room);
+    }
+
+    /// Shows a member under another name from now on.
+    pub(super) fn rename(&mut self, member: &Member, name: &Name) {
+        if let Some(room) = self.rooms.get_mut(&member.room) {
+            room.people.rename(member.number, name, Instant::now());
+        }
+        self.plan(&member.room);
+    }
+
+    /// The rooms with people in them, but for those that are not listed.
+    pub(super) fn listed(&self) -> Event {
+        let rooms = self.rooms.iter();
+        let mut rooms: Vec<_> = rooms
+            .filter(|(name, _)| name.is_listed())
+            .map(|(name, room)| (Reverse(room.people.total()), name.clone()))
+            .collect();
+        let total = rooms.len();
+        rooms.sort_unstable();
+        rooms.truncate(MAX_LISTED);
+        let topic = |name: &RoomName| {
+            let topic = self.rooms.get(name)?.about.topic()?;
+            Some(topic.text.clone())
+        };
+        let rooms = rooms.into_iter().map(|(Reverse(members), room)| RoomInfo {
+            topic: topic(&room),
+            room,
+            members,
+        });
+        Event::Rooms {
+            rooms: rooms.collect(),
+            total,
+        }
+    }
+
+    /// How many people are in a room.
+    pub(super) fn people(&self, room: &RoomName) -> usize {
+        let room = self.rooms.get(room);
+        room.map_or(0, |room| room.people.total())
+    }
+
+    /// The people in a room by name, not all of them where they are many; and how
+    /// many they are.
+    pub(super) fn names(&self, room: &RoomName) -> (Vec<String>, usize) {
+        let people = self.rooms.get(room).map(|room| &room.people);
+        people.map_or((Vec::new(), 0), People::names)
+    }
+
+    /// The topic of a room with members, if that is known.
+    pub(super) fn topic(&self, room: &RoomName) -> Option<Topic> {
+        match &self.rooms.get(room)?.about {
+            About::Unknown => None,
+            about => Some(about.topic().cloned().unwrap_or_else(Topic::none)),
+        }
+    }
+
+    /// Notes the topic of a room as it was looked up, unless it is known by now.
+    pub(super) fn found_topic(&mut self, room: &RoomName, topic: &Topic) {
+        if let Some(room) = self.rooms.get_mut(room)
+            && matches!(room.about, About::Unknown)
+        {
+            room.about = About::new(topic);
+        }
+    }
+
+    /// Notes a new topic, and has the members of its room told, but for the one
+    /// that set it.
+    pub(super) fn topic_changed(&mut self, room: &RoomName, topic: &Topic, by: Option<&Member>) {
+        if let Some(found) = self.rooms.get_mut(room) {
+            found.about = About::new(topic);
+            let event = Event::Topic {
+                room: room.clone(),
+                topic: topic.clone(),
+            };
+            let by = by.filter(|by| by.room == *room).map(|by| by.number);
+            found.people.tell_all(event, by, Instant::now());
+        }
+        self.plan(room);
+    }
+
+    /// Puts on the agenda what changed in a room; forgets one that is empty.
+    fn plan(&mut self, name: &RoomName) {
+        let Presence { rooms, agenda, .. } = self;
+        let Some(room) = rooms.get_mut(name) else {
+            return;
+        };
+        let empty = room.people.connections() == 0;
+        let due = if empty { None } else { room.people.due() };
+        if due != room.due {
+            if let Some(before) = std::mem::replace(&mut room.due, due) {
+                agenda.remove(&(before, name.clone()));
+            }
+            if let Some(due) = due {
+                agenda.insert((due, name.clone()));
+                if agenda.first().is_some_and(|(_, first)| first == name) {
+                    self.sooner.notify_one();
+                }
+            }
+        }
+        if empty {
+            rooms.remove(name);
+        }
+    }
+
+    /// When something is to be told.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.agenda.first().map(|(due, _)| *due)
+    }
+
+    /// What is to be told by now in one room.
+    pub(super) fn take_due(&mut self) -> Option<(RoomName, Vec<News<Handle>>)> {
+        let now = Instant::now();
+        let (due, name) = self.agenda.first()?;
+        if *due > now {
+            return None;
+        }
+        let name = name.clone();
+        let room = self.rooms.get_mut(&name)?;
+        let news = room.people.take_news(now);
+        self.plan(&name);
+        Some((name, news))
+    }
+}

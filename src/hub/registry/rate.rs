@@ -1,0 +1,274 @@
+//! Rates: the buckets of one connection, and the larger ones of its prefix.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::protocol::{Refusal, RefusalCode};
+
+/// The largest rate and burst that can be set.
+const MAX_SETTING: u32 = 1_000_000;
+
+/// A burst that was not set is so many seconds of the rate.
+const BURST_SECONDS: u32 = 10;
+
+/// How many connections' worth of messages one address may send.
+const CONNECTIONS: u32 = 4;
+
+/// What one address may at least do that is no message: requests, upgrades and
+/// commands.
+const OTHERS: Rate = Rate::of(50, 500);
+
+/// So many a second; after a pause, so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many a second.
+    pub per_second: NonZeroU32,
+    /// How many at once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// What holds on a network unless something else is said.
+    pub const DEFAULT: Rate = Rate::of(20, 200);
+
+    /// Of numbers from 1 on.
+    pub(in crate::hub) const fn of(per_second: u32, burst: u32) -> Rate {
+        Rate {
+            per_second: NonZeroU32::MIN.saturating_add(per_second - 1),
+            burst: NonZeroU32::MIN.saturating_add(burst - 1),
+        }
+    }
+
+    fn of_an_address(self) -> Rate {
+        let times = NonZeroU32::MIN.saturating_add(CONNECTIONS - 1);
+        Rate {
+            per_second: self.per_second.saturating_mul(times),
+            burst: self.burst.saturating_mul(times),
+        }
+    }
+
+    fn or_more(self, other: Rate) -> Rate {
+        Rate {
+            per_second: self.per_second.max(other.per_second),
+            burst: self.burst.max(other.burst),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = &'static str;
+
+    /// `20`, or with a burst `20:200`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str = "a rate is MESSAGES_PER_SECOND[:BURST], like 20 or 20:200, of numbers from 1 to 1000000; or off";
+        let number = |text: &str| {
+            let number = text.parse().ok().filter(|n| (1..=MAX_SETTING).contains(n));
+            number.ok_or(RULE)
+        };
+        let (per_second, burst) = match text.split_once(':') {
+            Some((rate, burst)) => (number(rate)?, number(burst)?),
+            None => (number(text)?, number(text)? * BURST_SECONDS),
+        };
+        Ok(Rate::of(per_second, burst))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.per_second.get() {
+            1 => f.write_str("one message a second"),
+            many => write!(f, "{many} messages a second"),
+        }
+    }
+}
+
+/// A bucket that fills at a steady pace (as a generic cell rate algorithm: all
+/// there is to remember is when it will be full).
+#[derive(Debug)]
+pub struct Bucket {
+    /// How long one takes to come back.
+    each: Duration,
+    /// How long all take.
+    all: Duration,
+    full_at: Instant,
+}
+
+impl Bucket {
+    /// A full bucket.
+    fn full(rate: Rate) -> Self {
+        let each = Duration::from_secs(1) / rate.per_second.get();
+        Bucket {
+            each,
+            all: each * rate.burst.get(),
+            full_at: Instant::now(),
+        }
+    }
+
+    /// How long until one can be taken.
+    fn wait(&self, now: Instant) -> Duration {
+        (self.full_at.max(now) + self.each).saturating_duration_since(now + self.all)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.full_at = self.full_at.max(now) + self.each;
+    }
+}
+
+/// What one prefix has used of its rates, with all its connections.
+#[derive(Debug)]
+pub struct Budget {
+    rate: Rate,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Debug)]
+struct Buckets {
+    messages: Bucket,
+    /// Messages by POST, which come each by itself: together they are like
+    /// those of one connection.
+    posts: Bucket,
+    /// Whatever is no message.
+    others: Bucket,
+}
+
+impl Budget {
+    /// The budget of a prefix, of which nothing is used, where one connection has
+    /// this rate.
+    pub fn new(rate: Rate) -> Self {
+        let shared = rate.of_an_address();
+        Budget {
+            rate,
+            buckets: Mutex::new(Buckets {
+                messages: Bucket::full(shared),
+                posts: Bucket::full(rate),
+                others: Bucket::full(shared.or_more(OTHERS)),
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bucket of one connection's messages.
+    pub fn connection(&self) -> Bucket {
+        Bucket::full(self.rate)
+    }
+
+    /// Takes one message of a connection, from its bucket and from the prefix.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a message that comes too fast, with the time to wait.
+    pub fn message(&self, own: &mut Bucket, now: Instant) -> Result<(), Refusal> {
+        let messages = &mut self.lock().messages;
+        self.take(now, [own, messages])
+    }
+
+    /// Takes one message by POST.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a message that comes too fast, with the time to wait.
+    pub fn post(&self) -> Result<(), Refusal> {
+        let Buckets {
+            messages, posts, ..
+        } = &mut *self.lock();
+        self.take(Instant::now(), [posts, messages])
+    }
+
+    /// Takes one request.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a request that comes too fast, with the time to wait.
+    pub fn request(&self) -> Result<(), Refusal> {
+        self.other("These are too many requests", Instant::now())
+    }
+
+    /// Takes one command that is no message.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a command that comes too fast, with the time to wait.
+    pub fn command(&self, now: Instant) -> Result<(), Refusal> {
+        self.other("These are too many commands", now)
+    }
+
+    fn take(&self, now: Instant, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
+        let [own, shared] = &buckets;
+        let wait = own.wait(now).max(shared.wait(now));
+        if !wait.is_zero() {
+            let what = format!("This is faster than {}", self.rate);
+            return Err(too_fast(&what, wait));
+        }
+        for bucket in buckets {
+            bucket.take(now);
+        }
+        Ok(())
+    }
+
+    fn other(&self, told: &str, now: Instant) -> Result<(), Refusal> {
+        let others = &mut self.lock().others;
+        let wait = others.wait(now);
+        if !wait.is_zero() {
+            return Err(too_fast(told, wait));
+        }
+        others.take(now);
+        Ok(())
+    }
+
+    /// Whether there is nothing to remember.
+    pub(super) fn is_untouched(&self, now: Instant) -> bool {
+        let buckets = self.lock();
+        [&buckets.messages, &buckets.posts, &buckets.others]
+            .iter()
+            .all(|bucket| bucket.full_at <= now)
+    }
+}
+
+/// The refusal of something that came too fast, with the time to wait.
+pub fn too_fast(what: &str, wait: Duration) -> Refusal {
+    let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    // In tenths of a second, rounded up, for people.
+    let tenths = ms.div_ceil(100);
+    Refusal {
+        code: RefusalCode::Rate,
+        text: format!(
+            "{what}: send it again in {}.{} s.",
+            tenths / 10,
+            tenths % 10
+        ),
+        id: None,
+        retry_ms: Some(ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_as_typed() {
+        for (typed, rate) in [
+            ("20", Rate::of(20, 200)),
+            ("20:200", Rate::of(20, 200)),
+            ("500:100", Rate::of(500, 100)),
+            ("1:1", Rate::of(1, 1)),
+        ] {
+            assert_eq!(typed.parse(), Ok(rate), "{typed}");
+        }
+        for typed in [
+            "", "0", "1:0", ":5", "5:", "-1", "1.5", "1000001", "a", "1:2:3",
+        ] {
+            assert!(typed.parse::<Rate>().is_err(), "{typed}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The tables of the registry, behind one lock.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    names::Names,
+    prefixes::Prefixes,
+    presence::{Member, Presence},
+    sanctions::Sanctions,
+};
+use crate::{
+    fanout::Handle,
+    log::SanctionKind,
+    net::Peer,
+    protocol::{
+        Author, ConnectionId, Refusal, Topic,
+        close::CloseReason,
+        name::{Name, NameKey, RoomName},
+        who::Who,
+    },
+    store::Sanction,
+};
+
+/// The tables, as the registry and its guards share them.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// One lock for all of them; nothing is awaited under it.
+    tables: Mutex<Tables>,
+    /// Whether there may be a sanction: as long as there was none, none is looked
+    /// for.
+    sanctioned: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(tables: Tables) -> Self {
+        Shared {
+            sanctioned: AtomicBool::new(!tables.sanctions.is_empty()),
+            tables: Mutex::new(tables),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sanction was added: connections that it bans end.
+    pub(super) fn sanctioned(&self, sanction: Sanction) {
+        self.sanctioned.store(true, Ordering::SeqCst);
+        self.lock().sanctioned(sanction);
+    }
+
+    /// Asks the sanctions, where there may be any.
+    pub(super) fn ask(
+        &self,
+        ask: impl FnOnce(&Sanctions) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        if !self.sanctioned.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        ask(&self.lock().sanctions)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) connections: HashMap<ConnectionId, Connected>,
+    pub(super) prefixes: Prefixes,
+    pub(super) names: Names,
+    pub(super) presence: Presence,
+    pub(super) sanctions: Sanctions,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connected {
+    peer: Peer,
+    /// Its delivery end, from the start of its conversation on.
+    pub(super) subscriber: Option<Handle>,
+    /// Its room, while it has a conversation.
+    member: Option<Member>,
+    /// The name it goes by.
+    name: Option<NameKey>,
+    /// Ends its conversation, unless that was done before.
+    end: Option<oneshot::Sender<CloseReason>>,
+}
+
+impl Tables {
+    /// Adds a connection.
+    pub(super) fn connect(&mut self, peer: Peer) {
+        let connected = Connected {
+            peer,
+            subscriber: None,
+            member: None,
+            name: None,
+            end: None,
+        };
+        self.connections.insert(peer.id, connected);
+    }
+
+    /// Begins the conversation of a connection, under a name or none, in a room.
+    pub(super) fn begin(
+        &mut self,
+        id: ConnectionId,
+        author: Author,
+        name: Option<NameKey>,
+        room: &RoomName,
+        subscriber: Handle,
+        end: oneshot::Sender<CloseReason>,
+    ) {
+        if let Some(one) = self.connections.get_mut(&id) {
+            one.end = Some(end);
+            one.subscriber = Some(subscriber.clone());
+            one.go_by(name, &mut self.names);
+            one.join(room, author, subscriber, &mut self.presence);
+            one.end_if_banned(&self.sanctions);
+        }
+    }
+
+    /// Puts a connection into another room.
+    pub(super) fn join(&mut self, id: ConnectionId, room: &RoomName, author: Author) {
+        if let Some(one) = self.connections.get_mut(&id)
+            && let Some(subscriber) = one.subscriber.clone()
+        {
+            one.join(room, author, subscriber, &mut self.presence);
+        }
+    }
+
+    /// Has a connection go by a name that was taken for it, or by its own written
+    /// in another way.
+    pub(super) fn rename(&mut self, id: ConnectionId, name: &Name, taken: Option<NameKey>) {
+        if let Some(one) = self.connections.get_mut(&id) {
+            if taken.is_some() {
+                one.go_by(taken, &mut self.names);
+            }
+            if let Some(member) = &one.member {
+                self.presence.rename(member, name);
+            }
+            one.end_if_banned(&self.sanctions);
+        }
+    }
+
+    /// Ends what belongs to the conversation of a connection.
+    pub(super) fn leave(&mut self, id: ConnectionId) {
+        if let Some(one) = self.connections.get_mut(&id) {
+            one.end = None;
+            one.go_by(None, &mut self.names);
+            if let Some(member) = one.member.take() {
+                self.presence.leave(&member);
+            }
+        }
+    }
+
+    /// Removes a connection, with all that belongs to it; to be dropped outside of
+    /// the lock, as a socket may close with it.
+    pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connected> {
+        self.leave(peer.id);
+        self.prefixes.disconnect(peer.prefix());
+        self.connections.remove(&peer.id)
+    }
+
+    /// Adds a sanction, and ends the conversations that it bans.
+    fn sanctioned(&mut self, sanction: Sanction) {
+        let bans = sanction.kind == SanctionKind::Ban;
+        self.sanctions.add(sanction);
+        if bans {
+            for one in self.connections.values_mut() {
+                one.end_if_banned(&self.sanctions);
+            }
+        }
+    }
+
+    /// Ends the conversations of somebody; how many.
+    pub(super) fn kicked(&mut self, who: &Who, why: &CloseReason) -> usize {
+        let key = match who {
+            Who::Name(name) => Some(name.key()),
+            Who::Address(_) | Who::Connection(_) => None,
+        };
+        let meant = self.connections.values_mut().filter(|one| match who {
+            Who::Connection(addr) => one.peer.addr == Some(*addr),
+            Who::Address(ip) => one.peer.ip() == Some(ip.to_canonical()),
+            Who::Name(_) => one.name == key,
+        });
+        meant.map(|one| usize::from(one.end(why.clone()))).sum()
+    }
+
+    /// Notes a new topic, and has the members of its room told, but for the
+    /// connection that set it.
+    pub(super) fn topic_changed(&mut self, room: &RoomName, topic: &Topic, by: ConnectionId) {
+        let by = self.connections.get(&by);
+        let by = by.and_then(|one| one.member.as_ref());
+        self.presence.topic_changed(room, topic, by);
+    }
+}
+
+impl Connected {
+    fn go_by(&mut self, name: Option<NameKey>, names: &mut Names) {
+        if let Some(before) = mem::replace(&mut self.name, name) {
+            names.release(&before);
+        }
+    }
+
+    /// Enters the new room first: so a connection is counted all the time.
+    fn join(&mut self, room: &RoomName, author: Author, handle: Handle, presence: &mut Presence) {
+        let member = presence.enter(room, author, handle);
+        if let Some(before) = self.member.replace(member) {
+            presence.leave(&before);
+        }
+    }
+
+    fn end_if_banned(&mut self, sanctions: &Sanctions) {
+        if let Some(why) = sanctions.ban(self.peer.ip(), self.name.as_ref()) {
+            self.end(why);
+        }
+    }
+
+    /// Ends the conversation; false where there is none, or it is over by itself.
+    fn end(&mut self, why: CloseReason) -> bool {
+        let end = self.end.take();
+        end.is_some_and(|end| end.send(why).is_ok())
+    }
+}

@@ -1,0 +1,85 @@
+use super::*;
+use crate::log::ClockTime;
+
+fn peer(last: u8, port: u16) -> Peer {
+    Peer::accepted(Some(([192, 0, 2, last], port).into())).expect("an id")
+}
+
+fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
+    let capacity = Capacity {
+        connections,
+        per_prefix,
+        rate: None,
+    };
+    Registry::new(capacity, Vec::new(), Arc::new(Clock::after(ClockTime(0))))
+}
+
+#[test]
+fn a_place_is_given_back() {
+    let registry = registry(3, Some(2));
+    let register = |last| registry.register(peer(last, 1));
+    let first = register(1).expect("a place");
+    let second = register(1).expect("a place");
+    assert_eq!(register(1).err(), Some(Full::Prefix(2)));
+    let third = register(2).expect("a place");
+    assert_eq!(register(3).err(), Some(Full::Server));
+    drop(first);
+    let fourth = register(1).expect("a place");
+    assert_eq!(registry.connections(), 3);
+    drop((second, third, fourth));
+    assert_eq!(registry.connections(), 0);
+    let all = [register(3), register(3), register(4)];
+    assert!(all.iter().all(Result::is_ok), "no prefix was kept");
+}
+
+#[test]
+fn a_ban_holds_for_an_address_and_for_a_name() {
+    let registry = registry(9, None);
+    let here = registry.register(peer(1, 1)).expect("a place");
+    let elsewhere = registry.register(peer(2, 1)).expect("a place");
+    let ana: Name = "Ana".parse().expect("a name");
+    assert!(here.admits(Some(&ana)).is_ok());
+    let ban = |whom: &str| Sanction {
+        kind: SanctionKind::Ban,
+        target: whom.to_owned(),
+        until: None,
+        reason: String::new(),
+    };
+    registry.sanctioned(ban("@ana"));
+    registry.sanctioned(ban("192.0.2.2"));
+    assert!(here.admits(None).is_ok() && here.hears(Some(&ana)).is_ok());
+    assert!(here.admits(Some(&ana)).is_err());
+    assert!(elsewhere.admits(None).is_err());
+    registry.lifted(SanctionKind::Ban, "192.0.2.2");
+    assert!(elsewhere.admits(None).is_ok());
+    registry.sanctioned(Sanction {
+        until: Some(ClockTime(0)),
+        ..ban("192.0.2.1")
+    });
+    assert!(here.admits(None).is_ok(), "it is over");
+}
+
+#[test]
+fn a_lease_is_released_or_kept() {
+    let registry = registry(9, None);
+    let here = registry.register(peer(1, 1)).expect("a place");
+    let lease = |name: &str| {
+        let name: Name = name.parse().expect("a name");
+        let delivered = Delivered::from(Seq::START);
+        let lease = registry.take_name(&name, Grounds::Lease(None), delivered);
+        (name, lease.expect("free"))
+    };
+    drop(lease("ana"));
+    assert_eq!(registry.names_in_use(), []);
+    for name in ["ana", "bob"] {
+        let (name, lease) = lease(name);
+        here.rename(&name, Some(lease));
+        assert_eq!(registry.names_in_use(), [name.key()]);
+    }
+    here.leave();
+    assert_eq!(registry.names_in_use(), []);
+    let (name, again) = lease("ana");
+    here.rename(&name, Some(again));
+    drop(here);
+    assert_eq!(registry.names_in_use(), []);
+}

@@ -1,0 +1,155 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    log::{Local, Log, Ordered, Origin, Position, Sealed, Unanswered},
+    protocol::RefusalCode,
+    store::{self, Storage},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A local log that gives no answer while it is told so.
+#[derive(Clone, Default)]
+struct Switched {
+    local: Arc<Mutex<Local>>,
+    off: Arc<AtomicBool>,
+}
+
+impl Log for Switched {
+    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+        if self.off.load(Ordering::Relaxed) {
+            return Err(Unanswered);
+        }
+        self.local.lock().unwrap().propose(sealed)
+    }
+
+    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
+        self.local.lock().unwrap().next(after)
+    }
+
+    fn withdraw(&mut self, origin: Origin) -> bool {
+        self.local.lock().unwrap().withdraw(origin)
+    }
+}
+
+/// A hub over a store in memory, and what keeps it alive.
+struct World {
+    hub: Hub,
+    log: Switched,
+    _publisher: Publisher,
+}
+
+impl World {
+    fn new(name_expiry: Duration) -> Self {
+        let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
+        let log = Switched::default();
+        let history = History::new(store);
+        let applier = Applier::new(log.clone(), replica, history).expect("in step");
+        let options = Options {
+            shards: 1,
+            name_expiry,
+            capacity: Capacity::UNLIMITED,
+        };
+        let tasks = TaskTracker::new();
+        let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
+        World {
+            hub,
+            log,
+            _publisher: publisher,
+        }
+    }
+
+    fn claim(
+        &self,
+        name: &str,
+        secret: Option<&str>,
+    ) -> impl Future<Output = Result<Taken, Refusal>> + use<> {
+        self.hub.claim(Claim {
+            origin: ConnectionId(7),
+            name: name.parse().expect("a name"),
+            secret: secret.map(|secret| secret.parse().expect("a secret")),
+            instead_of: None,
+            may_be_new: true,
+        })
+    }
+
+    async fn lease(&self, name: &str, from: [u8; 4]) -> Result<Lease, Refusal> {
+        let peer = Peer::accepted(Some((from, 5000).into())).expect("random bits");
+        self.hub.lease(&name.parse().unwrap(), None, peer).await
+    }
+}
+
+fn code<T>(claimed: Result<T, Refusal>) -> Option<RefusalCode> {
+    claimed.err().map(|refusal| refusal.code)
+}
+
+#[tokio::test]
+async fn a_name_is_proved_by_its_secret() {
+    let world = World::new(90 * DAY);
+    let first = world.claim("ana", None).await.expect("free");
+    let secret = first.made.as_ref().expect("made").reveal().to_owned();
+    assert!(first.new);
+    // Beside a ghost, and after it.
+    for _ in 0..2 {
+        let again = world.claim("Ana", Some(&secret)).await.expect("owned");
+        assert_eq!((again.new, again.made), (false, None));
+    }
+    drop(first);
+    for (name, secret) in [
+        ("ana", None),
+        ("аna", None),
+        ("ana", Some("another-secret-of-ana".to_owned())),
+        ("ana", Some(format!("{secret}x"))),
+    ] {
+        let refused = world.claim(name, secret.as_deref()).await;
+        assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{name}");
+    }
+    assert_eq!(world.hub.shared.registry.names_in_use(), []);
+}
+
+#[tokio::test]
+async fn a_name_that_another_uses_cannot_be_claimed() {
+    let world = World::new(90 * DAY);
+    let (here, elsewhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
+    let leased = world.lease("ana", here).await.expect("free");
+    assert!(world.lease("ANA", here).await.is_err());
+    assert!(world.lease("ana", elsewhere).await.is_err());
+    let again = world.lease("ana", here).await.expect("the same person");
+    let refused = world.claim("ana", None).await;
+    assert_eq!(code(refused), Some(RefusalCode::NameTaken));
+    drop(leased);
+    assert!(
+        world.lease("ana", elsewhere).await.is_err(),
+        "one is still there"
+    );
+    drop(again);
+    assert!(world.claim("ana", None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_used_is_free_again() {
+    let world = World::new(Duration::ZERO);
+    let own = world.claim("ana", None).await.expect("free");
+    let refused = world.claim("ana", None).await;
+    assert_eq!(code(refused), Some(RefusalCode::NameTaken), "it is in use");
+    drop(own);
+    assert!(world.claim("ana", None).await.expect("free again").new);
+}
+
+#[tokio::test]
+async fn a_failed_entry_changes_nothing() {
+    let world = World::new(Duration::MAX);
+    let key = "ana".parse::<Name>().expect("a name").key();
+    let is_owned = async || {
+        let owned = world.hub.history().store().owned(&key).await;
+        owned.expect("readable").is_some()
+    };
+    world.log.off.store(true, Ordering::Relaxed);
+    let refused = world.claim("ana", None).await;
+    assert_eq!(code(refused), Some(RefusalCode::Busy));
+    assert!(!is_owned().await && !world.hub.is_ready());
+    world.log.off.store(false, Ordering::Relaxed);
+    world.claim("ana", None).await.expect("stored");
+    assert!(is_owned().await && world.hub.is_ready());
+}

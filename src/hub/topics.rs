@@ -1,0 +1,40 @@
+//! The topics of rooms.
+
+use super::{entries::Entries, registry::Registry};
+use crate::{
+    log::Action,
+    protocol::{ConnectionId, Refusal, Topic, name::RoomName, text::Text},
+    store::{Outcome, Store, StoreError},
+};
+
+/// Sets the topic of a room. Its members are told, but for the one that set it.
+pub(super) async fn set(
+    entries: Entries,
+    origin: ConnectionId,
+    room: RoomName,
+    text: Text,
+    by: String,
+) -> Result<Topic, Refusal> {
+    let action = Action::Topic { room, text, by };
+    match entries.act(origin, action).await?.outcome {
+        Outcome::Topic(topic) => Ok(topic),
+        _ => Ok(Topic::none()),
+    }
+}
+
+/// Looks up the topic of a room: once while somebody is in it.
+///
+/// # Errors
+///
+/// Fails if the database cannot be read.
+pub(super) async fn find(
+    store: &Store,
+    registry: &Registry,
+    room: &RoomName,
+) -> Result<(), StoreError> {
+    if registry.topic(room).is_none() {
+        let found = store.topic(room).await?;
+        registry.found_topic(room, &found);
+    }
+    Ok(())
+}

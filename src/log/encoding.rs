@@ -1,0 +1,200 @@
+//! Batches as bytes: a version, and then the fields in their order (postcard).
+//!
+//! Decoding trusts nothing.
+
+use std::fmt;
+
+use super::entry::Batch;
+
+/// The version of the encoding, the first byte of every batch.
+pub const FORMAT: u8 = 1;
+
+/// The longest batch that is decoded, in bytes.
+const MAX_BYTES: usize = 8 << 20;
+
+/// Bytes that are no batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The batch has another version.
+    Format(u8),
+    /// The bytes are cut short, too long or out of form.
+    Malformed,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Format(format) => {
+                write!(
+                    f,
+                    "a batch has the format {format}, and this server knows {FORMAT}"
+                )
+            }
+            DecodeError::Malformed => f.write_str("the bytes are no batch"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// A batch as bytes.
+pub fn encode(batch: &Batch) -> Vec<u8> {
+    // Serialising into a Vec fails only for lengths that are not known, and
+    // these types have none.
+    postcard::to_extend(batch, vec![FORMAT]).unwrap_or_default()
+}
+
+/// The batch of these bytes.
+///
+/// # Errors
+/// [`DecodeError`] for whatever [`encode`] does not write.
+pub fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
+    match bytes.split_first() {
+        Some((&FORMAT, rest)) if bytes.len() <= MAX_BYTES => {
+            let (batch, rest) =
+                postcard::take_from_bytes(rest).map_err(|_| DecodeError::Malformed)?;
+            if rest.is_empty() {
+                Ok(batch)
+            } else {
+                Err(DecodeError::Malformed)
+            }
+        }
+        Some((&format, _)) if format != FORMAT => Err(DecodeError::Format(format)),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        log::{
+            Action, Audit, ClockTime, Draft, Entry, Origin, Recipient, SanctionKind, Stamp,
+            model::batch,
+        },
+        protocol::{
+            At, ConnectionId, Epoch, Kind, Seq,
+            name::{Name, RoomName},
+        },
+    };
+
+    /// One entry of every kind.
+    fn every_kind() -> Batch {
+        let key = "ana".parse::<Name>().expect("a name").key();
+        let audit = || Audit {
+            operator: "op".into(),
+            action: "ban 2h".into(),
+            target: "ana".into(),
+            reason: "spam".into(),
+        };
+        let draft = Draft {
+            id: Some("a-1".parse().expect("an id")),
+            kind: Kind::Me,
+            to: Some(Recipient::new("bob".parse().expect("a name"))),
+            ..Draft::of("tea", "hi")
+        };
+        let actions = [
+            Action::Begin {
+                epoch: Epoch("e".into()),
+            },
+            Action::Settings { name_expiry_ms: 9 },
+            Action::Message(draft),
+            Action::Claim {
+                name: "Ana".parse().expect("a name"),
+                key: key.clone(),
+                salt: [1; 16],
+                tag: [2; 32],
+            },
+            Action::Use { key: key.clone() },
+            Action::Delivered { key, upto: Seq(3) },
+            Action::Topic {
+                room: RoomName::lobby(),
+                text: "t".to_owned().into(),
+                by: "ana".into(),
+            },
+            Action::Sanction {
+                kind: SanctionKind::Mute,
+                target: "@ana".into(),
+                lasts_ms: Some(300),
+                audit: audit(),
+            },
+            Action::Lift {
+                kind: SanctionKind::Ban,
+                target: "10.0.0.7".into(),
+                audit: audit(),
+            },
+            Action::Redact {
+                room: RoomName::lobby(),
+                seq: Seq(7),
+                by: "op".into(),
+            },
+            Action::Kick(audit()),
+            Action::Expire { upto: Seq(300) },
+        ];
+        Batch {
+            origin: Origin {
+                incarnation: 2,
+                number: 5,
+            },
+            stamp: Stamp {
+                at: At(1000),
+                clock: ClockTime(900),
+            },
+            entries: actions
+                .into_iter()
+                .map(|action| Entry {
+                    connection: ConnectionId(0x80),
+                    action,
+                })
+                .collect(),
+        }
+    }
+
+    /// The bytes of version 1. They may never change: other servers and later
+    /// versions read them.
+    #[test]
+    fn the_bytes_of_a_version_stay_as_they_are() {
+        let bytes = encode(&every_kind());
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+        let hex: String = hex.collect();
+        assert_eq!(hex, include_str!("encoding/version-1.hex").trim_end());
+        assert_eq!(decode(&bytes), Ok(every_kind()));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = encode(&every_kind());
+        bytes[0] = 9;
+        assert_eq!(decode(&bytes), Err(DecodeError::Format(9)));
+        assert_eq!(decode(&[]), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn a_cut_batch_is_malformed() {
+        let bytes = encode(&every_kind());
+        for end in 1..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), Err(DecodeError::Malformed), "{end}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(decode(&longer), Err(DecodeError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_batch_survives_its_bytes(batch in batch()) {
+            prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
+        }
+
+        #[test]
+        fn any_bytes_are_an_error_or_a_batch(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(first) = bytes.first_mut() {
+                *first = FORMAT;
+            }
+            if let Ok(batch) = decode(&bytes) {
+                prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
+            }
+        }
+    }
+}

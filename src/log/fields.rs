@@ -1,0 +1,118 @@
+//! How the fields of entries are written and read.
+//!
+//! Reading checks only what no Unicode version changes: a replica of another
+//! version must read the same entry from the same bytes.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::protocol::{
+    At, Author, Kind,
+    name::{MessageId, Name, NameKey, RoomName},
+    text::Text,
+};
+
+/// Writes a field as text and reads it by a rule.
+macro_rules! as_text {
+    ($($Field:ident: $Type:ty, $write:expr, $read:expr;)*) => {$(
+        pub(super) enum $Field {}
+
+        impl $Field {
+            pub(super) fn serialize<S: Serializer>(
+                value: &$Type,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                let write: fn(&$Type) -> &str = $write;
+                serializer.serialize_str(write(value))
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$Type, D::Error> {
+                let read: fn(&str) -> Option<$Type> = $read;
+                read(<&str>::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a rule"))
+            }
+        }
+    )*};
+}
+
+as_text! {
+    NameField: Name, Name::as_str, |text| Name::stored(text).ok();
+    KeyField: NameKey, NameKey::as_str, |text| NameKey::stored(text).ok();
+    RoomField: RoomName, RoomName::as_str, |text| RoomName::stored(text).ok();
+    TextField: Text, |text| text, |text| Some(Text::stored(text.to_owned()));
+}
+
+/// Writes a field as another type.
+macro_rules! as_other {
+    ($($Field:ident: $Type:ty as $Other:ty, $write:expr, $read:expr;)*) => {$(
+        pub(super) enum $Field {}
+
+        impl $Field {
+            pub(super) fn serialize<S: Serializer>(
+                value: &$Type,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                let write: fn(&$Type) -> $Other = $write;
+                write(value).serialize(serializer)
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<$Type, D::Error> {
+                let read: fn($Other) -> Option<$Type> = $read;
+                read(<$Other>::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a rule"))
+            }
+        }
+    )*};
+}
+
+as_other! {
+    AtField: At as i64, |at| at.0, |ms| Some(At(ms));
+    KindField: Kind as bool, |kind| *kind == Kind::Me,
+        |me| Some(if me { Kind::Me } else { Kind::Said });
+}
+
+pub(super) enum IdField {}
+
+impl IdField {
+    #[expect(clippy::ref_option, reason = "serde hands the field over so")]
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<MessageId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.as_ref().map(MessageId::as_str).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<MessageId>, D::Error> {
+        let id: Option<&str> = Option::deserialize(deserializer)?;
+        id.map(|id| id.parse().map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+pub(super) enum AuthorField {}
+
+impl AuthorField {
+    pub(super) fn serialize<S: Serializer>(
+        author: &Author,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let name = author.name.as_ref().map(Name::as_str);
+        (name, author.addr.as_str()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Author, D::Error> {
+        let (name, addr): (Option<&str>, &str) = Deserialize::deserialize(deserializer)?;
+        Ok(Author {
+            name: name
+                .map(Name::stored)
+                .transpose()
+                .map_err(D::Error::custom)?,
+            addr: addr.parse().map_err(D::Error::custom)?,
+        })
+    }
+}

@@ -1,0 +1,231 @@
+//! For tests: a log that an adversary runs, and batches of every kind.
+//!
+//! It reorders nothing. It loses proposals, drops acknowledgements, orders a
+//! batch twice and stalls, as its faults say.
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::{
+    Action, Audit, Batch, ClockTime, Draft, Entry, Log, Ordered, Origin, Position, Recipient,
+    SanctionKind, Sealed, Stamp, Unanswered,
+};
+use crate::protocol::{
+    At, Author, ConnectionId, Epoch, Kind, Seq,
+    name::{Name, RoomName},
+};
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The proposal gets a place, and no answer.
+    NoAnswer,
+    /// The proposal gets no place, and no answer.
+    Lost,
+    /// The proposal gets two places.
+    Twice,
+    /// Reading gives nothing, though there is something.
+    Stall,
+    /// Reading fails.
+    Unreadable,
+}
+
+/// The batches that have a place; clones share them, as they outlive a server.
+#[derive(Clone, Default)]
+pub(crate) struct Model {
+    ordered: Arc<Mutex<Vec<Sealed>>>,
+    faults: Arc<Mutex<Vec<Option<Fault>>>>,
+}
+
+impl Model {
+    /// Goes wrong so, one call after the other, and then no more.
+    pub(crate) fn with(mut faults: Vec<Option<Fault>>) -> Self {
+        faults.reverse();
+        Model {
+            faults: Arc::new(Mutex::new(faults)),
+            ..Model::default()
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub(crate) fn heal(&self) {
+        self.faults.lock().expect("no panic").clear();
+    }
+
+    /// How many places are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.ordered.lock().expect("no panic").len()
+    }
+
+    /// The batch after a position, whatever goes wrong.
+    pub(crate) fn read(&self, after: Position) -> Option<Ordered> {
+        let ordered = self.ordered.lock().expect("no panic");
+        let place = usize::try_from(after.0).expect("few");
+        ordered.get(place).map(|sealed| Ordered {
+            position: after.next(),
+            sealed: sealed.clone(),
+        })
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        self.faults.lock().expect("no panic").pop().flatten()
+    }
+}
+
+impl Log for Model {
+    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+        let mut ordered = self.ordered.lock().expect("no panic");
+        match self.fault() {
+            Some(Fault::Lost) => return Err(Unanswered),
+            Some(Fault::Twice) => ordered.extend([sealed.clone(), sealed.clone()]),
+            Some(Fault::NoAnswer) => {
+                ordered.push(sealed.clone());
+                return Err(Unanswered);
+            }
+            Some(Fault::Stall | Fault::Unreadable) | None => ordered.push(sealed.clone()),
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
+        match self.fault() {
+            Some(Fault::Stall) => return Ok(None),
+            Some(Fault::Unreadable) => return Err(Unanswered),
+            _ => {}
+        }
+        Ok(self.read(after))
+    }
+
+    fn withdraw(&mut self, _: Origin) -> bool {
+        false
+    }
+}
+
+/// Faults, most calls without.
+pub(crate) fn faults() -> impl Strategy<Value = Vec<Option<Fault>>> {
+    let fault = prop_oneof![
+        Just(Fault::NoAnswer),
+        Just(Fault::Lost),
+        Just(Fault::Twice),
+        Just(Fault::Stall),
+        Just(Fault::Unreadable),
+    ];
+    proptest::collection::vec(proptest::option::weighted(0.3, fault), 0..60)
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    prop::sample::select(vec!["ana", "Ana", "bob", "李四", "o"])
+        .prop_map(|name| name.parse().expect("a name"))
+}
+
+fn room() -> impl Strategy<Value = RoomName> {
+    prop::sample::select(vec!["lobby", "tea", "_ops"])
+        .prop_map(|room| room.parse().expect("a room"))
+}
+
+fn audit() -> impl Strategy<Value = Audit> {
+    ("[a-z]{0,3}", "[ab]{1,4}").prop_map(|(reason, target)| Audit {
+        operator: "op".into(),
+        action: "kick".into(),
+        target,
+        reason,
+    })
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let id = proptest::option::of("[a-c]{1,2}");
+    let to = proptest::option::weighted(0.2, name());
+    (
+        room(),
+        proptest::option::of(name()),
+        "[ -~]{1,40}",
+        id,
+        any::<bool>(),
+        to,
+    )
+        .prop_map(|(room, from, text, id, me, to)| {
+            let author = from.clone().filter(|_| to.is_some());
+            Draft {
+                room: author.map_or(room, |author| RoomName::inbox(&author.key())),
+                from: Author {
+                    name: from.clone(),
+                    addr: ([127, 0, 0, 1], 5000).into(),
+                },
+                text: text.into(),
+                id: id.map(|id| id.parse().expect("an id")),
+                kind: if me { Kind::Me } else { Kind::Said },
+                to: to.filter(|_| from.is_some()).map(Recipient::new),
+            }
+        })
+}
+
+/// An entry of any kind.
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    let kind = || prop_oneof![Just(SanctionKind::Ban), Just(SanctionKind::Mute)];
+    let seq = || (0..40_u64).prop_map(Seq);
+    let target = || "[ab]{1,2}";
+    prop_oneof![
+        20 => draft().prop_map(Action::Message),
+        1 => "[a-f]{4}".prop_map(|epoch| Action::Begin { epoch: Epoch(epoch.as_str().into()) }),
+        1 => (0..2000_u64).prop_map(|name_expiry_ms| Action::Settings { name_expiry_ms }),
+        4 => (name(), any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(name, salt, tag)| {
+            Action::Claim { key: name.key(), name, salt, tag }
+        }),
+        2 => name().prop_map(|name| Action::Use { key: name.key() }),
+        2 => (name(), seq()).prop_map(|(name, upto)| Action::Delivered { key: name.key(), upto }),
+        2 => (room(), "[a-z]{0,5}").prop_map(|(room, text)| {
+            Action::Topic { room, text: text.into(), by: "ana".into() }
+        }),
+        3 => (kind(), target(), proptest::option::of(0..3000_u64), audit()).prop_map(
+            |(kind, target, lasts_ms, audit)| Action::Sanction { kind, target, lasts_ms, audit }
+        ),
+        2 => (kind(), target(), audit())
+            .prop_map(|(kind, target, audit)| Action::Lift { kind, target, audit }),
+        3 => (room(), seq()).prop_map(|(room, seq)| Action::Redact { room, seq, by: "op".into() }),
+        1 => audit().prop_map(Action::Kick),
+        1 => seq().prop_map(|upto| Action::Expire { upto }),
+    ]
+}
+
+/// A batch of entries of any kind.
+pub(crate) fn batch() -> impl Strategy<Value = Batch> {
+    let entry = (any::<u64>(), action()).prop_map(|(connection, action)| Entry {
+        connection: ConnectionId(connection),
+        action,
+    });
+    let entries = proptest::collection::vec(entry, 0..40);
+    (any::<u32>(), 0..10_000_i64, 0..10_000_i64, entries).prop_map(
+        |(number, at, clock, entries)| Batch {
+            origin: Origin {
+                incarnation: 1,
+                number: number.into(),
+            },
+            stamp: Stamp {
+                at: At(at),
+                clock: ClockTime(clock),
+            },
+            entries,
+        },
+    )
+}
+
+/// Batches of one server in their order; some stand there twice.
+pub(crate) fn history() -> impl Strategy<Value = Vec<Ordered>> {
+    let batches = proptest::collection::vec((batch(), proptest::bool::weighted(0.1)), 1..8);
+    batches.prop_map(|batches| {
+        let mut ordered: Vec<Ordered> = Vec::new();
+        for (number, (mut batch, twice)) in (1..).zip(batches) {
+            batch.origin.number = number;
+            let sealed = Sealed::new(batch);
+            for _ in 0..=usize::from(twice) {
+                let before = ordered.last().map_or(Position::START, |last| last.position);
+                ordered.push(Ordered {
+                    position: before.next(),
+                    sealed: sealed.clone(),
+                });
+            }
+        }
+        ordered
+    })
+}

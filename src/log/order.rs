@@ -1,0 +1,74 @@
+//! The seam: where the order of batches comes from.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{entry::Origin, sealer::Sealed};
+
+/// A batch's place in the log: from 1, dense. 0 stands before the first batch.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The place before the first batch.
+    pub const START: Position = Position(0);
+
+    /// The place after this one.
+    #[must_use]
+    pub fn next(self) -> Position {
+        Position(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A batch at its place in the order.
+#[derive(Clone, Debug)]
+pub struct Ordered {
+    /// The place.
+    pub position: Position,
+    /// The batch, with its bytes.
+    pub sealed: Sealed,
+}
+
+/// The authority that orders batches.
+///
+/// The writer proposes one batch at a time. It proposes the same batch again
+/// until it reads that batch from the log, so a log may hold a batch twice: a
+/// replica applies it once, by its [`Origin`].
+pub trait Log: Send {
+    /// Asks for a place in the order.
+    ///
+    /// # Errors
+    /// [`Unanswered`] leaves the batch's fate open: it may have a place or not.
+    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered>;
+
+    /// The batch after a position; `None` if there is none yet.
+    ///
+    /// # Errors
+    /// [`Unanswered`] if the log cannot be read now.
+    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered>;
+
+    /// Takes back a batch that could not be applied. False if the log keeps it:
+    /// then it has to be applied later.
+    fn withdraw(&mut self, origin: Origin) -> bool;
+}
+
+/// The log gave no answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered;
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log gives no answer")
+    }
+}
+
+impl std::error::Error for Unanswered {}

@@ -1,0 +1,49 @@
+//! Who is mentioned by a text. The page has the same rule (`http/page/text.mjs`),
+//! and both are held to `tests/vectors/mentions.json`.
+
+use unicode_normalization::char::is_combining_mark;
+
+/// What ends a sentence, or joins words, as well as being a part of names.
+const LOOSE: [char; 2] = ['.', '-'];
+
+/// Whether a text has a name as a word of its own, in either case.
+///
+/// Full stops and hyphens around it belong to the sentence, unless a longer name
+/// goes on behind them: `ana.` mentions ana, `ana.b` does not.
+pub fn mentions(text: &str, name: &str) -> bool {
+    let (text, name) = (text.to_lowercase(), name.to_lowercase());
+    let part = |c: char| c.is_alphanumeric() || is_combining_mark(c) || c == '_';
+    text.match_indices(&name).any(|(at, found)| {
+        let before = text[..at].trim_end_matches(LOOSE);
+        let after = text[at + found.len()..].trim_start_matches(LOOSE);
+        !before.ends_with(part) && !after.starts_with(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Vector {
+        text: String,
+        name: String,
+        mentioned: bool,
+    }
+
+    #[test]
+    fn a_name_is_mentioned_as_a_word() {
+        let vectors = include_str!("../../tests/vectors/mentions.json");
+        let vectors: Vec<Vector> = serde_json::from_str(vectors).expect("vectors");
+        for Vector {
+            text,
+            name,
+            mentioned,
+        } in vectors
+        {
+            assert_eq!(mentions(&text, &name), mentioned, "{text} {name}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The plain format, typed: what a person asks for by a line.
+
+use std::{fmt::Display, num::NonZeroU32};
+
+use super::{
+    Command, Kind, Refusal, RefusalCode, Seq, Start,
+    command::table::{self, Spec},
+    who::Who,
+};
+
+/// Reads a text frame; `None` for an empty one.
+///
+/// # Errors
+///
+/// Refuses an unknown command, and a known one that is typed wrong.
+pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
+    let line = frame
+        .strip_suffix('\n')
+        .map_or(frame, |l| l.strip_suffix('\r').unwrap_or(l));
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let Some(typed) = line.strip_prefix('/') else {
+        return Ok(Some(publish(line, Kind::Said)));
+    };
+    if typed.starts_with('/') {
+        return Ok(Some(publish(typed, Kind::Said)));
+    }
+    let (word, rest) = cut(typed);
+    match table::typed(word) {
+        Some(spec) => command(spec, rest.trim()).map(Some),
+        None => Err(unknown()),
+    }
+}
+
+/// Reads the arguments of a command.
+fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
+    Ok(match spec.word {
+        "me" => publish(some(spec, rest)?, Kind::Me),
+        "msg" => {
+            let (to, text) = cut(rest);
+            let text = some(spec, text)?;
+            Command::Private {
+                to: to.parse().map_err(|rule| bad_name(spec, rule))?,
+                text: text.trim_start().to_owned(),
+                id: None,
+                follows: None,
+            }
+        }
+        "name" => {
+            let (name, secret) = cut(rest);
+            let secret = match secret.trim_start() {
+                "" => None,
+                secret => Some(secret.parse().map_err(|rule| {
+                    let form = format!("{} SECRET", spec.form());
+                    bad_field(form, rule)
+                })?),
+            };
+            let name = name.parse().map_err(|rule| bad_name(spec, rule))?;
+            Command::Name { name, secret }
+        }
+        "join" => Command::Join {
+            room: rest.parse().map_err(|rule| bad_field(spec.form(), rule))?,
+            start: Start::default(),
+        },
+        "members" => Command::Members,
+        "rooms" => Command::Rooms,
+        "topic" => Command::Topic {
+            text: match rest {
+                "-" => Some(String::new()),
+                text => optional(text),
+            },
+        },
+        "history" => Command::History {
+            before: None,
+            limit: match rest {
+                "" => None,
+                number => {
+                    let limit = number.parse().ok().map(NonZeroU32::get);
+                    Some(limit.ok_or_else(|| example(spec, ""))?)
+                }
+            },
+        },
+        "search" => Command::Search {
+            query: some(spec, rest)?.to_owned(),
+            before: None,
+            limit: None,
+        },
+        "operator" => Command::Operator {
+            secret: rest.to_owned(),
+        },
+        "kick" => {
+            let (who, why) = somebody(spec, rest)?;
+            let reason = optional(why);
+            Command::Kick { who, reason }
+        }
+        "ban" => {
+            let (who, rest) = somebody(spec, rest)?;
+            let (first, behind) = cut(rest);
+            let lasts = first.parse().ok();
+            let why = if lasts.is_some() { behind } else { rest };
+            let reason = optional(why.trim_start());
+            Command::Ban { who, lasts, reason }
+        }
+        "mute" => {
+            let (who, lasts) = somebody(spec, rest)?;
+            let lasts = (!lasts.is_empty()).then(|| lasts.parse()).transpose();
+            let lasts = lasts.map_err(|rule| bad_field(spec.form(), rule))?;
+            Command::Mute { who, lasts }
+        }
+        "unban" => Command::Unban {
+            who: somebody(spec, rest)?.0,
+        },
+        "unmute" => Command::Unmute {
+            who: somebody(spec, rest)?.0,
+        },
+        "erase" => Command::Erase {
+            seq: Seq(rest
+                .parse()
+                .map_err(|_| example(spec, "; in a room's URL, ?seq=1 shows numbers"))?),
+        },
+        "help" => Command::Help,
+        _ => return Err(unknown()),
+    })
+}
+
+fn publish(text: &str, kind: Kind) -> Command {
+    Command::Publish {
+        text: text.to_owned(),
+        id: None,
+        kind,
+        follows: None,
+    }
+}
+
+/// The first word, and the text behind the blank after it.
+fn cut(text: &str) -> (&str, &str) {
+    text.split_once(char::is_whitespace).unwrap_or((text, ""))
+}
+
+/// A text that may be absent.
+fn optional(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A text that must be there.
+fn some<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, Refusal> {
+    if text.is_empty() {
+        return Err(example(spec, ""));
+    }
+    Ok(text)
+}
+
+/// The target of an operator's command, and the text behind it.
+fn somebody<'a>(spec: &Spec, rest: &'a str) -> Result<(Who, &'a str), Refusal> {
+    let (who, behind) = cut(rest);
+    let who = who.parse().map_err(|rule| bad_field(spec.form(), rule))?;
+    Ok((who, behind.trim_start()))
+}
+
+fn bad_field(form: impl Display, rule: impl Display) -> Refusal {
+    Refusal::new(RefusalCode::BadField, format!("{form}: {rule}"))
+}
+
+fn bad_name(spec: &Spec, rule: impl Display) -> Refusal {
+    Refusal::new(RefusalCode::BadName, format!("{}: {rule}", spec.form()))
+}
+
+/// Shows how a command is typed whose only argument is missing or wrong.
+fn example(spec: &Spec, hint: &str) -> Refusal {
+    let argument = spec.arguments.trim_matches(['[', ']']);
+    let form = format!("/{} {argument}", spec.word);
+    bad_field(form, format_args!("for example {}{hint}", spec.typed))
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(
+        RefusalCode::UnknownType,
+        "No such command: /help lists them, and //TEXT says a text that begins with a slash.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_typed_line_asks_as_the_vectors_say() {
+        let vectors = include_str!("../../tests/vectors/commands.json");
+        let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
+        for vector in vectors {
+            let typed = vector["typed"].as_str().expect("a line");
+            let asks = match parse(typed) {
+                Ok(None) => Value::Null,
+                Ok(Some(Command::Help)) => json!("help"),
+                Ok(Some(command)) => json!(command),
+                Err(_) => json!("wrong"),
+            };
+            assert_eq!(asks, vector["asks"], "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn commands() {
+        let said = |text: &str| Some(publish(text, Kind::Said));
+        let history = |limit| {
+            let before = None;
+            Some(Command::History { before, limit })
+        };
+        for (frame, command) in [
+            ("hi", said("hi")),
+            ("hi\n", said("hi")),
+            ("hi\r\n", said("hi")),
+            ("hi\n\n", said("hi\n")),
+            ("", None),
+            ("\n", None),
+            (" ", said(" ")),
+            ("//x", said("/x")),
+            ("///x", said("//x")),
+            ("/me waves", Some(publish("waves", Kind::Me))),
+            ("/members", Some(Command::Members)),
+            ("/help\n", Some(Command::Help)),
+            (
+                "/kick ana  too much ",
+                Some(Command::Kick {
+                    who: "ana".parse().expect("somebody"),
+                    reason: Some("too much".to_owned()),
+                }),
+            ),
+            (
+                "/ban ana 2h spam",
+                Some(Command::Ban {
+                    who: "ana".parse().expect("somebody"),
+                    lasts: "2h".parse().ok(),
+                    reason: Some("spam".to_owned()),
+                }),
+            ),
+            (
+                "/ban ana spam 2h",
+                Some(Command::Ban {
+                    who: "ana".parse().expect("somebody"),
+                    lasts: None,
+                    reason: Some("spam 2h".to_owned()),
+                }),
+            ),
+            ("/erase 7", Some(Command::Erase { seq: Seq(7) })),
+            ("/history", history(None)),
+            ("/history 20 ", history(Some(20))),
+            (
+                "/search green  tea ",
+                Some(Command::Search {
+                    query: "green  tea".to_owned(),
+                    before: None,
+                    limit: None,
+                }),
+            ),
+            (
+                "/name ana",
+                Some(Command::Name {
+                    name: "ana".parse().expect("a name"),
+                    secret: None,
+                }),
+            ),
+            (
+                "/name ana  0123456789abcdef\n",
+                Some(Command::Name {
+                    name: "ana".parse().expect("a name"),
+                    secret: "0123456789abcdef".parse().ok(),
+                }),
+            ),
+            (
+                "/join Ops",
+                Some(Command::Join {
+                    room: "ops".parse().expect("a room"),
+                    start: Start::default(),
+                }),
+            ),
+        ] {
+            assert_eq!(parse(frame).as_ref(), Ok(&command), "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (frame, code) in [
+            ("/", RefusalCode::UnknownType),
+            ("/dance", RefusalCode::UnknownType),
+            ("/name", RefusalCode::BadName),
+            ("/name a:b", RefusalCode::BadName),
+            ("/name a b", RefusalCode::BadField),
+            (
+                "/name a 0123456789abcdef 0123456789abcdef",
+                RefusalCode::BadField,
+            ),
+            ("/join", RefusalCode::BadField),
+            ("/join a/b", RefusalCode::BadField),
+            ("/me", RefusalCode::BadField),
+            ("/kick", RefusalCode::BadField),
+            ("/mute ana soon", RefusalCode::BadField),
+            ("/erase", RefusalCode::BadField),
+            ("/erase -1", RefusalCode::BadField),
+            ("/erase 7 8", RefusalCode::BadField),
+            ("/erase 18446744073709551616", RefusalCode::BadField),
+            ("/history all", RefusalCode::BadField),
+            ("/history 0", RefusalCode::BadField),
+            ("/search", RefusalCode::BadField),
+            ("/history -1", RefusalCode::BadField),
+        ] {
+            assert_eq!(parse(frame).expect_err(frame).code, code, "{frame:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_typed_is_answered(frame in any::<String>()) {
+            let _ = parse(&frame);
+            let _ = parse(&format!("/{frame}"));
+        }
+    }
+}

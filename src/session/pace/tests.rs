@@ -1,0 +1,176 @@
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::{hub::Rate, protocol::RefusalCode};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// The budget of an address, of which nothing is used.
+fn budget(rate: &str) -> Arc<Budget> {
+    let rate: Rate = rate.parse().expect("a rate");
+    Arc::new(Budget::new(rate))
+}
+
+fn id(n: usize) -> MessageId {
+    n.to_string().parse().expect("an id")
+}
+
+/// How many of so many messages at once may come.
+fn taken(pace: &mut Pace, count: usize) -> usize {
+    (0..count)
+        .filter(|_| pace.message(None, None).is_ok())
+        .count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_and_then_a_steady_rate() {
+    let budget = budget("20:200");
+    let mut pace = Pace::new(&budget);
+    assert_eq!(taken(&mut pace, 1000), 200);
+    let refused = pace.message(Some(&id(1)), None).expect_err("too fast");
+    assert_eq!(refused.retry_ms, Some(50));
+    assert_eq!((refused.code, refused.id), (RefusalCode::Rate, Some(id(1))));
+    assert!(
+        refused
+            .text
+            .ends_with("20 messages a second: send it again in 0.1 s."),
+        "{}",
+        refused.text
+    );
+    advance(49 * MS).await;
+    assert_eq!(taken(&mut pace, 10), 0);
+    advance(MS).await;
+    assert_eq!(taken(&mut pace, 10), 1);
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(taken(&mut pace, 1000), 60);
+    advance(Duration::from_secs(3600)).await;
+    assert_eq!(taken(&mut pace, 1000), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_has_four_times_that() {
+    let here = budget("10:10");
+    let all: usize = (0..10).map(|_| taken(&mut Pace::new(&here), 100)).sum();
+    assert_eq!(all, 40, "a new connection has used as much as those before");
+    let other = budget("10:10");
+    assert_eq!(taken(&mut Pace::new(&other), 100), 10);
+    // Messages by POST are like those of one connection.
+    let third = budget("10:10");
+    let posts = (0..100).filter(|_| third.post().is_ok()).count();
+    assert_eq!(posts, 10);
+    assert_eq!(taken(&mut Pace::new(&third), 100), 10);
+    // Whatever else there is has a larger bucket of its own.
+    assert!((0..500).all(|_| here.request().is_ok()));
+    let refused = Pace::new(&here).command().expect_err("too many");
+    assert_eq!(refused.retry_ms, Some(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stands_behind_one_refused_is_refused() {
+    let budget = budget("1:3");
+    let mut pace = Pace::new(&budget);
+    let mut say = |n: usize, follows: Option<usize>| {
+        let follows = follows.map(id);
+        pace.message(Some(&id(n)), follows.as_ref())
+    };
+    for n in 1..=9 {
+        assert_eq!(say(n, Some(n - 1)).is_ok(), n <= 3, "{n}");
+    }
+    advance(Duration::from_secs(3)).await;
+    // There is room now, but not for what stands behind.
+    for n in 10..=12 {
+        let refused = say(n, Some(n - 1)).expect_err("behind");
+        assert_eq!(refused.code, RefusalCode::Rate);
+        assert!(refused.retry_ms.is_some_and(|ms| ms > 0));
+    }
+    assert!(say(4, None).is_ok());
+    assert!(say(6, Some(5)).is_err());
+    assert!(say(5, Some(4)).is_ok());
+    assert!(say(6, Some(5)).is_ok());
+}
+
+/// A client that has much under way, and does what it is told.
+struct Honest {
+    window: usize,
+    allowed: usize,
+}
+
+impl Honest {
+    /// Sends what it may, and hears of all of it after a while.
+    async fn turn(&mut self, pace: &mut Pace, delay: Duration) -> usize {
+        let (mut taken, mut wait) = (0, Duration::ZERO);
+        for _ in 0..self.allowed {
+            match pace.message(None, None) {
+                Ok(()) => taken += 1,
+                Err(refusal) => {
+                    let told = Duration::from_millis(refusal.retry_ms.expect("a time"));
+                    wait = wait.max(told);
+                }
+            }
+            assert!(!pace.is_flood());
+            sleep(delay / 1000).await;
+        }
+        sleep(wait.max(delay)).await;
+        self.allowed = if wait.is_zero() {
+            self.window.min(self.allowed + taken)
+        } else {
+            1
+        };
+        taken
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_what_it_is_told_is_no_flood() {
+    for (rate, delay) in [
+        ("1:1", Duration::ZERO),
+        ("1:1", Duration::from_secs(20)),
+        ("20:200", MS),
+        ("500:100", 100 * MS),
+    ] {
+        let budget = budget(rate);
+        // Of one address, so that they take each other's turns.
+        let mut clients: Vec<_> = (0..8)
+            .map(|_| {
+                let honest = Honest {
+                    window: 1000,
+                    allowed: 1000,
+                };
+                (Pace::new(&budget), honest)
+            })
+            .collect();
+        let mut all = 0;
+        for _ in 0..200 {
+            for (pace, honest) in &mut clients {
+                all += honest.turn(pace, delay).await;
+            }
+        }
+        assert!(all > 200, "{rate}: {all}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_is_one_after_10_seconds() {
+    for times in [10, 100, 10_000] {
+        let budget = budget("20:200");
+        let mut pace = Pace::new(&budget);
+        let start = Instant::now();
+        while !pace.is_flood() {
+            taken(&mut pace, times / 10);
+            advance(5 * MS).await;
+            assert!(start.elapsed() < Duration::from_secs(20), "{times}");
+        }
+        assert!(start.elapsed() >= FLOOD, "{times}");
+    }
+    // One burst, however large, is none.
+    let budget = budget("20:200");
+    let mut pace = Pace::new(&budget);
+    taken(&mut pace, 100_000);
+    assert!(!pace.is_flood());
+    // A little too much, for ever, is none either: it is only refused.
+    for _ in 0..10_000 {
+        advance(30 * MS).await;
+        taken(&mut pace, 1);
+        assert!(!pace.is_flood());
+    }
+}

@@ -1,0 +1,175 @@
+//! Applying a batch: the one way in which anything durable changes.
+//!
+//! It is total and deterministic: the same state and the same entries give the
+//! same state and the same outcomes, on any machine, in any year. It reads no
+//! clock, no random source and no environment.
+
+mod messages;
+mod names;
+mod removal;
+mod sanctions;
+mod topics;
+
+use std::collections::HashMap;
+
+use rusqlite::Connection;
+
+use self::messages::Numbering;
+use super::{
+    Outcome, StoreError,
+    index::Index,
+    room::Room,
+    row::{Stored, find},
+    state::State,
+    tables::{AUDIT, AuditRow},
+};
+use crate::{
+    log::{Action, Audit, Entry, Ordered, Stamp},
+    protocol::{Message, name::RoomName},
+};
+
+/// What applying a batch changed.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// What became of each entry, in order; empty if the batch was a repeat.
+    pub outcomes: Vec<Outcome>,
+    /// The messages stored, in the order of their numbers.
+    pub messages: Vec<Message>,
+    /// The rooms as they are now.
+    pub(super) rooms: Vec<(RoomName, Room)>,
+    /// Words may be left in the write-ahead log.
+    pub(super) removed: bool,
+}
+
+/// A batch on its way into the database, within one transaction.
+pub(super) struct Applying<'a> {
+    db: &'a Connection,
+    stamp: Stamp,
+    state: &'a mut State,
+    numbering: Numbering<'a>,
+    /// Words are removed from the index before they leave the store.
+    index: Option<&'a mut Index>,
+    removed: bool,
+}
+
+/// Applies a batch to a database whose transaction is open. Some rooms are
+/// known. The index is given if an entry [takes words away](needs_index).
+///
+/// # Errors
+/// Fails if the database cannot be read or written, or contradicts itself.
+pub(super) fn apply(
+    db: &Connection,
+    state: &mut State,
+    known: &HashMap<RoomName, Room>,
+    index: Option<&mut Index>,
+    ordered: &Ordered,
+) -> Result<Applied, StoreError> {
+    let before = state.head;
+    let batch = &ordered.sealed.batch;
+    let mut applied = Applied::default();
+    if batch.origin > state.origin {
+        state.clock = state.clock.max(batch.stamp.clock);
+        let mut applying = Applying {
+            db,
+            stamp: batch.stamp,
+            numbering: Numbering::after(before, db, known, batch.stamp.at),
+            state,
+            index,
+            removed: false,
+        };
+        applied.outcomes = applying.entries(&batch.entries)?;
+        applied.removed = applying.removed;
+        let Applying { numbering, .. } = applying;
+        (applied.rooms, applied.messages) = numbering.finish()?;
+    }
+    state.advance(ordered);
+    state.write(db)?;
+    Ok(applied)
+}
+
+/// Whether an entry of a batch takes words away.
+pub(super) fn needs_index(entries: &[Entry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| matches!(entry.action, Action::Redact { .. } | Action::Expire { .. }))
+}
+
+impl Applying<'_> {
+    fn entries(&mut self, entries: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        // Messages that stand together are stored together.
+        let together = |one: &Entry, other: &Entry| {
+            one.action.message().is_some() && other.action.message().is_some()
+        };
+        for group in entries.chunk_by(together) {
+            match &group[0].action {
+                Action::Message(_) => {
+                    self.numbering.store(group, &mut outcomes)?;
+                    self.state.head = self.numbering.head();
+                }
+                action => outcomes.push(self.action(action)?),
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn action(&mut self, action: &Action) -> Result<Outcome, StoreError> {
+        match action {
+            // Messages were stored together.
+            Action::Message(_) => Ok(Outcome::Done),
+            Action::Begin { epoch } => {
+                self.state.epoch = epoch.clone();
+                Ok(Outcome::Done)
+            }
+            Action::Settings { name_expiry_ms } => {
+                self.state.name_expiry_ms = *name_expiry_ms;
+                Ok(Outcome::Done)
+            }
+            Action::Claim {
+                name,
+                key,
+                salt,
+                tag,
+            } => self.claim(name, key, salt, tag),
+            Action::Use { key } => self.note_use(key),
+            Action::Delivered { key, upto } => self.note_delivered(key, *upto),
+            Action::Topic { room, text, by } => self.set_topic(room, text, by),
+            Action::Sanction {
+                kind,
+                target,
+                lasts_ms,
+                audit,
+            } => self.sanction(*kind, target, *lasts_ms, audit),
+            Action::Lift {
+                kind,
+                target,
+                audit,
+            } => self.lift(*kind, target, audit),
+            Action::Redact { room, seq, by } => self.redact(room, *seq, by),
+            Action::Kick(audit) => {
+                self.record(audit)?;
+                Ok(Outcome::Done)
+            }
+            Action::Expire { upto } => self.expire(*upto),
+        }
+    }
+
+    /// Writes down what an operator did.
+    fn record(&mut self, audit: &Audit) -> Result<(), StoreError> {
+        let last = find(self.db, &AUDIT, "ORDER BY id DESC LIMIT 1", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        let row = AuditRow {
+            id: last.transpose()?.unwrap_or(0) + 1,
+            at: self.stamp.at.0,
+            operator: &audit.operator,
+            action: &audit.action,
+            target: &audit.target,
+            reason: &audit.reason,
+        };
+        row.put(self.db)
+    }
+}
+
+#[cfg(test)]
+mod tests;

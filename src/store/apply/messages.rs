@@ -1,0 +1,360 @@
+//! Applying messages: numbers, rooms and repeated ids.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use rusqlite::{CachedStatement, Connection, params};
+
+use crate::{
+    log::{Draft, Entry},
+    protocol::{
+        At, ConnectionId, Kind, Message, Seq,
+        name::{MessageId, Name, RoomName},
+    },
+    store::{
+        Outcome, StoreError,
+        room::Room,
+        row::{Stored, find, query, to_db},
+        tables::{MESSAGES, MessageRow, ROOMS},
+    },
+};
+
+/// How many messages one statement inserts: one statement for each takes half
+/// as long again.
+const INSERTED_AT_ONCE: usize = 16;
+
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
+static INSERT_SOME: LazyLock<String> = LazyLock::new(|| insertion(INSERTED_AT_ONCE));
+
+/// The statement that inserts so many messages, but none with an id that its room
+/// has.
+fn insertion(count: usize) -> String {
+    let columns = MESSAGES.columns.join(", ");
+    let row = format!("({})", vec!["?"; MESSAGES.columns.len() + 1].join(", "));
+    let rows = vec![row; count].join(", ");
+    format!(
+        "INSERT INTO messages ({columns}, sum) VALUES {rows} \
+         ON CONFLICT (room, id) WHERE id IS NOT NULL DO NOTHING"
+    )
+}
+
+/// Rooms as they become.
+type Rooms = Vec<(RoomName, Room)>;
+
+/// Gives messages their numbers and stores them.
+pub(super) struct Numbering<'a> {
+    db: &'a Connection,
+    /// Rooms as they were before.
+    known: &'a HashMap<RoomName, Room>,
+    at: At,
+    head: Seq,
+    rooms: Rooms,
+    /// Where each of these stands.
+    places: HashMap<RoomName, usize>,
+    /// Where the one stands that was asked for last.
+    last: Option<usize>,
+    messages: Vec<Message>,
+}
+
+impl<'a> Numbering<'a> {
+    /// The numbers after `head`; some rooms are known.
+    pub(super) fn after(
+        head: Seq,
+        db: &'a Connection,
+        known: &'a HashMap<RoomName, Room>,
+        at: At,
+    ) -> Self {
+        Numbering {
+            db,
+            known,
+            at,
+            head,
+            rooms: Vec::new(),
+            places: HashMap::new(),
+            last: None,
+            messages: Vec::new(),
+        }
+    }
+
+    /// The last number given.
+    pub(super) fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// Writes the rooms as they have become; returns them, and the messages.
+    pub(super) fn finish(self) -> Result<(Rooms, Vec<Message>), StoreError> {
+        let mut update = self
+            .db
+            .prepare_cached("UPDATE rooms SET last = ?2, sum = ?3 WHERE id = ?1")?;
+        for (name, room) in &self.rooms {
+            let sum = room.row(name).sum();
+            update.execute((room.id, to_db(room.last), sum))?;
+        }
+        Ok((self.rooms, self.messages))
+    }
+
+    /// Stores entries, which are all messages, and adds what became of each.
+    pub(super) fn store(
+        &mut self,
+        entries: &[Entry],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), StoreError> {
+        self.messages.reserve(entries.len());
+        let mut one = self.db.prepare_cached(&INSERT_ONE)?;
+        let mut some = self.db.prepare_cached(&INSERT_SOME)?;
+        for entries in entries.chunks(INSERTED_AT_ONCE) {
+            let whole = entries.len() == INSERTED_AT_ONCE;
+            if whole && self.insert_together(&mut some, entries)? {
+                let new = &self.messages[self.messages.len() - entries.len()..];
+                outcomes.extend(new.iter().map(|message| Outcome::Stored(message.seq)));
+                continue;
+            }
+            for (connection, draft) in drafts(entries) {
+                outcomes.push(self.insert(&mut one, connection, draft)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of a room among those of the batch; where there is no such
+    /// room, it is made.
+    fn place(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+        // Most drafts come with those of the same room.
+        if let Some(place) = self.last.filter(|last| self.rooms[*last].0 == *name) {
+            return Ok(place);
+        }
+        let place = self.find_place(name)?;
+        self.last = Some(place);
+        Ok(place)
+    }
+
+    fn find_place(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+        if let Some(place) = self.places.get(name) {
+            return Ok(*place);
+        }
+        let found = match self.known.get(name) {
+            Some(room) => Some(*room),
+            None => Room::find(self.db, name)?,
+        };
+        let room = if let Some(room) = found {
+            room
+        } else {
+            let last = find(self.db, &ROOMS, "ORDER BY id DESC LIMIT 1", [], |row| {
+                row.get::<_, i64>(0)
+            })?;
+            let room = Room {
+                id: last.transpose()?.unwrap_or(0) + 1,
+                last: Seq::START,
+            };
+            room.row(name).put(self.db)?;
+            room
+        };
+        let place = self.rooms.len();
+        self.rooms.push((name.clone(), room));
+        self.places.insert(name.clone(), place);
+        Ok(place)
+    }
+
+    /// Inserts all of them, or none where that is not all there is to do: where
+    /// one is private, or was stored before.
+    fn insert_together(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        entries: &[Entry],
+    ) -> Result<bool, StoreError> {
+        if drafts(entries).any(|(_, draft)| draft.to.is_some()) {
+            return Ok(false);
+        }
+        let (head, count) = (self.head, self.messages.len());
+        let mut before = Vec::with_capacity(entries.len());
+        for (number, (connection, draft)) in drafts(entries).enumerate() {
+            let (place, id) = (self.place(&draft.room)?, draft.id.as_ref());
+            before.push((place, self.rooms[place].1.last));
+            self.row(connection, draft, place, id)
+                .bind(insert, number)?;
+            self.take(connection, draft, place, id);
+        }
+        if insert.raw_execute()? == entries.len() {
+            return Ok(true);
+        }
+        // Which one it was shows one by one; those after it have other numbers.
+        self.db
+            .prepare_cached("DELETE FROM messages WHERE seq > ?1")?
+            .execute([to_db(head)])?;
+        self.head = head;
+        self.messages.truncate(count);
+        for (place, last) in before.into_iter().rev() {
+            self.rooms[place].1.last = last;
+        }
+        Ok(false)
+    }
+
+    /// Inserts one; a private message also into its reader's inbox.
+    fn insert(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        connection: ConnectionId,
+        draft: &Draft,
+    ) -> Result<Outcome, StoreError> {
+        let (place, id) = (self.place(&draft.room)?, draft.id.as_ref());
+        let row = self.row(connection, draft, place, id);
+        row.bind(insert, 0)?;
+        if insert.raw_execute()? == 0 {
+            return original(self.db, &row);
+        }
+        let stored = Outcome::Stored(self.take(connection, draft, place, id));
+        if let Some(to) = &draft.to
+            && to.inbox != draft.room
+        {
+            // The author's row alone tells a repeat.
+            let place = self.place(&to.inbox)?;
+            self.row(connection, draft, place, None).bind(insert, 0)?;
+            insert.raw_execute()?;
+            self.take(connection, draft, place, None);
+        }
+        Ok(stored)
+    }
+
+    /// The row that a draft becomes.
+    fn row<'b>(
+        &self,
+        origin: ConnectionId,
+        draft: &'b Draft,
+        place: usize,
+        id: Option<&'b MessageId>,
+    ) -> MessageRow<'b> {
+        let room = &self.rooms[place].1;
+        MessageRow {
+            seq: self.head.next(),
+            room: room.id,
+            prev: room.last,
+            at: self.at.0,
+            origin,
+            name: draft.from.name.as_ref().map(Name::as_str),
+            addr: draft.from.addr.as_str(),
+            text: &draft.text,
+            id: id.map(MessageId::as_str),
+            me: draft.kind == Kind::Me,
+            recipient: draft.to.as_ref().map(|to| to.name.as_str()),
+        }
+    }
+
+    /// Takes a draft for stored, as the row that it became.
+    fn take(
+        &mut self,
+        origin: ConnectionId,
+        draft: &Draft,
+        place: usize,
+        id: Option<&MessageId>,
+    ) -> Seq {
+        let (name, room) = &mut self.rooms[place];
+        let seq = self.head.next();
+        self.messages.push(Message {
+            seq,
+            prev: room.last,
+            room: name.clone(),
+            at: self.at,
+            origin,
+            from: draft.from.clone(),
+            text: draft.text.clone(),
+            id: id.cloned(),
+            kind: draft.kind,
+            to: draft.to.as_ref().map(|to| to.name.clone()),
+        });
+        self.head = seq;
+        room.last = seq;
+        seq
+    }
+}
+
+/// The drafts of entries that are all messages.
+fn drafts(entries: &[Entry]) -> impl Iterator<Item = (ConnectionId, &Draft)> {
+    entries
+        .iter()
+        .filter_map(|entry| Some((entry.connection, entry.action.message()?)))
+}
+
+/// The message that was stored under the same id before. Told from a damaged
+/// index: a receipt for what is not stored would lose a message.
+fn original(db: &Connection, repeated: &MessageRow<'_>) -> Result<Outcome, StoreError> {
+    let mut find = query(db, &MESSAGES, "WHERE room = ?1 AND id = ?2")?;
+    let mut found = find.query(params![repeated.room, repeated.id])?;
+    let original = match found.next()? {
+        Some(row) => MessageRow::read(row)
+            .filter(|row| (row.room, row.id) == (repeated.room, repeated.id))
+            .map(|row| row.seq),
+        None => None,
+    };
+    original.map(Outcome::Repeat).ok_or_else(|| {
+        let id = repeated.id.unwrap_or_default();
+        StoreError::damaged(format!(
+            "the message with the id {id:?}, or the index of ids,"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{check, database::Database, digest::digests};
+
+    fn draft(room: &str, id: Option<u64>) -> Draft {
+        Draft {
+            id: id.map(|id| format!("id-{id}").parse().unwrap()),
+            ..Draft::of(room, "text")
+        }
+    }
+
+    /// The digests of the messages and their rooms.
+    fn stored(database: &Database) -> Vec<(&'static str, String)> {
+        let digests = digests(database.db()).unwrap().into_iter();
+        digests
+            .filter(|(table, _)| ["messages", "rooms"].contains(table))
+            .collect()
+    }
+
+    /// Many are inserted together, and are what they are one by one. Broken to
+    /// see it fail: a room's last number left as it was in the first attempt; a
+    /// repeat taken for stored.
+    #[test]
+    fn together_and_one_by_one_are_the_same() {
+        let rooms = ["a", "b", "c"];
+        // Ids with repeats: in one statement, in one batch, from one before.
+        let patterns: [fn(u64) -> Option<u64>; 5] = [
+            |_| None,
+            Some,
+            |n| (n % 3 == 0).then_some(n / 2),
+            |n| Some(n % 20),
+            |n| Some(if n == 7 { 500 } else { n + 490 }),
+        ];
+        for spread in [1, 2, 3] {
+            let (mut together, mut alone) =
+                (Database::empty().unwrap(), Database::empty().unwrap());
+            let mut shown = [Vec::new(), Vec::new()];
+            for pattern in patterns {
+                let entries: Vec<_> = (0..100)
+                    .map(|n: u64| {
+                        let room = usize::try_from(n).unwrap() / 5 % spread;
+                        draft(rooms[room], pattern(n)).entry()
+                    })
+                    .collect();
+                let mut apply = |which: usize, database: &mut Database, entries: Vec<Entry>| {
+                    let applied = database.apply_next(At(0), entries);
+                    let messages = applied.messages.into_iter();
+                    shown[which].extend(messages.map(|m| (m.seq, m.prev, m.room, m.id)));
+                    applied.outcomes
+                };
+                let one = apply(0, &mut together, entries.clone());
+                let other: Vec<_> = entries
+                    .into_iter()
+                    .flat_map(|entry| apply(1, &mut alone, vec![entry]))
+                    .collect();
+                assert_eq!(one, other);
+            }
+            assert_eq!(shown[0], shown[1]);
+            assert_eq!(stored(&together), stored(&alone));
+            let head = together.state().head;
+            let end = check::end(together.db(), Seq::START, head).unwrap();
+            assert_eq!(end, head);
+        }
+    }
+}

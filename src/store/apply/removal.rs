@@ -1,0 +1,107 @@
+//! Applying what takes words away: redaction and expiry.
+//!
+//! The words leave the search index first: a word that is gone from the store
+//! is in no index.
+
+use rusqlite::params;
+
+use super::Applying;
+use crate::{
+    log::Audit,
+    protocol::{Seq, name::RoomName},
+    store::{
+        Outcome, StoreError,
+        index::Indexed,
+        room::Room,
+        row::{Stored, query, to_db},
+        tables::{MESSAGES, MessageRow},
+    },
+};
+
+impl Applying<'_> {
+    /// Takes the words of a message away. Its number, author and id stay: a
+    /// repeat of its id still is a repeat.
+    pub(super) fn redact(
+        &mut self,
+        room: &RoomName,
+        seq: Seq,
+        by: &str,
+    ) -> Result<Outcome, StoreError> {
+        let db = self.db;
+        let here = Room::find(db, room)?.map(|room| room.id);
+        let mut find = query(db, &MESSAGES, "WHERE seq = ?1")?;
+        let mut found = find.query([to_db(seq)])?;
+        let Some(row) = found.next()? else {
+            return Ok(Outcome::NotHere);
+        };
+        let (whose, sum) = match MessageRow::read(row) {
+            Some(message) if Some(message.room) != here => return Ok(Outcome::NotHere),
+            Some(message) if message.is_redacted() => return Ok(Outcome::RedactedBefore),
+            Some(message) => {
+                let whose = message.name.unwrap_or(message.addr).to_owned();
+                if let Some(index) = &mut self.index {
+                    index.let_go_of(&Indexed::always(&message))?;
+                }
+                let text = "";
+                (whose, Some(MessageRow { text, ..message }.sum()))
+            }
+            // Neither its room nor its words are known. It stays damaged, and
+            // its text goes as far as it can be found.
+            None => {
+                if let Some(index) = &mut self.index {
+                    index.clear()?;
+                }
+                (String::new(), None)
+            }
+        };
+        drop(found);
+        db.prepare_cached("UPDATE messages SET text = '', sum = ifnull(?2, sum) WHERE seq = ?1")?
+            .execute(params![to_db(seq), sum])?;
+        self.removed = true;
+        self.record(&Audit {
+            operator: by.to_owned(),
+            action: format!("erase {seq}"),
+            target: whose,
+            reason: String::new(),
+        })?;
+        Ok(Outcome::Redacted)
+    }
+
+    /// Expires every message up to a number.
+    pub(super) fn expire(&mut self, upto: Seq) -> Result<Outcome, StoreError> {
+        let upto = upto.min(self.state.head);
+        if upto <= self.state.expired {
+            return Ok(Outcome::Done);
+        }
+        self.let_go_of(upto)?;
+        self.db
+            .prepare_cached("DELETE FROM messages WHERE seq <= ?1")?
+            .execute([to_db(upto)])?;
+        self.state.expired = upto;
+        self.removed = true;
+        Ok(Outcome::Expired(upto))
+    }
+
+    /// Removes the words of the messages that expire from the index.
+    fn let_go_of(&mut self, upto: Seq) -> Result<(), StoreError> {
+        let Some(index) = &mut self.index else {
+            return Ok(());
+        };
+        let mut rows = query(self.db, &MESSAGES, "WHERE seq <= ?1 ORDER BY seq")?;
+        let mut rows = rows.query([to_db(upto)])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            let Some(message) = MessageRow::read(row) else {
+                // Its words are not known.
+                return index.clear();
+            };
+            entries.extend(Indexed::of(&message));
+        }
+        index.remove(&entries)
+    }
+}
+
+#[cfg(test)]
+mod expiry;
+#[cfg(test)]
+mod redaction;

@@ -1,0 +1,117 @@
+//! Tests of expiry: the oldest messages go, from the store and from memory.
+
+use crate::{
+    fanout::{Applier, History},
+    log::{Action, Draft, Entry},
+    protocol::{At, ConnectionId, GapReason, Seq, name::RoomName},
+    store::{Outcome, Storage, database::Database, open},
+};
+
+fn opened(storage: &Storage) -> Applier<'static> {
+    let (replica, _) = open(storage, "a test").expect("a store");
+    Applier::local(replica).expect("a log")
+}
+
+fn said(log: &mut Applier<'_>, room: &str, count: u64) {
+    for _ in 0..count {
+        let draft = Draft::of(room, "text");
+        log.say(ConnectionId(7), [draft]).expect("stored");
+    }
+}
+
+/// Expires some messages, as retention does; up to which.
+async fn expire(log: &mut Applier<'_>, before: Option<At>, keep: Option<u64>) -> Option<Seq> {
+    let store = log.history().store();
+    let upto = store.expirable(before, keep).await.expect("readable")?;
+    let expired = log.act(Action::Expire { upto }).expect("applied");
+    assert_eq!(expired, Outcome::Expired(upto));
+    Some(upto)
+}
+
+/// What a reader of a room sees from a position on: the last numbers of its
+/// holes and the numbers of its messages.
+async fn seen(history: &History, room: &str, mut after: Seq) -> (Vec<u64>, Vec<u64>) {
+    let room: RoomName = room.parse().expect("a room");
+    let (mut holes, mut seqs) = (Vec::new(), Vec::new());
+    while after < history.head() {
+        let page = history.after(&room, after).await.expect("readable");
+        if let Some((hole, _)) = page.gap() {
+            assert_eq!(hole.reason, GapReason::Erased);
+            holes.push(hole.upto.0);
+        }
+        let messages = page.runs.iter().flat_map(|run| run.messages());
+        let later = messages.map(|m| m.seq).filter(|seq| *seq > after);
+        seqs.extend(later.map(|seq| seq.0));
+        after = page.upto;
+    }
+    (holes, seqs)
+}
+
+#[tokio::test]
+async fn messages_expire_in_steps_and_from_memory() {
+    let mut log = opened(&Storage::Memory);
+    said(&mut log, "a", 700);
+    said(&mut log, "b", 600);
+    // All beyond the limit expire, however new.
+    let mut expired = Vec::new();
+    while let Some(upto) = expire(&mut log, None, Some(100)).await {
+        expired.push(upto.0);
+    }
+    assert_eq!(expired, [500, 1000, 1200]);
+    let history = log.history();
+    for (after, holes) in [
+        (0, vec![700]),
+        (699, vec![700]),
+        (700, vec![]),
+        (900, vec![]),
+        (1300, vec![]),
+    ] {
+        assert_eq!(seen(history, "a", Seq(after)).await, (holes, vec![]));
+    }
+    let last: Vec<u64> = (1201..=1300).collect();
+    assert_eq!(seen(history, "b", Seq(0)).await, (vec![1200], last.clone()));
+    assert_eq!(seen(history, "b", Seq(1200)).await, (vec![], last));
+    let room = "b".parse().expect("a room");
+    let position = history.before_last(&room, 1000).await.expect("a position");
+    assert_eq!(position, Seq(1200));
+}
+
+#[tokio::test]
+async fn numbers_go_on_when_everything_expired() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let mut log = opened(&storage);
+    said(&mut log, "a", 3);
+    said(&mut log, "b", 2);
+    let any = Some(At(i64::MAX));
+    assert_eq!(expire(&mut log, any, None).await, Some(Seq(5)));
+    assert_eq!(expire(&mut log, any, None).await, None);
+    drop(log);
+    let mut log = opened(&storage);
+    assert_eq!(log.head(), Seq(5));
+    assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![]));
+    said(&mut log, "a", 1);
+    assert_eq!(seen(log.history(), "a", Seq(3)).await, (vec![], vec![6]));
+    assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![6]));
+}
+
+#[test]
+fn old_messages_wait_for_those_before_them() {
+    let mut database = Database::in_memory().expect("a store");
+    // The clock stood wrong when some of them were sealed.
+    for at in [10, 20, 90, 20, 30] {
+        let entry = Draft::of("a", "text").entry();
+        database.apply_next(At(at), vec![entry]);
+    }
+    let mut expire = |before| {
+        let upto = database.expirable(Some(At(before)), Seq::START);
+        let upto = upto.expect("readable")?;
+        let entry = Entry::of_server(Action::Expire { upto });
+        let applied = database.apply_next(At(100), vec![entry]);
+        assert_eq!(applied.outcomes, [Outcome::Expired(upto)]);
+        Some(upto)
+    };
+    assert_eq!(expire(10), None);
+    assert_eq!(expire(50), Some(Seq(2)));
+    assert_eq!(expire(91), Some(Seq(5)));
+}

@@ -1,0 +1,53 @@
+//! Applying sanctions: bans and mutes.
+
+use super::Applying;
+use crate::{
+    log::{Audit, SanctionKind},
+    store::{Outcome, Sanction, StoreError, row::Stored, tables::SanctionRow},
+};
+
+impl Applying<'_> {
+    /// Adds a sanction, in place of one of the same kind and target; those that
+    /// have ended go.
+    pub(super) fn sanction(
+        &mut self,
+        kind: SanctionKind,
+        target: &str,
+        lasts_ms: Option<u64>,
+        audit: &Audit,
+    ) -> Result<Outcome, StoreError> {
+        self.record(audit)?;
+        let clock = self.state.clock;
+        self.db
+            .prepare_cached("DELETE FROM sanctions WHERE until < ?1")?
+            .execute([clock.0])?;
+        let sanction = Sanction {
+            kind,
+            target: target.to_owned(),
+            until: lasts_ms.map(|ms| clock.plus(ms)),
+            reason: audit.reason.clone(),
+        };
+        SanctionRow {
+            kind: kind.word(),
+            target,
+            until: sanction.until.map(|until| until.0),
+            reason: &sanction.reason,
+        }
+        .put(self.db)?;
+        Ok(Outcome::Sanctioned(sanction))
+    }
+
+    /// Lifts a sanction.
+    pub(super) fn lift(
+        &mut self,
+        kind: SanctionKind,
+        target: &str,
+        audit: &Audit,
+    ) -> Result<Outcome, StoreError> {
+        self.record(audit)?;
+        self.db
+            .prepare_cached("DELETE FROM sanctions WHERE kind = ?1 AND target = ?2")?
+            .execute([kind.word(), target])?;
+        Ok(Outcome::Done)
+    }
+}

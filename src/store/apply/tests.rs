@@ -1,0 +1,127 @@
+use proptest::prelude::*;
+
+use crate::{
+    log::{Ordered, Sealed, decode, model::history},
+    protocol::Epoch,
+    store::{Applied, StoreError, database::Database, digest::digests, index::Index},
+};
+
+/// A store, and the search index that it takes words from.
+struct Fed {
+    database: Database,
+    index: Index,
+}
+
+impl Fed {
+    fn new(database: Database) -> Self {
+        let index = Index::new(None, Epoch("".into()));
+        Fed { database, index }
+    }
+
+    fn empty() -> Self {
+        Fed::new(Database::empty().expect("a store"))
+    }
+
+    fn apply(&mut self, ordered: &Ordered) -> Result<Applied, StoreError> {
+        self.database.apply(ordered, Some(&mut self.index))
+    }
+
+    /// Feeds it until a batch fails.
+    fn feed_some(&mut self, log: &[Ordered]) {
+        let _all = log.iter().all(|ordered| self.apply(ordered).is_ok());
+    }
+
+    /// Feeds it everything after its position.
+    fn feed(&mut self, log: &[Ordered]) {
+        for ordered in log {
+            self.apply(ordered).expect("applied");
+        }
+    }
+
+    fn digests(&self) -> Vec<(&'static str, String)> {
+        digests(self.database.db()).expect("readable")
+    }
+}
+
+/// The same batches as another server reads them: from their bytes.
+fn read(log: &[Ordered]) -> Vec<Ordered> {
+    log.iter()
+        .map(|ordered| Ordered {
+            position: ordered.position,
+            sealed: Sealed::new(decode(&ordered.sealed.bytes).expect("a batch")),
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Seen to fail with the wall clock in place of the stamp in a topic's `at`,
+    /// and with a random number in place of a name's salt.
+    #[test]
+    fn the_same_entries_make_the_same_store(log in history()) {
+        let (mut one, mut other) = (Fed::empty(), Fed::empty());
+        one.feed(&log);
+        other.feed(&read(&log));
+        prop_assert_eq!(one.digests(), other.digests());
+        prop_assert_eq!(one.database.state(), other.database.state());
+    }
+
+    /// A batch is interrupted at any step of SQLite's machine.
+    #[test]
+    fn an_interrupted_store_goes_on_from_where_it_was(
+        log in history(),
+        steps in proptest::collection::vec(1..20_000_u32, 1..6),
+    ) {
+        let mut whole = Fed::empty();
+        whole.feed(&log);
+        let mut stopped = Fed::empty();
+        for step in steps {
+            stopped.database.interrupt_at(step);
+            stopped.feed_some(&log);
+            stopped.database.interrupt_at(0);
+            stopped.database.recover().expect("sound");
+        }
+        stopped.feed(&log);
+        prop_assert_eq!(whole.digests(), stopped.digests());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// The process is killed between any two batches, or in the middle of one:
+    /// another one opens the files that it left.
+    #[test]
+    fn a_killed_store_goes_on_from_its_position(
+        log in history(),
+        kills in proptest::collection::vec((0..8_usize, 1..20_000_u32), 1..4),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Fed::new(Database::create(folder.path(), "a test").expect("a store"));
+        let mut fed = open();
+        // Its log has a first entry of its own.
+        let first = fed.database.state().applied;
+        let log: Vec<_> = log
+            .into_iter()
+            .map(|ordered| Ordered {
+                position: crate::log::Position(ordered.position.0 + first.0),
+                ..ordered
+            })
+            .collect();
+        let mut whole = Fed::empty();
+        let begun = fed.database.state().clone();
+        for (batches, step) in kills {
+            fed.feed_some(&log[..batches.min(log.len())]);
+            fed.database.interrupt_at(step);
+            fed.feed_some(&log);
+            drop(fed);
+            fed = open();
+        }
+        fed.feed(&log);
+        // The same in one go, behind the same first entry.
+        whole.database.follow(&begun);
+        whole.feed(&log);
+        prop_assert_eq!(whole.digests(), fed.digests());
+    }
+}

@@ -1,0 +1,176 @@
+//! A copy of the log, made while a server may run on it.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{
+    Connection,
+    backup::{Backup, StepResult},
+};
+
+use super::{
+    StoreError,
+    beside::open_beside,
+    check::{self, Report},
+    database::Database,
+    folder::OpenError,
+    schema,
+    state::State,
+};
+
+/// How many pages are copied between two words about it.
+const PAGES_A_STEP: i32 = 4096;
+
+/// Copies the log of a folder into a file that must not be there yet, looks at
+/// every row of the copy, and says what it found. `progress` is told how many
+/// percent are copied.
+///
+/// The copy has an epoch of its own: a server that starts on it gives the
+/// numbers that follow to other messages than the first one did.
+pub fn backup(
+    folder: &Path,
+    to: &Path,
+    mut progress: impl FnMut(u8),
+) -> Result<Report, BackupError> {
+    let db = open_beside(&folder.join("chat.sqlite")).map_err(BackupError::Source)?;
+    let target = |source| BackupError::Target {
+        path: to.to_owned(),
+        source,
+    };
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(target(io::ErrorKind::AlreadyExists.into()));
+    }
+    // Under its own name it is only seen whole.
+    let unfinished = Unfinished::create(to).map_err(target)?;
+    let failed = |source| BackupError::Copy {
+        path: to.to_owned(),
+        source,
+    };
+    let report = copy(&db, &unfinished.0, &mut progress).map_err(failed)?;
+    if !report.faults.is_empty() {
+        return Err(BackupError::Damaged(Report {
+            path: folder.join("chat.sqlite"),
+            ..report
+        }));
+    }
+    unfinished.finish(to).map_err(target)?;
+    Ok(Report {
+        path: to.to_owned(),
+        ..report
+    })
+}
+
+fn copy(
+    source: &Connection,
+    path: &Path,
+    progress: &mut impl FnMut(u8),
+) -> Result<Report, StoreError> {
+    // All of it as it is now, whatever is stored meanwhile.
+    let view = source.unchecked_transaction()?;
+    State::load(&view)?;
+    let mut copy = schema::connect(path)?;
+    {
+        let backup = Backup::new(&view, &mut copy)?;
+        while backup.step(PAGES_A_STEP)? != StepResult::Done {
+            let (all, left) = (backup.progress().pagecount, backup.progress().remaining);
+            let percent = 100 - 100 * i64::from(left) / i64::from(all.max(1));
+            progress(u8::try_from(percent).unwrap_or(100));
+        }
+    }
+    drop(view);
+    // One file, and nothing beside it.
+    let _mode: String =
+        copy.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0))?;
+    let mut copy = Database::on(copy)?;
+    copy.begin_anew()?;
+    check::whole(copy.db(), path)
+}
+
+/// A copy that is being made; it is gone where it is not finished.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn create(to: &Path) -> io::Result<Self> {
+        let mut name = to.as_os_str().to_owned();
+        name.push(".unfinished");
+        let path = PathBuf::from(name);
+        // One that a killed backup left behind.
+        let _ = fs::remove_file(&path);
+        let mut options = fs::File::options();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(&path)?;
+        Ok(Unfinished(path))
+    }
+
+    fn finish(self, to: &Path) -> io::Result<()> {
+        fs::File::open(&self.0)?.sync_all()?;
+        // Unlike renaming, it replaces nothing.
+        fs::hard_link(&self.0, to)?;
+        let folder = match to.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        fs::File::open(folder)?.sync_all()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // What cannot be removed is replaced by the next backup.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// There is no backup.
+#[derive(Debug)]
+pub enum BackupError {
+    /// What was to be copied cannot be used.
+    Source(OpenError),
+    /// What was to be copied is damaged.
+    Damaged(Report),
+    /// The copy cannot be made there.
+    Target {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Copying failed.
+    Copy {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl fmt::Display for BackupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BackupError::Source(error) => error.fmt(f),
+            BackupError::Damaged(report) => write!(f, "no backup was made: {report}"),
+            BackupError::Target { path, source }
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                write!(
+                    f,
+                    "{} is there already, and no backup replaces it: give another name",
+                    path.display()
+                )
+            }
+            BackupError::Target { path, source } => write!(
+                f,
+                "no backup can be made at {} ({source}): give another place",
+                path.display()
+            ),
+            BackupError::Copy { path, source } => {
+                write!(f, "no backup was made at {} ({source})", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for BackupError {}

@@ -1,0 +1,35 @@
+//! Reading a store beside a server that may run on it.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{
+    check::{Report, whole},
+    folder::OpenError,
+    schema::{self, Format},
+};
+
+/// Looks at everything in a folder's log, also while a server runs on it.
+pub fn check(folder: &Path) -> Result<Report, OpenError> {
+    let path = folder.join("chat.sqlite");
+    let db = open_beside(&path)?;
+    whole(&db, &path).map_err(|error| OpenError::database(&path, error))
+}
+
+/// A connection for reading beside a server that may run; nothing is made or
+/// brought up to date.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::database(path, error.into());
+    if let Err(source) = std::fs::File::open(path) {
+        return Err(OpenError::Unreadable {
+            path: path.to_owned(),
+            source,
+        });
+    }
+    let db = schema::connect_reader(path).map_err(failed)?;
+    let keep_as_it_is = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    db.set_db_config(keep_as_it_is, true).map_err(failed)?;
+    Format::of(&db).map_err(failed)?.check(path, false)?;
+    Ok(db)
+}

@@ -1,0 +1,281 @@
+//! Whether what is stored is what was written.
+//!
+//! Three checks: what a start can afford, what must hold before anything is
+//! acknowledged again after a failure, and all there is.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::Connection;
+
+use super::{
+    StoreError,
+    room::Room,
+    row::{Stored, find, is_sound, query, to_db},
+    state::State,
+    tables::{self, ALL, MESSAGES, MessageRow, ROOMS, RoomRow},
+};
+use crate::protocol::{Seq, name::RoomName};
+
+/// Up to this size the structure of the database is checked at every start,
+/// page by page: a second's work at most (see README).
+const CHECKED_AT_START: i64 = 256 << 20;
+
+/// How many messages before the end are looked at after a failure.
+const LOOKED_AT: u64 = 1000;
+
+/// How many faults are named.
+const NAMED: usize = 20;
+
+/// The structure of a database that is not too big for that.
+pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
+    let bytes = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = db.query_row(bytes, [], |row| row.get(0))?;
+    if bytes > CHECKED_AT_START {
+        return Ok(());
+    }
+    let found: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(StoreError::damaged(one_line(&found)))
+    }
+}
+
+/// What everything else stands on: the row of the state, those of the rooms, and
+/// the end of the messages.
+pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
+    let head = State::load(db)?.head;
+    let mut last = Seq::START;
+    let mut rooms = query(db, &ROOMS, "NOT INDEXED")?;
+    let mut rows = rooms.query([])?;
+    while let Some(row) = rows.next()? {
+        let room = RoomRow::read(row);
+        let name = room.and_then(|room| RoomName::stored(room.name).ok());
+        let (Some(room), Some(name)) = (room, name) else {
+            return Err(StoreError::damaged("the row of a room"));
+        };
+        // The index must know it, or it would be taken for a new one.
+        if Room::find(db, &name)?.map(|found| found.id) != Some(room.id) {
+            return Err(StoreError::damaged("the index of rooms"));
+        }
+        last = last.max(room.last);
+    }
+    if head == last {
+        Ok(())
+    } else {
+        Err(StoreError::damaged("the end of the log"))
+    }
+}
+
+/// What a failed transaction can have touched of the messages stored after
+/// `since`: everything acknowledged is there, whole, and the rooms end with it.
+/// Bounded, however long the log is.
+pub(super) fn end(db: &Connection, since: Seq, acknowledged: Seq) -> Result<Seq, StoreError> {
+    let State { head, expired, .. } = State::load(db)?;
+    if head < acknowledged {
+        return Err(StoreError::damaged(format!(
+            "the log, which ends at {head} though {acknowledged} was stored,"
+        )));
+    }
+    let from = since.0.max(expired.0).max(head.0.saturating_sub(LOOKED_AT));
+    let mut rows = query(db, &MESSAGES, "WHERE seq > ?1 ORDER BY seq")?;
+    let mut rows = rows.query([to_db(Seq(from))])?;
+    let mut expected = Seq(from);
+    let mut last: HashMap<i64, Seq> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        expected = expected.next();
+        let found = MessageRow::read(row).filter(|found| {
+            let before = last.insert(found.room, found.seq);
+            found.seq == expected && before.is_none_or(|before| before == found.prev)
+        });
+        if found.is_none() {
+            return Err(StoreError::damaged(format!("the message {expected}")));
+        }
+    }
+    for (id, last) in last {
+        let room = find(db, &ROOMS, "WHERE id = ?1", [id], |row| {
+            RoomRow::read(row).map(|room| room.last)
+        })?;
+        if room.flatten() != Some(last) {
+            return Err(StoreError::damaged(format!("the row of room {id}")));
+        }
+    }
+    if expected == head || head == expired {
+        Ok(head)
+    } else {
+        Err(StoreError::damaged("the end of the log"))
+    }
+}
+
+/// What a look at everything found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The database.
+    pub path: PathBuf,
+    /// How many messages it holds.
+    pub messages: u64,
+    /// In how many rooms.
+    pub rooms: usize,
+    /// The last number given.
+    pub head: Seq,
+    /// What is wrong, a sentence each; not all of it when it is much.
+    pub faults: Vec<String>,
+}
+
+impl Report {
+    fn fault(&mut self, what: impl FnOnce() -> String) {
+        if self.faults.len() < NAMED {
+            self.faults.push(what());
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, messages, rooms) = (self.path.display(), self.messages, self.rooms);
+        if self.faults.is_empty() {
+            return write!(
+                f,
+                "{path} is sound: {messages} messages in {rooms} rooms, the last is {}",
+                self.head
+            );
+        }
+        write!(
+            f,
+            "{path} is damaged, {messages} messages in {rooms} rooms can be read:"
+        )?;
+        self.faults
+            .iter()
+            .try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+/// Looks at everything in a database, in one view of it.
+pub(super) fn whole(db: &Connection, path: &Path) -> Result<Report, StoreError> {
+    let view = db.unchecked_transaction()?;
+    let mut report = Report {
+        path: path.to_owned(),
+        ..Report::default()
+    };
+    let mut pages = view.prepare("PRAGMA integrity_check(20)")?;
+    let mut pages = pages.query([])?;
+    while let Some(row) = pages.next()? {
+        let found: String = row.get(0)?;
+        if found != "ok" {
+            report.fault(|| one_line(&found));
+        }
+    }
+    if let Err(why) = look(&view, &mut report) {
+        if !why.is_damage() {
+            return Err(why);
+        }
+        report.fault(|| why.to_string());
+    }
+    Ok(report)
+}
+
+/// Reads every row of every table.
+fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
+    start(view)?;
+    let State { head, expired, .. } = State::load(view)?;
+    report.head = head;
+    for (table, order) in ALL {
+        let mut rows = query(view, table, &format!("NOT INDEXED ORDER BY {order}"))?;
+        let mut rows = rows.query([])?;
+        while let Some(row) = rows.next()? {
+            if !is_sound(row, table.columns.len()) {
+                report.fault(|| format!("{} is damaged", (table.describe)(row)));
+            }
+        }
+    }
+    follow(view, expired, report)
+}
+
+/// Follows the messages by their numbers, and each room by its `prev`.
+fn follow(view: &Connection, expired: Seq, report: &mut Report) -> Result<(), StoreError> {
+    let mut last = HashMap::new();
+    let mut rooms = query(view, &ROOMS, "NOT INDEXED")?;
+    let mut rooms = rooms.query([])?;
+    while let Some(row) = rooms.next()? {
+        if let Some(room) = RoomRow::read(row) {
+            last.insert(room.id, (room.last, None));
+        }
+    }
+    report.rooms = last.len();
+    let mut rows = query(view, &MESSAGES, "NOT INDEXED ORDER BY seq")?;
+    let mut rows = rows.query([])?;
+    let mut expected = expired;
+    while let Some(row) = rows.next()? {
+        let seq = tables::seq(row, 0);
+        if seq != expected.next() {
+            report.fault(|| format!("the messages between {expected} and {seq} are missing"));
+        }
+        expected = seq;
+        let Some(message) = MessageRow::read(row) else {
+            continue;
+        };
+        report.messages += 1;
+        match last.get_mut(&message.room) {
+            Some((_, before)) => {
+                let prev = message.prev;
+                let follows = match before.replace(seq) {
+                    Some(before) => prev == before,
+                    None => prev <= expired,
+                };
+                if !follows {
+                    report.fault(|| format!("{prev}, which {seq} follows, is not there"));
+                }
+            }
+            None => report.fault(|| format!("the message {seq} is in no room")),
+        }
+    }
+    for (id, (last, found)) in last {
+        if last > expired && found != Some(last) {
+            report.fault(|| format!("{last}, the last message of room {id}, is not there"));
+        }
+    }
+    Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fanout::Applier,
+        log::{Action, Audit},
+        store::{Storage, open},
+    };
+
+    #[test]
+    fn a_damaged_audit_record_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let faults = || {
+            crate::store::beside::check(folder.path())
+                .expect("readable")
+                .faults
+        };
+        let (replica, _) = open(&storage, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        let kick = Action::Kick(Audit {
+            operator: "ana".into(),
+            action: "kick".into(),
+            target: "bob".into(),
+            reason: "spam".into(),
+        });
+        log.act(kick).expect("applied");
+        assert_eq!(faults(), [""; 0]);
+        let db = Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+        let damaged = db.execute("UPDATE audit SET reason = ''", []);
+        assert_eq!(damaged.expect("written"), 1);
+        assert_eq!(faults(), ["the audit record 1 is damaged"]);
+    }
+}

@@ -1,0 +1,305 @@
+//! Finding messages by their words.
+//!
+//! The index is a database of its own beside the log (FTS5), written in the
+//! background: publishing waits neither for it nor for its disk. All of it can
+//! be made again from the log, and is where it is missing, damaged or another
+//! log's. It holds words and numbers; what is shown comes from the log.
+
+mod words;
+
+use std::{
+    fmt, fs,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, params};
+use tokio::time::Instant;
+use tracing::warn;
+
+pub use self::words::Words;
+use self::words::apart;
+use super::{
+    StoreError,
+    row::{from_db, to_db},
+    tables::MessageRow,
+};
+use crate::protocol::{Epoch, Seq};
+
+/// `PRAGMA user_version` of the index; one of another version is made anew.
+const VERSION: i64 = 1;
+
+/// The words without the texts (`content=''`). A mark belongs to its letter, as
+/// Hindi needs it; `secure-delete` leaves nothing of what is removed.
+const SCHEMA: &str = "
+CREATE VIRTUAL TABLE words USING fts5 (
+    room, text, content='', tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* Co M*'\"
+);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+CREATE TABLE about (epoch TEXT NOT NULL, upto INTEGER NOT NULL);
+";
+
+/// How often is looked whether that is over, in steps of SQLite's machine; a page
+/// of the index takes some.
+const STEPS: i32 = 10;
+
+/// What is indexed of a message.
+#[derive(Debug)]
+pub(super) struct Indexed {
+    pub(super) seq: Seq,
+    /// The number of its room's row.
+    pub(super) room: i64,
+    pub(super) text: String,
+}
+
+impl Indexed {
+    /// What is indexed of a message: nothing of a redacted or a private one.
+    pub(super) fn of(message: &MessageRow<'_>) -> Option<Self> {
+        let indexed = message.recipient.is_none() && !message.is_redacted();
+        indexed.then(|| Indexed::always(message))
+    }
+
+    /// What would be indexed of it.
+    pub(super) fn always(message: &MessageRow<'_>) -> Self {
+        Indexed {
+            seq: message.seq,
+            room: message.room,
+            text: message.text.to_owned(),
+        }
+    }
+}
+
+/// The index. Whoever has it waits for nothing but the disk.
+pub(super) struct Index {
+    /// Where it is kept; absent: in memory.
+    path: Option<PathBuf>,
+    /// The log it is of.
+    epoch: Epoch,
+    /// Opened when it is needed.
+    db: Option<Connection>,
+    /// How often something was removed: what was read before is not added after.
+    pub(super) removals: u64,
+}
+
+impl Index {
+    /// The index of a log that is in that folder, or in memory.
+    pub(super) fn new(folder: Option<&Path>, epoch: Epoch) -> Self {
+        Index {
+            path: folder.map(|folder| folder.join("search.sqlite")),
+            epoch,
+            db: None,
+            removals: 0,
+        }
+    }
+
+    /// Opens it now, where it can be: later there may be no descriptor left.
+    /// Whoever indexes says what is wrong.
+    pub(super) fn prepare(&mut self) {
+        let _ = self.on(|db| upto(db));
+    }
+
+    /// Removes messages before they are erased from the log: what is erased
+    /// there is to be found nowhere.
+    pub(super) fn remove(&mut self, entries: &[Indexed]) -> Result<(), StoreError> {
+        self.removals += 1;
+        match self.on(|db| remove(db, entries)) {
+            // It is gone, whole.
+            Err(why) if why.is_damage() => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Removes one message; where that cannot be done, all of it goes.
+    pub(super) fn let_go_of(&mut self, entry: &Indexed) -> Result<(), StoreError> {
+        self.remove(std::slice::from_ref(entry))
+            .or_else(|_| self.clear())
+    }
+
+    /// Does something with the database. One that is found to be damaged is
+    /// thrown away.
+    pub(super) fn on<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let opened = match self.db.take() {
+            Some(db) => Ok(db),
+            None => self.open(),
+        };
+        let (db, done) = match opened {
+            Ok(mut db) => {
+                let done = work(&mut db);
+                (Some(db), done)
+            }
+            Err(why) => (None, Err(why)),
+        };
+        match &done {
+            Ok(_) => self.db = db,
+            Err(why) if why.is_damage() => {
+                warn!("the search index is damaged and made anew: {why}");
+                drop(db);
+                self.clear()?;
+            }
+            // It is opened anew the next time.
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// Lets go of all of it: it is made again.
+    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+        self.removals += 1;
+        self.db = None;
+        let Some(path) = &self.path else {
+            return Ok(());
+        };
+        for companion in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(companion);
+            match fs::remove_file(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<Connection, StoreError> {
+        let db = self.connect()?;
+        if self.is_this_logs(&db)? {
+            return Ok(db);
+        }
+        drop(db);
+        self.clear()?;
+        let db = self.connect()?;
+        let made = db.unchecked_transaction()?;
+        made.execute_batch(SCHEMA)?;
+        made.execute("INSERT INTO about VALUES (?1, 0)", [&*self.epoch.0])?;
+        made.pragma_update(None, "user_version", VERSION)?;
+        made.commit()?;
+        Ok(db)
+    }
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        let Some(path) = &self.path else {
+            return Ok(Connection::open_in_memory()?);
+        };
+        // Made by SQLite it could be read by everyone; its companions follow it.
+        let mut options = fs::File::options();
+        let made = options.write(true).create(true).truncate(false);
+        made.mode(0o600).open(path)?;
+        let db = Connection::open(path)?;
+        let _mode: String =
+            db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+        // A power cut takes what was indexed last, and it is indexed again.
+        db.pragma_update(None, "synchronous", "normal")?;
+        db.pragma_update(None, "secure_delete", true)?;
+        Ok(db)
+    }
+
+    fn is_this_logs(&self, db: &Connection) -> Result<bool, StoreError> {
+        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version != VERSION {
+            return Ok(false);
+        }
+        let epoch: String = db.query_row("SELECT epoch FROM about", [], |row| row.get(0))?;
+        Ok(*epoch == *self.epoch.0)
+    }
+}
+
+/// Up to which number all is indexed.
+pub(super) fn upto(db: &Connection) -> Result<Seq, StoreError> {
+    let mut upto = db.prepare_cached("SELECT upto FROM about")?;
+    Ok(from_db(upto.query_row([], |row| row.get(0))?))
+}
+
+pub(super) fn add(db: &Connection, entries: &[Indexed], upto: Seq) -> Result<(), StoreError> {
+    let step = db.unchecked_transaction()?;
+    {
+        let mut insert =
+            step.prepare_cached("INSERT INTO words (rowid, room, text) VALUES (?1, ?2, ?3)")?;
+        for entry in entries {
+            insert.execute(params![to_db(entry.seq), entry.room, apart(&entry.text)])?;
+        }
+    }
+    step.prepare_cached("UPDATE about SET upto = ?1")?
+        .execute([to_db(upto)])?;
+    Ok(step.commit()?)
+}
+
+fn remove(db: &Connection, entries: &[Indexed]) -> Result<(), StoreError> {
+    // Nothing may come back after a power cut, nor stay behind in the journal.
+    db.pragma_update(None, "synchronous", "full")?;
+    let step = db.unchecked_transaction()?;
+    {
+        let upto = upto(&step)?;
+        let mut delete = step.prepare_cached(
+            "INSERT INTO words (words, rowid, room, text) VALUES ('delete', ?1, ?2, ?3)",
+        )?;
+        for entry in entries.iter().filter(|entry| entry.seq <= upto) {
+            delete.execute(params![to_db(entry.seq), entry.room, apart(&entry.text)])?;
+        }
+    }
+    step.commit()?;
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    db.query_row(checkpoint, [], |_| Ok(()))?;
+    Ok(db.pragma_update(None, "synchronous", "normal")?)
+}
+
+/// How a look into the index ended.
+#[derive(Debug, PartialEq)]
+pub(super) enum Looked {
+    /// The numbers of the messages, the last ones first, and the number up to
+    /// which everything is indexed.
+    Found(Vec<Seq>, Seq),
+    /// It took too long.
+    TooLong,
+    /// It made way for the removal of words.
+    MadeWay,
+}
+
+/// Looks for a room's messages with all words, until a time.
+pub(super) fn find_in_time(
+    db: &mut Connection,
+    room: i64,
+    words: &Words,
+    before: Seq,
+    limit: u32,
+    end: Instant,
+    is_removing: impl Fn() -> bool + Send + 'static,
+) -> Result<Looked, StoreError> {
+    let stop = move || Instant::now() >= end || is_removing();
+    db.progress_handler(STEPS, Some(stop))?;
+    let found = find(db, room, words, before, limit);
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    match found {
+        Ok((seqs, indexed)) => Ok(Looked::Found(seqs, indexed)),
+        Err(why) if why.is_interruption() && Instant::now() >= end => Ok(Looked::TooLong),
+        Err(why) if why.is_interruption() => Ok(Looked::MadeWay),
+        Err(why) => Err(why),
+    }
+}
+
+fn find(
+    db: &Connection,
+    room: i64,
+    words: &Words,
+    before: Seq,
+    limit: u32,
+) -> Result<(Vec<Seq>, Seq), StoreError> {
+    let view = db.unchecked_transaction()?;
+    let mut found = view.prepare_cached(
+        "SELECT rowid FROM words WHERE words MATCH ?1 AND rowid < ?2 ORDER BY rowid DESC LIMIT ?3",
+    )?;
+    let query = format!("room : \"{room}\" AND text : ({})", words.query());
+    let rows = found.query_map(params![query, to_db(before), limit], |row| row.get(0))?;
+    let seqs: Result<Vec<i64>, _> = rows.collect();
+    Ok((seqs?.into_iter().map(from_db).collect(), upto(&view)?))
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}

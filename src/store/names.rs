@@ -1,0 +1,157 @@
+//! Reading owned names, each with what proves it, never the secret itself.
+
+use std::time::Duration;
+
+use ring::hmac;
+use tracing::error;
+
+use super::{
+    StoreError,
+    reader::Store,
+    row::{Stored, find},
+    tables::{NAMES, NameRow},
+};
+use crate::{
+    log::ClockTime,
+    protocol::{Seq, name::NameKey, secret::Secret},
+};
+
+/// A name that has an owner.
+#[derive(Debug)]
+pub struct OwnedName(
+    /// `None` if the row is damaged: nobody proves it, and it stays taken.
+    Option<Proof>,
+);
+
+#[derive(Debug)]
+struct Proof {
+    salt: Vec<u8>,
+    tag: Vec<u8>,
+    used: ClockTime,
+    since: Seq,
+    delivered: Seq,
+}
+
+impl OwnedName {
+    /// The tag by which a secret is known again under a salt: HMAC-SHA-256.
+    pub fn tag(secret: &Secret, salt: &[u8; 16]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, salt);
+        let signed = hmac::sign(&key, secret.reveal().as_bytes());
+        let mut tag = [0; 32];
+        tag.copy_from_slice(signed.as_ref());
+        tag
+    }
+
+    /// Whether this is its secret; in a time that does not tell how far it fits.
+    pub fn is_proved_by(&self, secret: &Secret) -> bool {
+        self.0.as_ref().is_some_and(|proof| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &proof.salt);
+            hmac::verify(&key, secret.reveal().as_bytes(), &proof.tag).is_ok()
+        })
+    }
+
+    /// The last number when it was claimed: private messages up to it are for
+    /// others. If that is not known, every message is.
+    pub fn since(&self) -> Seq {
+        self.0.as_ref().map_or(Seq(u64::MAX), |proof| proof.since)
+    }
+
+    /// Every private message up to this number was delivered to its owner.
+    pub fn delivered(&self) -> Seq {
+        let proof = self.0.as_ref();
+        proof.map_or(Seq(u64::MAX), |proof| proof.delivered)
+    }
+
+    /// For how long nobody has used it, but for the last day: use is noted once
+    /// a day.
+    pub fn unused(&self, now: ClockTime) -> Duration {
+        let unused = self.0.as_ref().map_or(0, |proof| now.since(proof.used));
+        Duration::from_millis(unused)
+    }
+}
+
+impl Store {
+    /// The owned name of this key, if it has an owner.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn owned(&self, key: &NameKey) -> Result<Option<OwnedName>, StoreError> {
+        let key = key.clone();
+        self.on_reader(move |database| {
+            let proof = find(
+                database.db(),
+                &NAMES,
+                "WHERE key = ?1",
+                [key.as_str()],
+                |row| {
+                    let row = NameRow::read(row).filter(|row| row.key == key.as_str())?;
+                    Some(Proof {
+                        salt: row.salt.to_owned(),
+                        tag: row.tag.to_owned(),
+                        used: ClockTime(row.used),
+                        since: row.since,
+                        delivered: row.delivered,
+                    })
+                },
+            )?;
+            if proof.as_ref().is_some_and(Option::is_none) {
+                error!("the owned name {key} is damaged: nobody can take it");
+            }
+            Ok(proof.map(OwnedName))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::{
+        fanout::Applier,
+        log::Action,
+        protocol::name::Name,
+        store::{Outcome, Storage, check, open},
+    };
+
+    #[tokio::test]
+    async fn a_damaged_name_stays_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let faults = || check(folder.path()).expect("readable").faults;
+        let name: Name = "ana".parse().expect("a name");
+        let secret: Secret = "0123456789abcdef".parse().expect("a secret");
+        let (replica, store) = open(&storage, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        // However old its last use is.
+        let expiry = Action::Settings { name_expiry_ms: 1 };
+        log.act(expiry).expect("applied");
+        let salt = [7; 16];
+        let claim = Action::Claim {
+            name: name.clone(),
+            key: name.key(),
+            salt,
+            tag: OwnedName::tag(&secret, &salt),
+        };
+        let claimed = log.act(claim.clone()).expect("applied");
+        assert_eq!(claimed, Outcome::Claimed { since: Seq::START });
+        let proved = async || {
+            let owned = store.owned(&name.key()).await.expect("readable");
+            let owned = owned.expect("owned");
+            (
+                owned.is_proved_by(&secret),
+                owned.unused(ClockTime(i64::MAX)).is_zero(),
+            )
+        };
+        assert_eq!(proved().await, (true, false));
+        assert_eq!(faults(), [""; 0]);
+
+        let db = Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+        db.execute("UPDATE names SET used = 0", [])
+            .expect("written");
+        assert_eq!(proved().await, (false, true));
+        assert_eq!(log.act(claim).expect("applied"), Outcome::NameTaken);
+        assert_eq!(faults(), ["the owned name \"ana\" is damaged"]);
+    }
+}

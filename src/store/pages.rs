@@ -1,0 +1,419 @@
+//! Reading a room: each row by its checksum, each stretch by its `prev`.
+//!
+//! A page comes from the index of the room. What is wrong with it shows: a row
+//! by its checksum, one left out by the `prev` of the next, one at the end by
+//! the room's last number. Then the messages are looked up one by one by their
+//! numbers, which needs no index, and what cannot be had is a [`Hole`].
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Rows};
+use tracing::error;
+
+use super::{
+    StoreError, failure,
+    room::Room,
+    row::{Stored, from_db, query, to_db},
+    state::State,
+    tables::{MESSAGES, MessageRow},
+};
+use crate::protocol::{GapReason, MAX_EXCERPT_BYTES, Message, Seq, Slot, name::RoomName};
+
+/// A part of one room, as the store has it.
+#[derive(Debug, Default)]
+pub struct StoredPage {
+    /// What is missing before the slots.
+    pub hole: Option<Hole>,
+    /// What stands there, in order; empty at the end.
+    pub slots: Vec<Slot>,
+    /// Every message of the room up to this number is in the page or before it.
+    pub upto: Seq,
+}
+
+/// A part of a room that is not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The last number in it.
+    pub upto: Seq,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// The most messages one page holds, and the most bytes of text: what a reader
+/// waits for is a millisecond's work.
+const PAGE_MESSAGES: usize = 1000;
+const PAGE_BYTES: usize = 64 << 10;
+
+/// How many numbers are looked up one by one for one page: it takes about 20 ms.
+const LOOKED_UP: u64 = 10_000;
+
+/// How many damaged messages are complained of; once each.
+const MAX_COMPLAINTS: usize = 1000;
+
+/// The messages of a room after `after`, up to `head`; a part when many.
+pub(super) fn page(
+    db: &Connection,
+    name: &RoomName,
+    after: Seq,
+    head: Seq,
+    complained: &mut BTreeSet<Seq>,
+) -> Result<StoredPage, StoreError> {
+    // One view: nothing is stored or erased between one query and the next.
+    let view = db.unchecked_transaction()?;
+    let Some(room) = Room::find(&view, name)? else {
+        return Ok(StoredPage {
+            upto: head,
+            ..StoredPage::default()
+        });
+    };
+    let reading = Reading {
+        view: &view,
+        name,
+        room,
+        after,
+        head,
+    };
+    match reading.by_index() {
+        Ok(Some(page)) => Ok(page),
+        Ok(None) => reading.by_number(complained),
+        Err(why) if why.is_damage() => reading.by_number(complained),
+        Err(why) => Err(why),
+    }
+}
+
+struct Reading<'a> {
+    view: &'a Connection,
+    name: &'a RoomName,
+    room: Room,
+    after: Seq,
+    head: Seq,
+}
+
+impl Reading<'_> {
+    /// The page as the index has it; `None` where the index, or the first
+    /// message, is damaged.
+    fn by_index(&self) -> Result<Option<StoredPage>, StoreError> {
+        let mut rows = query(
+            self.view,
+            &MESSAGES,
+            "WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
+        )?;
+        let (after, last) = (to_db(self.after), to_db(self.room.last));
+        let mut rows = rows.query([self.room.id, after, last])?;
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut bytes = 0;
+        let mut reached = self.after;
+        let mut hole = None;
+        let upto = loop {
+            if bytes >= PAGE_BYTES || slots.len() == PAGE_MESSAGES {
+                break Some(reached);
+            }
+            let slot = match self.next(&mut rows)? {
+                Next::End => break (reached >= self.room.last).then_some(self.head),
+                Next::Damaged => break None,
+                Next::Slot(slot) => slot,
+            };
+            if slot.seq() <= reached {
+                // The index has another message in this place.
+                break None;
+            }
+            let follows = if slots.is_empty() {
+                slot.prev() <= reached
+            } else {
+                slot.prev() == reached
+            };
+            if !follows {
+                if !slots.is_empty() || slot.prev() > self.erased()? {
+                    break None;
+                }
+                hole = Some(Hole {
+                    upto: slot.prev(),
+                    reason: GapReason::Erased,
+                });
+            }
+            if slot.seq() > self.head {
+                // Its `prev` says that nothing before it is missing.
+                break Some(self.head);
+            }
+            reached = slot.seq();
+            bytes += slot.text_bytes();
+            slots.push(slot);
+        };
+        let upto = match upto {
+            Some(upto) => upto,
+            // What is wrong begins behind these: the next page finds it.
+            None if !slots.is_empty() => reached,
+            None if reached < self.room.last && self.room.last <= self.erased()? => {
+                hole = Some(Hole {
+                    upto: self.room.last,
+                    reason: GapReason::Erased,
+                });
+                self.head
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(StoredPage { hole, slots, upto }))
+    }
+
+    fn next(&self, rows: &mut Rows<'_>) -> Result<Next, StoreError> {
+        Ok(match rows.next() {
+            Ok(None) => Next::End,
+            Ok(Some(row)) => MessageRow::read(row)
+                .filter(|row| row.room == self.room.id)
+                .and_then(|row| row.slot(self.name))
+                .map_or(Next::Damaged, Next::Slot),
+            Err(error) if failure::is_damage(&error) => Next::Damaged,
+            Err(error) => return Err(error.into()),
+        })
+    }
+
+    /// The next message that is to be had, or some numbers without one.
+    fn by_number(&self, complained: &mut BTreeSet<Seq>) -> Result<StoredPage, StoreError> {
+        let erased = self.erased()?;
+        let first = self.after.max(erased).next();
+        let last = Seq(self.head.0.min(first.0.saturating_add(LOOKED_UP)));
+        let mut damaged = false;
+        for seq in (first.0..=last.0).map(Seq) {
+            match lookup(self.view, seq, |row| {
+                (row.room == self.room.id).then(|| row.slot(self.name))
+            })? {
+                // Another room's.
+                Some(None) => {}
+                Some(Some(Some(slot))) => {
+                    let prev = slot.prev();
+                    let hole = (prev > self.after).then(|| Hole {
+                        upto: prev,
+                        reason: if prev <= erased {
+                            GapReason::Erased
+                        } else {
+                            GapReason::Damaged
+                        },
+                    });
+                    return Ok(StoredPage {
+                        hole,
+                        slots: vec![slot],
+                        upto: seq,
+                    });
+                }
+                Some(Some(None)) | None => {
+                    damaged = true;
+                    if complained.len() < MAX_COMPLAINTS && complained.insert(seq) {
+                        error!("the message {seq} is damaged: its readers are told of a gap");
+                    }
+                }
+            }
+        }
+        // Which room a damaged one was in cannot be known.
+        let reason = match (damaged, self.after < erased) {
+            (true, _) => Some(GapReason::Damaged),
+            (false, true) => Some(GapReason::Erased),
+            (false, false) => None,
+        };
+        let upto = last.max(self.after);
+        Ok(StoredPage {
+            hole: reason.map(|reason| Hole { upto, reason }),
+            slots: Vec::new(),
+            upto,
+        })
+    }
+
+    fn erased(&self) -> Result<Seq, StoreError> {
+        Ok(State::load(self.view)?.expired)
+    }
+}
+
+enum Next {
+    End,
+    Damaged,
+    Slot(Slot),
+}
+
+/// What a message's row says; `None` where it is missing or damaged.
+fn lookup<T>(
+    view: &Connection,
+    seq: Seq,
+    read: impl FnOnce(&MessageRow<'_>) -> T,
+) -> Result<Option<T>, StoreError> {
+    let mut rows = query(view, &MESSAGES, "WHERE seq = ?1")?;
+    let mut rows = rows.query([to_db(seq)])?;
+    match rows.next() {
+        Ok(Some(row)) => Ok(MessageRow::read(row)
+            .filter(|row| row.seq == seq)
+            .as_ref()
+            .map(read)),
+        Ok(None) => Ok(None),
+        Err(error) if failure::is_damage(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Messages of a room by their numbers, given from the last on; oldest first.
+/// One that is not to be had is left out.
+pub(super) fn messages(
+    db: &Connection,
+    name: &RoomName,
+    seqs: &[Seq],
+    limit: usize,
+) -> Result<(Vec<Message>, bool), StoreError> {
+    let view = db.unchecked_transaction()?;
+    let Some(room) = Room::find(&view, name)? else {
+        return Ok((Vec::new(), false));
+    };
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    let mut more = false;
+    for seq in seqs {
+        let found = lookup(&view, *seq, |row| {
+            let here = (row.room == room.id).then_some(row)?;
+            here.slot(name)
+        })?;
+        let Some(Slot::Message(message)) = found.flatten() else {
+            continue;
+        };
+        bytes += message.text.len();
+        more = messages.len() == limit || bytes > MAX_EXCERPT_BYTES && !messages.is_empty();
+        if more {
+            break;
+        }
+        messages.push(message);
+    }
+    messages.reverse();
+    Ok((messages, more))
+}
+
+/// The position after which the last `count` messages of a room up to `head`
+/// follow; where there are fewer, all there are.
+pub(super) fn before_last(
+    db: &Connection,
+    name: &RoomName,
+    count: u32,
+    head: Seq,
+) -> Result<Seq, StoreError> {
+    let view = db.unchecked_transaction()?;
+    let Some(room) = Room::find(&view, name)? else {
+        return Ok(head);
+    };
+    let erased = State::load(&view)?.expired;
+    if room.last <= erased || head <= erased {
+        return Ok(head);
+    }
+    match oldest_by_index(&view, room, erased, count, head) {
+        Ok(Some(oldest)) => return Ok(before(oldest)),
+        Ok(None) => {}
+        Err(why) if why.is_damage() => {}
+        Err(why) => return Err(why),
+    }
+    // Something is wrong with the index: from one to the one before it.
+    let mut position = head;
+    let mut seq = room.last;
+    let mut counted = 0;
+    while seq > erased && counted < count {
+        if seq <= head {
+            position = before(seq);
+            counted += 1;
+        }
+        match lookup(&view, seq, |row| row.prev)? {
+            Some(prev) => seq = prev,
+            // Nothing is known of those before it; a reader is told of a gap.
+            None => break,
+        }
+    }
+    Ok(position)
+}
+
+/// The last `count` messages' oldest, or what comes after `head` where there is
+/// none; `None` where the index contradicts itself or the room.
+fn oldest_by_index(
+    view: &Connection,
+    room: Room,
+    erased: Seq,
+    count: u32,
+    head: Seq,
+) -> Result<Option<Seq>, StoreError> {
+    let mut query = view.prepare_cached(
+        "SELECT seq FROM messages WHERE room = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3",
+    )?;
+    let mut rows = query.query([room.id, to_db(head), count.into()])?;
+    let mut oldest: Option<Seq> = None;
+    let mut counted = 0;
+    while let Some(row) = rows.next()? {
+        let seq = from_db(row.get(0)?);
+        let in_order = match oldest {
+            Some(oldest) => seq < oldest,
+            None => seq == room.last || room.last > head,
+        };
+        if !in_order {
+            return Ok(None);
+        }
+        oldest = Some(seq);
+        counted += 1;
+    }
+    let Some(seq) = oldest else {
+        // The room begins behind `head`: so says its first message as well.
+        let mut next = view.prepare_cached(
+            "SELECT seq FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
+        )?;
+        let first = next
+            .query_row([room.id, to_db(head)], |row| row.get(0).map(from_db))
+            .optional()?;
+        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= erased;
+        let sound = match first {
+            Some(seq) => lookup(view, seq, begins)?,
+            None => None,
+        };
+        return Ok((sound == Some(true)).then_some(head.next()));
+    };
+    // Where there are fewer, nothing stands before them.
+    let sound = lookup(view, seq, |row| {
+        row.room == room.id && (counted == count || row.prev <= erased)
+    })?;
+    Ok((sound == Some(true)).then_some(seq))
+}
+
+fn before(seq: Seq) -> Seq {
+    Seq(seq.0.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fanout::Applier,
+        log::Draft,
+        protocol::ConnectionId,
+        store::{Storage, open, schema},
+    };
+
+    /// Not by going through all of the room: anybody may ask for this.
+    #[test]
+    fn where_a_room_begins_the_index_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let (replica, _) = open(&storage, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        for room in ["a", "a", "b", "a", "b"] {
+            log.say(ConnectionId(7), [Draft::of(room, "text")])
+                .expect("stored");
+        }
+        let db = schema::connect_reader(&folder.path().join("chat.sqlite")).expect("a log");
+        for (room, upto, oldest) in [
+            ("b", 2, 3),
+            ("b", 1, 2),
+            ("b", 3, 3),
+            ("b", 5, 3),
+            ("a", 1, 1),
+        ] {
+            let name: RoomName = room.parse().expect("a room");
+            let row = Room::find(&db, &name).expect("a log").expect("a room");
+            let found = oldest_by_index(&db, row, Seq::START, 50, Seq(upto));
+            assert_eq!(
+                found.expect("readable"),
+                Some(Seq(oldest)),
+                "{room} up to {upto}"
+            );
+        }
+        let name: RoomName = "b".parse().expect("a room");
+        let position = before_last(&db, &name, 50, Seq(2)).expect("readable");
+        assert_eq!(position, Seq(2));
+    }
+}

@@ -1,0 +1,162 @@
+//! The reading side of the store.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
+
+use super::{StoreError, database::Database, index::Index, pages::StoredPage};
+use crate::protocol::{At, Epoch, Seq, name::RoomName};
+
+/// The reading side; clones share one store.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) shared: Arc<Shared>,
+    /// Reads where it is asked, not on a thread for blocking work.
+    pub(super) in_place: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) epoch: OnceLock<Epoch>,
+    /// The last number committed.
+    pub(super) head: AtomicU64,
+    /// The replica's connection.
+    pub(super) writer: Arc<FairMutex<Database>>,
+    /// Readers of the database take turns in the order they came. In memory it
+    /// is the replica's connection.
+    pub(super) reader: Arc<FairMutex<Database>>,
+    pub(super) index: Arc<FairMutex<Index>>,
+    /// How many wait for the index to remove words: searches make way.
+    pub(super) removing: AtomicUsize,
+    /// The number up to which everything was indexed at the last look.
+    pub(super) indexed: AtomicU64,
+    /// Tells the indexing task that messages were stored.
+    pub(super) grown: Notify,
+}
+
+/// Locks without a runtime; within one only what nobody holds.
+pub(super) fn lock<T>(mutex: &FairMutex<T>) -> FairGuard<'_, T> {
+    match mutex.try_lock() {
+        Ok(guard) => guard,
+        Err(_) => mutex.blocking_lock(),
+    }
+}
+
+impl Store {
+    /// From here on the database is read where it is asked: for a simulation,
+    /// which runs on one thread.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        Store {
+            in_place: true,
+            ..self
+        }
+    }
+
+    /// The name of the log.
+    pub fn epoch(&self) -> &Epoch {
+        self.shared.epoch.get_or_init(|| Epoch("".into()))
+    }
+
+    /// The last number committed.
+    pub fn head(&self) -> Seq {
+        Seq(self.shared.head.load(Ordering::Acquire))
+    }
+
+    /// The messages of a room after a number, up to `head`; a part when many.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn page(
+        &self,
+        room: &RoomName,
+        after: Seq,
+        head: Seq,
+    ) -> Result<StoredPage, StoreError> {
+        let room = room.clone();
+        self.on_reader(move |database| database.page(&room, after, head))
+            .await
+    }
+
+    /// The position after which exactly the last `count` messages of a room up to
+    /// `head` follow; if there are fewer, all of them.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn before_last(
+        &self,
+        room: &RoomName,
+        count: u32,
+        head: Seq,
+    ) -> Result<Seq, StoreError> {
+        let room = room.clone();
+        self.on_reader(move |database| database.before_last(&room, count, head))
+            .await
+    }
+
+    /// Some of the oldest messages that may expire, by the last number of them:
+    /// those sealed before a time, and all but the last `keep`. A message waits
+    /// for those before it, however the clock stood when they were sealed.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn expirable(
+        &self,
+        before: Option<At>,
+        keep: Option<u64>,
+    ) -> Result<Option<Seq>, StoreError> {
+        let head = self.head();
+        let surplus = Seq(keep.map_or(0, |keep| head.0.saturating_sub(keep)));
+        self.on_reader(move |database| database.expirable(before, surplus))
+            .await
+    }
+
+    /// Empties the write-ahead log if it may hold words that were taken away.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
+    pub async fn empty_wal(&self) -> Result<(), StoreError> {
+        let mut database = Arc::clone(&self.shared.writer).lock_owned().await;
+        if self.in_place {
+            return database.empty_wal();
+        }
+        tokio::task::spawn_blocking(move || database.empty_wal())
+            .await
+            .map_err(|_| StoreError::stopped())?
+    }
+
+    /// A reader's turn at the database, held.
+    #[cfg(test)]
+    pub(crate) async fn turn(&self) -> impl Sized + use<> {
+        Arc::clone(&self.shared.reader).lock_owned().await
+    }
+
+    pub(super) async fn on_reader<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.in_place {
+            tokio::task::yield_now().await;
+            // Let go of before anything else happens: in memory it is the
+            // replica's connection, whose task may not block.
+            return read(&mut *self.shared.reader.lock().await);
+        }
+        let mut database = Arc::clone(&self.shared.reader).lock_owned().await;
+        tokio::task::spawn_blocking(move || read(&mut database))
+            .await
+            .map_err(|_| StoreError::stopped())?
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("epoch", self.epoch())
+            .finish_non_exhaustive()
+    }
+}

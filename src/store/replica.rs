@@ -1,0 +1,176 @@
+//! The writing side of the store.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
+
+use super::{
+    StoreError,
+    apply::{self, Applied},
+    database::Database,
+    folder::{OpenError, Storage},
+    index::Index,
+    outcome::Outcome,
+    reader::{Shared, Store, lock},
+    sanctions::{self, Sanction},
+};
+use crate::{
+    log::{ClockTime, Ordered, Origin, Position},
+    protocol::Seq,
+};
+
+/// The writing side: applies batches.
+pub struct Replica {
+    store: Store,
+}
+
+/// What a server that starts goes on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The last batch applied, by its origin.
+    pub origin: Origin,
+    /// Where the guarded clock starts.
+    pub clock: ClockTime,
+    /// The name expiry that replicas share, in milliseconds.
+    pub name_expiry_ms: u64,
+}
+
+/// Opens a store, and creates it where there is none. `holder` names this
+/// process to another one that wants the same folder.
+///
+/// # Errors
+/// [`OpenError`] if the folder is in use, cannot be used, is damaged or was
+/// written in another format.
+pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenError> {
+    let (writer, reader, folder) = match storage {
+        Storage::Folder(folder) => {
+            let writer = Database::create(folder, holder)?;
+            let reader = writer.reader()?;
+            (writer, Some(reader), Some(folder.as_path()))
+        }
+        Storage::Memory => (Database::in_memory()?, None, None),
+    };
+    let state = writer.state().clone();
+    let mut index = Index::new(folder, state.epoch.clone());
+    index.prepare();
+    let writer = Arc::new(FairMutex::new(writer));
+    let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
+    let store = Store {
+        shared: Arc::new(Shared {
+            epoch: OnceLock::from(state.epoch),
+            head: AtomicU64::new(state.head.0),
+            writer,
+            reader,
+            index: Arc::new(FairMutex::new(index)),
+            removing: AtomicUsize::new(0),
+            indexed: AtomicU64::new(0),
+            grown: Notify::new(),
+        }),
+        in_place: false,
+    };
+    let replica = Replica {
+        store: store.clone(),
+    };
+    Ok((replica, store))
+}
+
+impl Replica {
+    /// The reading side.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The place of the last batch applied, and the last number after it. After
+    /// a failed write it first opens the database anew and makes sure that
+    /// everything acknowledged is there. Blocks: for a thread of its own.
+    ///
+    /// # Errors
+    /// Fails as long as the database cannot be read and written.
+    pub fn position(&mut self) -> Result<(Position, Seq), StoreError> {
+        let mut database = self.database();
+        database.recover()?;
+        let (applied, head) = (database.state().applied, database.state().head);
+        drop(database);
+        self.store.shared.head.store(head.0, Ordering::Release);
+        Ok((applied, head))
+    }
+
+    /// What a server that starts goes on from.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn standing(&self) -> Result<Standing, StoreError> {
+        let database = self.database();
+        let state = database.state();
+        // A wall clock that was distrusted when the last message came may be
+        // right: the server has stopped since.
+        let said = database.last_said()?.map_or(0, |at| at.0);
+        Ok(Standing {
+            origin: state.origin,
+            clock: state.clock.max(ClockTime(said)),
+            name_expiry_ms: state.name_expiry_ms,
+        })
+    }
+
+    /// The sanctions in force.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn sanctions(&self) -> Result<Vec<Sanction>, StoreError> {
+        sanctions::all(self.database().db())
+    }
+
+    /// Applies the next batch, in one transaction.
+    ///
+    /// When this returns, the batch is on disk; when it fails, nothing of it may
+    /// be acknowledged, and [`Replica::position`] comes next. A batch applied
+    /// before changes nothing. Blocks: for a thread of its own.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written, or a batch is missing before
+    /// this one.
+    pub fn apply(&mut self, ordered: &Ordered) -> Result<Applied, StoreError> {
+        let shared = &self.store.shared;
+        let removes = apply::needs_index(&ordered.sealed.batch.entries);
+        // The index first: readers of the database do not wait for a search.
+        let mut index = removes.then(|| self.store.index_for_removal());
+        let mut database = self.database();
+        let applied = database.apply(ordered, index.as_deref_mut());
+        if applied.is_err()
+            && let Some(index) = &mut index
+        {
+            // It may lack words that the store still has.
+            let _ = index.clear();
+        }
+        let applied = applied?;
+        if applied.outcomes.contains(&Outcome::Redacted) {
+            // If a reader is in its way, it is tried again later.
+            let _ = database.empty_wal();
+        }
+        let head = database.state().head;
+        drop(database);
+        shared.head.store(head.0, Ordering::Release);
+        if !applied.messages.is_empty() {
+            shared.grown.notify_one();
+        }
+        Ok(applied)
+    }
+
+    /// The connection. Its other users are readers, in memory, and the task that
+    /// empties the write-ahead log.
+    fn database(&self) -> FairGuard<'_, Database> {
+        lock(&self.store.shared.writer)
+    }
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").finish_non_exhaustive()
+    }
+}

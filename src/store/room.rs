@@ -1,0 +1,43 @@
+//! A room's row, as the replica remembers it.
+
+use rusqlite::Connection;
+
+use super::{
+    StoreError,
+    row::{Stored, find},
+    tables::{ROOMS, RoomRow},
+};
+use crate::protocol::{Seq, name::RoomName};
+
+/// A room, or an inbox.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) id: i64,
+    /// The last number in it; it stays when that message expires.
+    pub(super) last: Seq,
+}
+
+impl Room {
+    /// The room of this name, if it has a row.
+    ///
+    /// # Errors
+    /// Damage if the row does not fit its checksum.
+    pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Self>, StoreError> {
+        let found = find(db, &ROOMS, "WHERE name = ?1", [name.as_str()], |row| {
+            let RoomRow { id, last, .. } = RoomRow::read(row)?;
+            Some(Room { id, last })
+        })?;
+        found
+            .map(|room| room.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))
+            .transpose()
+    }
+
+    /// Its row.
+    pub(super) fn row<'a>(&self, name: &'a RoomName) -> RoomRow<'a> {
+        RoomRow {
+            id: self.id,
+            name: name.as_str(),
+            last: self.last,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading sanctions: bans and mutes.
+
+use rusqlite::Connection;
+use tracing::error;
+
+use super::{
+    StoreError,
+    row::{Stored, query},
+    tables::{SANCTIONS, SanctionRow},
+};
+use crate::log::{ClockTime, SanctionKind};
+
+/// A sanction in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sanction {
+    /// What it forbids.
+    pub kind: SanctionKind,
+    /// Whom it is against: a name or an address, in the form in which they are
+    /// compared.
+    pub target: String,
+    /// When it ends, by the log's clock; absent: when it is lifted.
+    pub until: Option<ClockTime>,
+    /// Why, in the operator's words; may be empty.
+    pub reason: String,
+}
+
+impl Sanction {
+    /// For how many milliseconds it still holds: 0 if it has ended, `None` if it
+    /// has no end.
+    pub fn left(&self, now: ClockTime) -> Option<u64> {
+        Some(self.until?.since(now))
+    }
+}
+
+/// All sanctions; a damaged one does not hold.
+pub(super) fn all(db: &Connection) -> Result<Vec<Sanction>, StoreError> {
+    let mut found = Vec::new();
+    let mut rows = query(db, &SANCTIONS, "ORDER BY kind, target")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let sanction = SanctionRow::read(row).and_then(|row| {
+            let kinds = [SanctionKind::Ban, SanctionKind::Mute];
+            Some(Sanction {
+                kind: kinds.into_iter().find(|kind| kind.word() == row.kind)?,
+                target: row.target.to_owned(),
+                until: row.until.map(ClockTime),
+                reason: row.reason.to_owned(),
+            })
+        });
+        if let Some(sanction) = sanction {
+            found.push(sanction);
+        } else {
+            error!(
+                "{} is damaged, and does not hold",
+                (SANCTIONS.describe)(row)
+            );
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fanout::Applier,
+        log::{Action, Audit},
+        store::{Outcome, Storage, check, open},
+    };
+
+    fn sanction(kind: SanctionKind, target: &str) -> Sanction {
+        Sanction {
+            kind,
+            target: target.to_owned(),
+            until: None,
+            reason: "spam".to_owned(),
+        }
+    }
+
+    fn audit(sanction: &Sanction) -> Audit {
+        Audit {
+            operator: "op".to_owned(),
+            action: sanction.kind.word().to_owned(),
+            target: sanction.target.clone(),
+            reason: sanction.reason.clone(),
+        }
+    }
+
+    fn add(log: &mut Applier<'_>, sanction: &Sanction) {
+        let outcome = log.act(Action::Sanction {
+            kind: sanction.kind,
+            target: sanction.target.clone(),
+            lasts_ms: None,
+            audit: audit(sanction),
+        });
+        let added = Outcome::Sanctioned(sanction.clone());
+        assert_eq!(outcome.expect("applied"), added);
+    }
+
+    #[test]
+    fn a_damaged_sanction_does_not_hold() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let ban = sanction(SanctionKind::Ban, "@ana");
+        let mute = sanction(SanctionKind::Mute, "@bob");
+        let faults = || check(folder.path()).expect("readable").faults;
+        let start = || {
+            let (replica, _) = open(&storage, "a test").expect("a store");
+            Applier::local(replica).expect("a log")
+        };
+        let in_force = |log: &Applier<'_>| log.replica().sanctions().expect("readable");
+        let mut log = start();
+        for sanction in [&ban, &mute] {
+            add(&mut log, sanction);
+        }
+        assert_eq!(faults(), [""; 0]);
+        let db = Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+        let damage = "UPDATE sanctions SET until = 7 WHERE target = '@ana'";
+        assert_eq!(db.execute(damage, []).expect("written"), 1);
+        drop((log, db));
+        assert_eq!(faults(), ["the sanction against \"@ana\" is damaged"]);
+
+        // A start goes on without it, and with the others.
+        let mut log = start();
+        assert_eq!(in_force(&log), std::slice::from_ref(&mute));
+        add(&mut log, &ban);
+        drop(log);
+        assert_eq!(faults(), [""; 0]);
+        let mut log = start();
+        assert_eq!(in_force(&log), [ban.clone(), mute.clone()]);
+        // A lifted one is gone as well.
+        let lift = Action::Lift {
+            kind: ban.kind,
+            target: ban.target.clone(),
+            audit: audit(&ban),
+        };
+        assert_eq!(log.act(lift).expect("applied"), Outcome::Done);
+        drop(log);
+        assert_eq!(in_force(&start()), [mute]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The database file: its schema, its format marks, and opening it.
+
+use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
+
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+
+use super::{StoreError, check, folder::OpenError, state::State, wal};
+use crate::protocol::Epoch;
+
+/// `PRAGMA user_version`: raised whenever the schema changes.
+pub(super) const VERSION: i64 = 1;
+
+/// `PRAGMA application_id`: "chat". Stores of before the first release have none.
+const APPLICATION: i64 = 0x6368_6174;
+
+/// The schema of [`VERSION`].
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// The writer's connection to a database that is there or made, its schema in
+/// place, and what could be looked at in a moment found to be sound.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    // Made by SQLite it could be read by everyone; its companions follow it.
+    let mut options = fs::File::options();
+    let made = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    made.map_err(|source| OpenError::Folder {
+        folder: path.to_owned(),
+        source,
+    })?;
+    let failed = |error: StoreError| OpenError::database(path, error);
+    let db = connect(path).map_err(|e| failed(e.into()))?;
+    let keep_as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    db.set_db_config(keep_as_it_is, true)
+        .map_err(|e| failed(e.into()))?;
+    let format = Format::of(&db).map_err(|e| failed(e.into()))?;
+    format.check(path, true)?;
+    prepare(&db, format, Some(path)).map_err(failed)?;
+    db.set_db_config(keep_as_it_is, false)
+        .map_err(|e| failed(e.into()))?;
+    Ok(db)
+}
+
+/// A database that is gone with its connection.
+pub(super) fn in_memory() -> Result<Connection, StoreError> {
+    let db = Connection::open_in_memory()?;
+    prepare(&db, Format::Empty, None)?;
+    Ok(db)
+}
+
+/// A connection for writing to a database that is in order.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(wal::BUSY_TIMEOUT)?;
+    // At every commit: NORMAL loses acknowledged messages in a power cut.
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "wal_autocheckpoint", wal::PAGES)?;
+    // What is erased is not to be found in the file afterwards.
+    db.pragma_update(None, "secure_delete", true)?;
+    Ok(db)
+}
+
+/// A connection that only reads, also beside a server that runs.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = connect(path)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+/// What a file holds, by its marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Nothing yet.
+    Empty,
+    /// A store of this version.
+    Ours,
+    /// A store of another version.
+    Other(i64),
+    /// A store of before the first release.
+    Old,
+}
+
+impl Format {
+    /// The format of a database.
+    ///
+    /// # Errors
+    /// Fails if it cannot be read, or is none.
+    pub(super) fn of(db: &Connection) -> rusqlite::Result<Self> {
+        let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(match (pragma("application_id")?, pragma("user_version")?) {
+            (APPLICATION, VERSION) => Format::Ours,
+            (APPLICATION, version) => Format::Other(version),
+            (0, 0) => Format::Empty,
+            _ => Format::Old,
+        })
+    }
+
+    /// Refuses a database of another format; with `new`, an empty one will do.
+    ///
+    /// # Errors
+    /// Says which format it has.
+    pub(super) fn check(self, path: &Path, new: bool) -> Result<(), OpenError> {
+        let path = path.to_owned();
+        match self {
+            Format::Ours => Ok(()),
+            Format::Empty if new => Ok(()),
+            Format::Other(version) if version > VERSION => Err(OpenError::Newer {
+                path,
+                version,
+                known: VERSION,
+            }),
+            Format::Empty | Format::Other(_) | Format::Old => Err(OpenError::Older { path }),
+        }
+    }
+}
+
+fn prepare(db: &Connection, format: Format, path: Option<&Path>) -> Result<(), StoreError> {
+    // WAL lets readers read while the writer writes.
+    let _mode: String =
+        db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if format == Format::Empty {
+        create(db)?;
+    } else if let Some(path) = path {
+        wal::write_anew(db, path)?;
+        check::structure(db)?;
+    }
+    check::start(db)
+}
+
+fn create(db: &Connection) -> Result<(), StoreError> {
+    let transaction = db.unchecked_transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    State::create(&transaction)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+pub(super) fn new_epoch(db: &Connection) -> rusqlite::Result<Epoch> {
+    let drawn = "SELECT lower(hex(randomblob(8)))";
+    db.query_row(drawn, [], |row| row.get(0))
+        .map(|drawn: String| Epoch(drawn.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(application: i64, version: i64) -> (tempfile::TempDir, OpenError) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chat.sqlite");
+        let db = Connection::open(&path).expect("a database");
+        db.execute_batch("CREATE TABLE log (epoch TEXT)")
+            .expect("a table");
+        db.pragma_update(None, "application_id", application)
+            .expect("a mark");
+        db.pragma_update(None, "user_version", version)
+            .expect("a mark");
+        let before = fs::read(&path).expect("readable");
+        let refused = open(&path).map(drop).expect_err("another format");
+        assert_eq!(fs::read(&path).expect("readable"), before, "left alone");
+        (folder, refused)
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_with_both_versions() {
+        let (_folder, refused) = marked(APPLICATION, VERSION + 1);
+        let said = refused.to_string();
+        assert!(said.contains("is 2, this program knows 1"), "{said}");
+    }
+
+    #[test]
+    fn a_store_of_before_the_first_release_is_refused() {
+        for version in 1..=4 {
+            let (_folder, refused) = marked(0, version);
+            let said = refused.to_string();
+            assert!(said.contains("before the first release"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+-- The schema, explained in docs/storage.md. Every row ends with a checksum.
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 0),
+    epoch TEXT NOT NULL,
+    applied INTEGER NOT NULL,
+    chain BLOB NOT NULL,
+    clock INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    expired INTEGER NOT NULL,
+    name_expiry INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+);
+CREATE TABLE rooms (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+);
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY,
+    room INTEGER NOT NULL REFERENCES rooms (id),
+    prev INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    origin INTEGER NOT NULL,
+    name TEXT,
+    addr TEXT NOT NULL,
+    text TEXT NOT NULL,
+    id TEXT,
+    me INTEGER NOT NULL,
+    recipient TEXT,
+    sum INTEGER NOT NULL
+);
+CREATE INDEX messages_of_room ON messages (room, seq);
+CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
+CREATE TABLE names (
+    key TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    salt BLOB NOT NULL,
+    tag BLOB NOT NULL,
+    used INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    delivered INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE topics (
+    room TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    author TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sanctions (
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    until INTEGER,
+    reason TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (kind, target)
+) WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    operator TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    sum INTEGER NOT NULL
+);

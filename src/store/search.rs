@@ -1,0 +1,224 @@
+//! Finding messages by their words, and indexing them in the background.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{MutexGuard as FairGuard, OwnedMutexGuard as OwnedFairGuard},
+    time::{Instant, sleep},
+};
+use tracing::{info, warn};
+
+use super::{
+    StoreError,
+    index::{Index, Looked, Words, add, find_in_time, upto},
+    reader::{Store, lock},
+};
+use crate::protocol::{Message, Seq, name::RoomName};
+
+/// How long is waited for more before what is new is indexed: together it takes
+/// less. A search does not wait for it.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// While others write, so many times as long as a step took is waited before
+/// the next: indexing takes a twentieth of a core at most.
+const REST: u32 = 19;
+
+/// From how many messages on it is told how many are still to be indexed, and how
+/// often.
+const LONG: u64 = 100_000;
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// How long one search may take: the others wait for it. For half a million
+/// messages a tenth of that is enough, but not for what is made to take long.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long is waited after a failure.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What a search found.
+#[derive(Debug)]
+pub struct Found {
+    /// The last messages that were found, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there are others before them.
+    pub more: bool,
+    /// Only what was said up to this number was searched.
+    pub indexed: Seq,
+}
+
+impl Store {
+    /// The last messages of a room before a number that have all words; `None`
+    /// where it takes too long to find them.
+    pub async fn search(
+        &self,
+        room: &RoomName,
+        words: &Words,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<Option<Found>, StoreError> {
+        // In a quiet chat that is all there is. Where it cannot be, what is
+        // indexed is searched, and whoever indexes complains.
+        let _ = self.index_some(self.head()).await;
+        let name = room.clone();
+        let id = self.on_reader(move |database| database.room(&name)).await?;
+        let end = Instant::now() + PATIENCE;
+        let (seqs, indexed) = loop {
+            let (shared, words) = (Arc::clone(&self.shared), words.clone());
+            let looked = self
+                .on_index(move |index| {
+                    index.on(|db| match id {
+                        Some(id) => {
+                            let before = before.unwrap_or(Seq(u64::MAX));
+                            // One more than is asked for shows whether there is one.
+                            let limit = limit.saturating_add(1);
+                            let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
+                            find_in_time(db, id, &words, before, limit, end, is_removing)
+                        }
+                        None => Ok(Looked::Found(Vec::new(), upto(db)?)),
+                    })
+                })
+                .await?;
+            match looked {
+                Looked::Found(seqs, indexed) => break (seqs, indexed),
+                Looked::TooLong => return Ok(None),
+                Looked::MadeWay => {}
+            }
+        };
+        let name = room.clone();
+        let shown = self.on_reader(move |database| database.messages(&name, &seqs, limit as usize));
+        let (messages, more) = shown.await?;
+        Ok(Some(Found {
+            messages,
+            more,
+            indexed,
+        }))
+    }
+
+    /// Indexes what is said, as it is said; ends only when it is dropped.
+    pub async fn index(self) {
+        let mut failing = false;
+        loop {
+            let caught_up = self.catch_up().await;
+            if let Err(why) = &caught_up
+                && !failing
+            {
+                warn!("what is said cannot be indexed for searching: {why}");
+            } else if caught_up.is_ok() && failing {
+                info!("what is said can be indexed again");
+            }
+            failing = caught_up.is_err();
+            if failing {
+                sleep(RETRY).await;
+            } else {
+                self.shared.grown.notified().await;
+                sleep(GATHER).await;
+            }
+        }
+    }
+
+    /// How many numbers of the log are not indexed yet.
+    pub fn unindexed(&self) -> u64 {
+        let indexed = self.shared.indexed.load(Ordering::Relaxed);
+        self.head().0.saturating_sub(indexed)
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        let mut told: Option<Instant> = None;
+        loop {
+            let head = self.head();
+            let begun = Instant::now();
+            if self.index_some(head).await? >= head {
+                if told.is_some() {
+                    info!("everything is indexed for searching");
+                }
+                return Ok(());
+            }
+            let left = self.unindexed();
+            if left >= LONG && told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                info!("{left} messages are still to be indexed for searching");
+                told = Some(Instant::now());
+            }
+            // Who publishes comes first.
+            if self.head() > head {
+                sleep(begun.elapsed() * REST).await;
+            }
+        }
+    }
+
+    /// Indexes some messages; up to which it came.
+    async fn index_some(&self, head: Seq) -> Result<Seq, StoreError> {
+        let indexed = self.index_page(head).await?;
+        self.shared.indexed.store(indexed.0, Ordering::Relaxed);
+        Ok(indexed)
+    }
+
+    async fn index_page(&self, head: Seq) -> Result<Seq, StoreError> {
+        let (done, removals) = self
+            .on_index(move |index| Ok((index.on(|db| upto(db))?, index.removals)))
+            .await?;
+        if done > head {
+            // The log has lost what it had: this is of another past.
+            self.on_index(Index::clear).await?;
+            return Ok(Seq::START);
+        }
+        if done == head {
+            return Ok(done);
+        }
+        let read = self.on_reader(move |database| database.unindexed(done, head));
+        let (entries, reached) = read.await?;
+        self.on_index(move |index| {
+            // Some of it may be erased by now, or indexed by somebody else.
+            if index.removals != removals {
+                return Ok(done);
+            }
+            index.on(|db| {
+                let now = upto(db)?;
+                if now != done {
+                    return Ok(now);
+                }
+                add(db, &entries, reached)?;
+                Ok(reached)
+            })
+        })
+        .await
+    }
+
+    /// The index, for the removal of words: searches make way. For the replica.
+    pub(super) fn index_for_removal(&self) -> FairGuard<'_, Index> {
+        self.shared.removing.fetch_add(1, Ordering::Relaxed);
+        let index = lock(&self.shared.index);
+        self.shared.removing.fetch_sub(1, Ordering::Relaxed);
+        index
+    }
+
+    /// Has the index to itself for as long as what is returned is kept.
+    #[cfg(test)]
+    pub(crate) async fn busy(&self) -> impl Sized {
+        self.index_turn().await
+    }
+
+    /// The index, once it is one's turn. Who waits holds no thread: others need
+    /// them to read the log.
+    pub(super) async fn index_turn(&self) -> OwnedFairGuard<Index> {
+        Arc::clone(&self.shared.index).lock_owned().await
+    }
+
+    async fn on_index<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Index) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut index = self.index_turn().await;
+        if self.in_place {
+            return work(&mut index);
+        }
+        tokio::task::spawn_blocking(move || work(&mut index))
+            .await
+            .map_err(|_| StoreError::stopped())?
+    }
+}
+
+#[cfg(test)]
+mod tests;

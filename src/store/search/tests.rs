@@ -1,0 +1,409 @@
+use std::{fs, path::Path, pin::pin};
+
+use futures_util::future::join_all;
+
+use super::*;
+use crate::{
+    fanout::Applier,
+    log::{Action, Draft},
+    protocol::ConnectionId,
+    store::{Outcome, Storage, open},
+};
+
+fn opened(storage: &Storage) -> (Applier<'static>, Store) {
+    let (replica, store) = open(storage, "a test").expect("a store");
+    (Applier::local(replica).expect("a log"), store)
+}
+
+fn said(log: &mut Applier<'_>, room: &str, texts: &[&str]) {
+    let drafts = texts.iter().map(|text| Draft::of(room, *text));
+    log.say(ConnectionId(7), drafts).expect("stored");
+}
+
+/// Takes the words of a message in lobby away.
+fn redact(log: &mut Applier<'_>, seq: u64) -> Outcome {
+    let redact = Action::Redact {
+        room: RoomName::lobby(),
+        seq: Seq(seq),
+        by: "op".into(),
+    };
+    log.act(redact).expect("applied")
+}
+
+/// Keeps the last message alone, as retention does: in steps.
+async fn expire(log: &mut Applier<'_>, store: &Store) {
+    while let Some(upto) = store.expirable(None, Some(1)).await.expect("readable") {
+        log.act(Action::Expire { upto }).expect("applied");
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().build().expect("a runtime")
+}
+
+async fn found(store: &Store, room: &str, typed: &str) -> Vec<u64> {
+    let room = room.parse().expect("a room");
+    let words = Words::of(typed).expect("words");
+    let found = store.search(&room, &words, None, 200).await;
+    let found = found.expect("searchable").expect("in time");
+    found.messages.iter().map(|m| m.seq.0).collect()
+}
+
+#[test]
+fn what_is_found() {
+    let (mut log, store) = opened(&Storage::Memory);
+    said(
+        &mut log,
+        "lobby",
+        &[
+            "Green tea, please",
+            "a teapot; tea: AND \"green\" (OR NOT) leaves",
+            "GRÜNER Tee",
+            "世界にこんにちは, hello",
+            "हिन्दी में चाय",
+            "Привет, мир",
+            "foo-bar e\u{301}te\u{301} \u{1f44b} C++",
+            "สวัสดีชาวโลก",
+        ],
+    );
+    said(&mut log, "tea", &["green tea"]);
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        for (typed, expected) in [
+            ("tea", vec![1, 2]),
+            ("TEA", vec![1, 2]),
+            ("teap", vec![2]),
+            ("eapot", vec![]),
+            ("green tea", vec![1, 2]),
+            ("tea green", vec![1, 2]),
+            ("tea plea", vec![1]),
+            ("ple tea", vec![]),
+            ("gruner", vec![3]),
+            ("grü", vec![3]),
+            ("世界", vec![4]),
+            ("界", vec![4]),
+            ("世に", vec![]),
+            ("こんにちは hello", vec![4]),
+            ("हिन्दी", vec![5]),
+            ("चाय", vec![5]),
+            ("привет", vec![6]),
+            ("ете", vec![]),
+            ("ete", vec![7]),
+            ("été", vec![7]),
+            ("foo-bar", vec![7]),
+            ("bar-foo", vec![]),
+            ("c++", vec![7]),
+            ("ชาว", vec![8]),
+            // No syntax, whatever it looks like.
+            ("tea OR nothing", vec![]),
+            ("tea AND green", vec![2]),
+            ("NOT leaves", vec![2]),
+            ("\"tea\"", vec![1, 2]),
+            ("\"", vec![]),
+            ("room:1", vec![]),
+            ("room : 1", vec![]),
+            ("text : tea", vec![]),
+            ("te*", vec![1, 2, 3]),
+            ("(tea", vec![1, 2]),
+            ("tea) OR text : (mir", vec![]),
+            ("^green", vec![1, 2]),
+            ("NEAR(green tea)", vec![]),
+            ("tea\0green", vec![]),
+            ("{text room} : 1", vec![]),
+        ] {
+            if Words::of(typed).is_ok() {
+                assert_eq!(found(&store, "lobby", typed).await, expected, "{typed}");
+            }
+        }
+        assert_eq!(found(&store, "tea", "tea").await, [9]);
+        assert_eq!(found(&store, "nobody", "tea").await, [0; 0]);
+    });
+}
+
+#[test]
+fn pages_of_what_is_found() {
+    let (mut log, store) = opened(&Storage::Memory);
+    for _ in 0..100 {
+        said(&mut log, "lobby", &["tea one", "other"]);
+        said(&mut log, "tea", &["tea two"]);
+    }
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        let words = Words::of("tea").expect("words");
+        for (before, limit, first, count, more) in [
+            (None, 3, Some(292), 3, true),
+            (Some(7), 3, Some(1), 2, false),
+            (Some(8), 3, Some(1), 3, false),
+            (Some(8), 2, Some(4), 2, true),
+            (Some(1), 2, None, 0, false),
+            (None, 100, Some(1), 100, false),
+            (None, 0, None, 0, true),
+        ] {
+            let room = RoomName::lobby();
+            let found = store.search(&room, &words, before.map(Seq), limit).await;
+            let Found {
+                messages,
+                more: others,
+                indexed,
+            } = found.expect("searchable").expect("in time");
+            assert_eq!(
+                messages.first().map(|m| m.seq.0),
+                first,
+                "{before:?} {limit}"
+            );
+            assert_eq!(
+                (messages.len(), others),
+                (count, more),
+                "{before:?} {limit}"
+            );
+            assert_eq!(indexed, Seq(300));
+        }
+    });
+}
+
+#[test]
+fn a_search_indexes_what_is_new_and_nobody_twice() {
+    let (mut log, store) = opened(&Storage::Memory);
+    said(&mut log, "lobby", &["tea"; 900]);
+    runtime().block_on(async {
+        let words = Words::of("tea").expect("words");
+        let room = RoomName::lobby();
+        // A step for each search, and it says how far it came.
+        for (indexed, count) in [(500, 200), (900, 200), (900, 200)] {
+            let found = store.search(&room, &words, None, 200).await;
+            let found = found.expect("searchable").expect("in time");
+            assert_eq!((found.indexed, found.messages.len()), (Seq(indexed), count));
+            assert_eq!(found.messages.last().map(|m| m.seq), Some(Seq(indexed)));
+        }
+    });
+    said(&mut log, "lobby", &["other"; 100]);
+    runtime().block_on(async {
+        let many = (0..8).map(|_| store.catch_up());
+        for caught_up in join_all(many).await {
+            caught_up.expect("indexed");
+        }
+        assert_eq!(found(&store, "lobby", "other").await.len(), 100);
+    });
+}
+
+#[test]
+fn a_search_that_takes_long_is_given_up() {
+    let (mut log, store) = opened(&Storage::Memory);
+    // A row of words to be found at each word of a long text.
+    let text = "x ".repeat(4000);
+    for _ in 0..20 {
+        said(&mut log, "lobby", &[&*text; 50]);
+    }
+    let words = Words::of(&format!("{}y", "x-".repeat(120))).expect("words");
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        said_later(&mut log);
+        store.catch_up().await.expect("indexed");
+        let search = |patience| {
+            let (words, end) = (words.clone(), Instant::now() + patience);
+            store.on_index(move |index| {
+                index.on(|db| find_in_time(db, 1, &words, Seq(u64::MAX), 50, end, || false))
+            })
+        };
+        assert_eq!(
+            search(Duration::ZERO).await.expect("searchable"),
+            Looked::TooLong
+        );
+        // The index is as it was, and waits for the next.
+        assert_eq!(found(&store, "lobby", "last").await, [1001]);
+    });
+}
+
+/// Somebody's search that takes for ever is under way.
+#[test]
+fn a_search_stops_neither_readers_nor_the_writer() {
+    let (mut log, store) = opened(&Storage::Memory);
+    said(&mut log, "lobby", &["tea"; 3]);
+    let mut threads = tokio::runtime::Builder::new_current_thread();
+    let runtime = threads.enable_time().max_blocking_threads(2).build();
+    runtime.expect("a runtime").block_on(async {
+        let searching = store.index_turn().await;
+        let words = Words::of("tea").expect("words");
+        let room = RoomName::lobby();
+        let mut waiting = pin!(async {
+            let search = || store.search(&room, &words, None, 1);
+            join_all([search(), search(), search()]).await
+        });
+        let others = async {
+            said_later(&mut log);
+            let page = store.page(&room, Seq::START, store.head()).await;
+            assert_eq!(page.expect("readable").slots.len(), 4);
+        };
+        tokio::select! {
+            biased;
+            _ = &mut waiting => unreachable!("the index is not theirs"),
+            () = others => {}
+        }
+        drop(searching);
+        for found in waiting.await {
+            assert!(found.expect("searchable").is_some());
+        }
+    });
+}
+
+/// The search waits in its first steps until the redaction waits for the index.
+/// Verified to fail when it does not look whether words are removed.
+#[test]
+fn a_search_under_way_makes_way_for_a_redaction() {
+    let (mut log, store) = opened(&Storage::Memory);
+    said(&mut log, "lobby", &["tea"; 3]);
+    let words = Words::of("tea").expect("words");
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        let (begun, beginning) = std::sync::mpsc::channel();
+        let shared = Arc::clone(&store.shared);
+        let is_removing = move || {
+            let _ = begun.send(());
+            while shared.removing.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            true
+        };
+        let end = Instant::now() + Duration::from_secs(3600);
+        let search = store.on_index(move |index| {
+            index.on(|db| find_in_time(db, 1, &words, Seq(u64::MAX), 50, end, is_removing))
+        });
+        let redact = tokio::task::spawn_blocking(move || {
+            beginning.recv().expect("the search is under way");
+            redact(&mut log, 2)
+        });
+        let (looked, redacted) = tokio::join!(search, redact);
+        assert_eq!(looked.expect("searchable"), Looked::MadeWay);
+        assert_eq!(redacted.expect("no panic"), Outcome::Redacted);
+        assert_eq!(found(&store, "lobby", "tea").await, [1, 3]);
+    });
+}
+
+/// The clock stands, so no search is given up. Verified to fail when a search
+/// that made way finds nothing.
+#[test]
+fn a_search_that_made_way_still_answers() {
+    let (mut log, store) = opened(&Storage::Memory);
+    said(&mut log, "lobby", &["tea"; 2]);
+    let words = Words::of("tea").expect("words");
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async {
+        store.catch_up().await.expect("indexed");
+        // Searches make way until the redaction has the index.
+        store.shared.removing.fetch_add(1, Ordering::Relaxed);
+        let room = RoomName::lobby();
+        let mut search = pin!(store.search(&room, &words, None, 200));
+        // First it looks what is indexed; then it begins again and again.
+        let begins = async {
+            for _ in 0..4 {
+                while store.shared.index.try_lock().is_ok() {
+                    tokio::task::yield_now().await;
+                }
+                drop(store.index_turn().await);
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut search => unreachable!("it makes way"),
+            () = begins => {}
+        }
+        let redacted = tokio::task::spawn_blocking(move || redact(&mut log, 1));
+        let (found, redacted) = tokio::join!(search, async {
+            let redacted = redacted.await.expect("no panic");
+            store.shared.removing.fetch_sub(1, Ordering::Relaxed);
+            redacted
+        });
+        assert_eq!(redacted, Outcome::Redacted);
+        let found = found.expect("searchable").expect("in time");
+        let seqs: Vec<_> = found.messages.iter().map(|m| m.seq.0).collect();
+        assert_eq!(seqs, [2]);
+    });
+}
+
+/// Whether a word stands in any file of the folder.
+fn is_anywhere(folder: &Path, word: &str) -> bool {
+    let files = fs::read_dir(folder).expect("a folder");
+    files.map(|file| file.expect("a file").path()).any(|path| {
+        let bytes = fs::read(&path).expect("a file");
+        bytes
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    })
+}
+
+#[test]
+fn what_is_erased_is_nowhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let (mut log, store) = opened(&storage);
+    for n in 0..700 {
+        let secret = format!("tea {n} quicksilver");
+        said(&mut log, "lobby", &[&secret, "tea"]);
+    }
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        assert_eq!(found(&store, "lobby", "quicksilver 699").await, [1399]);
+        assert!(is_anywhere(folder.path(), "uicksilv"));
+        said_later(&mut log);
+        expire(&mut log, &store).await;
+        assert_eq!(found(&store, "lobby", "quicksilver").await, [0; 0]);
+        assert_eq!(found(&store, "lobby", "tea").await, [0; 0]);
+        store.catch_up().await.expect("indexed");
+        assert_eq!(found(&store, "lobby", "last").await, [1401]);
+    });
+    drop((log, store));
+    // The log's journal goes with its last connection.
+    assert!(!is_anywhere(folder.path(), "uicksilv"));
+}
+
+fn said_later(log: &mut Applier<'_>) {
+    std::thread::scope(|scope| {
+        let said = scope.spawn(|| said(log, "lobby", &["the last"]));
+        said.join().expect("no panic");
+    });
+}
+
+#[test]
+fn an_index_that_is_damaged_or_of_another_log_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let path = folder.path().join("search.sqlite");
+    let other = tempfile::tempdir().expect("a folder");
+    {
+        let storage = Storage::Folder(other.path().to_owned());
+        let (mut log, store) = opened(&storage);
+        said(&mut log, "lobby", &["another tea", "tea"]);
+        runtime().block_on(store.catch_up()).expect("indexed");
+    }
+    let (mut log, _) = opened(&storage);
+    said(&mut log, "lobby", &["no", "tea"]);
+    drop(log);
+    for (what, damage) in [
+        ("nothing", None),
+        ("no database", Some(vec![7; 100_000])),
+        ("an empty one", Some(Vec::new())),
+        (
+            "another log's",
+            Some(fs::read(other.path().join("search.sqlite")).expect("it")),
+        ),
+        ("a damaged one", None),
+    ] {
+        if let Some(bytes) = damage {
+            fs::write(&path, bytes).expect("a file");
+        } else if what == "a damaged one" {
+            let mut bytes = fs::read(&path).expect("the index");
+            let pages = bytes.len() / 4096;
+            bytes[4096..4096 * pages].fill(0x55);
+            fs::write(&path, bytes).expect("a file");
+        }
+        let (log, store) = opened(&storage);
+        runtime().block_on(async {
+            // The first look may find the damage, the next one finds it mended.
+            while store.catch_up().await.is_err() {}
+            assert_eq!(found(&store, "lobby", "tea").await, [2], "{what}");
+        });
+        drop(log);
+    }
+}

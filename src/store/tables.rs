@@ -1,0 +1,178 @@
+//! The tables, declared once: reading, writing, checking and comparing stores
+//! all go by this (`docs/storage.md` explains each field).
+
+use rusqlite::{Row, types::ValueRef};
+
+use super::row::{Field, Stored, Table, from_db, rows};
+use crate::protocol::{
+    At, Author, ConnectionId, Erased, Kind, Message, Seq, Slot,
+    name::{Name, RoomName},
+    text::Text,
+};
+
+rows! {
+    /// The one row that says where the replica stands.
+    StateRow in STATE "state" (|_| "the state of the store".into()) {
+        /// Always 0.
+        one: i64,
+        /// The log's name in positions.
+        epoch: &'a str,
+        /// The place of the last batch applied.
+        applied: Seq,
+        /// The hash of everything applied.
+        chain: &'a [u8],
+        /// The highest clock of a batch, in milliseconds.
+        clock: i64,
+        /// The run and number of the last batch applied.
+        incarnation: Seq,
+        number: Seq,
+        /// Every message up to this number has expired.
+        expired: Seq,
+        /// After so many milliseconds without use an owned name is free.
+        name_expiry: i64,
+    }
+
+    /// A room, or an inbox.
+    RoomRow in ROOMS "rooms" (|row| format!("the row of room {:?}", text(row, 1))) {
+        id: i64,
+        name: &'a str,
+        /// The last number in the room; it stays when that message expires.
+        last: Seq,
+    }
+
+    /// A message, or its redaction.
+    MessageRow in MESSAGES "messages" (|row| format!("the message {}", number(row, 0))) {
+        seq: Seq,
+        /// The id of its room.
+        room: i64,
+        /// The number before it in its room.
+        prev: Seq,
+        /// When it was sealed, by the wall clock, in milliseconds.
+        at: i64,
+        /// The connection it came by.
+        origin: ConnectionId,
+        /// The author's name, if there was one.
+        name: Option<&'a str>,
+        /// The author's tag.
+        addr: &'a str,
+        /// The text; empty once it is redacted.
+        text: &'a str,
+        /// The publisher's id of it.
+        id: Option<&'a str>,
+        me: bool,
+        /// The reader of a private message.
+        recipient: Option<&'a str>,
+    }
+
+    /// An owned name.
+    NameRow in NAMES "names" (|row| format!("the owned name {:?}", text(row, 0))) {
+        /// Its comparison key.
+        key: &'a str,
+        /// The name as it was claimed.
+        name: &'a str,
+        salt: &'a [u8],
+        /// HMAC-SHA-256 of the secret under the salt.
+        tag: &'a [u8],
+        /// When it was last used, by the log's clock, in milliseconds.
+        used: i64,
+        /// The last number of the log when it was claimed.
+        since: Seq,
+        /// Every private message up to this number was delivered to its owner.
+        delivered: Seq,
+    }
+
+    /// A room's topic.
+    TopicRow in TOPICS "topics" (|row| format!("the topic of {:?}", text(row, 0))) {
+        room: &'a str,
+        text: &'a str,
+        /// The name or tag of its author.
+        author: &'a str,
+        /// When it was set, by the wall clock, in milliseconds.
+        at: i64,
+    }
+
+    /// A sanction in force.
+    SanctionRow in SANCTIONS "sanctions" (
+        |row| format!("the sanction against {:?}", text(row, 1))
+    ) {
+        kind: &'a str,
+        /// A name's key behind `@`, or an address.
+        target: &'a str,
+        /// When it ends, by the log's clock, in milliseconds.
+        until: Option<i64>,
+        reason: &'a str,
+    }
+
+    /// A record of what an operator did.
+    AuditRow in AUDIT "audit" (|row| format!("the audit record {}", number(row, 0))) {
+        id: i64,
+        /// By the wall clock, in milliseconds.
+        at: i64,
+        operator: &'a str,
+        action: &'a str,
+        target: &'a str,
+        reason: &'a str,
+    }
+}
+
+/// Every table, and the order of its rows where two stores are compared.
+pub(super) static ALL: [(&Table, &str); 7] = [
+    (&STATE, "one"),
+    (&ROOMS, "id"),
+    (&MESSAGES, "seq"),
+    (&NAMES, "key"),
+    (&TOPICS, "room"),
+    (&SANCTIONS, "kind, target"),
+    (&AUDIT, "id"),
+];
+
+fn text(row: &Row<'_>, column: usize) -> String {
+    row.get(column).unwrap_or_default()
+}
+
+fn number(row: &Row<'_>, column: usize) -> i64 {
+    row.get(column).unwrap_or_default()
+}
+
+impl MessageRow<'_> {
+    /// Whether its text was redacted: a message has one.
+    pub(super) fn is_redacted(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// What stands at its number; `None` if that is nothing by today's rules.
+    pub(super) fn slot(&self, room: &RoomName) -> Option<Slot> {
+        let (seq, prev) = (self.seq, self.prev);
+        let id = match self.id {
+            Some(id) => Some(id.parse().ok()?),
+            None => None,
+        };
+        if self.is_redacted() {
+            return Some(Slot::Erased(Erased { seq, prev, id }));
+        }
+        let name = |name: Option<&str>| match name {
+            Some(name) => Name::stored(name).ok().map(Some),
+            None => Some(None),
+        };
+        Some(Slot::Message(Message {
+            seq,
+            prev,
+            room: room.clone(),
+            at: At(self.at),
+            origin: self.origin,
+            from: Author {
+                name: name(self.name)?,
+                addr: self.addr.parse().ok()?,
+            },
+            text: Text::stored(self.text.to_owned()),
+            id,
+            kind: if self.me { Kind::Me } else { Kind::Said },
+            to: name(self.recipient)?,
+        }))
+    }
+}
+
+/// A number of the database as one of the log.
+pub(super) fn seq(row: &Row<'_>, column: usize) -> Seq {
+    from_db(number(row, column))
+}

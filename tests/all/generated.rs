@@ -1,0 +1,93 @@
+use std::{env, fmt::Write, fs, path::Path};
+
+use broadcast_chat::protocol::command::table::{Field, May, REF, TABLE};
+
+/// How to write the files anew.
+const AGAIN: &str = "REGENERATE=1 cargo test --test all generated";
+
+/// Compares a file with what it is to be, or writes it where that is asked for.
+fn same(path: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if env::var_os("REGENERATE").is_some() {
+        fs::write(&path, wanted).expect("a file that can be written");
+    }
+    let found = fs::read_to_string(&path).expect("a file");
+    assert!(
+        found == wanted,
+        "{} is not what the table of commands makes of it: run {AGAIN}",
+        path.display()
+    );
+}
+
+#[test]
+fn commands_of_the_page() {
+    let mut module = format!(
+        "// Every command of the page. Made from src/protocol/command/table.rs by\n\
+         // {AGAIN}\n\n\
+         /** Each command: its word, its arguments, and what it does. */\n\
+         export const COMMANDS = [\n"
+    );
+    for spec in &TABLE {
+        if let Some(about) = spec.page.about(spec) {
+            let word = format!("/{}", spec.word);
+            let row = [&word, spec.arguments, about].map(|text| format!("{text:?}"));
+            writeln!(module, "  [{}],", row.join(", ")).expect("a string");
+        }
+    }
+    module.push_str("];\n");
+    same("src/http/page/commands.mjs", &module);
+}
+
+#[test]
+fn commands_of_the_protocol() {
+    const BEGIN: &str = "<!-- commands: made from src/protocol/command/table.rs -->\n";
+    const END: &str = "<!-- end of commands -->\n";
+    let path = "docs/protocol.md";
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+    let page = page.expect("a page");
+    let (before, rest) = page.split_once(BEGIN).expect("a beginning");
+    let (_, after) = rest.split_once(END).expect("an end");
+    same(path, &format!("{before}{BEGIN}{}{END}{after}", reference()));
+}
+
+/// The reference of all commands, as Markdown.
+fn reference() -> String {
+    let mut text = "\n| typed | in JSON | does | who may |\n|---|---|---|---|\n".to_owned();
+    for spec in &TABLE {
+        let aliases = spec.aliases.iter().map(|alias| format!(", `/{alias}`"));
+        let aliases: String = aliases.collect();
+        let form = spec.form();
+        let sent = match spec.sent {
+            "" => "–".to_owned(),
+            sent => format!("`{sent}`"),
+        };
+        let about = spec.about;
+        let may = who(spec.may);
+        writeln!(text, "| `{form}`{aliases} | {sent} | {about} | {may} |").expect("a string");
+    }
+    text.push_str("\n| `type` | field | holds |\n|---|---|---|\n");
+    for spec in TABLE.iter().filter(|spec| spec.kind.is_some()) {
+        let kind = spec.kind.unwrap_or_default();
+        for field in spec.fields {
+            writeln!(text, "| `{kind}` | {} | {} |", named(field), field.holds).expect("a string");
+        }
+    }
+    writeln!(text, "| any | {} | {} |\n", named(&REF), REF.holds).expect("a string");
+    text
+}
+
+/// A field, and whether it may be left out.
+fn named(field: &Field) -> String {
+    let optional = if field.needed { "" } else { "?" };
+    format!("`{}`{optional}", field.name)
+}
+
+fn who(may: May) -> &'static str {
+    match may {
+        May::Everybody => "everybody",
+        May::Named => "everybody with a name",
+        May::Operators => "operators",
+        May::Plain => "everybody, in the plain format",
+        May::Terminal => "the person at the terminal client",
+    }
+}
