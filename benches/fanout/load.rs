@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
@@ -543,13 +544,8 @@ fn upgraded(bytes: &[u8], greeted: bool) -> anyhow::Result<Option<usize>> {
     })
 }
 
-/// Reads all of lobby, whose texts are the numbers from `count` down to 1, and
-/// asks `watch` now and then; what it gave at most.
-pub fn replay(
-    address: SocketAddr,
-    count: u64,
-    watch: impl Fn() -> anyhow::Result<u64>,
-) -> anyhow::Result<u64> {
+/// A connection to lobby that has asked to be upgraded.
+fn one(address: SocketAddr, target: &str) -> anyhow::Result<(Load, TcpStream)> {
     let shape = Shape {
         connections: 0,
         publishers: 0,
@@ -560,11 +556,53 @@ pub fn replay(
     };
     let (mut load, _) = Load::open(address, shape, true)?;
     load.resume(1, 0);
-    load.wanted[0].0 = "/?after=0".into();
+    load.wanted[0].0 = target.into();
     load.connect()?;
-    let mut stream = load.connections.remove(0).stream;
+    let stream = load.connections.remove(0).stream;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(ARRIVAL))?;
+    Ok((load, stream))
+}
+
+/// Says the numbers from `count` down to 1 in lobby, and waits for the last to be
+/// stored.
+pub fn fill(address: SocketAddr, count: u64) -> anyhow::Result<()> {
+    let (load, stream) = one(address, "/?backlog=0")?;
+    let mut said = stream.try_clone()?;
+    let saying = thread::spawn(move || -> anyhow::Result<()> {
+        let mut frames = Vec::new();
+        for number in (1..=count).rev() {
+            wire::put_head(&mut frames, 64, Some([0; 4]));
+            write!(frames, "{number:064}")?;
+            if number % 1000 == 1 {
+                said.write_all(&frames)?;
+                frames.clear();
+            }
+        }
+        Ok(())
+    });
+    hear(load, stream, count, || Ok(0))?;
+    saying.join().map_err(|_| anyhow!("a panic"))?
+}
+
+/// Reads all of lobby, whose texts are the numbers from `count` down to 1, and
+/// asks `watch` now and then; what it gave at most.
+pub fn replay(
+    address: SocketAddr,
+    count: u64,
+    watch: impl Fn() -> anyhow::Result<u64>,
+) -> anyhow::Result<u64> {
+    let (load, stream) = one(address, "/?after=0")?;
+    hear(load, stream, count, watch)
+}
+
+/// Hears the numbers from `count` down to 1.
+fn hear(
+    mut load: Load,
+    mut stream: TcpStream,
+    count: u64,
+    watch: impl Fn() -> anyhow::Result<u64>,
+) -> anyhow::Result<u64> {
     let mut bytes = Vec::new();
     let mut greeted = false;
     let mut expected = count;

@@ -3,13 +3,6 @@
 use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Context, anyhow};
-use broadcast_chat::{
-    fanout::Applier,
-    log::Draft,
-    protocol::{Author, ConnectionId, Kind as MessageKind, name::RoomName, text::Text},
-    store::{self, Storage},
-};
-
 use tokio::time::Instant;
 
 use crate::{
@@ -483,41 +476,30 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fills a log with messages in lobby, without a server.
-fn fill(folder: &Path, count: u64) -> anyhow::Result<()> {
-    let (replica, _) = store::open(&Storage::Folder(folder.into()), "the bench")?;
-    let mut applier = Applier::local(replica)?;
-    let mut left = count;
-    while left > 0 {
-        let now = left.min(1000);
-        let drafts: Vec<Draft> = (0..now)
-            .map(|index| {
-                Ok(Draft {
-                    room: RoomName::lobby(),
-                    from: Author {
-                        name: None,
-                        addr: ([127, 0, 0, 1], 5000).into(),
-                    },
-                    text: Text::accept(&format!("{:064}", left - index), 64)
-                        .map_err(|refusal| anyhow::anyhow!(refusal.text))?,
-                    id: None,
-                    kind: MessageKind::Said,
-                    to: None,
-                })
-            })
-            .collect::<anyhow::Result<_>>()?;
-        applier.say(ConnectionId::SERVER, drafts)?;
-        left -= now;
-    }
-    Ok(())
+/// A folder for each build of the product, with so many messages that it stored
+/// itself: a build reads what it wrote.
+fn filled(setting: &Setting, count: u64) -> anyhow::Result<Vec<(Kind, tempfile::TempDir)>> {
+    let fill = |kind| {
+        let folder = folder()?;
+        let server = Server::start(kind, setting.cores, folder.path())?;
+        load::fill(server.address(), count)?;
+        drop(server);
+        Ok((kind, folder))
+    };
+    setting.products().into_iter().map(fill).collect()
+}
+
+/// The folder of this build.
+fn of(folders: &[(Kind, tempfile::TempDir)], kind: Kind) -> anyhow::Result<&Path> {
+    let found = folders.iter().find(|(of, _)| *of == kind);
+    found.map(|(_, folder)| folder.path()).context("a folder")
 }
 
 fn replay(setting: &Setting) -> anyhow::Result<()> {
     const STORED: u64 = 1_000_000;
-    let data = folder()?;
-    fill(data.path(), STORED)?;
+    let folders = filled(setting, STORED)?;
     let all = in_turn(&setting.products(), setting.repeats.div_ceil(2), |kind| {
-        let server = Server::start(kind, setting.cores, data.path())?;
+        let server = Server::start(kind, setting.cores, of(&folders, kind)?)?;
         let before = server.resident()?;
         let begun = Instant::now();
         let resident = load::replay(server.address(), STORED, || server.resident())?;
@@ -548,17 +530,17 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
         side_by_side(&lossless, &in_flight(connections, 10, 10))?;
     }
     println!("\nfilling a history with {STORED} messages");
-    let long = folder()?;
-    fill(long.path(), STORED)?;
+    let long = filled(setting, STORED)?;
     // The index of words stands at the end of a log that grew under a server. One
     // that is put there from elsewhere is indexed for an hour, with a twentieth of
     // a core, which is not what is measured here.
-    let index = rusqlite::Connection::open(long.path().join("search.sqlite"))?;
-    index.execute("UPDATE about SET upto = ?1", [STORED.cast_signed()])?;
-    drop(index);
+    for (_, folder) in &long {
+        let index = rusqlite::Connection::open(folder.path().join("search.sqlite"))?;
+        index.execute("UPDATE about SET upto = ?1", [STORED.cast_signed()])?;
+    }
     let shape = in_flight(100, 10, 10);
     let all = in_turn(&setting.products(), setting.repeats, |kind| {
-        let behind = run_on(long.path(), kind, &shape, setting.cores)?;
+        let behind = run_on(of(&long, kind)?, kind, &shape, setting.cores)?;
         Ok((behind, run(kind, &shape, setting.cores)?))
     })?;
     for (kind, runs) in all {
