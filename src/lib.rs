@@ -1,30 +1,29 @@
-//! A chat is one ordered log; a connection is a reader of it that may also
-//! publish.
+//! A chat is one ordered log. A connection reads the log and may also publish.
 //!
-//! Lowest first; a module imports only what stands above it in this list, and
-//! `client` nothing but `protocol`. `ARCHITECTURE.md` follows a message through.
+//! The list has the lowest module first. A module imports only modules above it
+//! in the list, and `client` imports only `protocol`. `ARCHITECTURE.md` follows
+//! the path of a message.
 //!
-//! - [`protocol`]: what travels (names, positions, messages, commands, events)
-//!   and its encodings. Knows no sockets, clocks or tasks.
-//! - [`metrics`]: what is counted, and under which name. Knows nothing else.
-//! - [`net`]: peers, their ids, addresses and prefixes. Knows no rooms, messages or
-//!   HTTP.
-//! - [`log`]: entries as data, and their order. Knows not what an entry does.
-//! - [`store`]: applies entries to tables, and reads them. Knows not where the
-//!   order comes from, or who asks.
-//! - [`fanout`]: takes entries from the log, has them applied, and writes what
-//!   was said to subscribers, live or catching up. Knows not what a message says.
-//! - [`hub`]: the one path in (inbox, writer, broadcast), and the registry of all
-//!   connections. Knows no sockets and no HTTP.
-//! - [`session`]: one conversation; commands in, events out, its limits and
-//!   deadlines. Knows no ports and no HTTP.
-//! - [`http`]: what a request may ask: the upgrade, a room's lines, a message by
-//!   POST, the page, health. Knows no accept loop.
-//! - [`server`]: the accept loop, the drain. Knows no flags
-//!   and no signals.
-//! - [`client`]: the other side; a conversation with a room that outlives its
-//!   connections, and its face of lines. Knows nothing of the server but the
-//!   protocol.
+//! - [`protocol`]: names, positions, messages, commands and events, and their
+//!   encodings. It knows no sockets, clocks or tasks.
+//! - [`metrics`]: the metrics and their names. It knows no other module.
+//! - [`net`]: peers, with their ids, addresses and prefixes. It knows no rooms,
+//!   messages or HTTP.
+//! - [`log`]: entries as data, and their order. It does not know what an entry
+//!   does.
+//! - [`store`]: applies entries to tables, and reads the tables. It does not
+//!   know which log orders the entries.
+//! - [`fanout`]: feeds the store from the log, and writes messages to subscribers,
+//!   live or catching up. It does not know what a message says.
+//! - [`hub`]: the one path for entries (inbox, writer, broadcast), and the registry
+//!   of all connections. It knows no sockets and no HTTP.
+//! - [`session`]: one conversation, with its commands, events, limits and
+//!   deadlines. It knows no ports and no HTTP.
+//! - [`http`]: the answers to requests: the upgrade, a room's lines, a message by
+//!   POST, the page and health. It knows no accept loop.
+//! - [`server`]: the accept loop and the drain. It knows no flags and no signals.
+//! - [`client`]: a conversation with a room that outlives its connections, and the
+//!   client's faces: lines and a screen. It knows only the protocol of the server.
 
 pub mod protocol;
 

@@ -1,10 +1,9 @@
-//! The one order of everything durable: entries, batches, and the authority
-//! that orders them.
+//! The log: entries, batches, and the authority that orders them.
 //!
-//! Nothing durable changes but by an [`Entry`]. A [`Batch`] of entries is sealed
-//! by the server that takes them in, ordered by a [`Log`], and applied by every
-//! replica at the same [`Position`]. This module does not know what an entry
-//! does to a store.
+//! Only an [`Entry`] changes durable state. A server seals entries into a
+//! [`Batch`], and a [`Log`] orders the batches. Every replica applies a batch at
+//! the same [`Position`]. This module does not know what an entry does to a
+//! store.
 
 mod clock;
 mod encoding;

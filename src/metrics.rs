@@ -1,8 +1,8 @@
-//! What the server counts, for `/-/metrics`.
+//! The metrics of the server, for `/-/metrics`.
 //!
-//! Each figure has its name, unit and help here, and its place in the code where
-//! the thing happens. Nothing is counted for each delivery alone: a shard adds
-//! up a fan-out and counts it once.
+//! This module declares the name, unit and help of each metric. The code where
+//! an event happens counts it. A shard does not count each delivery: it adds up
+//! a fan-out and counts it once.
 
 use std::{
     fmt,
@@ -16,30 +16,30 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-/// The type [`Metrics::text`] has.
+/// The content type of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A count that only grows.
 pub type Counter = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
 
-/// A number that goes up and down.
+/// A value that goes up and down.
 type Level = Gauge<i64, AtomicI64>;
 
-/// Counts by one label.
+/// Counters by the value of one label.
 type Counters = Family<[(&'static str, String); 1], Counter>;
 
-/// Bounds of what is counted in seconds: 50 µs to 50 s.
+/// The bucket bounds of times in seconds: 50 µs to 50 s.
 const SECONDS: [f64; 19] = [
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
     2.0, 5.0, 10.0, 20.0, 50.0,
 ];
 
-/// Bounds of how many messages a batch has.
+/// The bucket bounds of the number of messages in a batch.
 const MESSAGES: [f64; 11] = [
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
 ];
 
-/// All that is counted.
+/// All metrics of one server.
 pub struct Metrics {
     registry: Registry,
     connections: Level,
@@ -51,30 +51,30 @@ pub struct Metrics {
     refusals: Counters,
     closes: Counters,
     answers: Counters,
-    /// Messages committed.
+    /// The number of messages committed.
     pub stored: Counter,
-    /// Messages published again with an id stored before.
+    /// The number of messages whose id was stored before.
     pub duplicates: Counter,
-    /// Bytes of the texts committed.
+    /// The bytes of the texts committed.
     pub stored_bytes: Counter,
     delivered: Counter,
     delivered_bytes: Counter,
-    /// Messages in a batch.
+    /// The number of messages in a batch.
     pub batch: Histogram,
-    /// Seconds a commit took.
+    /// The time that a commit took, in seconds.
     pub commit: Histogram,
-    /// Commits that failed.
+    /// The number of commits that failed.
     pub failed_commits: Counter,
-    /// Seconds from the arrival of a batch's first message to a shard's last
-    /// write of it.
+    /// The time from the arrival of a batch's first message to a shard's last
+    /// write of the batch, in seconds.
     pub delivery: Histogram,
-    /// Times a shard fell behind its channel.
+    /// The number of times that a shard fell behind its channel.
     pub lags: Counter,
-    /// Pages read from the database.
+    /// The number of pages that readers read from the store.
     pub pages: Counter,
 }
 
-/// Messages written to sockets, and the bytes of their frames.
+/// A count of messages written to sockets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     messages: usize,
@@ -82,7 +82,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds so many more.
+    /// Adds messages and the bytes of their frames.
     pub fn add(&mut self, messages: usize, bytes: usize) {
         self.messages += messages;
         self.bytes += bytes;
@@ -95,18 +95,18 @@ impl AddAssign for Tally {
     }
 }
 
-/// What is looked up when the figures are asked for.
+/// The values that are looked up when a client asks for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Levels {
-    /// Rooms with a member.
+    /// The number of rooms with a member.
     pub rooms: usize,
-    /// Subscribers that are not live.
+    /// The number of subscribers that are catching up.
     pub catching_up: usize,
-    /// How many numbers of the log the last of them is behind.
+    /// How far the slowest of them is behind the log, in message numbers.
     pub behind: u64,
-    /// Bytes kept in memory until sockets take them.
+    /// The bytes kept in memory until sockets accept them.
     pub unsent: usize,
-    /// How many numbers of the log are not indexed for searching.
+    /// The count of message numbers that the search index does not cover yet.
     pub unindexed: u64,
 }
 
@@ -119,37 +119,37 @@ impl Default for Metrics {
         Metrics {
             connections: figure(r, "connections", "Open connections, upgraded or not"),
             rooms: figure(r, "rooms", "Rooms with at least one member"),
-            catching_up: figure(r, "subscribers_catching_up", "Subscribers fed from the log: newcomers, and those slower than the room"),
-            behind: measure(r, "behind", "How many numbers of the log the slowest subscriber is behind", messages(), Level::default()),
-            unsent: measure(r, "unsent", "What is kept in memory until sockets take it: answers and events, no messages, which are read again", Unit::Bytes, Level::default()),
-            unindexed: measure(r, "unindexed", "How many numbers of the log are not indexed for searching yet", messages(), Level::default()),
+            catching_up: figure(r, "subscribers_catching_up", "Subscribers that are catching up: new ones, and subscribers slower than the room"),
+            behind: measure(r, "behind", "How far the slowest subscriber is behind the log, in message numbers", messages(), Level::default()),
+            unsent: measure(r, "unsent", "Answers and events kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
+            unindexed: measure(r, "unindexed", "Message numbers that the search index does not cover yet", messages(), Level::default()),
             stored: figure(r, "messages_stored", "Messages committed to the log"),
             duplicates: figure(r, "messages_duplicate", "Messages published again under an id that was stored before"),
-            stored_bytes: measure(r, "stored", "Text of the messages committed to the log: what came in, without frames", Unit::Bytes, Counter::default()),
+            stored_bytes: measure(r, "stored", "Text of the messages committed to the log, without frames", Unit::Bytes, Counter::default()),
             delivered: figure(r, "messages_delivered", "Messages written to sockets"),
-            delivered_bytes: measure(r, "delivered", "Frames of messages written to sockets: what went out, without answers, events and pages", Unit::Bytes, Counter::default()),
+            delivered_bytes: measure(r, "delivered", "Frames of messages written to sockets, without answers, events and pages", Unit::Bytes, Counter::default()),
             batch: measure(r, "batch", "Messages committed together", messages(), Histogram::new(MESSAGES)),
             commit: measure(r, "commit", "Time a commit takes", Unit::Seconds, Histogram::new(SECONDS)),
             failed_commits: figure(r, "commit_failures", "Commits that failed; their messages were refused"),
-            delivery: measure(r, "delivery", "Time from the arrival of a batch's first message to a shard's last write of it", Unit::Seconds, Histogram::new(SECONDS)),
-            lags: figure(r, "shard_lags", "Times a shard fell so far behind that its subscribers went back to the log"),
-            pages: figure(r, "pages_read", "Pages of the log read from the database for readers"),
+            delivery: measure(r, "delivery", "Time from the arrival of a batch's first message to a shard's last write of the batch", Unit::Seconds, Histogram::new(SECONDS)),
+            lags: figure(r, "shard_lags", "Times a shard fell so far behind that its subscribers had to catch up"),
+            pages: figure(r, "pages_read", "Pages of messages that readers read from the store"),
             refusals: figure(r, "refusals", "Commands refused, by code"),
             closes: figure(r, "closes", "Conversations ended, by the close code sent; lost: the connection broke"),
-            answers: figure(r, "http_answers", "HTTP requests answered, by status; also those that could not be read, or had no place"),
+            answers: figure(r, "http_answers", "HTTP requests answered, by status; malformed requests and refused connections count too"),
             registry: all,
         }
     }
 }
 
-/// Registers a figure that counts things.
+/// Registers a metric without a unit.
 fn figure<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let figure = M::default();
     registry.register(name, help, figure.clone());
     figure
 }
 
-/// Registers a figure in a unit.
+/// Registers a metric with a unit.
 fn measure<M: Metric + Clone>(
     registry: &mut Registry,
     name: &str,
@@ -168,34 +168,34 @@ impl Metrics {
         Open(self.connections.clone())
     }
 
-    /// So much was written to sockets.
+    /// Counts messages written to sockets.
     pub fn delivered(&self, tally: Tally) {
         self.delivered.inc_by(tally.messages as u64);
         self.delivered_bytes.inc_by(tally.bytes as u64);
     }
 
-    /// A command was refused, with this code.
+    /// Counts a command that was refused with this code.
     pub fn refused(&self, code: &impl fmt::Display) {
         self.refusals
             .get_or_create(&[("code", code.to_string())])
             .inc();
     }
 
-    /// A conversation ended: with this close code, or `lost`.
+    /// Counts a conversation that ended with this close code, or with `lost`.
     pub fn closed(&self, code: &impl fmt::Display) {
         self.closes
             .get_or_create(&[("code", code.to_string())])
             .inc();
     }
 
-    /// A request was answered with this status.
+    /// Counts a request that was answered with this status.
     pub fn answered(&self, status: u16) {
         self.answers
             .get_or_create(&[("status", status.to_string())])
             .inc();
     }
 
-    /// Everything, as `OpenMetrics` text.
+    /// Encodes all metrics as `OpenMetrics` text.
     pub fn text(&self, levels: Levels) -> String {
         let level = |number| i64::try_from(number).unwrap_or(i64::MAX);
         self.rooms.set(level(levels.rooms as u64));
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_figure_has_help_and_a_name_that_says_its_unit() {
+    fn the_text_has_help_units_and_values() {
         let metrics = Metrics::default();
         let open = metrics.connection();
         metrics.refused(&"rate");

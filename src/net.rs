@@ -1,6 +1,6 @@
-//! Peers: the other ends of connections, and what is known about them.
+//! Peers: the other ends of connections, with their ids, addresses and prefixes.
 //!
-//! Knows no rooms, no messages and no HTTP.
+//! This module knows no rooms, no messages and no HTTP.
 
 mod peer;
 mod prefix;

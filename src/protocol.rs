@@ -1,8 +1,8 @@
-//! What travels: names, positions, messages, commands and events, their limits,
+//! The protocol: names, positions, messages, commands and events, their limits,
 //! and the encodings that turn them into frames.
 //!
-//! Knows nothing of sockets, clocks or tasks. Server and client both read this
-//! module first; it is the whole contract between them.
+//! This module knows no sockets, clocks or tasks. It is the whole contract
+//! between the server and a client.
 
 pub mod close;
 pub mod command;

@@ -1,4 +1,4 @@
-//! The guarded clock: the wall clock, as far as it is believed.
+//! The guarded clock, which distrusts jumps of the wall clock.
 
 use std::{
     fmt,
@@ -11,20 +11,23 @@ use tokio::time::Instant;
 use super::entry::{ClockTime, Stamp};
 use crate::protocol::At;
 
-/// How long the wall clock must have stood ahead before it is believed.
+/// The time that the wall clock must stay ahead before the guarded clock
+/// follows.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// A clock that distrusts a wall clock that jumps ahead.
+/// The guarded clock: a clock that does not follow a jump of the wall clock
+/// ahead at once.
 ///
-/// A jump ahead would make everything expire at once. So the wall clock is
-/// followed only once it has stood there for an hour. Until then, and for the
-/// first hour after a start, time goes on from where it was: at a start, from
-/// the log's clock. A jump back is followed at once; the log's clock itself
-/// never goes back, because a store keeps the highest time it has seen.
+/// A jump ahead would make everything expire at once. So this clock follows only
+/// after the wall clock has stayed ahead for an hour. Until then it runs on from
+/// its last time. At a start it runs on from the log's clock, for at least an
+/// hour. It follows a jump back at once. The log's clock itself never goes back,
+/// because a store keeps the highest time that it has seen.
 pub struct Clock(Mutex<Guarded>);
 
 impl Clock {
-    /// Goes on from a log's clock, if that has a time.
+    /// A clock that starts at the log's clock, or at the wall clock if that is
+    /// earlier or the log has no time yet.
     pub fn after(log: ClockTime) -> Self {
         let wall = wall();
         let start = match log {
@@ -34,12 +37,12 @@ impl Clock {
         Clock(Mutex::new(Guarded::start(start)))
     }
 
-    /// The time as far as it is believed.
+    /// The guarded time.
     pub fn now(&self) -> ClockTime {
         self.at(wall())
     }
 
-    /// Both clocks as they stand now.
+    /// The times of both clocks now.
     pub fn stamp(&self) -> Stamp {
         let at = wall();
         Stamp {
@@ -60,15 +63,16 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// The wall clock. People read it; nothing else depends on it.
+/// The time of the wall clock: for people, and as the input of the guarded
+/// clock.
 fn wall() -> At {
     At(jiff::Timestamp::now().as_millisecond())
 }
 
 struct Guarded {
     started: Instant,
-    /// How far the wall clock was ahead of the time since the start, at least:
-    /// in this hour and in the one before. In milliseconds.
+    /// The smallest difference of the wall clock and the time since the start,
+    /// in this hour and in the hour before. In milliseconds.
     ahead: [i64; 2],
     hours: u64,
 }
@@ -102,7 +106,7 @@ mod tests {
     const DAY: i64 = 24 * 60 * 60 * 1000;
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_jumps_is_not_believed_at_once() {
+    async fn a_jump_ahead_is_not_followed_at_once() {
         let start = 1_000 * DAY;
         let mut clock = Guarded::start(start);
         let hours = |hours: u64| Duration::from_secs(60 * 60 * hours);
@@ -111,10 +115,10 @@ mod tests {
         clock.now(start + DAY / 8);
         tokio::time::advance(hours(3)).await;
         assert_eq!(clock.now(start + DAY / 4), start + DAY / 4);
-        // A day ahead, for a moment.
+        // The wall clock jumps a day ahead for a moment.
         assert_eq!(clock.now(start + DAY + DAY / 4), start + DAY / 4);
         assert_eq!(clock.now(start + DAY / 4), start + DAY / 4);
-        // A day ahead, and it stays.
+        // The wall clock jumps a day ahead and stays there.
         let ahead = start + DAY + DAY / 4;
         let mut believed = None;
         for hour in 0..3 {
@@ -124,7 +128,7 @@ mod tests {
             tokio::time::advance(hours(1)).await;
         }
         assert_eq!(believed, Some(2));
-        // Back it is followed at once.
+        // The clock follows a jump back at once.
         assert_eq!(clock.now(start), start);
     }
 }

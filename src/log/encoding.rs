@@ -1,6 +1,7 @@
-//! Batches as bytes: a version, and then the fields in their order (postcard).
+//! The encoding of a batch: a version, then the fields in their order
+//! (postcard).
 //!
-//! Decoding trusts nothing.
+//! Decoding trusts no byte of its input.
 
 use std::fmt;
 
@@ -9,15 +10,15 @@ use super::entry::Batch;
 /// The version of the encoding, the first byte of every batch.
 pub const FORMAT: u8 = 1;
 
-/// The longest batch that is decoded, in bytes.
+/// The longest encoded batch that is decoded, in bytes.
 const MAX_BYTES: usize = 8 << 20;
 
-/// Bytes that are no batch.
+/// The reason why bytes cannot be decoded as a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The batch has another version.
+    /// The batch has this other version.
     Format(u8),
-    /// The bytes are cut short, too long or out of form.
+    /// The bytes are cut short, too long or not well-formed.
     Malformed,
 }
 
@@ -27,7 +28,7 @@ impl fmt::Display for DecodeError {
             DecodeError::Format(format) => {
                 write!(
                     f,
-                    "a batch has the format {format}, and this server knows {FORMAT}"
+                    "a batch has format {format}, but this server reads format {FORMAT}"
                 )
             }
             DecodeError::Malformed => f.write_str("the bytes are no batch"),
@@ -37,17 +38,17 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// A batch as bytes.
+/// Encodes a batch.
 pub fn encode(batch: &Batch) -> Vec<u8> {
-    // Serialising into a Vec fails only for lengths that are not known, and
+    // Serialising into a Vec fails only for a sequence of unknown length, and
     // these types have none.
     postcard::to_extend(batch, vec![FORMAT]).unwrap_or_default()
 }
 
-/// The batch of these bytes.
+/// Decodes a batch.
 ///
 /// # Errors
-/// [`DecodeError`] for whatever [`encode`] does not write.
+/// [`DecodeError`] for bytes that [`encode`] does not write.
 pub fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) if bytes.len() <= MAX_BYTES => {
@@ -152,10 +153,10 @@ mod tests {
         }
     }
 
-    /// The bytes of version 1. They may never change: other servers and later
+    /// The bytes of version 1 may never change, because other servers and later
     /// versions read them.
     #[test]
-    fn the_bytes_of_a_version_stay_as_they_are() {
+    fn the_bytes_of_version_1_do_not_change() {
         let bytes = encode(&every_kind());
         let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
         let hex: String = hex.collect();
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_named() {
+    fn decoding_another_version_fails_and_names_it() {
         let mut bytes = encode(&every_kind());
         bytes[0] = 9;
         assert_eq!(decode(&bytes), Err(DecodeError::Format(9)));
@@ -183,12 +184,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_batch_survives_its_bytes(batch in batch()) {
+        fn any_batch_survives_encoding(batch in batch()) {
             prop_assert_eq!(decode(&encode(&batch)), Ok(batch));
         }
 
         #[test]
-        fn any_bytes_are_an_error_or_a_batch(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_decode_to_a_batch_or_an_error(mut bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(first) = bytes.first_mut() {
                 *first = FORMAT;
             }

@@ -1,7 +1,7 @@
-//! What stands in the log: data, and all of it.
+//! Entries and batches: the data of the log.
 //!
-//! An entry holds whatever applying it takes: times, salts and comparison keys
-//! are drawn where it is made. It never holds a secret.
+//! An entry holds everything that applying it needs. The server that makes it
+//! puts in times, salts and comparison keys. It never holds a secret.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,60 +19,61 @@ use crate::protocol::{
 pub struct ClockTime(pub i64);
 
 impl ClockTime {
-    /// So many milliseconds later.
+    /// The time that is `ms` milliseconds later.
     #[must_use]
     pub fn plus(self, ms: u64) -> ClockTime {
         ClockTime(self.0.saturating_add_unsigned(ms))
     }
 
-    /// How many milliseconds have passed since an earlier time; 0 if it is later.
+    /// The milliseconds since an earlier time; 0 if that time is later.
     pub fn since(self, earlier: ClockTime) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
-/// When a batch was sealed.
+/// The time at which a batch was sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    /// By the wall clock, for people.
+    /// The time of the wall clock, for people.
     #[serde(with = "AtField")]
     pub at: At,
-    /// By the guarded clock, for whatever expires.
+    /// The time of the guarded clock. Everything that expires goes by it.
     pub clock: ClockTime,
 }
 
-/// Which batch of which run of a server: a replica applies each once.
+/// The identity of a batch: a run of a server, and a number within that run.
+/// A replica applies each batch once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
-    /// The run: higher than that of every run before it.
+    /// The run. Each run has a higher number than all runs before it.
     pub incarnation: u64,
-    /// The batch in that run: from 1, dense.
+    /// The batch within the run: from 1, dense.
     pub number: u64,
 }
 
-/// Entries that are ordered and committed together.
+/// A batch: entries that are ordered and committed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Who sealed it.
+    /// The server run that sealed it, and its number there.
     pub origin: Origin,
-    /// When.
+    /// The time at which it was sealed.
     pub stamp: Stamp,
-    /// Its entries, in order.
+    /// The entries, in order.
     pub entries: Vec<Entry>,
 }
 
-/// The unit of the log.
+/// An entry: the unit of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The connection that asked for it; [`ConnectionId::SERVER`] for the
-    /// server itself.
+    /// The connection that asked for it; [`ConnectionId::SERVER`] if the server
+    /// itself made it.
     pub connection: ConnectionId,
-    /// What it does.
+    /// The change that it makes.
     pub action: Action,
 }
 
 impl Entry {
-    /// An entry that the server makes by itself.
+    /// An entry that the server itself makes.
     pub fn of_server(action: Action) -> Self {
         Entry {
             connection: ConnectionId::SERVER,
@@ -81,25 +82,25 @@ impl Entry {
     }
 }
 
-/// What an entry does.
+/// The change that an entry makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Names the log. The first entry of a log, and of a copy that goes on by
-    /// itself.
+    /// Names the log. It is the first entry of a log. A copy that becomes a log
+    /// of its own also gets one, with a new epoch.
     Begin {
-        /// The log's name in positions.
+        /// The epoch in the log's positions.
         epoch: Epoch,
     },
     /// Changes the settings that replicas share.
     Settings {
-        /// An owned name that is not used for so many milliseconds is free.
+        /// The milliseconds without use after which an owned name is free.
         name_expiry_ms: u64,
     },
-    /// Stores a message. A private one takes two rows.
+    /// Stores a message. A private message takes two rows.
     Message(Draft),
-    /// Makes a name owned, unless it is.
+    /// Makes a name owned, unless it has an owner.
     Claim {
-        /// The name as it was typed.
+        /// The name as its owner typed it.
         #[serde(with = "NameField")]
         name: Name,
         /// Its comparison key.
@@ -116,7 +117,7 @@ pub enum Action {
         #[serde(with = "KeyField")]
         key: NameKey,
     },
-    /// Notes how far an inbox was delivered to the owner of a name.
+    /// Notes up to which number an inbox was delivered to the owner of the name.
     Delivered {
         /// The name's comparison key.
         #[serde(with = "KeyField")]
@@ -135,37 +136,38 @@ pub enum Action {
         /// The name or tag of its author.
         by: String,
     },
-    /// Adds a sanction in place of one of the same kind and target.
+    /// Adds a sanction. It replaces one of the same kind and target.
     Sanction {
-        /// Which.
+        /// The kind of the sanction.
         kind: SanctionKind,
-        /// A name or an address, in the form in which they are compared.
+        /// A name or an address, in the form that comparisons use.
         target: String,
-        /// For how many milliseconds; absent: until it is lifted.
+        /// The duration in milliseconds; absent: until an operator lifts it.
         lasts_ms: Option<u64>,
-        /// The operator's record of it.
+        /// The audit record.
         audit: Audit,
     },
     /// Lifts a sanction.
     Lift {
-        /// Which.
+        /// The kind of the sanction.
         kind: SanctionKind,
-        /// As of [`Action::Sanction`].
+        /// As in [`Action::Sanction`].
         target: String,
-        /// The operator's record of it.
+        /// The audit record.
         audit: Audit,
     },
-    /// Takes a message's words away.
+    /// Redacts a message: removes its words.
     Redact {
-        /// The room it was said in.
+        /// The room of the message.
         #[serde(with = "RoomField")]
         room: RoomName,
-        /// Its number.
+        /// The number of the message.
         seq: Seq,
-        /// The operator.
+        /// The name or tag of the operator.
         by: String,
     },
-    /// Ends the connections of somebody; the record is all that the store keeps.
+    /// Closes the connections of a target. The store keeps only the audit
+    /// record.
     Kick(Audit),
     /// Expires every message up to a number.
     Expire {
@@ -175,7 +177,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The message it stores, if it does.
+    /// The message that it stores; `None` for another action.
     pub fn message(&self) -> Option<&Draft> {
         match self {
             Action::Message(draft) => Some(draft),
@@ -184,10 +186,10 @@ impl Action {
     }
 }
 
-/// A message before it has a number.
+/// A draft: a message before it has a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
-    /// The room it is for; of a private message the author's inbox.
+    /// The room; for a private message, the author's inbox.
     #[serde(with = "RoomField")]
     pub room: RoomName,
     /// The author.
@@ -196,17 +198,18 @@ pub struct Draft {
     /// The text.
     #[serde(with = "TextField")]
     pub text: Text,
-    /// The publisher's id; the same id in the same room is stored once.
+    /// The publisher's own id, if any. The same id in the same room is stored
+    /// once.
     #[serde(with = "IdField")]
     pub id: Option<MessageId>,
-    /// Said or done.
+    /// Whether it is something said or something done.
     #[serde(with = "KindField")]
     pub kind: Kind,
-    /// The reader of a private message.
+    /// The recipient of a private message.
     pub to: Option<Recipient>,
 }
 
-/// The reader of a private message.
+/// The recipient of a private message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     /// The name.
@@ -218,7 +221,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    /// The reader of this name.
+    /// The recipient with this name.
     pub fn new(name: Name) -> Self {
         Recipient {
             inbox: RoomName::inbox(&name.key()),
@@ -227,17 +230,17 @@ impl Recipient {
     }
 }
 
-/// What a sanction forbids.
+/// The kind of a sanction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SanctionKind {
-    /// To connect.
+    /// The target may not connect.
     Ban,
-    /// To say anything.
+    /// The target may not publish messages.
     Mute,
 }
 
 impl SanctionKind {
-    /// The word for it in the store and in audit records.
+    /// The word for this kind in the store and in audit records.
     pub fn word(self) -> &'static str {
         match self {
             SanctionKind::Ban => "ban",
@@ -246,22 +249,23 @@ impl SanctionKind {
     }
 }
 
-/// A record of what an operator did.
+/// An audit record: one act of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// The operator's name or tag.
     pub operator: String,
-    /// What was done: `kick`, `ban 2h`.
+    /// The act: `kick`, `ban 2h`.
     pub action: String,
-    /// To whom, or to what.
+    /// The target: a name, tag or address; for a redaction, the message's
+    /// author.
     pub target: String,
-    /// Why, in the operator's words; may be empty.
+    /// The operator's reason; may be empty.
     pub reason: String,
 }
 
 #[cfg(test)]
 impl Draft {
-    /// A message of somebody without a name, for tests.
+    /// A draft of an author without a name, for tests.
     pub(crate) fn of(room: &str, text: impl Into<String>) -> Self {
         Draft {
             room: room.parse().expect("a room"),
@@ -276,7 +280,7 @@ impl Draft {
         }
     }
 
-    /// The same as an entry.
+    /// Wraps the draft in an entry.
     pub(crate) fn entry(self) -> Entry {
         Entry {
             connection: ConnectionId(7),

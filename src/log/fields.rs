@@ -1,7 +1,7 @@
-//! How the fields of entries are written and read.
+//! The encodings of the fields of entries.
 //!
-//! Reading checks only what no Unicode version changes: a replica of another
-//! version must read the same entry from the same bytes.
+//! Decoding checks only rules that no Unicode version changes. A replica with
+//! another version must read the same entry from the same bytes.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -11,12 +11,16 @@ use crate::protocol::{
     text::Text,
 };
 
-/// Writes a field as text and reads it by a rule.
+/// Declares a field that is encoded as text and checked by a rule.
 macro_rules! as_text {
     ($($Field:ident: $Type:ty, $write:expr, $read:expr;)*) => {$(
         pub(super) enum $Field {}
 
         impl $Field {
+            /// Encodes the field.
+            ///
+            /// # Errors
+            /// Fails if the serializer fails.
             pub(super) fn serialize<S: Serializer>(
                 value: &$Type,
                 serializer: S,
@@ -25,6 +29,10 @@ macro_rules! as_text {
                 serializer.serialize_str(write(value))
             }
 
+            /// Decodes the field.
+            ///
+            /// # Errors
+            /// Fails if the deserializer fails or the value breaks its rule.
             pub(super) fn deserialize<'de, D: Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<$Type, D::Error> {
@@ -42,12 +50,16 @@ as_text! {
     TextField: Text, |text| text, |text| Some(Text::stored(text.to_owned()));
 }
 
-/// Writes a field as another type.
+/// Declares a field that is encoded as another type.
 macro_rules! as_other {
     ($($Field:ident: $Type:ty as $Other:ty, $write:expr, $read:expr;)*) => {$(
         pub(super) enum $Field {}
 
         impl $Field {
+            /// Encodes the field.
+            ///
+            /// # Errors
+            /// Fails if the serializer fails.
             pub(super) fn serialize<S: Serializer>(
                 value: &$Type,
                 serializer: S,
@@ -56,6 +68,10 @@ macro_rules! as_other {
                 write(value).serialize(serializer)
             }
 
+            /// Decodes the field.
+            ///
+            /// # Errors
+            /// Fails if the deserializer fails or the value breaks its rule.
             pub(super) fn deserialize<'de, D: Deserializer<'de>>(
                 deserializer: D,
             ) -> Result<$Type, D::Error> {
@@ -75,7 +91,11 @@ as_other! {
 pub(super) enum IdField {}
 
 impl IdField {
-    #[expect(clippy::ref_option, reason = "serde hands the field over so")]
+    /// Encodes the id, if there is one.
+    ///
+    /// # Errors
+    /// Fails if the serializer fails.
+    #[expect(clippy::ref_option, reason = "serde passes the field like this")]
     pub(super) fn serialize<S: Serializer>(
         value: &Option<MessageId>,
         serializer: S,
@@ -83,6 +103,10 @@ impl IdField {
         value.as_ref().map(MessageId::as_str).serialize(serializer)
     }
 
+    /// Decodes an id, if there is one.
+    ///
+    /// # Errors
+    /// Fails if the deserializer fails or the text is no message id.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<MessageId>, D::Error> {
@@ -95,6 +119,10 @@ impl IdField {
 pub(super) enum AuthorField {}
 
 impl AuthorField {
+    /// Encodes the author as its name and its tag.
+    ///
+    /// # Errors
+    /// Fails if the serializer fails.
     pub(super) fn serialize<S: Serializer>(
         author: &Author,
         serializer: S,
@@ -103,6 +131,10 @@ impl AuthorField {
         (name, author.addr.as_str()).serialize(serializer)
     }
 
+    /// Decodes an author.
+    ///
+    /// # Errors
+    /// Fails if the deserializer fails, or the name or the tag breaks its rule.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Author, D::Error> {

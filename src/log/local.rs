@@ -1,5 +1,5 @@
-//! The default log: this process decides the order, and its store makes it
-//! durable.
+//! The default log: this process decides the order, and its store makes the
+//! batches durable.
 
 use super::{
     entry::Origin,
@@ -7,10 +7,10 @@ use super::{
     sealer::Sealed,
 };
 
-/// The order of a server that stands alone.
+/// The log of a single server.
 ///
-/// It keeps one batch until the store has applied it. A batch that the store
-/// could not apply never had a place.
+/// It holds the proposed batch until the applier reads it. A batch that the
+/// store could not apply never had a position.
 #[derive(Debug, Default)]
 pub struct Local {
     proposed: Option<Sealed>,

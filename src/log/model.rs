@@ -1,7 +1,7 @@
-//! For tests: a log that an adversary runs, and batches of every kind.
+//! For tests: a log with faults, and random batches of every kind.
 //!
-//! It reorders nothing. It loses proposals, drops acknowledgements, orders a
-//! batch twice and stalls, as its faults say.
+//! The log loses proposals, drops acknowledgements, orders a batch twice and
+//! stalls, as its faults say. It never changes the order.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,22 +16,22 @@ use crate::protocol::{
     name::{Name, RoomName},
 };
 
-/// What goes wrong with one call.
+/// The fault of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The proposal gets a place, and no answer.
+    /// The proposal gets a position and no answer.
     NoAnswer,
-    /// The proposal gets no place, and no answer.
+    /// The proposal gets no position and no answer.
     Lost,
-    /// The proposal gets two places.
+    /// The proposal gets two positions.
     Twice,
-    /// Reading gives nothing, though there is something.
+    /// Reading returns no batch, although there is one.
     Stall,
     /// Reading fails.
     Unreadable,
 }
 
-/// The batches that have a place; clones share them, as they outlive a server.
+/// The ordered batches. Clones share them, because the log outlives a server.
 #[derive(Clone, Default)]
 pub(crate) struct Model {
     ordered: Arc<Mutex<Vec<Sealed>>>,
@@ -39,7 +39,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Goes wrong so, one call after the other, and then no more.
+    /// A log with one fault for each call. Calls after the last fault succeed.
     pub(crate) fn with(mut faults: Vec<Option<Fault>>) -> Self {
         faults.reverse();
         Model {
@@ -48,17 +48,17 @@ impl Model {
         }
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes the remaining faults.
     pub(crate) fn heal(&self) {
         self.faults.lock().expect("no panic").clear();
     }
 
-    /// How many places are taken.
+    /// The number of ordered batches.
     pub(crate) fn len(&self) -> usize {
         self.ordered.lock().expect("no panic").len()
     }
 
-    /// The batch after a position, whatever goes wrong.
+    /// The batch after a position, without faults.
     pub(crate) fn read(&self, after: Position) -> Option<Ordered> {
         let ordered = self.ordered.lock().expect("no panic");
         let place = usize::try_from(after.0).expect("few");
@@ -102,7 +102,7 @@ impl Log for Model {
     }
 }
 
-/// Faults, most calls without.
+/// Faults for a number of calls; most calls have none.
 pub(crate) fn faults() -> impl Strategy<Value = Vec<Option<Fault>>> {
     let fault = prop_oneof![
         Just(Fault::NoAnswer),
@@ -160,7 +160,7 @@ fn draft() -> impl Strategy<Value = Draft> {
         })
 }
 
-/// An entry of any kind.
+/// An action of any kind.
 pub(crate) fn action() -> impl Strategy<Value = Action> {
     let kind = || prop_oneof![Just(SanctionKind::Ban), Just(SanctionKind::Mute)];
     let seq = || (0..40_u64).prop_map(Seq);
@@ -210,7 +210,7 @@ pub(crate) fn batch() -> impl Strategy<Value = Batch> {
     )
 }
 
-/// Batches of one server in their order; some stand there twice.
+/// Batches of one server in their order; some occur twice.
 pub(crate) fn history() -> impl Strategy<Value = Vec<Ordered>> {
     let batches = proptest::collection::vec((batch(), proptest::bool::weighted(0.1)), 1..8);
     batches.prop_map(|batches| {

@@ -1,4 +1,4 @@
-//! The seam: where the order of batches comes from.
+//! The seam between the server and the authority that orders batches.
 
 use std::fmt;
 
@@ -6,17 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{entry::Origin, sealer::Sealed};
 
-/// A batch's place in the log: from 1, dense. 0 stands before the first batch.
+/// The position of a batch in the log: from 1, dense. 0 is before the first
+/// batch.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Position(pub u64);
 
 impl Position {
-    /// The place before the first batch.
+    /// The position before the first batch.
     pub const START: Position = Position(0);
 
-    /// The place after this one.
+    /// The position after this one.
     #[must_use]
     pub fn next(self) -> Position {
         Position(self.0 + 1)
@@ -29,10 +30,10 @@ impl fmt::Display for Position {
     }
 }
 
-/// A batch at its place in the order.
+/// A batch with its position in the log.
 #[derive(Clone, Debug)]
 pub struct Ordered {
-    /// The place.
+    /// The position.
     pub position: Position,
     /// The batch, with its bytes.
     pub sealed: Sealed,
@@ -41,13 +42,14 @@ pub struct Ordered {
 /// The authority that orders batches.
 ///
 /// The writer proposes one batch at a time. It proposes the same batch again
-/// until it reads that batch from the log, so a log may hold a batch twice: a
-/// replica applies it once, by its [`Origin`].
+/// until it reads that batch from the log. So a log may hold a batch twice, but
+/// a replica applies each [`Origin`] once.
 pub trait Log: Send {
-    /// Asks for a place in the order.
+    /// Proposes a batch for the next position.
     ///
     /// # Errors
-    /// [`Unanswered`] leaves the batch's fate open: it may have a place or not.
+    /// [`Unanswered`] if the log gives no answer. The batch may have a position
+    /// or not.
     fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered>;
 
     /// The batch after a position; `None` if there is none yet.
@@ -56,8 +58,8 @@ pub trait Log: Send {
     /// [`Unanswered`] if the log cannot be read now.
     fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered>;
 
-    /// Takes back a batch that could not be applied. False if the log keeps it:
-    /// then it has to be applied later.
+    /// Withdraws a batch that could not be applied. False if the log keeps the
+    /// batch: the replica must then apply it later.
     fn withdraw(&mut self, origin: Origin) -> bool;
 }
 

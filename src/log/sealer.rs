@@ -1,4 +1,4 @@
-//! Sealing: entries become a batch with a stamp, a number and its bytes.
+//! Sealing: makes entries a batch with a stamp, a number and its bytes.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use super::{
     entry::{Batch, Entry, Origin},
 };
 
-/// A batch with its bytes, which is all that travels. Cheap to clone.
+/// A sealed batch: the batch with its encoded bytes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// The batch.
     pub batch: Arc<Batch>,
-    /// The same as bytes.
+    /// The encoded batch.
     pub bytes: Arc<[u8]>,
 }
 
 impl Sealed {
-    /// Encodes a batch.
+    /// Seals a batch: encodes it.
     pub fn new(batch: Batch) -> Self {
         Sealed {
             bytes: encode(&batch).into(),
@@ -26,7 +26,7 @@ impl Sealed {
         }
     }
 
-    /// Who sealed it.
+    /// The server run that sealed it, and its number there.
     pub fn origin(&self) -> Origin {
         self.batch.origin
     }
@@ -40,7 +40,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// For the run after the one that sealed `last`.
+    /// A sealer for the run after the one that sealed `last`.
     pub fn after(last: Origin, clock: Arc<Clock>) -> Self {
         let last = Origin {
             incarnation: last.incarnation + 1,
@@ -49,7 +49,7 @@ impl Sealer {
         Sealer { last, clock }
     }
 
-    /// Seals entries with the time of now.
+    /// Seals entries as the next batch, with the current time.
     pub fn seal(&mut self, entries: Vec<Entry>) -> Sealed {
         self.last.number += 1;
         Sealed::new(Batch {

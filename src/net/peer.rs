@@ -1,4 +1,4 @@
-//! The other end of a connection.
+//! The peer: the other end of a connection.
 
 use std::{
     fmt, io,
@@ -8,23 +8,23 @@ use std::{
 use super::prefix::Prefix;
 use crate::protocol::{ConnectionId, Tag};
 
-/// The other end of one connection: its identity, and its address as believed.
+/// The peer of one connection: its identity, and its address as believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The connection. Nothing else identifies it.
+    /// The id of the connection, which alone identifies it.
     pub id: ConnectionId,
-    /// The address, which is a fact about the peer; absent on a Unix socket.
+    /// The address, which does not identify the peer; absent on a Unix socket.
     pub addr: Option<SocketAddr>,
 }
 
 impl Peer {
-    /// The peer of a connection that was accepted just now.
+    /// The peer of a new connection, with a random id.
     ///
     /// # Errors
     ///
-    /// Fails if the system has no random bits.
+    /// Fails if the system gives no random bytes.
     pub fn accepted(addr: Option<SocketAddr>) -> io::Result<Self> {
-        // 0 is the server.
+        // The id 0 means the server.
         let id = getrandom::u64()?.max(1);
         Ok(Peer {
             id: ConnectionId(id),
@@ -37,12 +37,12 @@ impl Peer {
         self.addr.map(|addr| addr.ip().to_canonical())
     }
 
-    /// The prefix that the peer's connections and rates are counted by.
+    /// The prefix by which connections and rates are counted.
     pub fn prefix(&self) -> Option<Prefix> {
         self.ip().map(Prefix::from)
     }
 
-    /// What people see of the peer while it has no name.
+    /// The tag that people see while the peer has no name.
     pub fn tag(&self) -> Tag {
         match self.addr {
             Some(addr) => addr.into(),
@@ -52,7 +52,7 @@ impl Peer {
 }
 
 impl fmt::Display for Peer {
-    /// The tag, for people.
+    /// Writes the tag.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
             Some(addr) => addr.fmt(f),

@@ -1,4 +1,4 @@
-//! Address prefixes, by which connections are counted and rates are kept.
+//! Address prefixes. Connections and rates are counted by prefix.
 
 use std::net::IpAddr;
 
@@ -7,12 +7,12 @@ use ipnet::IpNet;
 /// The prefix length of one IPv4 address.
 const IPV4_BITS: u8 = 32;
 
-/// The prefix length of one IPv6 network. Its machines choose the other 64 bits
-/// themselves, as often as they like.
+/// The prefix length for IPv6. A machine chooses the other 64 bits itself, as
+/// often as it likes.
 const IPV6_BITS: u8 = 64;
 
 /// The part of an address that counts as one peer: an IPv4 address, or an IPv6
-/// network of 64 bits.
+/// prefix of 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(IpNet);
 
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ipv4_counts_by_address_and_ipv6_by_network() {
+    fn ipv4_counts_by_address_and_ipv6_by_64_bits() {
         let of = |address: &str| Prefix::from(address.parse::<IpAddr>().expect("an address"));
         for (one, other, same) in [
             ("192.0.2.1", "192.0.2.1", true),

@@ -1,63 +1,70 @@
-//! Why the server ends a connection: one table.
+//! The reasons to close a connection, with their close codes.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-/// A reason to close, with the WebSocket close code (RFC 6455 §7.4) that says it.
+/// The reason why the server closes a connection. Each has a WebSocket close
+/// code (RFC 6455 §7.4).
 ///
-/// Codes from 4000 to 4499 ask the client to come back; 4500 to 4999 do not.
+/// A code from 4000 to 4499 asks the client to come back. A code from 4500 to
+/// 4999 does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// Nothing is left to do; or the client closed so, and is answered.
+    /// The conversation is over, or the client closed with 1000 or no code.
     Done,
-    /// The client closed with another code, and is answered with it.
+    /// The client closed with this other code; the server repeats the code.
     Answer(u16),
-    /// The server goes away.
+    /// The server stops.
     GoingAway,
     /// The client broke RFC 6455.
     Protocol,
-    /// Binary messages are not taken.
+    /// The client sent a binary message; the server accepts text only.
     Binary,
-    /// A text was not UTF-8.
+    /// The client sent a text that is not UTF-8.
     NotUtf8,
-    /// A message was larger than any that could be accepted.
+    /// A WebSocket message exceeds
+    /// [`Limits::payload_bytes`](super::Limits::payload_bytes).
     TooBig,
     /// The server failed.
     Internal,
-    /// The client took nothing for the whole write deadline.
+    /// The client read nothing until the write deadline passed.
     Slow,
-    /// A message was begun and not ended.
+    /// The client began a WebSocket message and did not end it in time.
     Unfinished,
     /// The client answered no ping.
     Silent,
-    /// The server goes away, and says when to come back: not all at once.
+    /// The server drains. Each client gets its own reconnect delay, so that
+    /// not all of them come back at once.
     Draining {
-        /// In how many milliseconds.
+        /// The reconnect delay in milliseconds.
         wait_ms: u32,
     },
-    /// The client went on sending too fast, whatever it was told.
+    /// The client kept sending too fast, although it was refused.
     Flooding,
-    /// An operator sent the client away.
+    /// An operator kicked the client.
     Kicked {
-        /// With these words; at most [`MAX_WHY`] bytes.
+        /// The operator's reason; at most [`MAX_WHY`] bytes.
         why: Option<Arc<str>>,
     },
-    /// An operator keeps the client out.
+    /// An operator banned the client.
     Banned {
-        /// With these words; at most [`MAX_WHY`] bytes.
+        /// The operator's reason; at most [`MAX_WHY`] bytes.
         why: Option<Arc<str>>,
     },
-    /// The client tried secrets.
+    /// The client tried too many wrong secrets.
     Guessing,
 }
 
-/// The longest reason of an operator's, in bytes: it fits a close frame.
+/// The longest reason that an operator can give, in bytes. It fits into a close
+/// frame.
 pub const MAX_WHY: usize = 100;
 
-/// What stands for the code of a close frame that has none; it is never sent.
+/// The code that RFC 6455 §7.4.1 gives to a close frame without one. No frame
+/// carries it.
 const NO_CODE: u16 = 1005;
 
 impl CloseReason {
-    /// The answer to a close frame: its code again (RFC 6455 §5.5.1).
+    /// The answer to a close frame with this code: the same code (RFC 6455
+    /// §5.5.1).
     pub const fn answering(code: u16) -> Self {
         match code {
             1000 | NO_CODE => Self::Done,
@@ -65,19 +72,19 @@ impl CloseReason {
         }
     }
 
-    /// A kick, with the operator's words, if any.
+    /// A kick, with the operator's reason; empty for none.
     pub fn kicked(words: &str) -> Self {
         let why = (!words.is_empty()).then(|| words.into());
         Self::Kicked { why }
     }
 
-    /// A ban, with the operator's words, if any.
+    /// A ban, with the operator's reason; empty for none.
     pub fn banned(words: &str) -> Self {
         let why = (!words.is_empty()).then(|| words.into());
         Self::Banned { why }
     }
 
-    /// The close code.
+    /// The WebSocket close code.
     pub const fn code(&self) -> u16 {
         match self {
             Self::Done => 1000,
@@ -98,7 +105,7 @@ impl CloseReason {
         }
     }
 
-    /// The reason as it is sent; at most 123 bytes (RFC 6455 §5.5).
+    /// The text of the close frame; at most 123 bytes (RFC 6455 §5.5).
     pub fn reason(&self) -> Cow<'_, str> {
         let phrase = self.phrase();
         match self {

@@ -1,4 +1,4 @@
-//! What a client asks.
+//! The commands that a client sends.
 
 pub mod table;
 
@@ -12,27 +12,29 @@ use super::{
     who::Who,
 };
 
-/// Where a subscriber wants to start reading a room.
+/// The position at which a subscriber starts to read a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Resume: everything after this number.
+    /// Resume after this number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Seq>,
-    /// The log that `after` counts in; absent: this one.
+    /// The epoch of the log that `after` belongs to; absent: the current log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
-    /// Without `after`: the last so many messages, at most [`MAX_BACKLOG`](super::MAX_BACKLOG).
+    /// Without `after`: the number of last messages to start with, at most
+    /// [`MAX_BACKLOG`](super::MAX_BACKLOG).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u32>,
-    /// For a connection with a name of one's own, at its beginning: private
-    /// messages from after this number, and not `after`.
+    /// The number after which private messages start, in place of `after`. Only
+    /// the start of a connection with a name uses it.
     #[serde(skip)]
     pub inbox: Option<Seq>,
 }
 
 impl Start {
-    /// What is to be said where the position is none of this log, which ends at
-    /// `head`: the reader has nothing of it, and is shown it from its start.
+    /// The gap that a reader is told if its position is not in this log, which
+    /// has this epoch and ends at `head`. The reader then gets the log from its
+    /// start.
     pub fn gap(&self, epoch: &Epoch, head: Seq) -> Option<Event> {
         let after = self.after?;
         let foreign = self.epoch.as_ref().is_some_and(|other| other != epoch);
@@ -44,141 +46,146 @@ impl Start {
     }
 }
 
-/// What a client asks.
+/// A command: something that a client asks of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
-    /// Say something in the room. The same `id` in the same room is stored once.
+    /// Publishes a message. The same `id` in the same room is stored once.
     Publish {
-        /// What to say; made safe at the door, refused when over the limit.
+        /// The text as the client sent it. The server makes it safe, and refuses
+        /// one that is over the limit.
         text: String,
-        /// A client-made id, for sending again without doubling.
+        /// The client's own id of the message, so that it can be sent again
+        /// and still be stored once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
-        /// Said or done.
+        /// Whether the text is something said or something done.
         #[serde(default, skip_serializing_if = "Kind::is_said")]
         kind: Kind,
-        /// The id of the message sent before it on this conversation: where
-        /// that one was refused for now, this one is to be as well, so that
-        /// both can be sent again in order.
+        /// The id of the message that the client sent before this one. If the
+        /// server refused that one for now, it refuses this one too. The client
+        /// can then send both again in order.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
-    /// Take a display name, as one's own.
+    /// Takes a display name and owns it.
     Name {
         /// The name to take.
         name: Name,
-        /// What proves that it is one's own, or is to prove it from now on.
+        /// The secret that proves the ownership of the name. If the name has no
+        /// owner, this secret proves it from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
     },
-    /// Say something to one person alone. The same `id` is stored once for whom
-    /// it is from.
+    /// Sends a private message to one person. The same `id` of the same sender
+    /// is stored once.
     Private {
         /// The name of that person.
         to: Name,
-        /// What to say, as of [`Command::Publish`].
+        /// As in [`Command::Publish`].
         text: String,
-        /// As of [`Command::Publish`].
+        /// As in [`Command::Publish`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
-        /// As of [`Command::Publish`].
+        /// As in [`Command::Publish`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
-    /// Go to a room (or start over in this one).
+    /// Enters a room, or starts over in the current one.
     Join {
-        /// The room to read from now on.
+        /// The room to enter.
         room: RoomName,
-        /// Where in it to start.
+        /// The position at which to start in that room.
         #[serde(flatten)]
         start: Start,
     },
-    /// Who is here?
+    /// Asks for the people in the room.
     Members,
-    /// What was said in the room, and is not followed?
+    /// Asks for a history page of the room.
     History {
-        /// Only what stands before this number.
+        /// Only messages before this number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
-        /// At most so many messages: [`EXCERPT`](super::EXCERPT) if absent, and at most
-        /// [`MAX_EXCERPT`](super::MAX_EXCERPT).
+        /// The most messages to return, at most
+        /// [`MAX_EXCERPT`](super::MAX_EXCERPT); absent:
+        /// [`EXCERPT`](super::EXCERPT).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
-    /// Which messages of the room have these words?
+    /// Searches the messages of the room.
     Search {
-        /// Words that are all to be in it, the last one also as a beginning.
+        /// The words to find. A result has all of them; the last one matches
+        /// the beginning of a word too.
         query: String,
-        /// Only what stands before this number.
+        /// Only messages before this number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
-        /// At most so many messages, as of [`Command::History`].
+        /// The most messages to return, as in [`Command::History`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
-    /// Which rooms is somebody in?
+    /// Asks for the rooms that have members.
     Rooms,
-    /// What is this room about?
+    /// Asks for the topic of the room, or sets it.
     Topic {
-        /// What it is to be about from now on; with no text, about nothing.
+        /// The new topic; empty to remove the topic, absent to ask for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    /// May I keep order?
+    /// Makes this connection an operator's.
     Operator {
-        /// What proves it.
+        /// The operators' secret.
         secret: String,
     },
-    /// Sends somebody away; for operators.
+    /// Closes the connections of a person; for operators.
     Kick {
-        /// Whom.
+        /// The target: a name, an address or one connection.
         who: Who,
-        /// Why.
+        /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// Sends somebody away and keeps them out; for operators.
+    /// Closes the connections of a person and refuses new ones; for operators.
     Ban {
-        /// Whom: a name or an address.
+        /// The target: a name or an address.
         who: Who,
-        /// For how long; absent: until it is lifted.
+        /// The duration; absent: until an operator lifts the ban.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
         lasts: Option<Lasting>,
-        /// Why.
+        /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     /// Lifts a ban; for operators.
     Unban {
-        /// Of whom.
+        /// The target of the ban.
         who: Who,
     },
-    /// Lets somebody say nothing more; for operators.
+    /// Stops a person from publishing; for operators.
     Mute {
-        /// Whom: a name or an address.
+        /// The target: a name or an address.
         who: Who,
-        /// For how long; absent: until it is lifted.
+        /// The duration; absent: until an operator lifts the mute.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
         lasts: Option<Lasting>,
     },
-    /// Lets somebody speak again; for operators.
+    /// Lifts a mute; for operators.
     Unmute {
-        /// Whom.
+        /// The target of the mute.
         who: Who,
     },
-    /// Erases what was said in the room under a number; for operators.
+    /// Redacts a message of the room; for operators.
     Erase {
-        /// The number.
+        /// The number of the message.
         seq: Seq,
     },
-    /// What can be typed? (Plain format only.)
+    /// Asks for the list of commands; plain format only.
     #[serde(skip)]
     Help,
 }
 
 impl Command {
-    /// Its declaration.
+    /// The declaration of this command in the [table](table::TABLE).
     pub fn spec(&self) -> Option<&'static table::Spec> {
         let kind = match self {
             Command::Publish { .. } => "publish",

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// Identifies one connection: 64 random bits, drawn when it is accepted.
 ///
-/// No two connections share an id for all practical purposes, on one server
-/// after a restart or on several machines. An address is a fact about a
-/// connection and may be used again; an id is not.
+/// In practice no two connections share an id, not even after a restart or on
+/// several machines. An address may be used again by another connection; an id
+/// is not.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

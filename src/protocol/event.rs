@@ -1,4 +1,4 @@
-//! What the server tells.
+//! The events that the server sends.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,116 +10,120 @@ use super::{
     text::Text,
 };
 
-/// What the server tells.
+/// An event: something that the server tells a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// The first event, and the answer to `join`; then comes the replay.
+    /// The first event, and the answer to `join`. The replay follows it.
     Welcome(Welcome),
-    /// The replay is over: from here on things are seen as they happen.
+    /// The replay is over; the subscriber is live from here on.
     Live {
-        /// Everything up to this number was shown or is not for this room.
+        /// The replay reached this number. Every message up to it was sent, or
+        /// belongs to another room.
         seq: Seq,
     },
     /// A message of the room.
     Message(Message),
-    /// A message to one person alone, told to whom it was said to and to whom it
-    /// is from, in whatever room they are.
+    /// A private message. The server sends it to its author and its recipient,
+    /// whichever rooms they are in.
     Private(Private),
-    /// What was said under a number was erased: told in its place, and without
-    /// `prev` at once to those who may have been shown it.
+    /// A message was redacted. In a replay this event stands in the message's
+    /// place and has `prev`. A reader that may have seen the message gets the
+    /// event at once, without `prev`.
     Erased {
-        /// The number.
+        /// The number of the message.
         seq: Seq,
-        /// The number before it in its room.
+        /// The number of the message before it in its room.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prev: Option<Seq>,
-        /// The publisher's own id of it, if one was given.
+        /// The publisher's own id of the message, if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
     },
-    /// What stood between is not to be had.
+    /// The messages between two numbers cannot be read.
     Gap {
-        /// The last number the reader has.
+        /// The last number that the reader has.
         after: Seq,
-        /// The first number it can have.
+        /// The first number that it can read.
         next: Seq,
-        /// Why.
+        /// The reason.
         reason: GapReason,
     },
-    /// The receipt, for a publisher that does not see its own messages or
+    /// The receipt for a publisher that does not see its own messages, or that
     /// repeated an id.
     Accepted {
-        /// The id it was published with.
+        /// The id that the message was published with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
-        /// Its number, or the original's.
+        /// The number of the message; for a repeat, that of the original.
         seq: Seq,
-        /// It had been stored before.
+        /// Whether the message had been stored before.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         duplicate: bool,
     },
     /// The answer to `name`.
     Name {
-        /// The name now carried.
+        /// The name of the connection from now on.
         name: Name,
-        /// What proves from now on that it is one's own, where the server made
-        /// it: told this once.
+        /// The secret that proves the ownership of the name, if the server
+        /// drew it. The server sends it only this once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
     },
-    /// Somebody came into the room.
+    /// A person joined the room.
     Joined {
-        /// Who.
+        /// The person.
         #[serde(flatten)]
         who: Author,
-        /// How many people are in the room now.
+        /// The number of people in the room now.
         members: usize,
     },
-    /// Somebody left the room.
+    /// A person left the room.
     Left {
-        /// Who.
+        /// The person.
         #[serde(flatten)]
         who: Author,
-        /// How many people are in the room now.
+        /// The number of people in the room now.
         members: usize,
     },
-    /// Somebody in the room is shown under another name from now on.
+    /// A person in the room has another name from now on.
     Renamed {
         /// The name before, or `IP:port`.
         from: String,
         /// The name now.
         to: Name,
     },
-    /// The answer to `members`; and, without names, what is said where too
-    /// many come and go for naming each.
+    /// The answer to `members`. Without names it is an event that replaces
+    /// `joined` and `left` while too many people join and leave.
     Members {
-        /// Names, or `IP:port` of those without one; a part of them when many.
+        /// The names of the people, or `IP:port` of a person without one. If
+        /// there are many, only a part of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         names: Vec<String>,
-        /// How many there are.
+        /// The number of people in the room.
         total: usize,
     },
     /// The answer to `history` and to `search`.
     Page(Page),
     /// The answer to `rooms`.
     Rooms {
-        /// Those with most people first; a part of them when many.
+        /// The rooms, those with most people first. If there are many, only a
+        /// part of them.
         rooms: Vec<RoomInfo>,
-        /// How many there are.
+        /// The number of rooms.
         total: usize,
     },
-    /// The answer to `topic`, and what is said to the room when it changes.
+    /// The answer to `topic`; also sent to the room when its topic changes.
     Topic {
         /// The room.
         room: RoomName,
-        /// What it is about.
+        /// The topic.
         #[serde(flatten)]
         topic: Topic,
     },
-    /// A command was not carried out; the connection lives on.
+    /// The server refused a command; the connection stays open.
     Refused(Refusal),
-    /// Something a person should read.
+    /// A sentence for a person to read.
     Notice {
         /// The sentence.
         text: String,
@@ -133,21 +137,21 @@ impl From<Erased> for Event {
     }
 }
 
-/// What a room is about.
+/// The topic of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
-    /// In one line; empty where it is about nothing.
+    /// One line; empty if the room has no topic.
     pub text: Text,
-    /// Who said so: a name, or `IP:port`.
+    /// The author of the topic: a name, or `IP:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// When.
+    /// The time when it was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<At>,
 }
 
 impl Topic {
-    /// Of a room that is about nothing.
+    /// The topic of a room that has none.
     pub fn none() -> Self {
         Topic {
             text: String::new().into(),
@@ -156,8 +160,10 @@ impl Topic {
         }
     }
 
-    /// The text of a topic that is given, made safe; refused where it is long
-    /// or more than a line.
+    /// Makes the text of a new topic safe.
+    ///
+    /// # Errors
+    /// Refuses a text of more than [`MAX_TOPIC`] bytes or more than one line.
     pub fn accept(raw: &str) -> Result<Text, Refusal> {
         let text = Text::from(raw.trim().to_owned());
         if text.len() > MAX_TOPIC {
@@ -173,73 +179,76 @@ impl Topic {
     }
 }
 
-/// A room that somebody is in.
+/// A room with members, as `rooms` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
-    /// Its name.
+    /// The name of the room.
     pub room: RoomName,
-    /// How many people are in it.
+    /// The number of people in it.
     pub members: usize,
-    /// What it is about.
+    /// Its topic, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Text>,
 }
 
-/// What a newcomer is told first.
+/// The first event of a conversation or of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The room joined.
+    /// The room that the connection is now in.
     pub room: RoomName,
     /// How this connection is shown to others.
     pub you: Author,
-    /// Which log the numbers count in.
+    /// The epoch of the log that the numbers belong to.
     pub epoch: Epoch,
     /// The last number of the log at this moment.
     pub head: Seq,
-    /// Private messages after this number follow: for whoever has a name.
+    /// The private messages after this number follow. Present only if the
+    /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<Seq>,
-    /// How many people are in the room, this one included.
+    /// The number of people in the room, this one included.
     pub members: usize,
-    /// What the room is about, if anything.
+    /// The topic of the room, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Text>,
     /// Name and version of the server.
     pub server: String,
-    /// What is refused beyond.
+    /// The limits of the server.
     pub limits: Limits,
 }
 
-/// Messages of the room that were asked for.
+/// A page of messages of the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// The last of those asked for, oldest first.
+    /// The last messages that match, oldest first.
     pub messages: Vec<Slot>,
-    /// Whether there are others before them.
+    /// Whether there are more messages before these.
     pub more: bool,
-    /// What was searched for, if it was.
+    /// The search, if this is the answer to one.
     #[serde(flatten)]
     pub search: Option<Search>,
 }
 
-/// What a page was searched for.
+/// The search that a page answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Search {
-    /// The words.
+    /// The words of the search.
     pub query: String,
-    /// Only what was said up to this number was searched: the rest soon can be.
+    /// The search covered the messages up to this number. The index soon covers
+    /// later ones too.
     pub indexed: Seq,
 }
 
-/// Why a stretch of the log is not to be had.
+/// The reason why a part of the log cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The position counts in another log; this one is shown from its start.
+    /// The reader's position belongs to another log. The replay starts at the
+    /// beginning of this log.
     Epoch,
-    /// It was erased.
+    /// The messages have expired.
     Erased,
-    /// It is damaged, and what may be wrong is not shown.
+    /// The messages are damaged. The server shows no message that may be wrong.
     Damaged,
     /// A reason of a later version.
     #[serde(other)]

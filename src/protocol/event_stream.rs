@@ -1,17 +1,18 @@
-//! Server-sent events (the WHATWG's HTML, §9.2): a room for whoever only reads,
-//! over plain HTTP.
+//! Server-sent events (the WHATWG's HTML, §9.2): a room over plain HTTP, for
+//! readers that do not publish.
 //!
 //! The data of an event is the object of the JSON format, on one line. A message
-//! has no name and bears its number; everything else is named by its type.
+//! has no `event` field, and its `id` is its number. Every other event is named
+//! by its type.
 
 use std::fmt::Write;
 
 use super::{Event, Message, Private, Seq, close::CloseReason, json};
 
-/// What an event's object begins with: its type.
+/// The beginning of an event's object, up to the value of its type.
 const TYPE: &str = r#"{"type":""#;
 
-/// An event.
+/// Encodes an event.
 pub fn event(event: &Event) -> String {
     let mut out = String::new();
     match event {
@@ -19,7 +20,7 @@ pub fn event(event: &Event) -> String {
             put_message(&mut out, message);
             return out;
         }
-        // Everything before was shown: a reader that comes back resumes here.
+        // The reader has everything up to this number, so it can resume here.
         Event::Live { seq }
         | Event::Private(Private { seq, .. })
         | Event::Erased {
@@ -44,7 +45,7 @@ pub fn put_message(out: &mut String, message: &Message) {
         return;
     }
     put_id(out, message.seq);
-    // JSON escapes line ends: it is one line.
+    // JSON escapes line ends, so the data is one line.
     out.push_str("data: ");
     json::put_message(out, message);
     out.push_str("\n\n");
@@ -54,13 +55,13 @@ fn put_id(out: &mut String, seq: Seq) {
     let _ = writeln!(out, "id: {seq}");
 }
 
-/// Nothing: a comment that keeps the connection from looking idle.
+/// An empty comment, which keeps the connection from looking idle.
 pub fn nothing() -> &'static str {
     ":\n\n"
 }
 
-/// Why this is the end, for people, and where the server says so when to come
-/// back.
+/// Encodes the end of the stream: a comment with the reason, for people. A drain
+/// adds the reconnect delay.
 pub fn end(reason: &CloseReason) -> String {
     let retry = match reason {
         CloseReason::Draining { wait_ms } => format!("retry: {wait_ms}\n"),
@@ -75,7 +76,7 @@ mod tests {
     use crate::protocol::{At, Author, ConnectionId, GapReason, Kind, name::RoomName};
 
     #[test]
-    fn events() {
+    fn events_are_written_as_server_sent_events() {
         let message = Message {
             seq: Seq(7),
             prev: Seq(3),

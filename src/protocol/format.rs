@@ -1,4 +1,4 @@
-//! The formats a connection may speak, and what each makes of events.
+//! The formats that a connection may use, and their encodings of events.
 
 use std::fmt::Write;
 
@@ -7,21 +7,21 @@ use super::{
     plain, typed,
 };
 
-/// How a connection speaks: decided at its upgrade.
+/// The format of a connection, decided at its upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Lines for people and small scripts.
     Plain,
-    /// Plain lines, each message led by its number and a space (`seq=1`).
+    /// Plain lines; each message starts with its number and a space (`seq=1`).
     NumberedPlain,
     /// Subprotocol `chat.v1`.
     Json,
-    /// Server-sent events: whoever speaks so only reads.
+    /// Server-sent events; such a connection only reads.
     EventStream,
 }
 
 impl Format {
-    /// How many formats there are.
+    /// The number of formats.
     pub const COUNT: usize = Self::ALL.len();
 
     /// All formats, each at its index.
@@ -32,12 +32,12 @@ impl Format {
         Format::EventStream,
     ];
 
-    /// A place for each format in an array.
+    /// The index of this format in [`Format::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 
-    /// What a text frame asks for; `None` where there is nothing to do.
+    /// Parses a text frame; `None` if the frame asks for nothing.
     pub fn parse(self, text: &str) -> Option<Request> {
         match self {
             Format::Plain | Format::NumberedPlain => {
@@ -48,12 +48,13 @@ impl Format {
         }
     }
 
-    /// The frame of an event; `None` where this format shows nothing.
+    /// Encodes an event as a frame; `None` if this format does not show it.
     pub fn frame(self, event: &Event) -> Option<Vec<u8>> {
         self.answer(event, None)
     }
 
-    /// The frame of an event that answers the command with this ref.
+    /// Encodes an event that answers the command with this ref, as
+    /// [`Format::frame`] does.
     pub fn answer(self, event: &Event, reference: Option<&Reference>) -> Option<Vec<u8>> {
         let payload = match self {
             Format::Json => json::answer(event, reference),
@@ -70,7 +71,7 @@ impl Format {
         Some(out)
     }
 
-    /// Appends a message as this format writes it.
+    /// Appends a message in this format, without a frame.
     pub fn put_line(self, line: &mut String, message: &Message) {
         match self {
             Format::Plain => plain::put_message(line, message),
@@ -84,8 +85,8 @@ impl Format {
         }
     }
 
-    /// Appends the frame of what stands at a number, if this format shows it.
-    /// `scratch` is working space, so that encoding a batch allocates once.
+    /// Appends the frame of a slot, if this format shows it. `scratch` is
+    /// working space, so that a caller allocates once for many slots.
     pub fn put_slot(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Slot) {
         match entry {
             Slot::Message(message) => self.put_message(out, scratch, message),
@@ -104,7 +105,8 @@ impl Format {
         }
     }
 
-    /// What shows that the connection lives, or makes the peer show it.
+    /// Encodes a ping. For server-sent events it is a comment, which has no
+    /// answer.
     pub fn ping(self) -> Vec<u8> {
         match self {
             Format::EventStream => event_stream::nothing().into(),
@@ -112,7 +114,7 @@ impl Format {
         }
     }
 
-    /// The last thing said.
+    /// Encodes the end of the connection.
     pub fn close(self, reason: &CloseReason) -> Vec<u8> {
         match self {
             Format::EventStream => event_stream::end(reason).into(),

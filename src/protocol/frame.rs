@@ -1,7 +1,8 @@
-//! Frames the server sends: RFC 6455 §5.2, final, unmasked, with no extension.
+//! Encodes the frames that the server sends: RFC 6455 §5.2, final, unmasked,
+//! with no extension.
 //!
-//! Frames that arrive are decoded by `tokio-websockets`; these are encoded here,
-//! because fan-out hands many ready frames to a socket in one piece.
+//! `tokio-websockets` decodes the frames that arrive. The server encodes its
+//! own, because a fan-out writes many ready frames to a socket at once.
 
 use super::close::CloseReason;
 
@@ -18,19 +19,19 @@ pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
     put(out, TEXT, payload);
 }
 
-/// A close frame.
+/// Encodes a close frame.
 pub fn close(reason: &CloseReason) -> Vec<u8> {
     let mut payload = reason.code().to_be_bytes().to_vec();
     payload.extend_from_slice(reason.reason().as_bytes());
     control(CLOSE, &payload)
 }
 
-/// An empty ping.
+/// Encodes an empty ping.
 pub fn ping() -> Vec<u8> {
     control(PING, b"")
 }
 
-/// The answer to a ping, with its payload.
+/// Encodes the answer to a ping, with the ping's payload.
 pub fn pong(payload: &[u8]) -> Vec<u8> {
     control(PONG, payload)
 }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_take_the_shortest_form() {
+    fn a_length_takes_its_shortest_form() {
         for (length, header) in [
             (0, vec![0x81, 0]),
             (125, vec![0x81, 125]),
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn close_says_code_and_phrase() {
+    fn a_close_frame_holds_code_and_reason() {
         let frame = close(&CloseReason::TooBig);
         assert_eq!(frame[..4], [0x88, 2 + 15, 0x03, 0xf1]);
         assert_eq!(&frame[4..], b"this is too big");

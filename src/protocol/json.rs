@@ -9,34 +9,35 @@ use super::{
     name::{Name, Reference},
 };
 
-/// The part of a frame that stands beside its command or event.
+/// The `ref` of a frame, read apart from its command or event.
 #[derive(Deserialize)]
 struct Mark {
     #[serde(default, rename = "ref")]
     reference: Option<Reference>,
 }
 
-/// Reads a text frame of a client.
+/// Parses a text frame of a client.
 pub fn parse(frame: &str) -> Request {
     let command = serde_json::from_str(frame).map_err(|error| refusal(frame, &error));
     match (mark(frame), command) {
         (Ok(reference), command) => Request { reference, command },
-        // A frame that is no object, or whose other fields are wrong as well.
+        // The frame is no object, or another field is wrong too.
         (Err(_), Err(refusal)) => Request::without_ref(Err(refusal)),
         (Err(error), Ok(_)) => Request::without_ref(Err(refusal(frame, &error))),
     }
 }
 
-/// Reads the ref of a frame, which may have none.
+/// Parses the ref of a frame; `None` if it has none.
 fn mark(frame: &str) -> Result<Option<Reference>, serde_json::Error> {
-    // An array would be read as the fields in their order.
+    // `serde_json` would read an array as the fields in their order.
     if !frame.trim_start().starts_with('{') {
         return Ok(None);
     }
     serde_json::from_str(frame).map(|Mark { reference }| reference)
 }
 
-/// Says of a frame that is no command why it is none, and what one looks like.
+/// The refusal of a frame that is no command: the mistake, and an example of a
+/// command.
 fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     let specs = table::all_sent();
     let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
@@ -68,10 +69,10 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     Refusal::new(code, format!("{why}; {kind} is like {}.", spec.sent)).of(id)
 }
 
-/// Says which field of a command is wrong.
+/// A sentence that names the wrong field of a command.
 fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) -> String {
     let said = error.to_string();
-    // Where in the frame it was noticed helps nobody.
+    // The position of the mistake in the frame does not help a client.
     let said = said.split(" at line ").next().unwrap_or_default();
     let named = |what: &str| said.strip_prefix(what)?.split('`').next();
     if let Some(field) = named("missing field `") {
@@ -79,7 +80,8 @@ fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) ->
     }
     let field = named("duplicate field `").or_else(|| unfit(object, spec, said));
     let field = field.unwrap_or("type");
-    // Of what people said what it is to be, that is told.
+    // The rules of this crate's types help a client. The messages of serde,
+    // which begin with these words, do not.
     let own = !["invalid ", "unknown "]
         .iter()
         .any(|word| said.starts_with(word));
@@ -91,7 +93,8 @@ fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) ->
     format!("\"{field}\" is not what it is to be{rule}")
 }
 
-/// The field whose value is refused in these words, or else in any.
+/// The field whose value fails its check with the error `said`, or else the
+/// first field whose value fails.
 fn unfit(object: &Map<String, Value>, spec: &Spec, said: &str) -> Option<&'static str> {
     let mark = std::iter::once(&table::REF);
     let mut fields = spec.fields.iter().chain(mark).filter_map(|field| {
@@ -109,27 +112,27 @@ fn has_bad_name(object: &Map<String, Value>, kind: &str) -> bool {
     name.is_some_and(|name| name.parse::<Name>().is_err())
 }
 
-/// A command as a client sends it.
+/// Encodes a command as a client sends it.
 pub fn command(command: &Command) -> String {
     to_string(command)
 }
 
-/// A command as a client sends it that wants to know its answer by a ref.
+/// Encodes a command with a ref, by which the client recognises its answer.
 pub fn request(asked: &Command, reference: Option<&Reference>) -> String {
     marked(command(asked), reference)
 }
 
-/// An event as the server sends it.
+/// Encodes an event as the server sends it.
 pub fn event(event: &Event) -> String {
     to_string(event)
 }
 
-/// An event as the server answers with it.
+/// Encodes an event that answers a command with this ref.
 pub fn answer(told: &Event, reference: Option<&Reference>) -> String {
     marked(event(told), reference)
 }
 
-/// The ref of a frame; nothing where it has none.
+/// The ref of a frame; `None` if it has none, or one that breaks the rule.
 pub fn reference(frame: &str) -> Option<Reference> {
     mark(frame).ok()?
 }
@@ -140,14 +143,16 @@ fn marked(mut object: String, reference: Option<&Reference>) -> String {
         && object.ends_with('}')
     {
         object.pop();
-        // Its characters need no escape, and no object is without a `type`.
+        // A ref needs no escape. Every object has a `type`, so a comma fits.
         object.extend([r#","ref":""#, reference.as_str(), r#""}"#]);
     }
     object
 }
 
-/// Appends a message as the event it is; the same as [`event`] of an
-/// [`Event::Message`], which would have to own it.
+/// Appends a message as an event.
+///
+/// The result is that of [`event`] for an [`Event::Message`]. But such an event
+/// must own its message, and this function takes a reference.
 pub fn put_message(out: &mut String, message: &Message) {
     if let Some(private) = message.private() {
         out.push_str(&event(&Event::Private(private)));
@@ -158,13 +163,16 @@ pub fn put_message(out: &mut String, message: &Message) {
     out.push_str(fields.strip_prefix('{').unwrap_or(&fields));
 }
 
-/// What a server sent; an error for what this version does not know.
+/// Parses an event of a server.
+///
+/// # Errors
+/// Fails if the frame is not JSON or holds no event that this version knows.
 pub fn parse_event(frame: &str) -> Result<Event, serde_json::Error> {
     serde_json::from_str(frame)
 }
 
 fn to_string(value: &impl serde::Serialize) -> String {
-    // Only maps with keys that are no strings fail; these types have none.
+    // Only maps whose keys are no strings fail, and these types have none.
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -178,7 +186,7 @@ mod tests {
     };
 
     #[test]
-    fn commands() {
+    fn commands_are_read_from_their_frames() {
         let publish = |text: &str, id: Option<&str>, kind| Command::Publish {
             text: text.to_owned(),
             id: id.map(|id| id.parse().expect("an id")),
@@ -265,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn each_wrong_frame_is_refused_with_its_code() {
         let deep = "[".repeat(100_000);
         for (frame, code) in [
             ("", RefusalCode::BadJson),
@@ -316,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_to_do() {
+    fn a_refusal_says_the_mistake_and_an_example() {
         let examples = table::all_sent();
         let examples: Vec<_> = examples.iter().map(|spec| spec.sent).collect();
         let publish = examples[0];
@@ -362,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_says_its_ref_if_any_can_be_read() {
+    fn a_ref_is_read_even_from_a_wrong_command() {
         for (frame, told) in [
             (r#"{"type":"members"}"#, None),
             (r#"{"type":"members","ref":null}"#, None),
@@ -397,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_carries_the_ref_asked_with() {
+    fn an_answer_carries_the_ref_of_its_command() {
         let reference: Reference = "a-1".parse().expect("a ref");
         let rooms = Event::Rooms {
             rooms: Vec::new(),
@@ -411,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_erased() {
+    fn a_redacted_message_survives_the_wire() {
         let (seq, prev) = (Seq(7), Seq(3));
         for id in [None, Some("a-1".parse().expect("an id"))] {
             let erased = Erased { seq, prev, id };
@@ -429,7 +437,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_sent_is_answered(frame in any::<String>()) {
+        fn parsing_any_frame_does_not_panic(frame in any::<String>()) {
             let _ = parse(&frame);
         }
 

@@ -1,4 +1,4 @@
-//! For how long.
+//! Durations as people type them.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -8,13 +8,15 @@ use super::name::BadName;
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
-/// A whole number of seconds, minutes, hours or days: `90s`, `30m`, `2h`, `7d`.
+/// A duration: a whole number of seconds, minutes, hours or days (`90s`, `30m`,
+/// `2h`, `7d`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Lasting(Duration);
 
 impl Lasting {
-    /// So long, in the largest unit of which it is at least two; rounded up.
+    /// A duration in the largest unit that it has at least two of, rounded up.
+    /// The shortest is one second.
     pub fn of(duration: Duration) -> Self {
         let seconds = duration.as_millis().div_ceil(1000);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX).max(1);
@@ -27,7 +29,7 @@ impl Lasting {
         ))
     }
 
-    /// The same as a duration.
+    /// The duration as the standard library's type.
     pub fn duration(self) -> Duration {
         self.0
     }
@@ -40,7 +42,7 @@ impl FromStr for Lasting {
         const RULE: BadName = BadName::of("a time is a number from 1 on and s, m, h or d, like 2h");
         let unit = |(name, unit)| Some((text.strip_suffix(name)?, unit));
         let (digits, unit) = UNITS.into_iter().find_map(unit).ok_or(RULE)?;
-        // `parse` would take a sign.
+        // `parse` would also accept a sign.
         let whole = digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit());
         let number = whole.then(|| digits.parse::<u64>().ok()).flatten();
         match number {
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
+    fn durations_are_read_and_rounded_up() {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800)] {
             let lasting: Lasting = text.parse().expect(text);
             assert_eq!(lasting.duration().as_secs(), seconds);

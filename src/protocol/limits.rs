@@ -1,37 +1,36 @@
-//! Constants of the protocol, and what a client may send.
+//! The constants of the protocol, and the limits that a server tells.
 
 use serde::{Deserialize, Serialize};
 
 /// The subprotocol (RFC 6455 §1.9) that selects the JSON format.
 pub const SUBPROTOCOL: &str = "chat.v1";
 
-/// The first thing the server says in the plain format.
+/// The first line that the server sends in the plain format.
 pub const WELCOME: &str = "Welcome to chat! Type a message";
 
-/// The port of server and client when none is given.
-///
-/// The one place to change it for both.
+/// The port that server and client use if none is given.
 pub const DEFAULT_PORT: u16 = 2000;
 
-/// The longest text of one message in bytes, unless `--max-text` says otherwise.
+/// The longest text of one message in bytes, unless `--max-text` sets another.
 pub const DEFAULT_TEXT_BYTES: usize = 8192;
 
 /// The longest topic of a room, in bytes.
 pub const MAX_TOPIC: usize = 300;
 
-/// The largest backlog a newcomer is shown, in messages.
+/// The largest backlog that a subscriber gets, in messages.
 pub const MAX_BACKLOG: u32 = 1000;
 
-/// How many messages a page of the history has where nobody says how many.
+/// The number of messages on a history page if the client sets no limit.
 pub const EXCERPT: u32 = 50;
 
-/// The most messages it has.
+/// The most messages on a history page.
 pub const MAX_EXCERPT: u32 = 200;
 
-/// The most bytes of text in such a page, if it has more than one message.
+/// The most bytes of text on a history page. A page of a single message may have
+/// more.
 pub const MAX_EXCERPT_BYTES: usize = 128 << 10;
 
-/// What a client may send.
+/// The limits that a client is told in the welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// The longest text of one message, in bytes of UTF-8.
@@ -47,10 +46,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The largest payload of one WebSocket message, in bytes; beyond it the
-    /// connection is closed with 1009.
+    /// The largest payload of one WebSocket message, in bytes. The server closes
+    /// a connection that exceeds it with 1009.
     ///
-    /// Every text within the limit fits: JSON may write each byte as six
+    /// Every text within the limit fits. JSON may write each byte as six
     /// (`\u0000`), and the rest of the object is smaller than 2 KiB.
     pub fn payload_bytes(self) -> usize {
         self.text_bytes * 6 + 2048

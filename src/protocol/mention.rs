@@ -1,15 +1,15 @@
-//! Who is mentioned by a text. The page has the same rule (`http/page/text.mjs`),
-//! and both are held to `tests/vectors/mentions.json`.
+//! Mentions of names in a text. The page has the same rule
+//! (`http/page/text.mjs`); `tests/vectors/mentions.json` tests both.
 
 use unicode_normalization::char::is_combining_mark;
 
-/// What ends a sentence, or joins words, as well as being a part of names.
+/// Characters of names that also end a sentence or join words.
 const LOOSE: [char; 2] = ['.', '-'];
 
-/// Whether a text has a name as a word of its own, in either case.
+/// Whether a text has the name as a word of its own, in either case.
 ///
-/// Full stops and hyphens around it belong to the sentence, unless a longer name
-/// goes on behind them: `ana.` mentions ana, `ana.b` does not.
+/// Full stops and hyphens around the name belong to the sentence, unless they
+/// join it to more letters: `ana.` mentions ana, `ana.b` does not.
 pub fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     let part = |c: char| c.is_alphanumeric() || is_combining_mark(c) || c == '_';

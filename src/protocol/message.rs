@@ -1,4 +1,4 @@
-//! What stands in the log: messages, and what is left of one that was erased.
+//! Messages with their numbers, and the rest of a redacted message.
 
 use std::{fmt, sync::Arc};
 
@@ -11,9 +11,10 @@ use super::{
     text::Text,
 };
 
-/// A message's number in the log: from 1, rising, not dense within one room.
+/// The number of a message in the log. Numbers start at 1 and rise; within one
+/// room they are not dense.
 ///
-/// `Seq::START` (0) stands before the first message.
+/// [`Seq::START`] (0) is the position before the first message.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -37,7 +38,8 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Which log a number belongs to: drawn at random when the log is created.
+/// The name of the log that a number belongs to. It is drawn at random when the
+/// log is created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub Arc<str>);
@@ -48,8 +50,8 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A moment for people to read, in milliseconds since 1970 UTC. Never used for
-/// order, ids or timers. Written as RFC 3339 with milliseconds.
+/// A wall-clock time for people to read, in milliseconds since 1970 UTC. Order,
+/// ids and timers never use it. JSON has it as RFC 3339 with milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At(pub i64);
 
@@ -76,10 +78,10 @@ impl<'de> Deserialize<'de> for At {
     }
 }
 
-/// Who said it: the connection's tag, and the name chosen on it, if any.
+/// The author of a message: the connection's tag, and its name, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Author {
-    /// The display name; absent while none was chosen.
+    /// The display name; absent if the connection has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
     /// The connection's tag.
@@ -87,7 +89,7 @@ pub struct Author {
 }
 
 impl fmt::Display for Author {
-    /// As the plain format shows it: the name, or the tag while there is none.
+    /// Writes the name, or the tag if there is none, as the plain format does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => name.fmt(f),
@@ -96,58 +98,60 @@ impl fmt::Display for Author {
     }
 }
 
-/// What kind of message it is. An ordinary one has none in JSON.
+/// The kind of a message. An ordinary message has no `kind` in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Something said.
+    /// Something said: an ordinary message.
     #[default]
     Said,
-    /// `/me`: something done.
+    /// Something done: `/me`.
     Me,
 }
 
 impl Kind {
-    /// Left out in JSON. By reference, as serde asks.
+    /// Whether JSON leaves the kind out. Takes a reference because serde passes
+    /// one.
     #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn is_said(&self) -> bool {
         *self == Kind::Said
     }
 }
 
-/// What a person said, as it stands in the log.
+/// A message with its number and its room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Its number in the log.
+    /// The number in the log.
     pub seq: Seq,
-    /// The number of the message before it in its room: a reader's proof that
-    /// it missed nothing.
+    /// The number of the message before it in its room. It proves to a reader
+    /// that it missed no message.
     pub prev: Seq,
-    /// The room it was said in.
+    /// The room it was published in.
     pub room: RoomName,
-    /// When it was stored.
+    /// The time when it was stored.
     pub at: At,
-    /// Who said it.
+    /// The author.
     pub from: Author,
-    /// What was said; safe to show.
+    /// The text, made safe.
     pub text: Text,
-    /// The publisher's own id of it, if one was given.
+    /// The publisher's own id of the message, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// Said or done.
+    /// Whether it is something said or something done.
     #[serde(default, skip_serializing_if = "Kind::is_said")]
     pub kind: Kind,
-    /// Whom alone it was said to, where it was. The room then is the inbox of
-    /// one of the two, and it is told as [`Event::Private`](super::Event::Private).
+    /// The recipient of a private message. The room is then the inbox of the
+    /// author or of the recipient, and the event is an
+    /// [`Event::Private`](super::Event::Private).
     #[serde(skip)]
     pub to: Option<Name>,
-    /// The connection it was said on. Nobody is told.
+    /// The connection it was published on. No client is told.
     #[serde(skip)]
     pub origin: ConnectionId,
 }
 
 impl Message {
-    /// What is told of it where it was said to one person alone.
+    /// The private message that a client is told; `None` for a public one.
     pub fn private(&self) -> Option<Private> {
         let from = self.from.name.as_ref().map(Name::key);
         Some(Private {
@@ -163,44 +167,45 @@ impl Message {
     }
 }
 
-/// What was said to one person alone; shown to both of the two.
+/// A private message, as its author and its recipient see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Private {
-    /// Its number in the log. Whoever it was said to sees it under another than
-    /// who said it.
+    /// The number in the log. The author and the recipient see different
+    /// numbers.
     pub seq: Seq,
-    /// The number of the private message shown to the same person before it.
+    /// The number of the private message before it in the same person's inbox.
     pub prev: Seq,
-    /// When it was stored.
+    /// The time when it was stored.
     pub at: At,
-    /// Who said it.
+    /// The author.
     pub from: Author,
-    /// To whom.
+    /// The recipient.
     pub to: Name,
-    /// What was said; safe to show.
+    /// The text, made safe.
     pub text: Text,
-    /// The publisher's own id of it, if one was given, where the publisher sees
+    /// The publisher's own id of the message, if any. Only the publisher sees
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// Whoever sees it has said it.
+    /// Whether the reader of this event is the author.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent: bool,
 }
 
-/// What stands at a number of the log.
+/// The content of one number of the log: a message, or the rest of a redacted
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Slot {
-    /// Where a message was erased.
+    /// A message that was redacted.
     Erased(Erased),
-    /// A message. In a page it says no type.
+    /// A message. On a page it has no `type`.
     #[serde(untagged)]
     Message(Message),
 }
 
 impl Slot {
-    /// Its number.
+    /// The number.
     pub fn seq(&self) -> Seq {
         match self {
             Slot::Message(message) => message.seq,
@@ -216,7 +221,7 @@ impl Slot {
         }
     }
 
-    /// The message, where there still is one.
+    /// The message; `None` if it was redacted.
     pub fn message(&self) -> Option<&Message> {
         match self {
             Slot::Message(message) => Some(message),
@@ -224,21 +229,21 @@ impl Slot {
         }
     }
 
-    /// How many bytes of text it has.
+    /// The length of its text in bytes; 0 if it was redacted.
     pub fn text_bytes(&self) -> usize {
         self.message().map_or(0, |message| message.text.len())
     }
 }
 
-/// What is left of a message that was erased: enough for readers to see that
-/// they missed nothing, and for its publisher that it was stored.
+/// The rest of a redacted message. Readers see from it that they missed no
+/// message, and the publisher sees that its message was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
-    /// Its number in the log.
+    /// The number in the log.
     pub seq: Seq,
-    /// The number before it in its room.
+    /// The number of the message before it in its room.
     pub prev: Seq,
-    /// The publisher's own id of it, if one was given.
+    /// The publisher's own id of the message, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
 }

@@ -1,4 +1,5 @@
-//! The names things go by, each with its rules in its constructor.
+//! Names of rooms, people, messages and commands. Each type checks its rules
+//! when it is made.
 
 mod key;
 mod rule;
@@ -45,12 +46,12 @@ macro_rules! name {
     };
 }
 
-/// What the names of inboxes begin with.
+/// The first character of the name of an inbox.
 const INBOX: char = '@';
 
 name! {
-    /// A room: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter, a digit or
-    /// `_`; upper case is folded.
+    /// The name of a room: 1 to 64 of `a-z 0-9 . _ -`, starting with a letter, a
+    /// digit or `_`. Upper case is folded.
     RoomName
 }
 
@@ -58,26 +59,27 @@ impl RoomName {
     /// The longest room name, in characters.
     pub const MAX: usize = 64;
 
-    /// The room of `/`.
+    /// The lobby: the room of the path `/`.
     pub fn lobby() -> Self {
         RoomName("lobby".into())
     }
 
-    /// Where what is said to one person alone stands in the log. Nobody can name
-    /// it: no room name that comes from outside begins so.
+    /// The inbox of a person: the room that holds its private messages. No
+    /// client can name it, because parsing refuses a room name that begins with
+    /// `@`.
     pub fn inbox(person: &NameKey) -> Self {
         RoomName(format!("{INBOX}{}", person.as_str()).into())
     }
 
-    /// Whether it is somebody's inbox.
+    /// Whether it is an inbox.
     pub fn is_inbox(&self) -> bool {
         self.0.starts_with(INBOX)
     }
 
-    /// A room by its name in the log, where inboxes stand too.
+    /// Reads the name of a room or an inbox from the log.
     ///
     /// # Errors
-    /// [`BadName`] if it is neither a room's nor an inbox's name.
+    /// [`BadName`] if the text is the name of neither.
     pub fn stored(name: &str) -> Result<Self, BadName> {
         match name.strip_prefix(INBOX) {
             Some(key) => NameKey::stored(key).map(|key| Self::inbox(&key)),
@@ -85,12 +87,15 @@ impl RoomName {
         }
     }
 
-    /// Whether it may be listed.
+    /// Whether lists show it. They leave out a room whose name begins with `_`.
     pub fn is_listed(&self) -> bool {
         !self.0.starts_with('_')
     }
 
-    /// The room a URL path names.
+    /// The room of a URL path.
+    ///
+    /// # Errors
+    /// [`BadName`] if the path is no room name.
     pub fn from_path(path: &str) -> Result<Self, BadName> {
         match path.strip_prefix('/').unwrap_or(path) {
             "" => Ok(Self::lobby()),
@@ -123,8 +128,8 @@ name! {
     /// A display name: 1 to 32 letters, digits and marks of any script or `-_.`,
     /// in Unicode normal form C.
     ///
-    /// It holds neither space nor colon, so it can forge neither an `IP:port`
-    /// tag nor the end of a tag.
+    /// It has no space and no colon. So it cannot look like an `IP:port` tag,
+    /// and it cannot end the tag of a line early.
     Name
 }
 
@@ -132,17 +137,17 @@ impl Name {
     /// The longest display name, in characters.
     pub const MAX: usize = 32;
 
-    /// What the name is compared by.
+    /// The comparison key of the name.
     pub fn key(&self) -> NameKey {
         NameKey::of(self.as_str())
     }
 
-    /// A name that was taken before, by the rules of its time. Only what no
-    /// version of Unicode changes is looked at.
+    /// Reads a name that an earlier version may have accepted. It checks only
+    /// rules that no version of Unicode changes.
     ///
     /// # Errors
-    /// [`BadName`] if it is empty, longer than 512 bytes or has a space, a
-    /// control character or a colon.
+    /// [`BadName`] if the name is empty, has more than 512 bytes, or has a
+    /// space, an ASCII control character or a colon.
     pub fn stored(text: &str) -> Result<Self, BadName> {
         const RULE: BadName = BadName::of("this is no stored name");
         let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b':';
@@ -160,8 +165,8 @@ impl FromStr for Name {
         const RULE: BadName = BadName::of(
             "a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
         );
-        // Normalising shrinks a name at most threefold in characters: a longer
-        // one is refused before any work is done on it.
+        // Normalising leaves at least a third of the characters. So a longer
+        // text is refused before that work.
         if text.chars().nth(Self::MAX * 3).is_some() {
             return Err(RULE);
         }
@@ -185,13 +190,14 @@ impl FromStr for Name {
     }
 }
 
-/// The fillers of Hangul: letters by their kind, but nothing is seen of them.
+/// Whether it is a Hangul filler: Unicode calls it a letter, but it is
+/// invisible.
 fn is_filler(c: char) -> bool {
     matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 name! {
-    /// A client's own id of a message: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    /// A publisher's own id of a message: 1 to 64 of `A-Z a-z 0-9 _ -`.
     MessageId
 }
 
@@ -214,8 +220,8 @@ impl FromStr for MessageId {
 }
 
 name! {
-    /// A client's name for a command, which its answers carry: 1 to 64 of
-    /// `A-Z a-z 0-9 _ -`.
+    /// The ref of a command, which its answers carry: 1 to 64 of
+    /// `A-Z a-z 0-9 _ -`. The client chooses it.
     Reference
 }
 
@@ -237,8 +243,8 @@ impl FromStr for Reference {
     }
 }
 
-/// Whether a text is made of at least one, and at most so many, characters that
-/// need no escape anywhere.
+/// Whether a text has 1 to `most` characters of `A-Z a-z 0-9 _ -`. They need no
+/// escape in any format.
 fn is_token(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len())
         && text
@@ -251,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rooms() {
+    fn a_path_is_a_room_or_is_refused() {
         let longest = "r".repeat(64);
         for (path, room) in [
             ("/", "lobby"),
@@ -272,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn display_names() {
+    fn a_name_is_normalised_or_refused() {
         for name in [
             "ana",
             "Åsa",
@@ -302,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn message_ids() {
+    fn a_message_id_is_a_short_token() {
         assert!("Az0_-".parse::<MessageId>().is_ok());
         assert!("i".repeat(64).parse::<MessageId>().is_ok());
         for id in ["", "a b", "é", &"i".repeat(65)] {

@@ -1,8 +1,8 @@
-//! The plain format, told: the exercise, made right.
+//! Encodes events in the plain format.
 //!
-//! A line is `TAG: text`, or `* answer`, or the welcome; what follows an inner
-//! newline is set in by two spaces, so no text can fake another's line. What is
-//! typed is read by [`typed`](super::typed).
+//! A line is `TAG: text`, or `* answer`, or the welcome. Each line after an
+//! inner newline is indented by two spaces, so no text can fake another
+//! person's line. [`typed`](super::typed) parses the lines of the client.
 
 use std::fmt::Write;
 
@@ -13,10 +13,10 @@ use super::{
     text::{Text, clean},
 };
 
-/// The columns at which `/help` may begin to say what a command does.
+/// The columns at which `/help` may begin the description of a command.
 const COLUMNS: [usize; 3] = [15, 18, 34];
 
-/// The answer to `/help`: every command of the table that is listed, one a line.
+/// The answer to `/help`: a line for each command that the table lists.
 pub fn help() -> Event {
     let mut text = "Type a message to say it to the room. Commands:\n".to_owned();
     let mut specs = TABLE.iter().peekable();
@@ -28,7 +28,7 @@ pub fn help() -> Event {
         while let Some(beside) = specs.next_if(|next| next.help == Listing::Beside) {
             form = format!("{form}, {}", beside.form());
         }
-        // What operators do stands apart from what everybody does.
+        // The operators' commands use later columns, apart from the others.
         let first = usize::from(spec.may == May::Operators);
         let fits = |column: &&usize| form.len() + 2 <= **column;
         let column = COLUMNS[first..].iter().find(fits).unwrap_or(&0);
@@ -40,7 +40,8 @@ pub fn help() -> Event {
     Event::Notice { text }
 }
 
-/// The answer to `/join`, where a welcome is said but once.
+/// The answer to `/join`. The plain format has a welcome only for the first
+/// room.
 pub fn joined(room: &RoomName, topic: Option<&Text>) -> Event {
     let topic = topic.map_or_else(String::new, |text| format!(" The topic: {}", &**text));
     Event::Notice {
@@ -48,8 +49,8 @@ pub fn joined(room: &RoomName, topic: Option<&Text>) -> Event {
     }
 }
 
-/// Appends a message as `TAG: text`; what was said to one person alone as an
-/// answer: `* ana to you: text`.
+/// Appends a message as `TAG: text`, and a private one as an answer:
+/// `* ana to you: text`.
 pub fn put_message(line: &mut String, message: &Message) {
     if let Some(private) = message.private() {
         return put_private(line, &private);
@@ -73,8 +74,8 @@ fn put_private(line: &mut String, private: &Private) {
     put_inset(line, &private.text);
 }
 
-/// The answer to `/history` or `/search`: each message on a
-/// line of its own, as `put` writes it.
+/// The answer to `/history` or `/search`: each message on a line of its own, as
+/// `put` writes it.
 pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
     let mut lines = String::new();
     for message in page.messages.iter().filter_map(Slot::message) {
@@ -99,7 +100,7 @@ pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
     lines
 }
 
-/// What the plain format shows of an event; `None` where it shows nothing.
+/// Encodes an event; `None` if the plain format does not show it.
 pub fn event(event: &Event) -> Option<String> {
     let said = match event {
         Event::Welcome(_) => return Some(WELCOME.to_owned()),
@@ -145,7 +146,7 @@ pub fn event(event: &Event) -> Option<String> {
             let secret = secret.reveal();
             format!("You are now {name}. To have this name again: /name {name} {secret}")
         }
-        // Not an answer: people come and go.
+        // The count of a room with many joins and leaves; no answer.
         Event::Members { names, .. } if names.is_empty() => return None,
         Event::Members { names, total } => {
             let more = match total - names.len().min(*total) {
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
     use crate::protocol::{At, Author, ConnectionId, Erased, Seq};
 
-    /// What `/help` has always answered.
+    /// The answer to `/help`.
     const HELP: &str = "\
 Type a message to say it to the room. Commands:
 /name NAME     be called NAME instead of your IP:port; the answer says how to
@@ -249,13 +250,13 @@ Type a message to say it to the room. Commands:
     }
 
     #[test]
-    fn help_lists_every_command() {
+    fn help_lists_the_commands_of_the_table() {
         let text = HELP.to_owned();
         assert_eq!(help(), Event::Notice { text });
     }
 
     #[test]
-    fn lines() {
+    fn a_message_is_a_line_with_indented_continuation() {
         for (message, line) in [
             (message(None, "hi", Kind::Said), "127.0.0.1:5000: hi"),
             (message(Some("ana"), "hi", Kind::Said), "ana: hi"),
@@ -270,7 +271,7 @@ Type a message to say it to the room. Commands:
     }
 
     #[test]
-    fn pages() {
+    fn a_page_ends_with_its_result() {
         let erased = Slot::Erased(Erased {
             seq: Seq(8),
             prev: Seq(7),
@@ -314,7 +315,7 @@ Type a message to say it to the room. Commands:
 
     proptest! {
         #[test]
-        fn no_text_fakes_a_line(text in any::<String>()) {
+        fn no_text_fakes_a_line_of_another_person(text in any::<String>()) {
             let mut line = String::new();
             put_message(&mut line, &message(Some("ana"), &text, Kind::Said));
             let mut lines = line.split('\n');

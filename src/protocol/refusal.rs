@@ -1,4 +1,4 @@
-//! Why a command was not carried out.
+//! Refusals of commands.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use super::name::MessageId;
 
-/// A refusal: a code for programs and a sentence for people.
+/// A refusal of a command: a code for programs and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// For programs.
+    /// The reason, for programs.
     pub code: RefusalCode,
-    /// For people: what to do.
+    /// A sentence for people that says what to do.
     pub text: String,
-    /// The id of the message refused, if it had one.
+    /// The id of the refused message, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-    /// When trying again makes sense, in milliseconds from now.
+    /// The time in milliseconds after which the client may try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_ms: Option<u64>,
 }
 
 impl Refusal {
-    /// A refusal with neither id nor time to wait.
+    /// A refusal without an id and without a time to wait.
     pub fn new(code: RefusalCode, text: impl Into<String>) -> Self {
         Refusal {
             code,
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// The same refusal, of the message with this id.
+    /// The same refusal with the id of the refused message.
     #[must_use]
     pub fn of(mut self, id: Option<MessageId>) -> Self {
         self.id = id;
@@ -40,31 +40,31 @@ impl Refusal {
     }
 }
 
-/// Why a command was refused.
+/// The reason why the server refused a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// Not JSON, or not an object.
+    /// The frame is not JSON, or not an object.
     BadJson,
-    /// No such command.
+    /// There is no such command.
     UnknownType,
-    /// A field is missing or not of its form.
+    /// A field is missing or has an invalid value.
     BadField,
-    /// A text over the limit.
+    /// The text is over the limit.
     TooLong,
-    /// A text of no characters.
+    /// The text is empty.
     Empty,
-    /// Not a name.
+    /// The name breaks the rule of names.
     BadName,
-    /// The name is another's.
+    /// The name belongs to another person.
     NameTaken,
-    /// What or who is meant is not here.
+    /// The target of the command is not here.
     NotHere,
-    /// It may not be done.
+    /// The client may not do this.
     NotAllowed,
-    /// Too much in too short a time.
+    /// The client exceeds a rate.
     Rate,
-    /// It could not be stored now.
+    /// The server could not store the message now.
     Busy,
     /// A code of a later version.
     #[serde(other)]

@@ -1,4 +1,4 @@
-//! What proves that a name is one's own.
+//! The secret that proves the ownership of a name.
 
 use std::{fmt, str::FromStr};
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::name::BadName;
 
-/// A secret: 16 to 128 printable ASCII characters, no spaces. Never shown by
-/// `Debug`, so never in a log.
+/// A secret: 16 to 128 printable ASCII characters, no spaces. `Debug` hides it,
+/// so log output never has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// A secret of 128 random bits.
+    /// Encodes 128 random bits as a secret.
     pub fn of(random: [u8; 16]) -> Self {
         Secret(URL_SAFE_NO_PAD.encode(random).into())
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets() {
+    fn a_secret_is_printable_and_hidden_by_debug() {
         let made = Secret::of([0xff; 16]);
         assert_eq!(made.reveal(), "_____________________w");
         assert_eq!(made.reveal().parse(), Ok(made.clone()));

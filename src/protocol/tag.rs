@@ -1,4 +1,4 @@
-//! The tag of a connection without a name.
+//! The tags of connections.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{connection_id::ConnectionId, name::BadName};
 
-/// What people see of a connection without a name: `IP:port`, or `guest-ID` of a
-/// peer without an address.
+/// The tag that people see for a connection without a name: `IP:port`, or
+/// `guest-ID` if the peer has no address.
 ///
 /// A tag has 1 to 64 printable ASCII characters and no space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Text made safe once, at the door.
+//! Makes texts safe, once, before they are stored or sent.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 
@@ -7,22 +7,25 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::{Refusal, RefusalCode};
 
-/// The most combining marks one letter may carry: more than any language
-/// stacks, fewer than it takes to paint over the lines above.
+/// The most combining marks that one letter may have. It is more than any
+/// language stacks, and too few to paint over the lines above.
 const MAX_MARKS: usize = 8;
 
-/// A text that is safe for a raw terminal, a log and a page.
+/// A text that is safe for a raw terminal, for log output and for a page.
 ///
-/// Its line ends are `\n`; it holds no control character but `\n` and tab, no
-/// bidirectional override, embedding or isolate, and no letter with more than
+/// Its line ends are `\n`. It has no control character except `\n` and tab, and
+/// no bidirectional override, embedding or isolate. No letter has more than
 /// eight combining marks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Text(String);
 
 impl Text {
-    /// Makes a text safe, or refuses it whole: an empty one, and one of more
-    /// than `limit` bytes as it was sent.
+    /// Makes the text of a message safe.
+    ///
+    /// # Errors
+    /// Refuses an empty text, and one of more than `limit` bytes before it is
+    /// made safe.
     pub fn accept(raw: &str, limit: usize) -> Result<Self, Refusal> {
         if raw.is_empty() {
             return Err(Refusal::new(
@@ -44,7 +47,7 @@ impl Text {
 }
 
 impl Text {
-    /// A text that was made safe before, by whichever version of Unicode.
+    /// A text that was made safe earlier, under any version of Unicode.
     pub fn stored(safe: String) -> Self {
         Text(safe)
     }
@@ -78,9 +81,10 @@ impl fmt::Display for Text {
     }
 }
 
-/// The text with every unsafe character replaced; borrowed when there was none.
+/// Replaces every unsafe character of a text and drops surplus combining marks.
+/// A safe text is borrowed.
 pub fn clean(raw: &str) -> Cow<'_, str> {
-    // Nothing unsafe is ASCII but controls, and most of what is said is ASCII.
+    // Most texts are ASCII, and only control characters are unsafe there.
     if raw
         .bytes()
         .all(|b| (b' '..=b'~').contains(&b) || b == b'\n' || b == b'\t')
@@ -120,14 +124,15 @@ pub fn clean(raw: &str) -> Cow<'_, str> {
     }
 }
 
-/// Embeddings and overrides (LRE, RLE, PDF, LRO, RLO) and isolates (LRI, RLI,
-/// FSI, PDI) of UAX #9: what they open reaches beyond the text that holds them.
+/// Whether it is an embedding or override (LRE, RLE, PDF, LRO, RLO) or an
+/// isolate (LRI, RLI, FSI, PDI) of UAX #9. They affect the display beyond the
+/// end of the text that has them.
 fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Characters without a width of their own that join what stands around them:
-/// they begin no letter, so they do not start the count of marks anew.
+/// Whether it is a joining or formatting character without a width. It begins no
+/// letter, so it does not reset the count of marks.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2065}' | '\u{feff}')
 }
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_safe() {
+    fn unsafe_characters_are_replaced() {
         let stacked = format!("a{}", "\u{301}".repeat(200));
         let bounded = format!("a{}", "\u{301}".repeat(8));
         for (raw, safe) in [
@@ -164,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_whole() {
+    fn an_empty_or_long_text_is_refused() {
         assert_eq!(
             Text::accept("", 8).expect_err("empty").code,
             RefusalCode::Empty
@@ -178,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_unsafe_survives(raw in any::<String>()) {
+        fn no_unsafe_character_survives(raw in any::<String>()) {
             let safe = clean(&raw).into_owned();
             prop_assert!(safe.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()));
             prop_assert!(!safe.contains(is_bidi_control));

@@ -1,4 +1,4 @@
-//! The plain format, typed: what a person asks for by a line.
+//! Parses the lines that a person types in the plain format.
 
 use std::{fmt::Display, num::NonZeroU32};
 
@@ -8,11 +8,10 @@ use super::{
     who::Who,
 };
 
-/// Reads a text frame; `None` for an empty one.
+/// Parses a text frame; `None` for an empty one.
 ///
 /// # Errors
-///
-/// Refuses an unknown command, and a known one that is typed wrong.
+/// Refuses an unknown command, and a known command with wrong arguments.
 pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     let line = frame
         .strip_suffix('\n')
@@ -33,7 +32,7 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     }
 }
 
-/// Reads the arguments of a command.
+/// Parses the arguments of a command.
 fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
     Ok(match spec.word {
         "me" => publish(some(spec, rest)?, Kind::Me),
@@ -133,17 +132,17 @@ fn publish(text: &str, kind: Kind) -> Command {
     }
 }
 
-/// The first word, and the text behind the blank after it.
+/// The first word, and the text after the space that ends it.
 fn cut(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).unwrap_or((text, ""))
 }
 
-/// A text that may be absent.
+/// The text; `None` if it is empty.
 fn optional(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A text that must be there.
+/// The text; refused if it is empty.
 fn some<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, Refusal> {
     if text.is_empty() {
         return Err(example(spec, ""));
@@ -151,7 +150,7 @@ fn some<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, Refusal> {
     Ok(text)
 }
 
-/// The target of an operator's command, and the text behind it.
+/// The target of an operator's command, and the text after it.
 fn somebody<'a>(spec: &Spec, rest: &'a str) -> Result<(Who, &'a str), Refusal> {
     let (who, behind) = cut(rest);
     let who = who.parse().map_err(|rule| bad_field(spec.form(), rule))?;
@@ -166,7 +165,8 @@ fn bad_name(spec: &Spec, rule: impl Display) -> Refusal {
     Refusal::new(RefusalCode::BadName, format!("{}: {rule}", spec.form()))
 }
 
-/// Shows how a command is typed whose only argument is missing or wrong.
+/// The refusal of a command whose only argument is missing or wrong. It shows an
+/// example.
 fn example(spec: &Spec, hint: &str) -> Refusal {
     let argument = spec.arguments.trim_matches(['[', ']']);
     let form = format!("/{} {argument}", spec.word);
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typed_line_asks_as_the_vectors_say() {
+    fn lines_are_read_as_the_vectors_of_commands_say() {
         let vectors = include_str!("../../tests/vectors/commands.json");
         let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
         for vector in vectors {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn commands() {
+    fn each_line_is_read_as_its_command() {
         let said = |text: &str| Some(publish(text, Kind::Said));
         let history = |limit| {
             let before = None;
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn each_wrong_line_is_refused_with_its_code() {
         for (frame, code) in [
             ("/", RefusalCode::UnknownType),
             ("/dance", RefusalCode::UnknownType),
@@ -315,7 +315,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_typed_is_answered(frame in any::<String>()) {
+        fn parsing_any_line_does_not_panic(frame in any::<String>()) {
             let _ = parse(&frame);
             let _ = parse(&format!("/{frame}"));
         }

@@ -1,4 +1,4 @@
-//! Whom an operator means.
+//! The target of an operator's command.
 
 use std::{
     fmt,
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{BadName, Name};
 
-/// Somebody, by what the others see of them.
+/// The target of an operator's command: a person as other people see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Who {
-    /// One connection.
+    /// One connection, by its address and port.
     Connection(SocketAddr),
     /// All connections from an address.
     Address(IpAddr),
-    /// All connections under a name.
+    /// All connections with a name.
     Name(Name),
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn somebody() {
+    fn a_target_is_a_name_or_an_address() {
         for text in ["ana", "10.0.0.7", "10.0.0.7:5000", "::1", "[::1]:5000"] {
             let who: Who = text.parse().expect(text);
             assert_eq!(who.to_string(), text);

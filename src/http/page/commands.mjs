@@ -17,6 +17,6 @@ export const COMMANDS = [
   ["/unban", "WHO", "let them in again"],
   ["/mute", "WHO [2h]", "let them read only"],
   ["/unmute", "WHO", "let them speak again"],
-  ["/erase", "NUMBER", "erase what was said; who points at a time sees the number"],
+  ["/erase", "NUMBER", "erase a message; point at its time to see the number"],
   ["/help", "", "what can be typed, and other ways to join"],
 ];

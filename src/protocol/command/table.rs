@@ -1,8 +1,8 @@
-//! Every command, declared once: what a person types, what a program sends, who
-//! may give it, and what help says of it.
+//! The table of commands. It declares once how a person types a command, how a
+//! program sends it, who may use it and how help describes it.
 //!
 //! Both parsers, `/help`, the terminal's completion, the page's list and the
-//! reference in `docs/protocol.md` are made from this table.
+//! reference in `docs/protocol.md` use this table.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,30 +15,30 @@ use super::super::{
     who::Who,
 };
 
-/// One command.
+/// The declaration of one command.
 #[derive(Debug)]
 pub struct Spec {
-    /// The word behind the slash; empty for a message, which needs none.
+    /// The word after the slash; empty for a message, which has no slash.
     pub word: &'static str,
-    /// Other words that mean the same.
+    /// Other words for the same command.
     pub aliases: &'static [&'static str],
-    /// The arguments behind the word, as help writes them.
+    /// The arguments after the word, as help writes them.
     pub arguments: &'static str,
-    /// Its `type` in JSON, if it has one of its own.
+    /// The `type` in JSON, if the command has one of its own.
     pub kind: Option<&'static str>,
-    /// Its fields in JSON, beside `type` and `ref`.
+    /// The fields in JSON, except `type` and `ref`.
     pub fields: &'static [Field],
-    /// Who may give it.
+    /// The connections that may use it.
     pub may: May,
-    /// What it does.
+    /// A short description of the command.
     pub about: &'static str,
-    /// How `/help` lists it.
+    /// The entry in `/help`.
     pub help: Listing,
-    /// How the page lists it.
+    /// The entry in the page's list.
     pub page: Listing,
-    /// An example, typed.
+    /// An example as a person types it.
     pub typed: &'static str,
-    /// An example in JSON; empty where JSON has none.
+    /// An example in JSON; empty if JSON has no such command.
     pub sent: &'static str,
 }
 
@@ -47,44 +47,45 @@ pub struct Spec {
 pub struct Field {
     /// Its key.
     pub name: &'static str,
-    /// What it holds.
+    /// The description of its values.
     pub holds: &'static str,
-    /// Whether the command cannot be given without it.
+    /// Whether the command must have this field.
     pub needed: bool,
-    /// Fails for a value that the field cannot hold.
+    /// Checks a value; fails if the field cannot hold it.
     pub check: fn(&Value) -> Result<(), serde_json::Error>,
 }
 
-/// Who may give a command.
+/// The connections that may use a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum May {
     /// Every connection.
     Everybody,
-    /// A connection that carries a name.
+    /// A connection with a name.
     Named,
-    /// A connection that has proved to be an operator's.
+    /// A connection that has given the operators' secret.
     Operators,
-    /// Every connection that speaks the plain format.
+    /// Every connection in the plain format.
     Plain,
-    /// The person at our terminal client, which keeps it to itself.
+    /// A person at the terminal client. The client does not send it to the
+    /// server.
     Terminal,
 }
 
-/// How a list has a command.
+/// The way a list shows a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
-    /// With [`Spec::about`].
+    /// On a line of its own, with [`Spec::about`].
     Same,
-    /// With other words.
+    /// On a line of its own, with this description.
     As(&'static str),
-    /// In the line of the command before it.
+    /// On the line of the command before it, without a description.
     Beside,
     /// Not at all.
     No,
 }
 
 impl Listing {
-    /// The words about a command that has a line of its own.
+    /// The description of a command that has a line of its own.
     pub fn about(self, spec: &Spec) -> Option<&'static str> {
         match self {
             Listing::Same => Some(spec.about),
@@ -95,7 +96,7 @@ impl Listing {
 }
 
 impl Spec {
-    /// How it is typed: `/kick WHO [WHY]`.
+    /// The usage line: `/kick WHO [WHY]`.
     pub fn form(&self) -> String {
         let slash = if self.word.is_empty() { "" } else { "/" };
         format!("{slash}{} {}", self.word, self.arguments)
@@ -103,13 +104,14 @@ impl Spec {
             .to_owned()
     }
 
-    /// Whether it says something: a message, or a private one.
+    /// Whether it publishes a message, private or not.
     pub fn is_message(&self) -> bool {
         self.kind.is_some() && self.fields.iter().any(|field| field.name == ID.name)
     }
 }
 
-/// The command that a word behind a slash stands for, where the server knows it.
+/// The command for a word after a slash; `None` if the server has no such
+/// command.
 pub fn typed(word: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| {
         let known = spec.word == word || spec.aliases.contains(&word);
@@ -117,12 +119,12 @@ pub fn typed(word: &str) -> Option<&'static Spec> {
     })
 }
 
-/// The command of this `type` in JSON.
+/// The command with this `type` in JSON.
 pub fn sent(kind: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.kind == Some(kind))
 }
 
-/// All commands that JSON has: those that say something first.
+/// All commands that JSON has; those that publish a message come first.
 pub fn all_sent() -> Vec<&'static Spec> {
     let mut specs: Vec<_> = TABLE.iter().filter(|spec| spec.kind.is_some()).collect();
     specs.sort_by_key(|spec| !spec.is_message());
@@ -350,7 +352,7 @@ pub static TABLE: [Spec; 20] = [
         may: May::Operators,
         about: "erase what was said",
         help: Listing::As("erase what was said (?seq=1 shows numbers)"),
-        page: Listing::As("erase what was said; who points at a time sees the number"),
+        page: Listing::As("erase a message; point at its time to see the number"),
         typed: "/erase 7",
         sent: r#"{"type":"erase","seq":7}"#,
     },
@@ -374,7 +376,7 @@ pub static TABLE: [Spec; 20] = [
         kind: None,
         fields: &[],
         may: May::Terminal,
-        about: "comings and goings are not shown, or are again",
+        about: "hide joins and leaves, or show them again",
         help: Listing::No,
         page: Listing::No,
         typed: "/quiet",
@@ -395,17 +397,18 @@ pub static TABLE: [Spec; 20] = [
     },
 ];
 
-/// The field that every command may have: its answers carry it as well.
+/// The field that every command may have. The answers carry it too.
 pub const REF: Field = optional::<Option<Reference>>("ref", "1 to 64 of `A-Za-z0-9_-`");
 
 const TEXT: Field = needed::<String>("text", "a text");
 const ID: Field = optional::<Option<MessageId>>("id", "1 to 64 of `A-Za-z0-9_-`");
-const KIND: Field = optional::<Kind>("kind", "`said` (also where it is absent) or `me`");
+const KIND: Field = optional::<Kind>("kind", "`said` (the default) or `me`");
 const FOLLOWS: Field =
     optional::<Option<MessageId>>("follows", "the `id` of the message sent before");
 const TO: Field = needed::<Name>("to", "a name");
 const NAME: Field = needed::<Name>("name", "a name");
-const SECRET: Field = optional::<Option<Secret>>("secret", "16 to 128 characters without blanks");
+const SECRET: Field =
+    optional::<Option<Secret>>("secret", "16 to 128 printable ASCII characters, no spaces");
 const ROOM: Field = needed::<RoomName>("room", "a room");
 const AFTER: Field = optional::<Option<Seq>>("after", "a number of a message");
 const EPOCH: Field = optional::<Option<Epoch>>("epoch", "the log that `after` counts in");
@@ -472,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_are_what_they_show() {
+    fn examples_parse_as_their_own_command() {
         for spec in &TABLE {
             if spec.may != May::Terminal {
                 let command = plain::parse(spec.typed).expect(spec.typed);
@@ -499,7 +502,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_has_the_fields_declared() {
+    fn a_command_has_exactly_its_declared_fields() {
         for (spec, object) in whole() {
             let request = parse(&object);
             let command = request.command.expect(spec.sent);
@@ -510,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named() {
+    fn a_refusal_names_the_wrong_or_missing_field() {
         for (spec, object) in whole() {
             for field in spec.fields.iter().chain([&REF]) {
                 let said =

@@ -1,4 +1,4 @@
-//! When two names are one.
+//! The comparison key of names.
 
 use std::{fmt, sync::Arc};
 
@@ -8,8 +8,10 @@ use unicode_security::confusable_detection::skeleton;
 
 use super::rule::BadName;
 
-/// What names are compared by. Names that differ only in the case of letters,
-/// or that a person may take for one another, have the same.
+/// The comparison key of a name.
+///
+/// Two names have the same key if they differ only in case, or if a person may
+/// mistake one for the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NameKey(Arc<str>);
 
@@ -19,8 +21,8 @@ impl NameKey {
         &self.0
     }
 
-    /// The key of a name: the compatibility form (NFKC), case folded, and of each
-    /// letter what it looks like (the skeleton of UTS #39).
+    /// The key of a name: its compatibility form (NFKC), case folded, with each
+    /// letter replaced by its look (the skeleton of UTS #39).
     pub(super) fn of(name: &str) -> Self {
         let plain: String = name.nfkc().collect();
         let mut key = String::with_capacity(plain.len());
@@ -30,10 +32,10 @@ impl NameKey {
         NameKey(key.as_str().nfc().collect::<String>().into())
     }
 
-    /// A key that was computed before, by whichever version of Unicode.
+    /// Reads a key that was computed earlier, under any version of Unicode.
     ///
     /// # Errors
-    /// [`BadName`] if it is empty or longer than 1 KiB.
+    /// [`BadName`] if the text is empty or has more than 1 KiB.
     pub fn stored(text: &str) -> Result<Self, BadName> {
         const RULE: BadName = BadName::of("this is no stored key of a name");
         if text.is_empty() || text.len() > 1024 {
@@ -49,8 +51,9 @@ impl fmt::Display for NameKey {
     }
 }
 
-/// Appends what a letter looks like: small, or else, where nothing in ASCII
-/// does, large (в is no b, but В is a B).
+/// Appends the look of a letter. If its lower case looks like no ASCII letter
+/// but its upper case does, the upper case counts: `в` is no `b`, but `В` is a
+/// `B`.
 fn look(letter: char, key: &mut String) {
     let mut bytes = [0; 4];
     let small = looks(letter.encode_utf8(&mut bytes));
@@ -64,7 +67,7 @@ fn look(letter: char, key: &mut String) {
 }
 
 fn looks(letters: &str) -> String {
-    // A large I is a small l to the eye, and a small i by its case.
+    // An upper-case I looks like l, and its lower case is i. So i and l are one.
     let merged = |c| if c == 'i' { 'l' } else { c };
     skeleton(letters).default_case_fold().map(merged).collect()
 }
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn one_person() {
+    fn names_that_look_alike_have_one_key() {
         for (name, others) in [
             (
                 "ana",
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_alike_as_the_vectors_say() {
+    fn keys_agree_with_the_vectors_of_names() {
         let vectors = include_str!("../../../tests/vectors/names.json");
         let vectors: BTreeMap<String, Vec<[String; 2]>> =
             serde_json::from_str(vectors).expect("vectors");
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn other_people() {
+    fn names_that_look_different_have_different_keys() {
         let all = [
             "ana",
             "anna",

@@ -1,13 +1,14 @@
-//! The rules of names, as they are told to a person who breaks one.
+//! The error for a text that breaks the rule of its type.
 
 use std::fmt;
 
-/// A name that breaks its rules; the text says which rule.
+/// A text that breaks the rule of a name or a similar type. It displays as that
+/// rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadName(&'static str);
 
 impl BadName {
-    /// What breaks this rule.
+    /// The error that displays this rule.
     pub(in crate::protocol) const fn of(rule: &'static str) -> Self {
         BadName(rule)
     }
