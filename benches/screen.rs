@@ -1,11 +1,12 @@
-//! What the client's screen costs, and how soon it shows a key: the real client
-//! on a pseudo-terminal, read by a terminal emulator, against a real server.
+//! Measures the client's screen: the time to show a burst of lines, the CPU
+//! time when idle, and how soon a key is shown. The real client runs on a
+//! pseudo-terminal against a real server; a terminal emulator reads its screen.
 //!
 //!     cargo bench --bench screen
 
-// This program prints; it measures time, for real.
+// This program prints, and measures real time.
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::disallowed_methods)]
-#![allow(unreachable_pub)] // nothing reaches into a program
+#![allow(unreachable_pub)] // a program exports nothing
 
 #[path = "../tests/all/screen/pty.rs"]
 mod pty;
@@ -26,7 +27,7 @@ use self::pty::Pty;
 const KEYS: usize = 1000;
 const BURST: usize = 10_000;
 
-/// A process that ends with this program.
+/// A process that is killed when this is dropped.
 struct Running(Child);
 
 impl Drop for Running {
@@ -68,7 +69,7 @@ fn client(address: &str, folder: &Path, args: &[&str]) -> (Pty, Running) {
     (pty, child.expect("setsid is there"))
 }
 
-/// Waits until it holds of the screen.
+/// Waits until a condition holds for the screen.
 fn until(pty: &Pty, holds: impl Fn(&vt100::Screen) -> bool) {
     let mut changed = pty.changed.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -83,7 +84,8 @@ fn shows(pty: &Pty, what: &str) {
     until(pty, |screen| screen.contents().contains(what));
 }
 
-/// Says lines through a pipe: so many, and so many at a time.
+/// Publishes `lines` lines through a client on a pipe, with `each` between two
+/// of them.
 fn say(address: &str, room: &str, lines: usize, each: Duration) {
     let mut pipe = Command::new(env!("CARGO_BIN_EXE_client"))
         .args([address, "--room", room, "--name", "bob", "--quiet"])
@@ -113,7 +115,7 @@ fn burst(address: &str, folder: &Path) {
     println!("{BURST} lines, from the start of the client to the last one shown: {took} ms");
 }
 
-/// What a process has used of the processor, in hundredths of a second.
+/// The CPU time of a process, in hundredths of a second.
 fn used(process: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("on Linux");
     let fields: Vec<&str> = stat

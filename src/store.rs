@@ -1,8 +1,8 @@
-//! The store: what the log's entries have made, in SQLite.
+//! The store: tables in SQLite, made by applying the log's entries.
 //!
-//! A [`Replica`] applies batches in the order of the log; there is one. Clones
-//! of a [`Store`] read: pages, names, topics, searches. This module knows
-//! neither who asks nor what a frame looks like.
+//! A [`Replica`] applies batches in the order of the log; a store has one.
+//! Clones of a [`Store`] read pages, names and topics, and search. This module
+//! knows neither its callers nor what a frame looks like.
 
 mod apply;
 mod backup;

@@ -1,8 +1,8 @@
-//! The exercise, as it is usually solved: a task for each connection, a
+//! The usual solution of the exercise: a task for each connection, a
 //! `broadcast` channel of `String`, one `send` for each message.
 //!
-//! In its favour: it prints nothing, it sends small packets at once
-//! (`TCP_NODELAY`), and a reader subscribes before it is welcomed.
+//! Three changes favour it: it prints nothing, it sends small packets at once
+//! (`TCP_NODELAY`), and a reader subscribes before its welcome.
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -13,6 +13,10 @@ use tokio_websockets::{Message, ServerBuilder};
 
 use crate::wire;
 
+/// Serves until the process is killed, with a channel of this many messages.
+///
+/// # Errors
+/// Fails if the port cannot be opened, or accepting a connection fails.
 pub fn serve(capacity: usize) -> anyhow::Result<()> {
     let listener = wire::listen()?;
     listener.set_nonblocking(true)?;
@@ -25,10 +29,10 @@ pub fn serve(capacity: usize) -> anyhow::Result<()> {
         loop {
             let (socket, from) = listener.accept().await?;
             let messages = messages.clone();
-            // As the exercise has it: these tasks are tracked by nobody.
+            // As in the exercise, nothing tracks these tasks.
             #[allow(clippy::disallowed_methods)]
             tokio::spawn(async move {
-                // Who leaves, leaves.
+                // A failed connection ends only itself.
                 let _ = converse(socket, &from.to_string(), &messages).await;
             });
         }
@@ -42,8 +46,8 @@ async fn converse(
 ) -> anyhow::Result<()> {
     socket.set_nodelay(true)?;
     let (_, mut socket) = ServerBuilder::new().accept(socket).await?;
-    // Before the welcome, where the exercise has it after: the load takes the
-    // welcome for a promise that it hears everything.
+    // Subscribes before the welcome, though the exercise does it after: the
+    // load expects every message from the welcome on.
     let mut said = messages.subscribe();
     socket
         .send(Message::text("Welcome to chat! Type a message"))

@@ -1,13 +1,13 @@
 //! The floor: the least a WebSocket broadcast server can do on one core.
 //!
-//! One thread, one epoll loop: read what is readable, put all whole messages of
-//! the turn into one buffer of frames, write it to every socket. No names, no
-//! rooms, no checks, no history, no deadlines; what a socket does not take piles
-//! up. It is here to be measured against, and for nothing else.
+//! It has one thread and one epoll loop. Each turn reads the readable sockets,
+//! puts all complete messages into one buffer of frames, and writes the buffer
+//! to every socket. It has no names, rooms, checks, history or deadlines, and
+//! queues without bound for a slow socket. It serves only as a comparison.
 //!
-//! With a file, it is also the least that makes durable what is said before it is
-//! shown: each turn's frames are written there and synced, over what was there
-//! before.
+//! With a file, it is the least a server can do to deliver only durable
+//! messages. It writes and syncs the frames of each turn to the file, over
+//! older frames, before it sends them.
 
 use std::{
     fs::File,
@@ -31,13 +31,13 @@ const LISTENER: u64 = u64::MAX;
 struct Client {
     stream: TcpStream,
     upgraded: bool,
-    /// What came and is not whole yet.
+    /// The bytes received of an incomplete frame or HTTP head.
     input: Vec<u8>,
     unsent: Vec<u8>,
 }
 
-/// Where what is said is durable. It does not grow, as a file that does has its
-/// new length synced as well.
+/// The file that makes messages durable. It has a fixed length: a growing file
+/// would also have to sync its new length.
 struct Disk {
     file: File,
     at: u64,
@@ -64,6 +64,10 @@ impl Disk {
     }
 }
 
+/// Serves until the process is killed; with a file, syncs each turn to it.
+///
+/// # Errors
+/// Fails if the port, epoll or the file fails.
 pub fn serve(file: Option<&Path>) -> anyhow::Result<()> {
     let mut disk = file.map(Disk::create).transpose()?;
     let listener = wire::listen()?;
@@ -152,7 +156,8 @@ fn accept(
     Ok(())
 }
 
-/// Reads once, and adds the whole messages to the frames; false at the end.
+/// Reads once, and adds the complete messages to `frames`; false if the
+/// connection has ended.
 fn read(client: &mut Client, buffer: &mut [u8], frames: &mut Vec<u8>) -> anyhow::Result<bool> {
     let count = match client.stream.read(buffer) {
         Ok(0) => return Ok(false),

@@ -1,8 +1,8 @@
 //! The load: many connections in one thread, every delivery checked.
 //!
-//! A message's text starts with its publisher, its number and when it was due;
-//! each reader expects every message of each publisher of its room once and in
-//! order, and anything else fails the run.
+//! A message's text starts with its publisher, its number and the time it was
+//! due. Each reader expects every message of each publisher of its room, once
+//! and in order. Anything else fails the run.
 
 use std::{
     collections::VecDeque,
@@ -26,62 +26,66 @@ use tokio::time::Instant;
 
 use crate::wire;
 
-/// The least text a message can have: `pppp ssssssss tttttttttttt `, in hex.
+/// The shortest text of a message, in bytes: publisher, number and due time in
+/// hex, `pppp ssssssss tttttttttttt `.
 const STAMP: usize = 4 + 1 + 8 + 1 + 12 + 1;
 
-/// The longest latency told apart: 100 s, in tenths of a microsecond.
+/// The longest latency recorded: 100 s, in tenths of a microsecond.
 const MAX_LATENCY: u64 = 1_000_000_000;
 
 /// How many connections are opened at a time.
 const OPENED_AT_ONCE: usize = 64;
 
-/// How long everything said may take to arrive once nothing more is said.
+/// How long the last messages may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
-/// Any mask is as good as another to whoever has to undo it.
+/// The mask of every frame: unmasking costs the server the same for any mask.
 const MASK: [u8; 4] = [0x3a, 0xc5, 0x91, 0x6e];
 
-/// When a publisher says its next message.
+/// When a publisher sends its next message.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// When it has seen one of so many that it may have on the way.
+    /// When one of its messages has come back: it may have this many on the
+    /// way.
     InFlight(usize),
-    /// All publishers together, so many a second, whatever comes back.
+    /// At this rate per second, of all publishers together, whatever comes
+    /// back.
     PerSecond(u32),
 }
 
-/// Who talks to whom.
+/// The connections of a load, and what they send.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub connections: usize,
-    /// The first so many connections publish.
+    /// How many connections publish; they are the first ones.
     pub publishers: usize,
     /// Connection `i` is in room `i % rooms`.
     pub rooms: usize,
     pub pace: Pace,
     /// The bytes of a message's text.
     pub text: usize,
-    /// Who does not publish reads no more often than that, as if elsewhere: it
-    /// takes little of this machine's time, and its latencies are not counted.
+    /// If given, connections that do not publish read only this often. That
+    /// takes little CPU time, as if they were elsewhere; their latencies do not
+    /// count.
     pub reads_every: Option<Duration>,
 }
 
 struct Connection {
     stream: TcpStream,
-    /// The upgrade, or the greeting after it, was not read yet.
+    /// Whether the upgrade, or the greeting after it, is still expected.
     opening: bool,
-    /// The start of a frame that is not whole yet.
+    /// The received part of an incomplete frame.
     rest: Vec<u8>,
-    /// What the server has not taken yet.
+    /// The bytes that the socket has not taken yet.
     unsent: Vec<u8>,
     /// The number expected next from each publisher, by its place in the room.
     next: Vec<u32>,
     room: usize,
-    /// What it reads is counted among the latencies.
+    /// Whether its latencies count.
     timed: bool,
 }
 
-/// What was measured between two moments.
+/// The measurements of one period.
 #[derive(Clone, Debug)]
 pub struct Sample {
     pub deliveries: u64,
@@ -89,40 +93,45 @@ pub struct Sample {
     pub latency: Histogram<u64>,
 }
 
+/// Many connections to one server, and the state of what they sent and read.
 pub struct Load {
     address: SocketAddr,
     greeted: bool,
     shape: Shape,
     epoll: OwnedFd,
     connections: Vec<Connection>,
-    /// What is still to be connected to, and how much is known of it.
+    /// Connections to open: the request target, and how many messages of each
+    /// publisher precede the first one expected.
     wanted: VecDeque<(String, u32)>,
     /// Connections that are not upgraded yet.
     opening: usize,
-    /// How many messages each publisher has said.
+    /// How many messages each publisher has sent.
     said: Vec<u32>,
-    /// How many more each may say now.
+    /// How many more each publisher may send now.
     credit: Vec<usize>,
     started: Instant,
-    /// Messages that were due, at a steady pace.
+    /// How many messages were due so far, at a steady pace.
     due: u64,
     /// When the steady pace began.
     paced_from: Option<Instant>,
     deliveries: u64,
     latency: Histogram<u64>,
-    /// How many connections the server closed, where that is counted.
+    /// How many connections the server closed, if they are counted.
     cut: Option<usize>,
     buffer: Vec<u8>,
-    /// When those last read who do not whenever there is something.
+    /// When the connections with `reads_every` last read.
     read_by_all: Instant,
-    /// Reused for what a publisher says at once.
+    /// The frames that a publisher sends at once; reused.
     words: Vec<u8>,
     filler: Vec<u8>,
 }
 
 impl Load {
-    /// Opens the connections, and says how many were opened in a second. With
-    /// `greeted`, one is open when the greeting arrived.
+    /// Opens the connections; also returns how many were opened per second.
+    /// With `greeted`, a connection is open once its greeting has arrived.
+    ///
+    /// # Errors
+    /// Fails if a connection cannot be opened or upgraded in time.
     pub fn open(address: SocketAddr, shape: Shape, greeted: bool) -> anyhow::Result<(Self, f64)> {
         ensure!(shape.text >= STAMP, "a text has at least {STAMP} bytes");
         let mut load = Load {
@@ -164,16 +173,21 @@ impl Load {
         Ok((load, rate))
     }
 
-    /// Readers of lobby are to join who want what is after its first messages.
-    /// (With one publisher, those are its first.)
+    /// Adds readers of lobby to open, which resume after its first `after`
+    /// messages. If `after` is not 0, one publisher must have sent all of
+    /// these.
     fn resume(&mut self, count: usize, after: u32) {
         for _ in 0..count {
             self.wanted.push_back((format!("/?after={after}"), after));
         }
     }
 
-    /// So many readers of lobby come at once and read what is after its first
-    /// messages of one publisher, up to one of them.
+    /// Opens `count` readers of lobby at once. They resume after its first
+    /// `after` messages, all of one publisher, and read up to message `until`.
+    ///
+    /// # Errors
+    /// Fails if a connection fails, or a delivery is missing, doubled or out of
+    /// order.
     pub fn come_back(
         address: SocketAddr,
         shape: Shape,
@@ -194,7 +208,10 @@ impl Load {
         Ok(load)
     }
 
-    /// Waits for all that was said to those of another load to arrive here too.
+    /// Waits until every message that another load sent has arrived here too.
+    ///
+    /// # Errors
+    /// As [`Load::finish`].
     pub fn finish_like(&mut self, other: &Load) -> anyhow::Result<()> {
         self.said.clone_from(&other.said);
         self.finish()
@@ -204,7 +221,7 @@ impl Load {
         self.wanted.is_empty() && self.opening == 0
     }
 
-    /// Asks for further connections, not too many at a time.
+    /// Begins to open further connections, at most `OPENED_AT_ONCE` at a time.
     fn connect(&mut self) -> anyhow::Result<()> {
         while self.opening < OPENED_AT_ONCE
             && let Some((target, after)) = self.wanted.pop_front()
@@ -244,7 +261,8 @@ impl Load {
         Ok(())
     }
 
-    /// Whether all connections have the first so many messages of each publisher.
+    /// Whether all connections have the first `messages` messages of each
+    /// publisher.
     fn has(&self, messages: u64) -> bool {
         let has = |c: &Connection| c.next.iter().all(|next| u64::from(*next) >= messages);
         self.is_open() && self.connections.iter().all(has)
@@ -255,8 +273,11 @@ impl Load {
         (0..connection.next.len()).all(|place| connection.next[place] == from(place))
     }
 
-    /// Lets connections stop reading, with a small buffer in the kernel, or
-    /// read on. What they read does not count among the latencies.
+    /// Makes connections stop reading, with a small buffer in the kernel, or
+    /// read on. The latencies of connections that once stopped do not count.
+    ///
+    /// # Errors
+    /// Fails if a socket or epoll cannot be changed.
     pub fn stall(&mut self, range: std::ops::Range<usize>, stalled: bool) -> anyhow::Result<()> {
         for index in range {
             let connection = &mut self.connections[index];
@@ -278,7 +299,11 @@ impl Load {
         Ok(())
     }
 
-    /// Says so many messages as fast as they come back, whatever the pace.
+    /// Sends messages as fast as they come back, whatever the pace, until
+    /// `messages` have been sent in all.
+    ///
+    /// # Errors
+    /// As [`Load::run_until`].
     pub fn hurry(&mut self, messages: u64) -> anyhow::Result<()> {
         let pace = std::mem::replace(&mut self.shape.pace, Pace::InFlight(10));
         self.run_until(|load| load.messages() >= messages)?;
@@ -286,25 +311,36 @@ impl Load {
         Ok(())
     }
 
-    /// Talks and listens for so long, and counts whom the server throws out.
+    /// Sends and reads for a time; returns how many connections the server
+    /// closed.
+    ///
+    /// # Errors
+    /// Fails if epoll fails.
     pub fn run_and_count_cut(&mut self, time: Duration) -> anyhow::Result<usize> {
         self.cut = Some(0);
         self.run(time)?;
         Ok(self.cut.unwrap_or_default())
     }
 
-    /// How many messages were said.
+    /// How many messages were sent.
     pub fn messages(&self) -> u64 {
         self.said.iter().map(|said| u64::from(*said)).sum()
     }
 
-    /// Talks and listens for so long.
+    /// Sends and reads for a time.
+    ///
+    /// # Errors
+    /// As [`Load::run_until`].
     pub fn run(&mut self, time: Duration) -> anyhow::Result<Sample> {
         let begun = Instant::now();
         self.run_until(|_| begun.elapsed() >= time)
     }
 
-    /// Talks and listens until then.
+    /// Sends and reads until `done` returns true.
+    ///
+    /// # Errors
+    /// Fails if a connection fails, or a delivery is missing, doubled or out of
+    /// order.
     pub fn run_until(&mut self, mut done: impl FnMut(&Self) -> bool) -> anyhow::Result<Sample> {
         self.deliveries = 0;
         self.latency.reset();
@@ -328,7 +364,10 @@ impl Load {
         })
     }
 
-    /// Listens and says nothing.
+    /// Reads for a time and sends nothing.
+    ///
+    /// # Errors
+    /// As [`Load::run_until`].
     pub fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < time {
@@ -337,7 +376,11 @@ impl Load {
         Ok(())
     }
 
-    /// Says nothing more, and waits for all that was said to arrive everywhere.
+    /// Sends nothing more, and waits until every message has arrived
+    /// everywhere.
+    ///
+    /// # Errors
+    /// As [`Load::run_until`], or if a message does not arrive in time.
     pub fn finish(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while !self.connections.iter().all(|c| self.has_all(c))
@@ -352,11 +395,11 @@ impl Load {
             }
             self.listen(Duration::from_millis(1))?;
         }
-        // Nor may anything arrive twice.
+        // A message that arrives twice fails this too.
         self.rest(Duration::from_millis(20))
     }
 
-    /// Says what may be said now; how long until there may be more.
+    /// Sends the messages that are due; returns how long to wait for more.
     fn publish(&mut self) -> anyhow::Result<Duration> {
         let mut wait = Duration::from_millis(10);
         match self.shape.pace {
@@ -383,7 +426,8 @@ impl Load {
                         break;
                     }
                     let publisher = usize::try_from(self.due % self.shape.publishers as u64)?;
-                    // From when it was due, not from when this got round to it.
+                    // The latency counts from when it was due, not from when it
+                    // is sent.
                     self.put_message(publisher, offset + due)?;
                     self.say(publisher)?;
                     self.due += 1;
@@ -407,12 +451,13 @@ impl Load {
         Ok(())
     }
 
-    /// Sends what was put together; whether some of it is still to go.
+    /// Sends the frames in `words`; returns whether some bytes are still
+    /// unsent.
     fn say(&mut self, publisher: usize) -> anyhow::Result<bool> {
         let connection = &mut self.connections[publisher];
         connection.unsent.append(&mut self.words);
         match (self.cut, flush(connection)) {
-            // It was thrown out, which reading will tell.
+            // The server closed the connection, which the next read counts.
             (Some(_), Err(_)) => connection.unsent.clear(),
             (_, flushed) => flushed?,
         }
@@ -527,7 +572,8 @@ impl Load {
     }
 }
 
-/// Where the answer to the upgrade ends and, with `greeted`, the frame after it.
+/// The length of the answer to the upgrade, with the greeting if `greeted`;
+/// `None` if it is incomplete.
 fn upgraded(bytes: &[u8], greeted: bool) -> anyhow::Result<Option<usize>> {
     let Some(end) = wire::head_end(bytes) else {
         return Ok(None);
@@ -544,7 +590,7 @@ fn upgraded(bytes: &[u8], greeted: bool) -> anyhow::Result<Option<usize>> {
     })
 }
 
-/// A connection to lobby that has asked to be upgraded.
+/// Opens a connection to lobby, which has asked to be upgraded.
 fn one(address: SocketAddr, target: &str) -> anyhow::Result<(Load, TcpStream)> {
     let shape = Shape {
         connections: 0,
@@ -564,8 +610,11 @@ fn one(address: SocketAddr, target: &str) -> anyhow::Result<(Load, TcpStream)> {
     Ok((load, stream))
 }
 
-/// Says the numbers from `count` down to 1 in lobby, and waits for the last to be
-/// stored.
+/// Sends the numbers from `count` down to 1 to lobby, and waits until the last
+/// one is stored.
+///
+/// # Errors
+/// Fails if a connection fails, or a number does not come back in order.
 pub fn fill(address: SocketAddr, count: u64) -> anyhow::Result<()> {
     let (load, stream) = one(address, "/?backlog=0")?;
     let mut said = stream.try_clone()?;
@@ -585,8 +634,11 @@ pub fn fill(address: SocketAddr, count: u64) -> anyhow::Result<()> {
     saying.join().map_err(|_| anyhow!("a panic"))?
 }
 
-/// Reads all of lobby, whose texts are the numbers from `count` down to 1, and
-/// asks `watch` now and then; what it gave at most.
+/// Reads all of lobby, whose texts are the numbers from `count` down to 1.
+/// Calls `watch` every 50,000 messages, and returns its highest result.
+///
+/// # Errors
+/// Fails if the connection or `watch` fails, or a number is not in order.
 pub fn replay(
     address: SocketAddr,
     count: u64,
@@ -596,7 +648,7 @@ pub fn replay(
     hear(load, stream, count, watch)
 }
 
-/// Hears the numbers from `count` down to 1.
+/// Reads the numbers from `count` down to 1, as [`replay`] does.
 fn hear(
     mut load: Load,
     mut stream: TcpStream,
@@ -645,7 +697,7 @@ fn flush(connection: &mut Connection) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tenths of a microsecond: what latencies are counted in.
+/// A time in tenths of a microsecond, the unit of latencies.
 fn tenths(time: Duration) -> anyhow::Result<u64> {
     Ok(u64::try_from(time.as_nanos() / 100)?)
 }

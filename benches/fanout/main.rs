@@ -1,22 +1,25 @@
-//! What a delivery costs: the product beside the least a broadcast server can
-//! do (the floor) and beside the exercise it grew from; with `--servers
-//! floor,synced-floor,disk` also beside the least that is durable.
+//! Measures the cost of a delivery. The product is compared with the least a
+//! broadcast server can do (the floor) and with the exercise it grew from.
+//! `--servers floor,synced-floor,disk` also compares it with the least durable
+//! broadcast server.
 //!
 //!     cargo bench --bench fanout                 the whole table, under 4 minutes
-//!     cargo bench --bench fanout -- flood idle   some of it
-//!     cargo bench --bench fanout -- --long       also what takes longer
+//!     cargo bench --bench fanout -- flood idle   some scenarios
+//!     cargo bench --bench fanout -- --long       also long scenarios
 //!
-//! The servers are processes of their own, and take turns; they have one core
-//! (but for what `two-cores` compares) and the load has another, where the system
-//! lets this choose. A run in which any delivery is missing, doubled or out of
-//! order fails. Ratios are taken within a turn, and their median is shown:
-//! absolute figures depend on the machine and its neighbours.
+//! Each server is a process of its own; the servers take turns. If the system
+//! allows it, the server has one core and the load another; only `two-cores`
+//! also gives the server more cores.
+//!
+//! A run fails if any delivery is missing, doubled or out of order. Ratios are
+//! taken within a turn, and their median is shown: absolute figures depend on
+//! the machine and its neighbours.
 
-// This program prints; it measures time, for real.
+// This program prints its figures.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
-// Figures are rounded anyway.
+// Figures are rounded when they are printed.
 #![allow(clippy::cast_precision_loss)]
-#![allow(unreachable_pub)] // nothing reaches into a program
+#![allow(unreachable_pub)] // a program exports nothing
 
 mod exercise;
 mod floor;
@@ -36,16 +39,16 @@ use self::{
 };
 
 #[derive(Debug, Parser)]
-#[command(name = "fanout", about = "Measures what a delivery costs")]
+#[command(name = "fanout", about = "Measures the cost of a delivery")]
 struct Flags {
-    /// Only these scenarios
+    /// Run only these scenarios
     scenarios: Vec<String>,
 
-    /// How many times each figure is taken
+    /// How many times to measure each figure
     #[arg(long, default_value_t = 5)]
     repeats: usize,
 
-    /// Only these servers, ratios to the first of them
+    /// Measure only these servers; ratios are to the first of them
     #[arg(
         long,
         value_enum,
@@ -54,19 +57,20 @@ struct Flags {
     )]
     servers: Vec<Kind>,
 
-    /// Another build of the server, for the servers before-disk and before-memory
+    /// Another build of the server, for the servers before-disk and
+    /// before-memory
     #[arg(long, value_name = "PATH")]
     before: Option<PathBuf>,
 
-    /// Also the scenarios that take longer than all others together
+    /// Also run the scenarios that take longer than all others together
     #[arg(long)]
     long: bool,
 
-    /// What cargo adds
+    /// Accepted because `cargo bench` passes it
     #[arg(long, hide = true)]
     bench: bool,
 
-    /// Be one of the servers
+    /// Run one of the servers
     #[arg(long, hide = true)]
     serve: Option<String>,
 }
@@ -134,7 +138,7 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
 fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Where it may not, opening the connections will say so.
+    // If this fails, opening the connections reports an error.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {

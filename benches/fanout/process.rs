@@ -1,4 +1,4 @@
-//! The servers under load: each a process of its own, on a core of its own.
+//! The servers under load: each is a process of its own, on a core of its own.
 
 use std::{
     fs,
@@ -16,15 +16,15 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-/// Another build of the server, to compare with.
+/// The path of another build of the server, to compare with.
 pub static BEFORE: OnceLock<PathBuf> = OnceLock::new();
 
-/// What is measured.
+/// A server to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// The least a broadcast server can do.
     Floor,
-    /// The same where what is said is on the disk before it is shown.
+    /// The same, with each message on the disk before its delivery.
     SyncedFloor,
     /// The product, its history in memory.
     Memory,
@@ -34,7 +34,7 @@ pub enum Kind {
     BeforeMemory,
     /// The same, its history on disk.
     BeforeDisk,
-    /// The exercise, with a channel so long that none of its readers lags.
+    /// The exercise, with a channel long enough that no reader lags.
     Exercise,
     /// The exercise with its own channel, of 16 messages.
     Exercise16,
@@ -54,7 +54,8 @@ impl Kind {
         }
     }
 
-    /// Whether it greets, which says that messages are delivered from now on.
+    /// Whether it greets a connection: from the greeting on it delivers
+    /// messages.
     pub fn greets(self) -> bool {
         !matches!(self, Kind::Floor | Kind::SyncedFloor)
     }
@@ -64,7 +65,7 @@ impl Kind {
             Kind::BeforeDisk | Kind::BeforeMemory => BEFORE
                 .get()
                 .map(PathBuf::as_path)
-                .context("with --before PATH, say which server that is"),
+                .context("name the other build of the server with --before PATH"),
             _ => Ok(Path::new(env!("CARGO_BIN_EXE_server"))),
         }
     }
@@ -108,7 +109,7 @@ impl Kind {
     }
 }
 
-/// Which cores the servers run on; the load keeps to the last one.
+/// Which cores the servers run on; the load runs on the last one.
 #[derive(Clone, Copy, Debug)]
 pub enum Cores {
     /// The first.
@@ -142,7 +143,10 @@ impl Cores {
         Ok(&mine[mine.len() - 1..])
     }
 
-    /// Moves this process to where the load runs.
+    /// Moves this process to the core of the load, and prints the division.
+    ///
+    /// # Errors
+    /// Fails if the cores of this process cannot be read.
     pub fn settle() -> anyhow::Result<()> {
         let mine = Cores::mine()?;
         match mine.len() {
@@ -165,12 +169,15 @@ fn move_to(cores: &[usize]) -> rustix::io::Result<()> {
     sched_setaffinity(None, &set)
 }
 
-/// What the threads of a process have computed, in nanoseconds, as the scheduler
-/// counts.
+/// The CPU time of the threads of a process, in nanoseconds, by the scheduler's
+/// count.
+///
+/// # Errors
+/// Fails if the process has ended, or `/proc` cannot be read.
 pub fn cpu_ns(process: u32) -> anyhow::Result<u64> {
     let mut sum = 0;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end while they are counted.
+        // A thread may end during the count.
         let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else {
             continue;
         };
@@ -187,9 +194,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it. It keeps what it keeps in `data`.
+    /// Starts a server with its data in the folder `data`.
+    ///
+    /// # Errors
+    /// Fails if the server cannot be started, or does not print its address.
     pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
-        // A process inherits its place, where the system lets this choose it.
+        // A child process inherits the cores, if the system lets this choose
+        // them.
         let _ = move_to(cores.server()?);
         let started = kind.command(data)?.spawn();
         let _ = move_to(Cores::load()?);
@@ -198,7 +209,8 @@ impl Server {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
-        // Somebody reads what it says, as on a terminal; it ends with the server.
+        // A thread reads its output, as a terminal would; it ends with the
+        // server.
         std::thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
         let address = line
             .trim()
@@ -212,12 +224,18 @@ impl Server {
         self.address
     }
 
-    /// What it has computed, in nanoseconds.
+    /// Its CPU time, in nanoseconds.
+    ///
+    /// # Errors
+    /// Fails if the server has ended.
     pub fn cpu_ns(&self) -> anyhow::Result<u64> {
         cpu_ns(self.child.id())
     }
 
     /// Its resident memory, in bytes.
+    ///
+    /// # Errors
+    /// Fails if the server has ended.
     pub fn resident(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let kib = status
@@ -231,7 +249,10 @@ impl Server {
 }
 
 impl Server {
-    /// A figure that the product itself tells.
+    /// One of the product's own metrics.
+    ///
+    /// # Errors
+    /// Fails if the server does not answer, or has no such metric.
     pub fn figure(&self, name: &str) -> anyhow::Result<f64> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.write_all(b"GET /-/metrics HTTP/1.0\r\n\r\n")?;
@@ -248,7 +269,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // By its process id; it may have ended by itself.
+        // The server may have ended by itself, so errors are ignored.
         if let Ok(id) = i32::try_from(self.child.id())
             && let Some(pid) = Pid::from_raw(id)
         {

@@ -1,4 +1,4 @@
-//! What is measured, one scenario after the other.
+//! The scenarios, each with what it measures and how.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -10,19 +10,19 @@ use crate::{
     process::{self, Cores, Kind, Server},
 };
 
-/// One scenario.
+/// A scenario of the table.
 pub struct Scenario {
     pub name: &'static str,
     pub about: &'static str,
-    /// Only when asked for.
+    /// Runs only on request.
     pub long: bool,
     pub run: fn(&Setting) -> anyhow::Result<()>,
 }
 
-/// How all of them are measured.
+/// How all scenarios are measured.
 pub struct Setting {
     pub cores: Cores,
-    /// How many times each figure is taken.
+    /// How many times each figure is measured.
     pub repeats: usize,
     /// The servers to measure side by side; ratios are to the first.
     pub servers: Vec<Kind>,
@@ -109,7 +109,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     },
 ];
 
-/// For how long a flood is measured, and how long it runs before that.
+/// How long a flood is measured, and how long it runs before that.
 const WINDOW: Duration = Duration::from_millis(500);
 const WARM_UP: Duration = Duration::from_millis(150);
 
@@ -138,15 +138,16 @@ fn steady(connections: usize, per_second: u32) -> Shape {
 /// The figures of one run.
 #[derive(Clone, Debug)]
 struct Figures {
-    /// Deliveries in a second.
+    /// Deliveries per second.
     rate: f64,
-    /// The server's CPU time for a delivery, in nanoseconds.
+    /// The server's CPU time per delivery, in nanoseconds.
     cpu: f64,
-    /// Latencies in microseconds: the median, and what 99 and 99.9 % stay under.
+    /// Latencies in microseconds: the 50th, 99th and 99.9th percentile.
     p50: f64,
     p99: f64,
     p999: f64,
-    /// For which part of the time the load had its core busy, in the kernel too.
+    /// The share of the time for which the load kept its core busy, kernel
+    /// included.
     load: f64,
 }
 
@@ -165,27 +166,27 @@ impl Figures {
     }
 }
 
-/// A folder that is gone afterwards, on the disk the build is on: what is
-/// temporary may be in memory.
+/// A folder that is removed afterwards, on the disk of the build: the system's
+/// temporary folder may be in memory.
 fn folder() -> anyhow::Result<tempfile::TempDir> {
     let target = std::env::current_exe()?;
     let target = target.parent().context("a folder")?;
     Ok(tempfile::tempdir_in(target)?)
 }
 
-/// Starts a server, and connects to it.
+/// Starts a server, and opens the connections of a shape to it.
 fn start(kind: Kind, shape: Shape, cores: Cores, data: &Path) -> anyhow::Result<(Server, Load)> {
     let server = Server::start(kind, cores, data)?;
     let (load, _) = Load::open(server.address(), shape, kind.greets())?;
     Ok((server, load))
 }
 
-/// Runs a shape against one server, and checks that all of it arrived.
+/// Runs a shape against one server, and checks that every message arrived.
 fn run(kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
     run_on(folder()?.path(), kind, shape, cores)
 }
 
-/// The same, with what the server finds in `data`.
+/// The same, with the server's data in the folder `data`.
 fn run_on(data: &Path, kind: Kind, shape: &Shape, cores: Cores) -> anyhow::Result<Figures> {
     let (server, mut load) = start(kind, *shape, cores, data)?;
     load.run(WARM_UP)?;
@@ -203,7 +204,8 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Takes a figure of several servers so many times, in turn; those of each.
+/// Measures a figure of each server in turn, `repeats` times; returns the
+/// figures of each server.
 fn in_turn<T>(
     kinds: &[Kind],
     repeats: usize,
@@ -219,8 +221,8 @@ fn in_turn<T>(
 }
 
 impl Setting {
-    /// The product with its history on disk, where only that is of interest; and
-    /// the other build of it, if that is asked for.
+    /// The product with its history on disk, for scenarios that compare only
+    /// builds of the product; and the other build, if it is to be measured.
     fn products(&self) -> Vec<Kind> {
         let before = self.servers.contains(&Kind::BeforeDisk);
         let before = before.then_some(Kind::BeforeDisk);
@@ -228,8 +230,8 @@ impl Setting {
     }
 }
 
-/// Runs a shape against several servers in turn, and prints a line for each;
-/// ratios are to the first.
+/// Runs a shape against the servers in turn, and prints a line for each; ratios
+/// are to the first.
 fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
     let all = in_turn(&setting.servers, setting.repeats, |kind| {
         run(kind, shape, setting.cores)
@@ -277,9 +279,9 @@ fn flood(setting: &Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As many messages, as many readers of each: what more rooms add. Apart, as
-/// messages are when few come; and close together, where those of one room share
-/// a write and those of many rooms do not.
+/// Measures the cost of more rooms, with equally many messages and readers of
+/// each message. At the low rate messages arrive apart. At the high rate those
+/// of one room share a write, and those of many rooms do not.
 fn rooms(setting: &Setting) -> anyhow::Result<()> {
     for per_second in [500, 2000] {
         let in_rooms = |rooms| Shape {
@@ -311,8 +313,9 @@ fn rooms(setting: &Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the server does more with a second core. The load has to leave it some
-/// of that: so whoever only reads does so every 5 ms, and all that is there.
+/// Measures whether the server does more with a second core. The load must
+/// leave the server some of that core. So connections that do not publish read
+/// only every 5 ms, and then all there is.
 fn two_cores(setting: &Setting) -> anyhow::Result<()> {
     let reads_every = Some(Duration::from_millis(5));
     for (name, shape) in [
@@ -339,7 +342,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
         })?;
         for (kind, runs) in all {
             println!(
-                "{}: {name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load had its core busy for {:.0} and {:.0} %",
+                "{}: {name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load used {:.0} and {:.0} % of its core",
                 kind.name(),
                 median(runs.iter().map(|(free, _)| free.rate)),
                 median(runs.iter().map(|(_, pinned)| pinned.rate)),
@@ -394,7 +397,7 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
 }
 
 fn slow(setting: &Setting) -> anyhow::Result<()> {
-    // Enough, in 20 s, to fill what the kernel keeps for a socket.
+    // In 20 s this fills the kernel's buffers of a socket.
     let shape = Shape {
         text: 4096,
         ..steady(1000, 50)
@@ -411,7 +414,7 @@ fn slow_readers(kind: Kind, setting: &Setting, shape: Shape) -> anyhow::Result<(
     println!("{}", kind.name());
     let data = folder()?;
     let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
-    // The recent end of the log is in memory either way: let it fill.
+    // The tail of the log is in memory in both cases, so it is filled first.
     load.run(TIME / 2)?;
     let mut p99 = Vec::new();
     let range = shape.connections - STALLED..shape.connections;
@@ -452,8 +455,8 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         let until = load.messages();
         let after = u32::try_from(until - BACK)?;
         let begun = Instant::now();
-        // In a thread of their own: who reads a hundred megabytes is slow to see
-        // what comes live.
+        // The herd has a thread of its own: reading its hundred megabytes would
+        // delay the live readers.
         let address = server.address();
         let herd = thread::spawn(move || Load::come_back(address, shape, READERS, after, until));
         let sample = load.run_until(|_| herd.is_finished())?;
@@ -476,8 +479,8 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A folder for each build of the product, with so many messages that it stored
-/// itself: a build reads what it wrote.
+/// A folder for each build of the product, with `count` messages that this
+/// build stored: a build must read its own format.
 fn filled(setting: &Setting, count: u64) -> anyhow::Result<Vec<(Kind, tempfile::TempDir)>> {
     let fill = |kind| {
         let folder = folder()?;
@@ -519,7 +522,7 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
 
 fn growth(setting: &Setting) -> anyhow::Result<()> {
     const STORED: u64 = 10_000_000;
-    // Of the exercise's readers a thousand miss messages where there are 10,000.
+    // With 10,000 readers of the exercise, a thousand miss messages.
     let lossless = |kind: &Kind| *kind != Kind::Exercise;
     let lossless = Setting {
         servers: setting.servers.iter().copied().filter(lossless).collect(),
@@ -531,9 +534,9 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
     }
     println!("\nfilling a history with {STORED} messages");
     let long = filled(setting, STORED)?;
-    // The index of words stands at the end of a log that grew under a server. One
-    // that is put there from elsewhere is indexed for an hour, with a twentieth of
-    // a core, which is not what is measured here.
+    // A server that stored all this over time has indexed it. After this fast
+    // fill indexing would take an hour, with a twentieth of a core, and disturb
+    // the measurement. So the index is marked as complete.
     for (_, folder) in &long {
         let index = rusqlite::Connection::open(folder.path().join("search.sqlite"))?;
         index.execute("UPDATE about SET upto = ?1", [STORED.cast_signed()])?;

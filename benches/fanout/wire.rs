@@ -1,5 +1,5 @@
-//! What floor and load both need of WebSocket (RFC 6455 §5.2). The product's own
-//! encodings stay out of it: a mistake in them is to show.
+//! The WebSocket frames of the floor and the load (RFC 6455 §5.2). This does
+//! not use the product's encodings, so that a mistake in them shows.
 
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -8,16 +8,19 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// Listens on a free port of loopback, and says so as the product does.
+/// Listens on a free loopback port, and prints the address as the product does.
+///
+/// # Errors
+/// Fails if the port cannot be opened.
 pub fn listen() -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // The standard library lets 128 wait to be accepted.
+    // The standard library queues only 128 connections to be accepted.
     rustix::net::listen(&listener, 4096)?;
     println!("listening on {}", listener.local_addr()?);
     Ok(listener)
 }
 
-/// Where an HTTP head ends.
+/// The length of an HTTP head, if it is complete.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     let end = bytes.windows(4).position(|part| part == b"\r\n\r\n")?;
     Some(end + 4)
@@ -30,8 +33,8 @@ pub struct Frame<'a> {
     pub whole: usize,
 }
 
-/// The head at the start of these bytes: payload length and where it starts,
-/// the mask after it not counted.
+/// Reads the head of a frame: the length of the payload, and the length of the
+/// head without the mask.
 fn head(bytes: &[u8]) -> Option<(usize, usize)> {
     match *bytes.get(1)? & 0x7f {
         126 => {
@@ -46,7 +49,7 @@ fn head(bytes: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The frame of a server that these bytes start with, if it is whole.
+/// The server's frame at the start of these bytes, if it is complete.
 pub fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
     let (length, start) = head(bytes)?;
     let whole = start + length;
@@ -57,7 +60,7 @@ pub fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
-/// The frame of a client that these bytes start with, if it is whole; unmasked.
+/// The client's frame at the start of these bytes, unmasked, if it is complete.
 pub fn masked_frame(bytes: &mut [u8]) -> Option<Frame<'_>> {
     let (length, start) = head(bytes)?;
     let mask: [u8; 4] = bytes.get(start..start + 4)?.try_into().ok()?;

@@ -1,7 +1,7 @@
-//! Applying a batch: the one way in which anything durable changes.
+//! Applies a batch: the only way in which durable state changes.
 //!
-//! It is total and deterministic: the same state and the same entries give the
-//! same state and the same outcomes, on any machine, in any year. It reads no
+//! Applying is total and deterministic: the same state and the same entries
+//! give the same state and outcomes, on any machine, in any year. It reads no
 //! clock, no random source and no environment.
 
 mod messages;
@@ -28,32 +28,34 @@ use crate::{
     protocol::{Message, name::RoomName},
 };
 
-/// What applying a batch changed.
+/// The changes that applying a batch made.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// What became of each entry, in order; empty if the batch was a repeat.
+    /// The outcome of each entry, in order; empty if the batch was a repeat.
     pub outcomes: Vec<Outcome>,
     /// The messages stored, in the order of their numbers.
     pub messages: Vec<Message>,
-    /// The rooms as they are now.
+    /// The rooms of the batch, as they are after it.
     pub(super) rooms: Vec<(RoomName, Room)>,
-    /// Words may be left in the write-ahead log.
+    /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
 
-/// A batch on its way into the database, within one transaction.
+/// A batch that is being applied, within one transaction.
 pub(super) struct Applying<'a> {
     db: &'a Connection,
     stamp: Stamp,
     state: &'a mut State,
     numbering: Numbering<'a>,
-    /// Words are removed from the index before they leave the store.
+    /// The search index: words leave it before they leave the store.
     index: Option<&'a mut Index>,
     removed: bool,
 }
 
-/// Applies a batch to a database whose transaction is open. Some rooms are
-/// known. The index is given if an entry [takes words away](needs_index).
+/// Applies a batch to a database whose transaction is open.
+///
+/// `known` holds rooms whose rows need not be read. `index` must be given if
+/// the batch [needs it](needs_index).
 ///
 /// # Errors
 /// Fails if the database cannot be read or written, or contradicts itself.
@@ -87,7 +89,8 @@ pub(super) fn apply(
     Ok(applied)
 }
 
-/// Whether an entry of a batch takes words away.
+/// Whether any of these entries redacts or expires messages, and so removes
+/// words from the search index.
 pub(super) fn needs_index(entries: &[Entry]) -> bool {
     entries
         .iter()
@@ -97,7 +100,7 @@ pub(super) fn needs_index(entries: &[Entry]) -> bool {
 impl Applying<'_> {
     fn entries(&mut self, entries: &[Entry]) -> Result<Vec<Outcome>, StoreError> {
         let mut outcomes = Vec::with_capacity(entries.len());
-        // Messages that stand together are stored together.
+        // Consecutive messages share insert statements.
         let together = |one: &Entry, other: &Entry| {
             one.action.message().is_some() && other.action.message().is_some()
         };
@@ -115,7 +118,7 @@ impl Applying<'_> {
 
     fn action(&mut self, action: &Action) -> Result<Outcome, StoreError> {
         match action {
-            // Messages were stored together.
+            // `entries` stores the messages.
             Action::Message(_) => Ok(Outcome::Done),
             Action::Begin { epoch } => {
                 self.state.epoch = epoch.clone();
@@ -154,7 +157,7 @@ impl Applying<'_> {
         }
     }
 
-    /// Writes down what an operator did.
+    /// Adds an audit record of what an operator did.
     fn record(&mut self, audit: &Audit) -> Result<(), StoreError> {
         let last = find(self.db, &AUDIT, "ORDER BY id DESC LIMIT 1", [], |row| {
             row.get::<_, i64>(0)

@@ -1,4 +1,4 @@
-//! A copy of the log, made while a server may run on it.
+//! Copies the store, even while a server uses it.
 
 use std::{
     fmt, fs, io,
@@ -21,15 +21,19 @@ use super::{
     state::State,
 };
 
-/// How many pages are copied between two words about it.
+/// How many pages are copied between two reports of the progress.
 const PAGES_A_STEP: i32 = 4096;
 
-/// Copies the log of a folder into a file that must not be there yet, looks at
-/// every row of the copy, and says what it found. `progress` is told how many
-/// percent are copied.
+/// Copies the store of a folder to the file `to`, which must not exist yet.
+/// Checks every row of the copy and returns what it found. `progress` is called
+/// with the percentage copied.
 ///
 /// The copy has an epoch of its own: a server that starts on it gives the
-/// numbers that follow to other messages than the first one did.
+/// following numbers to other messages than the original server does.
+///
+/// # Errors
+/// Fails if the store cannot be read or is damaged, or if `to` exists or cannot
+/// be written.
 pub fn backup(
     folder: &Path,
     to: &Path,
@@ -43,7 +47,7 @@ pub fn backup(
     if fs::symlink_metadata(to).is_ok() {
         return Err(target(io::ErrorKind::AlreadyExists.into()));
     }
-    // Under its own name it is only seen whole.
+    // The copy gets its final name only once it is complete.
     let unfinished = Unfinished::create(to).map_err(target)?;
     let failed = |source| BackupError::Copy {
         path: to.to_owned(),
@@ -68,7 +72,7 @@ fn copy(
     path: &Path,
     progress: &mut impl FnMut(u8),
 ) -> Result<Report, StoreError> {
-    // All of it as it is now, whatever is stored meanwhile.
+    // One view of the store, so that commits made meanwhile are not copied.
     let view = source.unchecked_transaction()?;
     State::load(&view)?;
     let mut copy = schema::connect(path)?;
@@ -81,7 +85,7 @@ fn copy(
         }
     }
     drop(view);
-    // One file, and nothing beside it.
+    // Without WAL mode the copy is a single file.
     let _mode: String =
         copy.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0))?;
     let mut copy = Database::on(copy)?;
@@ -89,7 +93,7 @@ fn copy(
     check::whole(copy.db(), path)
 }
 
-/// A copy that is being made; it is gone where it is not finished.
+/// The file of a copy in progress; it is removed when this is dropped.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
@@ -97,7 +101,7 @@ impl Unfinished {
         let mut name = to.as_os_str().to_owned();
         name.push(".unfinished");
         let path = PathBuf::from(name);
-        // One that a killed backup left behind.
+        // A killed backup may have left one behind.
         let _ = fs::remove_file(&path);
         let mut options = fs::File::options();
         options.write(true).create_new(true).mode(0o600);
@@ -107,7 +111,7 @@ impl Unfinished {
 
     fn finish(self, to: &Path) -> io::Result<()> {
         fs::File::open(&self.0)?.sync_all()?;
-        // Unlike renaming, it replaces nothing.
+        // Unlike a rename, a hard link never replaces a file.
         fs::hard_link(&self.0, to)?;
         let folder = match to.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -119,30 +123,30 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // What cannot be removed is replaced by the next backup.
+        // A file that cannot be removed is replaced by the next backup.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// There is no backup.
+/// Why no backup was made.
 #[derive(Debug)]
 pub enum BackupError {
-    /// What was to be copied cannot be used.
+    /// The store to copy cannot be used.
     Source(OpenError),
-    /// What was to be copied is damaged.
+    /// The store to copy is damaged.
     Damaged(Report),
-    /// The copy cannot be made there.
+    /// The copy cannot be created.
     Target {
-        /// Where.
+        /// The path of the copy.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// Copying failed.
     Copy {
-        /// Where to.
+        /// The path of the copy.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: StoreError,
     },
 }

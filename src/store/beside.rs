@@ -1,4 +1,4 @@
-//! Reading a store beside a server that may run on it.
+//! Reads a store while a server may be using it.
 
 use std::path::Path;
 
@@ -10,15 +10,21 @@ use super::{
     schema::{self, Format},
 };
 
-/// Looks at everything in a folder's log, also while a server runs on it.
+/// Checks everything in a folder's store, even while a server uses it.
+///
+/// # Errors
+/// Fails if the store cannot be opened or read; damaged rows are in the report.
 pub fn check(folder: &Path) -> Result<Report, OpenError> {
     let path = folder.join("chat.sqlite");
     let db = open_beside(&path)?;
     whole(&db, &path).map_err(|error| OpenError::database(&path, error))
 }
 
-/// A connection for reading beside a server that may run; nothing is made or
-/// brought up to date.
+/// Opens a connection for reading while a server may be running. It creates and
+/// upgrades nothing.
+///
+/// # Errors
+/// Fails if the file cannot be read or has another format.
 pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error: rusqlite::Error| OpenError::database(path, error.into());
     if let Err(source) = std::fs::File::open(path) {

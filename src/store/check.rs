@@ -1,7 +1,8 @@
-//! Whether what is stored is what was written.
+//! Checks whether the stored rows are the rows that were written.
 //!
-//! Three checks: what a start can afford, what must hold before anything is
-//! acknowledged again after a failure, and all there is.
+//! A start makes the checks it can afford (`structure`, `start`). After a
+//! failed write, `end` must succeed before anything is acknowledged again.
+//! `whole` checks everything.
 
 use std::{
     collections::HashMap,
@@ -20,17 +21,21 @@ use super::{
 };
 use crate::protocol::{Seq, name::RoomName};
 
-/// Up to this size the structure of the database is checked at every start,
-/// page by page: a second's work at most (see README).
+/// Up to this size in bytes, a start checks the structure of the database page
+/// by page. That takes a second at most (see README).
 const CHECKED_AT_START: i64 = 256 << 20;
 
-/// How many messages before the end are looked at after a failure.
+/// How many of the last messages are checked after a failed write.
 const LOOKED_AT: u64 = 1000;
 
-/// How many faults are named.
+/// The most faults that a report names.
 const NAMED: usize = 20;
 
-/// The structure of a database that is not too big for that.
+/// Checks the structure of a database, unless it is larger than
+/// `CHECKED_AT_START`.
+///
+/// # Errors
+/// Fails if the structure is damaged or cannot be read.
 pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
     let bytes = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
     let bytes: i64 = db.query_row(bytes, [], |row| row.get(0))?;
@@ -45,8 +50,11 @@ pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
     }
 }
 
-/// What everything else stands on: the row of the state, those of the rooms, and
-/// the end of the messages.
+/// Checks what all other data depends on: the row of the state, the rows of the
+/// rooms, and the end of the messages.
+///
+/// # Errors
+/// Fails if one of them is damaged or cannot be read.
 pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
     let head = State::load(db)?.head;
     let mut last = Seq::START;
@@ -58,7 +66,7 @@ pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
         let (Some(room), Some(name)) = (room, name) else {
             return Err(StoreError::damaged("the row of a room"));
         };
-        // The index must know it, or it would be taken for a new one.
+        // A room that the index lacks would be created a second time.
         if Room::find(db, &name)?.map(|found| found.id) != Some(room.id) {
             return Err(StoreError::damaged("the index of rooms"));
         }
@@ -67,18 +75,22 @@ pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
     if head == last {
         Ok(())
     } else {
-        Err(StoreError::damaged("the end of the log"))
+        Err(StoreError::damaged("the end of the messages"))
     }
 }
 
-/// What a failed transaction can have touched of the messages stored after
-/// `since`: everything acknowledged is there, whole, and the rooms end with it.
-/// Bounded, however long the log is.
+/// Checks the messages that a failed transaction may have damaged: those stored
+/// after `since`, at most the last `LOOKED_AT`. Every acknowledged message must
+/// be there and sound, and each room must end with its last one. Returns the
+/// last number.
+///
+/// # Errors
+/// Fails if a message is missing or damaged, or the database cannot be read.
 pub(super) fn end(db: &Connection, since: Seq, acknowledged: Seq) -> Result<Seq, StoreError> {
     let State { head, expired, .. } = State::load(db)?;
     if head < acknowledged {
         return Err(StoreError::damaged(format!(
-            "the log, which ends at {head} though {acknowledged} was stored,"
+            "the message store, which ends at {head} though {acknowledged} was stored,"
         )));
     }
     let from = since.0.max(expired.0).max(head.0.saturating_sub(LOOKED_AT));
@@ -107,22 +119,22 @@ pub(super) fn end(db: &Connection, since: Seq, acknowledged: Seq) -> Result<Seq,
     if expected == head || head == expired {
         Ok(head)
     } else {
-        Err(StoreError::damaged("the end of the log"))
+        Err(StoreError::damaged("the end of the messages"))
     }
 }
 
-/// What a look at everything found.
+/// The result of checking a whole store.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The database.
+    /// The database file.
     pub path: PathBuf,
     /// How many messages it holds.
     pub messages: u64,
-    /// In how many rooms.
+    /// How many rooms it has.
     pub rooms: usize,
     /// The last number given.
     pub head: Seq,
-    /// What is wrong, a sentence each; not all of it when it is much.
+    /// The faults found, a sentence each; at most 20.
     pub faults: Vec<String>,
 }
 
@@ -154,7 +166,10 @@ impl fmt::Display for Report {
     }
 }
 
-/// Looks at everything in a database, in one view of it.
+/// Checks everything in a database, in one view of it.
+///
+/// # Errors
+/// Fails if the database cannot be read; damage is in the report.
 pub(super) fn whole(db: &Connection, path: &Path) -> Result<Report, StoreError> {
     let view = db.unchecked_transaction()?;
     let mut report = Report {
@@ -178,7 +193,7 @@ pub(super) fn whole(db: &Connection, path: &Path) -> Result<Report, StoreError> 
     Ok(report)
 }
 
-/// Reads every row of every table.
+/// Checks every row of every table.
 fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
     start(view)?;
     let State { head, expired, .. } = State::load(view)?;
@@ -195,7 +210,8 @@ fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
     follow(view, expired, report)
 }
 
-/// Follows the messages by their numbers, and each room by its `prev`.
+/// Checks that no message number is missing, and that the `prev` of each
+/// message is the number before it in its room.
 fn follow(view: &Connection, expired: Seq, report: &mut Report) -> Result<(), StoreError> {
     let mut last = HashMap::new();
     let mut rooms = query(view, &ROOMS, "NOT INDEXED")?;

@@ -1,4 +1,4 @@
-//! One connection to the database.
+//! A connection to the database: the replica's, or one for reading.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -24,39 +24,39 @@ use crate::{
     protocol::{At, Message, Seq, name::RoomName},
 };
 
-/// How many rooms the replica remembers before it forgets them all and asks the
-/// database again: bounds its memory however many rooms there are.
+/// How many rooms the replica caches. With more, it drops them all and reads
+/// them from the database again: its memory is bounded for any number of rooms.
 const ROOMS_REMEMBERED: usize = 10_000;
 
-/// How many messages expire in one batch: others wait for it.
+/// The most messages that expire in one batch: other batches wait for it.
 const EXPIRED_AT_ONCE: u32 = 500;
 
-/// How many messages, and bytes of text, are indexed at a time.
+/// One step of indexing ends at this many messages, or bytes of text.
 const INDEXED_AT_ONCE: usize = 500;
 const INDEXED_BYTES: usize = 64 << 10;
 
-/// One connection to the database.
+/// A connection to the database.
 pub(super) struct Database {
     db: Connection,
     path: Option<PathBuf>,
-    /// The replica's: where it stands.
+    /// For the replica: where it stands.
     state: State,
-    /// The replica's: rooms written to.
+    /// For the replica: the cached rooms.
     rooms: HashMap<RoomName, Room>,
     /// The last number when this process opened the store.
     since: Seq,
-    /// A write failed: its fate is not known.
+    /// A write failed, and may or may not be committed.
     failed: bool,
-    /// The replica's: the write-ahead log may hold words that were taken away.
+    /// For the replica: the write-ahead log may hold redacted or expired words.
     leftovers: bool,
-    /// The reader's: damaged messages it has complained of.
+    /// For readers: the damaged messages that were reported.
     complained: BTreeSet<Seq>,
-    /// The replica's: held while this process uses the folder.
+    /// For the replica: held while this process uses the folder.
     _lock: Option<folder::Lock>,
 }
 
 impl Database {
-    /// Takes a folder, creating it and the store in it where there is none.
+    /// Locks a folder and opens its store; creates both if they are missing.
     ///
     /// # Errors
     /// As [`super::open`].
@@ -67,7 +67,7 @@ impl Database {
         let failed = |error| OpenError::database(&path, error);
         let mut database = Database {
             path: Some(path.clone()),
-            // The last process may have been killed.
+            // A killed process may have left words in the write-ahead log.
             leftovers: true,
             _lock: Some(lock),
             ..Database::on(db).map_err(failed)?
@@ -76,26 +76,39 @@ impl Database {
         Ok(database)
     }
 
-    /// A store that is gone with the process.
+    /// Creates a store in memory, with a log of its own.
+    ///
+    /// # Errors
+    /// Fails if SQLite cannot create it.
     pub(super) fn in_memory() -> Result<Self, OpenError> {
         let mut database = Database::empty().map_err(OpenError::memory)?;
         database.begin().map_err(OpenError::memory)?;
         Ok(database)
     }
 
-    /// A store in memory that has applied nothing, not even a log's first entry.
+    /// Creates a store in memory that has applied nothing, not even a log's
+    /// first entry.
+    ///
+    /// # Errors
+    /// Fails if SQLite cannot create it.
     pub(super) fn empty() -> Result<Self, StoreError> {
         Database::on(schema::in_memory()?)
     }
 
-    /// Another connection to the same database, for reading.
+    /// Opens another connection to the same database, for reading.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be opened, or its state is damaged.
     pub(super) fn reader(&self) -> Result<Self, OpenError> {
         let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
         let db = schema::connect_reader(path).map_err(|e| OpenError::database(path, e.into()))?;
         Database::on(db).map_err(|error| OpenError::database(path, error))
     }
 
-    /// A connection that is open.
+    /// Takes over an open connection.
+    ///
+    /// # Errors
+    /// Fails if the row of the state is damaged or cannot be read.
     pub(super) fn on(db: Connection) -> Result<Self, StoreError> {
         let state = State::load(&db)?;
         Ok(Database {
@@ -111,7 +124,7 @@ impl Database {
         })
     }
 
-    /// Applies the first entry of a log of its own to a store that has none.
+    /// Begins a log of its own in a store that has applied nothing.
     fn begin(&mut self) -> Result<(), StoreError> {
         if self.state.applied == Position::START {
             self.begin_anew()?;
@@ -119,7 +132,10 @@ impl Database {
         Ok(())
     }
 
-    /// Gives the log another name from here on: what follows is another log.
+    /// Begins another log, with a new epoch: later entries belong to that log.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn begin_anew(&mut self) -> Result<(), StoreError> {
         let epoch = schema::new_epoch(&self.db)?;
         let mut origin = self.state.origin;
@@ -137,7 +153,7 @@ impl Database {
         Ok(())
     }
 
-    /// To look something up.
+    /// The SQLite connection, for queries.
     pub(super) fn db(&self) -> &Connection {
         &self.db
     }
@@ -147,16 +163,20 @@ impl Database {
         &self.state
     }
 
-    /// After a failed write, opens the database anew and makes sure that what
-    /// was acknowledged is there and that what follows will be. Nothing may be
-    /// written before.
+    /// After a failed write, opens the database again, rewrites and syncs the
+    /// write-ahead log, and checks that everything acknowledged is there. Must
+    /// succeed before the next write.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written, or an acknowledged
+    /// message is missing or damaged.
     pub(super) fn recover(&mut self) -> Result<(), StoreError> {
         if !self.failed {
             return Ok(());
         }
         self.rooms.clear();
         if let Some(path) = &self.path {
-            // The old connection ends first, with all it knows and holds.
+            // Closes the old connection first, with its cache and its locks.
             self.db = Connection::open_in_memory()?;
             self.db = schema::connect(path)?;
             wal::write_anew(&self.db, path)?;
@@ -168,7 +188,7 @@ impl Database {
         let state = State::load(&self.db)?;
         if state.applied < self.state.applied {
             return Err(StoreError::damaged(format!(
-                "the store, which ends at batch {} though {} was applied,",
+                "the message store, which ends at batch {} though {} was applied,",
                 state.applied, self.state.applied
             )));
         }
@@ -177,8 +197,12 @@ impl Database {
         Ok(())
     }
 
-    /// Applies the next batch: all of it or nothing. One that was applied before
-    /// changes nothing.
+    /// Applies the next batch, all of it or nothing. A batch that was applied
+    /// before changes nothing.
+    ///
+    /// # Errors
+    /// Fails if a batch is missing before this one, or the database cannot be
+    /// written.
     pub(super) fn apply(
         &mut self,
         ordered: &Ordered,
@@ -189,7 +213,7 @@ impl Database {
         }
         if ordered.position > self.state.applied.next() {
             return Err(StoreError::damaged(format!(
-                "the log, of which batch {} comes after {},",
+                "the log, in which batch {} follows batch {},",
                 ordered.position, self.state.applied
             )));
         }
@@ -208,8 +232,11 @@ impl Database {
         Ok(applied)
     }
 
-    /// Empties the write-ahead log if it may hold words that were taken away;
-    /// not while a reader still sees what was before.
+    /// Empties the write-ahead log if it may hold redacted or expired words.
+    /// While a reader still sees an earlier state, this does nothing.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn empty_wal(&mut self) -> Result<(), StoreError> {
         if self.leftovers && !self.failed {
             self.leftovers = !wal::empty(&self.db, self.path.as_deref())?;
@@ -217,8 +244,11 @@ impl Database {
         Ok(())
     }
 
-    /// The last of the oldest messages that may expire now: those sealed before
-    /// a time, or up to `surplus`.
+    /// The number up to which the oldest messages may expire now: those sealed
+    /// before a time, or up to `surplus`; at most one batch of them.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn expirable(
         &mut self,
         before: Option<At>,
@@ -228,7 +258,7 @@ impl Database {
         let mut rows = rows.query([EXPIRED_AT_ONCE])?;
         let mut upto = None;
         while let Some(row) = rows.next()? {
-            // The age of a damaged one is not known: it goes with its neighbours.
+            // A damaged row has no known age: it expires with its neighbours.
             let Some(message) = MessageRow::read(row) else {
                 continue;
             };
@@ -241,8 +271,11 @@ impl Database {
         Ok(upto)
     }
 
-    /// What is to be indexed of the messages after a number, and up to where; a
-    /// part when many.
+    /// The messages to index after a number, at most one step of them, and the
+    /// number up to which they were read.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn unindexed(
         &mut self,
         after: Seq,
@@ -256,7 +289,7 @@ impl Database {
         let mut rows = rows.query(params![to_db(after), to_db(head)])?;
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            // A damaged one is shown to nobody, and found by nobody.
+            // A damaged message is never shown, so no search may find it.
             if let Some(message) = MessageRow::read(row) {
                 bytes += message.text.len();
                 entries.extend(Indexed::of(&message));
@@ -269,6 +302,9 @@ impl Database {
     }
 
     /// When the last message was sealed, by the wall clock.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn last_said(&self) -> Result<Option<At>, StoreError> {
         let last = find(
             &self.db,
@@ -281,12 +317,18 @@ impl Database {
     }
 
     /// The id of a room, if it has a row.
+    ///
+    /// # Errors
+    /// Fails if the row is damaged or the database cannot be read.
     pub(super) fn room(&mut self, room: &RoomName) -> Result<Option<i64>, StoreError> {
         Ok(Room::find(&self.db, room)?.map(|room| room.id))
     }
 
-    /// Messages of a room by their numbers, given from the last on; oldest first
-    /// and no more than a reader may hold up. Whether there are more.
+    /// The messages of a room with these numbers, oldest first, and whether
+    /// some were left out. As [`pages::messages`].
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn messages(
         &mut self,
         room: &RoomName,
@@ -296,7 +338,10 @@ impl Database {
         pages::messages(&self.db, room, seqs, limit)
     }
 
-    /// The messages of a room after `after`, up to `head`; a part when many.
+    /// A page of the messages of a room after `after`, up to `head`.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn page(
         &mut self,
         room: &RoomName,
@@ -306,7 +351,11 @@ impl Database {
         pages::page(&self.db, room, after, head, &mut self.complained)
     }
 
-    /// The position after which the last `count` messages of a room follow.
+    /// The position after which the last `count` messages of a room up to
+    /// `head` follow.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
     pub(super) fn before_last(
         &mut self,
         room: &RoomName,
@@ -338,8 +387,8 @@ impl Database {
         self.apply(&ordered, None).expect("applied")
     }
 
-    /// Interrupts the statement that comes to this step of SQLite's machine,
-    /// counted from 1 from now on; 0 for none.
+    /// Interrupts the statement that reaches this step of SQLite's virtual
+    /// machine. Steps count from 1, from this call on; 0 interrupts nothing.
     pub(super) fn interrupt_at(&mut self, mut step: u32) {
         let is_there = move || {
             let is_there = step == 1;
@@ -349,7 +398,7 @@ impl Database {
         self.db.progress_handler(1, Some(is_there)).expect("set");
     }
 
-    /// Stands where another store stands that has no messages.
+    /// Takes the state of another store, which has no messages.
     pub(super) fn follow(&mut self, state: &State) {
         state.write(&self.db).expect("written");
         self.state = state.clone();

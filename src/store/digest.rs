@@ -1,12 +1,13 @@
-//! The digest of each table: two stores that applied the same entries have
-//! equal ones.
+//! A digest of each table: two stores that applied the same entries have equal
+//! digests.
 
 use ring::digest;
 use rusqlite::{Connection, types::ValueRef};
 
 use super::{StoreError, tables::ALL};
 
-/// The name and the SHA-256 of every table, row by row in the order of its key.
+/// The `SELECT` of every table, and the SHA-256 of its rows in the order of the
+/// key.
 ///
 /// # Errors
 /// Fails if the database cannot be read.

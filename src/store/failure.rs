@@ -1,34 +1,35 @@
-//! What may go wrong with the log while it is used.
+//! The errors of a store in use.
 
 use std::fmt;
 
-/// The log could not be read or written just now.
+/// The store could not be read or written.
 #[derive(Debug)]
 pub struct StoreError(Cause);
 
 #[derive(Debug)]
 enum Cause {
-    /// The database says so.
+    /// SQLite reported an error.
     Database(rusqlite::Error),
-    /// Something is not as it was written.
+    /// This part of the store differs from what was written.
     Damaged(String),
-    /// The files could not be worked on.
+    /// A file could not be read or written.
     Files(std::io::Error),
-    /// The program ends.
+    /// The program is ending.
     Stopped,
 }
 
 impl StoreError {
+    /// Damage of the named part of the store.
     pub(super) fn damaged(what: impl Into<String>) -> Self {
         StoreError(Cause::Damaged(what.into()))
     }
 
-    /// The read was given up because the program ends.
+    /// The work was abandoned because the program is ending.
     pub(crate) fn stopped() -> Self {
         StoreError(Cause::Stopped)
     }
 
-    /// Whether it was given up because it took too long.
+    /// Whether the statement was interrupted by its progress handler.
     pub(super) fn is_interruption(&self) -> bool {
         let Cause::Database(error) = &self.0 else {
             return false;
@@ -36,7 +37,7 @@ impl StoreError {
         error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
     }
 
-    /// Whether what is stored is the trouble, and not the storing or reading.
+    /// Whether the stored data is damaged, rather than out of reach for now.
     pub fn is_damage(&self) -> bool {
         match &self.0 {
             Cause::Damaged(_) => true,
@@ -46,7 +47,7 @@ impl StoreError {
     }
 }
 
-/// Whether SQLite found the database itself to be wrong.
+/// Whether SQLite found the database to be damaged.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(

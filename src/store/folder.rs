@@ -1,4 +1,4 @@
-//! The folder the log is kept in: one server's at a time.
+//! The folder of the store, which one server uses at a time.
 
 use std::{
     fmt, fs,
@@ -12,25 +12,28 @@ use super::StoreError;
 /// Where the store is kept.
 #[derive(Clone, Debug)]
 pub enum Storage {
-    /// A folder, created when it is not there.
+    /// A folder, created if it is missing.
     Folder(PathBuf),
-    /// Memory: gone with the process.
+    /// Memory, which ends with the process.
     Memory,
 }
 
-/// A folder that is taken, until this is dropped.
+/// The lock on a folder, held until this is dropped.
 pub(super) struct Lock(fs::File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Closing it is not enough: a child of this process that is just being
-        // started holds it too, until it becomes its program.
+        // Closing the file is not enough: a child process that is being started
+        // shares it until its `exec`.
         let _ = self.0.unlock();
     }
 }
 
-/// Takes a folder for this process, creating it where there is none. `holder` is
-/// how another process that wants it is told of this one.
+/// Locks a folder for this process, and creates it if it is missing. `holder`
+/// names this process to another one that wants the folder.
+///
+/// # Errors
+/// Fails if another process has the folder, or it cannot be created or written.
 pub(super) fn take(folder: &Path, holder: &str) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let unusable = |source| OpenError::Folder {
@@ -67,12 +70,13 @@ pub(super) fn take(folder: &Path, holder: &str) -> Result<Lock, OpenError> {
     Ok(Lock(file))
 }
 
-/// Has the names that lead to a new folder stored: a power cut would take all
-/// that is in it with them.
+/// Syncs the folders above a new folder: a power cut could otherwise remove the
+/// new folder's name, and with it all its files.
 fn sync_way_to(folder: &Path) {
     let way = folder.canonicalize();
     for above in way.iter().flat_map(|way| way.ancestors().skip(1)) {
-        // Far enough up it is none of this user's, and was there before.
+        // A folder that this user may not open is older than the new one, and
+        // so are all above it.
         if fs::File::open(above)
             .and_then(|above| above.sync_all())
             .is_err()
@@ -82,10 +86,10 @@ fn sync_way_to(folder: &Path) {
     }
 }
 
-/// The log could not be opened: stops a start.
+/// Why a store could not be opened.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another server has the folder.
+    /// Another server uses the folder.
     InUse {
         /// The folder.
         folder: PathBuf,
@@ -96,10 +100,10 @@ pub enum OpenError {
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The log was written by a later version.
+    /// The store was written by a later version.
     Newer {
         /// The database.
         path: PathBuf,
@@ -108,23 +112,23 @@ pub enum OpenError {
         /// The version that this program knows.
         known: i64,
     },
-    /// The store has a format of before the first release.
+    /// The store has a format from before the first release.
     Older {
         /// The database.
         path: PathBuf,
     },
-    /// There is no database, or none that may be read.
+    /// There is no database, or it cannot be read.
     Unreadable {
         /// The database.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The database cannot be used.
     Database {
         /// The database.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: StoreError,
     },
 }
@@ -152,7 +156,7 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Folder { folder, source } => write!(
                 f,
-                "the folder {} cannot be used ({source}): give one that can be written with --data, or keep nothing with --ephemeral",
+                "the folder {} cannot be used ({source}): name a writable one with --data, or keep nothing with --ephemeral",
                 folder.display()
             ),
             OpenError::Newer {
@@ -167,22 +171,22 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Older { path } => write!(
                 f,
-                "{} was written before the first release, whose format it does not have: move it away to begin anew, or choose another folder with --data",
+                "{} was written before the first release, in a format that this program does not read: move it away to begin anew, or choose another folder with --data",
                 path.display()
             ),
             OpenError::Unreadable { path, source } => write!(
                 f,
-                "there is no history that can be read in {} ({source}): name its folder with --data",
+                "the message store {} cannot be read ({source}): name its folder with --data",
                 path.display()
             ),
             OpenError::Database { path, source } if source.is_damage() => write!(
                 f,
-                "the history in {} cannot be used ({source}); it was left as it is: put a backup in its place (README: Backup), or move it away to begin anew",
+                "the message store {} cannot be used ({source}) and is left as it is: replace it with a backup (README: Backup), or move it away to begin anew",
                 path.display()
             ),
             OpenError::Database { path, source } => write!(
                 f,
-                "the history in {} cannot be used ({source}); it was left as it is: move it away, or choose another folder with --data",
+                "the message store {} cannot be used ({source}) and is left as it is: move it away, or choose another folder with --data",
                 path.display()
             ),
         }
@@ -196,10 +200,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_let_go_of_is_free_whoever_still_has_it_open() {
+    fn a_released_folder_is_free_despite_an_inherited_descriptor() {
         let folder = tempfile::tempdir().expect("a folder");
         let lock = take(folder.path(), "a test").expect("free");
-        // As a child has it that is being started.
+        // A child process that is being started has such a descriptor.
         let _inherited = lock.0.try_clone().expect("a descriptor");
         let taken = take(folder.path(), "another").map(drop);
         assert!(matches!(taken, Err(OpenError::InUse { holder, .. }) if holder == "a test"));

@@ -1,9 +1,10 @@
-//! Finding messages by their words.
+//! The search index, which finds messages by their words.
 //!
-//! The index is a database of its own beside the log (FTS5), written in the
-//! background: publishing waits neither for it nor for its disk. All of it can
-//! be made again from the log, and is where it is missing, damaged or another
-//! log's. It holds words and numbers; what is shown comes from the log.
+//! The index is an FTS5 database in a file of its own, written in the
+//! background: publishing waits neither for it nor for its disk. If it is
+//! missing, damaged or of another log, it is made again from the store. It
+//! holds words and numbers; a search reads the messages themselves from the
+//! store.
 
 mod words;
 
@@ -26,11 +27,13 @@ use super::{
 };
 use crate::protocol::{Epoch, Seq};
 
-/// `PRAGMA user_version` of the index; one of another version is made anew.
+/// `PRAGMA user_version` of the index; an index of another version is made
+/// again.
 const VERSION: i64 = 1;
 
-/// The words without the texts (`content=''`). A mark belongs to its letter, as
-/// Hindi needs it; `secure-delete` leaves nothing of what is removed.
+/// The words without the texts (`content=''`). A combining mark is part of its
+/// word (`M*`), as Hindi needs. With `secure-delete`, removed words leave the
+/// file.
 const SCHEMA: &str = "
 CREATE VIRTUAL TABLE words USING fts5 (
     room, text, content='', tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* Co M*'\"
@@ -39,27 +42,27 @@ INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TABLE about (epoch TEXT NOT NULL, upto INTEGER NOT NULL);
 ";
 
-/// How often is looked whether that is over, in steps of SQLite's machine; a page
-/// of the index takes some.
+/// How many steps of SQLite's virtual machine run between two checks whether a
+/// search must stop. Reading a page of the index takes several steps.
 const STEPS: i32 = 10;
 
-/// What is indexed of a message.
+/// The part of a message that is indexed.
 #[derive(Debug)]
 pub(super) struct Indexed {
     pub(super) seq: Seq,
-    /// The number of its room's row.
+    /// The id of its room.
     pub(super) room: i64,
     pub(super) text: String,
 }
 
 impl Indexed {
-    /// What is indexed of a message: nothing of a redacted or a private one.
+    /// The indexed part of a message; `None` if it is redacted or private.
     pub(super) fn of(message: &MessageRow<'_>) -> Option<Self> {
         let indexed = message.recipient.is_none() && !message.is_redacted();
         indexed.then(|| Indexed::always(message))
     }
 
-    /// What would be indexed of it.
+    /// The same of any message, even a redacted or private one.
     pub(super) fn always(message: &MessageRow<'_>) -> Self {
         Indexed {
             seq: message.seq,
@@ -69,20 +72,21 @@ impl Indexed {
     }
 }
 
-/// The index. Whoever has it waits for nothing but the disk.
+/// The search index. A task that has locked it waits only for the disk.
 pub(super) struct Index {
-    /// Where it is kept; absent: in memory.
+    /// Its file; `None` in memory.
     path: Option<PathBuf>,
-    /// The log it is of.
+    /// The epoch of the log whose messages it holds.
     epoch: Epoch,
-    /// Opened when it is needed.
+    /// Opened when first needed, and again after an error.
     db: Option<Connection>,
-    /// How often something was removed: what was read before is not added after.
+    /// How often messages were removed. Messages that were read before a
+    /// removal must not be added after it.
     pub(super) removals: u64,
 }
 
 impl Index {
-    /// The index of a log that is in that folder, or in memory.
+    /// The index of a log, in a folder or in memory.
     pub(super) fn new(folder: Option<&Path>, epoch: Epoch) -> Self {
         Index {
             path: folder.map(|folder| folder.join("search.sqlite")),
@@ -92,31 +96,39 @@ impl Index {
         }
     }
 
-    /// Opens it now, where it can be: later there may be no descriptor left.
-    /// Whoever indexes says what is wrong.
+    /// Tries to open the index now: later the process may have no file
+    /// descriptor left. The indexing task reports an error.
     pub(super) fn prepare(&mut self) {
         let _ = self.on(|db| upto(db));
     }
 
-    /// Removes messages before they are erased from the log: what is erased
-    /// there is to be found nowhere.
+    /// Removes messages, before their words leave the store: no search may find
+    /// them after that.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be written; a damaged one is deleted instead.
     pub(super) fn remove(&mut self, entries: &[Indexed]) -> Result<(), StoreError> {
         self.removals += 1;
         match self.on(|db| remove(db, entries)) {
-            // It is gone, whole.
+            // `on` deleted the whole index.
             Err(why) if why.is_damage() => Ok(()),
             removed => removed,
         }
     }
 
-    /// Removes one message; where that cannot be done, all of it goes.
+    /// Removes one message, or deletes the whole index if that fails.
+    ///
+    /// # Errors
+    /// Fails if the index can be neither written nor deleted.
     pub(super) fn let_go_of(&mut self, entry: &Indexed) -> Result<(), StoreError> {
         self.remove(std::slice::from_ref(entry))
             .or_else(|_| self.clear())
     }
 
-    /// Does something with the database. One that is found to be damaged is
-    /// thrown away.
+    /// Runs `work` on the database, and deletes the index if that shows damage.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened, or `work` fails.
     pub(super) fn on<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
@@ -135,17 +147,20 @@ impl Index {
         match &done {
             Ok(_) => self.db = db,
             Err(why) if why.is_damage() => {
-                warn!("the search index is damaged and made anew: {why}");
+                warn!("the search index is damaged and will be made again: {why}");
                 drop(db);
                 self.clear()?;
             }
-            // It is opened anew the next time.
+            // The next call opens it again.
             Err(_) => {}
         }
         done
     }
 
-    /// Lets go of all of it: it is made again.
+    /// Deletes the whole index, so that it is made again.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be removed.
     pub(super) fn clear(&mut self) -> Result<(), StoreError> {
         self.removals += 1;
         self.db = None;
@@ -185,14 +200,15 @@ impl Index {
         let Some(path) = &self.path else {
             return Ok(Connection::open_in_memory()?);
         };
-        // Made by SQLite it could be read by everyone; its companions follow it.
+        // SQLite would create a file that all users can read. Its `-wal` and
+        // `-shm` files get the mode of this one.
         let mut options = fs::File::options();
         let made = options.write(true).create(true).truncate(false);
         made.mode(0o600).open(path)?;
         let db = Connection::open(path)?;
         let _mode: String =
             db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-        // A power cut takes what was indexed last, and it is indexed again.
+        // After a power cut, the messages indexed last may be indexed again.
         db.pragma_update(None, "synchronous", "normal")?;
         db.pragma_update(None, "secure_delete", true)?;
         Ok(db)
@@ -208,12 +224,19 @@ impl Index {
     }
 }
 
-/// Up to which number all is indexed.
+/// The number up to which every message is indexed.
+///
+/// # Errors
+/// Fails if the index cannot be read.
 pub(super) fn upto(db: &Connection) -> Result<Seq, StoreError> {
     let mut upto = db.prepare_cached("SELECT upto FROM about")?;
     Ok(from_db(upto.query_row([], |row| row.get(0))?))
 }
 
+/// Adds messages, after which every message up to `upto` is indexed.
+///
+/// # Errors
+/// Fails if the index cannot be written.
 pub(super) fn add(db: &Connection, entries: &[Indexed], upto: Seq) -> Result<(), StoreError> {
     let step = db.unchecked_transaction()?;
     {
@@ -229,7 +252,8 @@ pub(super) fn add(db: &Connection, entries: &[Indexed], upto: Seq) -> Result<(),
 }
 
 fn remove(db: &Connection, entries: &[Indexed]) -> Result<(), StoreError> {
-    // Nothing may come back after a power cut, nor stay behind in the journal.
+    // Removed words may neither come back after a power cut nor stay in the
+    // write-ahead log.
     db.pragma_update(None, "synchronous", "full")?;
     let step = db.unchecked_transaction()?;
     {
@@ -247,19 +271,23 @@ fn remove(db: &Connection, entries: &[Indexed]) -> Result<(), StoreError> {
     Ok(db.pragma_update(None, "synchronous", "normal")?)
 }
 
-/// How a look into the index ended.
+/// How a lookup in the index ended.
 #[derive(Debug, PartialEq)]
 pub(super) enum Looked {
-    /// The numbers of the messages, the last ones first, and the number up to
-    /// which everything is indexed.
+    /// The numbers of the messages, newest first, and the number up to which
+    /// every message is indexed.
     Found(Vec<Seq>, Seq),
     /// It took too long.
     TooLong,
-    /// It made way for the removal of words.
+    /// It stopped so that words can be removed.
     MadeWay,
 }
 
-/// Looks for a room's messages with all words, until a time.
+/// Finds the newest messages of a room that have all words and a number below
+/// `before`. Stops at `end`, or when `is_removing` returns true.
+///
+/// # Errors
+/// Fails if the index cannot be read.
 pub(super) fn find_in_time(
     db: &mut Connection,
     room: i64,

@@ -1,4 +1,4 @@
-//! Reading owned names, each with what proves it, never the secret itself.
+//! Reads owned names, each with the tag of its secret, never the secret itself.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::{
 /// A name that has an owner.
 #[derive(Debug)]
 pub struct OwnedName(
-    /// `None` if the row is damaged: nobody proves it, and it stays taken.
+    /// `None` if the row is damaged: no secret proves the name, and it stays
+    /// taken.
     Option<Proof>,
 );
 
@@ -33,7 +34,7 @@ struct Proof {
 }
 
 impl OwnedName {
-    /// The tag by which a secret is known again under a salt: HMAC-SHA-256.
+    /// The tag that verifies a secret: its HMAC-SHA-256 under a salt.
     pub fn tag(secret: &Secret, salt: &[u8; 16]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, salt);
         let signed = hmac::sign(&key, secret.reveal().as_bytes());
@@ -42,7 +43,7 @@ impl OwnedName {
         tag
     }
 
-    /// Whether this is its secret; in a time that does not tell how far it fits.
+    /// Whether this is the secret of the name; compares in constant time.
     pub fn is_proved_by(&self, secret: &Secret) -> bool {
         self.0.as_ref().is_some_and(|proof| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &proof.salt);
@@ -50,20 +51,21 @@ impl OwnedName {
         })
     }
 
-    /// The last number when it was claimed: private messages up to it are for
-    /// others. If that is not known, every message is.
+    /// The last number when the name was claimed: private messages up to it are
+    /// not for this owner. The highest number if the row is damaged.
     pub fn since(&self) -> Seq {
         self.0.as_ref().map_or(Seq(u64::MAX), |proof| proof.since)
     }
 
-    /// Every private message up to this number was delivered to its owner.
+    /// Every private message up to this number was delivered to the owner. The
+    /// highest number if the row is damaged.
     pub fn delivered(&self) -> Seq {
         let proof = self.0.as_ref();
         proof.map_or(Seq(u64::MAX), |proof| proof.delivered)
     }
 
-    /// For how long nobody has used it, but for the last day: use is noted once
-    /// a day.
+    /// For how long the name was not used, up to a day too long: a use is noted
+    /// once a day. Zero if the row is damaged.
     pub fn unused(&self, now: ClockTime) -> Duration {
         let unused = self.0.as_ref().map_or(0, |proof| now.since(proof.used));
         Duration::from_millis(unused)
@@ -71,7 +73,7 @@ impl OwnedName {
 }
 
 impl Store {
-    /// The owned name of this key, if it has an owner.
+    /// The owned name with this key, if it has an owner.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -95,7 +97,7 @@ impl Store {
                 },
             )?;
             if proof.as_ref().is_some_and(Option::is_none) {
-                error!("the owned name {key} is damaged: nobody can take it");
+                error!("the owned name {key} is damaged: it stays taken, and no secret proves it");
             }
             Ok(proof.map(OwnedName))
         })
@@ -124,7 +126,7 @@ mod tests {
         let secret: Secret = "0123456789abcdef".parse().expect("a secret");
         let (replica, store) = open(&storage, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
-        // However old its last use is.
+        // A damaged name stays taken however old its last use is.
         let expiry = Action::Settings { name_expiry_ms: 1 };
         log.act(expiry).expect("applied");
         let salt = [7; 16];

@@ -1,21 +1,21 @@
-//! What became of an entry.
+//! The outcome of an entry.
 
 use super::Sanction;
 use crate::protocol::{Seq, Topic};
 
-/// What became of an entry when it was applied.
+/// The outcome of applying an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it says.
+    /// The entry was applied and has nothing more to tell.
     Done,
     /// The message is stored under this number.
     Stored(Seq),
-    /// The message's id was stored before, under this number.
+    /// A message with the same id was stored before, under this number.
     Repeat(Seq),
     /// The name is owned now.
     Claimed {
-        /// The last number before that: private messages up to it are not for
-        /// the new owner.
+        /// The last number before the claim: private messages up to it are not
+        /// for the new owner.
         since: Seq,
     },
     /// The name is owned already.
@@ -24,9 +24,9 @@ pub enum Outcome {
     Topic(Topic),
     /// The sanction now in force.
     Sanctioned(Sanction),
-    /// The message's words are gone.
+    /// The message is redacted.
     Redacted,
-    /// They were gone before.
+    /// The message was redacted before.
     RedactedBefore,
     /// The room has no message of this number.
     NotHere,

@@ -1,9 +1,10 @@
-//! Reading a room: each row by its checksum, each stretch by its `prev`.
+//! Reads pages of a room and checks them: each row by its checksum, their
+//! sequence by `prev`.
 //!
-//! A page comes from the index of the room. What is wrong with it shows: a row
-//! by its checksum, one left out by the `prev` of the next, one at the end by
-//! the room's last number. Then the messages are looked up one by one by their
-//! numbers, which needs no index, and what cannot be had is a [`Hole`].
+//! A page is read by the SQL index of rooms and numbers. A damaged row shows by
+//! its checksum. A missing one shows by the `prev` of the next, or by the
+//! room's last number. Then the messages are looked up one by one by number,
+//! which needs no index. Messages that cannot be read are a [`Hole`].
 
 use std::collections::BTreeSet;
 
@@ -19,38 +20,42 @@ use super::{
 };
 use crate::protocol::{GapReason, MAX_EXCERPT_BYTES, Message, Seq, Slot, name::RoomName};
 
-/// A part of one room, as the store has it.
+/// A page of one room, as it is stored.
 #[derive(Debug, Default)]
 pub struct StoredPage {
-    /// What is missing before the slots.
+    /// The missing messages before the slots.
     pub hole: Option<Hole>,
-    /// What stands there, in order; empty at the end.
+    /// Messages and redactions, in order. Empty at the end of the room, or if
+    /// no message up to `upto` can be read.
     pub slots: Vec<Slot>,
     /// Every message of the room up to this number is in the page or before it.
     pub upto: Seq,
 }
 
-/// A part of a room that is not to be had.
+/// A part of a room that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hole {
     /// The last number in it.
     pub upto: Seq,
-    /// Why.
+    /// Why it cannot be read.
     pub reason: GapReason,
 }
 
-/// The most messages one page holds, and the most bytes of text: what a reader
-/// waits for is a millisecond's work.
+/// A page ends at this many messages, or bytes of text: readers wait for one
+/// another, and a page takes about a millisecond to read.
 const PAGE_MESSAGES: usize = 1000;
 const PAGE_BYTES: usize = 64 << 10;
 
-/// How many numbers are looked up one by one for one page: it takes about 20 ms.
+/// How many numbers one page looks up one by one, which takes about 20 ms.
 const LOOKED_UP: u64 = 10_000;
 
-/// How many damaged messages are complained of; once each.
+/// How many damaged messages are reported, once each.
 const MAX_COMPLAINTS: usize = 1000;
 
-/// The messages of a room after `after`, up to `head`; a part when many.
+/// A page of the messages of a room after `after`, up to `head`.
+///
+/// # Errors
+/// Fails if the database cannot be read; damaged messages become a hole.
 pub(super) fn page(
     db: &Connection,
     name: &RoomName,
@@ -58,7 +63,7 @@ pub(super) fn page(
     head: Seq,
     complained: &mut BTreeSet<Seq>,
 ) -> Result<StoredPage, StoreError> {
-    // One view: nothing is stored or erased between one query and the next.
+    // One view: no entry is applied between one query and the next.
     let view = db.unchecked_transaction()?;
     let Some(room) = Room::find(&view, name)? else {
         return Ok(StoredPage {
@@ -90,8 +95,8 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The page as the index has it; `None` where the index, or the first
-    /// message, is damaged.
+    /// The page as read by the index; `None` if the index or the first message
+    /// is damaged.
     fn by_index(&self) -> Result<Option<StoredPage>, StoreError> {
         let mut rows = query(
             self.view,
@@ -114,7 +119,7 @@ impl Reading<'_> {
                 Next::Slot(slot) => slot,
             };
             if slot.seq() <= reached {
-                // The index has another message in this place.
+                // The index is damaged: its numbers do not rise.
                 break None;
             }
             let follows = if slots.is_empty() {
@@ -132,7 +137,7 @@ impl Reading<'_> {
                 });
             }
             if slot.seq() > self.head {
-                // Its `prev` says that nothing before it is missing.
+                // Its `prev` shows that no message before it is missing.
                 break Some(self.head);
             }
             reached = slot.seq();
@@ -141,7 +146,7 @@ impl Reading<'_> {
         };
         let upto = match upto {
             Some(upto) => upto,
-            // What is wrong begins behind these: the next page finds it.
+            // The damage comes after these slots: the next page finds it.
             None if !slots.is_empty() => reached,
             None if reached < self.room.last && self.room.last <= self.erased()? => {
                 hole = Some(Hole {
@@ -167,7 +172,7 @@ impl Reading<'_> {
         })
     }
 
-    /// The next message that is to be had, or some numbers without one.
+    /// A page with the next message that can be read, or one without a message.
     fn by_number(&self, complained: &mut BTreeSet<Seq>) -> Result<StoredPage, StoreError> {
         let erased = self.erased()?;
         let first = self.after.max(erased).next();
@@ -177,7 +182,7 @@ impl Reading<'_> {
             match lookup(self.view, seq, |row| {
                 (row.room == self.room.id).then(|| row.slot(self.name))
             })? {
-                // Another room's.
+                // A message of another room.
                 Some(None) => {}
                 Some(Some(Some(slot))) => {
                     let prev = slot.prev();
@@ -203,7 +208,7 @@ impl Reading<'_> {
                 }
             }
         }
-        // Which room a damaged one was in cannot be known.
+        // The room of a damaged message is unknown: it may be this one.
         let reason = match (damaged, self.after < erased) {
             (true, _) => Some(GapReason::Damaged),
             (false, true) => Some(GapReason::Erased),
@@ -228,7 +233,8 @@ enum Next {
     Slot(Slot),
 }
 
-/// What a message's row says; `None` where it is missing or damaged.
+/// Reads the row of a message by its number; `None` if it is missing or
+/// damaged.
 fn lookup<T>(
     view: &Connection,
     seq: Seq,
@@ -247,8 +253,15 @@ fn lookup<T>(
     }
 }
 
-/// Messages of a room by their numbers, given from the last on; oldest first.
-/// One that is not to be had is left out.
+/// The messages of a room with these numbers, oldest first, and whether some
+/// were left out for their size or count.
+///
+/// `seqs` starts with the newest number. At most `limit` messages and
+/// `MAX_EXCERPT_BYTES` of text are returned, but at least one message if
+/// `limit` is not 0. Redacted and unreadable messages are skipped.
+///
+/// # Errors
+/// Fails if the database cannot be read.
 pub(super) fn messages(
     db: &Connection,
     name: &RoomName,
@@ -282,7 +295,10 @@ pub(super) fn messages(
 }
 
 /// The position after which the last `count` messages of a room up to `head`
-/// follow; where there are fewer, all there are.
+/// follow; if there are fewer, all of them.
+///
+/// # Errors
+/// Fails if the database cannot be read.
 pub(super) fn before_last(
     db: &Connection,
     name: &RoomName,
@@ -303,7 +319,7 @@ pub(super) fn before_last(
         Err(why) if why.is_damage() => {}
         Err(why) => return Err(why),
     }
-    // Something is wrong with the index: from one to the one before it.
+    // The index is damaged: this follows `prev` from the last message on.
     let mut position = head;
     let mut seq = room.last;
     let mut counted = 0;
@@ -314,15 +330,16 @@ pub(super) fn before_last(
         }
         match lookup(&view, seq, |row| row.prev)? {
             Some(prev) => seq = prev,
-            // Nothing is known of those before it; a reader is told of a gap.
+            // The messages before it are unknown; a reader is told of a gap.
             None => break,
         }
     }
     Ok(position)
 }
 
-/// The last `count` messages' oldest, or what comes after `head` where there is
-/// none; `None` where the index contradicts itself or the room.
+/// The oldest of the last `count` messages up to `head`, or the number after
+/// `head` if there is no message. `None` if the index contradicts itself or the
+/// room's row.
 fn oldest_by_index(
     view: &Connection,
     room: Room,
@@ -349,7 +366,7 @@ fn oldest_by_index(
         counted += 1;
     }
     let Some(seq) = oldest else {
-        // The room begins behind `head`: so says its first message as well.
+        // The room begins after `head`, if its first message confirms it.
         let mut next = view.prepare_cached(
             "SELECT seq FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
         )?;
@@ -363,7 +380,7 @@ fn oldest_by_index(
         };
         return Ok((sound == Some(true)).then_some(head.next()));
     };
-    // Where there are fewer, nothing stands before them.
+    // If there are fewer, the first has no message before it.
     let sound = lookup(view, seq, |row| {
         row.room == room.id && (counted == count || row.prev <= erased)
     })?;
@@ -384,9 +401,9 @@ mod tests {
         store::{Storage, open, schema},
     };
 
-    /// Not by going through all of the room: anybody may ask for this.
+    /// Any client may ask for this, so it must not read the whole room.
     #[test]
-    fn where_a_room_begins_the_index_says() {
+    fn the_index_tells_where_a_room_begins() {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = Storage::Folder(folder.path().to_owned());
         let (replica, _) = open(&storage, "a test").expect("a store");

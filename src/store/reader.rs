@@ -17,7 +17,7 @@ use crate::protocol::{At, Epoch, Seq, name::RoomName};
 #[derive(Clone)]
 pub struct Store {
     pub(super) shared: Arc<Shared>,
-    /// Reads where it is asked, not on a thread for blocking work.
+    /// Reads on the caller's thread, not on a thread for blocking work.
     pub(super) in_place: bool,
 }
 
@@ -27,19 +27,20 @@ pub(super) struct Shared {
     pub(super) head: AtomicU64,
     /// The replica's connection.
     pub(super) writer: Arc<FairMutex<Database>>,
-    /// Readers of the database take turns in the order they came. In memory it
-    /// is the replica's connection.
+    /// The readers' connection, which they use in the order of their requests.
+    /// In memory it is the replica's connection.
     pub(super) reader: Arc<FairMutex<Database>>,
     pub(super) index: Arc<FairMutex<Index>>,
-    /// How many wait for the index to remove words: searches make way.
+    /// How many removals of words wait for the index: searches stop for them.
     pub(super) removing: AtomicUsize,
-    /// The number up to which everything was indexed at the last look.
+    /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,
     /// Tells the indexing task that messages were stored.
     pub(super) grown: Notify,
 }
 
-/// Locks without a runtime; within one only what nobody holds.
+/// Locks a mutex outside of a runtime. Within one the mutex must be free, as
+/// waiting would panic.
 pub(super) fn lock<T>(mutex: &FairMutex<T>) -> FairGuard<'_, T> {
     match mutex.try_lock() {
         Ok(guard) => guard,
@@ -48,7 +49,7 @@ pub(super) fn lock<T>(mutex: &FairMutex<T>) -> FairGuard<'_, T> {
 }
 
 impl Store {
-    /// From here on the database is read where it is asked: for a simulation,
+    /// The same store, which reads on the caller's thread: for a simulation,
     /// which runs on one thread.
     #[must_use]
     pub fn in_place(self) -> Self {
@@ -68,7 +69,7 @@ impl Store {
         Seq(self.shared.head.load(Ordering::Acquire))
     }
 
-    /// The messages of a room after a number, up to `head`; a part when many.
+    /// A page of the messages of a room after a number, up to `head`.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -83,8 +84,8 @@ impl Store {
             .await
     }
 
-    /// The position after which exactly the last `count` messages of a room up to
-    /// `head` follow; if there are fewer, all of them.
+    /// The position after which exactly the last `count` messages of a room up
+    /// to `head` follow; if there are fewer, all of them.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -99,9 +100,11 @@ impl Store {
             .await
     }
 
-    /// Some of the oldest messages that may expire, by the last number of them:
-    /// those sealed before a time, and all but the last `keep`. A message waits
-    /// for those before it, however the clock stood when they were sealed.
+    /// The number up to which the oldest messages may expire, at most one batch
+    /// of them: those sealed before a time, and all but the last `keep`.
+    ///
+    /// A message expires after all messages before it, even if the clock was
+    /// wrong when they were sealed.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -116,7 +119,8 @@ impl Store {
             .await
     }
 
-    /// Empties the write-ahead log if it may hold words that were taken away.
+    /// Empties the write-ahead log if it may hold redacted or expired words.
+    /// While a reader still sees an earlier state, this does nothing.
     ///
     /// # Errors
     /// Fails if the database cannot be written.
@@ -130,20 +134,24 @@ impl Store {
             .map_err(|_| StoreError::stopped())?
     }
 
-    /// A reader's turn at the database, held.
+    /// Holds the readers' connection for as long as the result is kept.
     #[cfg(test)]
     pub(crate) async fn turn(&self) -> impl Sized + use<> {
         Arc::clone(&self.shared.reader).lock_owned().await
     }
 
+    /// Runs `read` on the readers' connection, once all earlier reads are done.
+    ///
+    /// # Errors
+    /// Fails if `read` fails, or the program is ending.
     pub(super) async fn on_reader<T: Send + 'static>(
         &self,
         read: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if self.in_place {
             tokio::task::yield_now().await;
-            // Let go of before anything else happens: in memory it is the
-            // replica's connection, whose task may not block.
+            // This releases the lock at once. In memory it is the replica's
+            // connection, and the replica must not wait for it.
             return read(&mut *self.shared.reader.lock().await);
         }
         let mut database = Arc::clone(&self.shared.reader).lock_owned().await;

@@ -30,10 +30,10 @@ pub struct Replica {
     store: Store,
 }
 
-/// What a server that starts goes on from.
+/// The state from which a server continues when it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
-    /// The last batch applied, by its origin.
+    /// The origin of the last batch applied.
     pub origin: Origin,
     /// Where the guarded clock starts.
     pub clock: ClockTime,
@@ -41,8 +41,8 @@ pub struct Standing {
     pub name_expiry_ms: u64,
 }
 
-/// Opens a store, and creates it where there is none. `holder` names this
-/// process to another one that wants the same folder.
+/// Opens a store, and creates it if it is missing. `holder` names this process
+/// to another one that wants the same folder.
 ///
 /// # Errors
 /// [`OpenError`] if the folder is in use, cannot be used, is damaged or was
@@ -86,9 +86,11 @@ impl Replica {
         &self.store
     }
 
-    /// The place of the last batch applied, and the last number after it. After
-    /// a failed write it first opens the database anew and makes sure that
-    /// everything acknowledged is there. Blocks: for a thread of its own.
+    /// The position of the last batch applied, and the last message number
+    /// after it. After a failed write this first opens the database again and
+    /// checks that everything acknowledged is there.
+    ///
+    /// Blocks, so it must run on a thread of its own.
     ///
     /// # Errors
     /// Fails as long as the database cannot be read and written.
@@ -101,15 +103,15 @@ impl Replica {
         Ok((applied, head))
     }
 
-    /// What a server that starts goes on from.
+    /// The state from which a server continues when it starts.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
     pub fn standing(&self) -> Result<Standing, StoreError> {
         let database = self.database();
         let state = database.state();
-        // A wall clock that was distrusted when the last message came may be
-        // right: the server has stopped since.
+        // The guarded clock may have distrusted the wall clock of the last
+        // message. After a restart that time is trusted.
         let said = database.last_said()?.map_or(0, |at| at.0);
         Ok(Standing {
             origin: state.origin,
@@ -128,9 +130,11 @@ impl Replica {
 
     /// Applies the next batch, in one transaction.
     ///
-    /// When this returns, the batch is on disk; when it fails, nothing of it may
-    /// be acknowledged, and [`Replica::position`] comes next. A batch applied
-    /// before changes nothing. Blocks: for a thread of its own.
+    /// When this returns, the batch is on disk. When it fails, nothing of the
+    /// batch may be acknowledged, and [`Replica::position`] must be called
+    /// next. A batch that was applied before changes nothing.
+    ///
+    /// Blocks, so it must run on a thread of its own.
     ///
     /// # Errors
     /// Fails if the database cannot be written, or a batch is missing before
@@ -138,19 +142,20 @@ impl Replica {
     pub fn apply(&mut self, ordered: &Ordered) -> Result<Applied, StoreError> {
         let shared = &self.store.shared;
         let removes = apply::needs_index(&ordered.sealed.batch.entries);
-        // The index first: readers of the database do not wait for a search.
+        // Locks the index first: with the database locked, readers would wait
+        // for a search.
         let mut index = removes.then(|| self.store.index_for_removal());
         let mut database = self.database();
         let applied = database.apply(ordered, index.as_deref_mut());
         if applied.is_err()
             && let Some(index) = &mut index
         {
-            // It may lack words that the store still has.
+            // The index may lack words that the store still has.
             let _ = index.clear();
         }
         let applied = applied?;
         if applied.outcomes.contains(&Outcome::Redacted) {
-            // If a reader is in its way, it is tried again later.
+            // If a reader prevents this, a later call tries again.
             let _ = database.empty_wal();
         }
         let head = database.state().head;
@@ -162,8 +167,8 @@ impl Replica {
         Ok(applied)
     }
 
-    /// The connection. Its other users are readers, in memory, and the task that
-    /// empties the write-ahead log.
+    /// Locks the replica's connection. Readers of a store in memory use it too,
+    /// and so does the task that empties the write-ahead log.
     fn database(&self) -> FairGuard<'_, Database> {
         lock(&self.store.shared.writer)
     }

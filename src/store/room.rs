@@ -1,4 +1,4 @@
-//! A room's row, as the replica remembers it.
+//! A room's row, as the replica caches it.
 
 use rusqlite::Connection;
 
@@ -21,7 +21,7 @@ impl Room {
     /// The room of this name, if it has a row.
     ///
     /// # Errors
-    /// Damage if the row does not fit its checksum.
+    /// Fails if the row is damaged or the database cannot be read.
     pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Self>, StoreError> {
         let found = find(db, &ROOMS, "WHERE name = ?1", [name.as_str()], |row| {
             let RoomRow { id, last, .. } = RoomRow::read(row)?;
@@ -32,7 +32,7 @@ impl Room {
             .transpose()
     }
 
-    /// Its row.
+    /// The row of the room.
     pub(super) fn row<'a>(&self, name: &'a RoomName) -> RoomRow<'a> {
         RoomRow {
             id: self.id,

@@ -1,9 +1,9 @@
-//! Rows as they stand in the database, each with a checksum over all of it.
+//! Rows as they are stored, each with a checksum over all its fields.
 //!
-//! A row that does not fit its checksum is never shown. CRC-32 finds every
-//! flipped bit, and whatever else is wrong within 32 bits, for certain; any
-//! other damage passes once in four thousand million rows. A longer sum would
-//! cost every row more and find no flipped bit more.
+//! A row that does not match its checksum is never shown. CRC-32 finds every
+//! single flipped bit, and all damage within 32 bits. Other damage passes once
+//! in four thousand million rows. A longer checksum would cost every row more
+//! and find no more flipped bits.
 
 use crc32fast::Hasher;
 use rusqlite::{
@@ -14,8 +14,8 @@ use rusqlite::{
 use super::StoreError;
 use crate::protocol::{ConnectionId, Seq};
 
-/// A table: its columns but for the checksum, which stands last, and
-/// how its damaged rows are named to an operator.
+/// A table: its columns without the checksum, which is the last one, and how an
+/// operator is told of a damaged row.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) columns: &'static [&'static str],
@@ -23,7 +23,7 @@ pub(super) struct Table {
     pub(super) select: &'static str,
     /// Inserts one row, or replaces the row of the same key.
     pub(super) put: &'static str,
-    /// Names a row by its first fields.
+    /// Describes a row, for an operator.
     pub(super) describe: fn(&Row<'_>) -> String,
 }
 
@@ -55,8 +55,8 @@ pub(super) trait Stored<'a>: Sized {
         sum.finish()
     }
 
-    /// Binds the fields and the checksum to a statement, as the row of this
-    /// number, from 0 on.
+    /// Binds the fields and the checksum to a statement that may insert several
+    /// rows, as the row of this number; the first is 0.
     ///
     /// # Errors
     /// Fails only if the statement has no such parameters.
@@ -75,7 +75,7 @@ pub(super) trait Stored<'a>: Sized {
         statement.raw_bind_parameter(at + 1, sum.finish())
     }
 
-    /// Stores the row, in place of one with the same key.
+    /// Stores the row, and replaces one with the same key.
     ///
     /// # Errors
     /// Fails if the database cannot be written.
@@ -99,7 +99,8 @@ pub(super) fn query<'db>(
     Ok(db.prepare_cached(&format!("{} {condition}", table.select))?)
 }
 
-/// The first row under a condition, as `read` reads it; `None` if there is none.
+/// The first row under a condition, as `read` reads it; `None` if there is
+/// none.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
@@ -114,7 +115,7 @@ pub(super) fn find<T>(
     Ok(query.query_row(params, |row| Ok(read(row))).optional()?)
 }
 
-/// Whether the fields of a row fit the checksum behind them.
+/// Whether the fields of a row match the checksum after them.
 pub(super) fn is_sound(row: &Row<'_>, columns: usize) -> bool {
     let mut sum = Sum::default();
     for column in 0..columns {
@@ -126,11 +127,11 @@ pub(super) fn is_sound(row: &Row<'_>, columns: usize) -> bool {
     row.get_ref(columns).and_then(|value| Ok(value.as_i64()?)) == Ok(sum.finish())
 }
 
-/// The checksum of a row's fields: each with its type, a text or blob with its
-/// length, so that no field runs into the next.
+/// Computes the checksum of a row's fields. Each field is hashed with its type,
+/// and a text or blob with its length, so that no field runs into the next.
 struct Sum {
     hasher: Hasher,
-    /// Small fields gather here: the hasher is quicker with one longer piece.
+    /// Collects small fields: the hasher is faster on one longer piece.
     gathered: [u8; 96],
     length: usize,
 }
@@ -153,7 +154,7 @@ impl Sum {
                 self.bytes(&[1]);
                 self.bytes(&number.to_le_bytes());
             }
-            // No table has one: a damaged type does not fit.
+            // No table has real numbers: the damaged type does not match.
             ValueRef::Real(_) => self.bytes(&[2]),
             ValueRef::Text(text) => self.counted(3, text),
             ValueRef::Blob(blob) => self.counted(4, blob),
@@ -188,7 +189,7 @@ impl Sum {
 
 /// A field of a row.
 pub(super) trait Field<'a>: Copy {
-    /// What the database holds of it.
+    /// The field as a value of the database.
     fn value(self) -> ValueRef<'a>;
 
     /// The field; `None` for a value of another type.
@@ -268,7 +269,7 @@ impl<'a, F: Field<'a>> Field<'a> for Option<F> {
     }
 }
 
-/// Declares the rows of a table. The first field is the key.
+/// Declares tables and the types of their rows. The key comes first.
 macro_rules! rows {
     ($(
         $(#[$doc:meta])*
@@ -313,11 +314,13 @@ macro_rules! rows {
 }
 pub(super) use rows;
 
-/// SQLite's integers are signed; a log does not reach 2⁶³ messages.
+/// A message number for the database. SQLite's integers are signed, and no log
+/// reaches 2⁶³ messages.
 pub(super) fn to_db(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
 }
 
+/// A message number from the database; 0 for a negative one.
 pub(super) fn from_db(seq: i64) -> Seq {
     Seq(u64::try_from(seq).unwrap_or(0))
 }

@@ -1,4 +1,4 @@
-//! Reading sanctions: bans and mutes.
+//! Reads sanctions: bans and mutes.
 
 use rusqlite::Connection;
 use tracing::error;
@@ -13,26 +13,29 @@ use crate::log::{ClockTime, SanctionKind};
 /// A sanction in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sanction {
-    /// What it forbids.
+    /// Whether it is a ban or a mute.
     pub kind: SanctionKind,
-    /// Whom it is against: a name or an address, in the form in which they are
-    /// compared.
+    /// The name or address it is against, in the form in which names and
+    /// addresses are compared.
     pub target: String,
-    /// When it ends, by the log's clock; absent: when it is lifted.
+    /// When it ends, by the log's clock; `None`: when it is lifted.
     pub until: Option<ClockTime>,
-    /// Why, in the operator's words; may be empty.
+    /// The operator's reason; may be empty.
     pub reason: String,
 }
 
 impl Sanction {
-    /// For how many milliseconds it still holds: 0 if it has ended, `None` if it
-    /// has no end.
+    /// For how many milliseconds it is still in force: 0 if it has ended,
+    /// `None` if it has no end.
     pub fn left(&self, now: ClockTime) -> Option<u64> {
         Some(self.until?.since(now))
     }
 }
 
-/// All sanctions; a damaged one does not hold.
+/// All sanctions; a damaged one is reported and left out.
+///
+/// # Errors
+/// Fails if the database cannot be read.
 pub(super) fn all(db: &Connection) -> Result<Vec<Sanction>, StoreError> {
     let mut found = Vec::new();
     let mut rows = query(db, &SANCTIONS, "ORDER BY kind, target")?;
@@ -50,10 +53,7 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Sanction>, StoreError> {
         if let Some(sanction) = sanction {
             found.push(sanction);
         } else {
-            error!(
-                "{} is damaged, and does not hold",
-                (SANCTIONS.describe)(row)
-            );
+            error!("{} is damaged, and not in force", (SANCTIONS.describe)(row));
         }
     }
     Ok(found)
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_sanction_does_not_hold() {
+    fn a_damaged_sanction_is_not_in_force() {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = Storage::Folder(folder.path().to_owned());
         let ban = sanction(SanctionKind::Ban, "@ana");
@@ -120,7 +120,7 @@ mod tests {
         drop((log, db));
         assert_eq!(faults(), ["the sanction against \"@ana\" is damaged"]);
 
-        // A start goes on without it, and with the others.
+        // After a start the other sanctions are in force.
         let mut log = start();
         assert_eq!(in_force(&log), std::slice::from_ref(&mute));
         add(&mut log, &ban);
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(faults(), [""; 0]);
         let mut log = start();
         assert_eq!(in_force(&log), [ban.clone(), mute.clone()]);
-        // A lifted one is gone as well.
+        // A lifted sanction is gone after a start.
         let lift = Action::Lift {
             kind: ban.kind,
             target: ban.target.clone(),

@@ -1,4 +1,4 @@
-//! The database file: its schema, its format marks, and opening it.
+//! The database file: its schema, its format marks, and how it is opened.
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -10,16 +10,21 @@ use crate::protocol::Epoch;
 /// `PRAGMA user_version`: raised whenever the schema changes.
 pub(super) const VERSION: i64 = 1;
 
-/// `PRAGMA application_id`: "chat". Stores of before the first release have none.
+/// `PRAGMA application_id`: "chat". Stores from before the first release have
+/// none.
 const APPLICATION: i64 = 0x6368_6174;
 
 /// The schema of [`VERSION`].
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// The writer's connection to a database that is there or made, its schema in
-/// place, and what could be looked at in a moment found to be sound.
+/// Opens the writer's connection to a database, which it creates with its
+/// schema if it is missing. Makes the checks that a start can afford.
+///
+/// # Errors
+/// Fails if the file cannot be opened, has another format or is damaged.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
-    // Made by SQLite it could be read by everyone; its companions follow it.
+    // SQLite would create a file that all users can read. Its `-wal` and `-shm`
+    // files get the mode of this one.
     let mut options = fs::File::options();
     let made = options
         .write(true)
@@ -33,6 +38,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     })?;
     let failed = |error: StoreError| OpenError::database(path, error);
     let db = connect(path).map_err(|e| failed(e.into()))?;
+    // A refused database stays byte for byte the same.
     let keep_as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     db.set_db_config(keep_as_it_is, true)
         .map_err(|e| failed(e.into()))?;
@@ -44,45 +50,54 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-/// A database that is gone with its connection.
+/// Creates a database in memory, which ends with its connection.
+///
+/// # Errors
+/// Fails if SQLite cannot create it.
 pub(super) fn in_memory() -> Result<Connection, StoreError> {
     let db = Connection::open_in_memory()?;
     prepare(&db, Format::Empty, None)?;
     Ok(db)
 }
 
-/// A connection for writing to a database that is in order.
+/// Opens a connection for writing to a database that exists.
+///
+/// # Errors
+/// Fails if the file cannot be opened.
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     db.busy_timeout(wal::BUSY_TIMEOUT)?;
-    // At every commit: NORMAL loses acknowledged messages in a power cut.
+    // Syncs at every commit: NORMAL loses acknowledged messages in a power cut.
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "wal_autocheckpoint", wal::PAGES)?;
-    // What is erased is not to be found in the file afterwards.
+    // Redacted and expired words must not stay in the file.
     db.pragma_update(None, "secure_delete", true)?;
     Ok(db)
 }
 
-/// A connection that only reads, also beside a server that runs.
+/// Opens a connection that only reads, even while a server runs.
+///
+/// # Errors
+/// Fails if the file cannot be opened.
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let db = connect(path)?;
     db.pragma_update(None, "query_only", true)?;
     Ok(db)
 }
 
-/// What a file holds, by its marks.
+/// The format of a file, by its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// Nothing yet.
+    /// No store yet.
     Empty,
     /// A store of this version.
     Ours,
     /// A store of another version.
     Other(i64),
-    /// A store of before the first release.
+    /// A store from before the first release.
     Old,
 }
 
@@ -90,7 +105,7 @@ impl Format {
     /// The format of a database.
     ///
     /// # Errors
-    /// Fails if it cannot be read, or is none.
+    /// Fails if the file cannot be read or is no database.
     pub(super) fn of(db: &Connection) -> rusqlite::Result<Self> {
         let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         Ok(match (pragma("application_id")?, pragma("user_version")?) {
@@ -101,10 +116,10 @@ impl Format {
         })
     }
 
-    /// Refuses a database of another format; with `new`, an empty one will do.
+    /// Refuses a database of another format; with `new`, accepts an empty one.
     ///
     /// # Errors
-    /// Says which format it has.
+    /// Fails if the format is another one; the error says which.
     pub(super) fn check(self, path: &Path, new: bool) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
@@ -142,6 +157,10 @@ fn create(db: &Connection) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
+/// Draws a random epoch.
+///
+/// # Errors
+/// Fails if SQLite cannot run the query.
 pub(super) fn new_epoch(db: &Connection) -> rusqlite::Result<Epoch> {
     let drawn = "SELECT lower(hex(randomblob(8)))";
     db.query_row(drawn, [], |row| row.get(0))
@@ -176,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_before_the_first_release_is_refused() {
+    fn a_store_from_before_the_first_release_is_refused() {
         for version in 1..=4 {
             let (_folder, refused) = marked(0, version);
             let said = refused.to_string();

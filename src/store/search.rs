@@ -1,4 +1,4 @@
-//! Finding messages by their words, and indexing them in the background.
+//! Searches messages by their words, and indexes them in the background.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -18,40 +18,46 @@ use super::{
 };
 use crate::protocol::{Message, Seq, name::RoomName};
 
-/// How long is waited for more before what is new is indexed: together it takes
-/// less. A search does not wait for it.
+/// How long the indexing task waits for more messages: indexing them together
+/// is less work. A search does not wait for this.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// While others write, so many times as long as a step took is waited before
-/// the next: indexing takes a twentieth of a core at most.
+/// While messages are being stored, the indexing task rests this many times as
+/// long as its last step took: it takes a twentieth of a core at most.
 const REST: u32 = 19;
 
-/// From how many messages on it is told how many are still to be indexed, and how
-/// often.
+/// From this many messages to index on, the indexing task logs their number.
 const LONG: u64 = 100_000;
+
+/// How much time passes between two of these log lines.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// How long one search may take: the others wait for it. For half a million
-/// messages a tenth of that is enough, but not for what is made to take long.
+/// How long one search may take, as other searches wait for it. In half a
+/// million messages a tenth of this is enough, except for a search made to take
+/// long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long is waited after a failure.
+/// How long the indexing task waits after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// The last messages that were found, oldest first.
+    /// The newest messages that match, oldest first.
     pub messages: Vec<Message>,
-    /// Whether there are others before them.
+    /// Whether earlier messages match too.
     pub more: bool,
-    /// Only what was said up to this number was searched.
+    /// Only the messages up to this number were searched.
     pub indexed: Seq,
 }
 
 impl Store {
-    /// The last messages of a room before a number that have all words; `None`
-    /// where it takes too long to find them.
+    /// The newest `limit` messages of a room that have all words and, if given,
+    /// a number below `before`. `None` if the search takes longer than two
+    /// seconds.
+    ///
+    /// # Errors
+    /// Fails if the index or the database cannot be read.
     pub async fn search(
         &self,
         room: &RoomName,
@@ -59,8 +65,8 @@ impl Store {
         before: Option<Seq>,
         limit: u32,
     ) -> Result<Option<Found>, StoreError> {
-        // In a quiet chat that is all there is. Where it cannot be, what is
-        // indexed is searched, and whoever indexes complains.
+        // In a quiet chat this indexes every new message. If it fails, the
+        // search uses what is indexed, and the indexing task reports the error.
         let _ = self.index_some(self.head()).await;
         let name = room.clone();
         let id = self.on_reader(move |database| database.room(&name)).await?;
@@ -72,7 +78,7 @@ impl Store {
                     index.on(|db| match id {
                         Some(id) => {
                             let before = before.unwrap_or(Seq(u64::MAX));
-                            // One more than is asked for shows whether there is one.
+                            // One match more shows whether there are others.
                             let limit = limit.saturating_add(1);
                             let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
                             find_in_time(db, id, &words, before, limit, end, is_removing)
@@ -97,7 +103,7 @@ impl Store {
         }))
     }
 
-    /// Indexes what is said, as it is said; ends only when it is dropped.
+    /// Indexes messages as they are stored; ends only when it is dropped.
     pub async fn index(self) {
         let mut failing = false;
         loop {
@@ -105,9 +111,9 @@ impl Store {
             if let Err(why) = &caught_up
                 && !failing
             {
-                warn!("what is said cannot be indexed for searching: {why}");
+                warn!("new messages cannot be indexed for searching: {why}");
             } else if caught_up.is_ok() && failing {
-                info!("what is said can be indexed again");
+                info!("new messages can be indexed again");
             }
             failing = caught_up.is_err();
             if failing {
@@ -141,14 +147,14 @@ impl Store {
                 info!("{left} messages are still to be indexed for searching");
                 told = Some(Instant::now());
             }
-            // Who publishes comes first.
+            // Publishers come first.
             if self.head() > head {
                 sleep(begun.elapsed() * REST).await;
             }
         }
     }
 
-    /// Indexes some messages; up to which it came.
+    /// Indexes some messages; returns the number up to which all are indexed.
     async fn index_some(&self, head: Seq) -> Result<Seq, StoreError> {
         let indexed = self.index_page(head).await?;
         self.shared.indexed.store(indexed.0, Ordering::Relaxed);
@@ -160,7 +166,7 @@ impl Store {
             .on_index(move |index| Ok((index.on(|db| upto(db))?, index.removals)))
             .await?;
         if done > head {
-            // The log has lost what it had: this is of another past.
+            // The index is ahead of the store, so it is of another past.
             self.on_index(Index::clear).await?;
             return Ok(Seq::START);
         }
@@ -170,7 +176,8 @@ impl Store {
         let read = self.on_reader(move |database| database.unindexed(done, head));
         let (entries, reached) = read.await?;
         self.on_index(move |index| {
-            // Some of it may be erased by now, or indexed by somebody else.
+            // Meanwhile some of these messages may have been removed, or
+            // indexed by another task.
             if index.removals != removals {
                 return Ok(done);
             }
@@ -186,7 +193,7 @@ impl Store {
         .await
     }
 
-    /// The index, for the removal of words: searches make way. For the replica.
+    /// Locks the index for the replica, which removes words: searches make way.
     pub(super) fn index_for_removal(&self) -> FairGuard<'_, Index> {
         self.shared.removing.fetch_add(1, Ordering::Relaxed);
         let index = lock(&self.shared.index);
@@ -194,14 +201,14 @@ impl Store {
         index
     }
 
-    /// Has the index to itself for as long as what is returned is kept.
+    /// Holds the index for as long as the result is kept.
     #[cfg(test)]
     pub(crate) async fn busy(&self) -> impl Sized {
         self.index_turn().await
     }
 
-    /// The index, once it is one's turn. Who waits holds no thread: others need
-    /// them to read the log.
+    /// Locks the index, in the order of the requests. A waiting task holds no
+    /// thread: readers of the store need the threads.
     pub(super) async fn index_turn(&self) -> OwnedFairGuard<Index> {
         Arc::clone(&self.shared.index).lock_owned().await
     }

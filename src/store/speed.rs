@@ -1,5 +1,5 @@
-//! How fast the log is, for comparing before and after a change:
-//! `cargo test --release --lib store::speed -- --ignored --nocapture`
+//! How fast the store appends and reads, for comparing before and after a
+//! change: `cargo test --release --lib store::speed -- --ignored --nocapture`
 
 use std::{path::Path, time::Duration};
 
@@ -23,15 +23,15 @@ fn drafts(batch: usize, count: usize, rooms: usize, ids: bool) -> Vec<Draft> {
     (0..count).map(draft).collect()
 }
 
-/// The time the quarter in the middle takes on average: what else the machine
-/// does shows at the edges.
+/// The mean of the middle quarter of the times: other work of the machine shows
+/// in the shortest and longest ones.
 fn typical(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     let middle = &times[times.len() * 3 / 8..=times.len() * 5 / 8];
     middle.iter().sum::<Duration>() / u32::try_from(middle.len()).expect("few")
 }
 
-/// A log in a folder, of which so many bytes are kept in memory.
+/// A log in a folder, with the last `tail` bytes of its messages in memory.
 fn log(folder: &Path, tail: usize) -> Applier<'static> {
     let storage = Storage::Folder(folder.to_owned());
     let (replica, store) = open(&storage, "speed").expect("a store");
@@ -56,7 +56,7 @@ fn append(log: &mut Applier<'_>, count: usize, rooms: usize, ids: bool) -> Durat
 fn append_while_it_is_indexed() {
     for count in [1, 100, DRAFTS] {
         let mut typical = [Duration::ZERO; 2];
-        // Turn by turn: what else the machine does changes.
+        // In turns, as the other work of the machine changes.
         for (round, indexing) in [false, true, false, true].into_iter().enumerate() {
             let folder = tempfile::tempdir_in(".").expect("a folder on a disk");
             let mut log = log(folder.path(), 1 << 20);

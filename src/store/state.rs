@@ -13,30 +13,32 @@ use crate::{
     protocol::{Epoch, Seq},
 };
 
-/// What the row of the state says, and where the messages end.
+/// The row of the state, and the last message number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// The log's name; empty before its first entry.
     pub(super) epoch: Epoch,
-    /// The place of the last batch applied.
+    /// The position of the last batch applied.
     pub(super) applied: Position,
-    /// The hash of everything applied: of the chain before, the place, the
-    /// batch's bytes and the last number after it.
+    /// The hash of everything applied: SHA-256 of the chain before, the
+    /// position, the length of the batch, its bytes, and the last number after
+    /// it.
     pub(super) chain: [u8; 32],
-    /// The log's clock: the highest of all batches.
+    /// The log's clock: the highest guarded time of any batch.
     pub(super) clock: ClockTime,
-    /// The last batch applied: one that is not later is a repeat.
+    /// The origin of the last batch applied: a batch that is not later is a
+    /// repeat.
     pub(super) origin: Origin,
     /// Every message up to this number has expired.
     pub(super) expired: Seq,
-    /// After so many milliseconds without use an owned name is free.
+    /// After this many milliseconds without use an owned name is free.
     pub(super) name_expiry_ms: u64,
-    /// The last number given. It stands in the messages, not in the row.
+    /// The last number given. It comes from the messages, not from the row.
     pub(super) head: Seq,
 }
 
 impl State {
-    /// Before the first batch.
+    /// The state before the first batch.
     fn empty() -> Self {
         State {
             epoch: Epoch("".into()),
@@ -51,12 +53,17 @@ impl State {
     }
 
     /// Writes the row of a new store.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn create(db: &Connection) -> Result<(), StoreError> {
         State::empty().write(db)
     }
 
+    /// Reads the row and the last message number.
+    ///
     /// # Errors
-    /// Damage if the row does not fit its checksum.
+    /// Fails if the row is damaged or the database cannot be read.
     pub(super) fn load(db: &Connection) -> Result<Self, StoreError> {
         let read = |row: &rusqlite::Row<'_>| {
             let row = StateRow::read(row)?;
@@ -83,6 +90,10 @@ impl State {
         Ok(state)
     }
 
+    /// Writes the row.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn write(&self, db: &Connection) -> Result<(), StoreError> {
         StateRow {
             one: 0,
@@ -98,7 +109,7 @@ impl State {
         .put(db)
     }
 
-    /// Takes note that a batch was applied.
+    /// Records that a batch was applied.
     pub(super) fn advance(&mut self, ordered: &Ordered) {
         self.applied = ordered.position;
         self.origin = self.origin.max(ordered.sealed.origin());

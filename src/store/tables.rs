@@ -1,5 +1,5 @@
-//! The tables, declared once: reading, writing, checking and comparing stores
-//! all go by this (`docs/storage.md` explains each field).
+//! The tables, declared once for reading, writing, checking and comparing
+//! stores. `docs/storage.md` explains each field.
 
 use rusqlite::{Row, types::ValueRef};
 
@@ -17,18 +17,20 @@ rows! {
         one: i64,
         /// The log's name in positions.
         epoch: &'a str,
-        /// The place of the last batch applied.
+        /// The position of the last batch applied.
         applied: Seq,
         /// The hash of everything applied.
         chain: &'a [u8],
-        /// The highest clock of a batch, in milliseconds.
+        /// The log's clock: the highest guarded time of a batch, in
+        /// milliseconds.
         clock: i64,
-        /// The run and number of the last batch applied.
+        /// The server's run and, in that run, the number of the last batch
+        /// applied.
         incarnation: Seq,
         number: Seq,
         /// Every message up to this number has expired.
         expired: Seq,
-        /// After so many milliseconds without use an owned name is free.
+        /// After this many milliseconds without use an owned name is free.
         name_expiry: i64,
     }
 
@@ -55,9 +57,9 @@ rows! {
         name: Option<&'a str>,
         /// The author's tag.
         addr: &'a str,
-        /// The text; empty once it is redacted.
+        /// The text; empty once the message is redacted.
         text: &'a str,
-        /// The publisher's id of it.
+        /// The publisher's id of the message.
         id: Option<&'a str>,
         me: bool,
         /// The reader of a private message.
@@ -68,7 +70,7 @@ rows! {
     NameRow in NAMES "names" (|row| format!("the owned name {:?}", text(row, 0))) {
         /// Its comparison key.
         key: &'a str,
-        /// The name as it was claimed.
+        /// The name in the spelling of its claim.
         name: &'a str,
         salt: &'a [u8],
         /// HMAC-SHA-256 of the secret under the salt.
@@ -96,17 +98,17 @@ rows! {
         |row| format!("the sanction against {:?}", text(row, 1))
     ) {
         kind: &'a str,
-        /// A name's key behind `@`, or an address.
+        /// `@` and a name's key, or an address.
         target: &'a str,
         /// When it ends, by the log's clock, in milliseconds.
         until: Option<i64>,
         reason: &'a str,
     }
 
-    /// A record of what an operator did.
+    /// An audit record of an operator's action.
     AuditRow in AUDIT "audit" (|row| format!("the audit record {}", number(row, 0))) {
         id: i64,
-        /// By the wall clock, in milliseconds.
+        /// When the operator did it, by the wall clock, in milliseconds.
         at: i64,
         operator: &'a str,
         action: &'a str,
@@ -115,7 +117,7 @@ rows! {
     }
 }
 
-/// Every table, and the order of its rows where two stores are compared.
+/// Every table, and the order in which its rows are compared and checked.
 pub(super) static ALL: [(&Table, &str); 7] = [
     (&STATE, "one"),
     (&ROOMS, "id"),
@@ -135,12 +137,13 @@ fn number(row: &Row<'_>, column: usize) -> i64 {
 }
 
 impl MessageRow<'_> {
-    /// Whether its text was redacted: a message has one.
+    /// Whether the message is redacted: only then it has no text.
     pub(super) fn is_redacted(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// What stands at its number; `None` if that is nothing by today's rules.
+    /// The message or redaction that the row holds; `None` if a field is
+    /// invalid by today's rules.
     pub(super) fn slot(&self, room: &RoomName) -> Option<Slot> {
         let (seq, prev) = (self.seq, self.prev);
         let id = match self.id {
@@ -172,7 +175,7 @@ impl MessageRow<'_> {
     }
 }
 
-/// A number of the database as one of the log.
+/// The message number in a column.
 pub(super) fn seq(row: &Row<'_>, column: usize) -> Seq {
     from_db(number(row, column))
 }

@@ -1,4 +1,4 @@
-//! Reading the topics of rooms.
+//! Reads the topics of rooms.
 
 use tracing::error;
 

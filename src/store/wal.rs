@@ -1,5 +1,4 @@
-//! The write-ahead log beside the database: what was committed and is not yet
-//! in the database itself.
+//! SQLite's write-ahead log: commits that are not yet in the database file.
 
 use std::{
     fs,
@@ -14,27 +13,35 @@ use tracing::debug;
 
 use super::StoreError;
 
-/// How long SQLite waits for a lock another program (a backup, say) holds.
+/// How long SQLite waits for a lock that another program holds, such as a
+/// backup.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much is written anew at a time.
+/// How many bytes are written at a time.
 const CHUNK: usize = 1 << 20;
 
-/// How many pages it holds before they are moved into the database (SQLite's own
-/// measure, at which it is some 4 MB), and how many more the last commit before
-/// that may add without the file growing.
+/// How many pages the write-ahead log holds before they are moved into the
+/// database: SQLite's default, about 4 MB.
 pub(super) const PAGES: i64 = 1000;
+
+/// How many more pages the last commit before that may add without making the
+/// file longer.
 const PAGES_OF_A_COMMIT: i64 = 100;
 
-/// What stands before each page in the file, and before the first.
+/// The bytes of the header before each page.
 const FRAME_HEAD: i64 = 24;
+
+/// The bytes of the header of the file.
 const FILE_HEAD: i64 = 32;
 
-/// How long those who read are waited for, while everybody else waits.
+/// How long emptying the file waits for readers; publishers wait with it.
 const READERS: Duration = Duration::from_millis(100);
 
-/// Moves all of it into the database and leaves nothing in the file; false where
-/// somebody still reads what was before.
+/// Moves all pages into the database and empties the file; false if a reader
+/// still sees an earlier state.
+///
+/// # Errors
+/// Fails if the database cannot be written.
 pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Result<bool> {
     db.busy_timeout(READERS)?;
     let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -44,18 +51,18 @@ pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Resul
     if let (true, Some(database)) = (empty, database)
         && let Err(why) = lay_out(db, database)
     {
-        // It will do without: the disk may be full, as commits will tell.
-        debug!("the write-ahead log has no length beforehand: {why}");
+        // Commits work without it. If the disk is full, a commit reports that.
+        debug!("the write-ahead log could not be allocated beforehand: {why}");
     }
     Ok(empty)
 }
 
-/// Gives the empty file its length beforehand, in zeros, which are no page
-/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+/// Fills the empty file with zeros up to its full length. SQLite takes no zeros
+/// for a page (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
 ///
-/// A commit that makes a file longer has the system write down its new length as
-/// well, and wait for that: it takes twice as long, and twice the CPU, as one
-/// that writes over what is there.
+/// A commit that makes the file longer also waits for the sync of its new
+/// length. It takes twice as long, and twice the CPU, as one that overwrites
+/// old bytes.
 fn lay_out(db: &Connection, database: &Path) -> Result<(), StoreError> {
     let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let length = FILE_HEAD + (FRAME_HEAD + page) * (PAGES + PAGES_OF_A_COMMIT);
@@ -66,7 +73,7 @@ fn lay_out(db: &Connection, database: &Path) -> Result<(), StoreError> {
 }
 
 fn fill(file: &fs::File, length: u64) -> io::Result<()> {
-    // Somebody else may have written to it since it was emptied.
+    // Another connection may have written to the file since it was emptied.
     let mut at = file.metadata()?.len();
     let zeros = vec![0; CHUNK];
     while at < length {
@@ -77,20 +84,25 @@ fn fill(file: &fs::File, length: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Writes it anew where it stands, byte by byte as it is, and syncs it.
+/// Rewrites the file in place with the bytes it has, and syncs it.
 ///
-/// After a failed `fsync` the system may hold pages that it takes for written
-/// and that no later `fsync` writes. Read from memory they look well, what is
-/// committed behind them is acknowledged, and a power cut takes all of it:
-/// SQLite reads its log only up to the first page that is wrong. Written again,
-/// they are to be synced again. (The database itself needs no such thing:
-/// SQLite writes all that a failed checkpoint wrote again in the next one.)
+/// After a failed `fsync` the system may hold pages that it takes for written,
+/// and no later `fsync` writes them. Read from memory they look sound, and
+/// later commits are acknowledged. A power cut then loses all of these commits:
+/// SQLite reads the write-ahead log only up to the first wrong page. Pages that
+/// are written again are synced again.
+///
+/// The database file needs no rewriting: after a failed checkpoint, the next
+/// one writes all pages again.
+///
+/// # Errors
+/// Fails if the file cannot be read, written or synced.
 pub(super) fn write_anew(db: &Connection, database: &Path) -> Result<(), StoreError> {
     alone(db, || rewrite(&beside(database)))
 }
 
-/// Does something with the file while nobody else, not even another program, adds
-/// to it.
+/// Runs `work` on the file while no other connection writes to it, not even one
+/// of another program.
 fn alone(db: &Connection, work: impl FnOnce() -> io::Result<()>) -> Result<(), StoreError> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     let done = work();
@@ -133,9 +145,9 @@ mod tests {
         store::database::Database,
     };
 
-    /// Broken to see it fail: the file is not laid out.
+    /// Verified to fail when the file is not filled beforehand.
     #[test]
-    fn a_commit_makes_the_file_no_longer() {
+    fn a_commit_does_not_make_the_file_longer() {
         let folder = tempfile::tempdir().unwrap();
         let mut database = Database::create(folder.path(), "a test").unwrap();
         let length = || {
@@ -153,7 +165,7 @@ mod tests {
         assert!(laid_out > 4 << 20, "{laid_out}");
         say(&mut database, 50);
         assert_eq!(length(), laid_out);
-        // What is killed leaves it so: all that was said is found in it.
+        // A killed process leaves the file like this: all messages are in it.
         let killed = tempfile::tempdir().unwrap();
         for name in ["chat.sqlite", "chat.sqlite-wal"] {
             fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
@@ -161,7 +173,7 @@ mod tests {
         let copy = Database::create(killed.path(), "a test").unwrap();
         assert_eq!(database.state().head, Seq(500));
         assert_eq!(copy.state(), database.state());
-        // It is emptied again after a redaction.
+        // A redaction empties the file again.
         let redact = Action::Redact {
             room: RoomName::lobby(),
             seq: Seq(500),
@@ -170,7 +182,7 @@ mod tests {
         database.apply_next(At(0), vec![Entry::of_server(redact)]);
         database.empty_wal().unwrap();
         assert_eq!(length(), laid_out);
-        // And used again from its beginning on.
+        // Later commits overwrite it from its beginning.
         say(&mut database, 100);
         assert_eq!(length(), laid_out);
     }

@@ -1,4 +1,4 @@
-//! Applying messages: numbers, rooms and repeated ids.
+//! Applies messages: gives numbers, creates rooms, finds repeated ids.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -18,15 +18,15 @@ use crate::{
     },
 };
 
-/// How many messages one statement inserts: one statement for each takes half
-/// as long again.
+/// How many messages one statement inserts. One statement for each message
+/// would take half as long again.
 const INSERTED_AT_ONCE: usize = 16;
 
 static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
 static INSERT_SOME: LazyLock<String> = LazyLock::new(|| insertion(INSERTED_AT_ONCE));
 
-/// The statement that inserts so many messages, but none with an id that its room
-/// has.
+/// The statement that inserts `count` messages, except those whose id their
+/// room has already.
 fn insertion(count: usize) -> String {
     let columns = MESSAGES.columns.join(", ");
     let row = format!("({})", vec!["?"; MESSAGES.columns.len() + 1].join(", "));
@@ -37,26 +37,27 @@ fn insertion(count: usize) -> String {
     )
 }
 
-/// Rooms as they become.
+/// The rooms of a batch, as they are after it.
 type Rooms = Vec<(RoomName, Room)>;
 
 /// Gives messages their numbers and stores them.
 pub(super) struct Numbering<'a> {
     db: &'a Connection,
-    /// Rooms as they were before.
+    /// Cached rooms, as they are before the batch.
     known: &'a HashMap<RoomName, Room>,
     at: At,
     head: Seq,
     rooms: Rooms,
-    /// Where each of these stands.
+    /// The place of each room in `rooms`.
     places: HashMap<RoomName, usize>,
-    /// Where the one stands that was asked for last.
+    /// The place of the room that was asked for last.
     last: Option<usize>,
     messages: Vec<Message>,
 }
 
 impl<'a> Numbering<'a> {
-    /// The numbers after `head`; some rooms are known.
+    /// Gives the numbers after `head`. `known` holds rooms whose rows need not
+    /// be read.
     pub(super) fn after(
         head: Seq,
         db: &'a Connection,
@@ -80,7 +81,11 @@ impl<'a> Numbering<'a> {
         self.head
     }
 
-    /// Writes the rooms as they have become; returns them, and the messages.
+    /// Writes the rooms' last numbers; returns the rooms and the stored
+    /// messages.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn finish(self) -> Result<(Rooms, Vec<Message>), StoreError> {
         let mut update = self
             .db
@@ -92,7 +97,11 @@ impl<'a> Numbering<'a> {
         Ok((self.rooms, self.messages))
     }
 
-    /// Stores entries, which are all messages, and adds what became of each.
+    /// Stores entries, which are all messages, and adds the outcome of each.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written, or the row of a room or
+    /// the original of a repeat is damaged.
     pub(super) fn store(
         &mut self,
         entries: &[Entry],
@@ -115,10 +124,9 @@ impl<'a> Numbering<'a> {
         Ok(())
     }
 
-    /// The place of a room among those of the batch; where there is no such
-    /// room, it is made.
+    /// The place of a room in `rooms`. Creates the room if it has no row.
     fn place(&mut self, name: &RoomName) -> Result<usize, StoreError> {
-        // Most drafts come with those of the same room.
+        // Most drafts follow one of the same room.
         if let Some(place) = self.last.filter(|last| self.rooms[*last].0 == *name) {
             return Ok(place);
         }
@@ -154,8 +162,8 @@ impl<'a> Numbering<'a> {
         Ok(place)
     }
 
-    /// Inserts all of them, or none where that is not all there is to do: where
-    /// one is private, or was stored before.
+    /// Inserts all entries with one statement. Inserts none and returns false
+    /// if one is private or a repeat.
     fn insert_together(
         &mut self,
         insert: &mut CachedStatement<'_>,
@@ -176,7 +184,8 @@ impl<'a> Numbering<'a> {
         if insert.raw_execute()? == entries.len() {
             return Ok(true);
         }
-        // Which one it was shows one by one; those after it have other numbers.
+        // The caller inserts one by one: only that shows which one is a repeat,
+        // and the messages after it get other numbers.
         self.db
             .prepare_cached("DELETE FROM messages WHERE seq > ?1")?
             .execute([to_db(head)])?;
@@ -188,7 +197,7 @@ impl<'a> Numbering<'a> {
         Ok(false)
     }
 
-    /// Inserts one; a private message also into its reader's inbox.
+    /// Inserts one message; a private message also into its reader's inbox.
     fn insert(
         &mut self,
         insert: &mut CachedStatement<'_>,
@@ -205,7 +214,7 @@ impl<'a> Numbering<'a> {
         if let Some(to) = &draft.to
             && to.inbox != draft.room
         {
-            // The author's row alone tells a repeat.
+            // Only the author's row has the id, which shows a repeat.
             let place = self.place(&to.inbox)?;
             self.row(connection, draft, place, None).bind(insert, 0)?;
             insert.raw_execute()?;
@@ -238,7 +247,7 @@ impl<'a> Numbering<'a> {
         }
     }
 
-    /// Takes a draft for stored, as the row that it became.
+    /// Counts a draft as stored, and returns its number.
     fn take(
         &mut self,
         origin: ConnectionId,
@@ -273,8 +282,9 @@ fn drafts(entries: &[Entry]) -> impl Iterator<Item = (ConnectionId, &Draft)> {
         .filter_map(|entry| Some((entry.connection, entry.action.message()?)))
 }
 
-/// The message that was stored under the same id before. Told from a damaged
-/// index: a receipt for what is not stored would lose a message.
+/// The number of the message that was stored under the same id before. A
+/// damaged index is an error: a receipt for a message that is not stored would
+/// lose it.
 fn original(db: &Connection, repeated: &MessageRow<'_>) -> Result<Outcome, StoreError> {
     let mut find = query(db, &MESSAGES, "WHERE room = ?1 AND id = ?2")?;
     let mut found = find.query(params![repeated.room, repeated.id])?;
@@ -312,13 +322,13 @@ mod tests {
             .collect()
     }
 
-    /// Many are inserted together, and are what they are one by one. Broken to
-    /// see it fail: a room's last number left as it was in the first attempt; a
-    /// repeat taken for stored.
+    /// Verified to fail when a failed attempt to insert together keeps a room's
+    /// last number, and when a repeat counts as stored.
     #[test]
-    fn together_and_one_by_one_are_the_same() {
+    fn messages_are_stored_alike_together_and_one_by_one() {
         let rooms = ["a", "b", "c"];
-        // Ids with repeats: in one statement, in one batch, from one before.
+        // Ids repeat within a statement, within a batch, or from an earlier
+        // batch.
         let patterns: [fn(u64) -> Option<u64>; 5] = [
             |_| None,
             Some,

@@ -1,4 +1,4 @@
-//! Applying what concerns owned names.
+//! Applies entries on owned names: claims, uses and deliveries.
 
 use super::Applying;
 use crate::{
@@ -14,12 +14,15 @@ use crate::{
     },
 };
 
-/// How often the use of a name is written down, in milliseconds: once a day.
+/// How often the use of a name is noted, in milliseconds: once a day.
 const USE_NOTED_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl Applying<'_> {
     /// Makes a name owned, unless it is owned and its owner has used it within
-    /// the name expiry. A damaged row stays taken.
+    /// the name expiry. A name with a damaged row stays taken.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
     pub(super) fn claim(
         &mut self,
         name: &Name,
@@ -51,6 +54,9 @@ impl Applying<'_> {
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
     pub(super) fn note_use(&mut self, key: &NameKey) -> Result<Outcome, StoreError> {
         let clock = self.state.clock;
         self.change_name(key, |row| {
@@ -64,6 +70,9 @@ impl Applying<'_> {
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
     pub(super) fn note_delivered(
         &mut self,
         key: &NameKey,
@@ -78,7 +87,7 @@ impl Applying<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Changes the row of an owned name, if there is one that is sound.
+    /// Changes the row of an owned name, if it exists and is sound.
     fn change_name(
         &mut self,
         key: &NameKey,

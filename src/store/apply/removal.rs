@@ -1,7 +1,7 @@
-//! Applying what takes words away: redaction and expiry.
+//! Applies redactions and expiry, which remove words.
 //!
-//! The words leave the search index first: a word that is gone from the store
-//! is in no index.
+//! The words leave the search index first: no word that is gone from the store
+//! is still in the index.
 
 use rusqlite::params;
 
@@ -19,8 +19,11 @@ use crate::{
 };
 
 impl Applying<'_> {
-    /// Takes the words of a message away. Its number, author and id stay: a
-    /// repeat of its id still is a repeat.
+    /// Redacts a message. Its number, author and id stay: a repeat of its id is
+    /// still a repeat.
+    ///
+    /// # Errors
+    /// Fails if the index or the database cannot be read or written.
     pub(super) fn redact(
         &mut self,
         room: &RoomName,
@@ -45,8 +48,8 @@ impl Applying<'_> {
                 let text = "";
                 (whose, Some(MessageRow { text, ..message }.sum()))
             }
-            // Neither its room nor its words are known. It stays damaged, and
-            // its text goes as far as it can be found.
+            // The room and the words of a damaged row are unknown. Its text is
+            // emptied, it stays damaged, and the index is made again.
             None => {
                 if let Some(index) = &mut self.index {
                     index.clear()?;
@@ -68,6 +71,9 @@ impl Applying<'_> {
     }
 
     /// Expires every message up to a number.
+    ///
+    /// # Errors
+    /// Fails if the index or the database cannot be read or written.
     pub(super) fn expire(&mut self, upto: Seq) -> Result<Outcome, StoreError> {
         let upto = upto.min(self.state.head);
         if upto <= self.state.expired {
@@ -82,7 +88,7 @@ impl Applying<'_> {
         Ok(Outcome::Expired(upto))
     }
 
-    /// Removes the words of the messages that expire from the index.
+    /// Removes every message up to a number from the index.
     fn let_go_of(&mut self, upto: Seq) -> Result<(), StoreError> {
         let Some(index) = &mut self.index else {
             return Ok(());
@@ -92,7 +98,7 @@ impl Applying<'_> {
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {
             let Some(message) = MessageRow::read(row) else {
-                // Its words are not known.
+                // The words of a damaged message are unknown.
                 return index.clear();
             };
             entries.extend(Indexed::of(&message));

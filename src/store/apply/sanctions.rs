@@ -1,4 +1,4 @@
-//! Applying sanctions: bans and mutes.
+//! Applies sanctions: bans and mutes.
 
 use super::Applying;
 use crate::{
@@ -7,8 +7,11 @@ use crate::{
 };
 
 impl Applying<'_> {
-    /// Adds a sanction, in place of one of the same kind and target; those that
-    /// have ended go.
+    /// Adds a sanction, and replaces one of the same kind and target. Deletes
+    /// the sanctions that have ended.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
     pub(super) fn sanction(
         &mut self,
         kind: SanctionKind,
@@ -38,6 +41,9 @@ impl Applying<'_> {
     }
 
     /// Lifts a sanction.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
     pub(super) fn lift(
         &mut self,
         kind: SanctionKind,

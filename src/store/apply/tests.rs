@@ -6,7 +6,7 @@ use crate::{
     store::{Applied, StoreError, database::Database, digest::digests, index::Index},
 };
 
-/// A store, and the search index that it takes words from.
+/// A store and its search index.
 struct Fed {
     database: Database,
     index: Index,
@@ -26,12 +26,12 @@ impl Fed {
         self.database.apply(ordered, Some(&mut self.index))
     }
 
-    /// Feeds it until a batch fails.
+    /// Applies batches until one fails.
     fn feed_some(&mut self, log: &[Ordered]) {
         let _all = log.iter().all(|ordered| self.apply(ordered).is_ok());
     }
 
-    /// Feeds it everything after its position.
+    /// Applies everything after the store's position.
     fn feed(&mut self, log: &[Ordered]) {
         for ordered in log {
             self.apply(ordered).expect("applied");
@@ -56,8 +56,8 @@ fn read(log: &[Ordered]) -> Vec<Ordered> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// Seen to fail with the wall clock in place of the stamp in a topic's `at`,
-    /// and with a random number in place of a name's salt.
+    /// Verified to fail with the wall clock in place of the stamp in a topic's
+    /// `at`, and with a random number in place of a name's salt.
     #[test]
     fn the_same_entries_make_the_same_store(log in history()) {
         let (mut one, mut other) = (Fed::empty(), Fed::empty());
@@ -67,9 +67,9 @@ proptest! {
         prop_assert_eq!(one.database.state(), other.database.state());
     }
 
-    /// A batch is interrupted at any step of SQLite's machine.
+    /// A batch is interrupted at any step of SQLite's virtual machine.
     #[test]
-    fn an_interrupted_store_goes_on_from_where_it_was(
+    fn an_interrupted_store_continues_from_its_position(
         log in history(),
         steps in proptest::collection::vec(1..20_000_u32, 1..6),
     ) {
@@ -90,17 +90,17 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// The process is killed between any two batches, or in the middle of one:
-    /// another one opens the files that it left.
+    /// The process is killed between any two batches, or in the middle of one.
+    /// Another process then opens the files.
     #[test]
-    fn a_killed_store_goes_on_from_its_position(
+    fn a_killed_store_continues_from_its_position(
         log in history(),
         kills in proptest::collection::vec((0..8_usize, 1..20_000_u32), 1..4),
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || Fed::new(Database::create(folder.path(), "a test").expect("a store"));
         let mut fed = open();
-        // Its log has a first entry of its own.
+        // The store has applied the first entry of its own log.
         let first = fed.database.state().applied;
         let log: Vec<_> = log
             .into_iter()
@@ -119,7 +119,7 @@ proptest! {
             fed = open();
         }
         fed.feed(&log);
-        // The same in one go, behind the same first entry.
+        // The same batches without a kill, after the same first entry.
         whole.database.follow(&begun);
         whole.feed(&log);
         prop_assert_eq!(whole.digests(), fed.digests());

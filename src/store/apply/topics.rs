@@ -1,4 +1,4 @@
-//! Applying the topic of a room.
+//! Applies the topic of a room.
 
 use super::Applying;
 use crate::{
@@ -8,6 +8,9 @@ use crate::{
 
 impl Applying<'_> {
     /// Sets a room's topic; an empty text removes it.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
     pub(super) fn set_topic(
         &mut self,
         room: &RoomName,

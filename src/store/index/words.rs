@@ -1,4 +1,4 @@
-//! What is typed into a search, as words to find and never as a query's syntax.
+//! Reads the text of a search as words to find, never as query syntax.
 
 use std::borrow::Cow;
 
@@ -8,21 +8,24 @@ use crate::protocol::{Refusal, RefusalCode, text::clean};
 const MAX_BYTES: usize = 256;
 const MAX_WORDS: usize = 16;
 
-/// So many letters or digits make a beginning of a word; one would be that of
-/// too many.
+/// With this many letters or digits, the last word may also begin a longer one.
+/// A single letter would begin too many words.
 const MIN_BEGINNING: usize = 2;
 
-/// Words that are all to be in a message, the last one also as the beginning of
-/// a longer one.
+/// Words that a message must all contain. The last one may also begin a longer
+/// word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     typed: String,
-    /// The same in the language of FTS5.
+    /// The words as an FTS5 query.
     query: String,
 }
 
 impl Words {
-    /// The words of what was typed.
+    /// The words of a search as a person typed it.
+    ///
+    /// # Errors
+    /// Refuses a search without a word, or with too many bytes or words.
     pub fn of(typed: &str) -> Result<Self, Refusal> {
         if typed.len() > MAX_BYTES {
             let text = format!("A search has at most {MAX_BYTES} bytes.");
@@ -41,7 +44,7 @@ impl Words {
             let text = format!("A search has at most {MAX_WORDS} words.");
             return Err(Refusal::new(RefusalCode::TooLong, text));
         }
-        // In quotation marks, everything is a word or several in a row.
+        // Within quotation marks FTS5 reads only words in a row.
         let quoted = words
             .iter()
             .map(|word| format!("\"{}\"", apart(word).replace('"', " ")));
@@ -53,7 +56,7 @@ impl Words {
         Ok(Words { typed, query })
     }
 
-    /// What was typed, made safe.
+    /// The typed text of the search, made safe to show.
     pub fn typed(&self) -> &str {
         &self.typed
     }
@@ -63,8 +66,8 @@ impl Words {
     }
 }
 
-/// A text with each letter of a script that puts no spaces between words set
-/// apart: there, what is looked for are letters in a row.
+/// Puts spaces around each letter of a script that writes no spaces between
+/// words. In such a script a search finds letters in a row.
 pub(super) fn apart(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unspaced) {
         return Cow::Borrowed(text);
@@ -80,7 +83,7 @@ pub(super) fn apart(text: &str) -> Cow<'_, str> {
     Cow::Owned(spaced)
 }
 
-/// Thai, Lao, Myanmar, Khmer, Tai, kana, bopomofo and Han.
+/// Whether a letter is Thai, Lao, Myanmar, Khmer, Tai, kana, bopomofo or Han.
 fn is_unspaced(c: char) -> bool {
     matches!(
         c,
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn a_search_becomes_an_fts5_query() {
         for (typed, query) in [
             ("tea", "\"tea\"*"),
             (" green  tea ", "\"green\" AND \"tea\"*"),

@@ -20,7 +20,7 @@ fn said(log: &mut Applier<'_>, room: &str, texts: &[&str]) {
     log.say(ConnectionId(7), drafts).expect("stored");
 }
 
-/// Takes the words of a message in lobby away.
+/// Redacts a message in lobby.
 fn redact(log: &mut Applier<'_>, seq: u64) -> Outcome {
     let redact = Action::Redact {
         room: RoomName::lobby(),
@@ -30,7 +30,7 @@ fn redact(log: &mut Applier<'_>, seq: u64) -> Outcome {
     log.act(redact).expect("applied")
 }
 
-/// Keeps the last message alone, as retention does: in steps.
+/// Expires all messages but the last, in steps, as retention does.
 async fn expire(log: &mut Applier<'_>, store: &Store) {
     while let Some(upto) = store.expirable(None, Some(1)).await.expect("readable") {
         log.act(Action::Expire { upto }).expect("applied");
@@ -51,7 +51,7 @@ async fn found(store: &Store, room: &str, typed: &str) -> Vec<u64> {
 }
 
 #[test]
-fn what_is_found() {
+fn a_search_matches_words_and_reads_no_query_syntax() {
     let (mut log, store) = opened(&Storage::Memory);
     said(
         &mut log,
@@ -95,7 +95,7 @@ fn what_is_found() {
             ("bar-foo", vec![]),
             ("c++", vec![7]),
             ("ชาว", vec![8]),
-            // No syntax, whatever it looks like.
+            // Text that looks like query syntax is read as words.
             ("tea OR nothing", vec![]),
             ("tea AND green", vec![2]),
             ("NOT leaves", vec![2]),
@@ -122,7 +122,7 @@ fn what_is_found() {
 }
 
 #[test]
-fn pages_of_what_is_found() {
+fn search_results_are_paged_backwards() {
     let (mut log, store) = opened(&Storage::Memory);
     for _ in 0..100 {
         said(&mut log, "lobby", &["tea one", "other"]);
@@ -163,13 +163,13 @@ fn pages_of_what_is_found() {
 }
 
 #[test]
-fn a_search_indexes_what_is_new_and_nobody_twice() {
+fn searches_index_each_new_message_once() {
     let (mut log, store) = opened(&Storage::Memory);
     said(&mut log, "lobby", &["tea"; 900]);
     runtime().block_on(async {
         let words = Words::of("tea").expect("words");
         let room = RoomName::lobby();
-        // A step for each search, and it says how far it came.
+        // Each search indexes one step, and tells the number it reached.
         for (indexed, count) in [(500, 200), (900, 200), (900, 200)] {
             let found = store.search(&room, &words, None, 200).await;
             let found = found.expect("searchable").expect("in time");
@@ -188,9 +188,9 @@ fn a_search_indexes_what_is_new_and_nobody_twice() {
 }
 
 #[test]
-fn a_search_that_takes_long_is_given_up() {
+fn a_search_stops_at_its_deadline() {
     let (mut log, store) = opened(&Storage::Memory);
-    // A row of words to be found at each word of a long text.
+    // A phrase that may begin at each word of a long text.
     let text = "x ".repeat(4000);
     for _ in 0..20 {
         said(&mut log, "lobby", &[&*text; 50]);
@@ -210,14 +210,14 @@ fn a_search_that_takes_long_is_given_up() {
             search(Duration::ZERO).await.expect("searchable"),
             Looked::TooLong
         );
-        // The index is as it was, and waits for the next.
+        // The index is unchanged and answers the next search.
         assert_eq!(found(&store, "lobby", "last").await, [1001]);
     });
 }
 
-/// Somebody's search that takes for ever is under way.
+/// Another search holds the index for the whole time.
 #[test]
-fn a_search_stops_neither_readers_nor_the_writer() {
+fn waiting_searches_block_neither_readers_nor_the_writer() {
     let (mut log, store) = opened(&Storage::Memory);
     said(&mut log, "lobby", &["tea"; 3]);
     let mut threads = tokio::runtime::Builder::new_current_thread();
@@ -237,7 +237,7 @@ fn a_search_stops_neither_readers_nor_the_writer() {
         };
         tokio::select! {
             biased;
-            _ = &mut waiting => unreachable!("the index is not theirs"),
+            _ = &mut waiting => unreachable!("another search holds the index"),
             () = others => {}
         }
         drop(searching);
@@ -248,9 +248,9 @@ fn a_search_stops_neither_readers_nor_the_writer() {
 }
 
 /// The search waits in its first steps until the redaction waits for the index.
-/// Verified to fail when it does not look whether words are removed.
+/// Verified to fail when a search does not check for removals of words.
 #[test]
-fn a_search_under_way_makes_way_for_a_redaction() {
+fn a_running_search_makes_way_for_a_redaction() {
     let (mut log, store) = opened(&Storage::Memory);
     said(&mut log, "lobby", &["tea"; 3]);
     let words = Words::of("tea").expect("words");
@@ -280,8 +280,8 @@ fn a_search_under_way_makes_way_for_a_redaction() {
     });
 }
 
-/// The clock stands, so no search is given up. Verified to fail when a search
-/// that made way finds nothing.
+/// The clock is paused, so no search reaches its deadline. Verified to fail
+/// when a search that made way finds nothing.
 #[test]
 fn a_search_that_made_way_still_answers() {
     let (mut log, store) = opened(&Storage::Memory);
@@ -295,7 +295,7 @@ fn a_search_that_made_way_still_answers() {
         store.shared.removing.fetch_add(1, Ordering::Relaxed);
         let room = RoomName::lobby();
         let mut search = pin!(store.search(&room, &words, None, 200));
-        // First it looks what is indexed; then it begins again and again.
+        // First it reads how far the index is; then it starts over and over.
         let begins = async {
             for _ in 0..4 {
                 while store.shared.index.try_lock().is_ok() {
@@ -322,7 +322,7 @@ fn a_search_that_made_way_still_answers() {
     });
 }
 
-/// Whether a word stands in any file of the folder.
+/// Whether any file of the folder holds a word.
 fn is_anywhere(folder: &Path, word: &str) -> bool {
     let files = fs::read_dir(folder).expect("a folder");
     files.map(|file| file.expect("a file").path()).any(|path| {
@@ -334,7 +334,7 @@ fn is_anywhere(folder: &Path, word: &str) -> bool {
 }
 
 #[test]
-fn what_is_erased_is_nowhere() {
+fn expired_words_are_in_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let (mut log, store) = opened(&storage);
@@ -354,7 +354,7 @@ fn what_is_erased_is_nowhere() {
         assert_eq!(found(&store, "lobby", "last").await, [1401]);
     });
     drop((log, store));
-    // The log's journal goes with its last connection.
+    // The last connection removes the write-ahead log when it closes.
     assert!(!is_anywhere(folder.path(), "uicksilv"));
 }
 
@@ -366,7 +366,7 @@ fn said_later(log: &mut Applier<'_>) {
 }
 
 #[test]
-fn an_index_that_is_damaged_or_of_another_log_is_made_anew() {
+fn a_damaged_or_foreign_index_is_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let path = folder.path().join("search.sqlite");
@@ -400,7 +400,8 @@ fn an_index_that_is_damaged_or_of_another_log_is_made_anew() {
         }
         let (log, store) = opened(&storage);
         runtime().block_on(async {
-            // The first look may find the damage, the next one finds it mended.
+            // The first attempt may find the damage; the next one finds a new
+            // index.
             while store.catch_up().await.is_err() {}
             assert_eq!(found(&store, "lobby", "tea").await, [2], "{what}");
         });

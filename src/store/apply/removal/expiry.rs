@@ -1,4 +1,4 @@
-//! Tests of expiry: the oldest messages go, from the store and from memory.
+//! Tests of expiry: the oldest messages leave the store and the memory.
 
 use crate::{
     fanout::{Applier, History},
@@ -19,7 +19,8 @@ fn said(log: &mut Applier<'_>, room: &str, count: u64) {
     }
 }
 
-/// Expires some messages, as retention does; up to which.
+/// Expires one batch of messages, as retention does; returns the last number
+/// expired.
 async fn expire(log: &mut Applier<'_>, before: Option<At>, keep: Option<u64>) -> Option<Seq> {
     let store = log.history().store();
     let upto = store.expirable(before, keep).await.expect("readable")?;
@@ -28,8 +29,8 @@ async fn expire(log: &mut Applier<'_>, before: Option<At>, keep: Option<u64>) ->
     Some(upto)
 }
 
-/// What a reader of a room sees from a position on: the last numbers of its
-/// holes and the numbers of its messages.
+/// The last numbers of the holes, and the numbers of the messages, that a
+/// reader of a room sees from a position on.
 async fn seen(history: &History, room: &str, mut after: Seq) -> (Vec<u64>, Vec<u64>) {
     let room: RoomName = room.parse().expect("a room");
     let (mut holes, mut seqs) = (Vec::new(), Vec::new());
@@ -52,7 +53,7 @@ async fn messages_expire_in_steps_and_from_memory() {
     let mut log = opened(&Storage::Memory);
     said(&mut log, "a", 700);
     said(&mut log, "b", 600);
-    // All beyond the limit expire, however new.
+    // All messages beyond the limit expire, even new ones.
     let mut expired = Vec::new();
     while let Some(upto) = expire(&mut log, None, Some(100)).await {
         expired.push(upto.0);
@@ -77,7 +78,7 @@ async fn messages_expire_in_steps_and_from_memory() {
 }
 
 #[tokio::test]
-async fn numbers_go_on_when_everything_expired() {
+async fn numbers_continue_after_everything_has_expired() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let mut log = opened(&storage);
@@ -96,9 +97,9 @@ async fn numbers_go_on_when_everything_expired() {
 }
 
 #[test]
-fn old_messages_wait_for_those_before_them() {
+fn a_message_expires_after_all_messages_before_it() {
     let mut database = Database::in_memory().expect("a store");
-    // The clock stood wrong when some of them were sealed.
+    // The clock was wrong when some of them were sealed.
     for at in [10, 20, 90, 20, 30] {
         let entry = Draft::of("a", "text").entry();
         database.apply_next(At(at), vec![entry]);

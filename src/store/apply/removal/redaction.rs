@@ -1,5 +1,5 @@
-//! Tests of redaction: a message's row keeps its place, and its words are gone
-//! from every file.
+//! Tests of redaction: a message's row keeps its place, and its words leave
+//! every file.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -51,7 +51,8 @@ impl Log {
         self.applier.act(redact).expect("applied")
     }
 
-    /// Expires some of all but the last `keep` messages; up to which.
+    /// Expires one batch of all but the last `keep` messages; returns the last
+    /// number expired.
     fn expire(&mut self, keep: u64) -> Option<Seq> {
         let old = self.store.expirable(None, Some(keep));
         let upto = self.runtime.block_on(old).expect("readable")?;
@@ -75,7 +76,7 @@ impl Log {
         self.runtime.block_on(page).expect("readable")
     }
 
-    /// The numbers of the room's messages, and of those that were redacted.
+    /// The numbers of the room's messages, and of its redactions.
     fn slots(&self) -> (Vec<u64>, Vec<u64>) {
         let page = self.page(Seq::START);
         let slots = page.runs.iter().flat_map(|run| run.slots());
@@ -140,7 +141,7 @@ fn a_redacted_message_keeps_its_place() {
     assert_eq!(audited(folder.path()), ["127.0.0.1:5000"; 2]);
     assert_eq!(log.search("tea"), [1]);
     assert_eq!(log.say("lobby", "twice"), Outcome::Repeat(Seq(2)));
-    // It is not indexed yet, and never will be.
+    // A message that is redacted before it is indexed is never indexed.
     log.say("lobby", "tea five");
     assert_eq!(log.redact("lobby", 5), Outcome::Redacted);
     assert_eq!(log.search("tea"), [1]);
@@ -152,7 +153,7 @@ fn a_redacted_message_keeps_its_place() {
     let mut log = Log::open(folder.path());
     assert_eq!(log.slots(), (vec![1, 6], vec![2, 3, 5]));
     assert_eq!(log.redact("lobby", 3), Outcome::RedactedBefore);
-    // Expiry goes past it.
+    // A redacted message expires too.
     assert_eq!(log.expire(2), Some(Seq(4)));
     assert_eq!(log.slots(), (vec![6], vec![5]));
     assert_eq!(log.redact("lobby", 3), Outcome::NotHere);
@@ -183,7 +184,7 @@ fn a_damaged_message_is_redacted_too() {
 }
 
 #[test]
-fn words_a_reader_holds_up_go_once_it_has_read() {
+fn redacted_words_leave_the_wal_once_no_reader_needs_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut log = Log::open(folder.path());
     log.say("lobby", "quicksilver");
@@ -195,7 +196,7 @@ fn words_a_reader_holds_up_go_once_it_has_read() {
     assert_eq!(log.redact("lobby", 1), Outcome::Redacted);
     log.empty_wal();
     assert_eq!(holding(folder.path(), "quicksilver"), ["chat.sqlite-wal"]);
-    // As it is found after a power cut.
+    // A copy of the files as they are after a power cut.
     let killed = tempfile::tempdir().expect("a folder");
     for name in ["chat.sqlite", "chat.sqlite-wal"] {
         let to = killed.path().join(name);
@@ -212,9 +213,10 @@ fn words_a_reader_holds_up_go_once_it_has_read() {
     assert_eq!(holding(killed.path(), "quicksilver"), [""; 0]);
 }
 
-/// Messages of all lengths, on pages that are filled, emptied and balanced.
+/// The messages have many lengths, so that SQLite fills, empties and balances
+/// pages.
 #[test]
-fn no_page_holds_words_taken_away() {
+fn no_page_holds_redacted_or_expired_words() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut log = Log::open(folder.path());
     let mut random = fastrand::Rng::with_seed(7);
