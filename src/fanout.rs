@@ -1,12 +1,13 @@
-//! Fan-out: one batch in, many sockets out.
+//! Fan-out: delivers each committed batch to the sockets of its readers.
 //!
-//! A few shards hold the subscribers that are live and write them what the
-//! writer committed, already encoded. A subscriber that is not live is catching
-//! up: its own session feeds it from the log at the pace of its socket. Everyone
-//! starts by catching up, and whoever's socket is full goes back to it; so
-//! nobody waits for the slow, and nothing is kept for them.
+//! A few shards hold the live subscribers. Each shard writes them the committed
+//! batches, already encoded. A subscriber that is not live is catching up: its
+//! own session feeds it from the history at the pace of its socket. Every
+//! subscriber starts by catching up. A live subscriber whose socket is full
+//! goes back to catching up. So no reader waits for a slow one, and no message
+//! is kept in memory for a slow reader.
 //!
-//! Knows positions and frames, not what a message says.
+//! This module knows positions and frames, not what a message says.
 
 mod applier;
 mod ephemeral;
@@ -52,7 +53,7 @@ use crate::{
     protocol::{ConnectionId, format::Format},
 };
 
-/// The shards, and where the next subscriber goes.
+/// The shards. New subscribers are assigned to them in turn.
 #[derive(Debug)]
 pub struct Fanout {
     history: History,
@@ -62,8 +63,9 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// So many shards, and the work of each, to be done by whoever lends it a
-    /// thread, or a task; it ends when `batches` does.
+    /// Creates the fan-out and the futures in which its shards work; at least
+    /// one shard. The caller runs each future on a thread or in a task. A
+    /// future ends when `batches` is closed.
     pub fn prepare(
         history: &History,
         batches: &broadcast::Sender<Fresh>,
@@ -74,8 +76,9 @@ impl Fanout {
             .map(|_| {
                 let mailbox = Arc::new(Mailbox::default());
                 let shard = Shard::new(Arc::clone(&mailbox), Arc::clone(metrics));
-                // A shard's writes are not what tokio's budget of operations is
-                // for: at its end a socket would look full.
+                // A shard that has used up tokio's budget of operations would
+                // see every socket as full. A shard's writes need no such
+                // budget.
                 let work = tokio::task::coop::unconstrained(shard.run(batches.subscribe()));
                 (mailbox, work)
             })
@@ -89,8 +92,9 @@ impl Fanout {
         (fanout, work)
     }
 
-    /// Takes the write half of a connection. It follows no room yet. Without
-    /// `echo`, what is said on that connection from now on is not delivered to it.
+    /// Creates the subscriber of a connection from its write half. It follows
+    /// no room yet. Without `echo`, messages sent on that connection from now
+    /// on are not delivered to it.
     pub fn subscribe(
         &self,
         socket: Socket,

@@ -1,4 +1,5 @@
-//! Seals, orders and applies: the log, the store and the history in step.
+//! The applier: seals entries, has the log order them, and applies them to the
+//! store and the history.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +10,8 @@ use crate::{
     store::{Applied, Outcome, Replica, Standing, StoreError},
 };
 
-/// What entries go through, in order; there is one for a store.
+/// Seals entries, has them ordered, and applies them in that order. A store has
+/// one applier.
 pub struct Applier<'a> {
     log: Box<dyn Log + 'a>,
     sealer: Sealer,
@@ -23,13 +25,13 @@ pub struct Applier<'a> {
 pub struct Committed {
     /// Its entries.
     pub sealed: Sealed,
-    /// What became of each; empty for a repeated batch.
+    /// The outcome of each entry; empty for a repeated batch.
     pub outcomes: Vec<Outcome>,
-    /// Its messages, for readers.
+    /// Its messages, as readers are sent them.
     pub batch: Arc<Batch>,
 }
 
-/// A batch was not applied, as far as is known.
+/// Why a batch was not applied, as far as is known.
 #[derive(Debug)]
 pub enum NotApplied {
     /// The log gave no answer.
@@ -39,7 +41,8 @@ pub enum NotApplied {
 }
 
 impl NotApplied {
-    /// Whether it is damage, and not the disk or the network.
+    /// Whether the store is damaged. The disk or the network can be the cause
+    /// instead.
     pub fn is_damage(&self) -> bool {
         matches!(self, NotApplied::Store(error) if error.is_damage())
     }
@@ -69,8 +72,8 @@ impl fmt::Display for NotApplied {
 impl std::error::Error for NotApplied {}
 
 impl<'a> Applier<'a> {
-    /// Over a log of any kind. What the log has and the store has not is
-    /// applied first.
+    /// Creates an applier over any log. It first applies the batches that the
+    /// log has and the store has not applied.
     ///
     /// # Errors
     /// Fails if the log cannot be read or the store cannot be written.
@@ -85,13 +88,14 @@ impl<'a> Applier<'a> {
             clock: Arc::clone(&clock),
         };
         applier.read(&mut Vec::new())?;
-        // Only now is it known which run of this server was the last one.
+        // The batches just applied may come from a later run of this server, so
+        // its last origin is read only now.
         let Standing { origin, .. } = applier.replica.standing()?;
         applier.sealer = Sealer::after(origin, clock);
         Ok(applier)
     }
 
-    /// Over the order that this process decides itself.
+    /// Creates an applier over the local log: this process decides the order.
     ///
     /// # Errors
     /// Fails if the store cannot be read.
@@ -100,32 +104,33 @@ impl<'a> Applier<'a> {
         Applier::new(Local::default(), replica, history)
     }
 
-    /// The history.
+    /// The history that readers are fed from.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// The guarded clock.
+    /// The guarded clock; entries are sealed with its time.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
     }
 
-    /// The replica.
+    /// The replica that applies the entries.
     pub fn replica(&self) -> &Replica {
         &self.replica
     }
 
-    /// Seals entries, with the time of now.
+    /// Seals entries with the current time.
     pub fn seal(&mut self, entries: Vec<Entry>) -> Sealed {
         self.sealer.seal(entries)
     }
 
-    /// Has a batch ordered, and applies all that the log has by then. A batch
-    /// that it does not have yet comes with a later call.
+    /// Proposes a batch to the log, and applies every batch that the log has by
+    /// then. If the log does not have the proposed batch yet, a later call
+    /// applies it.
     ///
     /// # Errors
-    /// Fails if the log gives no answer or the store cannot be written. What was
-    /// applied before is in `committed` all the same.
+    /// Fails if the log gives no answer or the store cannot be written. Batches
+    /// applied before the failure are in `committed`.
     pub fn commit(
         &mut self,
         sealed: &Sealed,
@@ -147,7 +152,7 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Makes what was applied readable.
+    /// Makes an applied batch readable in the history.
     fn take(&self, sealed: Sealed, applied: Applied) -> Committed {
         let batch = self.history.push(applied.messages);
         for (entry, outcome) in sealed.batch.entries.iter().zip(&applied.outcomes) {
@@ -164,7 +169,8 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// Takes back a batch that was not applied; false if the log keeps it.
+    /// Withdraws a batch that was not applied; returns false if the log keeps
+    /// it.
     pub fn withdraw(&mut self, sealed: &Sealed) -> bool {
         self.log.withdraw(sealed.origin())
     }
@@ -185,7 +191,7 @@ impl<'a> Applier<'a> {
         })
     }
 
-    /// Applies one entry of the server's own.
+    /// Applies one entry that the server itself makes.
     ///
     /// # Errors
     /// As [`Applier::commit`].
@@ -194,7 +200,7 @@ impl<'a> Applier<'a> {
         committed.outcomes.pop().ok_or(NotApplied::Log(Unanswered))
     }
 
-    /// Stores messages that come on one connection.
+    /// Applies messages from one connection, all in one batch.
     ///
     /// # Errors
     /// As [`Applier::commit`].
@@ -210,7 +216,7 @@ impl<'a> Applier<'a> {
         self.apply(drafts.into_iter().map(entry).collect())
     }
 
-    /// The last number committed.
+    /// The number of the last committed message.
     pub fn head(&self) -> Seq {
         self.history.store().head()
     }
@@ -242,13 +248,14 @@ mod tests {
         iter::repeat_n(Draft::of("lobby", "text").entry(), count).collect()
     }
 
-    /// Over an empty store, which has applied a first batch of its own.
+    /// An applier over an empty store, which applies the batches of the log at
+    /// once.
     fn applier(log: Model) -> Applier<'static> {
         let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
         Applier::new(log, replica, History::new(store)).expect("a log")
     }
 
-    /// The numbers in a room, from the database.
+    /// The numbers of all messages in a room, from the store.
     async fn stored(history: &History) -> Vec<u64> {
         let page = history.stored(&RoomName::lobby(), Seq::START).await;
         let runs = page.expect("readable").runs;
@@ -264,7 +271,7 @@ mod tests {
             batches in proptest::collection::vec(1..4_usize, 1..10),
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-            // Neither the first batch nor the first look at the log fails.
+            // The first proposal and the first read of the log do not fail.
             let mut model = Model::with(iter::repeat_n(None, 2).chain(faults).collect());
             let clock = Arc::new(Clock::after(ClockTime(0)));
             let first = Sealer::after(Origin::default(), clock).seal(Vec::new());
@@ -292,7 +299,8 @@ mod tests {
             }
             let all: Vec<_> = (1..=last).collect();
             prop_assert_eq!(&runtime.block_on(stored(log.history())), &all);
-            // Another replica that reads the same log.
+            // A second replica that reads the same log stores the same
+            // messages.
             model.heal();
             prop_assert!(model.len() > batches.len());
             let other = applier(model);

@@ -10,14 +10,15 @@ use crate::protocol::{Event, format::Format};
 /// An ephemeral event as frames, one for each format that shows it.
 #[derive(Clone, Debug)]
 pub struct Ephemeral {
-    /// Of held events of one kind only the last counts; of those without a kind
-    /// each does.
+    /// Of the held events of one kind, only the last is kept. Every held event
+    /// without a kind is kept.
     kind: Option<Discriminant<Event>>,
     frames: [Option<Arc<[u8]>>; Format::COUNT],
 }
 
 impl Ephemeral {
-    /// An event that replaces those of its kind that a reader has not seen.
+    /// Encodes an event that replaces each event of its kind that a reader was
+    /// not sent yet.
     pub fn new(event: &Event) -> Self {
         Ephemeral {
             kind: Some(discriminant(event)),
@@ -25,7 +26,7 @@ impl Ephemeral {
         }
     }
 
-    /// An event that replaces no other.
+    /// Encodes an event that replaces no other event.
     pub(super) fn each(event: &Event) -> Self {
         Ephemeral {
             kind: None,
@@ -33,12 +34,12 @@ impl Ephemeral {
         }
     }
 
-    /// The kind of which a later event replaces this one.
+    /// The kind of the event; a later event of the same kind replaces it.
     pub(super) fn kind(&self) -> Option<Discriminant<Event>> {
         self.kind
     }
 
-    /// The frame in a format, if that shows it.
+    /// The frame in a format; `None` if the format does not show the event.
     pub(super) fn frame(&self, format: Format) -> Option<&Arc<[u8]>> {
         self.frames[format.index()].as_ref()
     }

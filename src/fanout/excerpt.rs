@@ -1,4 +1,5 @@
-//! A part of a room that somebody looks up, and does not follow.
+//! History pages: messages of a room that a client looks up without following
+//! the room.
 
 use std::collections::VecDeque;
 
@@ -8,35 +9,36 @@ use crate::{
     store::StoreError,
 };
 
-/// Which messages of a room are looked up.
+/// The messages of a room that a client asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// The first of those after this number; absent: the last there are.
+    /// Take the first messages after this number; if absent, take the last
+    /// messages.
     pub after: Option<Seq>,
-    /// Only those before this number.
+    /// Take only messages before this number.
     pub before: Option<Seq>,
-    /// At most so many.
+    /// Take at most this many messages.
     pub limit: u32,
 }
 
-/// What was looked up, oldest first.
+/// A history page, oldest message first.
 #[derive(Debug)]
 pub struct Excerpt {
-    /// What is not to be had right behind `after`, as it is told to readers.
+    /// The gap right after `after`, as the event that readers are sent.
     pub gap: Option<Event>,
-    /// The messages: no more bytes of text than a reader may hold up, but at
-    /// least one if there is any.
+    /// The messages. Their texts have at most [`MAX_EXCERPT_BYTES`] together; a
+    /// single message may have more.
     pub messages: Vec<Slot>,
-    /// Whether there are more: after these where `after` was given, and before
-    /// them where it was not.
+    /// Whether there are more messages: after these if `after` was given,
+    /// before these otherwise.
     pub more: bool,
 }
 
 impl History {
-    /// Looks up a part of a room.
+    /// Looks up a history page of a room.
     ///
     /// # Errors
-    /// Fails if the database cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn excerpt(&self, room: &RoomName, span: Span) -> Result<Excerpt, StoreError> {
         let head = self.head();
         let end = span
@@ -45,7 +47,7 @@ impl History {
         let mut after = if let Some(after) = span.after {
             after
         } else {
-            // One more than is asked for shows whether there is one.
+            // One message more than the limit shows whether there are more.
             let count = span.limit.saturating_add(1);
             self.store().before_last(room, count, end).await?
         };
@@ -123,7 +125,7 @@ mod tests {
         )
     }
 
-    /// A log in which every third message is the lobby's, up to 3000.
+    /// A history of 3000 messages; every third one is in the lobby.
     fn log(tail: usize, text: usize) -> History {
         let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
         let history = History::with_tail(store, tail);
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn from_memory_and_from_the_database() {
+    fn history_pages_from_tail_and_store_are_equal() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded_in_bytes() {
+    fn history_page_is_bounded_in_bytes() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("a runtime");

@@ -1,4 +1,5 @@
-//! A batch on its way to the shards, and when they are done with it.
+//! Batches on their way to the shards, and how the writer learns that every
+//! shard has finished with one.
 
 use std::{
     sync::{Arc, Weak},
@@ -9,20 +10,21 @@ use tokio::time::Instant;
 
 use super::run::Batch;
 
-/// A batch on its way to the shards.
+/// A committed batch on its way to the shards.
 #[derive(Clone, Debug)]
 pub struct Fresh {
-    /// What was committed.
+    /// The batch.
     pub batch: Arc<Batch>,
-    /// When the first of it came.
+    /// When the first entry of the batch arrived.
     pub arrived: Instant,
-    /// Dropped by each shard that is through with it.
+    /// Each shard drops its clone when it has finished with the batch.
     #[expect(dead_code)]
     through: Arc<Through>,
 }
 
-/// Wakes the writer when the last shard is through. (A channel would, while it
-/// holds the lock that whoever wakes up takes first.)
+/// Unparks the writer when the last shard has finished with a batch. A channel
+/// would wake the writer while the channel still holds the lock that the writer
+/// takes first.
 #[derive(Debug)]
 struct Through(Thread);
 
@@ -32,13 +34,14 @@ impl Drop for Through {
     }
 }
 
-/// Tells when every shard is through with a batch.
+/// Tells the writer whether every shard has finished with a batch.
 #[derive(Debug)]
 pub struct Underway(Weak<Through>);
 
 impl Fresh {
-    /// What was committed, the first of which came at a time; and, for the thread
-    /// that calls this, what it can wait for.
+    /// Creates a batch for the shards. The calling thread can wait on the
+    /// returned [`Underway`]. `arrived` is when the first entry of the batch
+    /// arrived.
     pub fn new(batch: Arc<Batch>, arrived: Instant) -> (Self, Underway) {
         let through = Arc::new(Through(thread::current()));
         let underway = Underway(Arc::downgrade(&through));
@@ -52,13 +55,14 @@ impl Fresh {
 }
 
 impl Underway {
-    /// Whether every shard is through with it.
+    /// Whether every shard has finished with the batch.
     pub fn is_over(&self) -> bool {
         self.0.strong_count() == 0
     }
 
-    /// Blocks until every shard is through with it, or enough of something else
-    /// has come, or until then. Whoever brings that unparks this thread.
+    /// Blocks until every shard has finished with the batch, `enough` returns
+    /// true, or `until` has passed. A thread that makes `enough` true must
+    /// unpark this one.
     pub fn wait(&self, until: Instant, enough: impl Fn() -> bool) {
         while !self.is_over() && !enough() {
             let left = until.saturating_duration_since(Instant::now());

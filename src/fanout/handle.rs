@@ -1,4 +1,4 @@
-//! A way to a subscriber for the rest of the server.
+//! Handles: how the rest of the server reaches a subscriber.
 
 use std::{fmt, sync::Arc};
 
@@ -8,21 +8,22 @@ use super::{
 };
 use crate::protocol::{Event, Seq, format::Format, name::RoomName};
 
-/// A way to one subscriber, beside its session and its shard.
+/// A handle to one subscriber, for code outside its session and its shard.
 ///
-/// It makes nobody wait. A closed subscriber keeps no socket and no buffer, and
-/// ignores what it is told.
+/// Its methods never wait for the socket. A closed subscriber keeps no socket
+/// and no buffer, and ignores what it is sent.
 #[derive(Clone)]
 pub struct Handle {
     subscriber: Arc<Shared>,
 }
 
-/// How the subscribers stand that are not live, and what is kept for all.
+/// How many subscribers are catching up, how far they are behind, and the
+/// memory kept for all subscribers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CatchingUp {
     /// The number of subscribers that are catching up.
     pub subscribers: usize,
-    /// How many numbers of the log the last of them is behind.
+    /// How many numbers the slowest of them is behind the head of the log.
     pub behind: u64,
     /// The bytes kept in memory until sockets take them, for live subscribers
     /// too.
@@ -43,21 +44,22 @@ impl Handle {
 
     /// Sends an ephemeral event of a room.
     ///
-    /// A subscriber that does not follow the room yet, has not seen its replay or
-    /// takes nothing now is sent `later` instead, once it is live: of each kind
-    /// the last that it missed.
+    /// Some subscribers are sent `later` instead, once they are live: those
+    /// that do not follow the room yet, have not seen their replay, or take
+    /// nothing now. They are sent the last missed event of each kind.
     pub fn send(&self, room: &RoomName, now: &Ephemeral, later: &Ephemeral) {
         self.subscriber.lock().send_ephemeral(room, now, later);
     }
 }
 
-/// Tells the readers of a room that the message under a number was redacted, in
-/// the log and in its tail: a reader that was shown it is told so, and the
-/// others are not shown it any more.
+/// Tells the readers of a room about a redaction that the store and the tail
+/// already have. A reader that was shown the message is sent the event. Any
+/// other reader is no longer shown the message.
 ///
-/// A message that is on its way in a batch, or in a page that a session has
-/// read, is what it was. So a reader that has not come so far reads the log
-/// anew. `readers` are all that follow the room, and may be more.
+/// A batch on its way to a shard still has the message's text, and so has a
+/// page that a session has read. So a reader whose position is before the
+/// message reads the history again. `readers` must include all that follow the
+/// room, and may include others.
 pub fn redacted(readers: impl IntoIterator<Item = Handle>, room: &RoomName, seq: Seq) {
     let (prev, id) = (None, None);
     let told = Ephemeral::each(&Event::Erased { seq, prev, id });
@@ -67,7 +69,7 @@ pub fn redacted(readers: impl IntoIterator<Item = Handle>, room: &RoomName, seq:
 }
 
 impl CatchingUp {
-    /// How these subscribers stand, where the log ends at `head`.
+    /// Adds up these subscribers; `head` is the end of the log.
     pub fn of(subscribers: impl IntoIterator<Item = Handle>, head: Seq) -> Self {
         let mut all = CatchingUp::default();
         for handle in subscribers {

@@ -1,5 +1,5 @@
-//! The history as readers are fed from it: the recent end in memory, already
-//! encoded, and the store for everything before.
+//! The history that readers are fed from. The tail holds the recent end in
+//! memory, encoded. The store has everything before it.
 
 use std::{
     fmt,
@@ -16,11 +16,12 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// How much of the end is kept encoded in memory, in bytes of what its runs
-/// occupy at most. At 100 bytes a message these are the last 10,000 of them.
+/// The most bytes that the tail keeps in memory, by the weight of its room
+/// batches: an upper bound of what they occupy. With messages of 100 bytes, the
+/// tail holds the last 10,000.
 const TAIL_BYTES: usize = 16 << 20;
 
-/// The history; clones share it.
+/// The history of one store; clones share it.
 #[derive(Clone)]
 pub struct History {
     store: Store,
@@ -28,12 +29,12 @@ pub struct History {
 }
 
 impl History {
-    /// The history of a store.
+    /// Creates the history of a store.
     pub fn new(store: Store) -> Self {
         Self::with_tail(store, TAIL_BYTES)
     }
 
-    /// The same, keeping so many bytes encoded in memory.
+    /// Creates the history of a store, with a tail of at most this many bytes.
     pub(crate) fn with_tail(store: Store, bytes: usize) -> Self {
         let tail = Arc::new(Mutex::new(Tail::new(store.head(), bytes)));
         History { store, tail }
@@ -43,53 +44,56 @@ impl History {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store.
+    /// The store that the history reads.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The name of the log.
+    /// The epoch of the log.
     pub fn epoch(&self) -> &Epoch {
         self.store.epoch()
     }
 
-    /// The last number that readers are fed.
+    /// The highest number that readers can be fed.
     pub fn head(&self) -> Seq {
         self.tail().head()
     }
 
-    /// Takes messages that were applied; readers are fed them from here on.
+    /// Adds applied messages; readers can be fed them from here on.
     pub(super) fn push(&self, messages: Vec<Message>) -> Arc<Batch> {
         let batch = Arc::new(Batch::of(messages));
         self.tail().push(&batch);
         batch
     }
 
-    /// The store ends at `head`, and what of it is new here is not known here.
+    /// Moves the head to `head`, where the store ends. The tail does not have
+    /// the messages up to there.
     pub(super) fn skip_to(&self, head: Seq) {
         self.tail().skip_to(head);
     }
 
-    /// The words of a message are gone from the store.
+    /// Removes a message's text from the tail, after the store has redacted it.
     pub(super) fn redacted(&self, seq: Seq) {
         self.tail().redact(seq);
     }
 
-    /// Every message up to a number is gone from the store.
+    /// Removes the messages up to a number from the tail, after the store has
+    /// expired them.
     pub(super) fn expired(&self, upto: Seq) {
         self.tail().expire(upto);
     }
 
-    /// What follows `after` in a room, as far as memory has it without a hole;
-    /// a part of it when it is long. `None` where only the store knows.
+    /// The messages after `after` in a room, from the tail; a part of them if
+    /// there are many. `None` if the tail may not have all of them.
     pub fn recent(&self, room: &RoomName, after: Seq) -> Option<Page> {
         self.tail().after(room, after)
     }
 
-    /// What follows `after` in a room, from wherever it is; a part when long.
+    /// The messages after `after` in a room, from the tail or the store; a part
+    /// of them if there are many.
     ///
     /// # Errors
-    /// Fails if the database cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn after(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
         match self.recent(room, after) {
             Some(page) => Ok(page),
@@ -97,10 +101,11 @@ impl History {
         }
     }
 
-    /// What follows `after` in a room, from the store; a part when long.
+    /// The messages after `after` in a room, from the store; a part of them if
+    /// there are many.
     ///
     /// # Errors
-    /// Fails if the database cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
         let page = self.store.page(room, after, self.head()).await?;
         let run = Run::of(room.clone(), page.slots);
@@ -111,11 +116,11 @@ impl History {
         })
     }
 
-    /// The position after which exactly the last `count` messages of a room
-    /// follow; where there are fewer, all of them.
+    /// The position right before the last `count` messages of a room. If the
+    /// room has fewer messages, it is before all of them.
     ///
     /// # Errors
-    /// Fails if the database cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn before_last(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
         let head = self.head();
         if count == 0 {

@@ -1,6 +1,6 @@
-//! Random interleavings of writer, shard, session and socket: whatever the
-//! order, each reader is shown each message of its room once and in order; and
-//! nothing of one that was erased after it was told so.
+//! Random interleavings of writer, shard, session and socket. In every order,
+//! each reader is shown each message of its room once and in order. A reader
+//! that was told of a redaction is not shown the message afterwards.
 
 mod world;
 
@@ -37,7 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The texts of whole frames end to end, and what there is of one more.
+/// Splits bytes into the texts of whole frames, and the part of one more frame
+/// behind them.
 fn texts_and_rest(mut bytes: &[u8]) -> (Vec<String>, &[u8]) {
     let mut texts = Vec::new();
     while let [0x81, length, rest @ ..] = bytes {
@@ -60,17 +61,18 @@ fn texts(bytes: &[u8]) -> Vec<String> {
     texts
 }
 
-/// What a reader was shown.
+/// The frames that a reader was shown.
 #[derive(Default)]
 struct Shown {
-    /// What its session said.
+    /// The number of frames that its session sent.
     own: usize,
-    /// The numbers, in order, of messages and of what stood in their places.
+    /// The numbers of messages and of redactions in their places, in order.
     numbers: Vec<u64>,
 }
 
-/// Reads what a reader was shown, and sees that it was shown nothing that it had
-/// been told is erased, and told so of all that is.
+/// Reads the frames of a reader. Panics if it was shown a message after the
+/// redaction of that message, or was not told of the redaction of a message it
+/// was shown.
 fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
     let mut shown = Shown::default();
     let (mut seen, mut gone) = (BTreeSet::new(), BTreeSet::new());
@@ -84,7 +86,7 @@ fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
         } else {
             match json::parse_event(text).unwrap() {
                 Event::Message(message) => {
-                    assert!(!gone.contains(&message.seq), "shown after all: {text}");
+                    assert!(!gone.contains(&message.seq), "shown once redacted: {text}");
                     seen.insert(message.seq);
                     shown.numbers.push(message.seq.0);
                 }
@@ -104,12 +106,12 @@ fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
         .collect();
     assert!(
         secret.is_empty(),
-        "shown, erased, and not told so: {secret:?}"
+        "shown and redacted, but its reader was not told: {secret:?}"
     );
     shown
 }
 
-/// All there is of a room: the truth, from the database.
+/// The numbers of all messages in a room, from the store.
 fn stored(world: &World, room: &RoomName) -> Vec<u64> {
     let mut all: Vec<u64> = Vec::new();
     let mut upto = Seq::START;
@@ -141,7 +143,7 @@ fn check(steps: &[Step], tail_bytes: usize) {
         let (texts, part) = texts_and_rest(&state.taken);
         assert_eq!(!part.is_empty(), reader.ended, "only whole frames leave");
         let told = if reader.ended {
-            // Nobody tells it any more.
+            // After its connection ended, a reader is told of no redaction.
             &BTreeSet::new()
         } else {
             &world.erased
@@ -151,20 +153,21 @@ fn check(steps: &[Step], tail_bytes: usize) {
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         let (to_all, to_it): (Vec<u64>, Vec<u64>) =
             numbers.iter().partition(|number| all.contains(number));
-        // Wherever it follows the room from, each once.
+        // Each private message once, wherever the reader follows the room from.
         if reader.ended {
-            assert!(private.starts_with(&to_it), "said to it alone");
+            assert!(private.starts_with(&to_it), "private messages");
         } else {
-            assert_eq!(to_it, private, "said to it alone");
+            assert_eq!(to_it, private, "private messages");
         }
         let (mut all, mut numbers) = (all.clone(), to_all);
         if format == Format::NumberedPlain {
-            // Lines show nothing of it, or did before.
+            // Lines do not show a redacted message, unless they did before the
+            // redaction.
             numbers.retain(|seq| !world.erased.contains(&Seq(*seq)));
             all.retain(|seq| !world.erased.contains(&Seq(*seq)));
         }
-        // Each start begins a stretch; it is unbroken, and the last one reaches
-        // the head. Those before it may be cut short, but have no holes.
+        // Each `follow` begins a stretch of numbers without holes. The last
+        // stretch reaches the head; earlier ones may end before it.
         let mut rest = &numbers[..];
         for (index, after) in reader.since.iter().enumerate() {
             let due = all.iter().filter(|seq| **seq > after.0);
@@ -190,7 +193,7 @@ fn check(steps: &[Step], tail_bytes: usize) {
             continue;
         }
         let outlet = reader.subscriber.outlet();
-        assert_eq!(outlet.mode, Mode::Live, "at rest everyone is live");
+        assert_eq!(outlet.mode, Mode::Live, "in the end every reader is live");
         assert_eq!(outlet.waiting(), 0);
     }
 }
@@ -199,7 +202,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn once_and_in_order(
+    fn each_message_is_shown_once_and_in_order(
         steps in proptest::collection::vec(step(), 1..60),
         tail_bytes in prop_oneof![Just(0_usize), Just(900), Just(usize::MAX)],
     ) {
@@ -207,7 +210,7 @@ proptest! {
     }
 }
 
-/// Broken to see it fail: the rest of the frame is kept.
+/// Verified to fail when the rest of the frame is kept in memory.
 #[test]
 fn nothing_is_kept_for_a_stalled_reader() {
     let mut world = World::new(usize::MAX);
@@ -222,17 +225,17 @@ fn nothing_is_kept_for_a_stalled_reader() {
         world.deliver(0);
     }
     let outlet = world.readers[0].subscriber.outlet();
-    assert_eq!(outlet.cut(), Some(Seq(1)), "half of the first is out");
+    assert_eq!(outlet.cut(), Some(Seq(1)), "the first frame is cut");
     assert_eq!(outlet.kept(), 0, "bytes");
     let held: Vec<_> = runs.iter().map(Arc::strong_count).collect();
     assert_eq!(
         held.iter().min(),
         held.iter().max(),
-        "the first is held by nobody"
+        "no reference to the first room batch is left"
     );
 }
 
-/// Broken to see it fail: only what waits is looked at.
+/// Verified to fail when only the number of waiting bytes is looked at.
 #[test]
 fn a_socket_that_is_full_between_two_frames_is_blocked() {
     let mut world = World::new(usize::MAX);
@@ -249,7 +252,8 @@ fn a_socket_that_is_full_between_two_frames_is_blocked() {
     assert!(!blocked(&world));
 }
 
-/// Broken to see it fail: what was read behind the frame is written as well.
+/// Verified to fail when the messages read behind the frame are written as
+/// well.
 #[test]
 fn nothing_follows_the_close_frame() {
     let mut world = World::new(usize::MAX);
@@ -270,9 +274,10 @@ fn nothing_follows_the_close_frame() {
     assert_eq!(shown, ["1 127.0.0.1:5000: text", "* closed"]);
 }
 
-/// Broken to see it fail: what it reads is still awaited, though not polled.
+/// Verified to fail when the session keeps its place in the queue of reads
+/// although it is not polled.
 #[test]
-fn who_waits_for_its_socket_is_in_no_readers_way() {
+fn a_full_socket_does_not_hold_up_other_reads() {
     let mut world = World::new(0);
     world.settle_all();
     world.publish(1, 0, 0);
@@ -297,9 +302,10 @@ fn who_waits_for_its_socket_is_in_no_readers_way() {
     assert_eq!(page.expect("its turn").unwrap().runs.len(), 1);
 }
 
-/// Broken to see it fail: the session is not awaited while it waits for its socket.
+/// Verified to fail when the session has no waker while it waits for its
+/// socket.
 #[test]
-fn who_waits_for_its_socket_is_woken_by_what_is_said_meanwhile() {
+fn a_send_wakes_a_session_that_waits_for_its_socket() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
     world.readers[0].pipe.0.lock().unwrap().room = 0;
@@ -309,15 +315,15 @@ fn who_waits_for_its_socket_is_woken_by_what_is_said_meanwhile() {
         world.deliver(0);
         let reader = &mut world.readers[0];
         assert!(reader.subscriber.outlet().has_waker());
-        // It takes the socket's one waker; so the session's is called.
+        // `send` replaces the socket's one waker, so it wakes the session.
         reader.subscriber.send(b"\x81\x01*");
         assert!(!reader.subscriber.outlet().has_waker());
     }
 }
 
-/// Broken to see it fail: it is not looked at how far its reader is now.
+/// Verified to fail when the reader's new position is not looked at.
 #[test]
-fn who_starts_over_in_the_middle_of_a_frame_is_shown_all_of_it_and_then_the_rest() {
+fn a_follow_within_a_frame_first_completes_the_frame() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
     world.publish(2, 0, 0);
@@ -335,9 +341,9 @@ fn who_starts_over_in_the_middle_of_a_frame_is_shown_all_of_it_and_then_the_rest
     assert_eq!(numbers, ["1", "2", "3", "2", "3"]);
 }
 
-/// Broken to see it fail: the frame is completed with what stands there now.
+/// Verified to fail when the frame is completed from the redacted message.
 #[test]
-fn what_is_erased_while_half_of_it_is_out_is_not_completed() {
+fn a_message_redacted_within_its_frame_is_not_completed() {
     for tail_bytes in [0, usize::MAX] {
         let mut world = World::new(tail_bytes);
         world.settle_all();
@@ -355,11 +361,11 @@ fn what_is_erased_while_half_of_it_is_out_is_not_completed() {
 }
 
 #[test]
-fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
+fn prev_reveals_a_hole_that_the_history_fills() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
     world.publish(1, 0, 0);
-    // Nobody tells the shard that this one passed it.
+    // The shard is not told that it missed this batch.
     world.coming.clear();
     world.publish(1, 0, 0);
     world.fan_out(1);
@@ -370,7 +376,7 @@ fn a_hole_is_seen_by_its_prev_and_filled_from_the_log() {
 }
 
 #[test]
-fn a_subscriber_that_leaves_is_let_go_of() {
+fn a_dropped_subscriber_leaves_nothing_behind() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
     let pipe = world.readers[0].pipe.clone();
@@ -384,6 +390,6 @@ fn a_subscriber_that_leaves_is_let_go_of() {
     world.shard.settle();
     assert!(
         world.shard.is_empty(),
-        "and the room forgotten, though nobody says anything"
+        "the shard drops its list without a new batch"
     );
 }

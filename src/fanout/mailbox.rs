@@ -9,12 +9,12 @@ use tokio::sync::Notify;
 
 use super::outlet::{Outlet, Shared};
 
-/// How many subscribers may wait to be looked at while nothing is said: then the
-/// shard lets go of those who have left.
+/// The number of subscribers in a mailbox at which its shard is woken without a
+/// new batch. The shard then releases those that have left.
 pub(super) const MANY: usize = 256;
 
-/// Subscribers whose mode has changed, for the shard to look at before it writes
-/// the next time: each at most once.
+/// Subscribers whose mode has changed. The shard looks at them before its next
+/// write. Each is in the mailbox at most once.
 #[derive(Default)]
 pub(super) struct Mailbox {
     subscribers: Mutex<Vec<Arc<Shared>>>,
@@ -44,7 +44,8 @@ impl Mailbox {
         )
     }
 
-    /// Ends when [`MANY`] subscribers, or as many more, wait.
+    /// Waits until the number of subscribers in the mailbox reaches a multiple
+    /// of [`MANY`].
     pub(super) async fn many(&self) {
         self.many.notified().await;
     }

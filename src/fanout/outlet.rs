@@ -1,6 +1,6 @@
-//! The one place that writes to a connection's socket.
+//! The outlet: the only code that writes to a connection's socket.
 //!
-//! Session and shard share it behind a lock.
+//! The session and the shard share it behind a lock.
 
 mod held;
 mod waiting;
@@ -27,10 +27,11 @@ use crate::{
     store::StoreError,
 };
 
-/// How many bytes may wait for the socket where an ephemeral event is sent.
+/// An ephemeral event is sent at once only if fewer bytes than this wait for
+/// the socket.
 const MAX_BEFORE_EPHEMERAL: usize = 4096;
 
-/// An outlet, as its session, its shard and handles share it.
+/// An outlet, shared by its session, its shard and its handles.
 pub(super) struct Shared {
     outlet: Mutex<Outlet>,
 }
@@ -46,51 +47,53 @@ impl Shared {
     }
 }
 
-/// Who writes messages to the socket now.
+/// The task that writes messages to the socket now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Nobody: no room is followed.
+    /// None: the subscriber follows no room.
     Idle,
-    /// The session, from the log.
+    /// The session, from the history.
     CatchingUp,
     /// The shard.
     Live,
-    /// Nobody any more: the connection is gone.
+    /// None: the connection is closed.
     Gone,
 }
 
 pub(super) struct Outlet {
     wire: Wire,
-    /// The connection, on which messages may be said too.
+    /// The connection; a message with this origin is the subscriber's own.
     pub(super) origin: ConnectionId,
-    /// Its own messages after this number are left out.
+    /// The subscriber's own messages after this number are not delivered.
     skip: Option<Seq>,
     pub(super) mode: Mode,
     pub(super) room: Feed,
-    /// Of whom it is that reads, where that person has a name.
+    /// The inbox of the reader, if the reader has a name.
     pub(super) inbox: Option<Box<Inbox>>,
-    /// Everything up to this number was written, of what is for this reader.
+    /// Every message for this reader up to this number was written.
     pub(super) position: Seq,
-    /// What the session has read of the log is old: it is to be read anew.
+    /// A message was redacted since the session began to read, so it must read
+    /// again.
     pub(super) outdated: bool,
-    /// `live` is still to be said.
+    /// The `live` event must still be sent.
     pub(super) announce: bool,
-    /// Ephemeral events to be sent once the room is live.
+    /// Ephemeral events to send once the subscriber is live.
     held: Held,
-    /// The shard's: where it lists this subscriber.
+    /// The lists of the shard that hold this subscriber; the shard maintains
+    /// this.
     pub(super) listed: Listed,
-    /// It waits in the shard's mailbox.
+    /// The subscriber is in the shard's mailbox.
     pub(super) mailed: bool,
 }
 
 /// The inbox of a reader.
 pub(super) struct Inbox {
     pub(super) feed: Feed,
-    /// The last number of it that was written.
+    /// The number of its last message that was written.
     pub(super) written: Seq,
 }
 
-/// The lists of a shard that a subscriber stands in.
+/// The lists of a shard that hold a subscriber.
 #[derive(Default)]
 pub(super) struct Listed {
     pub(super) room: Option<RoomName>,
@@ -133,44 +136,51 @@ impl Outlet {
         self.wire.format()
     }
 
-    /// How many bytes wait to go first.
+    /// The number of bytes that must be written before any message.
     pub(super) fn waiting(&self) -> usize {
         self.wire.waiting()
     }
 
-    /// How many bytes are kept in memory until the socket takes them.
+    /// The number of bytes kept in memory until the socket takes them.
     pub(super) fn kept(&self) -> usize {
         self.wire.kept() + self.held.len()
     }
 
-    /// How many writes made progress; a writer that sees no change is blocked.
+    /// The number of writes that made progress. While it stays the same, the
+    /// writer is blocked.
     pub(super) fn progress(&self) -> u64 {
         self.wire.progress()
     }
 
-    /// What was written since this was called last.
+    /// Takes the tally of what was written since the last call.
     pub(super) fn take_written(&mut self) -> Tally {
         self.wire.take_written()
     }
 
-    /// From here on the session is woken when there is something to do for it.
+    /// Registers the session's waker: from here on the session is woken when it
+    /// has something to do.
     pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
         self.wire.is_awaited(cx);
     }
 
-    /// Hands back to the session: it feeds the subscriber from the log.
+    /// Ends live delivery and wakes the session, which feeds the subscriber
+    /// from the history.
     pub(super) fn fall_behind(&mut self) {
         self.mode = Mode::CatchingUp;
         self.wire.wake();
     }
 
-    /// What comes next in the log for this reader, as far as memory has it.
+    /// Reads the next messages for this reader from the tail; `None` if the
+    /// tail may not have all of them.
     pub(super) fn recent(&self, history: &History) -> Option<Reading> {
         let (after, room, inbox) = self.next();
         Reading::recent(history, after, &room, inbox.as_ref())
     }
 
-    /// The same from wherever it is.
+    /// Reads the next messages for this reader from the tail or the store.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
     pub(super) fn find(
         &self,
         history: History,
@@ -179,8 +189,8 @@ impl Outlet {
         Reading::find(history, after, room, inbox)
     }
 
-    /// After which number what is to be read; first of all a frame that is partly
-    /// out, once more.
+    /// The number after which the session reads next, and the feeds that it
+    /// reads. A frame that is partly written comes first: it is read again.
     fn next(&self) -> (Seq, Feed, Option<Feed>) {
         let after = self.wire.cut().map_or(self.position, Cut::before);
         match self.wire.cut() {
@@ -192,9 +202,9 @@ impl Outlet {
         }
     }
 
-    /// Whether what its reader follows goes on behind a frame that is partly out.
-    /// Who went elsewhere meanwhile goes on there, and who is to hear no more
-    /// nowhere.
+    /// Whether the reader still follows the feed of a partly written frame,
+    /// from that frame on. It does not if it moved to another room or position,
+    /// or stopped.
     fn goes_on(&self, cut: &Cut) -> bool {
         let is_in = |feed: &Feed| feed.room == cut.room && feed.floor < cut.seq;
         let private = self.inbox.as_ref().is_some_and(|inbox| is_in(&inbox.feed));
@@ -202,7 +212,7 @@ impl Outlet {
         stayed && (private || is_in(&self.room))
     }
 
-    /// Lets go of the socket.
+    /// Closes the socket and drops everything that waits for it.
     pub(super) fn close(&mut self) {
         self.mode = Mode::Gone;
         self.wire.close();
@@ -214,7 +224,8 @@ impl Outlet {
         self.wire.send(frames);
     }
 
-    /// Sends an ephemeral event of a room; or `later`, once the room is live.
+    /// Sends an ephemeral event of a room now, or holds `later` until the
+    /// subscriber is live.
     pub(super) fn send_ephemeral(&mut self, room: &RoomName, now: &Ephemeral, later: &Ephemeral) {
         let format = self.format();
         let (Some(frame), Some(_)) = (now.frame(format), later.frame(format)) else {
@@ -231,8 +242,9 @@ impl Outlet {
         }
     }
 
-    /// The message under a number was redacted: a reader that was shown it is told
-    /// so, and any other is not shown it any more.
+    /// Handles a redaction. A reader that was shown the message is sent `told`.
+    /// Any other reader reads the history again, and is no longer shown the
+    /// message.
     pub(super) fn redacted(&mut self, room: &RoomName, seq: Seq, told: &Ephemeral) {
         if self.room.room != *room {
             return;
@@ -246,7 +258,7 @@ impl Outlet {
         }
     }
 
-    /// Says what is not to be had of what is to be read.
+    /// Announces the holes of a reading that were not announced yet.
     pub(super) fn say_missing(&mut self, reading: &Reading) {
         if let Some((hole, next)) = reading.gap()
             && hole.upto > self.position.max(self.room.floor)
@@ -275,7 +287,8 @@ impl Outlet {
         }
     }
 
-    /// Says `live`, and is.
+    /// Makes the subscriber live. Sends the `live` event if it is due, then the
+    /// held events.
     pub(super) fn go_live(&mut self) {
         self.mode = Mode::Live;
         if std::mem::take(&mut self.announce) {
@@ -286,22 +299,26 @@ impl Outlet {
         }
     }
 
-    /// Whether a frame is partly out.
+    /// Whether a frame is partly written.
     pub(super) fn is_cut(&self) -> bool {
         self.wire.cut().is_some()
     }
 
-    /// Writes what the session said, unless a frame has to be completed before;
-    /// then waits for the socket where the log goes on. (So nothing is read for
-    /// one that is full.)
+    /// Writes the session's frames, unless a partly written frame must be
+    /// completed first. Then waits for the socket if messages are to be
+    /// written, so that nothing is read for a full socket.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_ready(cx, self.mode == Mode::CatchingUp)
     }
 
-    /// Writes what is new in the room, like [`Outlet::write_runs`]; nobody is
-    /// woken when more would go.
+    /// Writes the new messages of a room, like [`Outlet::write_runs`]. No task
+    /// is woken when the socket takes more.
+    ///
+    /// # Errors
+    /// Fails if the connection is broken.
     pub(super) fn write_stretch(&mut self, stretch: &Stretch) -> io::Result<bool> {
-        // What nearly every delivery is: all of it is new, and goes at once.
+        // In nearly every delivery the whole stretch is new, and the socket
+        // takes it at once.
         if self.skip.is_none()
             && stretch.follows(self.position)
             && let Some(written) = self.wire.try_write(stretch, &mut self.position)
@@ -311,14 +328,15 @@ impl Outlet {
         self.write_runs(&mut Context::from_waker(Waker::noop()), stretch.runs())
     }
 
-    /// Writes what was read of the log. Pending where the socket is full: then
-    /// the position tells how far it came.
+    /// Writes a reading. Pending if the socket is full: then the position tells
+    /// how far the write came.
     pub(super) fn write_reading(
         &mut self,
         cx: &mut Context<'_>,
         reading: &Reading,
     ) -> Poll<io::Result<()>> {
-        // What is missing behind the frame is said before what follows that.
+        // A hole behind the cut frame must be announced before the messages
+        // that follow the hole.
         let goes_on = match self.wire.cut() {
             Some(cut) => self.goes_on(cut) && reading.missing().is_none(),
             None => true,
@@ -343,11 +361,12 @@ impl Outlet {
         written
     }
 
-    /// Writes what is new of the runs, which follow each other in the room.
+    /// Writes the new messages of room batches that follow each other in the
+    /// room.
     ///
-    /// True when all of it went out. False when the socket is full, or a run
-    /// does not follow what was written before: the position tells how far it
-    /// came.
+    /// Returns true if everything was written. Returns false if the socket is
+    /// full, or if a room batch does not follow the messages written before.
+    /// Then the position tells how far the write came.
     fn write_runs(&mut self, cx: &mut Context<'_>, runs: &[Arc<Run>]) -> io::Result<bool> {
         if self.waiting() > 0 {
             return Ok(false);
@@ -372,7 +391,7 @@ impl Outlet {
         Ok(follow && written.is_ready())
     }
 
-    /// The pieces of a part that are to be written, none of them without a frame.
+    /// Adds the pieces of a part that must be written; each piece has a frame.
     fn add_pieces<'a>(&self, part: &Part<'a>, pieces: &mut Vec<Part<'a>>) {
         let Part { run, from, to } = *part;
         let mut from = from.max(run.index_after(self.position));
@@ -393,18 +412,18 @@ impl Outlet {
         put(from, to);
     }
 
-    /// Ends the sending direction.
+    /// Shuts down the sending direction of the connection.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_shutdown(cx)
     }
 
-    /// Of which message a frame is partly out.
+    /// The number of the message whose frame is partly written.
     #[cfg(test)]
     pub(super) fn cut(&self) -> Option<Seq> {
         self.wire.cut().map(|cut| cut.seq)
     }
 
-    /// Whether its session is woken when there is something to do for it.
+    /// Whether the session's waker is registered.
     #[cfg(test)]
     pub(super) fn has_waker(&self) -> bool {
         self.wire.has_waker()

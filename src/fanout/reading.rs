@@ -1,5 +1,5 @@
-//! What comes next for one reader: of its room, and of the inbox it has if it
-//! has a name, in the one order of the log.
+//! Readings: the next messages for one reader, from its room and its inbox, in
+//! the order of the log. Only a reader with a name has an inbox.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::{
     store::{Hole, StoreError},
 };
 
-/// A room, or an inbox, and where it is read from.
+/// A room or an inbox, and the number after which it is read.
 #[derive(Clone, Debug)]
 pub(super) struct Feed {
     pub(super) room: RoomName,
-    /// Nothing up to this number is for this reader.
+    /// Messages up to this number are not for this reader.
     pub(super) floor: Seq,
 }
 
-/// Some messages of a run.
+/// Consecutive messages of one room batch; at least one.
 pub(super) struct Part<'a> {
     pub(super) run: &'a Run,
     pub(super) from: usize,
@@ -30,19 +30,19 @@ impl<'a> Part<'a> {
         self.run.block(format).frames(self.from, self.to)
     }
 
-    /// The last number in it; it is not empty.
+    /// The number of its last message.
     pub(super) fn last(&self) -> Seq {
         self.run.slots()[self.to - 1].seq()
     }
 }
 
-/// A stretch of the log as one reader sees it.
+/// The next part of the log as one reader sees it.
 pub(super) struct Reading {
     room: Stored,
     inbox: Option<Stored>,
 }
 
-/// What follows a number in a feed.
+/// The page that follows a number in a feed.
 struct Stored {
     after: Seq,
     page: Page,
@@ -67,7 +67,7 @@ impl Stored {
 
     fn messages(&self) -> Cursor<'_> {
         let mut cursor = Cursor::of(&self.page.runs);
-        // Its first run may have begun before.
+        // The first room batch may begin before that number.
         let first = self.page.runs.first();
         cursor.taken = first.map_or(0, |run| run.index_after(self.after));
         cursor
@@ -75,7 +75,8 @@ impl Stored {
 }
 
 impl Reading {
-    /// What follows a position, as far as memory has it without a hole.
+    /// Reads what follows a position from the tail; `None` if the tail may not
+    /// have all of it.
     pub(super) fn recent(
         history: &History,
         position: Seq,
@@ -90,7 +91,10 @@ impl Reading {
         Some(Reading { room, inbox })
     }
 
-    /// The same from wherever it is.
+    /// Reads what follows a position from the tail or the store.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
     pub(super) async fn find(
         history: History,
         position: Seq,
@@ -105,13 +109,13 @@ impl Reading {
         Ok(Reading { room, inbox })
     }
 
-    /// Whether this is the end of the log.
+    /// Whether nothing follows: the reader is at the end of the log.
     pub(super) fn is_empty(&self) -> bool {
         self.room.is_empty() && self.inbox.as_ref().is_none_or(Stored::is_empty)
     }
 
-    /// What is missing of the room, and the first number to be had after it:
-    /// once what stands before that in the inbox was read.
+    /// The hole in the room, and the first number available after it. `None`
+    /// until every inbox message before the end of the hole was read.
     pub(super) fn gap(&self) -> Option<(Hole, Seq)> {
         let (hole, next) = self.room.page.gap()?;
         let read = self.inbox.as_ref().is_none_or(|inbox| {
@@ -121,15 +125,16 @@ impl Reading {
         read.then_some((hole, next))
     }
 
-    /// What is missing of the inbox.
+    /// The hole in the inbox.
     pub(super) fn missing(&self) -> Option<Hole> {
         self.inbox.as_ref()?.page.hole
     }
 
-    /// Up to which number everything is here.
+    /// The number up to which this reading is complete.
     pub(super) fn upto(&self) -> Seq {
         let room = match (self.room.page.hole, self.gap()) {
-            // Only what is private goes on, as far as it is here.
+            // The hole is not announced yet. Until then the reader is only fed
+            // its inbox.
             (Some(hole), None) => self.last_private(hole.upto).unwrap_or(hole.upto),
             _ => self.room.page.upto,
         };
@@ -137,7 +142,7 @@ impl Reading {
         inbox.map_or(room, |inbox| room.min(inbox.page.upto))
     }
 
-    /// All messages up to there, in order.
+    /// All messages up to [`Reading::upto`], in order.
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
         let upto = self.upto();
         let mut parts = Vec::with_capacity(self.room.page.runs.len());
@@ -148,7 +153,7 @@ impl Reading {
                 (None, Some(_)) => (&mut inbox, None),
                 (_, private) => (&mut room, private),
             };
-            // Up to what comes next of the other one.
+            // A part ends before the next message of the other feed.
             let before = other.map_or(upto, |other| upto.min(Seq(other.0 - 1)));
             let Some(part) = next.take(before) else {
                 return parts;
@@ -157,7 +162,7 @@ impl Reading {
         }
     }
 
-    /// The last number up to `upto` that stands in the inbox.
+    /// The number of the last inbox message up to `upto`, if there is one.
     pub(super) fn last_private(&self, upto: Seq) -> Option<Seq> {
         let mut private = self.private();
         let mut last = None;
@@ -173,10 +178,10 @@ impl Reading {
     }
 }
 
-/// Runs that are being gone through.
+/// A cursor over room batches.
 struct Cursor<'a> {
     runs: &'a [Arc<Run>],
-    /// How many messages of the first of them are taken.
+    /// How many messages of the first room batch were taken.
     taken: usize,
 }
 
@@ -189,7 +194,8 @@ impl<'a> Cursor<'a> {
         Some(self.runs.first()?.slots()[self.taken].seq())
     }
 
-    /// Messages up to a number, of one run; `None` where there are none.
+    /// Takes messages of one room batch up to a number; `None` if there are
+    /// none.
     fn take(&mut self, upto: Seq) -> Option<Part<'a>> {
         let (run, rest) = self.runs.split_first()?;
         let (from, to) = (self.taken, run.index_after(upto));
@@ -215,7 +221,7 @@ mod tests {
         store::{Storage, open},
     };
 
-    /// Runs of one message each, under the numbers from 1 on.
+    /// Room batches of one message each, numbered from 1.
     fn runs(count: usize) -> Vec<Arc<Run>> {
         let (replica, _) = open(&Storage::Memory, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
@@ -239,13 +245,15 @@ mod tests {
         }
     }
 
-    /// Broken to see it fail: a hole told of before what stands before it.
+    /// Verified to fail when a hole is announced before the private messages in
+    /// front of it.
     #[test]
-    fn what_is_private_comes_before_a_hole_behind_it() {
+    fn private_messages_come_before_a_later_hole() {
         let all = runs(9);
         let [second, fifth, eighth, ninth] = [1, 4, 7, 8].map(|n: usize| &all[n..=n]);
-        // Where the inbox is, how far it goes; whether the hole up to 6 is told
-        // of; what is written then, and how far that is.
+        // The inbox and how far it was read; whether the hole up to 6 is
+        // announced; the numbers that are written; the position that is
+        // reached.
         for (inbox, reaches, told, written, upto) in [
             (second, 9, false, &[2][..], 2),
             (fifth, 9, false, &[5], 5),

@@ -1,4 +1,4 @@
-//! Runs of messages and their encodings, made once and shared.
+//! Batches and room batches, with encodings that are made once and shared.
 
 use std::{
     collections::HashMap,
@@ -7,25 +7,26 @@ use std::{
 
 use crate::protocol::{Erased, Message, Seq, Slot, format::Format, name::RoomName};
 
-/// What one message costs in a [`Run`] beside its text, in bytes: the structure
-/// itself and its encodings' tags, numbers and frame headers.
+/// The bytes that one message costs in a [`Run`] besides its text: the
+/// structure itself, and the tags, numbers and frame headers of its encodings.
 const MESSAGE_OVERHEAD: usize = 500;
 
-/// What a byte of text costs at most: itself, twice as a newline set in by two
-/// spaces, and twice as a JSON escape.
+/// The most bytes that one byte of text costs. The text itself has one. Each of
+/// the two plain formats has three (a newline and two spaces). Each of the two
+/// JSON formats has two (an escape).
 const TEXT_FACTOR: usize = 11;
 
-/// What was committed together: one run for each room spoken in.
+/// The messages committed together: one room batch for each room that has any.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The runs; no two of the same room.
+    /// The room batches; no two of the same room.
     pub runs: Vec<Arc<Run>>,
-    /// The last number in the batch; where it is empty, the start.
+    /// The last number in the batch; [`Seq::START`] if the batch is empty.
     pub last: Seq,
 }
 
 impl Batch {
-    /// Sorts messages, given in the log's order, into runs.
+    /// Sorts messages, given in the order of the log, into room batches.
     pub(super) fn of(messages: Vec<Message>) -> Self {
         let last = messages.last().map_or(Seq::START, |m| m.seq);
         let mut places: HashMap<RoomName, usize> = HashMap::new();
@@ -49,8 +50,8 @@ impl Batch {
     }
 }
 
-/// What follows each other in one room, at least one message, with its frames in
-/// each format that anybody asked for.
+/// A room batch: consecutive messages of one room, at least one. It holds their
+/// frames in each format that was needed so far.
 #[derive(Debug)]
 pub struct Run {
     room: RoomName,
@@ -59,7 +60,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of slots in order; `None` of none.
+    /// Creates a room batch of slots in order; `None` if there are none.
     pub(super) fn of(room: RoomName, slots: Vec<Slot>) -> Option<Self> {
         (!slots.is_empty()).then(|| Run {
             room,
@@ -68,7 +69,8 @@ impl Run {
         })
     }
 
-    /// The same without what was said under a number; `None` where nothing was.
+    /// The same room batch with one message redacted; `None` if it does not
+    /// have this message.
     pub(super) fn without(&self, seq: Seq) -> Option<Self> {
         let is_meant = |slot: &Slot| slot.message().is_some_and(|m| m.seq == seq);
         let place = self.slots.iter().position(is_meant)?;
@@ -85,42 +87,42 @@ impl Run {
         &self.room
     }
 
-    /// The number that stands before the run in its room.
+    /// The number in its room right before the room batch.
     pub fn prev(&self) -> Seq {
         self.slots[0].prev()
     }
 
-    /// The first number in the run.
+    /// The first number in the room batch.
     pub fn first(&self) -> Seq {
         self.slots[0].seq()
     }
 
-    /// The last number in the run.
+    /// The last number in the room batch.
     pub fn last(&self) -> Seq {
         self.slots[self.slots.len() - 1].seq()
     }
 
-    /// What stands in it.
+    /// Its messages and what remains of redacted ones, in order.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// The messages among that.
+    /// Its messages without the redacted ones.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.slots.iter().filter_map(Slot::message)
     }
 
-    /// The index of the first slot after a position.
+    /// The index of the first slot after a number.
     pub fn index_after(&self, after: Seq) -> usize {
         self.slots.partition_point(|slot| slot.seq() <= after)
     }
 
-    /// The run as frames; encoded the first time somebody asks for the format.
+    /// Its frames in a format; encoded at the first call for the format.
     pub fn block(&self, format: Format) -> &Block {
         self.blocks[format.index()].get_or_init(|| Block::of(format, &self.slots))
     }
 
-    /// What the run occupies, in bytes, at most.
+    /// The most bytes that it occupies.
     pub(super) fn weight(&self) -> usize {
         self.slots
             .iter()
@@ -129,11 +131,12 @@ impl Run {
     }
 }
 
-/// The frames of a run in one format, end to end.
+/// The frames of a room batch in one format, end to end.
 #[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
-    /// Where each slot's frame ends in `bytes`; one without begins there too.
+    /// Where each slot's frame ends in `bytes`. A slot without a frame ends
+    /// where it begins.
     ends: Vec<usize>,
 }
 
@@ -160,7 +163,7 @@ impl Block {
         &self.bytes[self.start(from)..self.start(to)]
     }
 
-    /// Where the frame of an slot starts.
+    /// Where the frame of a slot starts.
     fn start(&self, index: usize) -> usize {
         index.checked_sub(1).map_or(0, |before| self.ends[before])
     }
@@ -196,7 +199,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_run_a_room() {
+    fn a_batch_has_one_run_per_room() {
         let batch = Batch::of(vec![
             message("a", 0, 1),
             message("b", 0, 2),
@@ -232,7 +235,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_erased_keeps_its_place() {
+    fn a_redacted_message_keeps_its_place() {
         let messages = vec![message("a", 0, 1), message("a", 1, 5), message("a", 5, 6)];
         let run = run(messages);
         assert!(run.without(Seq(2)).is_none());

@@ -1,4 +1,4 @@
-//! A shard: writes what is committed to its live subscribers.
+//! A shard: writes committed batches to its live subscribers.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -19,22 +19,22 @@ use crate::{
     protocol::name::RoomName,
 };
 
-/// How many batches are gathered into one write.
+/// The most batches gathered into one write.
 const MAX_GATHERED: usize = 16;
 
 pub(super) struct Shard {
     mailbox: Arc<Mailbox>,
     metrics: Arc<Metrics>,
-    /// The live subscribers of each room that has any here. Who spoke last stands
-    /// first: the echo is what lets a publisher go on, and what it says next is
-    /// there by the time that everybody has this.
+    /// The live subscribers of each room. The last senders stand first. A
+    /// client often waits for its echo before it sends again. So its next
+    /// message is there when the shard has written this one to everyone.
     rooms: Subscribers,
-    /// The live readers of each inbox that has any here; some may have fallen
-    /// behind since they were listed.
+    /// The live readers of each inbox. Some may have fallen behind since they
+    /// were listed.
     inboxes: Subscribers,
 }
 
-/// Subscribers by what they read.
+/// Subscribers by the room or the inbox that they read.
 type Subscribers = BTreeMap<RoomName, Vec<Arc<Shared>>>;
 
 impl Shard {
@@ -47,7 +47,7 @@ impl Shard {
         }
     }
 
-    /// Runs until no batch can come any more.
+    /// Runs until the channel of batches is closed.
     pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Fresh>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
@@ -77,10 +77,11 @@ impl Shard {
                     break false;
                 }
             };
-            // In this order: a subscriber that goes live later has looked into
-            // memory later, and found there all that was received, of its room
-            // and of its inbox. One that went live before is listed by now, and
-            // is written to, or sent to the log.
+            // The mailbox comes before the write. A subscriber that goes live
+            // after this reads the tail after this. There it finds every batch
+            // received so far, for its room and its inbox. A subscriber that
+            // went live before is listed by now: it is written to, or sent to
+            // the history.
             self.settle();
             self.fan_out(&gathered);
             if missed {
@@ -94,12 +95,14 @@ impl Shard {
         self.rooms.is_empty() && self.inboxes.is_empty()
     }
 
-    /// Batches passed while this shard was busy: whoever is live may have a
-    /// hole, and fills it from the log.
+    /// Handles missed batches: the channel dropped them while this shard was
+    /// busy. Every live subscriber may now have a hole, and fills it from the
+    /// history.
     pub(super) fn miss(&mut self) {
         self.metrics.lags.inc();
         self.settle();
-        // Each live subscriber has a room, whatever inbox it reads beside that.
+        // Every live subscriber is listed under a room, whether or not it reads
+        // an inbox.
         for subscriber in mem::take(&mut self.rooms).into_values().flatten() {
             let mut outlet = subscriber.lock();
             outlet.listed.room = None;
@@ -109,12 +112,13 @@ impl Shard {
         }
     }
 
-    /// Writes what was committed to whoever is listed.
+    /// Writes batches to the listed subscribers.
     pub(super) fn fan_out(&mut self, fresh: &[Fresh]) {
         let mut visited = 0;
         let mut written = Tally::default();
-        // Before anything is written: a private message is read from the log, in
-        // its place between what is said to all.
+        // This comes before any write. A private message is read from the
+        // history, where it stands in its place between the messages of the
+        // room.
         for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
             if !run.room().is_inbox() {
                 continue;
@@ -173,7 +177,8 @@ impl Shard {
         }
     }
 
-    /// Lists each live subscriber under its room and its inbox, and no other.
+    /// Updates the lists for the subscribers in the mailbox. Each live one is
+    /// listed under its room and its inbox, and no other is listed.
     pub(super) fn settle(&mut self) {
         let (mut left, mut joined) = (BTreeSet::new(), Vec::new());
         let (mut inboxes_left, mut inboxes_joined) = (BTreeSet::new(), Vec::new());
@@ -201,8 +206,8 @@ impl Shard {
     }
 }
 
-/// Notes where a subscriber is listed; where it was, and is now, if that is
-/// another list.
+/// Records the list that holds a subscriber. Returns the list before and the
+/// list now, if they differ.
 #[allow(clippy::type_complexity)] // before, and now
 fn change(
     listed: &mut Option<RoomName>,
@@ -215,14 +220,14 @@ fn change(
     Some((before, now.cloned()))
 }
 
-/// Takes subscribers off the lists they left, and puts others on theirs.
+/// Removes subscribers from the lists they left, and adds others to theirs.
 fn list(
     lists: &mut Subscribers,
     left: BTreeSet<RoomName>,
     joined: Vec<(RoomName, Arc<Shared>)>,
     place: impl Fn(&Listed) -> &Option<RoomName>,
 ) {
-    // Once for all who left a room: thousands may leave together.
+    // One pass for all that left a room: thousands may leave it together.
     for room in left {
         if let Some(listed) = lists.get_mut(&room) {
             listed.retain(|subscriber| place(&subscriber.lock().listed).as_ref() == Some(&room));
@@ -236,9 +241,9 @@ fn list(
     }
 }
 
-/// Writes what is new to a subscriber that is listed; false when it is not live
-/// (any more). One that went live elsewhere since the shard looked has all of this
-/// behind its position.
+/// Writes the new messages to a listed subscriber; returns false if it is not
+/// live or no longer live. A subscriber may have gone live in another room
+/// since it was listed. Its position is then past the whole stretch.
 fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
     let live = outlet.mode == Mode::Live;
     if live && matches!(outlet.write_stretch(stretch), Ok(true)) {
@@ -271,7 +276,7 @@ mod tests {
         store::{Storage, open},
     };
 
-    /// Notes whom it is that is written to.
+    /// A socket that notes the reader it belongs to at each write.
     struct Noting(u16, Arc<Mutex<Vec<u16>>>);
 
     impl AsyncWrite for Noting {
@@ -296,7 +301,7 @@ mod tests {
     struct World {
         log: Applier<'static>,
         mailbox: Arc<Mailbox>,
-        /// Whom was written to.
+        /// The readers that were written to, in order.
         noted: Arc<Mutex<Vec<u16>>>,
     }
 
@@ -314,7 +319,7 @@ mod tests {
             (world, shard)
         }
 
-        /// A reader of lobby that is live.
+        /// A live reader of the lobby.
         async fn reader(&self, port: u16) -> Subscriber {
             let socket = Socket::Other(Box::new(Noting(port, Arc::clone(&self.noted))));
             let outlet = Outlet::new(socket, Format::Plain, ConnectionId(port.into()), None);
@@ -324,7 +329,7 @@ mod tests {
             reader
         }
 
-        /// What these said in lobby.
+        /// Commits one message in the lobby from each of these connections.
         fn say(&mut self, ports: &[u16]) -> Fresh {
             let say = |port: &u16| Entry {
                 connection: ConnectionId((*port).into()),
@@ -334,7 +339,7 @@ mod tests {
             Fresh::new(said.batch, Instant::now()).0
         }
 
-        /// What is said to one person alone.
+        /// Commits a private message to one person.
         fn say_to(&mut self, to: &str) -> Fresh {
             let draft = Draft {
                 room: RoomName::inbox(&"eve".parse::<Name>().unwrap().key()),
@@ -350,7 +355,7 @@ mod tests {
         }
     }
 
-    /// Has a reader live in a room.
+    /// Makes a reader live in a room.
     async fn follow(reader: &mut Subscriber, room: RoomName) {
         reader.follow(room, Seq::START);
         poll_fn(|cx| {
@@ -361,9 +366,9 @@ mod tests {
         assert_eq!(reader.outlet().mode, Mode::Live);
     }
 
-    /// Broken to see it fail: who is listed stays where it is.
+    /// Verified to fail when a listed subscriber is not moved.
     #[tokio::test]
-    async fn who_goes_elsewhere_is_shown_nothing_of_the_room_it_left() {
+    async fn a_reader_is_shown_nothing_of_a_room_it_left() {
         let (mut world, mut shard) = World::new();
         let mut reader = world.reader(1).await;
         for (room, told) in [
@@ -373,7 +378,8 @@ mod tests {
             ("lobby", &[1]),
         ] {
             let fresh = world.say(&[2]);
-            // It goes there between the shard's look and its writing.
+            // The reader moves after the shard has emptied its mailbox, before
+            // it writes.
             shard.settle();
             if reader.outlet().room.room.as_str() != room {
                 follow(&mut reader, room.parse().unwrap()).await;
@@ -386,11 +392,12 @@ mod tests {
 
     /// Verified to fail when a reader is not listed under its new inbox.
     #[tokio::test]
-    async fn a_private_message_sends_its_live_reader_to_the_log() {
+    async fn a_private_message_sends_its_reader_to_the_history() {
         let (mut world, mut shard) = World::new();
         let mut reader = world.reader(1).await;
         let inbox = |name: &str| RoomName::inbox(&name.parse::<Name>().unwrap().key());
-        // Whose inbox it reads; to whom something is said; whether that is for it.
+        // The name of the reader; the recipient of the message; whether the
+        // reader is sent to the history.
         for (own, to, sent) in [
             ("ana", "ana", true),
             ("ana", "bob", false),
@@ -411,9 +418,9 @@ mod tests {
         assert!(shard.is_empty());
     }
 
-    /// Broken to see it fail: the shard is told of nobody until something is said.
+    /// Verified to fail when the shard looks into its mailbox only for a batch.
     #[tokio::test]
-    async fn those_who_come_and_go_in_silence_are_let_go_of() {
+    async fn departed_subscribers_are_released_without_a_new_batch() {
         let (world, shard) = World::new();
         let (_batches, fresh) = broadcast::channel(1);
         let mut running = pin!(shard.run(fresh));
@@ -428,9 +435,9 @@ mod tests {
         }
     }
 
-    /// Broken to see it fail: nobody is moved to the front.
+    /// Verified to fail when senders are not moved to the front.
     #[tokio::test]
-    async fn who_spoke_last_is_shown_the_next_first() {
+    async fn the_last_senders_are_shown_the_next_batch_first() {
         let (mut world, mut shard) = World::new();
         let mut readers = Vec::new();
         for port in 1..=200 {
@@ -451,7 +458,7 @@ mod tests {
             noted[..first.len()].sort_unstable();
             assert_eq!(noted[..first.len()], *first, "where {speakers:?} speak");
             noted.sort_unstable();
-            assert!(noted.into_iter().eq(1..=200), "each of them once");
+            assert!(noted.into_iter().eq(1..=200), "each reader once");
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::{
 };
 use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
 
-/// Where frames go.
+/// The write half of a connection, over TCP or any other stream.
 pub enum Socket {
     /// A TCP connection.
     Tcp(OwnedWriteHalf),
@@ -21,13 +21,17 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Writes what goes at once; [`io::ErrorKind::WouldBlock`] where that is
-    /// nothing. Nobody is woken when more would go.
+    /// Writes the bytes that the socket takes at once. No task is woken when
+    /// the socket takes more.
+    ///
+    /// # Errors
+    /// Fails with [`io::ErrorKind::WouldBlock`] if the socket takes nothing
+    /// now, and with another error if the connection is broken.
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // Past tokio and the C library, whose bookkeeping takes a twentieth
-            // of a delivery. tokio finds out by itself that the socket is full
-            // when somebody waits for it.
+            // A direct system call, as the bookkeeping of tokio and of the C
+            // library takes a twentieth of a delivery. By itself tokio notices
+            // a full socket when a task waits for it.
             Socket::Tcp(half) => {
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
                 let written =
@@ -44,7 +48,8 @@ impl Socket {
         }
     }
 
-    /// Waits until something would go, as far as that can be told without trying.
+    /// Waits until the socket takes bytes. A stream other than TCP always
+    /// counts as ready: only a write can tell.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Socket::Tcp(half) => half.as_ref().poll_write_ready(cx),

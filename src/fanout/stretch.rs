@@ -1,16 +1,16 @@
-//! Runs that follow each other in a room, to be written in one piece.
+//! Consecutive room batches of one room, to be written in one piece.
 
 use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
 use super::run::Run;
 use crate::protocol::{ConnectionId, Seq, format::Format};
 
-/// What is new in a room: at least one run.
+/// The new room batches of one room: at least one.
 pub(super) struct Stretch {
     runs: Vec<Arc<Run>>,
     messages: usize,
     authors: Authors,
-    /// The frames of all runs, end to end; joined when somebody needs them.
+    /// The frames of all room batches, end to end; joined when first needed.
     joined: [OnceCell<Vec<u8>>; Format::COUNT],
 }
 
@@ -36,29 +36,30 @@ impl Stretch {
         &self.runs
     }
 
-    /// Whether any of it was said on this connection.
+    /// Whether any of its messages came from this connection.
     pub(super) fn is_by(&self, origin: ConnectionId) -> bool {
         self.authors.contains(origin)
     }
 
-    /// How many messages it has.
+    /// The number of its messages.
     pub(super) fn messages(&self) -> usize {
         self.messages
     }
 
-    /// Whether all of it, and nothing before it, is new to who is there.
+    /// Whether a reader at this position needs all of it, and nothing before
+    /// it.
     pub(super) fn follows(&self, position: Seq) -> bool {
         let first = &self.runs[0];
         first.prev() <= position && position < first.first()
     }
 
-    /// The last number in it.
+    /// The last number in the stretch.
     pub(super) fn last(&self) -> Seq {
         self.runs[self.runs.len() - 1].last()
     }
 
-    /// All frames. Copying them together once is less than what a system call
-    /// with many pieces costs for each of many sockets.
+    /// All frames, end to end. One copy costs less than a system call with many
+    /// pieces for each of many sockets.
     pub(super) fn frames(&self, format: Format) -> &[u8] {
         match &self.runs[..] {
             [one] => one.block(format).all(),
@@ -70,11 +71,12 @@ impl Stretch {
     }
 }
 
-/// The connections that said something; asked of each of many subscribers, few of
-/// whom did.
+/// The connections that sent the messages. The shard asks about each of many
+/// subscribers, and few of them sent any.
 #[derive(Default)]
 struct Authors {
-    /// A bit for the end of each id: most subscribers are ruled out by it.
+    /// One bit for each id modulo 64; it rules out most subscribers without a
+    /// hash.
     ends: u64,
     ids: HashSet<ConnectionId>,
 }

@@ -1,4 +1,4 @@
-//! A session's delivery end.
+//! The subscriber: the delivery end of a session.
 
 use std::{
     fmt,
@@ -25,36 +25,39 @@ use crate::{
     store::StoreError,
 };
 
-/// How long a socket may take nothing before its reader is given up. Longer
-/// than the 20 s that a busy or suspended program may well stand still.
+/// How long a socket may take nothing before its reader is disconnected. This
+/// is longer than the 20 s for which a busy or suspended program may stand
+/// still.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Why delivery ended before its time.
+/// Why delivery ended early.
 #[derive(Debug)]
 pub enum Undelivered {
     /// The socket took nothing for the whole write deadline.
     Slow,
     /// The connection broke.
     Lost(io::Error),
-    /// The log could not be read.
+    /// The store could not be read.
     Unreadable(StoreError),
 }
 
-/// What is read from the database while it is awaited.
+/// A read of the history that is under way.
 type Looking = Pin<Box<dyn Future<Output = Result<Reading, StoreError>> + Send>>;
 
-/// The session's end: follows one room, and says what else is to be said.
+/// The delivery end of a session: follows one room, and sends the session's own
+/// frames.
 ///
-/// Nothing moves unless [`Subscriber::deliver`] is polled. Dropping it leaves
-/// the room and closes the socket.
+/// It catches up only while [`Subscriber::deliver`] is polled. Dropping it
+/// leaves the room and closes the socket.
 pub struct Subscriber {
     shared: Arc<Shared>,
     mailbox: Arc<Mailbox>,
     history: History,
     reading: Option<Looking>,
-    /// While the socket is full: when it is given up, and the progress seen.
+    /// While the socket is full: when the reader is disconnected, and the
+    /// progress when this was set.
     deadline: Option<(Pin<Box<Sleep>>, u64)>,
-    /// Deliver what there is, and end.
+    /// Delivery ends once everything due is written.
     ending: bool,
     metrics: Arc<Metrics>,
 }
@@ -77,7 +80,7 @@ impl Subscriber {
         }
     }
 
-    /// Follows a room from after a position, in place of any followed before.
+    /// Follows a room from a position on, instead of the room followed before.
     pub fn follow(&mut self, room: RoomName, after: Seq) {
         self.ending = false;
         self.reading = None;
@@ -93,8 +96,8 @@ impl Subscriber {
         self.set_mode(outlet, Mode::CatchingUp);
     }
 
-    /// Reads the inbox of somebody as well, from after a number, in place of any
-    /// that was read before.
+    /// Also reads a person's inbox after a number, instead of any inbox read
+    /// before.
     pub fn receive(&mut self, inbox: RoomName, after: Seq) {
         self.reading = None;
         let mut guard = self.shared.lock();
@@ -114,8 +117,8 @@ impl Subscriber {
         }
     }
 
-    /// Up to which number everything that was said to its reader alone has gone
-    /// out, as far as there is anything.
+    /// The number up to which the reader's private messages were written.
+    /// `None` if it reads no inbox, or if bytes still wait for the socket.
     pub fn received(&self) -> Option<Seq> {
         let outlet = self.shared.lock();
         let inbox = outlet.inbox.as_ref()?;
@@ -131,15 +134,16 @@ impl Subscriber {
         }
     }
 
-    /// Follows nothing any more; [`Subscriber::deliver`] ends when what was
-    /// sent is out.
+    /// Follows no room any more. [`Subscriber::deliver`] ends once everything
+    /// sent before is written.
     pub fn stop(&mut self) {
         self.ending = true;
         self.reading = None;
         self.set_mode(&mut self.shared.lock(), Mode::Idle);
     }
 
-    /// Takes the subscriber out of the shard's hands.
+    /// Sets the mode, and puts a listed subscriber into the mailbox so that its
+    /// shard notices.
     fn set_mode(&self, outlet: &mut Outlet, mode: Mode) {
         outlet.mode = mode;
         if outlet.listed.is_anywhere() {
@@ -147,35 +151,42 @@ impl Subscriber {
         }
     }
 
-    /// Says something of the session's own, in whole frames, before any message
-    /// that is not yet begun.
+    /// Sends whole frames of the session, before any message whose frame is not
+    /// yet partly written.
     pub fn send(&mut self, frames: &[u8]) {
         self.shared.lock().send(frames);
     }
 
-    /// How many bytes the socket has not taken yet of what was sent.
+    /// The number of sent bytes that the socket has not taken yet.
     pub fn waiting(&self) -> usize {
         self.shared.lock().waiting()
     }
 
-    /// Whether the socket took less than there was for it.
+    /// Whether the socket took fewer bytes than there were for it.
     pub fn is_blocked(&self) -> bool {
         self.deadline.is_some() || self.waiting() > 0
     }
 
-    /// A way to this subscriber for the rest of the server.
+    /// A handle to this subscriber for the rest of the server.
     pub fn handle(&self) -> Handle {
         Handle::new(&self.shared)
     }
 
-    /// Drives delivery; ends after `finish` or `stop`, and when it fails. Safe
-    /// to drop and call again.
+    /// Drives delivery; ends after `finish` or `stop`, or when delivery fails.
+    /// It can be dropped and called again.
+    ///
+    /// # Errors
+    /// Fails if the socket takes nothing for the write deadline, the connection
+    /// breaks or the store cannot be read.
     pub async fn deliver(&mut self) -> Result<(), Undelivered> {
         poll_fn(|cx| self.poll_deliver(cx)).await
     }
 
-    /// The same; but where so many bytes wait, or more, it ends with false once
-    /// there are fewer.
+    /// Drives delivery like [`Subscriber::deliver`]. But if `most` bytes or
+    /// more wait at the start, it returns false once fewer wait.
+    ///
+    /// # Errors
+    /// As [`Subscriber::deliver`].
     pub async fn deliver_below(&mut self, most: usize) -> Result<bool, Undelivered> {
         let many = self.waiting() >= most;
         poll_fn(|cx| match self.poll_deliver(cx) {
@@ -188,8 +199,8 @@ impl Subscriber {
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
         loop {
             let mut outlet = self.shared.lock();
-            // Also while it waits for its socket, whose one waker others take when
-            // they say something.
+            // Needed even while the session waits for its socket: a `send`
+            // replaces the socket's one waker and wakes this one instead.
             outlet.is_awaited(cx);
             match outlet.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -198,8 +209,8 @@ impl Subscriber {
                     return Poll::Ready(Err(Undelivered::Lost(error)));
                 }
                 Poll::Pending => {
-                    // Whoever waits for the socket is not in the way of others
-                    // who read.
+                    // A read in progress would hold up other readers of the
+                    // store.
                     self.reading = None;
                     drop(outlet);
                     return self.poll_deadline(cx).map(Err);
@@ -232,11 +243,12 @@ impl Subscriber {
                     if self.ending {
                         outlet.mode = Mode::Idle;
                     } else if outlet.mailed {
-                        // The shard looks into its mailbox before it writes what
-                        // comes from here on, in the room and in the inbox.
+                        // The shard looks into its mailbox before it writes any
+                        // later batch of the room or the inbox.
                         outlet.go_live();
                     } else {
-                        // What came before is found by another look.
+                        // The next look into the tail finds the batches that
+                        // came before.
                         self.mailbox.put(&self.shared, &mut outlet);
                     }
                     continue;
@@ -251,8 +263,9 @@ impl Subscriber {
             if !outlet.is_cut() {
                 outlet.say_missing(&reading);
             }
-            // What does not go out now is not kept, but read again when the
-            // socket is ready: memory does not grow with slowness.
+            // Messages that the socket does not take now are not kept, but read
+            // again when it is ready. So memory does not grow with slow
+            // readers.
             let written = outlet.write_reading(cx, &reading);
             self.metrics.delivered(outlet.take_written());
             match written {
@@ -266,7 +279,8 @@ impl Subscriber {
         }
     }
 
-    /// The socket is full: waits for it, but not for ever.
+    /// Waits for a full socket, at most for the write deadline; progress
+    /// restarts the deadline.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Undelivered> {
         let progress = self.shared.lock().progress();
         let sleep = match &mut self.deadline {
@@ -289,9 +303,9 @@ impl Subscriber {
         self.shared.lock()
     }
 
-    /// Ends the sending direction of the connection.
+    /// Shuts down the sending direction of the connection.
     pub async fn shutdown(&mut self) {
-        // The peer may be gone: then there is nothing left to end.
+        // The peer may be gone; then nothing is left to shut down.
         let _gone = poll_fn(|cx| self.shared.lock().poll_shutdown(cx)).await;
     }
 }

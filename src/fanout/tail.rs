@@ -1,4 +1,4 @@
-//! The recent end of the log, in memory, encoded as it is asked for.
+//! The tail: the recent end of the log in memory, encoded when first needed.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,25 +11,26 @@ use super::{
 };
 use crate::protocol::{Seq, name::RoomName};
 
-/// The most runs one page holds: as many as one `writev(2)` is given.
+/// The most room batches in one page: as many as one `writev(2)` is given.
 const PAGE_RUNS: usize = 64;
 
-/// The last runs of all rooms, up to a bound in bytes.
+/// The last room batches of all rooms, up to a bound in bytes.
 pub(super) struct Tail {
-    /// Every message after this number is here.
+    /// The tail has every message after this number.
     floor: Seq,
-    /// The last number committed.
+    /// The number of the last committed message.
     head: Seq,
-    /// All runs, oldest first: the order they leave in.
+    /// All room batches, oldest first: the order in which they are dropped.
     order: VecDeque<Arc<Run>>,
-    /// The same runs by room, oldest first.
+    /// The same room batches by room, oldest first.
     rooms: HashMap<RoomName, VecDeque<Arc<Run>>>,
     weight: usize,
     bound: usize,
 }
 
 impl Tail {
-    /// Empty, behind a log that ends at `head`.
+    /// Creates an empty tail behind a log that ends at `head`, with a bound in
+    /// bytes.
     pub(super) fn new(head: Seq, bound: usize) -> Self {
         Tail {
             floor: head,
@@ -45,14 +46,16 @@ impl Tail {
         self.head
     }
 
-    /// The log ends at `head`, and what of it is new here is not known here.
+    /// Moves the head to `head`, where the store ends. The tail does not have
+    /// the messages up to there.
     pub(super) fn skip_to(&mut self, head: Seq) {
         if head > self.head {
             (self.head, self.floor) = (head, head);
         }
     }
 
-    /// Adds what was just committed, and lets go of the oldest beyond the bound.
+    /// Adds a batch that was just committed, and drops the oldest room batches
+    /// beyond the bound.
     pub(super) fn push(&mut self, batch: &Batch) {
         self.head = self.head.max(batch.last);
         for run in &batch.runs {
@@ -66,9 +69,11 @@ impl Tail {
         while self.weight > self.bound && self.drop_oldest() {}
     }
 
-    /// Lets go of what holds a message up to this number: it has expired.
+    /// Drops each room batch with an expired message, one numbered up to
+    /// `upto`.
     pub(super) fn expire(&mut self, upto: Seq) {
-        // Runs begin in the order they stand in, those of one batch too.
+        // Room batches stand in the order of their first numbers, also within
+        // one batch.
         while self
             .order
             .front()
@@ -78,9 +83,10 @@ impl Tail {
         }
     }
 
-    /// Lets go of the words of a message; its place is kept.
+    /// Removes the text of a message; its place is kept.
     pub(super) fn redact(&mut self, seq: Seq) {
-        // Runs of one batch interleave: more than one may span the number.
+        // The room batches of one batch interleave, so more than one may span
+        // the number.
         let without = |run: &Arc<Run>| {
             let spans = run.first() <= seq && seq <= run.last();
             Some((Arc::clone(run), Arc::new(spans.then(|| run.without(seq))??)))
@@ -97,13 +103,14 @@ impl Tail {
         }
     }
 
-    /// Lets go of the oldest run; false where there is none.
+    /// Drops the oldest room batch; returns false if there is none.
     fn drop_oldest(&mut self) -> bool {
         let Some(oldest) = self.order.pop_front() else {
             return false;
         };
         self.weight -= oldest.weight();
-        // Runs of one batch interleave: the floor is the highest number gone.
+        // The room batches of one batch interleave, so the floor is the highest
+        // number dropped.
         self.floor = self.floor.max(oldest.last());
         if let Some(runs) = self.rooms.get_mut(oldest.room()) {
             runs.pop_front();
@@ -114,7 +121,8 @@ impl Tail {
         true
     }
 
-    /// What follows `after` in a room; `None` where something of it may be gone.
+    /// The messages after `after` in a room; `None` if some of them may have
+    /// been dropped.
     pub(super) fn after(&self, room: &RoomName, after: Seq) -> Option<Page> {
         let runs = self.rooms.get(room);
         let unbroken = runs
@@ -163,11 +171,11 @@ mod tests {
     }
 
     #[test]
-    fn answers_only_what_it_can_prove() {
+    fn tail_answers_only_if_it_has_every_later_message() {
         let mut tail = Tail::new(Seq(10), usize::MAX);
         assert!(
             tail.after(&room("a"), Seq(9)).is_none(),
-            "9 may be followed by something older"
+            "the tail does not have message 10"
         );
         assert_eq!(
             tail.after(&room("a"), Seq(10)).expect("at the floor").upto,
@@ -188,12 +196,12 @@ mod tests {
         );
         assert!(
             tail.after(&room("c"), Seq(0)).is_none(),
-            "a quiet room's past is not here"
+            "the tail does not have the room's past"
         );
     }
 
     #[test]
-    fn is_bounded() {
+    fn tail_is_bounded_in_bytes() {
         let longest = run(vec![message("b", 11, 12)]).weight();
         let mut tail = Tail::new(Seq(0), longest * 3);
         for seq in 1..=9 {
@@ -215,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn redacted_words_are_let_go_of() {
+    fn redaction_removes_the_text_from_memory() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
         tail.push(&Batch::of(vec![
             message("a", 0, 1),
@@ -230,17 +238,17 @@ mod tests {
         let page = tail.after(&room("a"), Seq(0)).expect("all");
         assert_eq!((seqs(&page), page.upto), (vec![1, 4], Seq(4)));
         assert_eq!(page.runs[0].last(), Seq(3), "its place is kept");
-        assert_eq!(Arc::strong_count(&kept[0]), 1, "nobody has the old one");
+        assert_eq!(Arc::strong_count(&kept[0]), 1, "the old one is dropped");
         assert_eq!(Arc::strong_count(&kept[1]), 3);
         let weight: usize = tail.order.iter().map(|run| run.weight()).sum();
         assert_eq!(tail.weight, weight);
-        // And goes with the others.
+        // An expiry drops the redacted room batch as well.
         tail.expire(Seq(4));
         assert_eq!((tail.weight, tail.rooms.len()), (0, 0));
     }
 
     #[test]
-    fn long_stretches_come_in_pages() {
+    fn many_room_batches_are_split_into_pages() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
         for seq in 1..=100 {
             tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));

@@ -1,4 +1,4 @@
-//! A writer, a shard and two readers, whose every step somebody else decides on.
+//! A writer, a shard and two readers; the test decides on every step.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -31,40 +31,41 @@ use crate::{
     store::{Outcome, Storage, open},
 };
 
-/// What may happen next.
+/// One step of a world.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Somebody publishes so many messages in one batch: in the room, to the
-    /// readers alone, and elsewhere.
+    /// The writer commits one batch with this many messages: in the room,
+    /// private ones to the readers, and in another room.
     Publish {
         here: u8,
         private: u8,
         elsewhere: u8,
     },
-    /// The shard takes the next so many batches at once; between its look at who
-    /// is live and its writing, something else happens.
+    /// The shard takes up to this many batches at once. The other step happens
+    /// between its look into the mailbox and its write.
     FanOut(u8, Option<Box<Step>>),
-    /// The shard was too slow: so many batches pass it.
+    /// The shard misses up to this many batches.
     Lag(u8),
     /// The shard looks into its mailbox.
     Settle,
     /// A reader's session runs.
     Deliver(u8),
-    /// A reader's session says something of its own.
+    /// A reader's session sends a frame of its own.
     Say(u8),
-    /// A reader's peer takes so many bytes.
+    /// A reader's peer takes this many more bytes.
     Read(u8, u16),
-    /// A reader starts over from here.
+    /// A reader follows the room again, from the current head on.
     Follow(u8),
-    /// A reader's session begins to read the log, and is not heard of any more.
+    /// A reader's session begins to read the history, and is not polled until a
+    /// later step.
     Begin(u8),
-    /// An operator erases what was said so many messages ago.
+    /// An operator redacts the message sent this many messages ago.
     Erase(u8),
-    /// Readers hear of it.
+    /// The readers are told of the redactions.
     Tell,
 }
 
-/// One reads numbered lines, the other JSON.
+/// The number of readers: the first reads numbered lines, the second JSON.
 pub(super) const READERS: u8 = 2;
 pub(super) const FORMATS: [Format; READERS as usize] = [Format::NumberedPlain, Format::Json];
 
@@ -106,16 +107,17 @@ impl AsyncWrite for Pipe {
 pub(super) struct Reader {
     pub(super) subscriber: Subscriber,
     pub(super) pipe: Pipe,
-    /// From which positions it followed the room, one after the other.
+    /// The positions after which it followed the room, in order.
     pub(super) since: Vec<Seq>,
-    /// How often its session said something.
+    /// How many frames its session sent.
     pub(super) said: usize,
-    /// Delivery ended: half of a message was out when that was erased.
+    /// Delivery ended because a message was redacted while its frame was partly
+    /// written.
     pub(super) ended: bool,
 }
 
 impl Reader {
-    /// Polls the session, which may end where it cannot complete what it began.
+    /// Polls the session, which may end if it cannot complete a frame.
     fn poll(&mut self, cx: &mut Context<'_>, erased: &BTreeSet<Seq>) -> Poll<()> {
         let cut = self.subscriber.outlet().cut();
         match self.subscriber.poll_deliver(cx) {
@@ -137,11 +139,11 @@ pub(super) struct World {
     pub(super) history: History,
     pub(super) shard: Shard,
     pub(super) coming: VecDeque<Arc<Batch>>,
-    /// What was said here.
+    /// The messages in the room.
     pub(super) said: Vec<Seq>,
-    /// What of it was erased.
+    /// The redacted messages of the room.
     pub(super) erased: BTreeSet<Seq>,
-    /// What readers have not been told of yet.
+    /// The redactions that the readers were not told of yet.
     untold: Vec<Seq>,
     pub(super) readers: Vec<Reader>,
 }
@@ -154,7 +156,7 @@ fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
-/// Of the readers: both are ana.
+/// The inbox of the readers: both have the name ana.
 pub(super) fn inbox() -> RoomName {
     RoomName::inbox(&name("ana").key())
 }
@@ -214,7 +216,7 @@ impl World {
     pub(super) fn publish(&mut self, here_count: u8, private: u8, elsewhere: u8) {
         let draft = |room| Draft::of(room, "text");
         let mut drafts: Vec<_> = (0..elsewhere).map(|_| draft("tea")).collect();
-        // In turns, so that one stands between two of the other.
+        // Messages to the room and private messages alternate in the log.
         for number in 0..here_count.max(private) {
             drafts.extend((number < here_count).then(|| draft("lobby")));
             let mut to_ana = draft("lobby");
@@ -274,26 +276,26 @@ impl World {
         }
     }
 
-    /// Runs a session until it reads from the database, and what it reads is
-    /// there.
+    /// Polls a session once, and waits until the read that it began is done.
     fn begin(&mut self, reader: usize) {
         let reader = &mut self.readers[reader];
         self.runtime.block_on(poll_fn(|cx| {
             let _over = reader.poll(cx, &self.erased);
             Poll::Ready(())
         }));
-        // Readers take turns: this one comes after it.
+        // Reads of the store take turns, so this one is done after the
+        // session's.
         let here = here();
         let turn = self.history.stored(&here, Seq::START);
         self.runtime.block_on(turn).unwrap();
     }
 
-    /// Runs a session until it can do nothing more now.
+    /// Runs a session until it can do nothing more for now.
     pub(super) fn deliver(&mut self, reader: usize) {
         let reader = &mut self.readers[reader];
         self.runtime.block_on(poll_fn(|cx| {
             let over = reader.poll(cx, &self.erased);
-            // What it reads it awaits, but not a socket that is full.
+            // The session's read is awaited, but a full socket is not.
             let outlet = reader.subscriber.outlet();
             let blocked = outlet.waiting() > 0 && !outlet.is_cut();
             drop(outlet);
@@ -305,7 +307,7 @@ impl World {
         }));
     }
 
-    /// Whether a session goes on.
+    /// Whether delivery to a reader has not ended.
     fn goes_on(&self, reader: u8) -> bool {
         !self.readers[usize::from(reader)].ended
     }
@@ -362,7 +364,7 @@ impl World {
         }
     }
 
-    /// Lets everything come to rest.
+    /// Opens every socket, and runs everything until nothing is left to do.
     pub(super) fn settle_all(&mut self) {
         for reader in &self.readers {
             reader.pipe.0.lock().unwrap().room = usize::MAX / 2;

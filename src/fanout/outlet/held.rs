@@ -1,4 +1,4 @@
-//! Ephemeral events that a reader could not be sent in time.
+//! Held events: the ephemeral events that a reader could not be sent in time.
 
 use std::{mem::Discriminant, sync::Arc};
 
@@ -10,10 +10,10 @@ use crate::{
 /// The most frames held for one reader.
 const MAX_HELD: usize = 1000;
 
-/// What one reader is sent once its room is live: of each kind of ephemeral event
-/// the last.
+/// The ephemeral events that one reader is sent once it is live: the last of
+/// each kind.
 ///
-/// Most of the time nothing is held, and no memory is kept for it.
+/// Usually nothing is held, and this occupies no further memory.
 #[derive(Default)]
 pub(super) struct Held(Option<Box<Frames>>);
 
@@ -22,11 +22,11 @@ struct Frames {
     frames: Vec<Frame>,
 }
 
-/// A frame, and the kind of which only the last counts.
+/// A frame and its kind; of each kind only the last frame is held.
 type Frame = (Option<Discriminant<Event>>, Arc<[u8]>);
 
 impl Held {
-    /// Drops the frames that an event replaces.
+    /// Drops the held frames that an event replaces.
     pub(super) fn replace(&mut self, by: &Ephemeral) {
         if let (Some(held), Some(kind)) = (&mut self.0, by.kind()) {
             held.frames.retain(|(other, _)| *other != Some(kind));
@@ -43,7 +43,8 @@ impl Held {
             let (room, frames) = (room.clone(), Vec::new());
             Box::new(Frames { room, frames })
         });
-        // Past that a reader misses some, as one that is not connected does.
+        // Beyond the limit a reader misses events, as a disconnected reader
+        // does.
         if held.frames.len() < MAX_HELD {
             held.frames.push((event.kind(), Arc::clone(frame)));
         }
@@ -56,7 +57,7 @@ impl Held {
         held.map_or_else(Vec::new, |held| held.frames)
     }
 
-    /// The bytes held.
+    /// The number of bytes held.
     pub(super) fn len(&self) -> usize {
         let frames = self.0.iter().flat_map(|held| &held.frames);
         frames.map(|(_, frame)| frame.len()).sum()

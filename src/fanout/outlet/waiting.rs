@@ -1,47 +1,49 @@
-//! What waits to go out on one connection before anything else.
+//! The bytes that must be written on a connection before anything else.
 
 use crate::{
     fanout::reading::{Feed, Part},
     protocol::{Seq, format::Format, name::RoomName},
 };
 
-/// The rest of a frame that is partly out, and behind it what the session says.
+/// The rest of a partly written frame, and behind it the session's own frames.
 ///
-/// Most of the time nothing waits, and no memory is kept for it.
+/// Usually nothing waits, and this occupies no further memory.
 #[derive(Default)]
 pub(super) struct Waiting {
     cut: Option<Box<Cut>>,
     said: Vec<u8>,
-    /// How much of it is out.
+    /// How many bytes of `said` are written.
     out: usize,
 }
 
-/// A message's frame, of which something is out and something is missing.
+/// A message's frame that is partly written.
 ///
-/// Not the frame itself: it is read again once the socket takes more. So who
-/// stands still costs nothing, however long what he was being shown.
+/// The frame itself is not kept: it is read again once the socket takes more.
+/// So a stalled reader costs no memory, however long its frame is.
 pub(super) struct Cut {
     pub(super) room: RoomName,
     pub(super) seq: Seq,
-    /// How long the frame is.
+    /// The length of the frame in bytes.
     pub(super) length: usize,
-    /// How much of it is out: not nothing, and not all.
+    /// How many bytes of the frame are written: at least one, but not all.
     pub(super) out: usize,
 }
 
 impl Cut {
-    /// The number after which it comes next in its room.
+    /// The number right before its message: a read after it begins with the
+    /// message.
     pub(super) fn before(&self) -> Seq {
         Seq(self.seq.0.saturating_sub(1))
     }
 
-    /// Its room, whatever its reader follows now.
+    /// The feed of its room, whatever its reader follows now.
     pub(super) fn feed(&self) -> Feed {
         let (room, floor) = (self.room.clone(), Seq::START);
         Feed { room, floor }
     }
 
-    /// The frame, if it is the first of these: once it was erased it is not.
+    /// The frame, if the part begins with it. After a redaction the part has no
+    /// such frame.
     pub(super) fn find<'a>(&self, part: &Part<'a>, format: Format) -> Option<&'a [u8]> {
         let Part { run, from, .. } = *part;
         let same = *run.room() == self.room && run.slots()[from].seq() == self.seq;
@@ -51,26 +53,26 @@ impl Cut {
 }
 
 impl Waiting {
-    /// How many bytes wait.
+    /// The number of bytes that wait.
     pub(super) fn len(&self) -> usize {
         let cut = self.cut.as_ref().map_or(0, |cut| cut.length - cut.out);
         cut + self.said().len()
     }
 
-    /// The frame that has to be completed before anything else goes.
+    /// The frame that must be completed before anything else is written.
     pub(super) fn cut(&self) -> Option<&Cut> {
         self.cut.as_deref()
     }
 
-    /// Messages stopped in the middle of a frame. To be called where nothing
-    /// waits.
+    /// Notes that a write of messages stopped within a frame. Nothing else may
+    /// wait at that time.
     pub(super) fn cut_at(&mut self, cut: Cut) {
-        debug_assert_eq!(self.len(), 0, "messages wait for what goes first");
+        debug_assert_eq!(self.len(), 0, "messages are written only if nothing waits");
         self.cut = Some(Box::new(cut));
     }
 
-    /// So much more of the frame that was partly out is out; whether that is all
-    /// of it.
+    /// Counts further bytes of the partly written frame as written; returns
+    /// true if the frame is now complete.
     pub(super) fn advance_cut(&mut self, count: usize) -> bool {
         let Some(cut) = &mut self.cut else {
             return false;
@@ -83,17 +85,17 @@ impl Waiting {
         complete
     }
 
-    /// Whole frames of the session's own go behind what waits.
+    /// Queues whole frames of the session behind everything that waits.
     pub(super) fn say(&mut self, frames: &[u8]) {
         self.said.extend_from_slice(frames);
     }
 
-    /// What the session said and is not out.
+    /// The bytes of the session's frames that are not written yet.
     pub(super) fn said(&self) -> &[u8] {
         &self.said[self.out..]
     }
 
-    /// So much of [`Waiting::said`] is out.
+    /// Counts bytes of [`Waiting::said`] as written.
     pub(super) fn advance(&mut self, count: usize) {
         self.out += count;
         if self.out == self.said.len() {
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_is_counted_and_forgotten() {
+    fn waiting_bytes_are_counted_and_then_freed() {
         let mut waiting = Waiting::default();
         waiting.cut_at(Cut {
             room: RoomName::lobby(),

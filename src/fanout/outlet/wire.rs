@@ -1,7 +1,7 @@
-//! A socket, and what goes out on it first.
+//! The wire: a socket, and the bytes that must be written to it first.
 //!
-//! Only whole frames leave in order: the rest of a frame whose beginning went out
-//! goes before anything else.
+//! Only whole frames are written, in order. The rest of a partly written frame
+//! is written before anything else.
 
 use std::{
     io::{self, IoSlice},
@@ -22,21 +22,22 @@ use crate::{
     protocol::{Seq, format::Format},
 };
 
-/// The most pieces handed to one `writev(2)`.
+/// The most pieces given to one `writev(2)`.
 const MAX_PIECES: usize = 64;
 
-/// The writing side of one connection. It knows frames, and no room.
+/// The writing side of one connection. It knows frames, but no rooms.
 pub(super) struct Wire {
     socket: Option<Socket>,
     format: Format,
-    /// What goes before anything else.
+    /// The bytes that are written before anything else.
     rest: Waiting,
-    /// How many writes made progress; a writer that sees no change is blocked.
+    /// The number of writes that made progress. While it stays the same, the
+    /// writer is blocked.
     progress: u64,
     failed: Option<io::ErrorKind>,
-    /// What was written and is not counted yet.
+    /// The tally of what was written and not counted yet.
     written: Tally,
-    /// The session's, for when there is something to do for it.
+    /// The session's waker, for when the session has something to do.
     waker: Option<Waker>,
 }
 
@@ -57,12 +58,12 @@ impl Wire {
         self.format
     }
 
-    /// How many bytes wait to go first.
+    /// The number of bytes that must be written before any message.
     pub(super) fn waiting(&self) -> usize {
         self.rest.len()
     }
 
-    /// How many bytes are kept in memory until the socket takes them.
+    /// The number of bytes kept in memory until the socket takes them.
     pub(super) fn kept(&self) -> usize {
         self.rest.said().len()
     }
@@ -71,12 +72,13 @@ impl Wire {
         self.progress
     }
 
-    /// What was written since this was called last.
+    /// Takes the tally of what was written since the last call.
     pub(super) fn take_written(&mut self) -> Tally {
         std::mem::take(&mut self.written)
     }
 
-    /// From here on the session is woken when there is something to do for it.
+    /// Registers the session's waker: from here on the session is woken when it
+    /// has something to do.
     pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
         let awaited = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.waker.as_ref().is_some_and(awaited) {
@@ -95,14 +97,14 @@ impl Wire {
         self.waker.is_some()
     }
 
-    /// Lets go of the socket.
+    /// Closes the socket and drops everything that waits for it.
     pub(super) fn close(&mut self) {
         self.socket = None;
         self.rest = Waiting::default();
         self.waker = None;
     }
 
-    /// The frame that is partly out.
+    /// The frame that is partly written.
     pub(super) fn cut(&self) -> Option<&Cut> {
         self.rest.cut()
     }
@@ -113,16 +115,16 @@ impl Wire {
             return;
         }
         self.rest.say(frames);
-        // A failure shows at the next poll of the session.
+        // The next poll of the session reports a failure.
         let mut cx = Context::from_waker(Waker::noop());
         if self.cut().is_some() || self.poll_said(&mut cx).is_pending() {
             self.wake();
         }
     }
 
-    /// Writes what the session said, unless a frame has to be completed before;
-    /// then waits for the socket, if that is needed for a frame that is cut or for
-    /// `more`.
+    /// Writes the session's frames, unless a partly written frame must be
+    /// completed first. Then waits for the socket if there is such a frame or
+    /// if `more` is set.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, more: bool) -> Poll<io::Result<()>> {
         let is_cut = self.cut().is_some();
         if !is_cut {
@@ -134,7 +136,8 @@ impl Wire {
         }
     }
 
-    /// Writes what the session said; to be called where no frame is partly out.
+    /// Writes the session's frames. Must not be called while a frame is partly
+    /// written.
     pub(super) fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.rest.said().is_empty() {
             let written = ready!(self.poll_write(cx, |wire, socket, cx| {
@@ -148,8 +151,8 @@ impl Wire {
         }
     }
 
-    /// Writes the rest of the frame that is partly out, which is the first of
-    /// what was read.
+    /// Writes the rest of the partly written frame, which is the first frame of
+    /// the reading.
     pub(super) fn poll_cut(
         &mut self,
         cx: &mut Context<'_>,
@@ -160,8 +163,9 @@ impl Wire {
         while let Some(cut) = self.rest.cut() {
             let frame = parts.first().and_then(|part| cut.find(part, format));
             let Some(frame) = frame else {
-                // Nothing can follow half a frame.
-                let erased = io::Error::other("what it was shown a part of is erased");
+                // No other frame can follow half a frame, so the connection
+                // ends.
+                let erased = io::Error::other("a message was redacted within its frame");
                 return Poll::Ready(Err(self.fail(&erased)));
             };
             let out = cut.out;
@@ -174,9 +178,12 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes all of a stretch at once, with nobody woken when more would go;
-    /// `None` where something waits or the socket has failed. False when the
-    /// socket is full: the position tells how far it came.
+    /// Writes a stretch in one write; no task is woken when the socket takes
+    /// more. `None` if bytes wait or the socket has failed. False if the socket
+    /// is full: then the position tells how far the write came.
+    ///
+    /// # Errors
+    /// Fails if the connection is broken.
     pub(super) fn try_write(
         &mut self,
         stretch: &Stretch,
@@ -213,8 +220,9 @@ impl Wire {
         Some(Ok(false))
     }
 
-    /// Writes the pieces; with all of them out, the position is `reached`. Pending
-    /// where the socket is full: the position tells how far it came.
+    /// Writes pieces, and sets the position to `reached` once all are written.
+    /// Pending if the socket is full: then the position tells how far the write
+    /// came.
     pub(super) fn write_pieces(
         &mut self,
         cx: &mut Context<'_>,
@@ -224,7 +232,7 @@ impl Wire {
     ) -> Poll<io::Result<()>> {
         let format = self.format;
         let mut first = 0;
-        // How much of the first is out.
+        // How many bytes of the first piece are written.
         let mut out = 0;
         while first < pieces.len() {
             let mut slices: Vec<IoSlice<'_>> = pieces[first..]
@@ -257,8 +265,8 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// The socket took `out` bytes of a piece and no more: between two frames, or
-    /// in the middle of one.
+    /// Notes that the socket took only `out` bytes of a piece. They end between
+    /// two frames or within one.
     fn stop_in(&mut self, piece: &Part<'_>, mut out: usize, position: &mut Seq) {
         let Part { run, from, to } = *piece;
         let block = run.block(self.format);
@@ -308,7 +316,7 @@ impl Wire {
         }
     }
 
-    /// A socket that failed once has nothing more to say to anyone.
+    /// Marks the socket as failed: nothing more is written to it.
     fn fail(&mut self, error: &io::Error) -> io::Error {
         self.failed = Some(error.kind());
         self.rest = Waiting::default();
@@ -316,7 +324,7 @@ impl Wire {
         error.kind().into()
     }
 
-    /// Ends the sending direction.
+    /// Shuts down the sending direction of the connection.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.socket {
             Some(socket) => Pin::new(socket).poll_shutdown(cx),

@@ -1,38 +1,40 @@
-//! What was said and seen, and whether both can be true.
+//! The diary: what speakers sent, what readers were shown, and the check of
+//! both against the log.
 
 use std::{collections::BTreeMap, path::Path};
 
 use rusqlite::Connection;
 
-/// What somebody said, in order.
+/// The messages of one speaker, in order.
 #[derive(Default)]
 pub(super) struct Speech {
     pub(super) lines: Vec<Line>,
-    /// Died before everything was known to be stored, and never came back.
+    /// The speaker died before it knew that all of them are stored, and never
+    /// came back.
     pub(super) died: bool,
 }
 
 #[derive(Clone)]
 pub(super) struct Line {
-    /// A room, or for what is said to one person alone the speaker's inbox.
+    /// The room, or for a private message the speaker's inbox.
     pub(super) room: String,
-    /// Whose inbox it is to be in as well.
+    /// For a private message, the inbox of its recipient.
     pub(super) to: Option<String>,
     pub(super) id: String,
     pub(super) text: String,
-    /// Its speaker was told that it is stored.
+    /// The speaker was told that the message is stored.
     pub(super) confirmed: bool,
 }
 
-/// An uninterrupted stretch of what a reader was shown of a room: over as many
-/// connections as it took, but in one life and one stay.
+/// The messages of a room that a reader was shown without interruption. They
+/// may come over several connections, but in one life and one stay in the room.
 pub(super) struct View {
     pub(super) who: String,
     pub(super) room: String,
-    /// The position it began after.
+    /// The position after which it began.
     pub(super) from: u64,
     pub(super) seen: Vec<Seen>,
-    /// Up to here it is said to be all there is.
+    /// The reader must have been shown every message up to this number.
     pub(super) upto: u64,
 }
 
@@ -47,27 +49,27 @@ impl View {
         }
     }
 
-    /// The last number it holds.
+    /// The last number that the reader was shown.
     pub(super) fn last(&self) -> u64 {
         self.seen.last().map_or(self.from, |seen| seen.seq)
     }
 
-    /// Whether it has come to the end of its room, if that is known.
+    /// Whether it has reached the end of its room, if that is known.
     pub(super) fn reaches(&self, ends: Option<&BTreeMap<String, u64>>) -> bool {
         ends.is_some_and(|ends| self.last() >= ends.get(&self.room).copied().unwrap_or(0))
     }
 }
 
-/// What a reader was shown of a message.
+/// A message as a reader was shown it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) seq: u64,
-    /// The plain format does not tell.
+    /// The plain format does not show it.
     pub(super) prev: Option<u64>,
     pub(super) text: String,
 }
 
-/// A message as it stands in the database.
+/// A message as it is stored in the database.
 pub(super) struct Stored {
     pub(super) room: String,
     pub(super) seq: u64,
@@ -76,7 +78,7 @@ pub(super) struct Stored {
     pub(super) text: String,
 }
 
-/// The log, read past everything that is under test.
+/// All messages, read from the database without any code under test.
 pub(super) fn log(folder: &Path) -> Vec<Stored> {
     let db = Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut query = db
@@ -97,12 +99,15 @@ pub(super) fn log(folder: &Path) -> Vec<Stored> {
     rows.expect("rows").map(|row| row.expect("a row")).collect()
 }
 
-/// Where each room ends.
+/// The last number of each room.
 pub(super) fn ends(log: &[Stored]) -> BTreeMap<String, u64> {
     log.iter().map(|m| (m.room.clone(), m.seq)).collect()
 }
 
-/// Holds everyone's word against the log.
+/// Checks what every speaker sent and every reader was shown against the log.
+///
+/// # Errors
+/// Fails with a sentence on the first contradiction.
 pub(super) fn check(
     log: &[Stored],
     speeches: &BTreeMap<String, Speech>,
@@ -122,7 +127,8 @@ pub(super) fn check(
     views.iter().try_for_each(|view| check_view(log, view))
 }
 
-/// Numbers rise by one, and `prev` is the number before it in its room.
+/// Checks that numbers rise by one, and that each `prev` is the number before
+/// it in its room.
 fn check_log(log: &[Stored]) -> Result<(), String> {
     let mut last = BTreeMap::new();
     for (message, seq) in log.iter().zip(1..) {
@@ -137,8 +143,9 @@ fn check_log(log: &[Stored]) -> Result<(), String> {
     Ok(())
 }
 
-/// What was said is stored once and in order: all of it, or by somebody who
-/// died, all up to somewhere beyond what was confirmed. Says how much it is.
+/// Checks that a speaker's messages are stored once and in order, and counts
+/// them. All must be stored. If the speaker died, a number of them from the
+/// first on is enough, but every confirmed message is needed.
 fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, String> {
     let mut last = 0;
     let mut ended = None;
@@ -154,10 +161,10 @@ fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, Str
             [] => ended = Some(id),
             [one] => {
                 if let Some(lost) = ended {
-                    return Err(format!("{who}: {id} is stored and {lost} before it is not"));
+                    return Err(format!("{who}: {id} is stored, but not the earlier {lost}"));
                 }
                 if one.seq <= last {
-                    return Err(format!("{who}: {id} stands before what was said before it"));
+                    return Err(format!("{who}: {id} is stored before an earlier message"));
                 }
                 if one.text != line.text {
                     return Err(format!("{who}: {id} says {:?}", one.text));
@@ -171,8 +178,8 @@ fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, Str
     Ok(count)
 }
 
-/// What was said to somebody else alone stands once in that person's inbox. Says
-/// how many copies there are.
+/// Checks that a private message to another person is stored once in that
+/// person's inbox. Returns the number of copies.
 fn check_copy(log: &[Stored], who: &str, line: &Line) -> Result<usize, String> {
     let Some(inbox) = line.to.as_ref().filter(|to| **to != line.room) else {
         return Ok(0);
@@ -187,7 +194,7 @@ fn check_copy(log: &[Stored], who: &str, line: &Line) -> Result<usize, String> {
     }
 }
 
-/// A view is a stretch of its room's log, message for message.
+/// Checks that a view equals its part of the room's log, message for message.
 fn check_view(log: &[Stored], view: &View) -> Result<(), String> {
     let View {
         who, room, from, ..

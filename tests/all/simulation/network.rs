@@ -1,4 +1,4 @@
-//! Connections in memory that delay, cut up, hold back and drop what they carry.
+//! Connections in memory that delay, split, hold back and drop bytes.
 
 use std::{
     cell::Cell,
@@ -18,15 +18,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What connections go through at this moment.
+/// The network that all connections of a world share.
 #[derive(Clone)]
 pub(super) struct Network {
-    /// Cancelled: everything passes. (Not a `watch`, which wakes in an order
-    /// drawn at random.)
+    /// Cancelled while bytes pass. A `watch` would wake its tasks in a random
+    /// order.
     open: Arc<Mutex<CancellationToken>>,
-    /// New connections are as good as they can be.
+    /// New connections do not break.
     calm: Arc<AtomicBool>,
-    /// Ends all connections made so far, once it is cancelled.
+    /// Cancelled to end every connection made so far.
     cut: Arc<Mutex<CancellationToken>>,
 }
 
@@ -41,11 +41,12 @@ impl Network {
         network
     }
 
-    /// Holds everything back, until it is joined again.
+    /// Holds all bytes back until [`Network::join`].
     pub(super) fn part(&self) {
         *self.open.lock().expect("no panic") = CancellationToken::new();
     }
 
+    /// Lets bytes pass again.
     pub(super) fn join(&self) {
         self.open.lock().expect("no panic").cancel();
     }
@@ -55,21 +56,23 @@ impl Network {
         mem::take(&mut *self.cut.lock().expect("no panic")).cancel();
     }
 
-    /// From here on nothing happens to anyone.
+    /// Ends all faults: bytes pass, every connection is cut, and new ones do
+    /// not break.
     pub(super) fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
         self.join();
         self.cut();
     }
 
-    /// Waits while nothing passes.
+    /// Waits until bytes pass.
     pub(super) async fn passes(&self) {
         let open = self.open.lock().expect("no panic").clone();
         open.cancelled().await;
     }
 
-    /// A new connection: the client's end and the server's. With `again` what
-    /// the client has seen last is asked for once more.
+    /// Creates a connection; returns the client's end and the server's end.
+    /// With `again`, the client is sent the last messages that it has seen once
+    /// more.
     pub(super) fn wire(&self, rng: &mut Rng, again: bool) -> (DuplexStream, DuplexStream) {
         let buffer = pick(rng, &[60, 200, 4096]);
         let (client, near) = duplex(buffer);
@@ -96,7 +99,8 @@ impl Network {
                     wire.carry(far_read, near_write, &mut back),
                 )
             };
-            // However it ends, both ends see it: nobody holds the wire any more.
+            // When this task ends, the wire is dropped, so both ends see that
+            // the connection is gone.
             let _ = cut.run_until_cancelled(carried).await;
         });
         (client, server)
@@ -107,8 +111,8 @@ pub(super) fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.usize(..choices.len())]
 }
 
-/// Passes on a request that asks for what follows a number, and asks for a few
-/// messages before that as well.
+/// Forwards a request. If it asks for the messages after a number, the
+/// forwarded request also asks for one to four numbers before that.
 async fn ask_for_more(
     from: &mut ReadHalf<DuplexStream>,
     to: &mut WriteHalf<DuplexStream>,
@@ -132,15 +136,17 @@ async fn ask_for_more(
 
 struct Wire {
     network: Network,
-    /// The most bytes that travel together, and the most milliseconds they take.
+    /// The most bytes that travel together.
     piece: usize,
+    /// The most milliseconds that they take.
     delay: u64,
-    /// How many bytes it still carries before it breaks, if it is to.
+    /// How many bytes the connection still carries before it breaks; `None` if
+    /// it does not break.
     life: Option<Cell<usize>>,
 }
 
 impl Wire {
-    /// Carries one direction; an error when the wire breaks.
+    /// Carries the bytes of one direction. Fails when the connection breaks.
     async fn carry(
         &self,
         mut from: ReadHalf<DuplexStream>,

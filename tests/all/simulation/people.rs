@@ -1,5 +1,5 @@
-//! Who is in the simulated world: speakers, readers, and programs that speak the
-//! protocol by hand.
+//! The clients of a simulated world: speakers, readers, and programs that speak
+//! the protocol by hand.
 
 use std::{rc::Rc, time::Duration};
 
@@ -34,39 +34,39 @@ use super::{
     network::pick,
 };
 
-/// How long a program waits for a sign of life.
+/// How long a program waits for the server before it gives up the connection.
 const SILENCE: Duration = Duration::from_secs(60);
 
 pub(super) const ROOMS: [&str; 2] = ["tea", "ops"];
 
-/// How a speaker may end.
+/// Whether a speaker dies, and what it comes back with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     /// It lives to the end.
     Long,
-    /// It dies now and then, and comes back with what is in its outbox, a file.
+    /// It dies now and then, and comes back with its outbox, a file.
     Kept,
     /// It dies now and then, and comes back with nothing but its input.
     Repeated,
-    /// It dies, perhaps, and that was it.
+    /// It may die, and then does not come back.
     Short,
 }
 
-/// The library's client, and somebody in front of it.
+/// A user of the library's client.
 pub(super) struct Speaker {
     world: Rc<World>,
     name: String,
     rng: Rng,
     life: Life,
-    /// Whether it goes from room to room.
+    /// Whether it changes rooms.
     wanders: bool,
     ids: Ids,
-    /// How much it still wants to say.
+    /// How many messages it still has to send.
     unsaid: usize,
-    /// Where it will say it.
+    /// The room it will send them to.
     room: &'static str,
     view: View,
-    /// What was said to it alone, or by it so.
+    /// The private messages to it and from it.
     inbox: View,
     epoch: Option<Epoch>,
 }
@@ -91,7 +91,11 @@ impl Speaker {
         }
     }
 
-    /// Lives, and dies, as often as it is given to it.
+    /// Runs all lives of the speaker.
+    ///
+    /// # Errors
+    /// Fails if the client reports a message of another room, a gap, a refusal
+    /// or its own end.
     pub(super) async fn live(mut self) -> Result<(), String> {
         while self.live_once().await? {
             self.world.note(&self.name, "dies");
@@ -105,7 +109,7 @@ impl Speaker {
         Ok(())
     }
 
-    /// True when it comes back.
+    /// Runs one life; returns true if the speaker comes back after it.
     async fn live_once(&mut self) -> Result<bool, String> {
         let mut client = self.begin().await;
         let mut due = Instant::now();
@@ -125,7 +129,8 @@ impl Speaker {
                 biased;
                 happened = client.next() => {
                     self.hear(happened)?;
-                    // What is shown is remembered, if it lives to do so.
+                    // The speaker may die before it remembers what it was
+                    // shown.
                     if self.rng.u8(..3) > 0 && let Some(position) = client.position().cloned() {
                         client.remember(&position);
                     }
@@ -143,7 +148,7 @@ impl Speaker {
         }
     }
 
-    /// Connects, however long it takes.
+    /// Connects, however many attempts that takes.
     async fn begin(&mut self) -> Client {
         loop {
             let wanted = Wanted {
@@ -188,11 +193,12 @@ impl Speaker {
         }
     }
 
-    /// Goes on in a new life: says again what it is not sure of, unless that is
-    /// the outbox's business.
+    /// Begins a new life: sends every unconfirmed message again, unless the
+    /// outbox does.
     fn resume(&mut self, client: &mut Client) {
         let from = client.position().map_or(0, |position| position.seq.0);
-        // Where it goes on, nothing may lie before that it was not shown.
+        // The speaker must have been shown every message up to the position
+        // where it resumes.
         self.view.upto = from;
         self.world.note(&self.name, &format!("lives, from {from}"));
         self.turn_page(from);
@@ -208,14 +214,14 @@ impl Speaker {
         }
     }
 
-    /// What comes next of the room belongs on another page.
+    /// Ends the view of the room, and begins a new one after a number.
     fn turn_page(&mut self, from: u64) {
         let next = View::new(&self.name, &self.view.room, from);
         let page = std::mem::replace(&mut self.view, next);
         self.world.saw(page);
     }
 
-    /// Does what it comes to its mind to do; false when that is to die.
+    /// Takes one random action; returns false if the speaker dies.
     fn act(&mut self, client: &mut Client) -> bool {
         match self.rng.u8(..12) {
             0 if self.life != Life::Long && !self.world.is_calm() => return false,
@@ -232,7 +238,7 @@ impl Speaker {
                     start: Start::default(),
                 });
             }
-            // Whatever it said here before, it may say again.
+            // It may repeat any message that it sent in this room.
             2..=3 => {
                 let mut lines = self.world.lines(&self.name);
                 lines.retain(|line| line.room == self.room);
@@ -335,7 +341,7 @@ impl Speaker {
         Ok(())
     }
 
-    /// Takes its time to read, now and then.
+    /// Stops reading for a while, now and then.
     async fn linger(&mut self) {
         if !self.world.is_calm() && self.rng.u8(..16) == 0 {
             let most = pick(&mut self.rng, &[100, 1000, 50_000]);
@@ -346,7 +352,8 @@ impl Speaker {
 
 fn said(line: &Line) -> Command {
     let (text, id) = (line.text.clone(), line.id.parse().ok());
-    // A name and what its inbox is called look the same here.
+    // Here the name of an inbox is the person's name behind one prefix
+    // character.
     let to = line.to.as_ref().and_then(|inbox| inbox[1..].parse().ok());
     match to {
         Some(to) => Command::Private {
@@ -369,7 +376,7 @@ fn inbox(name: &str) -> String {
     RoomName::inbox(&name.key()).to_string()
 }
 
-/// Thinks of something to say; from here on it is said.
+/// Makes up the next message; from here on it counts as sent.
 fn next_line(
     world: &World,
     rng: &mut Rng,
@@ -378,7 +385,8 @@ fn next_line(
     ids: &Ids,
 ) -> Line {
     let number = world.lines(name).len() + 1;
-    // Most say little; a long one is what breaks a connection within a frame.
+    // Most messages are short. A long one makes a connection break within a
+    // frame.
     let length = pick(rng, &[0, 0, 0, 0, 0, 0, 50, 50, 50, 3000]);
     let text = format!("{name} {number} {}", "x".repeat(length));
     let line = Line {
@@ -396,8 +404,8 @@ fn millis(rng: &mut Rng, most: u64) -> Duration {
     Duration::from_millis(rng.u64(..=most))
 }
 
-/// A program that speaks the protocol by hand, and so hides nothing that the
-/// server does: each connection resumes where the last one ended.
+/// A program that speaks the protocol by hand, so it hides nothing that the
+/// server does. Each of its connections resumes where the last one ended.
 pub(super) struct Program {
     world: Rc<World>,
     name: String,
@@ -418,12 +426,13 @@ impl Program {
         }
     }
 
-    /// A connection, if there is one to be had.
+    /// Connects once; `None` if that fails.
     async fn connect(&mut self, query: &str, json: bool) -> Option<Socket> {
         sleep(millis(&mut self.rng, 1000)).await;
         let stream = self.world.place.connect(false).await.ok()?;
         let uri = format!("ws://127.0.0.1:2000/{}?{query}", self.room);
-        // Its last connection may still seem to carry the name.
+        // Its last connection may still seem to hold the name, so it proves
+        // that it owns it.
         let proof = format!("Bearer the-secret-of-{}", self.name);
         let proof = HeaderValue::try_from(proof).expect("a value");
         let mut builder = ClientBuilder::new()
@@ -441,7 +450,10 @@ impl Program {
         Some(connected.ok()?.ok()?.0)
     }
 
-    /// Reads the room to its end, in JSON or numbered lines.
+    /// Reads the room to its end, in JSON or in numbered lines.
+    ///
+    /// # Errors
+    /// Fails if the server sends something that a reader does not expect.
     pub(super) async fn read(mut self, json: bool) -> Result<(), String> {
         let mut view = View::new(&self.name, self.room, 0);
         while !view.reaches(self.world.ends.get()) {
@@ -478,7 +490,11 @@ impl Program {
         Ok(())
     }
 
-    /// Says everything up to three times, and goes on when it is accepted.
+    /// Sends each message up to three times, and goes on when the message is
+    /// accepted.
+    ///
+    /// # Errors
+    /// Fails if the server refuses a message for another reason than `busy`.
     pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
         let ids = Ids::seeded(self.rng.u64(..));
         let query = format!("echo=0&name={}", self.name);
@@ -512,8 +528,8 @@ impl Program {
         Ok(())
     }
 
-    /// Says a line, again and again while it cannot be stored, and waits for its
-    /// receipt; nothing where the connection ends.
+    /// Sends a message, again after each refusal with `busy`, and waits for its
+    /// receipt. `None` if the connection ends.
     async fn say(&mut self, socket: &mut Socket, line: &Line) -> Result<Option<()>, String> {
         let said = json!({"type": "publish", "text": line.text, "id": line.id}).to_string();
         for _ in 0..self.rng.u8(1..=3) {
@@ -546,7 +562,7 @@ impl Program {
     }
 }
 
-/// The next text on a connection; nothing once it is over or seems to be.
+/// The next text on a connection; `None` if it has ended or seems to have.
 async fn next_text(socket: &mut Socket) -> Option<String> {
     loop {
         let message = timeout(SILENCE, socket.next()).await.ok()??.ok()?;

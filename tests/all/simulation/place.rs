@@ -1,4 +1,4 @@
-//! Where the server is: started, stopped and killed, on one folder.
+//! The server of a world: it is started, stopped and killed on one folder.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::network::Network;
 use crate::support::{HUB, in_place, options, serve, site};
 
-/// How long a server that stops in order may take.
+/// How long a server may take to stop in order.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -38,11 +38,11 @@ pub(super) struct Place {
 struct State {
     rng: Rng,
     server: Option<Server>,
-    /// The port the next connection comes from.
+    /// The client port of the last connection.
     port: u16,
 }
 
-/// The parts of a server, put together as `server::run` does.
+/// The parts of a server, wired as `server::run` does it.
 struct Server {
     hub: Hub,
     publisher: Publisher,
@@ -70,18 +70,18 @@ impl Place {
         self.state.lock().expect("no panic")
     }
 
-    /// The server that is to end; there is none from here on.
+    /// Takes the server out, to end it.
     fn take(&self) -> Option<Server> {
         self.state().server.take()
     }
 
-    /// Starts a server on what the last one left.
+    /// Starts a server on the folder as the last server left it.
     pub(super) fn start(&self) {
         let storage = Storage::Folder(self.folder.clone());
         let tasks = TaskTracker::new();
         let (hub, publisher, work) = Hub::prepare(in_place(&storage), &HUB, &tasks).expect("a hub");
         let mut rng = self.state().rng.fork();
-        // Long enough for batches to gather, and for a death in between.
+        // The pause lets batches gather, and leaves time for a kill in between.
         let writer = tokio::spawn(work.run_with(move || {
             let pause = rng.u64(..8).saturating_sub(4);
             async move {
@@ -100,7 +100,8 @@ impl Place {
         });
     }
 
-    /// Stops it as a signal does: what was accepted is stored and delivered.
+    /// Stops the server as a signal does: accepted messages are stored and
+    /// delivered.
     pub(super) async fn stop(&self) {
         let Some(server) = self.take() else {
             return;
@@ -114,7 +115,7 @@ impl Place {
         see_no_panic(server.sessions).await;
     }
 
-    /// Kills it: nothing it holds gets anywhere any more.
+    /// Kills the server: nothing that it holds is stored or sent any more.
     pub(super) async fn kill(&self) {
         let Some(server) = self.take() else {
             return;
@@ -130,8 +131,9 @@ impl Place {
         see_no_panic(server.sessions).await;
     }
 
-    /// From here on nothing can be stored: at once, or at the second of three
-    /// messages, when something has been written and has to go again.
+    /// Makes inserts of messages fail from here on: all of them, or with
+    /// `partly` every third number. A batch then fails after some of its rows
+    /// were written, and these must be rolled back.
     pub(super) fn fail(&self, partly: bool) {
         let when = if partly { "WHEN new.seq % 3 = 0" } else { "" };
         self.alter(&format!(
@@ -140,19 +142,22 @@ impl Place {
         ));
     }
 
-    /// From here on it can be again.
+    /// Lets inserts of messages succeed again.
     pub(super) fn heal(&self) {
         self.alter("DROP TRIGGER IF EXISTS full");
     }
 
-    /// Does something to the log past the server.
+    /// Changes the database without the server.
     fn alter(&self, how: &str) {
         let log = Connection::open(self.folder.join("chat.sqlite")).expect("the log");
         log.execute_batch(how).expect("altered");
     }
 
-    /// Connects to whoever is there. With `again` what is read begins before
-    /// what was asked for: the server repeats itself.
+    /// Connects to the server. With `again`, the messages begin before the
+    /// number that was asked for, as if the server repeated itself.
+    ///
+    /// # Errors
+    /// Fails if no server runs.
     pub(super) async fn connect(&self, again: bool) -> io::Result<DuplexStream> {
         self.network.passes().await;
         sleep(Duration::from_millis(1)).await;
@@ -176,7 +181,7 @@ impl Place {
     }
 }
 
-/// Nobody who served has panicked.
+/// Waits for the sessions to end; none may have panicked.
 async fn see_no_panic(sessions: Vec<JoinHandle<()>>) {
     for session in sessions {
         session.await.expect("a session does not panic");
