@@ -1,8 +1,9 @@
-//! The one path in: inbox, writer, broadcast; and who is in which room.
+//! The path of every entry from sessions to shards, and the registry of all
+//! connections.
 //!
-//! Everything published passes the inbox in the order it came, is stored by the
-//! one writer together with whatever waits behind it, and goes to the shards
-//! through a broadcast channel. Knows neither sockets nor HTTP.
+//! Entries pass the inbox in the order of their arrival. The one writer stores
+//! all that wait in one batch. A broadcast channel takes the batch to the
+//! shards. The hub knows neither sockets nor HTTP.
 
 mod announcer;
 mod claims;
@@ -60,23 +61,22 @@ use crate::{
     store::StoreError,
 };
 
-/// How many batches a shard may be behind before it sends its subscribers to
-/// the log instead.
+/// How many batches a shard may be behind. A shard that falls further behind
+/// has its subscribers catch up from the history.
 const BATCHES: usize = 64;
 
-/// What a hub is told.
+/// The settings of a hub.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many shards fan out.
+    /// How many shards fan out batches.
     pub shards: usize,
-    /// For how long a name may go without being used before it is nobody's own
-    /// any more.
+    /// An owned name is free again after it was not used for this long.
     pub name_expiry: Duration,
     /// How many connections there may be, and how fast each may speak.
     pub capacity: Capacity,
 }
 
-/// What sessions share.
+/// The state that all sessions share. Clones are the same hub.
 #[derive(Clone)]
 pub struct Hub {
     shared: Arc<Shared>,
@@ -90,15 +90,16 @@ struct Shared {
     registry: Registry,
     claims: Claims,
     metrics: Arc<Metrics>,
-    /// The last commit failed.
+    /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
     finished: CancellationToken,
     delays: ReconnectDelays,
 }
 
 impl Hub {
-    /// Starts the writer and the shards, each on a thread of its own. The chat
-    /// goes on while the publisher returned, or one made from it, is alive.
+    /// Starts the writer and the shards, each on a thread of its own. The
+    /// writer ends once the returned publisher and all publishers made from it
+    /// are dropped.
     ///
     /// # Errors
     ///
@@ -118,8 +119,8 @@ impl Hub {
         Ok((hub, publisher))
     }
 
-    /// The same with no threads: the shards are tasks, and the writer's work is
-    /// left to the caller.
+    /// Starts a hub without threads: the shards run as tasks, and the caller
+    /// runs the returned writer's work.
     ///
     /// # Errors
     ///
@@ -136,7 +137,8 @@ impl Hub {
         Ok((hub, publisher, work))
     }
 
-    /// All parts, with the work of the writer and of each shard not begun.
+    /// Builds all parts, and returns the work of the writer and of each shard
+    /// without starting it.
     fn assemble(
         mut applier: Applier<'static>,
         options: &Options,
@@ -196,22 +198,23 @@ impl Hub {
         Ok((Hub { shared }, publisher, work, shards))
     }
 
-    /// A way to the writer; `None` once the server goes away.
+    /// A publisher, which submits entries to the writer; `None` once the server
+    /// stops.
     pub fn publisher(&self) -> Option<Publisher> {
         self.shared.entries.publisher()
     }
 
-    /// Has an entry ordered and applied that is no message; returns once that is
-    /// durable.
+    /// Orders and applies an entry that is not a message. Returns once the
+    /// entry is durable.
     ///
     /// # Errors
     ///
-    /// Refuses where nothing can be stored.
+    /// Refuses if the server stops or the entry cannot be stored.
     pub async fn act(&self, connection: ConnectionId, action: Action) -> Result<Made, Refusal> {
         self.shared.entries.act(connection, action).await
     }
 
-    /// The log.
+    /// The history, from which readers catch up.
     pub fn history(&self) -> &History {
         &self.shared.history
     }
@@ -221,17 +224,17 @@ impl Hub {
         &self.shared.fanout
     }
 
-    /// Whether what is published now would be stored, as far as is known.
+    /// Whether an entry submitted now would be stored, as far as the hub knows.
     pub fn is_ready(&self) -> bool {
         self.shared.entries.is_open() && !self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// What is counted.
+    /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// All that was counted, and how things stand, as `OpenMetrics` text.
+    /// All counters and the current levels, as `OpenMetrics` text.
     pub fn figures(&self) -> String {
         let registry = &self.shared.registry;
         let catching_up = registry.catching_up(self.history().head());
@@ -244,22 +247,24 @@ impl Hub {
         })
     }
 
-    /// Ends when the writer has: everything accepted is committed.
+    /// Waits for the end of the writer. By then it has committed every entry
+    /// that it accepted.
     pub async fn finished(&self) {
         self.shared.finished.cancelled().await;
     }
 
-    /// How long the next client waits before it comes back after a drain.
+    /// The reconnect delay of the next client in a drain.
     pub fn reconnect_delay(&self) -> Duration {
         let members = || self.shared.registry.members();
         self.shared.delays.next(members)
     }
 
-    /// Gives a connection that was accepted its place.
+    /// Registers a connection that was accepted.
     ///
     /// # Errors
     ///
-    /// Fails if its prefix, or the server, has as many connections as it may have.
+    /// Fails if its prefix or the server already has the most connections
+    /// allowed.
     pub fn register(&self, peer: Peer) -> Result<Registration, Full> {
         self.shared.registry.register(peer)
     }
@@ -269,7 +274,7 @@ impl Hub {
         self.shared.registry.connections()
     }
 
-    /// The rooms with people in them.
+    /// The event that lists the rooms with members, except unlisted rooms.
     pub fn rooms(&self) -> Event {
         self.shared.registry.listed_rooms()
     }
@@ -279,26 +284,31 @@ impl Hub {
         self.shared.registry.people(room)
     }
 
-    /// The people in a room by name; not all of them where they are many.
+    /// The event that names the people in a room. If they are many, it names
+    /// only some.
     pub fn members(&self, room: &RoomName) -> Event {
         self.shared.registry.named_people(room)
     }
 
-    /// The topic of a room with members, once it was looked up.
+    /// The topic of a room with members; `None` if it was not looked up yet.
     pub fn topic(&self, room: &RoomName) -> Option<Topic> {
         self.shared.registry.topic(room)
     }
 
-    /// Looks up the topic of a room with members, unless that was done.
+    /// Looks up the topic of a room with members, unless it is known.
     ///
     /// # Errors
     ///
-    /// Fails if the log cannot be read.
+    /// Fails if the store cannot be read.
     pub async fn find_topic(&self, room: &RoomName) -> Result<(), StoreError> {
         topics::find(self.history().store(), &self.shared.registry, room).await
     }
 
-    /// Sets the topic of a room, as asked on a connection.
+    /// Sets the topic of a room, as asked on the connection `origin`.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the server stops or the topic cannot be stored.
     pub fn set_topic(
         &self,
         room: &RoomName,
@@ -309,7 +319,12 @@ impl Hub {
         topics::set(self.entries(), origin, room.clone(), text, by.to_string())
     }
 
-    /// Redacts the message of a room under a number.
+    /// Redacts the message with a given number in a room.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the room has no such message, or if the redaction cannot be
+    /// stored.
     pub fn redact(
         &self,
         by: &Author,
@@ -320,7 +335,12 @@ impl Hub {
         redaction::redact(self.entries(), origin, by.to_string(), room.clone(), seq)
     }
 
-    /// Bans or mutes somebody.
+    /// Bans or mutes a name or an address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a single connection as target, and if the sanction cannot be
+    /// stored.
     pub fn sanction(
         &self,
         by: &Author,
@@ -336,6 +356,11 @@ impl Hub {
     }
 
     /// Lifts a ban or a mute.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a single connection as target, and if the change cannot be
+    /// stored.
     pub fn lift(
         &self,
         by: &Author,
@@ -348,7 +373,12 @@ impl Hub {
         async move { entries.act(origin, action?).await.map(|_| ()) }
     }
 
-    /// Ends the conversations of somebody; how many.
+    /// Ends the conversations of a name, an address or a connection. Returns
+    /// how many it ended.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the server stops or the audit record cannot be stored.
     pub fn kick(
         &self,
         by: &Author,
@@ -365,8 +395,8 @@ impl Hub {
         self.shared.entries.clone()
     }
 
-    /// Expires what is old, and what becomes so, if not all is kept; ends only
-    /// when it is dropped.
+    /// Expires old messages, now and later, if `keep` sets a limit. Never
+    /// returns.
     pub async fn expire(&self, keep: Keep) {
         let Shared {
             entries,
@@ -377,18 +407,27 @@ impl Hub {
         retention::run(entries, history.store(), clock, keep).await;
     }
 
-    /// Takes a name as one's own.
+    /// Has a connection use a name as its owner: it proves an owned name by its
+    /// secret, or makes a free name owned.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that another person owns or uses, a wrong secret, and a
+    /// new name if the claim allows none. Also refuses if the store cannot be
+    /// read or written.
     pub fn claim(&self, claim: Claim) -> impl Future<Output = Result<Taken, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.claim(claim).await }
     }
 
-    /// Has a connection use the name that it comes with, for as long as what is
-    /// returned is kept.
+    /// Has a connection use the name that it asks for at its start. With a
+    /// secret the connection owns the name. Dropping the returned lease
+    /// releases it.
     ///
     /// # Errors
     ///
-    /// Refuses a name that somebody else owns or uses, and a wrong secret.
+    /// Refuses a name that another person owns or uses, and a wrong secret.
+    /// Also refuses if the store cannot be read or written.
     pub async fn lease(
         &self,
         name: &Name,
@@ -398,25 +437,32 @@ impl Hub {
         self.shared.claims.lease(name, secret, peer).await
     }
 
-    /// Refuses a name that nobody uses and nobody owns.
+    /// Checks that a private message to a name has a recipient: a connection
+    /// that uses the name, or its owner.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that is neither in use nor owned, and if the store cannot
+    /// be read.
     pub fn reaches(&self, name: &Name) -> impl Future<Output = Result<(), Refusal>> + use<> {
         let (claims, name) = (self.shared.claims.clone(), name.clone());
         async move { claims.reaches(&name).await }
     }
 
-    /// Notes that the owner of a name was shown every private message up to a
-    /// number: not waited for, and left off where nothing can be written.
+    /// Notes that every private message up to a number was delivered to the
+    /// owner of a name. Does not wait; the note is lost if it cannot be stored.
     pub fn note_shown(&self, key: &NameKey, upto: Seq) {
         self.shared.claims.note_shown(key, upto);
     }
 
-    /// Notes now and then which names are in use; ends only when it is dropped.
+    /// Notes twice a day which names are in use. Never returns.
     pub async fn note_names(&self) {
         self.shared.claims.note_use().await;
     }
 }
 
-/// Has the log hold the settings that replicas share.
+/// Stores the settings that replicas share as an entry, unless they are the
+/// same.
 fn share_settings(applier: &mut Applier<'_>, options: &Options) -> io::Result<()> {
     let expiry = u64::try_from(options.name_expiry.as_millis()).unwrap_or(u64::MAX);
     let standing = applier.replica().standing().map_err(io::Error::other)?;

@@ -1,7 +1,8 @@
-//! Tells the members of a room who joins, leaves or takes another name.
+//! Sends the members of a room its ephemeral events: joins, leaves, renames and
+//! new topics.
 //!
-//! One task, past the log: a few events a second in each room, then only the number
-//! of people.
+//! One task does this, outside the log. It sends a few joins, leaves and
+//! renames a second in each room, and beyond that only the number of people.
 
 use tokio::{
     task::yield_now,
@@ -11,10 +12,10 @@ use tokio::{
 use super::registry::{News, Registry};
 use crate::fanout::Ephemeral;
 
-/// How many sockets it writes to before others get their turn.
+/// How many sockets the task writes to before other tasks get their turn.
 const WRITES_A_TURN: usize = 200;
 
-/// Tells what is to be told, for ever.
+/// Sends ephemeral events as they become due. Never returns.
 pub(super) async fn announce(registry: &Registry) {
     let mut told = 0;
     loop {

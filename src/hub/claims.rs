@@ -1,10 +1,10 @@
-//! Names: leased for as long as a connection uses them, or owned by a person with
-//! the secret.
+//! Names: owned by the person with the secret, or leased while a connection
+//! uses them.
 //!
-//! What is owned stands in the store, and the log decides on one claim after the
-//! other. What is in use is known to the registry alone. A lease is proved by
-//! nothing but the address: a connection under the same name from the same address
-//! is the same person, back after a break or once more.
+//! The store holds the owned names, and the log decides claims one after the
+//! other. Only the registry knows which names are in use. A lease has no proof
+//! but the address. A second connection with the same name and address counts
+//! as the same person: back after a break, or connected twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,47 +27,47 @@ use crate::{
     store::{Outcome, OwnedName},
 };
 
-/// How often it is looked which names are in use.
+/// How often the use of all names in use is noted.
 const NOTED_EVERY: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// For how long the use of a name is not noted again.
+/// The use of a name is noted again only after this time.
 const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A wish to have a name as one's own.
+/// A connection's request to use a name as its owner.
 #[derive(Debug)]
 pub struct Claim {
-    /// The connection that wishes it.
+    /// The connection that asks.
     pub origin: ConnectionId,
     /// The name.
     pub name: Name,
-    /// What proves it, or is to prove it from now on; where there is none, one
-    /// is made.
+    /// The secret that proves an owned name, or will prove a new one. If
+    /// absent, the server makes a secret for a new name.
     pub secret: Option<Secret>,
-    /// The name that the connection goes by now.
+    /// The name that the connection uses now.
     pub instead_of: Option<NameKey>,
-    /// Whether it may be a name that is not one's own yet.
+    /// Whether the claim may make a free name owned.
     pub may_be_new: bool,
 }
 
-/// A name that is one's own.
+/// A successful claim.
 #[derive(Debug)]
 pub struct Taken {
-    /// The name, in use.
+    /// The use of the name by the connection.
     pub lease: Lease,
-    /// It was not one's own before.
+    /// Whether the claim made the name owned.
     pub new: bool,
-    /// The secret that was made for it.
+    /// The secret, if the server made one.
     pub made: Option<Secret>,
 }
 
-/// Decides who gets which name.
+/// Decides which connection may use or own which name.
 #[derive(Clone)]
 pub(super) struct Claims {
     registry: Registry,
     history: History,
     clock: Arc<Clock>,
     entries: Entries,
-    /// A name that nobody uses for so long is nobody's own any more.
+    /// An owned name is free again after it was not used for this long.
     expiry: Duration,
 }
 
@@ -88,12 +88,19 @@ impl Claims {
         }
     }
 
-    /// Takes a name as one's own.
+    /// Has a connection use a name as its owner: it proves an owned name, or
+    /// makes a free name owned.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that another person owns or uses, a wrong secret, and a
+    /// new name if the claim allows none. Also refuses if the store cannot be
+    /// read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Taken, Refusal> {
         let key = claim.name.key();
         let own = usize::from(claim.instead_of.as_ref() == Some(&key));
-        // Another connection may claim it between the look and the entry, perhaps
-        // by the same secret: then another look tells.
+        // Another connection may claim the name between the lookup and the
+        // entry, perhaps with the same secret. A second lookup finds that out.
         for _ in 0..2 {
             let now = self.clock.now();
             if let Some(owned) = self.still_owned(&key, own, now).await? {
@@ -106,8 +113,8 @@ impl Claims {
         Err(owned_by_another(&claim.name))
     }
 
-    /// Takes a name that is owned, by its secret. It waits neither for the writer
-    /// nor for a disk that takes nothing.
+    /// Takes an owned name by its secret. Waits neither for the writer nor for
+    /// a failing disk.
     fn prove(&self, claim: &Claim, owned: &OwnedName, now: ClockTime) -> Result<Taken, Refusal> {
         match &claim.secret {
             None => return Err(owned_by_another(&claim.name)),
@@ -126,15 +133,16 @@ impl Claims {
         })
     }
 
-    /// Makes a name one's own that is nobody's; `None` if somebody else did so at
-    /// the same time.
+    /// Makes a free name owned; `None` if another connection did so at the same
+    /// time.
     async fn make_own(
         &self,
         claim: &Claim,
         key: &NameKey,
         own: usize,
     ) -> Result<Option<Taken>, Refusal> {
-        // Leased first, so that nobody else can take it meanwhile.
+        // The name is leased first, so that no other connection can take it
+        // before the entry is stored.
         let delivered = Delivered::from(self.history.head());
         let mut lease = self.take(&claim.name, Grounds::NewOwner(own), delivered)?;
         if !claim.may_be_new {
@@ -168,8 +176,14 @@ impl Claims {
         }
     }
 
-    /// Has a connection use the name that it comes with: with a secret as its own;
-    /// else a name that nobody owns and nobody from elsewhere uses.
+    /// Has a connection use the name that it asks for at its start. With a
+    /// secret it claims the name. Without one the name must have no owner, and
+    /// no user at another address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that another person owns or uses, and a wrong secret.
+    /// Also refuses if the store cannot be read or written.
     pub(super) async fn lease(
         &self,
         name: &Name,
@@ -186,8 +200,8 @@ impl Claims {
             };
             return self.claim(claim).await.map(|taken| taken.lease);
         }
-        // The name is leased before its owner is looked up: a claim made meanwhile
-        // finds it so.
+        // The name is leased before its owner is looked up, so that a claim
+        // made meanwhile finds it in use.
         let delivered = Delivered::from(self.history.head());
         let lease = self.take(name, Grounds::Lease(peer.ip()), delivered)?;
         match self.still_owned(lease.key(), 1, self.clock.now()).await? {
@@ -196,7 +210,13 @@ impl Claims {
         }
     }
 
-    /// Whether somebody is to get what is said to a name: who uses it, or owns it.
+    /// Checks that a private message to a name has a recipient: a connection
+    /// that uses the name, or its owner.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name that is neither in use nor owned, and if the store cannot
+    /// be read.
     pub(super) async fn reaches(&self, name: &Name) -> Result<(), Refusal> {
         let key = name.key();
         let now = self.clock.now();
@@ -207,27 +227,27 @@ impl Claims {
         Err(Refusal::new(RefusalCode::NotHere, why))
     }
 
-    /// Notes that the owner of a name was shown every private message up to a
-    /// number. Where that is left off, some are shown once more.
+    /// Notes that every private message up to a number was delivered to the
+    /// owner of a name. If the note is lost, some messages are shown once more.
     pub(super) fn note_shown(&self, key: &NameKey, upto: Seq) {
         let key = key.clone();
         self.entries.note(Action::Delivered { key, upto });
     }
 
-    /// Notes now and then which names are in use; ends only when it is dropped.
+    /// Notes which names are in use, once every [`NOTED_EVERY`]. Never returns.
     pub(super) async fn note_use(&self) {
         loop {
             sleep(NOTED_EVERY).await;
             for key in self.registry.names_in_use() {
-                // Where nothing can be written, the next time will do.
+                // If this cannot be stored, the next round notes it.
                 let noted = self.entries.act(ConnectionId::SERVER, Action::Use { key });
                 let _ = noted.await;
             }
         }
     }
 
-    /// The owner of a name, if it still has one: not if it was not used for long,
-    /// and is not now but by `own` connections.
+    /// The owned name of a key, if it is still owned. Ownership ends if the
+    /// name was unused for `expiry` and at most `own` connections use it now.
     async fn still_owned(
         &self,
         key: &NameKey,
@@ -235,7 +255,7 @@ impl Claims {
         now: ClockTime,
     ) -> Result<Option<OwnedName>, Refusal> {
         let owned = self.history.store().owned(key).await.map_err(|why| {
-            error!("the log cannot be read: {why}");
+            error!("the message store cannot be read: {why}");
             unknown()
         })?;
         let is_used =
@@ -278,7 +298,7 @@ fn used_by_another(name: &Name) -> Refusal {
 }
 
 fn unknown() -> Refusal {
-    let text = "Nobody can tell just now whose this name is; ask again in a while.";
+    let text = "The server cannot tell just now whose name this is; try again in a while.";
     Refusal {
         retry_ms: Some(BUSY_RETRY_MS),
         ..Refusal::new(RefusalCode::Busy, text)

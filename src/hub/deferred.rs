@@ -1,4 +1,5 @@
-//! What was refused for now, so that what stands behind it is refused as well.
+//! The ids of messages refused for now, so that the messages that follow them
+//! are refused as well.
 
 use std::{
     collections::VecDeque,
@@ -7,32 +8,36 @@ use std::{
 
 use crate::protocol::name::MessageId;
 
-/// How many refused messages are remembered; past that the oldest is forgotten.
+/// How many refused messages are remembered. Beyond that, the oldest is
+/// forgotten.
 ///
-/// However many a publisher has under way: as each follows the one before, the
-/// last one refused is all that the next one is compared with.
+/// The limit does not depend on how many messages are under way. Each message
+/// follows the one before it, so only the last refused one must be known.
 const MAX: usize = 1024;
 
-/// The messages of one publisher that were refused for now and not taken since.
+/// The messages of one publisher that were refused for now and not accepted
+/// since.
 ///
-/// Whoever says many things at once has said the next before it hears that one
-/// was refused. By what each message `follows` the next is known, refused and
-/// remembered as well, and so on: all of it can be said again in its order.
+/// A publisher with many messages under way has sent the next one before it
+/// learns of a refusal. The next one names the refused one in `follows`, so it
+/// is refused and remembered too. Then the publisher can send all of them again
+/// in order.
 #[derive(Debug, Default)]
 pub struct Deferred {
-    /// Of each id a hash, in the order of the refusals. Two that are the same
-    /// by chance, one in 2^64, cost a message a repetition.
+    /// A hash of each id, in the order of the refusals. If two hashes are equal
+    /// by chance (1 in 2^64), a message must be sent once more.
     ids: VecDeque<u64>,
     hasher: RandomState,
 }
 
 impl Deferred {
-    /// Whether a message stands behind one of these.
+    /// Whether a message follows one of these.
     pub fn holds(&self, follows: Option<&MessageId>) -> bool {
         follows.is_some_and(|id| self.place(id).is_some())
     }
 
-    /// A message is refused for now. (What has no id, nothing can follow.)
+    /// Notes that a message is refused for now. No message can follow one
+    /// without an id, so such a message is not noted.
     pub fn put(&mut self, id: Option<&MessageId>) {
         let Some(id) = id else { return };
         self.take(Some(id));
@@ -42,12 +47,12 @@ impl Deferred {
         self.ids.push_back(self.hasher.hash_one(id));
     }
 
-    /// A message is taken, or refused for good.
+    /// Notes that a message is accepted, or refused for good.
     pub fn take(&mut self, id: Option<&MessageId>) {
         if let Some(place) = id.and_then(|id| self.place(id)) {
             self.ids.remove(place);
             if self.ids.is_empty() {
-                // Most of the time there are none: keep no memory for them.
+                // Usually no message is refused: free the memory.
                 self.ids = VecDeque::new();
             }
         }
@@ -82,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_not_waited_for() {
+    fn an_accepted_message_no_longer_holds_its_followers() {
         let mut deferred = Deferred::default();
         for n in [1, 2, 1] {
             deferred.put(Some(&id(n)));

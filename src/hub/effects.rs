@@ -1,7 +1,7 @@
-//! What follows an entry in memory, once it is applied.
+//! The effects of applied entries on the registry in memory.
 //!
-//! The writer calls this in the order of the log, before anybody hears of the
-//! outcome. So memory changes in the order in which the store does.
+//! The writer calls this in the order of the log, before it tells anyone the
+//! outcome. So memory changes in the same order as the store.
 
 use super::registry::Registry;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     store::Outcome,
 };
 
-/// Where entries have effects.
+/// Carries out the effects of entries.
 pub(super) struct Effects {
     registry: Registry,
 }
@@ -20,7 +20,8 @@ impl Effects {
         Effects { registry }
     }
 
-    /// Does what follows an entry; returns how many connections that ended.
+    /// Carries out the effects of one entry. Returns how many conversations a
+    /// kick ended.
     pub(super) fn follow(&self, entry: &Entry, outcome: &Outcome) -> usize {
         let registry = &self.registry;
         match (&entry.action, outcome) {

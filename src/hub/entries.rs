@@ -1,4 +1,4 @@
-//! The way in for entries that are no messages.
+//! Submits entries that are not messages to the writer.
 
 use std::sync::Arc;
 
@@ -8,10 +8,11 @@ use crate::{
     protocol::{ConnectionId, Refusal, RefusalCode},
 };
 
-/// How long to wait when the log cannot be written.
+/// How long a client should wait, in ms, before it retries an entry that could
+/// not be stored.
 pub(super) const BUSY_RETRY_MS: u64 = 1000;
 
-/// Leads to the writer, and does not keep it from ending.
+/// A way to the writer that does not keep the writer running.
 #[derive(Clone)]
 pub(super) struct Entries {
     inbox: Arc<WeakPublisher>,
@@ -23,21 +24,21 @@ impl Entries {
         Entries { inbox }
     }
 
-    /// A way to the writer; `None` once the server goes away.
+    /// A publisher for the inbox; `None` once the server stops.
     pub(super) fn publisher(&self) -> Option<Publisher> {
         self.inbox.upgrade()
     }
 
-    /// Whether there is a way to the writer.
+    /// Whether the inbox still takes entries.
     pub(super) fn is_open(&self) -> bool {
         self.inbox.is_open()
     }
 
-    /// Has an entry ordered and applied; returns once that is durable.
+    /// Orders and applies an entry. Returns once the entry is durable.
     ///
     /// # Errors
     ///
-    /// Refuses where nothing can be stored.
+    /// Refuses if the server stops or the entry cannot be stored.
     pub(super) async fn act(
         &self,
         connection: ConnectionId,
@@ -47,20 +48,20 @@ impl Entries {
             retry_ms: Some(BUSY_RETRY_MS),
             ..Refusal::new(
                 RefusalCode::Busy,
-                "Nothing can be stored just now; ask again in a while.",
+                "The server cannot store anything just now; try again in a while.",
             )
         };
         let publisher = self.publisher().ok_or_else(busy)?;
         let (submission, told) = Submission::action(connection, action);
         let sent = publisher.send(submission).await;
-        // While it waits, the writer may end.
+        // A task that waits for the outcome must not keep the writer running.
         drop(publisher);
         sent.map_err(|_| busy())?;
         told.await.map_err(|_| busy())
     }
 
-    /// Hands on an entry whose outcome nobody waits for. It is left off where the
-    /// inbox is full, or nothing can be written.
+    /// Submits an entry without waiting for its outcome. The entry is lost if
+    /// the inbox is full or nothing can be stored.
     pub(super) fn note(&self, action: Action) {
         if let Some(publisher) = self.publisher() {
             let _ = publisher.try_send(Submission::unattended(action));

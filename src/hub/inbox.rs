@@ -1,4 +1,5 @@
-//! The inbox: what is on its way to the writer, in the order it came.
+//! The inbox: the queue of entries for the writer, in the order of their
+//! arrival.
 
 use std::{
     fmt,
@@ -28,42 +29,43 @@ use crate::{
     store::Outcome,
 };
 
-/// How many entries may wait for the writer; a further one waits in turn.
+/// How many entries may wait for the writer. The sender of a further one waits
+/// for room.
 const MAX_WAITING: usize = 1024;
 
 /// An entry on its way to the writer.
 #[derive(Debug)]
 pub struct Submission {
     pub(super) entry: Entry,
-    /// The id of the message that its publisher said before it.
+    /// The id of the message that its publisher sent before it.
     pub(super) follows: Option<MessageId>,
     pub(super) asker: Asker,
     pub(super) arrived: Instant,
 }
 
-/// Where the outcome of an entry is told.
+/// The recipient of an entry's outcome.
 #[derive(Debug)]
 pub(super) enum Asker {
-    /// A publisher of messages.
+    /// A publisher of messages, by the draft's receipt.
     Publisher(Receipt),
-    /// A task that waits for this one outcome.
+    /// A task that waits for this outcome alone.
     Task(oneshot::Sender<Made>),
-    /// Nobody.
+    /// No recipient.
     Nobody,
 }
 
-/// What became of an entry that is no message.
+/// The result of an entry that is not a message.
 #[derive(Debug)]
 pub struct Made {
-    /// In the store.
+    /// Its outcome in the store.
     pub outcome: Outcome,
-    /// How many connections it ended.
+    /// How many conversations it ended.
     pub ended: usize,
 }
 
 impl Submission {
-    /// A message that came just now, the message that its publisher said before
-    /// it, and its receipt.
+    /// Submits a message that arrives now, with its receipt. `follows` is the
+    /// message that its publisher sent before it.
     pub fn message(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
         let connection = receipt.connection();
         let action = Action::Message(draft);
@@ -73,7 +75,7 @@ impl Submission {
         }
     }
 
-    /// Any other entry, and where its outcome arrives.
+    /// Submits any other entry. The receiver gets its result.
     pub(super) fn action(
         connection: ConnectionId,
         action: Action,
@@ -82,7 +84,7 @@ impl Submission {
         (Self::new(connection, action, Asker::Task(tell)), told)
     }
 
-    /// An entry whose outcome nobody waits for.
+    /// Submits an entry of the server whose outcome no task waits for.
     pub(super) fn unattended(action: Action) -> Self {
         Self::new(ConnectionId::SERVER, action, Asker::Nobody)
     }
@@ -97,7 +99,7 @@ impl Submission {
     }
 }
 
-/// An inbox, and the way into it.
+/// Makes an inbox and its first publisher.
 pub(super) fn inbox() -> (Publisher, Inbox) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let awaited = Arc::<Awaited>::default();
@@ -108,13 +110,14 @@ pub(super) fn inbox() -> (Publisher, Inbox) {
     (publisher, Inbox { receiver, awaited })
 }
 
-/// For how many the writer waits, while it does.
+/// The number of waiting entries that wakes the writer while it waits for a
+/// fan-out.
 struct Awaited {
     count: AtomicUsize,
     writer: OnceLock<Thread>,
 }
 
-/// More than there can ever be: nobody waits.
+/// More entries than can ever wait: the writer is not waiting.
 const NOBODY: usize = usize::MAX;
 
 impl Default for Awaited {
@@ -126,8 +129,8 @@ impl Default for Awaited {
     }
 }
 
-/// Leads to the writer. When the last one is dropped, the writer stores what
-/// waits and ends.
+/// Submits entries to the writer. When the last publisher is dropped, the
+/// writer stores the waiting entries and ends.
 #[derive(Clone)]
 pub struct Publisher {
     sender: mpsc::Sender<Submission>,
@@ -135,22 +138,30 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Hands it on where there is room for it.
-    #[allow(clippy::result_large_err)] // what is handed on is given back
+    /// Submits an entry if the inbox has room.
+    ///
+    /// # Errors
+    ///
+    /// Gives the submission back if the inbox is full or the writer has ended.
+    #[allow(clippy::result_large_err)] // the submission is given back
     pub fn try_send(&self, submission: Submission) -> Result<(), TrySendError<Submission>> {
         self.sender.try_send(submission)?;
         self.wake();
         Ok(())
     }
 
-    /// Hands it on, once there is room for it.
+    /// Submits an entry once the inbox has room.
+    ///
+    /// # Errors
+    ///
+    /// Gives the submission back if the writer has ended.
     pub async fn send(&self, submission: Submission) -> Result<(), SendError<Submission>> {
         self.sender.send(submission).await?;
         self.wake();
         Ok(())
     }
 
-    /// The way in for somebody who keeps no writer from ending.
+    /// A publisher that does not keep the writer running.
     pub(super) fn downgrade(&self) -> WeakPublisher {
         WeakPublisher {
             sender: self.sender.downgrade(),
@@ -158,8 +169,9 @@ impl Publisher {
         }
     }
 
-    /// Wakes the writer where it waits for no more than there are; once is enough.
-    /// Where the two look past each other, it waits for the end of the fan-out.
+    /// Wakes the writer, once, if as many entries wait as it waits for. If the
+    /// two miss each other in a race, the writer waits for the end of the
+    /// fan-out.
     fn wake(&self) {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
         if waiting >= self.awaited.count.load(Ordering::SeqCst)
@@ -177,7 +189,7 @@ impl fmt::Debug for Publisher {
     }
 }
 
-/// A publisher, while there are others.
+/// A publisher that does not keep the writer running.
 pub(super) struct WeakPublisher {
     sender: mpsc::WeakSender<Submission>,
     awaited: Arc<Awaited>,
@@ -191,7 +203,7 @@ impl WeakPublisher {
         })
     }
 
-    /// Whether there is a publisher.
+    /// Whether a publisher is alive.
     pub(super) fn is_open(&self) -> bool {
         self.sender.strong_count() > 0
     }
@@ -204,33 +216,36 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// What came first; `None` once every publisher is gone. Blocks.
+    /// Waits for the next entry; `None` once every publisher is gone. Blocks.
     pub(super) fn blocking_recv(&mut self) -> Option<Submission> {
         self.receiver.blocking_recv()
     }
 
-    /// The same, for a task.
+    /// Waits for the next entry, as a task.
     pub(super) async fn recv(&mut self) -> Option<Submission> {
         self.receiver.recv().await
     }
 
-    /// What came first, if something did.
+    /// Takes the next entry, if one waits.
     pub(super) fn try_recv(&mut self) -> Option<Submission> {
         self.receiver.try_recv().ok()
     }
 
-    /// How many wait here, those that are just being handed on included.
+    /// How many entries wait here, including those that are just being
+    /// submitted.
     pub(super) fn len(&self) -> usize {
         self.receiver.max_capacity() - self.receiver.capacity()
     }
 
-    /// Blocks until so many wait here, or as many as can, or a fan-out is through,
-    /// or until then. For one thread, always the same.
+    /// Blocks until `count` entries wait here, the inbox is full, the fan-out
+    /// is over, or the moment `until` comes. Only ever called by one and the
+    /// same thread.
     pub(super) fn wait(&self, count: usize, underway: &Underway, until: Instant) {
         let count = count.min(MAX_WAITING);
         self.awaited.writer.get_or_init(thread::current);
         underway.wait(until, || {
-            // Again each time: whoever woke this thread may have looked before.
+            // Set at each check: a publisher that read an earlier count may
+            // have reset this one as it woke the thread.
             self.awaited.count.store(count, Ordering::SeqCst);
             self.len() >= count
         });

@@ -1,4 +1,4 @@
-//! What operators do about somebody, as entries: sanctions and kicks.
+//! The entries for an operator's sanctions and kicks.
 
 use super::registry::sanction_key;
 use crate::{
@@ -15,11 +15,12 @@ fn audit(by: &Author, action: String, who: &Who, why: Option<Text>) -> Audit {
     }
 }
 
-/// Adds a sanction: connections that it bans end.
+/// The entry that adds a sanction. Applying a ban ends the conversations it
+/// bans.
 ///
 /// # Errors
 ///
-/// Refuses a single connection, which is only kicked.
+/// Refuses a single connection as target: it can only be kicked.
 pub(super) fn sanction(
     by: &Author,
     kind: SanctionKind,
@@ -38,11 +39,11 @@ pub(super) fn sanction(
     })
 }
 
-/// Lifts a sanction.
+/// The entry that lifts a sanction.
 ///
 /// # Errors
 ///
-/// Refuses a single connection, against which there is none.
+/// Refuses a single connection as target: it cannot have a sanction.
 pub(super) fn lift(by: &Author, kind: SanctionKind, who: &Who) -> Result<Action, Refusal> {
     Ok(Action::Lift {
         kind,
@@ -51,7 +52,7 @@ pub(super) fn lift(by: &Author, kind: SanctionKind, who: &Who) -> Result<Action,
     })
 }
 
-/// Ends the conversations of somebody.
+/// The entry that ends the conversations of a name, an address or a connection.
 pub(super) fn kick(by: &Author, who: &Who, why: Option<Text>) -> Action {
     Action::Kick(audit(by, "kick".into(), who, why))
 }

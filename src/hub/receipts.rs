@@ -1,4 +1,4 @@
-//! What a publisher hears of its drafts.
+//! Receipts: the replies to a publisher's drafts.
 
 use std::{
     collections::VecDeque,
@@ -14,43 +14,45 @@ use crate::protocol::{
     name::{MessageId, Reference},
 };
 
-/// What became of a draft.
+/// The reply to a draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It is stored.
+    /// The draft is stored.
     Stored {
         /// Its id, if it had one.
         id: Option<MessageId>,
-        /// Its number, or the original's.
+        /// Its number; for a duplicate, the number of the original.
         seq: Seq,
-        /// It had been stored before.
+        /// Whether it was stored before.
         duplicate: bool,
     },
-    /// It is not, for now.
+    /// The draft is refused for now.
     Refused(Refusal),
 }
 
-/// Which replies a publisher wants to hear; the others are only counted.
+/// Which replies a publisher wants. The others only reduce the count of owed
+/// replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// All.
+    /// All replies.
     All,
-    /// Those of drafts that it will not see: duplicates, and what is refused.
+    /// Replies to drafts that have no echo: duplicates and refused drafts.
     Unseen,
 }
 
-/// A publisher's end: how many drafts are on their way, and what became of
-/// those that are not. It bounds what waits here by what it publishes.
+/// A publisher's end of the receipts: the number of drafts without a reply, and
+/// the replies that arrived. A publisher bounds this queue by how much it
+/// publishes.
 #[derive(Debug)]
 pub struct Receipts {
     shared: Arc<Shared>,
 }
 
-/// A draft's end: goes with it to the writer.
+/// A draft's end of the receipts. It goes to the writer with the draft.
 #[derive(Debug)]
 pub struct Receipt {
     shared: Arc<Shared>,
-    /// The ref of the command it came with.
+    /// The ref of the command that brought the draft.
     reference: Option<Reference>,
 }
 
@@ -58,7 +60,7 @@ pub struct Receipt {
 pub type Referred = (Reply, Option<Reference>);
 
 struct Shared {
-    /// The publisher's connection.
+    /// The connection of the publisher.
     connection: ConnectionId,
     wanted: Wanted,
     state: Mutex<State>,
@@ -68,9 +70,10 @@ struct Shared {
 struct State {
     owed: usize,
     replies: VecDeque<Referred>,
-    /// What the writer refused for now.
+    /// The messages that the writer refused for now.
     deferred: Deferred,
-    /// Who waits, and for how few to be owed, if for that.
+    /// The task that waits for a reply. If it has a number, it also wakes once
+    /// no more replies than that are owed.
     waiting: Option<(Waker, Option<usize>)>,
 }
 
@@ -81,7 +84,7 @@ impl Shared {
 }
 
 impl Receipts {
-    /// For a publisher of which nothing is on its way yet.
+    /// The receipts of a publisher that has sent no draft yet.
     pub fn new(connection: ConnectionId, wanted: Wanted) -> Self {
         let state = Mutex::default();
         Receipts {
@@ -93,12 +96,12 @@ impl Receipts {
         }
     }
 
-    /// The receipt for one more draft.
+    /// Makes the receipt for one more draft.
     pub fn expect(&self) -> Receipt {
         self.expect_for(None)
     }
 
-    /// The receipt for a draft that came with a command of this ref.
+    /// Makes the receipt for a draft that came with a command of this ref.
     pub fn expect_for(&self, reference: Option<Reference>) -> Receipt {
         self.shared.lock().owed += 1;
         Receipt {
@@ -107,18 +110,18 @@ impl Receipts {
         }
     }
 
-    /// Of how many drafts it is not known yet what became of them.
+    /// How many drafts have no reply yet.
     pub fn owed(&self) -> usize {
         self.shared.lock().owed
     }
 
-    /// A reply that is here already.
+    /// Takes a reply that has arrived, without waiting.
     pub fn take(&self) -> Option<Referred> {
         self.shared.lock().replies.pop_front()
     }
 
-    /// The next reply; or, given a number, `None` once no more are owed than
-    /// that. Safe to drop and call again.
+    /// Waits for the next reply. Given a number, returns `None` once no more
+    /// replies than that are owed. Cancel-safe.
     pub async fn next(&self, few: Option<usize>) -> Option<Referred> {
         poll_fn(|cx| self.poll_next(cx, few)).await
     }
@@ -140,12 +143,12 @@ impl Receipts {
 }
 
 impl Receipt {
-    /// The publisher's connection.
+    /// The connection of the publisher.
     pub(super) fn connection(&self) -> ConnectionId {
         self.shared.connection
     }
 
-    /// Whether the draft may be stored now: not if it stands behind one that
+    /// Whether the draft may be stored now: not if it follows a message that
     /// the writer refused.
     pub(super) fn is_due(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
         let deferred = &mut self.shared.lock().deferred;
@@ -156,7 +159,7 @@ impl Receipt {
         due
     }
 
-    /// Says what became of the draft.
+    /// Gives the publisher the reply to the draft.
     pub fn tell(mut self, reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
             self.shared.lock().deferred.put(refusal.id.as_ref());
@@ -175,7 +178,7 @@ impl Receipt {
     }
 }
 
-/// A draft that nobody decided on is not owed any more either.
+/// A dropped receipt is no longer owed, even if the draft had no reply.
 impl Drop for Receipt {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_are_told_in_order() {
+    async fn replies_arrive_in_order() {
         let receipts = Receipts::new(ConnectionId(7), Wanted::All);
         let reference: Option<Reference> = "r".parse().ok();
         let (first, second) = (receipts.expect(), receipts.expect_for(reference.clone()));
@@ -226,14 +229,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_seen_anyway_wakes_only_who_waits_for_the_count() {
+    async fn an_unwanted_reply_wakes_only_a_wait_for_the_count() {
         let receipts = Receipts::new(ConnectionId(7), Wanted::Unseen);
         let (first, second) = (receipts.expect(), receipts.expect());
         let mut few = std::pin::pin!(receipts.next(Some(0)));
         assert!(few.as_mut().now_or_never().is_none());
         first.tell(stored(1));
         assert!(few.as_mut().now_or_never().is_none());
-        // Never told: the writer went away.
+        // This draft gets no reply: the writer has ended.
         drop(second);
         assert_eq!(few.await, None);
     }

@@ -1,4 +1,4 @@
-//! When clients come back after a drain: one after the other.
+//! Reconnect delays: after a drain, clients come back one after the other.
 
 use std::{
     sync::{
@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-/// The time between two of many.
+/// The time between two clients, if there are many.
 const EACH: Duration = Duration::from_millis(10);
 
-/// The time over which all come back: at least, and at most.
+/// The shortest and the longest time over which all clients come back.
 const SHORTEST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Spreads clients that come back over a time that grows with their number.
+/// Spreads the reconnecting clients over a time that grows with their number.
 #[derive(Debug, Default)]
 pub(super) struct ReconnectDelays {
     total: OnceLock<u32>,
@@ -23,7 +23,8 @@ pub(super) struct ReconnectDelays {
 }
 
 impl ReconnectDelays {
-    /// The delay of the next one; `members` counts all, once.
+    /// The delay of the next client. The first call counts all clients with
+    /// `members`.
     pub(super) fn next(&self, members: impl FnOnce() -> usize) -> Duration {
         let count = || u32::try_from(members()).unwrap_or(u32::MAX).max(1);
         let total = *self.total.get_or_init(count);
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_at_other_times() {
+    fn each_client_gets_a_different_delay() {
         for (total, last) in [
             (1, 200),
             (20, 200),
@@ -55,7 +56,7 @@ mod tests {
             assert_eq!(waits.len(), total);
             assert_eq!(waits.last(), Some(&last));
         }
-        // Nobody may be counted who is here.
+        // A draining client may be missing from the count.
         assert_eq!(ReconnectDelays::default().next(|| 0), SHORTEST);
     }
 }

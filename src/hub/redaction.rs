@@ -1,4 +1,4 @@
-//! Redacting a message.
+//! The redaction of a message.
 
 use super::entries::Entries;
 use crate::{
@@ -7,11 +7,13 @@ use crate::{
     store::Outcome,
 };
 
-/// Redacts the message of a room under a number, and has the room's readers told.
+/// Redacts the message with number `seq` in a room. The room's readers are
+/// told.
 ///
 /// # Errors
 ///
-/// Refuses a number that is none of the room's.
+/// Refuses if the room has no message with this number, or if the redaction
+/// cannot be stored.
 pub(super) async fn redact(
     entries: Entries,
     origin: ConnectionId,

@@ -1,11 +1,11 @@
 //! The registry: all connections of this process, by id, room, name and prefix.
 //!
-//! A connection registers when it is accepted, and its [`Registration`] is what it
-//! then does here: it takes a place, joins a room, goes by a name, speaks at a
-//! rate. Dropping the registration undoes all of that.
+//! A connection registers when it is accepted. Through its [`Registration`] it
+//! holds its place, joins a room, uses a name and spends the budget of its
+//! prefix. Dropping the registration undoes all of that.
 //!
-//! Nothing here is durable. What follows from a durable change (a sanction, a kick,
-//! a topic, a redaction) is one method each.
+//! Nothing here is durable. Each durable change with an effect here (a
+//! sanction, a kick, a topic, a redaction) has one method.
 
 mod names;
 mod prefixes;
@@ -66,22 +66,22 @@ impl Capacity {
     };
 }
 
-/// Why there is no place for a connection.
+/// Why a connection cannot register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// Its prefix has this many connections, which is all it may have.
+    /// Its prefix has this many connections, the most it may have.
     Prefix(usize),
-    /// The server has as many as it may have.
+    /// The server has the most connections it may have.
     Server,
 }
 
-/// All connections; clones are the same.
+/// All connections of this process. Clones are the same registry.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
     /// The most connections at a time.
     places: usize,
     shared: Arc<Shared>,
-    /// Notified when something is to be told sooner than before.
+    /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
 }
 
@@ -101,11 +101,12 @@ impl Registry {
         }
     }
 
-    /// Gives a connection that was accepted its place.
+    /// Registers a connection that was accepted.
     ///
     /// # Errors
     ///
-    /// Fails if its prefix, or the server, has as many connections as it may have.
+    /// Fails if its prefix or the server already has the most connections
+    /// allowed.
     pub(super) fn register(&self, peer: Peer) -> Result<Registration, Full> {
         let mut tables = self.shared.lock();
         let budget = tables.prefixes.connect(peer.prefix());
@@ -134,7 +135,7 @@ impl Registry {
         self.shared.lock().presence.rooms_in_use()
     }
 
-    /// The rooms with people in them.
+    /// The event that lists the rooms with members, except unlisted rooms.
     pub(super) fn listed_rooms(&self) -> Event {
         self.shared.lock().presence.listed()
     }
@@ -144,25 +145,27 @@ impl Registry {
         self.shared.lock().presence.people(room)
     }
 
-    /// The people in a room, by name.
+    /// The event that names the people in a room. If they are many, it names
+    /// only some.
     pub(super) fn named_people(&self, room: &RoomName) -> Event {
         let (mut names, total) = self.shared.lock().presence.names(room);
         names.sort_unstable();
         Event::Members { names, total }
     }
 
-    /// The topic of a room with members, if that is known.
+    /// The topic of a room with members; `None` if it was not looked up yet.
     pub(super) fn topic(&self, room: &RoomName) -> Option<Topic> {
         self.shared.lock().presence.topic(room)
     }
 
-    /// Notes the topic of a room as it was looked up.
+    /// Keeps the topic that was looked up for a room.
     pub(super) fn found_topic(&self, room: &RoomName, topic: &Topic) {
         self.shared.lock().presence.found_topic(room, topic);
     }
 
-    /// Has a name taken by one more connection, where that may use it beside the
-    /// others; private messages are shown to it from `delivered` on.
+    /// Takes a name for one more connection; `None` if the other users of the
+    /// name stand in its way. `delivered` says which private messages it is
+    /// shown.
     pub(super) fn take_name(
         &self,
         name: &Name,
@@ -184,35 +187,36 @@ impl Registry {
         self.shared.lock().names.keys().cloned().collect()
     }
 
-    /// A sanction was added: connections that it bans end.
+    /// Carries out a new sanction: ends the conversations that it bans.
     pub(super) fn sanctioned(&self, sanction: Sanction) {
         self.shared.sanctioned(sanction);
     }
 
-    /// A sanction was lifted.
+    /// Removes a sanction that was lifted.
     pub(super) fn lifted(&self, kind: SanctionKind, target: &str) {
         self.shared.lock().sanctions.remove(kind, target);
     }
 
-    /// Somebody was kicked: their conversations end; how many.
+    /// Ends the conversations of a kicked target. Returns how many it ended.
     pub(super) fn kicked(&self, who: &Who, why: &CloseReason) -> usize {
         self.shared.lock().kicked(who, why)
     }
 
-    /// The topic of a room changed: its members are told, but for the connection
-    /// that set it.
+    /// Tells the members of a room its new topic, except the connection that
+    /// set it.
     pub(super) fn topic_changed(&self, room: &RoomName, topic: &Topic, by: ConnectionId) {
         self.shared.lock().topic_changed(room, topic, by);
     }
 
-    /// A message was redacted: the readers of its room are told.
+    /// Tells the readers of a room that a message was redacted.
     pub(super) fn redacted(&self, room: &RoomName, seq: Seq) {
-        // All of them: a reader of another room ignores it, and none is missed that
-        // goes from one to the other.
+        // All subscribers: a reader of another room ignores it, and no reader
+        // is missed while it changes rooms.
         fanout::redacted(self.subscribers(), room, seq);
     }
 
-    /// How the subscribers stand, where the log ends at `head`.
+    /// How many subscribers are catching up, and how far they are behind
+    /// `head`.
     pub(super) fn catching_up(&self, head: Seq) -> CatchingUp {
         CatchingUp::of(self.subscribers(), head)
     }
@@ -223,17 +227,17 @@ impl Registry {
         all.filter_map(|one| one.subscriber.clone()).collect()
     }
 
-    /// When something is to be told in a room.
+    /// When the next news of any room is due.
     pub(super) fn news_due(&self) -> Option<Instant> {
         self.shared.lock().presence.due()
     }
 
-    /// Ends when something is to be told sooner than [`Registry::news_due`] said.
+    /// Waits until news becomes due earlier than [`Registry::news_due`] said.
     pub(super) async fn news_sooner(&self) {
         self.sooner.notified().await;
     }
 
-    /// What is to be told by now in one room.
+    /// Takes the due news of one room.
     pub(super) fn take_news(&self) -> Option<(RoomName, Vec<News<Handle>>)> {
         self.shared.lock().presence.take_due()
     }

@@ -1,5 +1,8 @@
-//! Retention: old messages expire, from the beginning of the log on, a few at a
-//! time. Which ones is decided here, once, and stands in the log.
+//! Retention: old messages expire, a few at a time, from the beginning of the
+//! log.
+//!
+//! This task decides once which messages expire, and the decision is an entry
+//! of the log.
 
 use std::time::Duration;
 
@@ -13,24 +16,24 @@ use crate::{
     store::Store,
 };
 
-/// How often is looked whether something is old. What expires in between does
-/// so together.
+/// How often retention looks for old messages. Messages that become old in
+/// between expire together.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The pause between two steps: publishers come first.
+/// The pause between two steps, so that publishers come first.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is kept. A message expires as soon as either limit excludes it.
+/// Which messages are kept. A message expires as soon as either limit excludes
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Messages not older than this; absent: of any age.
+    /// The greatest age of a kept message; absent: no limit.
     pub age: Option<Duration>,
-    /// The last so many messages of the log; absent: however many.
+    /// How many of the log's last messages are kept; absent: no limit.
     pub messages: Option<u64>,
 }
 
-/// Expires what is old, and what becomes so, if not all is kept; ends only when
-/// it is dropped.
+/// Expires old messages, now and later, if `keep` sets a limit. Never returns.
 pub(super) async fn run(entries: &Entries, store: &Store, clock: &Clock, keep: Keep) {
     let mut failing = false;
     loop {
@@ -38,21 +41,21 @@ pub(super) async fn run(entries: &Entries, store: &Store, clock: &Clock, keep: K
         if let Err(why) = &step
             && !failing
         {
-            error!("old messages cannot be erased: {why}");
+            error!("old messages cannot be expired: {why}");
         } else if step.is_ok() && failing {
-            info!("old messages can be erased again");
+            info!("old messages can be expired again");
         }
         failing = step.is_err();
         let more = step.is_ok_and(|expired| expired);
         if !more {
-            // If that cannot be done now, it is tried again.
+            // After a failure, the next round tries again.
             let _ = store.empty_wal().await;
         }
         sleep(if more { PAUSE } else { INTERVAL }).await;
     }
 }
 
-/// Expires some messages; whether there were any.
+/// Expires some old messages; false if there were none.
 async fn expire_some(
     entries: &Entries,
     store: &Store,

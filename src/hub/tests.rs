@@ -9,7 +9,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A local log that gives no answer while it is told so.
+/// A local log that gives no answer while `off` is set.
 #[derive(Clone, Default)]
 struct Switched {
     local: Arc<Mutex<Local>>,
@@ -33,7 +33,8 @@ impl Log for Switched {
     }
 }
 
-/// A hub over a store in memory, and what keeps it alive.
+/// A hub over a store in memory, and the publisher that keeps its writer
+/// running.
 struct World {
     hub: Hub,
     log: Switched,
@@ -85,12 +86,13 @@ fn code<T>(claimed: Result<T, Refusal>) -> Option<RefusalCode> {
 }
 
 #[tokio::test]
-async fn a_name_is_proved_by_its_secret() {
+async fn an_owned_name_is_proved_by_its_secret() {
     let world = World::new(90 * DAY);
     let first = world.claim("ana", None).await.expect("free");
     let secret = first.made.as_ref().expect("made").reveal().to_owned();
     assert!(first.new);
-    // Beside a ghost, and after it.
+    // The first connection may be dead and not yet closed: the owner can return
+    // beside it, more than once.
     for _ in 0..2 {
         let again = world.claim("Ana", Some(&secret)).await.expect("owned");
         assert_eq!((again.new, again.made), (false, None));
@@ -109,7 +111,7 @@ async fn a_name_is_proved_by_its_secret() {
 }
 
 #[tokio::test]
-async fn a_name_that_another_uses_cannot_be_claimed() {
+async fn a_name_in_use_by_another_cannot_be_claimed() {
     let world = World::new(90 * DAY);
     let (here, elsewhere) = ([127, 0, 0, 1], [192, 0, 2, 1]);
     let leased = world.lease("ana", here).await.expect("free");
@@ -128,7 +130,7 @@ async fn a_name_that_another_uses_cannot_be_claimed() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_not_used_is_free_again() {
+async fn an_expired_name_can_be_claimed_again() {
     let world = World::new(Duration::ZERO);
     let own = world.claim("ana", None).await.expect("free");
     let refused = world.claim("ana", None).await;
@@ -138,7 +140,7 @@ async fn a_name_that_is_not_used_is_free_again() {
 }
 
 #[tokio::test]
-async fn a_failed_entry_changes_nothing() {
+async fn a_claim_changes_nothing_while_the_log_fails() {
     let world = World::new(Duration::MAX);
     let key = "ana".parse::<Name>().expect("a name").key();
     let is_owned = async || {

@@ -7,7 +7,12 @@ use crate::{
     store::{Outcome, Store, StoreError},
 };
 
-/// Sets the topic of a room. Its members are told, but for the one that set it.
+/// Sets the topic of a room. All its members are told except the one that set
+/// it.
+///
+/// # Errors
+///
+/// Refuses if the server stops or the topic cannot be stored.
 pub(super) async fn set(
     entries: Entries,
     origin: ConnectionId,
@@ -22,11 +27,12 @@ pub(super) async fn set(
     }
 }
 
-/// Looks up the topic of a room: once while somebody is in it.
+/// Looks up the topic of a room, unless it is known. The registry keeps it
+/// while the room has members.
 ///
 /// # Errors
 ///
-/// Fails if the database cannot be read.
+/// Fails if the store cannot be read.
 pub(super) async fn find(
     store: &Store,
     registry: &Registry,

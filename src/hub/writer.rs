@@ -1,5 +1,5 @@
-//! The writer: drains the inbox in batches, has them ordered and applied, and
-//! fans them out.
+//! The writer: drains the inbox in batches, orders and applies them, and fans
+//! them out.
 
 use std::{
     fmt,
@@ -31,60 +31,61 @@ use crate::{
     store::Outcome,
 };
 
-/// A batch ends at so many entries or bytes of text, whichever comes first: a
-/// flood does not make everyone's latency.
+/// The most entries and bytes of text in a batch; it ends at whichever limit
+/// comes first. So a flood does not set everyone's latency.
 const BATCH_ENTRIES: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How often a log that fails is tried: now and then a few times at once, for
-/// what publishers send, but no more than so often in the long run. What comes
-/// in between is refused without a look at the disk.
+/// How often the writer tries a failing log: once in `TRY_EVERY` in the long
+/// run, and up to `TRIES_AT_ONCE` times in a row. It refuses all other entries
+/// without touching the disk.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 const TRIES_AT_ONCE: u32 = 8;
 
-/// The longest time that what comes while batches are fanned out waits for the
-/// end of that, so that one commit and one write take all of it along. Nobody
-/// could be shown it before; but who asked for a receipt alone waits as well.
+/// How long messages may wait for the end of a fan-out, so that one commit and
+/// one write carry all of them. No reader could be shown them earlier, but a
+/// publisher that wants only a receipt waits longer for it.
 const FANNED_OUT_WITHIN: Duration = Duration::from_millis(20);
 
-/// The writer's work: to be done by whoever lends it a thread, or a task.
+/// The writer's work, which the caller runs on a thread or as a task.
 ///
-/// Dropped, it is over: whatever is not committed by then never is.
+/// Dropping it ends the writer. Entries not committed by then never are.
 pub struct Work<'a> {
     applier: Applier<'a>,
     effects: Effects,
     inbox: Inbox,
-    /// The batch that was sealed and whose fate is open.
+    /// The sealed batch that is neither committed nor withdrawn yet.
     pending: Option<Pending>,
     batches: broadcast::Sender<Fresh>,
-    /// The fan-out of the last batch, until it was waited for.
+    /// The fan-out of the last batch, until the writer has waited for it.
     underway: Option<Underway>,
-    /// The one beside which the last batch was committed.
+    /// The fan-out that was still going on when the last batch was committed.
     before: Option<Underway>,
     fanned_out_within: Duration,
-    /// How many messages the last batch had.
+    /// The number of messages in the last batch.
     last: usize,
-    /// How many others had come by the time that its fan-out began.
+    /// The number of entries that were waiting when its fan-out began.
     others: usize,
     metrics: Arc<Metrics>,
-    /// The last commit failed.
+    /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
-    /// Since then it was said that the log is damaged.
+    /// Whether damage was reported since commits began to fail.
     damaged: bool,
     tries: Tries,
-    /// Tells that the work is over, once the store is let go of.
+    /// Reports the end of the work. As the last field it is dropped after the
+    /// store.
     _finished: DropGuard,
 }
 
-/// A batch on its way, and who waits for it.
+/// A batch that is neither committed nor withdrawn, and its askers.
 struct Pending {
     sealed: Sealed,
     askers: Vec<Asker>,
-    /// When the first of its entries came.
+    /// When the first of its entries arrived.
     arrived: Instant,
 }
 
-/// What was tried, of which nobody was told yet.
+/// The result of an attempt, before any asker is told.
 #[derive(Default)]
 struct Tried {
     committed: Vec<Committed>,
@@ -120,25 +121,26 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Runs until every publisher is gone and what they left is stored. Blocks:
-    /// for a thread of its own.
+    /// Runs until every publisher is gone and their last entries are stored.
+    /// Blocks, so it needs a thread of its own.
     pub fn run(mut self) {
         while let Some(first) = self.receive() {
-            // Only now, so that nobody is woken where nothing comes; and what is
-            // no message is not fanned out.
+            // The writer waits only once a message has arrived: while none
+            // arrives, the end of a fan-out need not wake it. Other entries are
+            // not fanned out, so they do not wait.
             if first.entry.action.message().is_some() {
                 self.wait();
             }
-            // Where this thread shares a core with those who publish, let them
-            // say what they have to say: it goes into the same commit.
+            // If publishers share this thread's core, they run first, and their
+            // messages go into the same commit.
             std::thread::yield_now();
             let tried = self.attempt(first);
             self.tell(tried);
         }
     }
 
-    /// What came first, once no batch is open; `None` once every publisher is gone.
-    /// Blocks.
+    /// Finishes an open batch, then waits for the next entry; `None` once every
+    /// publisher is gone. Blocks.
     fn receive(&mut self) -> Option<Submission> {
         while self.pending.is_some() {
             let tried = self.resume();
@@ -150,8 +152,9 @@ impl<'a> Work<'a> {
         self.inbox.blocking_recv()
     }
 
-    /// The same as one task among others, with a pause of the caller's before
-    /// and after each commit: for a simulation, where anything may happen then.
+    /// Runs as one task among others, with a pause of the caller's before and
+    /// after each commit. In a simulation, anything may happen during these
+    /// pauses.
     pub async fn run_with<P: Future<Output = ()>>(mut self, mut pause: impl FnMut() -> P) {
         while let Some(first) = self.inbox.recv().await {
             while self.pending.is_some() {
@@ -166,31 +169,33 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Waits for the end of the fan-out before, so that one commit and one write to
-    /// everybody take along what comes meanwhile; or until as much has come since
-    /// it began as the last batch had, and more than one. Then whoever had a
-    /// message in it has been shown that and has said the next, and the disk is
-    /// done by the time that the shards are.
+    /// Waits for the end of the last fan-out, so that one commit and one write
+    /// to each reader carry all messages that arrive meanwhile.
+    ///
+    /// The wait ends earlier if as many entries arrived since the fan-out began
+    /// as the last batch had messages, and at least two wait in all. By then
+    /// each author of the last batch has seen its echo and sent its next
+    /// message. The disk and the shards then work at the same time.
     fn wait(&mut self) {
         let until = Instant::now() + self.fanned_out_within;
-        // One commit goes on beside a fan-out and no more, so that shards keep up.
+        // At most one commit goes on beside a fan-out, so that shards keep up.
         if let Some(before) = self.before.take()
             && !before.is_over()
         {
             before.wait(until, || false);
-            // What came until now answers that one, and not the last.
+            // Entries that arrived until now answer that fan-out, not the last.
             self.others = self.inbox.len() + 1;
         }
         if let Some(underway) = self.underway.take() {
             let count = (self.others + self.last).max(2);
-            // One of them was received.
+            // One of the counted entries was already received.
             self.inbox.wait(count - 1, &underway, until);
             self.before = (!underway.is_over()).then_some(underway);
         }
     }
 
-    /// Commits what waits, where anything may be tried; to be called where no
-    /// batch is open.
+    /// Commits the waiting entries, or refuses the first if the log may not be
+    /// tried now. Only called while no batch is open.
     fn attempt(&mut self, first: Submission) -> Tried {
         if !self.may_try() {
             refuse(first);
@@ -206,7 +211,7 @@ impl<'a> Work<'a> {
         tried
     }
 
-    /// Has the open batch ordered and applied, once more if need be.
+    /// Orders and applies the open batch, again if an earlier attempt failed.
     fn resume(&mut self) -> Tried {
         let mut tried = Tried::default();
         if let Some(Pending { sealed, .. }) = &self.pending {
@@ -219,10 +224,11 @@ impl<'a> Work<'a> {
         !self.failing.load(Ordering::Relaxed) || self.tries.another()
     }
 
-    /// Takes what waits, up to the size of a batch; but not what stands behind a
-    /// message refused before. The inbox keeps a publisher's order, so what
-    /// became of the one before is known here, whatever its publisher has heard
-    /// of it yet.
+    /// Seals the waiting entries, up to the size of a batch, and refuses
+    /// messages that follow a refused one.
+    ///
+    /// The inbox keeps each publisher's order. So the writer knows the reply to
+    /// the message before, even if the publisher has not read it yet.
     fn gather(&mut self, first: Submission) -> Option<Pending> {
         let arrived = first.arrived;
         let (mut entries, mut askers) = (Vec::new(), Vec::new());
@@ -252,7 +258,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Fans out what was committed, and tells whoever asked for it.
+    /// Fans out the committed batches and tells their askers. After a failure,
+    /// it refuses the open batch if the log lets it withdraw the batch.
     fn tell(&mut self, tried: Tried) {
         for committed in tried.committed {
             self.succeeded();
@@ -269,14 +276,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Fans out one batch, and tells what became of its entries.
+    /// Fans out one batch, carries out its effects and tells its askers.
     fn settle(&mut self, committed: Committed) {
         let Committed {
             sealed,
             outcomes,
             batch,
         } = committed;
-        // Another server's, or a repeat: nobody here waits for it.
+        // A batch of another server, or a repeat, has no askers here.
         let is_own = |pending: &mut Pending| pending.sealed.origin() == sealed.origin();
         let own = self.pending.take_if(is_own);
         let arrived = own
@@ -286,7 +293,7 @@ impl<'a> Work<'a> {
             let (fresh, underway) = Fresh::new(batch, arrived);
             self.underway = Some(underway);
             self.others = self.inbox.len();
-            // No shard listens only once they have ended.
+            // Sending fails only if all shards have ended.
             let _ = self.batches.send(fresh);
         }
         let mut askers = own.into_iter().flat_map(|pending| pending.askers);
@@ -300,17 +307,17 @@ impl<'a> Work<'a> {
 
     fn succeeded(&mut self) {
         if self.failing.swap(false, Ordering::Relaxed) {
-            info!("the log can be written again");
+            info!("the message store can be written again");
             self.damaged = false;
         }
     }
 
     fn failed(&mut self, failure: &NotApplied) {
         self.metrics.failed_commits.inc();
-        // Once; and once more where it is not the disk but what is on it.
+        // Reported once, and once more if the data on the disk is damaged.
         let first = !self.failing.swap(true, Ordering::Relaxed);
         if first || failure.is_damage() && !self.damaged {
-            error!("the log cannot be written, messages are refused: {failure}");
+            error!("the message store cannot be written; messages are refused: {failure}");
         }
         self.damaged |= failure.is_damage();
     }
@@ -352,8 +359,7 @@ impl fmt::Debug for Work<'_> {
 }
 
 impl Submission {
-    /// Whether it may be stored now: not if it stands behind a message that was
-    /// refused.
+    /// Whether it may be stored now: not if it follows a refused message.
     fn is_due(&self) -> bool {
         match &self.asker {
             Asker::Publisher(receipt) => {
@@ -372,13 +378,14 @@ impl Asker {
                 Outcome::Repeat(seq) => stored(entry, seq, true),
                 _ => busy(message_id(entry)),
             }),
-            // A task that has ended does not hear of it; it is done all the same.
+            // If the task has ended, the send fails; the entry stays applied.
             Asker::Task(tell) => drop(tell.send(Made { outcome, ended })),
             Asker::Nobody => {}
         }
     }
 
-    /// Says that it was not stored. A task notices that nothing comes.
+    /// Tells a publisher that its message was not stored. A task notices that
+    /// its channel closes.
     fn refuse(self, id: Option<MessageId>) {
         if let Asker::Publisher(receipt) = self {
             receipt.tell(busy(id));
@@ -411,9 +418,9 @@ fn busy(id: Option<MessageId>) -> Reply {
     })
 }
 
-/// How often was tried lately.
+/// Limits how often a failing log is tried.
 struct Tries {
-    /// When all tries are free again.
+    /// When all [`TRIES_AT_ONCE`] tries are available again.
     free: Instant,
 }
 
@@ -424,7 +431,7 @@ impl Tries {
         }
     }
 
-    /// Whether it is time for another.
+    /// Takes one try; false if none is available yet.
     fn another(&mut self) -> bool {
         let now = Instant::now();
         let free = self.free.max(now) + TRY_EVERY;

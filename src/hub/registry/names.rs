@@ -1,38 +1,40 @@
-//! The names in use, each by one connection or more.
+//! The names in use, each by one or more connections.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use crate::protocol::name::{Name, NameKey};
 
-/// All names in use, by the key that names are compared by.
+/// All names in use, by comparison key.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     in_use: HashMap<NameKey, Use>,
 }
 
-/// How a name is used.
+/// The use of one name.
 #[derive(Debug)]
 struct Use {
     connections: usize,
-    /// Of a name on lease: how it is written, and the address of all that use it.
+    /// For a leased name: its spelling, and the one address of all its users.
     lease: Option<(Name, Option<IpAddr>)>,
 }
 
-/// On what grounds a connection takes a name.
+/// Why a connection may take a name.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hub) enum Grounds {
-    /// It proved that it owns the name, and uses it beside all that did.
+    /// It proved that it owns the name. It may use the name beside all other
+    /// connections.
     Owner,
-    /// It is about to own the name, which only so many connections of its own may
-    /// use.
+    /// It is about to own the name. No more than this many connections, its
+    /// own, may use the name now.
     NewOwner(usize),
-    /// It leases the name from this address. Connections from one address, under a
-    /// name written in one way, are taken for one person.
+    /// It leases the name from this address. Connections with the same address
+    /// and the same spelling count as one person.
     Lease(Option<IpAddr>),
 }
 
 impl Names {
-    /// Has one more connection use a name; false where others stand in its way.
+    /// Takes a name for one more connection; false if its other users stand in
+    /// the way.
     pub(super) fn take(&mut self, name: &Name, key: &NameKey, grounds: Grounds) -> bool {
         let lease = match grounds {
             Grounds::Lease(address) => Some((name.clone(), address)),
@@ -56,7 +58,7 @@ impl Names {
         may
     }
 
-    /// One connection less uses a name.
+    /// Counts one user of a name fewer.
     pub(super) fn release(&mut self, key: &NameKey) {
         if let Some(found) = self.in_use.get_mut(key) {
             found.connections -= 1;
@@ -82,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_shared_by_one_address() {
+    fn only_connections_from_one_address_share_a_lease() {
         let mut names = Names::default();
         let (here, elsewhere) = (Some([127, 0, 0, 1].into()), Some([192, 0, 2, 1].into()));
         let mut take = |name: &str, grounds| {
@@ -99,7 +101,7 @@ mod tests {
             assert!(!take("ana", grounds), "{grounds:?}");
         }
         assert!(!take("ANA", Grounds::Lease(here)), "another spelling");
-        // Without an address nobody can be taken for the same person.
+        // Connections without an address never count as the same person.
         assert!(take("bob", Grounds::Lease(None)));
         assert!(!take("bob", Grounds::Lease(None)));
         for name in ["ana", "ana", "bob"] {

@@ -1,5 +1,4 @@
-//! What is kept of each prefix: its connections, what it has used of its rates,
-//! and its searches.
+//! The prefixes: the connections, the rate budget and the searches of each.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,19 +10,19 @@ use crate::{
     protocol::{Refusal, RefusalCode},
 };
 
-/// How many prefixes are remembered that have no connection and have not yet got
-/// back what they used. Twice as many are never exceeded: then all these are
-/// forgotten.
+/// If a check of the table leaves more prefixes than this, all without a
+/// connection or a search are forgotten, even if their budget is not full again.
+/// So no more than twice this many are known, or twice as many as are in use.
 const MAX_REMEMBERED: usize = 1 << 14;
 
-/// How many searches from one prefix may be under way or wait.
+/// How many searches from one prefix may be under way or waiting.
 const MAX_SEARCHES: usize = 16;
 
-/// When to search again where there are so many.
+/// How long a client should wait, in ms, if its prefix has that many.
 const RETRY_MS: u64 = 2000;
 
-/// All prefixes with a connection, and those that are remembered. Peers without an
-/// address count as one prefix.
+/// All known prefixes: those with a connection or a search, and those whose
+/// budget is not full again. Peers without an address count as one prefix.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
@@ -31,19 +30,20 @@ pub(super) struct Prefixes {
     /// How many connections one prefix may have, if that is limited.
     most: Option<usize>,
     known: HashMap<Option<Prefix>, Known>,
-    /// At so many it is looked which of them can be forgotten.
+    /// How many prefixes must be known before the table is searched for
+    /// prefixes to forget.
     look_at: usize,
 }
 
 #[derive(Debug)]
 struct Known {
     connections: usize,
-    /// None where rates are not limited.
+    /// The budget; `None` if rates are not limited.
     budget: Option<Arc<Budget>>,
     searches: Option<Queue>,
 }
 
-/// The searches of one prefix, of which one is made at a time.
+/// The searches of one prefix, which run one at a time.
 #[derive(Debug, Default)]
 struct Queue {
     length: usize,
@@ -71,12 +71,13 @@ impl Prefixes {
         }
     }
 
-    /// Counts one more connection, and gives the budget of its prefix, if rates are
-    /// limited.
+    /// Counts one more connection. Returns the budget of its prefix, if rates
+    /// are limited.
     ///
     /// # Errors
     ///
-    /// Fails with their number if the prefix has as many connections as it may.
+    /// Fails with the limit if the prefix already has the most connections
+    /// allowed.
     pub(super) fn connect(&mut self, prefix: Option<Prefix>) -> Result<Option<Arc<Budget>>, usize> {
         if !self.known.contains_key(&prefix) {
             self.forget();
@@ -94,7 +95,7 @@ impl Prefixes {
         Ok(known.budget.clone())
     }
 
-    /// Counts one connection less.
+    /// Counts one connection fewer.
     pub(super) fn disconnect(&mut self, prefix: Option<Prefix>) {
         if let Some(known) = self.known.get_mut(&prefix) {
             known.connections -= 1;
@@ -104,11 +105,11 @@ impl Prefixes {
         }
     }
 
-    /// Queues one more search; the next one may be made once the turn is had.
+    /// Queues one more search, which may run while it holds the returned mutex.
     ///
     /// # Errors
     ///
-    /// Refuses where many are under way or wait.
+    /// Refuses if [`MAX_SEARCHES`] of the prefix are under way or waiting.
     pub(super) fn queue(&mut self, prefix: Option<Prefix>) -> Result<Arc<FairMutex<()>>, Refusal> {
         let known = self.known.get_mut(&prefix);
         let queue = known.map(|known| known.searches.get_or_insert_default());
@@ -128,7 +129,7 @@ impl Prefixes {
         }
     }
 
-    /// One search less is under way or waits.
+    /// Removes one search from the queue of a prefix.
     pub(super) fn leave_queue(&mut self, prefix: Option<Prefix>) {
         if let Some(known) = self.known.get_mut(&prefix)
             && let Some(queue) = &mut known.searches
@@ -150,7 +151,9 @@ impl Prefixes {
         }
     }
 
-    /// Makes room, where there are many: for each new one little is to be done.
+    /// Forgets prefixes if many are known. The next search of the table comes
+    /// only when their number has doubled, so a new prefix costs little on
+    /// average.
     fn forget(&mut self) {
         if self.known.len() < self.look_at {
             return;
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_prefix_that_returns_has_used_as_much() {
+    async fn a_returning_prefix_finds_its_used_budget() {
         let mut prefixes = prefixes();
         let budget = |prefixes: &mut Prefixes, n| {
             let budget = prefixes.connect(Some(prefix(n))).expect("a place");
@@ -193,18 +196,18 @@ mod tests {
         assert!(budget(&mut prefixes, 1).post().is_ok());
         prefixes.disconnect(Some(prefix(1)));
         assert!(budget(&mut prefixes, 1).post().is_err());
-        assert!(budget(&mut prefixes, 2).post().is_ok(), "of its own");
+        assert!(budget(&mut prefixes, 2).post().is_ok(), "its own budget");
         for n in [1, 2] {
             prefixes.disconnect(Some(prefix(n)));
         }
         tokio::time::advance(Duration::from_secs(3600)).await;
         drop(budget(&mut prefixes, 1));
         prefixes.disconnect(Some(prefix(1)));
-        assert_eq!(prefixes.known.len(), 1, "what is untouched is not kept");
+        assert_eq!(prefixes.known.len(), 1, "a full budget is not kept");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn prefixes_are_forgotten() {
+    async fn idle_prefixes_are_forgotten() {
         let mut prefixes = prefixes();
         let many = u32::try_from(4 * MAX_REMEMBERED).expect("a number");
         let here = prefixes.connect(Some(prefix(0))).expect("a place");
@@ -219,7 +222,7 @@ mod tests {
         }
         let known = prefixes.known.len();
         assert!(known <= 2 * MAX_REMEMBERED + 1, "{known}");
-        // With time all have got back what was used, and nothing is to be known.
+        // After an hour every budget is full again, so no idle prefix is kept.
         tokio::time::advance(Duration::from_secs(3600)).await;
         prefixes.look_at = 0;
         let _new = prefixes.connect(Some(prefix(many + 1))).expect("a place");
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_waits_for_its_own_searches() {
+    fn a_prefix_waits_only_for_its_own_searches() {
         let mut prefixes = Prefixes::new(None, None);
         let [here, elsewhere] = [1, 2].map(|n| Some(prefix(n)));
         for prefix in [here, elsewhere] {
@@ -242,13 +245,13 @@ mod tests {
         let refused = prefixes.queue(here).expect_err("too many");
         let told = (refused.code, refused.retry_ms);
         assert_eq!(told, (RefusalCode::Busy, Some(RETRY_MS)));
-        // Others go on.
+        // Another prefix does not wait.
         let other = prefixes.queue(elsewhere).expect("another queue");
         assert!(other.try_lock().is_ok());
         drop(searching);
         assert!(first.try_lock().is_ok());
         prefixes.leave_queue(here);
-        assert!(prefixes.queue(here).is_ok(), "one has left");
+        assert!(prefixes.queue(here).is_ok(), "one search has left");
         for _ in 0..MAX_SEARCHES {
             prefixes.leave_queue(here);
         }

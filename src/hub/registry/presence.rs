@@ -1,7 +1,7 @@
-//! Who is in which room, and what the others are to be told of it.
+//! Presence: the members of each room, and the news that they have yet to hear.
 //!
-//! Pure, but for the clock: a join or a leave updates a table. What is to be told
-//! is taken from it later (`presence/people`).
+//! A join or a leave only updates a table (`presence/people`). The announcer
+//! takes the due news from it later. Nothing here does I/O; the clock is read.
 
 mod people;
 
@@ -24,16 +24,16 @@ use crate::{
     },
 };
 
-/// The most rooms named in one answer.
+/// The most rooms listed in one answer.
 const MAX_LISTED: usize = 200;
 
-/// The rooms with a member; a room that its last member leaves is forgotten.
+/// The rooms with a member. A room is forgotten when its last member leaves.
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     rooms: HashMap<RoomName, Room>,
-    /// When something is to be told, and in which room.
+    /// When news is due in which room.
     agenda: BTreeSet<(Instant, RoomName)>,
-    /// Notified when something is to be told sooner than before.
+    /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
     /// The number of the next member.
     next: u64,
@@ -50,18 +50,19 @@ pub(super) struct Member {
 struct Room {
     people: People<Handle>,
     about: About,
-    /// When the agenda has something for it.
+    /// Its moment in the agenda.
     due: Option<Instant>,
 }
 
-/// What a room is about.
+/// The topic of a room.
 #[derive(Debug, Default)]
 enum About {
-    /// It was not looked up yet.
+    /// The topic was not looked up yet.
     #[default]
     Unknown,
+    /// The room has no topic.
     Nothing,
-    /// Boxed, as most are about nothing.
+    /// Boxed to save memory, as most rooms have no topic.
     Something(Box<Topic>),
 }
 
@@ -83,7 +84,7 @@ impl About {
 }
 
 impl Presence {
-    /// Notified when something is to be told sooner than before.
+    /// Notified when the next news becomes due earlier than before.
     pub(super) fn sooner(&self) -> Arc<Notify> {
         Arc::clone(&self.sooner)
     }
@@ -93,7 +94,7 @@ impl Presence {
         self.rooms.len()
     }
 
-    /// How many members all rooms have.
+    /// How many members all rooms have together.
     pub(super) fn members(&self) -> usize {
         let rooms = self.rooms.values();
         rooms.map(|room| room.people.connections()).sum()
@@ -126,7 +127,7 @@ impl Presence {
         self.plan(&member.room);
     }
 
-    /// The rooms with people in them, but for those that are not listed.
+    /// The event that lists the rooms with members, except unlisted rooms.
     pub(super) fn listed(&self) -> Event {
         let rooms = self.rooms.iter();
         let mut rooms: Vec<_> = rooms
@@ -157,14 +158,14 @@ impl Presence {
         room.map_or(0, |room| room.people.total())
     }
 
-    /// The people in a room by name, not all of them where they are many; and how
-    /// many they are.
+    /// The names of the people in a room (if they are many, only some), and the
+    /// number of people.
     pub(super) fn names(&self, room: &RoomName) -> (Vec<String>, usize) {
         let people = self.rooms.get(room).map(|room| &room.people);
         people.map_or((Vec::new(), 0), People::names)
     }
 
-    /// The topic of a room with members, if that is known.
+    /// The topic of a room with members; `None` if it was not looked up yet.
     pub(super) fn topic(&self, room: &RoomName) -> Option<Topic> {
         match &self.rooms.get(room)?.about {
             About::Unknown => None,
@@ -172,7 +173,8 @@ impl Presence {
         }
     }
 
-    /// Notes the topic of a room as it was looked up, unless it is known by now.
+    /// Keeps the topic that was looked up for a room, unless the topic is known
+    /// by now.
     pub(super) fn found_topic(&mut self, room: &RoomName, topic: &Topic) {
         if let Some(room) = self.rooms.get_mut(room)
             && matches!(room.about, About::Unknown)
@@ -181,8 +183,8 @@ impl Presence {
         }
     }
 
-    /// Notes a new topic, and has the members of its room told, but for the one
-    /// that set it.
+    /// Keeps a new topic and tells the members of its room, except the one that
+    /// set it.
     pub(super) fn topic_changed(&mut self, room: &RoomName, topic: &Topic, by: Option<&Member>) {
         if let Some(found) = self.rooms.get_mut(room) {
             found.about = About::new(topic);
@@ -196,7 +198,7 @@ impl Presence {
         self.plan(room);
     }
 
-    /// Puts on the agenda what changed in a room; forgets one that is empty.
+    /// Updates a room's moment in the agenda. Forgets the room if it is empty.
     fn plan(&mut self, name: &RoomName) {
         let Presence { rooms, agenda, .. } = self;
         let Some(room) = rooms.get_mut(name) else {
@@ -220,12 +222,12 @@ impl Presence {
         }
     }
 
-    /// When something is to be told.
+    /// When the next news of any room is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.agenda.first().map(|(due, _)| *due)
     }
 
-    /// What is to be told by now in one room.
+    /// Takes the due news of one room.
     pub(super) fn take_due(&mut self) -> Option<(RoomName, Vec<News<Handle>>)> {
         let now = Instant::now();
         let (due, name) = self.agenda.first()?;

@@ -1,4 +1,4 @@
-//! Rates: the buckets of one connection, and the larger ones of its prefix.
+//! Rates: the bucket of each connection, and the larger buckets of its prefix.
 
 use std::{
     fmt,
@@ -15,30 +15,30 @@ use crate::protocol::{Refusal, RefusalCode};
 /// The largest rate and burst that can be set.
 const MAX_SETTING: u32 = 1_000_000;
 
-/// A burst that was not set is so many seconds of the rate.
+/// The default burst is this many seconds of the rate.
 const BURST_SECONDS: u32 = 10;
 
-/// How many connections' worth of messages one address may send.
+/// The messages of one prefix are limited to the rate of this many connections.
 const CONNECTIONS: u32 = 4;
 
-/// What one address may at least do that is no message: requests, upgrades and
-/// commands.
+/// The lowest limit of one prefix for everything but messages: requests,
+/// upgrades and commands.
 const OTHERS: Rate = Rate::of(50, 500);
 
-/// So many a second; after a pause, so many at once.
+/// A rate: how many a second, and how many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// How many a second.
     pub per_second: NonZeroU32,
-    /// How many at once.
+    /// How many at once after a pause.
     pub burst: NonZeroU32,
 }
 
 impl Rate {
-    /// What holds on a network unless something else is said.
+    /// The default rate of a server that other machines can reach.
     pub const DEFAULT: Rate = Rate::of(20, 200);
 
-    /// Of numbers from 1 on.
+    /// A rate of two numbers, each at least 1.
     pub(in crate::hub) const fn of(per_second: u32, burst: u32) -> Rate {
         Rate {
             per_second: NonZeroU32::MIN.saturating_add(per_second - 1),
@@ -65,7 +65,7 @@ impl Rate {
 impl FromStr for Rate {
     type Err = &'static str;
 
-    /// `20`, or with a burst `20:200`.
+    /// Parses `20`, or `20:200` with a burst.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const RULE: &str = "a rate is MESSAGES_PER_SECOND[:BURST], like 20 or 20:200, of numbers from 1 to 1000000; or off";
         let number = |text: &str| {
@@ -89,13 +89,13 @@ impl fmt::Display for Rate {
     }
 }
 
-/// A bucket that fills at a steady pace (as a generic cell rate algorithm: all
-/// there is to remember is when it will be full).
+/// A bucket that fills at a steady rate. It is a generic cell rate algorithm,
+/// whose only state is the moment when the bucket will be full.
 #[derive(Debug)]
 pub struct Bucket {
-    /// How long one takes to come back.
+    /// How long the bucket takes to regain one.
     each: Duration,
-    /// How long all take.
+    /// How long an empty bucket takes to fill.
     all: Duration,
     full_at: Instant,
 }
@@ -111,7 +111,7 @@ impl Bucket {
         }
     }
 
-    /// How long until one can be taken.
+    /// How long until one can be taken; zero if one can be taken now.
     fn wait(&self, now: Instant) -> Duration {
         (self.full_at.max(now) + self.each).saturating_duration_since(now + self.all)
     }
@@ -121,7 +121,7 @@ impl Bucket {
     }
 }
 
-/// What one prefix has used of its rates, with all its connections.
+/// The rate budget of one prefix, shared by all its connections.
 #[derive(Debug)]
 pub struct Budget {
     rate: Rate,
@@ -131,16 +131,15 @@ pub struct Budget {
 #[derive(Debug)]
 struct Buckets {
     messages: Bucket,
-    /// Messages by POST, which come each by itself: together they are like
-    /// those of one connection.
+    /// Messages by POST. They have no connection of their own, so together they
+    /// have the rate of one.
     posts: Bucket,
-    /// Whatever is no message.
+    /// Requests, upgrades and commands.
     others: Bucket,
 }
 
 impl Budget {
-    /// The budget of a prefix, of which nothing is used, where one connection has
-    /// this rate.
+    /// An unused budget, where `rate` is the rate of one connection.
     pub fn new(rate: Rate) -> Self {
         let shared = rate.of_an_address();
         Budget {
@@ -157,12 +156,13 @@ impl Budget {
         self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bucket of one connection's messages.
+    /// A full bucket for the messages of one connection.
     pub fn connection(&self) -> Bucket {
         Bucket::full(self.rate)
     }
 
-    /// Takes one message of a connection, from its bucket and from the prefix.
+    /// Takes one message from the connection's own bucket and from the
+    /// prefix's.
     ///
     /// # Errors
     ///
@@ -193,7 +193,7 @@ impl Budget {
         self.other("These are too many requests", Instant::now())
     }
 
-    /// Takes one command that is no message.
+    /// Takes one command that is not a message.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether all buckets are full, so that the budget need not be remembered.
     pub(super) fn is_untouched(&self, now: Instant) -> bool {
         let buckets = self.lock();
         [&buckets.messages, &buckets.posts, &buckets.others]
@@ -234,10 +234,11 @@ impl Budget {
     }
 }
 
-/// The refusal of something that came too fast, with the time to wait.
+/// Makes the refusal of a message, request or command that came too fast.
+/// `wait` is the time until it may be sent again.
 pub fn too_fast(what: &str, wait: Duration) -> Refusal {
     let ms = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    // In tenths of a second, rounded up, for people.
+    // People read tenths of a second, rounded up.
     let tenths = ms.div_ceil(100);
     Refusal {
         code: RefusalCode::Rate,
@@ -256,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_as_typed() {
+    fn a_rate_is_parsed_as_typed() {
         for (typed, rate) in [
             ("20", Rate::of(20, 200)),
             ("20:200", Rate::of(20, 200)),

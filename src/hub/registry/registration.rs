@@ -1,4 +1,5 @@
-//! What a connection holds of the registry, and gives back when it is dropped.
+//! The guards of the registry: a connection's registration, its lease of a
+//! name, and its place in a search queue.
 
 use std::{fmt, sync::Arc};
 
@@ -16,8 +17,8 @@ use crate::{
     store::OwnedName,
 };
 
-/// One connection's place among all. Dropped, it is given back, and the connection
-/// is in no room and has no name any more.
+/// One connection's place in the registry. Dropping it gives the place back,
+/// and the connection leaves its room and its name.
 pub struct Registration {
     shared: Arc<Shared>,
     peer: Peer,
@@ -25,7 +26,7 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// The registration of a connection that is in the tables.
+    /// Makes the registration of a connection that is in the tables.
     pub(super) fn new(shared: &Arc<Shared>, peer: Peer, budget: Option<Arc<Budget>>) -> Self {
         Registration {
             shared: Arc::clone(shared),
@@ -34,21 +35,22 @@ impl Registration {
         }
     }
 
-    /// Whose connection it is.
+    /// The other end of the connection.
     pub fn peer(&self) -> Peer {
         self.peer
     }
 
-    /// What its prefix has used of its rates, if these are limited.
+    /// The budget of its prefix, if rates are limited.
     pub fn budget(&self) -> Option<&Arc<Budget>> {
         self.budget.as_ref()
     }
 
-    /// Refuses a peer that is banned, by its address or by the name it asks for.
+    /// Checks that the peer is not banned by its address or by the name it asks
+    /// for.
     ///
     /// # Errors
     ///
-    /// Refuses with the reason of the ban.
+    /// Refuses a banned peer, with the reason of the ban.
     pub fn admits(&self, name: Option<&Name>) -> Result<(), Refusal> {
         self.shared.ask(|sanctions| {
             let key = name.map(Name::key);
@@ -56,11 +58,11 @@ impl Registration {
         })
     }
 
-    /// Refuses a message of a peer that is muted, by its address or by its name.
+    /// Checks that the peer is not muted by its address or by its name.
     ///
     /// # Errors
     ///
-    /// Refuses with the reason of the mute.
+    /// Refuses a muted peer, with the reason of the mute.
     pub fn hears(&self, name: Option<&Name>) -> Result<(), Refusal> {
         self.shared.ask(|sanctions| {
             let key = name.map(Name::key);
@@ -68,11 +70,12 @@ impl Registration {
         })
     }
 
-    /// Queues up for a search.
+    /// Joins the queue of its prefix for a search.
     ///
     /// # Errors
     ///
-    /// Refuses where many of its prefix are under way or wait.
+    /// Refuses if the prefix already has the most searches allowed under way or
+    /// waiting.
     pub fn search(&self) -> Result<Searching, Refusal> {
         let prefix = self.peer.prefix();
         let turn = self.shared.lock().prefixes.queue(prefix)?;
@@ -83,8 +86,9 @@ impl Registration {
         })
     }
 
-    /// Begins a conversation, under a name or none, in a room. The receiver tells
-    /// when an operator ends it, and why; at once where the peer is banned.
+    /// Begins a conversation in a room, with or without a name. The receiver
+    /// gets the reason if an operator ends it, and gets it at once if the peer
+    /// is banned.
     pub fn begin(
         &self,
         author: Author,
@@ -99,20 +103,20 @@ impl Registration {
         ended
     }
 
-    /// Goes to another room.
+    /// Moves the connection to another room.
     pub fn join(&self, room: &RoomName, author: Author) {
         self.shared.lock().join(self.peer.id, room, author);
     }
 
-    /// Goes by another name, or by its own written in another way where there is no
-    /// lease. Its conversation ends where that name is banned.
+    /// Changes the connection's name. Without a lease, only the spelling of its
+    /// name changes. A ban of the name ends the conversation.
     pub fn rename(&self, name: &Name, lease: Option<Lease>) {
         let taken = lease.map(Lease::keep);
         self.shared.lock().rename(self.peer.id, name, taken);
     }
 
-    /// Leaves the room and the name at the end of the conversation; the connection
-    /// keeps its place.
+    /// Leaves the room and releases the name at the end of the conversation.
+    /// The connection keeps its place.
     pub fn leave(&self) {
         self.shared.lock().leave(self.peer.id);
     }
@@ -133,28 +137,28 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// A name in use by one more connection, until it is that of a registration.
-/// Dropping it releases the name.
+/// The use of a name by one connection, owned or not. Dropping it releases the
+/// name, unless a registration has taken it over.
 #[derive(Debug)]
 pub struct Lease {
     shared: Arc<Shared>,
     key: NameKey,
     delivered: Delivered,
-    /// A registration releases it.
+    /// Whether a registration has taken over the name and releases it.
     kept: bool,
 }
 
-/// Which private messages to a name are for its user.
+/// Which private messages to a name its user is shown.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hub) struct Delivered {
-    /// Those after this number.
+    /// The messages after this number are for this user.
     since: Seq,
-    /// Those up to this one were shown.
+    /// The messages up to this number were delivered.
     shown: Seq,
 }
 
 impl Delivered {
-    /// As is known of an owned name.
+    /// The state of an owned name, as stored.
     pub(in crate::hub) fn of(owned: &OwnedName) -> Self {
         Delivered {
             since: owned.since(),
@@ -162,7 +166,7 @@ impl Delivered {
         }
     }
 
-    /// All that follow a number.
+    /// All messages after a number.
     pub(in crate::hub) fn from(seq: Seq) -> Self {
         Delivered {
             since: seq,
@@ -172,7 +176,7 @@ impl Delivered {
 }
 
 impl Lease {
-    /// The lease of a name that was taken in the tables.
+    /// Makes the lease of a name that was taken in the tables.
     pub(super) fn new(shared: &Arc<Shared>, key: NameKey, delivered: Delivered) -> Self {
         Lease {
             shared: Arc::clone(shared),
@@ -182,18 +186,19 @@ impl Lease {
         }
     }
 
-    /// The name is owned from after this number on.
+    /// Notes that the name became owned after the number `since`.
     pub(in crate::hub) fn begins(&mut self, since: Seq) {
         self.delivered = Delivered::from(since);
     }
 
-    /// What the name is compared by.
+    /// The comparison key of the name.
     pub fn key(&self) -> &NameKey {
         &self.key
     }
 
-    /// After which number private messages are to be shown: a number given, or
-    /// that of the last that was shown; but none that was for somebody else.
+    /// The number after which private messages are shown: `after` if given,
+    /// else the last delivered one. Messages for an earlier user of the name
+    /// are never shown.
     pub fn inbox(&self, after: Option<Seq>) -> Seq {
         let Delivered { since, shown } = self.delivered;
         after.unwrap_or(shown).max(since)
@@ -222,7 +227,7 @@ pub struct Searching {
 }
 
 impl Searching {
-    /// Waits for its turn, which lasts for as long as what is returned.
+    /// Waits for the search's turn. Dropping the returned guard ends the turn.
     pub async fn turn(&self) -> OwnedFairGuard<()> {
         Arc::clone(&self.turn).lock_owned().await
     }

@@ -1,4 +1,4 @@
-//! The sanctions in force: who is banned, and who is muted.
+//! The sanctions in force: bans and mutes.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     store::Sanction,
 };
 
-/// All sanctions in force, by kind and by whom they hold for.
+/// All sanctions in force, by kind and target.
 #[derive(Debug)]
 pub(super) struct Sanctions {
     in_force: HashMap<(SanctionKind, String), Sanction>,
@@ -37,8 +37,8 @@ impl Sanctions {
         self.in_force.is_empty()
     }
 
-    /// Adds a sanction, in place of one of its kind for the same; those that are
-    /// over go.
+    /// Adds a sanction, in place of one with the same kind and target. Removes
+    /// the sanctions that are over.
     pub(super) fn add(&mut self, sanction: Sanction) {
         let now = self.clock.now();
         self.in_force.retain(|_, other| other.left(now) != Some(0));
@@ -50,8 +50,8 @@ impl Sanctions {
         self.in_force.remove(&(kind, target.to_owned()));
     }
 
-    /// The sanction that holds for an address or a name; that of the name where
-    /// both have one.
+    /// The sanction that holds for an address or a name, and the milliseconds
+    /// left. If both have one, it is the one for the name.
     fn find(
         &self,
         kind: SanctionKind,
@@ -71,7 +71,7 @@ impl Sanctions {
         found.find(|(_, left)| *left != Some(0))
     }
 
-    /// Why a connection may not be here.
+    /// The close reason for a banned connection; `None` if it is not banned.
     pub(super) fn ban(
         &self,
         address: Option<IpAddr>,
@@ -81,7 +81,11 @@ impl Sanctions {
         Some(CloseReason::banned(&ban.reason))
     }
 
-    /// Refuses a connection that is banned.
+    /// Checks that a connection is not banned.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a banned connection, with the reason of the ban.
     pub(super) fn admits(
         &self,
         address: Option<IpAddr>,
@@ -91,7 +95,11 @@ impl Sanctions {
         ban.map_or(Ok(()), |ban| Err(refusal("An operator keeps you out", ban)))
     }
 
-    /// Refuses a message of a connection that is muted.
+    /// Checks that a connection is not muted.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a muted connection, with the reason of the mute.
     pub(super) fn hears(
         &self,
         address: Option<IpAddr>,
@@ -104,7 +112,7 @@ impl Sanctions {
     }
 }
 
-/// By what a sanction is found. No address begins like the key of a name.
+/// The key of a sanction for a name. No address begins with `@`.
 fn of_name(key: &NameKey) -> String {
     format!("@{key}")
 }
@@ -113,11 +121,11 @@ fn of_address(address: IpAddr) -> String {
     address.to_canonical().to_string()
 }
 
-/// By what a sanction for somebody is found.
+/// The key of a sanction for a target.
 ///
 /// # Errors
 ///
-/// Refuses a single connection, which is only kicked.
+/// Refuses a single connection: it can only be kicked.
 pub(in crate::hub) fn key(who: &Who) -> Result<String, Refusal> {
     match who {
         Who::Name(name) => Ok(of_name(&Name::key(name))),

@@ -35,8 +35,8 @@ use crate::{
 pub(super) struct Shared {
     /// One lock for all of them; nothing is awaited under it.
     tables: Mutex<Tables>,
-    /// Whether there may be a sanction: as long as there was none, none is looked
-    /// for.
+    /// Whether there may be a sanction. Without one, no connection takes the
+    /// lock to look.
     sanctioned: AtomicBool,
 }
 
@@ -52,13 +52,17 @@ impl Shared {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sanction was added: connections that it bans end.
+    /// Adds a sanction, and ends the conversations that it bans.
     pub(super) fn sanctioned(&self, sanction: Sanction) {
         self.sanctioned.store(true, Ordering::SeqCst);
         self.lock().sanctioned(sanction);
     }
 
-    /// Asks the sanctions, where there may be any.
+    /// Checks the sanctions, if there may be any.
+    ///
+    /// # Errors
+    ///
+    /// Refuses as `ask` does.
     pub(super) fn ask(
         &self,
         ask: impl FnOnce(&Sanctions) -> Result<(), Refusal>,
@@ -70,6 +74,7 @@ impl Shared {
     }
 }
 
+/// The tables of the registry.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connected>,
@@ -83,13 +88,13 @@ pub(super) struct Tables {
 #[derive(Debug)]
 pub(super) struct Connected {
     peer: Peer,
-    /// Its delivery end, from the start of its conversation on.
+    /// The way to its subscriber, from the start of its conversation on.
     pub(super) subscriber: Option<Handle>,
-    /// Its room, while it has a conversation.
+    /// Its membership in a room, while it has a conversation.
     member: Option<Member>,
-    /// The name it goes by.
+    /// The name that it uses.
     name: Option<NameKey>,
-    /// Ends its conversation, unless that was done before.
+    /// Ends its conversation, unless the server has done so before.
     end: Option<oneshot::Sender<CloseReason>>,
 }
 
@@ -106,7 +111,8 @@ impl Tables {
         self.connections.insert(peer.id, connected);
     }
 
-    /// Begins the conversation of a connection, under a name or none, in a room.
+    /// Begins the conversation of a connection in a room, with or without a
+    /// name.
     pub(super) fn begin(
         &mut self,
         id: ConnectionId,
@@ -125,7 +131,7 @@ impl Tables {
         }
     }
 
-    /// Puts a connection into another room.
+    /// Moves a connection to another room.
     pub(super) fn join(&mut self, id: ConnectionId, room: &RoomName, author: Author) {
         if let Some(one) = self.connections.get_mut(&id)
             && let Some(subscriber) = one.subscriber.clone()
@@ -134,8 +140,8 @@ impl Tables {
         }
     }
 
-    /// Has a connection go by a name that was taken for it, or by its own written
-    /// in another way.
+    /// Changes the name of a connection to one that was taken for it, or
+    /// changes the spelling of its own.
     pub(super) fn rename(&mut self, id: ConnectionId, name: &Name, taken: Option<NameKey>) {
         if let Some(one) = self.connections.get_mut(&id) {
             if taken.is_some() {
@@ -148,7 +154,8 @@ impl Tables {
         }
     }
 
-    /// Ends what belongs to the conversation of a connection.
+    /// Removes the conversation of a connection: its name, its room and the
+    /// means to end it.
     pub(super) fn leave(&mut self, id: ConnectionId) {
         if let Some(one) = self.connections.get_mut(&id) {
             one.end = None;
@@ -159,8 +166,8 @@ impl Tables {
         }
     }
 
-    /// Removes a connection, with all that belongs to it; to be dropped outside of
-    /// the lock, as a socket may close with it.
+    /// Removes a connection and all that belongs to it. The caller drops the
+    /// result outside the lock, as this may close a socket.
     pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connected> {
         self.leave(peer.id);
         self.prefixes.disconnect(peer.prefix());
@@ -178,7 +185,8 @@ impl Tables {
         }
     }
 
-    /// Ends the conversations of somebody; how many.
+    /// Ends the conversations of a name, an address or a connection. Returns
+    /// how many it ended.
     pub(super) fn kicked(&mut self, who: &Who, why: &CloseReason) -> usize {
         let key = match who {
             Who::Name(name) => Some(name.key()),
@@ -192,7 +200,7 @@ impl Tables {
         meant.map(|one| usize::from(one.end(why.clone()))).sum()
     }
 
-    /// Notes a new topic, and has the members of its room told, but for the
+    /// Keeps a new topic and tells the members of its room, except the
     /// connection that set it.
     pub(super) fn topic_changed(&mut self, room: &RoomName, topic: &Topic, by: ConnectionId) {
         let by = self.connections.get(&by);
@@ -208,7 +216,8 @@ impl Connected {
         }
     }
 
-    /// Enters the new room first: so a connection is counted all the time.
+    /// Enters the new room before it leaves the old one, so that the connection
+    /// is counted at all times.
     fn join(&mut self, room: &RoomName, author: Author, handle: Handle, presence: &mut Presence) {
         let member = presence.enter(room, author, handle);
         if let Some(before) = self.member.replace(member) {
@@ -222,7 +231,7 @@ impl Connected {
         }
     }
 
-    /// Ends the conversation; false where there is none, or it is over by itself.
+    /// Ends the conversation; false if there is none or it has already ended.
     fn end(&mut self, why: CloseReason) -> bool {
         let end = self.end.take();
         end.is_some_and(|end| end.send(why).is_ok())

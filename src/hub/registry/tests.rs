@@ -15,7 +15,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
 }
 
 #[test]
-fn a_place_is_given_back() {
+fn a_dropped_registration_frees_its_place() {
     let registry = registry(3, Some(2));
     let register = |last| registry.register(peer(last, 1));
     let first = register(1).expect("a place");
@@ -33,7 +33,7 @@ fn a_place_is_given_back() {
 }
 
 #[test]
-fn a_ban_holds_for_an_address_and_for_a_name() {
+fn a_ban_holds_for_an_address_or_a_name() {
     let registry = registry(9, None);
     let here = registry.register(peer(1, 1)).expect("a place");
     let elsewhere = registry.register(peer(2, 1)).expect("a place");
@@ -60,7 +60,7 @@ fn a_ban_holds_for_an_address_and_for_a_name() {
 }
 
 #[test]
-fn a_lease_is_released_or_kept() {
+fn a_lease_or_its_registration_releases_the_name() {
     let registry = registry(9, None);
     let here = registry.register(peer(1, 1)).expect("a place");
     let lease = |name: &str| {

@@ -22,19 +22,20 @@ use crate::{
     store::{self, Storage},
 };
 
-/// A publisher as the protocol wants it: much under way, each message following
-/// the one before; what is refused for now is said again, from the first one on.
+/// A publisher that does what the protocol asks. It has many messages under
+/// way, each following the one before. It sends refused messages again, from
+/// the first one on.
 struct Publisher {
     receipts: Receipts,
     port: u16,
-    /// What is still to be stored, by number.
+    /// The numbers of the messages not known to be stored.
     left: VecDeque<usize>,
-    /// What is under way.
+    /// How many messages are under way.
     sent: usize,
 }
 
 fn id(n: usize) -> MessageId {
-    // The same for all publishers.
+    // All publishers use the same ids.
     format!("m-{n}").parse().expect("an id")
 }
 
@@ -62,13 +63,14 @@ impl Publisher {
         Some(Submission::message(draft, follows, self.receipts.expect()))
     }
 
-    /// Its connection is gone: what is not known to be stored is said again.
+    /// Loses its connection: it will send all messages not known to be stored
+    /// again.
     fn forget(&mut self) {
         self.sent = 0;
         self.receipts = Receipts::new(ConnectionId(self.port.into()), Wanted::All);
     }
 
-    /// Hears what has become of its messages; starts over once it knows of all.
+    /// Takes the replies to its messages. Starts over once it has all of them.
     fn hear(&mut self, heard: &mut usize) {
         while let Some((reply, _)) = self.receipts.take() {
             *heard += 1;
@@ -89,7 +91,7 @@ impl Publisher {
     }
 }
 
-/// A local log that refuses batches now and then.
+/// A local log that gives no answer when `fails` says so.
 struct Failing<F> {
     local: Local,
     fails: F,
@@ -112,7 +114,7 @@ impl<F: FnMut() -> bool + Send> Log for Failing<F> {
     }
 }
 
-/// A log and a store in step.
+/// An applier over a log and an opened store.
 fn applier<'a>(log: impl Log + 'a, storage: &Storage) -> Applier<'a> {
     let (replica, store) = store::open(storage, "a test").expect("a store");
     Applier::new(log, replica, History::new(store.in_place())).expect("in step")
@@ -148,7 +150,7 @@ impl<'a> Stepped<'a> {
         }
     }
 
-    /// Does all that waits, in batches of at most so many entries.
+    /// Handles all waiting entries, in batches of at most `count`.
     fn run(&mut self, count: usize) {
         let mut waiting: VecDeque<_> = iter::from_fn(|| self.work.inbox.try_recv()).collect();
         while !waiting.is_empty() {
@@ -165,7 +167,7 @@ impl<'a> Stepped<'a> {
         }
     }
 
-    /// Tries an open batch again, until its fate is known.
+    /// Tries an open batch again until it is committed or withdrawn.
     fn resume(&mut self) {
         while self.work.pending.is_some() {
             let tried = self.work.resume();
@@ -173,7 +175,7 @@ impl<'a> Stepped<'a> {
         }
     }
 
-    /// What a room says.
+    /// The texts of all messages in a room.
     fn said(&self, room: &str) -> Vec<String> {
         let room: RoomName = room.parse().expect("a room");
         let (mut after, mut said) = (Seq::START, Vec::new());
@@ -197,8 +199,9 @@ fn numbers() -> Vec<String> {
     (1..=COUNT).map(|n| n.to_string()).collect()
 }
 
-/// In each turn some publishers say something, and the writer empties its inbox in
-/// batches of all sizes; in the end all of it is said.
+/// In each turn `(hears, count)` every publisher sends up to `count` messages.
+/// The writer empties its inbox in batches of at most `count`, and publisher
+/// `hears` takes its replies.
 fn publish(
     world: &mut Stepped<'_>,
     publishers: &mut [(Publisher, usize)],
@@ -235,7 +238,7 @@ proptest! {
 
     /// Each publisher's messages are stored once and in their order.
     #[test]
-    fn order_survives_failures(
+    fn publish_order_survives_log_failures(
         fails in proptest::collection::vec(proptest::bool::weighted(0.4), 1..40),
         turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
     ) {
@@ -253,9 +256,10 @@ proptest! {
         }
     }
 
-    /// The log loses proposals and acknowledgements, orders twice and stalls.
+    /// The log loses proposals and acknowledgements, orders batches twice and
+    /// stalls.
     #[test]
-    fn order_survives_a_hostile_log(
+    fn publish_order_survives_a_faulty_log(
         faults in faults(),
         turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
     ) {
@@ -269,8 +273,8 @@ proptest! {
         }
     }
 
-    /// Messages without an id are stored once, too: a batch that the log has twice
-    /// is applied once.
+    /// A batch that the log has twice is applied once, so messages without an
+    /// id are stored once too.
     #[test]
     fn messages_without_an_id_are_stored_once(faults in faults()) {
         let log = Behind::new(Model::with(faults));
@@ -304,10 +308,10 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// The server dies between any two steps, and another one goes on with the same
-    /// log and the files that are left.
+    /// The server dies between any two steps. Another one goes on with the same
+    /// log and the same files.
     #[test]
-    fn nothing_is_lost_when_a_server_dies(
+    fn no_message_is_lost_when_a_server_dies(
         faults in faults(),
         lives in proptest::collection::vec(
             proptest::collection::vec((0..3_usize, 1..40_usize), 1..6),
@@ -321,7 +325,7 @@ proptest! {
         for turns in lives {
             let mut world = Stepped::new(applier(log.clone(), &storage));
             publish(&mut world, &mut publishers, turns);
-            // It dies: what it has not told anybody is not heard of.
+            // The server dies: no publisher gets a reply that was not sent.
             drop(world);
             for (publisher, heard) in &mut publishers {
                 publisher.hear(heard);
@@ -339,8 +343,8 @@ proptest! {
     }
 }
 
-/// A model whose places stand behind the first entry, which a store gives itself.
-/// While a server starts, nothing goes wrong with reading.
+/// A model whose positions come after the first entry, which a store makes
+/// itself. While a server starts, reading never fails.
 #[derive(Clone)]
 struct Behind {
     model: Model,
@@ -385,7 +389,7 @@ impl Log for Behind {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_fails_is_not_tried_for_every_message() {
+async fn a_failing_log_is_not_tried_for_every_message() {
     let mut tries = Tries::new();
     let count = |tries: &mut Tries| (0..100).filter(|_| tries.another()).count();
     assert_eq!(count(&mut tries), 8);
@@ -395,7 +399,7 @@ async fn a_log_that_fails_is_not_tried_for_every_message() {
     assert_eq!(count(&mut tries), 8);
 }
 
-/// A claim of a name, whose outcome tells what stood before it.
+/// A claim of a name. Its outcome has the last number before it.
 fn claim(name: &str) -> Action {
     let name: crate::protocol::name::Name = name.parse().expect("a name");
     Action::Claim {
@@ -407,7 +411,7 @@ fn claim(name: &str) -> Action {
 }
 
 #[test]
-fn entries_are_applied_in_their_place_in_a_batch() {
+fn entries_are_applied_in_order_within_a_batch() {
     let mut world = Stepped::new(applier(Local::default(), &Storage::Memory));
     let mut publisher = Publisher::new(1, 4);
     let mut told = Vec::new();
@@ -428,7 +432,8 @@ fn entries_are_applied_in_their_place_in_a_batch() {
     assert_eq!(world.work.last, 4, "one batch had all four messages");
 }
 
-/// A writer on a thread, a way to it, and what it fans out.
+/// Starts a writer on a thread. Returns a publisher, its fan-out and its
+/// thread.
 fn running(
     fanned_out_within: Duration,
 ) -> (
@@ -444,25 +449,25 @@ fn running(
     (inbox, fresh, std::thread::spawn(|| work.run()))
 }
 
-/// So many things that a publisher says.
+/// Has a publisher send `count` messages.
 fn say(inbox: &Sender, publisher: &mut Publisher, count: usize) {
     for draft in iter::from_fn(|| publisher.next()).take(count) {
         inbox.try_send(draft).expect("room");
-        // A writer that does not wait has the time to commit this.
+        // Long enough for a writer that does not wait to commit this message.
         pause();
     }
 }
 
-/// Time for the writer to do what it should not.
+/// Gives the writer time to do a wrong step.
 fn pause() {
     (0..200).for_each(|_| std::thread::yield_now());
 }
 
-/// Broken to see it fail: the writer does not wait; it waits for one more than
-/// the last batch had; it goes on without waiting for the fan-out before; or it
-/// counts what had come by the end of that.
+/// Verified to fail when the writer does not wait, or waits for one entry more
+/// than the last batch had. It also fails when it does not wait for the earlier
+/// fan-out, or counts entries that arrived before the end of that fan-out.
 #[test]
-fn what_comes_during_a_fan_out_goes_into_one_commit() {
+fn messages_sent_during_a_fan_out_share_one_commit() {
     let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
     let mut publisher = Publisher::new(1, 20);
     let mut batch = |upto: u64| {
@@ -479,18 +484,19 @@ fn what_comes_during_a_fan_out_goes_into_one_commit() {
     };
     say(&inbox, &mut publisher, 1);
     let first = batch(1);
-    // As much as was said in the last batch, and more than one.
+    // As many messages as the last batch had, and at least two.
     say(&inbox, &mut publisher, 2);
     let second = batch(3);
-    // But what comes while another is fanned out before that is no answer to it:
-    // else those who answered late once were a batch of their own for ever.
+    // Messages that arrive while an earlier batch is fanned out do not count as
+    // answers. Otherwise publishers that are late once would have a batch of
+    // their own for ever.
     say(&inbox, &mut publisher, 2);
     drop(first);
     pause();
     say(&inbox, &mut publisher, 2);
     drop(second);
     let third = batch(7);
-    // Less than that waits for the end.
+    // Fewer messages wait for the end of the fan-out.
     say(&inbox, &mut publisher, 3);
     drop(third);
     let fourth = batch(10);
@@ -498,9 +504,9 @@ fn what_comes_during_a_fan_out_goes_into_one_commit() {
     thread.join().expect("an end");
 }
 
-/// Broken to see it fail: the writer waits before it looks at what comes.
+/// Verified to fail when the writer waits before it looks at the entry.
 #[test]
-fn a_change_waits_for_no_fan_out() {
+fn an_action_does_not_wait_for_a_fan_out() {
     let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
     let draft = Publisher::new(1, 1).next().expect("a message");
     inbox.try_send(draft).expect("room");
@@ -515,9 +521,9 @@ fn a_change_waits_for_no_fan_out() {
     thread.join().expect("an end");
 }
 
-/// Broken to see it fail: the writer waits for as long as it takes.
+/// Verified to fail when the writer waits without a time limit.
 #[test]
-fn a_fan_out_without_end_holds_nobody_up() {
+fn an_endless_fan_out_does_not_block_the_writer() {
     let (inbox, mut fresh, thread) = running(FANNED_OUT_WITHIN);
     let mut publisher = Publisher::new(1, 2);
     let mut all = Vec::new();

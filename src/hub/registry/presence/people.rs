@@ -1,7 +1,9 @@
-//! The people of one room, and what the others are to hear of them.
+//! The people of one room, and the news of them that the members have yet to
+//! hear.
 //!
-//! Pure: it is told the time. Each connection is a member; a person is all
-//! members of one name, or one that has none. `E` is how a member hears.
+//! Pure: the caller passes the time. Each connection is a member. A person is
+//! all members with one name, or one member without a name. `E` is a member's
+//! way to receive events.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,92 +17,98 @@ use crate::protocol::{
 /// The most people named in one answer.
 const MAX_NAMED: usize = 200;
 
-/// In a room of more people than this, only their number is said.
+/// In a room with more people than this, only their number is announced.
 const CROWD: usize = 300;
 
-/// How many who come, go or change their name are told of at once, and after
-/// which time one more is; beyond that only the number of people is said.
+/// How many joins, leaves and renames are announced at once, and the time after
+/// which one more may be. Beyond that, only the number of people is announced.
 const AT_ONCE: u32 = 6;
 const EACH: Duration = Duration::from_millis(333);
 
-/// How often the number is said at most.
+/// The shortest time between two announcements of the number of people.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long somebody with a name may be gone before it is said: who comes back
-/// by then was never away.
+/// How long a person with a name may be gone before the leave is announced. If
+/// the person returns by then, nothing is announced.
 const RETURN: Duration = Duration::from_secs(5);
 
-/// How many may be gone like that; it is said of others at once.
+/// How many people may be gone like that. The leaves of others are announced at
+/// once.
 const MAX_GONE: usize = 1000;
 
-/// Those who are in one room.
+/// The people in one room.
 #[derive(Debug)]
 pub(super) struct People<E> {
     members: HashMap<u64, Member<E>>,
-    /// People with a name, those included who may come back.
+    /// People with a name, including people who may still return.
     named: HashMap<NameKey, Person>,
     unnamed: usize,
-    /// How many of the named have no connection now.
+    /// How many people in `named` have no connection now.
     away: usize,
-    /// How many members hear of others, and what they are to hear. A room
-    /// where none does pays nothing for it.
+    /// How many members receive news.
     listening: usize,
+    /// The news to announce; `None` in a room where no member receives news.
     talk: Option<Box<Talk>>,
 }
 
 #[derive(Debug)]
 struct Member<E> {
     author: Author,
+    /// Its way to receive news, if its format has any.
     ear: Option<E>,
 }
 
 #[derive(Debug)]
 struct Person {
-    /// As last shown.
+    /// The author as last shown.
     author: Author,
     connections: usize,
-    /// Without connections: until when they may come back.
+    /// Without a connection: the moment until which the person may return.
     until: Option<Instant>,
 }
 
-/// What is to be said.
+/// The news to announce.
 #[derive(Debug, Default)]
 struct Talk {
-    /// Who went, and when that is to be said, if it is still so then.
+    /// People who left, each with the moment to announce it unless they return.
     gone: VecDeque<(Instant, NameKey)>,
+    /// Joins, leaves and renames.
     changes: Vec<Change>,
-    /// What everyone is to hear, whatever else there is: the last of it.
+    /// The last notice to all members. It is announced whatever else there is.
     notice: Option<Change>,
-    /// When the number is to be said, and from when on it may be again.
+    /// When to announce the number of people.
     count_due: Option<Instant>,
+    /// From when on the number may be announced again.
     count_free: Option<Instant>,
-    /// The number that was said last.
+    /// The number that was announced last.
     told: usize,
-    /// When [`AT_ONCE`] may be told of again.
+    /// When [`AT_ONCE`] changes may be announced again.
     free: Option<Instant>,
-    /// The last who entered.
+    /// The number of the last member that entered.
     last: u64,
 }
 
-/// Something to be said to members up to a number, but not to one of them.
+/// An event to announce.
 #[derive(Debug)]
 struct Change {
     at: Instant,
     event: Event,
+    /// The last member that hears it: later members entered after the event.
     upto: u64,
+    /// The one member that does not hear it.
     but: u64,
 }
 
-/// Something to be said now.
+/// An event that is due, and the members that receive it.
 #[derive(Debug, PartialEq)]
 pub(in crate::hub) struct News<E> {
     pub(in crate::hub) event: Event,
-    /// What says enough to whom it reaches late.
+    /// The event sent instead to a member that cannot take `event` now.
     pub(in crate::hub) later: Event,
     pub(in crate::hub) to: Vec<E>,
 }
 
-/// No one's number.
+/// A number that no member has.
 const NOBODY: u64 = u64::MAX;
 
 impl<E> Default for People<E> {
@@ -126,7 +134,8 @@ impl<E: Clone> People<E> {
         self.unnamed + self.named.len() - self.away
     }
 
-    /// Some of them by name, and how many there are.
+    /// The names of the people (if they are many, only some), and the number of
+    /// people.
     pub(super) fn names(&self) -> (Vec<String>, usize) {
         let named = self.named.values().filter(|person| person.connections > 0);
         let members = self.members.values().map(|member| &member.author);
@@ -136,7 +145,7 @@ impl<E: Clone> People<E> {
         (some.collect(), self.total())
     }
 
-    /// A member with a number higher than any before.
+    /// Adds a member. Its number is higher than any before.
     pub(super) fn enter(&mut self, number: u64, author: Author, ear: Option<E>, now: Instant) {
         self.listening += usize::from(ear.is_some());
         if self.listening > 0 {
@@ -160,7 +169,7 @@ impl<E: Clone> People<E> {
         };
         self.listening -= usize::from(ear.is_some());
         if self.listening == 0 && self.talk.take().is_some() {
-            // Nobody will hear whether they come back.
+            // No member receives news, so absent people need not be remembered.
             self.named.retain(|_, person| person.connections > 0);
             self.away = 0;
         }
@@ -180,7 +189,7 @@ impl<E: Clone> People<E> {
         };
         let from = std::mem::replace(&mut member.author, to.clone());
         let (came, went) = if from.name.as_ref().map(Name::key) == Some(name.key()) {
-            // The same person, perhaps written in another way.
+            // The same person, perhaps with another spelling.
             if let Some(person) = self.named.get_mut(&name.key()) {
                 person.author = to.clone();
             }
@@ -202,7 +211,7 @@ impl<E: Clone> People<E> {
         }
     }
 
-    /// One more connection of somebody; true if that is news.
+    /// Counts one more connection of a person; true if the person is new here.
     fn appear(&mut self, author: &Author) -> bool {
         let Some(name) = &author.name else {
             self.unnamed += 1;
@@ -225,8 +234,8 @@ impl<E: Clone> People<E> {
         new
     }
 
-    /// One connection less of somebody, who may come back until a moment; true
-    /// if that is news now.
+    /// Counts one connection fewer of a person, who may return before `until`;
+    /// true if the leave is announced now.
     fn vanish(&mut self, author: &Author, until: Option<Instant>) -> bool {
         let Some(name) = &author.name else {
             self.unnamed -= 1;
@@ -257,7 +266,8 @@ impl<E: Clone> People<E> {
         self.tell(|members| Event::Left { who, members }, NOBODY, now);
     }
 
-    /// Has something said to all but one; or, where much is, only the number.
+    /// Announces an event to all members but one. If there are too many, it
+    /// announces only the number of people.
     fn tell(&mut self, event: impl FnOnce(usize) -> Event, but: u64, now: Instant) {
         let total = self.total();
         let Some(talk) = &mut self.talk else {
@@ -286,8 +296,8 @@ impl<E: Clone> People<E> {
         }
     }
 
-    /// Has something said to all but one, in place of what was to be said so and
-    /// is not yet.
+    /// Announces a notice to all members but one, in place of a notice that was
+    /// not announced yet.
     pub(super) fn tell_all(&mut self, event: Event, but: Option<u64>, at: Instant) {
         let but = but.unwrap_or(NOBODY);
         let Some(talk) = &mut self.talk else { return };
@@ -300,7 +310,7 @@ impl<E: Clone> People<E> {
         });
     }
 
-    /// When there is something to be said.
+    /// When the next news is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let talk = self.talk.as_ref()?;
         let gone = talk.gone.front().map(|(until, _)| *until);
@@ -310,7 +320,7 @@ impl<E: Clone> People<E> {
         dues.into_iter().flatten().min()
     }
 
-    /// What is to be said by now.
+    /// Takes the due news.
     pub(super) fn take_news(&mut self, now: Instant) -> Vec<News<E>> {
         while let Some(who) = self.next_gone(now) {
             self.tell_left(who, now);
@@ -350,7 +360,7 @@ impl<E: Clone> People<E> {
             .collect()
     }
 
-    /// Somebody who went, and did not come back in time.
+    /// Removes a person who left and did not return in time.
     fn next_gone(&mut self, now: Instant) -> Option<Author> {
         let talk = self.talk.as_mut()?;
         loop {
@@ -359,7 +369,7 @@ impl<E: Clone> People<E> {
                 return None;
             }
             let (until, key) = talk.gone.pop_front()?;
-            // Another moment, or none: they came back.
+            // If the moment differs or is absent, the person has returned.
             if self.named.get(&key).and_then(|person| person.until) == Some(until) {
                 self.away -= 1;
                 return self.named.remove(&key).map(|person| person.author);
@@ -367,7 +377,7 @@ impl<E: Clone> People<E> {
         }
     }
 
-    /// Who hears of it, in the order they came.
+    /// The members that receive an event, in the order in which they entered.
     fn listeners(&self, change: &Change) -> Vec<E> {
         let members = self.members.iter();
         let mut listeners: Vec<(u64, E)> = members

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A room under a clock of its own; each member hears under its number.
+/// A room with its own clock. Each member receives events under its number.
 struct Room {
     people: People<u64>,
     now: Instant,
@@ -28,7 +28,7 @@ impl Room {
         self.people.rename(number, &name, self.now);
     }
 
-    /// What is said until nothing more is to be, or up to a moment.
+    /// All events announced during a time, with the members that receive them.
     fn said(&mut self, during: Duration) -> Vec<(String, Vec<u64>)> {
         let end = self.now + during;
         let mut said = Vec::new();
@@ -41,7 +41,7 @@ impl Room {
         said
     }
 
-    /// The same, of one who listens.
+    /// The events that one member receives during a time.
     fn heard(&mut self, by: u64, during: Duration) -> Vec<String> {
         let said = self.said(during).into_iter();
         said.filter(|(_, to)| to.contains(&by))
@@ -70,7 +70,7 @@ fn shown(event: &Event) -> String {
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn people_are_told_of_once_and_not_to_themselves() {
+fn each_change_is_announced_once_and_only_to_others() {
     let mut room = Room::new();
     room.enter(1, Some("ana"));
     assert_eq!(room.said(SECOND), []);
@@ -92,7 +92,7 @@ fn people_are_told_of_once_and_not_to_themselves() {
 }
 
 #[test]
-fn who_comes_back_soon_was_never_away() {
+fn a_person_who_returns_soon_is_not_announced() {
     let mut room = Room::new();
     room.enter(1, None);
     room.enter(2, Some("ana"));
@@ -106,7 +106,7 @@ fn who_comes_back_soon_was_never_away() {
     }
     room.leave(99);
     assert_eq!(room.heard(1, RETURN), ["-ana 1"]);
-    // Without a name nobody can be known again.
+    // A person without a name cannot be recognised.
     room.enter(100, None);
     room.leave(100);
     let said = ["+127.0.0.1:100 2", "-127.0.0.1:100 1"];
@@ -114,14 +114,15 @@ fn who_comes_back_soon_was_never_away() {
 }
 
 #[test]
-fn a_name_taken_may_come_or_go_with_it() {
+fn a_rename_may_be_announced_as_join_or_leave() {
     let mut room = Room::new();
     room.enter(1, None);
     for (number, name) in [(2, "ana"), (3, "ana"), (4, "bob")] {
         room.enter(number, Some(name));
         room.said(10 * SECOND);
     }
-    // One of two; the other one; to a name that is there; its last bearer.
+    // One of ana's two connections, then the other; a change to a present name;
+    // eve's only connection.
     for (number, name, said) in [
         (2, "eve", "+eve 4"),
         (3, "Dan", "ana=Dan"),
@@ -143,7 +144,7 @@ fn a_name_taken_may_come_or_go_with_it() {
 }
 
 #[test]
-fn many_at_once_are_a_number() {
+fn many_joins_at_once_are_announced_as_a_number() {
     let mut room = Room::new();
     room.enter(1, None);
     room.said(10 * SECOND);
@@ -157,14 +158,14 @@ fn many_at_once_are_a_number() {
     for number in 2..=100 {
         room.leave(number);
     }
-    // The number was said a second ago, and those before it.
+    // The number and the joins before it were announced a second ago.
     let said = room.heard(1, 10 * SECOND);
     assert_eq!(said.last().map(String::as_str), Some("1"));
     assert!(said.len() <= 5, "{said:?}");
 }
 
 #[test]
-fn a_few_a_second_and_never_more() {
+fn no_more_than_a_few_changes_a_second_are_announced() {
     let mut room = Room::new();
     room.enter(1, None);
     room.said(10 * SECOND);
@@ -178,7 +179,7 @@ fn a_few_a_second_and_never_more() {
 }
 
 #[test]
-fn of_a_crowd_only_the_number_is_said() {
+fn a_crowd_is_announced_only_as_a_number() {
     let mut room = Room::new();
     let many = CROWD as u64;
     for number in 1..=many {
@@ -195,7 +196,7 @@ fn of_a_crowd_only_the_number_is_said() {
     }
     assert!(heard.iter().all(|said| said.parse::<u64>().is_ok()));
     assert!((9..=11).contains(&heard.len()), "{heard:?}");
-    // Coming and going at once changes no number.
+    // A join and a leave at once change no number.
     heard.extend(room.heard(1, 10 * SECOND));
     room.enter(last + 1, None);
     room.leave(last + 1);
@@ -203,7 +204,7 @@ fn of_a_crowd_only_the_number_is_said() {
 }
 
 #[test]
-fn a_room_where_nobody_listens_keeps_nothing() {
+fn a_room_without_listeners_keeps_no_news() {
     let mut room = Room::new();
     room.enter(1, None);
     room.enter(2, Some("ana"));
@@ -219,7 +220,7 @@ fn a_room_where_nobody_listens_keeps_nothing() {
 }
 
 #[test]
-fn few_may_be_gone_without_a_word() {
+fn the_number_of_unannounced_leaves_is_bounded() {
     let mut room = Room::new();
     room.enter(1, None);
     for number in 2..5000 {
