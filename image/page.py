@@ -1,9 +1,9 @@
-"""The page of a room as a person has it open, on a desk and on a phone, light and
-dark: Chromium, driven over the WebDriver protocol.
+"""Takes pictures of the page of a room: on a desktop and on a phone, light and
+dark. It drives Chromium over the WebDriver protocol.
 
 usage: page.py URL FOLDER COMMAND...
 
-The command is to end the server, for the last of the pictures.
+The command must end the server: the last picture shows the page without it.
 """
 
 import base64
@@ -60,7 +60,7 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": n, "value": v} for n, v in media])
 
     def picture(self, path):
-        # What was just drawn is shown with the next frames.
+        # The browser needs a few frames to show the last changes.
         time.sleep(0.5)
         with open(path, "wb") as file:
             file.write(base64.b64decode(self.call("/screenshot")))

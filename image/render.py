@@ -1,5 +1,5 @@
-"""Terminals as they were captured with colours (`tmux capture-pane -e -p`), as
-one HTML page of window frames.
+"""Renders terminals captured with colours (`tmux capture-pane -e -p`) as one HTML
+page of windows.
 
 usage: render.py SIDE_BY_SIDE COLUMNS TITLE FILE [TITLE FILE]...
 """
@@ -29,7 +29,7 @@ pre { margin: 0; width: COLUMNSch; padding: 7px 11px 9px; color: FOREGROUND;
 
 
 def indexed(number):
-    """A colour of the 256."""
+    """The CSS colour of a number in the palette of 256."""
     if number < 16:
         return PALETTE[number]
     if number >= 232:

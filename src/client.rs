@@ -1,10 +1,10 @@
-//! The client: commands in, events out, and nothing lost between them.
+//! The client: it sends commands, returns events, and loses neither.
 //!
 //! A [`Client`] is one conversation with a room, always in the JSON format. It
-//! outlives its connections: when one ends it makes another, resumes after the
-//! last message shown, and says again what is not known to be stored. It knows
-//! nothing of standard input and output: those are its faces, [`lines`] for
-//! pipes and plain terminals and [`screen`] for people.
+//! outlives its connections: when one ends, the client makes another, resumes
+//! after the last message shown, and sends every unconfirmed message again. It
+//! does not use standard input or output. Its faces do: [`lines`] for pipes and
+//! plain terminals, [`screen`] for people.
 
 pub mod address;
 mod backoff;
@@ -59,31 +59,31 @@ pub use self::{
 };
 use crate::protocol::{Command, Start, Welcome};
 
-/// How a client is to behave.
+/// The options of a [`Client`].
 #[derive(Debug)]
 pub struct Options {
-    /// Whether it connects again when the connection is lost.
+    /// Whether the client connects again after it lost the connection.
     pub reconnect: bool,
-    /// What decides how long it waits before that. Clients are to differ in it;
-    /// the same one always waits the same.
+    /// The seed of the random waits between attempts. Each client needs its
+    /// own; the same seed gives the same waits.
     pub seed: u64,
-    /// What it has said and was not told to be stored.
+    /// Holds the messages that the server has not confirmed as stored.
     pub outbox: Outbox,
-    /// Where the secrets of its names are kept.
+    /// Holds the secrets of the client's names.
     pub keyring: Keyring,
 }
 
 /// One conversation with a room.
 ///
-/// [`send`](Self::send) only queues: [`next`](Self::next) moves both directions,
-/// so it is to be called again and again.
+/// [`send`](Self::send) only queues a command. [`next`](Self::next) reads and
+/// writes, so the caller must call it again and again.
 pub struct Client {
     connector: Connector,
     reconnect: bool,
     phase: Phase,
     backoff: Backoff,
     conversation: Conversation,
-    /// When what was refused for now is sent again.
+    /// Fires when the client may send refused messages again.
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -95,23 +95,26 @@ enum Phase {
 }
 
 impl Client {
-    /// Connects to a room, and waits until the server has said welcome. This
-    /// first attempt is the only one that fails.
+    /// Connects to a room and waits for the welcome. This first attempt is
+    /// never repeated.
     ///
     /// # Errors
     ///
-    /// The server cannot be reached, refuses the client, or does not answer.
+    /// Fails if the server cannot be reached, refuses the client, or does not
+    /// answer.
     pub async fn connect(target: &Target, options: Options) -> Result<Self, ConnectError> {
         Self::begin(Connector::tcp(target), target, options).await
     }
 
-    /// The same over streams of any kind: `open` is called for every
-    /// connection, and what it gives is spoken to as to a server just reached,
-    /// from the HTTP upgrade on.
+    /// Connects as [`connect`](Self::connect) does, over streams of any kind.
+    ///
+    /// The client calls `open` for every connection. It starts on the stream
+    /// with the HTTP upgrade.
     ///
     /// # Errors
     ///
-    /// Nothing can be opened, or the server refuses the client or does not answer.
+    /// Fails if `open` fails, or if the server refuses the client or does not
+    /// answer.
     pub async fn over<F, S>(
         open: impl FnMut() -> F + Send + 'static,
         target: &Target,
@@ -136,13 +139,14 @@ impl Client {
             keyring,
         } = options;
         let name = target.name().map(|name| {
-            // Without a secret it is borrowed.
+            // Without a secret, the client leases the name instead of owning
+            // it.
             let secret = keyring.secret(&target.origin(), &name).ok().flatten();
             (name, secret)
         });
         let secret = name.as_ref().and_then(|(_, secret)| secret.as_ref());
         let (uri, start) = match outbox.position() {
-            // An earlier client has read so far.
+            // An earlier client with this outbox has read up to here.
             Some(position) => {
                 let start = Start {
                     after: Some(position.seq),
@@ -155,7 +159,7 @@ impl Client {
             None => (target.uri().to_string(), target.start().clone()),
         };
         let arrival = connector.connect(uri, secret).await?;
-        // It may have died in another room.
+        // The earlier client may have ended in another room.
         if outbox.last_room().is_some_and(|room| room != target.room()) {
             outbox.push(Command::Join {
                 room: target.room().clone(),
@@ -173,70 +177,74 @@ impl Client {
         })
     }
 
-    /// What messages call the server: `host:port`.
+    /// The server as `host:port`, for sentences shown to people.
     pub fn server(&self) -> &str {
         self.connector.server()
     }
 
-    /// The last welcome: the room, and the limits that hold there.
+    /// The last welcome: the room and its limits.
     pub fn welcome(&self) -> &Welcome {
         self.conversation.welcome()
     }
 
-    /// The server as its own: what is kept for one is kept for it alone.
+    /// The server as scheme, host and port: the key of everything that the
+    /// client keeps for one server alone.
     pub(crate) fn origin(&self) -> String {
         self.conversation.origin()
     }
 
-    /// Whether another command may be sent now. While it may not, what comes
-    /// [next](Self::next) makes room.
+    /// Whether the outbox has room for another command. Receipts make room;
+    /// [`next`](Self::next) reads them.
     pub fn has_room(&self) -> bool {
         self.conversation.outbox.has_room()
     }
 
-    /// How many messages sent with an id have neither been stored nor refused.
+    /// The number of messages with an id that the server has neither stored nor
+    /// refused.
     pub fn unconfirmed(&self) -> usize {
         self.conversation.outbox.unconfirmed()
     }
 
-    /// Whether those outlive this client.
+    /// Whether unconfirmed messages outlive this client, in a file.
     pub fn is_kept(&self) -> bool {
         self.conversation.outbox.is_kept()
     }
 
-    /// The last message given out; nothing while a backlog is still to come.
+    /// The position of the last message that [`next`](Self::next) returned;
+    /// `None` until the first message of a backlog has arrived.
     pub fn position(&self) -> Option<&Position> {
         self.conversation.position()
     }
 
-    /// Everything up to a position was shown, and need not be again: a later
-    /// client with the same outbox goes on from there.
+    /// Notes that everything up to a position was shown. A later client with
+    /// the same outbox resumes there.
     pub fn remember(&mut self, position: &Position) {
         self.conversation.remember(position);
     }
 
-    /// Queues a command; [`next`](Self::next) moves it on.
+    /// Queues a command; [`next`](Self::next) sends it.
     pub fn send(&mut self, command: Command) {
         self.conversation.send(command);
     }
 
-    /// Queues a question, whose [answer](Frame::reference) will carry this ref.
+    /// Queues a question whose [answer](Frame::reference) will carry this ref.
     pub fn ask(&mut self, question: Command, reference: &str) {
         self.conversation.ask(question, reference);
     }
 
-    /// What happened next. Once ended, always that. Cancelled, it has lost
-    /// nothing.
+    /// Waits for the next thing that happens. After the conversation has ended,
+    /// it returns the end every time. It is cancel-safe.
     pub async fn next(&mut self) -> Happened {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// Waits until the messages that are not known to be stored are in the
-    /// outbox's file, if it has one.
+    /// Waits until the outbox's file, if it has one, holds every unconfirmed
+    /// message.
     ///
     /// # Errors
     ///
-    /// The outbox cannot be written, and that was not told yet.
+    /// Fails if the outbox cannot be written and [`next`](Self::next) has not
+    /// returned that yet.
     pub async fn settle(&mut self) -> Result<(), End> {
         if self.unconfirmed() == 0 || matches!(self.phase, Phase::Over(End::Outbox(_))) {
             return Ok(());
@@ -245,11 +253,11 @@ impl Client {
         settled.map_err(|error| End::Outbox(error.to_string()))
     }
 
-    /// Says goodbye and waits for the answer, but not for long. What is still
-    /// queued is given up.
+    /// Sends a close frame and waits up to 2 s for the answer. Commands that
+    /// are still queued are not sent.
     pub async fn close(mut self) {
-        // An outbox that cannot be written has been told of, or is of no use
-        // any more.
+        // The caller knows already that the outbox cannot be written, or no
+        // longer needs it.
         let _ = self.conversation.outbox.settle().await;
         if let Phase::Up(link) = self.phase {
             link.close().await;
@@ -296,8 +304,9 @@ impl Client {
         }
     }
 
-    /// Reads first, and writes when there is nothing to read: under load many
-    /// commands then share a write. But neither direction waits for the other.
+    /// Reads first, and writes when there is nothing to read, so that many
+    /// commands share a write under load. Neither direction waits for the
+    /// other: after [`TURN`] frames it writes even if more can be read.
     fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
         let talk = &mut self.conversation;
         while let Phase::Up(link) = &mut self.phase {
@@ -331,23 +340,24 @@ impl Client {
         Poll::Pending
     }
 
-    /// The server refuses for now the name that this connection came with.
+    /// Handles a temporary refusal of the name in the connection's request.
     fn name_refused(&mut self, NameRefused { frame, refusal }: NameRefused) {
         if self.reconnect {
-            // What is said is to be said under it.
+            // Queued messages must go out under that name, so the client
+            // connects again and asks for it once more.
             self.wait(Some(backoff::asked(&refusal)), End::Lost(refusal.text));
         } else {
             self.conversation.tell_refused(frame, refusal);
         }
     }
 
-    /// Goes on over a new connection.
+    /// Continues the conversation over a new connection.
     fn arrive(&mut self, arrival: Arrival) {
         self.phase = Phase::Up(Box::new(Link::new(arrival.socket)));
         self.conversation.resume(arrival.frame, arrival.welcome);
     }
 
-    /// The connection has ended.
+    /// Handles the end of a connection.
     fn lost(&mut self, end: End) {
         if let Phase::Up(link) = &self.phase
             && (self.conversation.progress || Backoff::has_lasted(link.age()))
@@ -361,13 +371,14 @@ impl Client {
         }
     }
 
-    /// An attempt to connect has led nowhere.
+    /// Handles a failed attempt to connect.
     fn failed(&mut self, error: &ConnectError) {
         let why = error.to_string();
         if error.is_final() {
             self.end(End::Rejected(why));
         } else {
-            // What everyone is told alike, everyone adds something to.
+            // A server tells all clients the same time, so each adds a random
+            // wait of its own.
             let least = error.retry_after().map(|least| least.min(LONGEST_DRAIN));
             let wait = least.map(|least| least + self.backoff.next());
             self.wait(wait.or_else(|| error.wait()), End::Lost(why));
@@ -387,7 +398,7 @@ impl Client {
     }
 }
 
-/// Writes the outbox into its file, and hands over what is there.
+/// Writes the outbox into its file, and sends the commands that are on disk.
 fn write(link: &mut Link, talk: &mut Conversation, cx: &mut Context<'_>) -> Result<(), End> {
     settle(&mut talk.outbox, cx)?;
     if talk.unnamed {

@@ -1,7 +1,8 @@
-//! The `client` command: flags to checked options, signals, and exit codes.
+//! The `client` command: checks flags, handles signals and chooses the exit
+//! code.
 //!
-//! 0 is done, 1 could not connect or deliver, 2 was called wrongly. Whatever
-//! went wrong is one sentence on standard error.
+//! The exit code is 0 for success, 1 if the client could not connect or deliver,
+//! and 2 for wrong usage. Every error is one sentence on standard error.
 
 #[path = "client/flags.rs"]
 mod flags;
@@ -36,18 +37,18 @@ use tokio_util::sync::CancellationToken;
 
 use self::flags::Flags;
 
-/// How much of the input is read at once, in bytes.
+/// The size of the input buffer, in bytes.
 const READ: usize = 64 * 1024;
 
-/// How long after an interruption the output may take what is left.
+/// The time that the output may take for its last lines after an interruption.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Exit code of one that was called wrongly.
+/// The exit code for wrong usage.
 const MISUSED: u8 = 2;
 
-const NO_IDS: &str = "there is no randomness for ids";
+const NO_IDS: &str = "the system gives no random bytes for ids";
 
-/// What the shell calls an exit by Ctrl-C.
+/// The exit code that shells use for an exit by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
 fn user_folder() -> Option<PathBuf> {
@@ -105,19 +106,22 @@ impl Flags {
         if let Some(path) = &self.outbox {
             return Outbox::open(path, target);
         }
-        // A person in front of it wants to go on where a crash ended it; who
-        // says where to begin does not.
+        // A person at a terminal wants to go on after a crash. With `--after`
+        // the person has chosen another position.
         let folder = user_folder().filter(|_| is_person() && self.after.is_none());
         let Some(folder) = folder else {
             return Ok(Outbox::in_memory());
         };
         Ok(Outbox::in_folder(&folder, target).unwrap_or_else(|why| {
-            complain(format_args!("{why}; what is unsent ends with this client"));
+            complain(format_args!(
+                "{why}; unsent messages are lost when this client ends"
+            ));
             Outbox::in_memory()
         }))
     }
 
-    /// Whether the terminal is more than a printer, and wanted so.
+    /// Whether the client shows a screen: the terminal is able to, and the flags
+    /// do not ask for lines.
     fn wants_screen(&self) -> bool {
         let able = variable("TERM").is_some_and(|term| !["", "dumb"].contains(&term.as_str()));
         is_person() && able && !self.plain && !self.json && !self.quiet
@@ -131,8 +135,8 @@ impl Flags {
         };
         Ok(Options {
             source,
-            // Beside a pipe they are the log of a job; a person sees them on
-            // the terminal or not at all.
+            // With a pipe as input, standard error is the log output of a job.
+            // A person sees connection states only on the terminal.
             states: source == Source::Pipe || io::stderr().is_terminal(),
             json: self.json,
             quiet: self.quiet,
@@ -140,7 +144,10 @@ impl Flags {
         })
     }
 
-    /// What is written down for the screen; or all that is wrong with it.
+    /// Reads the preferences of the screen.
+    ///
+    /// # Errors
+    /// Fails with every mistake in the file, or because it cannot be read.
     fn preferences(&self) -> Result<Preferences, Vec<String>> {
         let file = client::folder::preferences(|name| std::env::var_os(name));
         let Some(file) = file.filter(|_| self.wants_screen()) else {
@@ -177,12 +184,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Whether somebody sits in front of it.
+/// Whether a person uses the client: input and output are a terminal.
 fn is_person() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// One conversation is one task: a second thread would only pass it around.
+/// Runs the conversation on one thread. It is one task, so a second thread would
+/// not help.
 fn start(
     flags: &Flags,
     preferences: &Preferences,
@@ -191,22 +199,22 @@ fn start(
 ) -> anyhow::Result<ExitCode> {
     let behaviour = client::Options {
         reconnect: !flags.no_reconnect,
-        seed: getrandom::u64().context("there is no randomness for waits")?,
+        seed: getrandom::u64().context("the system gives no random bytes for delays")?,
         outbox,
         keyring: Keyring::in_folder(user_folder()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("this process cannot start")?;
+        .context("the runtime cannot start")?;
     let stop = CancellationToken::new();
     let outcome = runtime.block_on(async {
         select! {
             outcome = converse(flags, preferences, behaviour, target, &stop) => outcome,
-            Err(error) = heed_signals(flags, &stop) => Err(error).context("no signal can be heard"),
+            Err(error) = heed_signals(flags, &stop) => Err(error).context("cannot receive signals"),
         }
     });
-    // Looking up a name cannot be cancelled, and nobody waits for it any more.
+    // A lookup of a host name cannot be cancelled, and its result is not needed.
     runtime.shutdown_background();
     outcome
 }
@@ -245,13 +253,13 @@ async fn converse(
     Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
-/// Holds the conversation on the screen.
+/// Shows the conversation on the screen.
 async fn show(
     client: Client,
     settings: Settings,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    // Standard output by itself would write every line by itself.
+    // `io::Stdout` would write every line on its own.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let mut printer = out
         .and_then(Printer::start)
@@ -263,7 +271,8 @@ async fn show(
     Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
-/// The first signal asks for a polite end, the second for any.
+/// Ends the conversation in order at the first signal, and the process at the
+/// second.
 async fn heed_signals(flags: &Flags, stop: &CancellationToken) -> io::Result<()> {
     let mut signals = Signals::listen(flags.wants_screen())?;
     signals.next().await;
@@ -276,7 +285,8 @@ async fn heed_signals(flags: &Flags, stop: &CancellationToken) -> io::Result<()>
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// A screen goes with its terminal; a pipe may outlive it (`nohup`).
+    /// Only with a screen, which ends with its terminal. A pipe may outlive the
+    /// terminal (`nohup`).
     hangup: Option<tokio::signal::unix::Signal>,
 }
 
@@ -306,7 +316,7 @@ impl Signals {
     }
 }
 
-/// Drops what was typed without Enter: otherwise the shell would get it next,
+/// Drops input that was typed without Enter. Otherwise the shell would read it
 /// and run it.
 fn forget_half_typed() {
     let input = io::stdin();
@@ -316,19 +326,18 @@ fn forget_half_typed() {
     }
 }
 
-/// Prints what was asked for, or says what is wrong with the flags in one
-/// sentence.
+/// Prints the help or the version, or complains of wrong flags in one sentence.
 fn explain(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // A reader that has seen enough of it is no failure.
+        // A pipe that is closed early, as by `head`, is no failure.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    // After the sentence come tips and usage; what was typed is part of the
-    // sentence, and may hold any number of lines.
+    // Tips and usage follow the sentence. The sentence quotes the arguments, so
+    // it may have any number of lines.
     let text = error.render().to_string();
     let text = text.replacen("\n\n  tip: a similar", " - a similar", 1);
     let end = ["\n\n  tip:", "\n\nUsage:", "\n\nFor more information"]
@@ -345,9 +354,9 @@ fn misused(why: impl Display) -> ExitCode {
     ExitCode::from(MISUSED)
 }
 
-/// Says it on standard error, on one line whatever was typed or sent.
+/// Prints a complaint on standard error, always as one line.
 fn complain(why: impl Display) {
     let sentence = client::one_line(&why.to_string());
-    // Where this goes nowhere, the exit code still tells.
+    // If standard error is closed, the exit code still tells of the failure.
     let _ = writeln!(io::stderr(), "client: {}", sentence.trim_end());
 }

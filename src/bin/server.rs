@@ -1,4 +1,4 @@
-//! The server: flags to options, port, log, signals, exit code.
+//! The server program: flags, listener, log output, signals, exit code.
 
 mod server {
     pub(super) mod console;
@@ -27,7 +27,8 @@ use self::server::{
     upkeep,
 };
 
-/// How many connections may wait to be accepted; the kernel caps it.
+/// The number of connections that may wait to be accepted; the kernel may allow
+/// fewer.
 const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         Ok(Asked::Check { data }) => return upkeep::check(&data),
         Err(code) => return code,
     };
-    // Kept to the end: what is still to be printed is printed when it drops.
+    // Dropped at the end, so that waiting lines are still printed.
     let _printing = console::start(&checked);
     let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
@@ -49,9 +50,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// A runtime of so many workers. One alone is this thread: it accepts by itself, and its
-/// memory is the C library's first arena, which grows by more than a page at a
-/// time.
+/// A runtime with this many workers.
+///
+/// A single worker runs on the main thread, which also accepts connections. The
+/// memory of that thread is the C library's first arena, which grows by more
+/// than a page at a time.
 fn runtime(workers: usize) -> io::Result<Runtime> {
     let mut builder = if workers > 1 {
         Builder::new_multi_thread()
@@ -59,8 +62,9 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
         Builder::new_current_thread()
     };
     if thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
-        // Shards share the core and go on first: what is said meanwhile is read in
-        // one go, and does not interrupt them one by one.
+        // The shards share this core. Yielding lets them write first, so the
+        // worker reads new messages together instead of interrupting a shard
+        // for each.
         builder.on_thread_park(thread::yield_now);
     }
     builder.worker_threads(workers).enable_all().build()
@@ -70,8 +74,8 @@ async fn run(checked: Checked) -> anyhow::Result<()> {
     let listener = bind(checked.address)?;
     let address = listener.local_addr()?;
     let holder = format!("process {}, {address}", std::process::id());
-    // Beyond the size a file may have (`ulimit -f`), writing is to fail and not
-    // to end the server.
+    // With SIGXFSZ handled, a write beyond the largest file size (`ulimit -f`)
+    // fails instead of ending the server.
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
@@ -86,7 +90,7 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
-    // A port whose last connections are still being closed is free.
+    // Lets a restarted server take its port while old connections still close.
     socket.set_reuseaddr(true)?;
     let listener = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
     listener.map_err(|error| {
@@ -97,19 +101,19 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
             PermissionDenied => "this user may not listen there: choose a port from 1024 on with --port",
             _ => "choose another with --port or --bind",
         };
-        anyhow::anyhow!("{address} cannot be listened on ({}): {advice}", error.kind())
+        anyhow::anyhow!("cannot listen on {address} ({}): {advice}", error.kind())
     })
 }
 
-/// The first SIGTERM, SIGINT or SIGHUP (its terminal was closed) asks to end in
-/// order, the next one ends at once.
+/// Stops the server on SIGTERM, SIGINT or SIGHUP (its terminal was closed). The
+/// first signal cancels the token, the second ends the process at once.
 fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let asked = shutdown.clone();
-    // The one task that outlives what it is for: it ends with the process.
+    // This task may outlive the server; it ends with the process.
     #[allow(clippy::disallowed_methods)]
     tokio::spawn(async move {
         for attempt in 0.. {

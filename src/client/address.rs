@@ -1,6 +1,6 @@
-//! Where to: from what was typed to the URI of a room.
+//! The address of a room: from the typed words to a URI.
 //!
-//! Pure: resolves nothing and connects to nothing.
+//! Nothing here looks up a name or connects.
 
 use std::{borrow::Cow, fmt, net::Ipv6Addr};
 
@@ -11,47 +11,48 @@ use crate::protocol::{
     name::{BadName, Name, RoomName},
 };
 
-/// The host when none is given.
+/// The host if the address names none.
 const DEFAULT_HOST: &str = "127.0.0.1";
 
-/// What was asked for, each value checked on its own.
+/// The address and the flags beside it, each checked on its own.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// `host`, `host:port`, or the URL of a room.
     pub address: Option<String>,
-    /// The port, when the address has none.
+    /// The port, if the address has none.
     pub port: Option<u16>,
-    /// The room, when the address names none.
+    /// The room, if the address names none.
     pub room: Option<RoomName>,
-    /// The display name to carry.
+    /// The display name to use.
     pub name: Option<Name>,
     /// Where to start reading.
     pub start: Start,
 }
 
-/// A room on a server: where to connect and what to ask for there.
+/// A room on a server: where to connect and what to request there.
 ///
-/// Shown as `host:port`, the way messages name the server.
+/// Displayed as `host:port`.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// What is resolved: no brackets, but with an IPv6 zone if one was typed.
+    /// The host to look up: without brackets, with an IPv6 zone if one was
+    /// typed.
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
     uri: Uri,
     room: RoomName,
-    /// What the query asks for, wherever it was written.
+    /// The start that the URI's query asks for.
     start: Start,
-    /// The reader does not want to see what it says itself.
+    /// Whether the reader wants no echo of its own messages.
     pub(super) mute: bool,
 }
 
 impl Target {
-    /// Joins an address with the flags beside it; what contradicts is refused.
+    /// Combines an address with the flags beside it.
     ///
     /// # Errors
     ///
-    /// The address leads nowhere, or contradicts a flag.
+    /// Fails if the address is malformed or contradicts a flag.
     pub fn new(wanted: &Wanted) -> Result<Self, BadAddress> {
         let place = match &wanted.address {
             Some(address) => Place::parse(address)?,
@@ -86,8 +87,8 @@ impl Target {
                 .parse()
                 .map_err(|why| BadAddress(format!("{uri} is no address ({why})")))?,
             start: start(&query),
-            // The echo is the receipt, and what makes the numbers whole: it is
-            // the client that keeps it from being shown.
+            // The client needs every echo, as a receipt and to prove that no
+            // message is missing. So it hides echoes itself.
             mute: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
             room: room.unwrap_or_else(RoomName::lobby),
             host: place.host,
@@ -106,7 +107,7 @@ impl Target {
         &self.room
     }
 
-    /// The name to carry.
+    /// The name to use.
     pub fn name(&self) -> Option<Name> {
         let (_, name) = pairs(self.uri.query().unwrap_or_default())
             .filter(|(key, value)| key == "name" && !value.is_empty())
@@ -119,8 +120,8 @@ impl Target {
         &self.start
     }
 
-    /// The URI of a room on this server, read from `start` on; under `name`, if
-    /// one was taken since.
+    /// The URI that reads a room of this server from `start` on. `name`, if
+    /// given, replaces the name in the address.
     pub(super) fn resumed(&self, room: &RoomName, start: &Start, name: Option<&Name>) -> String {
         let given = self.uri.query().unwrap_or_default();
         let kept = pairs(given).filter(|(key, _)| match &**key {
@@ -132,13 +133,13 @@ impl Target {
         format!("{}/{room}?{query}", self.origin())
     }
 
-    /// The server alone.
+    /// The server as scheme, host and port.
     pub(super) fn origin(&self) -> String {
         let scheme = if self.tls { "wss" } else { "ws" };
         format!("{scheme}://{}:{}", in_uri(&self.host), self.port)
     }
 
-    /// The URL of the room alone: the same for whoever asks for it, however.
+    /// The URL of the room without a query, the same for every client.
     pub(super) fn room_url(&self) -> String {
         format!("{}/{}", self.origin(), self.room)
     }
@@ -150,7 +151,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// An address that leads nowhere; the text says why.
+/// The error for a bad address; its text says what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadAddress(String);
 
@@ -162,7 +163,7 @@ impl fmt::Display for BadAddress {
 
 impl std::error::Error for BadAddress {}
 
-/// What an address alone says.
+/// The parts of an address, before the flags are added.
 struct Place {
     tls: bool,
     host: String,
@@ -189,7 +190,9 @@ impl Place {
             return Self::parse_url(scheme, rest);
         }
         if address.contains('@') {
-            return Err(BadAddress("an address names no user".to_owned()));
+            return Err(BadAddress(
+                "an address takes no user name or password".to_owned(),
+            ));
         }
         if address.contains(['/', '?', '#']) {
             return Err(BadAddress(format!(
@@ -221,7 +224,8 @@ impl Place {
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
-            // Not repeated in the sentence: what stands before it may be a secret.
+            // The sentence does not repeat the address, which may hold a
+            // password.
             return Err(BadAddress(
                 "a room's URL takes no user name or password before its host".to_owned(),
             ));
@@ -252,7 +256,7 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), BadAddress> {
         let (host, rest) = bracketed
             .split_once(']')
             .filter(|(host, rest)| is_ipv6(host) && (rest.is_empty() || rest.starts_with(':')))
-            .ok_or_else(|| bad("in brackets stands an IPv6 address, as in [::1]:2000"))?;
+            .ok_or_else(|| bad("brackets enclose an IPv6 address, as in [::1]:2000"))?;
         (host, rest.strip_prefix(':'))
     } else {
         let (host, port) = match authority.split_once(':') {
@@ -286,8 +290,8 @@ fn is_ipv6(host: &str) -> bool {
         && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// The host as a URI writes it. The zone of an IPv6 address means something to
-/// this machine only, so it does not travel.
+/// The host as a URI writes it, without an IPv6 zone, which has a meaning on
+/// this machine only.
 fn in_uri(host: &str) -> Cow<'_, str> {
     let address = host.split('%').next().unwrap_or(host);
     if address.contains(':') {
@@ -297,7 +301,7 @@ fn in_uri(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The query of the address with what the flags say in place of its own.
+/// The query of the address, with the values of flags in place of its own.
 fn query(given: &str, wanted: &Wanted) -> String {
     let Start {
         after,
@@ -305,8 +309,8 @@ fn query(given: &str, wanted: &Wanted) -> String {
         backlog,
         inbox: _,
     } = &wanted.start;
-    // A position and a backlog are two answers to one question: where a flag
-    // gives one of them, the other of the URL would contradict it.
+    // A position and a backlog both say where to start. If a flag gives one of
+    // them, the other one in the URL would contradict it.
     let overridden = |key: &str| match key {
         "name" => wanted.name.is_some(),
         "epoch" => epoch.is_some() || backlog.is_some(),
@@ -318,7 +322,7 @@ fn query(given: &str, wanted: &Wanted) -> String {
     written(kept, wanted.name.as_ref(), &wanted.start)
 }
 
-/// The pairs of a query with these behind them.
+/// A query of these pairs, followed by the name and the start.
 fn written<'a>(
     kept: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     name: Option<&Name>,
@@ -345,7 +349,8 @@ fn pairs(query: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(query.as_bytes())
 }
 
-/// What a query asks for. What it says badly, the server will refuse.
+/// The start that a query asks for. A malformed value is skipped here; the
+/// server refuses it.
 fn start(query: &str) -> Start {
     let mut start = Start::default();
     for (key, value) in pairs(query) {
@@ -371,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn good_addresses_become_uris() {
         for (address, uri, shown) in [
             ("chat.local", "ws://chat.local:2000/", "chat.local:2000"),
             ("10.0.0.7:81", "ws://10.0.0.7:81/", "10.0.0.7:81"),
@@ -402,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn no_addresses() {
+    fn bad_addresses_fail_without_showing_a_secret() {
         for address in [
             "",
             ":2000",
@@ -433,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_beside_addresses() {
+    fn flags_complete_an_address_but_never_contradict_it() {
         let room = |room: &str| Some(room.parse().expect("a room"));
         for (address, port, named, uri) in [
             ("h", Some(81), None, Some("ws://h:81/")),
@@ -460,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_in_the_query() {
+    fn flags_replace_values_of_the_query() {
         let start = |after: Option<u64>, epoch: Option<&str>, backlog| Start {
             after: after.map(Seq),
             epoch: epoch.map(|e| Epoch(e.into())),
@@ -489,12 +494,12 @@ mod tests {
             })
             .expect("an address");
             assert_eq!(target.uri().query(), Some(query));
-            assert!(target.mute, "which the client sees to itself");
+            assert!(target.mute, "the client hides echoes itself");
         }
     }
 
     #[test]
-    fn resumed_elsewhere() {
+    fn a_resumed_uri_has_the_new_room_name_and_position() {
         let target = Target::new(&wanted("https://h/ops?x=1&name=ana&backlog=5&echo=0"));
         let target = target.expect("an address");
         assert_eq!(target.start().backlog, Some(5));

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt to connect.
+//! The wait before the next attempt to connect.
 
 use std::time::Duration;
 
@@ -6,30 +6,33 @@ use fastrand::Rng;
 
 use crate::protocol::Refusal;
 
-/// The shortest wait.
+/// The shortest wait between attempts.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// No wait is longer.
+/// The longest wait between attempts.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// How long to wait when a refusal for now does not say.
+/// The wait after a temporary refusal that names none.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The bounds of what a server may ask for: neither a loop nor the end.
+/// The shortest wait that a server may ask for, so that the client does not
+/// loop.
 pub(super) const SHORTEST_RETRY: Duration = Duration::from_millis(10);
+
+/// The longest wait that a temporary refusal may ask for.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// The longest wait a server that goes away may ask for.
+/// The longest wait that a draining server or `Retry-After` may ask for.
 pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(300);
 
-/// The wait that a refusal for now asks for, within bounds.
+/// The wait that a temporary refusal asks for, within bounds.
 pub(super) fn asked(refusal: &Refusal) -> Duration {
     let wait = refusal.retry_ms.map_or(RETRY, Duration::from_millis);
     wait.clamp(SHORTEST_RETRY, LONGEST_RETRY)
 }
 
-/// Waits that grow with every failure, and differ from client to client: those
-/// who lost one server at one moment do not all come back at one moment.
+/// Waits that grow with every failure and differ between clients. So clients
+/// that lost a server together do not all come back together.
 #[derive(Debug)]
 pub(super) struct Backoff {
     rng: Rng,
@@ -51,19 +54,19 @@ impl Backoff {
         wait(self.failures, self.rng.f64())
     }
 
-    /// The attempts have led to something: the next failure is the first.
+    /// Starts again with the shortest waits, after a connection that worked.
     pub(super) fn start_over(&mut self) {
         self.failures = 0;
     }
 
-    /// Whether a connection that lasted so long counts as one.
+    /// Whether a connection that lasted this long counts as one that worked.
     pub(super) fn has_lasted(lasted: Duration) -> bool {
         lasted > LONGEST
     }
 }
 
-/// The wait after so many failures, where `chance`, from 0 to 1, decides between
-/// the shortest and the longest possible.
+/// The wait after a number of failures. `chance`, from 0 to 1, chooses between
+/// the shortest and the longest possible wait.
 fn wait(failures: u32, chance: f64) -> Duration {
     let bound = SHORTEST
         .saturating_mul(2_u32.saturating_pow(failures))
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_those_of_the_vectors() {
+    fn waits_follow_the_shared_vectors() {
         for Wait {
             failures,
             chance,
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn closes_are_those_of_the_vectors() {
+    fn close_codes_follow_the_shared_vectors() {
         for close in vectors().closes {
             let (code, reason) = (close.code, close.reason);
             let end = End::Closed { code, reason };
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_within_bounds_and_differ() {
+    fn waits_grow_within_bounds_and_differ_by_seed() {
         let mut longest = vec![Duration::ZERO; 12];
         for seed in 0..500 {
             let mut backoff = Backoff::seeded(seed);
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_without_end() {
+    fn the_largest_failure_count_keeps_the_bound() {
         let mut backoff = Backoff::seeded(0);
         backoff.failures = u32::MAX;
         assert!(backoff.next() <= LONGEST);

@@ -1,5 +1,5 @@
-//! The way to a server: name, connection, TLS, upgrade, and a sentence for each
-//! that fails.
+//! Connecting to a server: name lookup, connection, TLS and upgrade, with an
+//! error sentence for each step.
 
 mod overheard;
 
@@ -21,40 +21,41 @@ use self::overheard::Overheard;
 use super::{address::Target, end::End, happened::Frame, one_line::one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
-/// How long finding the host and connecting to it may take.
+/// How long the name lookup and the connection may take together.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long TLS, the upgrade and the welcome may take together.
+/// How long TLS may take. The upgrade and the welcome together have the same
+/// time again.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How much is handed to the socket at once, in bytes.
+/// The bytes gathered for one write to the socket.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// The largest frame taken from a server, in bytes: the largest message of one
-/// with generous limits, cleaned and escaped.
+/// The largest frame accepted from a server, in bytes: room for the largest
+/// message of a server with generous limits, cleaned and escaped.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
 
-/// Any stream of bytes the handshake can be spoken on.
+/// A byte stream that can carry the handshake.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 pub(super) type Socket = WebSocketStream<Box<dyn Transport>>;
 
-/// A stream of bytes that is being opened.
+/// A byte stream that is being opened.
 type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, Why>> + Send>>;
 
-/// A connection that is being made.
+/// An attempt to connect.
 pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Arrival, ConnectError>> + Send>>;
 
-/// What a connection begins with.
+/// A new connection and its welcome.
 pub(super) struct Arrival {
     pub(super) socket: Socket,
     pub(super) frame: Frame,
     pub(super) welcome: Welcome,
 }
 
-/// Opens connections to one server, again and again.
+/// Opens connections to one server.
 pub(super) struct Connector {
     open: Box<dyn FnMut() -> Opening + Send>,
     server: Arc<str>,
@@ -62,7 +63,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Over TCP, and TLS where the address says so.
+    /// A connector over TCP, with TLS if the address asks for it.
     pub(super) fn tcp(target: &Target) -> Self {
         let place = target.clone();
         let open = move || -> Opening {
@@ -76,7 +77,7 @@ impl Connector {
         Self::with(Box::new(open), target)
     }
 
-    /// Over whatever `open` gives.
+    /// A connector over the streams that `open` returns.
     pub(super) fn over<F, S>(mut open: impl FnMut() -> F + Send + 'static, target: &Target) -> Self
     where
         F: Future<Output = io::Result<S>> + Send + 'static,
@@ -103,13 +104,13 @@ impl Connector {
         }
     }
 
-    /// What messages call the server.
+    /// The server as `host:port`.
     pub(super) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Connects, asks for a room by its URI, and waits for the welcome.
-    /// With a secret, the name in it is one's own.
+    /// Connects, requests a room by its URI, and waits for the welcome. The
+    /// secret proves that the client owns the name in the URI.
     pub(super) fn connect(&mut self, uri: String, secret: Option<&Secret>) -> Connecting {
         let secret = secret.cloned();
         let opening = (self.open)();
@@ -190,7 +191,8 @@ fn builder() -> ClientBuilder<'static> {
         .config(Config::default().flush_threshold(WRITE_BYTES))
 }
 
-/// Tries every address of the host, each with its share of the time left.
+/// Connects to the first address of the host that accepts. Each address gets an
+/// equal share of the time left.
 async fn dial(target: &Target) -> Result<TcpStream, Why> {
     let deadline = Instant::now() + CONNECT_DEADLINE;
     let found = timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await;
@@ -206,8 +208,8 @@ async fn dial(target: &Target) -> Result<TcpStream, Why> {
         untried -= 1;
         why = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                // Lines typed are small and are to be seen at once. Without
-                // it they are merely later.
+                // Typed lines are small and must arrive at once. If this fails,
+                // they only arrive later.
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
@@ -222,7 +224,7 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
     if !target.tls {
         return Ok(Box::new(stream));
     }
-    // An error says that there is one already, which is as good.
+    // This fails if a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let host = target.host.split('%').next().unwrap_or(&target.host);
     let wrap = async { tokio_websockets::Connector::new()?.wrap(host, stream).await };
@@ -235,8 +237,8 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
     }
 }
 
-/// Why there is no conversation. Its text is one sentence that says what to
-/// check.
+/// The reason why the client could not connect. Its text is one sentence that
+/// says what to check.
 #[derive(Debug)]
 pub struct ConnectError {
     server: Arc<str>,
@@ -245,9 +247,11 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    /// Whether trying again leads nowhere: somebody who knows this client, or
-    /// the room, has said no. Everything else may pass, as a server behind a
-    /// proxy, a name server or a network comes back.
+    /// Whether trying again is useless, because the server itself refused this
+    /// client or the room.
+    ///
+    /// All other errors may pass: a name server, a network, or a server behind
+    /// a proxy may come back.
     pub(super) fn is_final(&self) -> bool {
         match &self.why {
             Why::Status(408 | 425 | 429, _) => false,
@@ -257,7 +261,7 @@ impl ConnectError {
         }
     }
 
-    /// How long the server asks to be left alone.
+    /// The reconnect delay that a draining server asks this client for.
     pub(super) fn wait(&self) -> Option<Duration> {
         match &self.why {
             Why::Ended(end) => end.wait(),
@@ -265,7 +269,8 @@ impl ConnectError {
         }
     }
 
-    /// How long it asks everyone to be left alone at least.
+    /// The shortest wait that the server asks every client for, in
+    /// `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match &self.why {
             Why::Status(_, wait) => *wait,
@@ -274,27 +279,28 @@ impl ConnectError {
     }
 }
 
+/// The step that failed.
 #[derive(Debug)]
 enum Why {
-    /// The name has no address.
+    /// The name lookup found no address.
     UnknownHost(String),
-    /// No connection.
+    /// No address accepted a connection.
     Unreachable(io::Error),
-    /// A connection, but no answer in time.
+    /// The server did not answer in time.
     NoAnswer,
-    /// A connection, but no TLS.
+    /// TLS failed.
     Tls(String),
-    /// An answer in HTTP that does not upgrade, and its `Retry-After`.
+    /// An HTTP answer without an upgrade: its status and its `Retry-After`.
     Status(u16, Option<Duration>),
-    /// An answer in something else.
+    /// The answer is not HTTP.
     NotHttp,
-    /// No answer, because the connection ended.
+    /// The connection ended before the answer.
     HungUp(String),
-    /// An upgrade that is none.
+    /// The upgrade breaks the WebSocket protocol.
     Handshake(String),
-    /// A WebSocket server that speaks another language.
+    /// A WebSocket server, but not this chat.
     OtherChat(&'static str),
-    /// It is the chat, and it ended the conversation before it began.
+    /// The connection ended before the welcome.
     Ended(End),
 }
 
@@ -332,11 +338,11 @@ impl fmt::Display for ConnectError {
                     ),
                     io::ErrorKind::TimedOut => write!(
                         f,
-                        "{server} does not answer ({kind:?}): is the address right, and does no firewall stand between?"
+                        "{server} does not answer ({kind:?}): is the address right, and does no firewall block it?"
                     ),
                     io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => write!(
                         f,
-                        "no way leads to {server} ({kind:?}): is this machine on the same network?"
+                        "there is no route to {server} ({kind:?}): is this machine on the same network?"
                     ),
                     _ => write!(
                         f,
@@ -360,10 +366,10 @@ impl fmt::Display for ConnectError {
                 write!(f, "{server} answers HTTP {status}")?;
                 f.write_str(match status {
                     400 => ": it does not take this request",
-                    401 => ": it wants to know who asks",
+                    401 => ": it asks for a login",
                     403 => ": it does not let this client in",
                     404 => " and has no such room: is it the chat server?",
-                    421 => ": it does not go by this name, try its IP address",
+                    421 => ": it does not accept this host name, try its IP address",
                     426 => ": it speaks another version of WebSocket",
                     429 => ": too many connections come from here, try later",
                     503 => ": it is full or going away, try later",

@@ -1,5 +1,5 @@
-//! What was said and told in one conversation, across its connections: what
-//! each frame means, and what follows from it. Knows no connection.
+//! The state of one conversation across its connections, and the handling of
+//! each frame. It knows no connection.
 
 use std::{collections::VecDeque, mem, time::Duration};
 
@@ -20,59 +20,61 @@ use crate::protocol::{
     secret::Secret,
 };
 
-/// How long refusals for now are kept to oneself.
+/// How long temporary refusals must last before the face is told.
 const HELD_LONG: Duration = Duration::from_secs(5);
 
-/// How many receipts that were no echo are remembered until the echo comes:
-/// as many as can have been said twice.
+/// How many confirmed messages wait for a possible later echo: as many as the
+/// outbox can have sent twice.
 const MUTED: usize = 1000;
 
-/// A name that is wanted, and what proves it.
+/// The name that a client wants, and the secret that proves it.
 pub(super) type Claim = (Name, Option<Secret>);
 
 /// The ref of a question that a person asks.
 ///
-/// Nothing else depends on its answer. But a refusal that carries a ref is none
-/// of a change of name or room, which has no ref.
+/// The client ignores the ref of the answer. But the ref of a refusal shows
+/// that it does not answer a change of name or room, which has no ref.
 const ASKED: &str = "asked";
 
-/// The state of a conversation, whatever becomes of its connections.
+/// The state of a conversation, independent of its connections.
 pub(super) struct Conversation {
     target: Target,
-    /// On this connection something was shown or stored.
+    /// Whether a message was shown or confirmed on this connection.
     pub(super) progress: bool,
     welcome: Welcome,
-    /// The name it wants to carry.
+    /// The name that the client wants.
     name: Option<Claim>,
-    /// It was not welcomed under that name: why not is told next, and nothing
-    /// is said before.
+    /// Whether the welcome did not give the client that name. The server sends
+    /// the reason next; the client sends nothing before it.
     pub(super) unnamed: bool,
     keyring: Keyring,
     reading: Reading,
     pub(super) outbox: Outbox,
-    /// What has happened and was not yet given out.
+    /// Values that the client has not returned to its face yet.
     pub(super) happened: VecDeque<Happened>,
-    /// Refusals for now: since when, when last, and whether it was told.
+    /// The current series of temporary refusals.
     held: Option<Held>,
-    /// Own messages that were confirmed and may still be echoed, where echoes
-    /// are not wanted.
+    /// Own messages that were confirmed and may still be echoed; used only if
+    /// the face wants no echoes.
     muted: VecDeque<MessageId>,
 }
 
+/// A series of temporary refusals: its first, its last, and whether the face
+/// was told.
 struct Held {
     since: Instant,
     last: Instant,
     told: bool,
 }
 
-/// The server refuses for now the name that a connection came with.
+/// A temporary refusal of the name in a connection's request.
 pub(super) struct NameRefused {
     pub(super) frame: Frame,
     pub(super) refusal: Refusal,
 }
 
 impl Conversation {
-    /// Begins with the first welcome, which answers `start`.
+    /// Starts a conversation with the first welcome, which answers `start`.
     pub(super) fn begin(
         target: &Target,
         keyring: Keyring,
@@ -101,7 +103,7 @@ impl Conversation {
         conversation
     }
 
-    /// Goes on over a new connection.
+    /// Continues over a new connection.
     pub(super) fn resume(&mut self, frame: Frame, welcome: Welcome) {
         self.progress = false;
         self.held = None;
@@ -115,7 +117,8 @@ impl Conversation {
         self.tell_catching_up();
     }
 
-    /// What asks for the rest of it: a URI, and the proof of the name in it.
+    /// The request that continues the conversation: a URI, and the secret of
+    /// the name in it.
     pub(super) fn request(&self) -> (String, Option<&Secret>) {
         let (room, start) = (self.reading.room(), self.reading.start());
         let name = self.name.as_ref();
@@ -138,7 +141,7 @@ impl Conversation {
     }
 
     pub(super) fn remember(&mut self, position: &Position) {
-        // What was shown of a room since left says nothing about this one.
+        // A position in a room that the client has left does not count here.
         if position.room == *self.reading.room() {
             self.outbox.remember(position);
         }
@@ -147,7 +150,7 @@ impl Conversation {
     pub(super) fn send(&mut self, mut command: Command) {
         match &mut command {
             Command::Name { name, secret } if secret.is_none() => {
-                // Without one, the server makes it.
+                // Without a secret, the server makes one.
                 let found = self.keyring.secret(&self.target.origin(), name);
                 *secret = found.ok().flatten();
             }
@@ -160,7 +163,7 @@ impl Conversation {
         self.outbox.push(command);
     }
 
-    /// Queues a question, whose answer will carry this ref.
+    /// Queues a question whose answer will carry this ref.
     pub(super) fn ask(&mut self, question: Command, reference: &str) {
         self.outbox.ask(question, reference.parse().ok());
     }
@@ -178,14 +181,19 @@ impl Conversation {
         }
     }
 
-    /// Before anything is shown of a room, the place to go on from is known.
+    /// Notes the position at which the client enters a room, before any message
+    /// of it is shown.
     fn remember_start(&mut self) {
         if let Some(position) = self.reading.position() {
             self.outbox.remember(position);
         }
     }
 
-    /// What a frame says, and what follows from it.
+    /// Handles a frame from the server.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the frame temporarily refuses the name in the request.
     pub(super) fn take(&mut self, frame: Frame) -> Result<(), NameRefused> {
         let Ok(event) = json::parse_event(frame.text()) else {
             self.happened.push_back(Happened::Heard(frame));
@@ -216,7 +224,7 @@ impl Conversation {
                 if let Some(id) = id {
                     self.confirm(id);
                 }
-                // Told aside, it is of something shown before.
+                // Without `prev`, the redacted message was shown before.
                 if let Some(prev) = prev
                     && let Step::Hole { after, next } = self.reading.pass(*prev, *seq)
                 {
@@ -225,7 +233,7 @@ impl Conversation {
             }
             Event::Gap { next, .. } => self.reading.skip_to(*next),
             Event::Live { seq } => {
-                // Then nothing is told of it any more.
+                // A refusal of the name would have come before `live`.
                 self.unnamed = false;
                 self.reading.caught_up(*seq);
                 self.happened.push_back(Happened::Told(frame, event));
@@ -258,7 +266,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// What follows from where a message stands; whether it is shown itself.
+    /// Handles a message's place in its room's order. Returns whether the face
+    /// gets the message.
     fn step(&mut self, step: &Step, id: Option<&MessageId>, seq: Seq) -> bool {
         match *step {
             Step::Repeated => {
@@ -275,7 +284,7 @@ impl Conversation {
         self.progress = true;
         let own = id.filter(|id| self.is_own_echo(id));
         if let Some(id) = own.filter(|_| self.target.mute) {
-            // What stands for an echo that is not wanted.
+            // The face wants no echo, so it gets a receipt instead.
             let receipt = Event::Accepted {
                 id: Some(id.clone()),
                 seq,
@@ -288,7 +297,7 @@ impl Conversation {
         true
     }
 
-    /// Whether it was a message of this client that still waited: it is stored.
+    /// Takes a stored message out of the outbox; returns whether it was there.
     fn confirm(&mut self, id: &MessageId) -> bool {
         let waited = self.outbox.confirm(id);
         if waited {
@@ -299,7 +308,7 @@ impl Conversation {
         waited
     }
 
-    /// Whether it is an echo of this client.
+    /// Whether a message with this id is an echo of this client's own.
     fn is_own_echo(&mut self, id: &MessageId) -> bool {
         let muted = self.muted.iter().position(|muted| muted == id);
         if let Some(n) = muted {
@@ -312,10 +321,10 @@ impl Conversation {
         let for_now = matches!(refusal.code, RefusalCode::Rate | RefusalCode::Busy)
             || refusal.retry_ms.is_some();
         let Some(id) = &refusal.id else {
-            // Only what changes a name or a room is waited for with neither id
-            // nor ref; but first comes the answer to the name it came with.
+            // A refusal with neither id nor ref answers a change of name or
+            // room. The first one may instead answer the name in the request.
             if frame.reference().is_some() {
-                // The refusal of a question.
+                // The server refused a question.
             } else if !mem::take(&mut self.unnamed) {
                 self.outbox.changed();
             } else if for_now {
@@ -328,7 +337,7 @@ impl Conversation {
             let again = Instant::now() + backoff::asked(&refusal);
             let held = self.outbox.hold(id, again);
             self.happened.push_back(Happened::Heard(frame));
-            // Otherwise it was said twice, and is known to be stored.
+            // If not held, the message was sent twice and is already stored.
             if held {
                 self.hold(refusal.text, again);
             }
@@ -347,13 +356,15 @@ impl Conversation {
         self.happened.push_back(refused);
     }
 
-    /// It carries a name from here on, also after a break.
+    /// Notes the client's new name; the client asks for it again after every
+    /// break.
     fn named(&mut self, name: Name, secret: Option<Secret>) {
         if let Some(secret) = &secret {
-            // Where it cannot be written it is known for as long as this lives.
+            // If the file cannot be written, the secret lasts as long as this
+            // client.
             let _ = self.keyring.keep(&self.target.origin(), &name, secret);
         }
-        // Written another way it is proved as before.
+        // A new spelling of the same name keeps the secret.
         let before = self
             .name
             .take()
@@ -365,7 +376,8 @@ impl Conversation {
         self.name = Some((name, secret));
     }
 
-    /// Tells that messages are refused for now, once it has gone on for a while.
+    /// Notes a temporary refusal, and tells the face once they have lasted
+    /// [`HELD_LONG`].
     fn hold(&mut self, why: String, again: Instant) {
         let now = Instant::now();
         let held = self.held.get_or_insert(Held {

@@ -1,4 +1,5 @@
-//! Why a conversation or a connection ended, and what to do about it.
+//! The end of a conversation or a connection: its reason, and whether the
+//! client connects again.
 
 use std::{fmt, io, time::Duration};
 
@@ -6,33 +7,33 @@ use tokio_websockets::{Error, Message};
 
 use super::backoff::{LONGEST_DRAIN, SHORTEST_RETRY};
 
-/// Why a conversation, or a connection, ended.
+/// The reason why a conversation or a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The server sent a close frame.
     Closed {
-        /// The close code; 1005 when it gave none.
+        /// The close code; 1005 if the frame had none (RFC 6455, 7.1.5).
         code: u16,
         /// The reason; not yet safe to show.
         reason: String,
     },
-    /// The connection broke.
+    /// The connection broke; the reason.
     Lost(String),
-    /// Nothing was heard for a minute.
+    /// No frame arrived for a minute.
     Silent,
-    /// The server no longer lets this client in; one sentence.
+    /// The server no longer accepts this client; one sentence.
     Rejected(String),
-    /// The outbox cannot be written.
+    /// The outbox cannot be written; the reason.
     Outbox(String),
 }
 
 impl End {
-    /// What a connection ends with that broke without a close frame.
+    /// The end of a connection that broke without a close frame.
     pub(super) fn cut_off() -> Self {
         End::Lost("the connection was cut off".to_owned())
     }
 
-    /// What a close frame says.
+    /// The end that a close frame announces; `None` for any other frame.
     pub(super) fn closed(frame: &Message) -> Option<Self> {
         frame.as_close().map(|(code, reason)| End::Closed {
             code: code.into(),
@@ -40,8 +41,8 @@ impl End {
         })
     }
 
-    /// Whether the server wants no more of this client. Whatever it does not
-    /// say so of is worth another attempt.
+    /// Whether the client must not connect again. It tries again after every
+    /// end that does not forbid it.
     pub(super) fn is_final(&self) -> bool {
         match self {
             End::Closed { code, .. } => {
@@ -52,8 +53,8 @@ impl End {
         }
     }
 
-    /// How long the server asks to be left alone: the milliseconds in the
-    /// reason of one that is draining.
+    /// The reconnect delay that a draining server asks for: the first number in
+    /// the reason of code 4003, in milliseconds.
     pub(super) fn wait(&self) -> Option<Duration> {
         let End::Closed { code: 4003, reason } = self else {
             return None;

@@ -1,17 +1,17 @@
-//! Why a conversation failed, as its faces say it.
+//! The failure of a conversation, with the sentence that its faces show.
 
 use std::{fmt, io};
 
 use super::{end::End, one_line::one_line};
 
-/// How many lines were not stored.
+/// The number of lines that were not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Those that were counted.
+    /// The lines that were counted.
     pub(super) lines: u64,
-    /// The input had not ended when counting did.
+    /// Whether counting stopped before the input ended.
     pub(super) more: bool,
-    /// Those that were sent are in the outbox, for the next client.
+    /// Whether a file holds the lines that were sent, for the next client.
     pub(super) kept: bool,
 }
 
@@ -30,28 +30,28 @@ impl fmt::Display for Lost {
     }
 }
 
-/// Why the conversation failed. Its text is one sentence.
+/// The reason why a conversation failed. Its text is one sentence.
 #[derive(Debug)]
 pub enum Failure {
-    /// The server went.
+    /// The conversation ended before the client was done.
     Gone {
         /// `host:port`.
         server: String,
-        /// What it said about it.
+        /// The reason.
         end: End,
-        /// What it had not confirmed.
+        /// The unconfirmed lines.
         lost: Lost,
     },
-    /// It was interrupted with lines left.
+    /// A person or a signal ended the client while lines were unconfirmed.
     Interrupted {
         /// `host:port`.
         server: String,
-        /// What was not confirmed.
+        /// The unconfirmed lines.
         lost: Lost,
     },
-    /// The server, or its limits, refused some lines.
+    /// The server refused some lines, or they exceeded a limit.
     NotStored(Lost),
-    /// The input could not be read on.
+    /// Reading the input failed.
     Unreadable(io::Error),
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for Failure {
             ),
             Failure::NotStored(lost) => lost.fmt(f),
             Failure::Unreadable(error) => {
-                write!(f, "standard input cannot be read on: {error}")
+                write!(f, "standard input cannot be read further: {error}")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Where a client keeps what it knows for its user, from one day to the next.
+//! The folders in which a client keeps its user's data.
 
 use std::{
     ffi::OsString,
@@ -10,14 +10,16 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::digest;
 
-/// `$XDG_STATE_HOME/broadcast-chat`, or else
-/// `$HOME/.local/state/broadcast-chat`; `None` where there is no such place.
+/// The folder of outboxes and secrets: `$XDG_STATE_HOME/broadcast-chat`, or else
+/// `$HOME/.local/state/broadcast-chat`; `None` if neither variable holds an
+/// absolute path.
 pub fn of_user(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     below(variable, "XDG_STATE_HOME", ".local/state")
 }
 
-/// What the user has written by hand, in the same way: a file in
-/// `$XDG_CONFIG_HOME/broadcast-chat`, or else `$HOME/.config/broadcast-chat`.
+/// The path of the preferences, which the user writes by hand:
+/// `preferences.toml` in `$XDG_CONFIG_HOME/broadcast-chat`, or else in
+/// `$HOME/.config/broadcast-chat`.
 pub fn preferences(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(below(variable, "XDG_CONFIG_HOME", ".config")?.join("preferences.toml"))
 }
@@ -36,7 +38,11 @@ fn below(
     Some(folder?.join("broadcast-chat"))
 }
 
-/// Makes the folder where it is not there; for the user alone.
+/// Creates the folder if it does not exist, readable by the user alone.
+///
+/// # Errors
+///
+/// Fails if the folder cannot be created.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
@@ -44,8 +50,9 @@ pub(super) fn make(folder: &Path) -> io::Result<()> {
         .create(folder)
 }
 
-/// The file in it of this kind and purpose. It goes by a sum: a purpose may be
-/// longer than a file's name, and hold any character.
+/// The path of the folder's file of this kind and purpose. Its name holds a
+/// hash, because a purpose may be longer than a file name and hold any
+/// character.
 pub(super) fn file(folder: &Path, kind: &str, purpose: &str) -> PathBuf {
     let sum = digest::digest(&digest::SHA256, purpose.as_bytes());
     let sum = URL_SAFE_NO_PAD.encode(&sum.as_ref()[..16]);

@@ -1,5 +1,5 @@
-//! What a client tells its faces: events, its own receipts, and how it stands
-//! with the connection.
+//! The values a client returns to its faces: events of the server, receipts for
+//! its own messages, and the state of the connection.
 
 use tokio::time::Instant;
 use tokio_websockets::Message;
@@ -10,84 +10,85 @@ use crate::protocol::{
     name::{MessageId, Reference},
 };
 
-/// What happened.
+/// One thing that happened in a conversation.
 #[derive(Debug)]
 pub enum Happened {
-    /// The server told something.
+    /// The server sent an event.
     Told(Frame, Event),
-    /// A message of this client was refused, and so was not stored.
+    /// The server refused a message of this client for good, and did not store
+    /// it.
     Refused {
-        /// The event.
+        /// The frame of the refusal.
         frame: Frame,
-        /// The id it was sent with.
+        /// The id of the message.
         id: MessageId,
-        /// Why; not yet safe to show.
+        /// The reason; not yet safe to show.
         text: String,
     },
-    /// The server told something that is for programs only: what this version
-    /// does not know, or what the client itself takes care of.
+    /// The server sent an event for programs only: this version does not know
+    /// it, or the client handles it itself.
     Heard(Frame),
-    /// Messages are missing, and the server has not said why.
+    /// Messages are missing, and the server sent no gap for them.
     Hole {
-        /// The last number shown before.
+        /// The last number shown before the hole.
         after: Seq,
-        /// The number that came next.
+        /// The number of the first message after it.
         next: Seq,
     },
-    /// Something about the connection itself.
+    /// The state of the connection changed.
     State(State),
     /// The conversation is over.
     Ended(End),
 }
 
-/// How it stands with the connection: what a person may want to know.
+/// The state of the connection, as a person wants to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// There is no connection, but there will be. Told again after every
-    /// attempt that failed.
+    /// There is no connection; the client will try again. Returned after every
+    /// failed attempt.
     Offline {
-        /// What ended the connection, or made the attempt fail.
+        /// The reason why the connection ended or the attempt failed.
         why: End,
-        /// How many messages are not known to be stored.
+        /// The number of unconfirmed messages.
         unsent: usize,
-        /// When it is tried again.
+        /// The time of the next attempt.
         again: Instant,
     },
-    /// There is a connection again. The welcome comes next.
+    /// There is a connection again. Its welcome comes next.
     Connected,
-    /// What was missed is being shown.
+    /// The server is sending the messages that the reader missed.
     CatchingUp {
-        /// The number shown last.
+        /// The last number shown.
         at: Seq,
-        /// Where the log ended at the welcome.
+        /// The last number of the log at the welcome.
         head: Seq,
     },
-    /// Everything was shown: from here on, things are seen as they happen.
+    /// Every missed message has arrived: the reader is live.
     CaughtUp,
-    /// The server has been taking messages slower than they are said.
+    /// The server has refused messages temporarily for 5 s or more.
     Held {
-        /// Why, as it says; not yet safe to show.
+        /// The server's reason; not yet safe to show.
         why: String,
-        /// How many messages are not known to be stored.
+        /// The number of unconfirmed messages.
         unsent: usize,
-        /// When it is tried again.
+        /// The time at which the client sends them again.
         again: Instant,
     },
 }
 
-/// An event as it was received.
+/// A text frame from the server: one event.
 #[derive(Debug)]
 pub struct Frame(pub(super) Message);
 
 impl Frame {
-    /// The JSON text; not yet safe to show.
+    /// The event as JSON; not yet safe to show.
     pub fn text(&self) -> &str {
-        // Not `as_text`: it takes the library's word for UTF-8, which does not
-        // hold where the last fragment is empty (0.13.3).
+        // Not `as_text`: it trusts the library's UTF-8 check, which
+        // tokio-websockets 0.13.3 skips if the last fragment is empty.
         str::from_utf8(self.0.as_payload()).unwrap_or_default()
     }
 
-    /// The ref of the command that the event answers, if it had one.
+    /// The ref of the command that the event answers, if the command had one.
     pub fn reference(&self) -> Option<Reference> {
         json::reference(self.text())
     }

@@ -1,5 +1,5 @@
-//! The ids under which a client publishes: stable, so that sending a line
-//! again cannot store it twice.
+//! The ids of published messages. A line keeps its id, so sending it again
+//! cannot store it twice.
 
 use std::{fmt::Write, io};
 
@@ -7,23 +7,23 @@ use fastrand::Rng;
 
 use crate::protocol::name::{BadName, MessageId};
 
-/// The digits of a random prefix.
+/// The digits of a random id prefix.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// How many digits: 95 bits, so that no two clients ever draw the same.
+/// The digits of a prefix: 95 random bits, so no two clients draw the same one.
 const LENGTH: usize = 16;
 
-/// Gives each line of input its id.
+/// Makes the ids of the lines of an input.
 #[derive(Clone, Debug)]
 pub struct Ids {
     prefix: String,
-    /// Whether line 1 is called by the prefix alone.
+    /// Whether the id of line 1 is the prefix alone.
     bare_first: bool,
 }
 
 impl Ids {
-    /// The first line is called `id`, line n after it `id-n`: the same input
-    /// with the same `id` is stored once, however often it is sent.
+    /// Gives line 1 the id `id` and each later line n the id `id-n`. The same
+    /// input with the same `id` is stored once, however often it is sent.
     pub fn given(id: &MessageId) -> Self {
         Ids {
             prefix: id.to_string(),
@@ -31,18 +31,18 @@ impl Ids {
         }
     }
 
-    /// A prefix nobody else has, and `-n` for every line.
+    /// Gives every line n the id `PREFIX-n`, where the prefix is random.
     ///
     /// # Errors
     ///
-    /// The system has no randomness.
+    /// Fails if the system gives no random bytes.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         Ok(Self::drawn(u128::from_ne_bytes(bytes)))
     }
 
-    /// The same prefix for the same seed.
+    /// Does the same with a prefix that depends on the seed alone.
     pub fn seeded(seed: u64) -> Self {
         Self::drawn(Rng::with_seed(seed).u128(..))
     }
@@ -61,11 +61,11 @@ impl Ids {
         }
     }
 
-    /// The id of a line, counted from 1; an error where it would be too long.
+    /// The id of a line, counted from 1.
     ///
     /// # Errors
     ///
-    /// The id would be longer than 64 characters.
+    /// Fails if the id would be longer than 64 characters.
     pub fn of(&self, line: u64) -> Result<MessageId, BadName> {
         if self.bare_first && line == 1 {
             return self.prefix.parse();
@@ -76,7 +76,7 @@ impl Ids {
         id.parse()
     }
 
-    /// The line an id was given to.
+    /// The line that has this id; `None` if the id is not from here.
     pub fn line(&self, id: &MessageId) -> Option<u64> {
         match id.as_str().strip_prefix(&self.prefix)? {
             "" => Some(1),
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_ids() {
+    fn ids_from_a_given_prefix_number_the_lines() {
         let ids = Ids::given(&"job-7".parse().expect("an id"));
         for (line, id) in [(1, "job-7"), (2, "job-7-2"), (1_000_000, "job-7-1000000")] {
             let made = ids.of(line).expect("an id");
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_id_names_one_line_only() {
+    fn the_longest_prefix_has_room_for_one_line() {
         let ids = Ids::given(&"i".repeat(64).parse().expect("an id"));
         assert!(ids.of(1).is_ok());
         assert!(ids.of(2).is_err());
     }
 
     #[test]
-    fn random_ids() {
+    fn random_ids_differ_between_clients() {
         let (ids, others) = (
             Ids::random().expect("randomness"),
             Ids::random().expect("randomness"),

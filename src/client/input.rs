@@ -1,8 +1,8 @@
 //! Standard input as numbered lines, read on a thread of its own.
 //!
-//! Reading a terminal or a pipe cannot be cancelled. The thread is never
-//! joined, so the process ends when the conversation does and not at the next
-//! line typed.
+//! Reading a terminal or a pipe cannot be cancelled, so the thread is never
+//! joined. The process ends with the conversation instead of waiting for the
+//! next typed line.
 
 use std::{
     io::{self, BufRead},
@@ -11,34 +11,35 @@ use std::{
 
 use tokio::sync::mpsc;
 
-/// How many batches may wait to be sent; each holds the lines of one read.
+/// The number of groups of lines that may wait in the channel. Each group holds
+/// the lines of one read.
 const WAITING: usize = 8;
 
-/// What standard input gave. Empty lines are counted but not given.
+/// One result of reading standard input. Empty lines are counted but left out.
 #[derive(Debug)]
 pub enum Input {
-    /// A line without its end, made UTF-8.
+    /// A line without its end, made valid UTF-8.
     Line {
         /// Counted from 1, empty lines included.
         number: u64,
-        /// What stands on it.
+        /// The text of the line.
         text: String,
     },
-    /// A line over the limit; what it said was not kept.
+    /// A line over the limit; its text was dropped.
     TooLong {
         /// Counted from 1, empty lines included.
         number: u64,
     },
-    /// It could not be read on.
+    /// Reading failed.
     Failed(io::Error),
 }
 
-/// Reads lines on a thread of their own until the end of the input; then the
-/// channel closes. Lines of more than `limit` bytes are not kept.
+/// Reads lines on a thread of their own until the input ends; then the channel
+/// closes. The text of a line over `limit` bytes is dropped.
 ///
 /// # Errors
 ///
-/// The thread cannot be started.
+/// Fails if the thread cannot be started.
 pub fn read(
     mut input: impl BufRead + Send + 'static,
     limit: usize,
@@ -76,14 +77,15 @@ pub fn read(
     Ok(receiver)
 }
 
-/// Cuts a stream of bytes into lines; keeps no more of one than its limit.
+/// Cuts a stream of bytes into lines. It keeps at most `limit` + 1 bytes of a
+/// line.
 #[derive(Debug)]
 struct Splitter {
     limit: usize,
     number: u64,
-    /// The beginning of the line being read.
+    /// The beginning of the current line.
     partial: Vec<u8>,
-    /// That line is over the limit: the rest of it is skipped.
+    /// Whether the current line is over the limit; its rest is skipped.
     too_long: bool,
 }
 
@@ -109,7 +111,7 @@ impl Splitter {
         }
     }
 
-    /// The end of the input ends its last line.
+    /// Ends the last line at the end of the input.
     fn finish(&mut self, lines: &mut Vec<Input>) {
         if self.too_long || !self.partial.is_empty() {
             self.end(lines);
@@ -117,7 +119,7 @@ impl Splitter {
     }
 
     fn keep(&mut self, piece: &[u8]) {
-        // One more than the limit, for the carriage return that may end it.
+        // One byte over the limit is for a carriage return at the end.
         if self.too_long || self.partial.len() + piece.len() > self.limit + 1 {
             self.too_long = true;
             self.partial.clear();
@@ -131,7 +133,8 @@ impl Splitter {
         let number = self.number;
         let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
         let text = String::from_utf8_lossy(line);
-        // Bytes that are not UTF-8 have grown: the limit is that of what is sent.
+        // The limit counts the text that is sent. Bytes that are not UTF-8 grow
+        // when they are replaced.
         if mem::take(&mut self.too_long) || text.len() > self.limit {
             lines.push(Input::TooLong { number });
         } else if !text.is_empty() {
@@ -148,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines as `number:text`, those too long as `number!`.
+    /// Lines as `number:text`, and lines over the limit as `number!`.
     fn shown(lines: &[Input]) -> Vec<String> {
         lines
             .iter()
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn lines() {
+    fn input_is_cut_into_numbered_lines() {
         let cases: [(&[u8], &[&str]); 10] = [
             (b"", &[]),
             (b"\n\n", &[]),
@@ -181,7 +184,7 @@ mod tests {
             (b"\xff\xe2\x82\n", &["1:\u{fffd}\u{fffd}"]),
             (b"12345678\n123456789\nx", &["1:12345678", "2!", "3:x"]),
             (b"12345678\r\n12345678\r\r\n", &["1:12345678", "2!"]),
-            // Three bytes that are not UTF-8 become nine.
+            // Three bytes that are not UTF-8 are replaced by nine.
             (b"\xff\xff\xff\nx\n123456789", &["1!", "2:x", "3!"]),
         ];
         for (input, lines) in cases {
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_takes_no_memory() {
+    fn a_line_over_the_limit_takes_no_memory() {
         let (mut splitter, mut lines) = (Splitter::new(8), Vec::new());
         for _ in 0..1000 {
             splitter.feed(&[b'x'; 1000], &mut lines);
@@ -201,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn read_to_the_end() {
+    async fn input_is_read_to_its_end() {
         let mut input = read(&b"a\n\nb"[..], 8).expect("a thread");
         let mut lines = Vec::new();
         while let Some(more) = input.recv().await {
@@ -212,7 +215,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_make_no_difference(input in "[ab\r\né]{0,40}", size in 1_usize..8) {
+        fn lines_do_not_depend_on_the_chunks(input in "[ab\r\né]{0,40}", size in 1_usize..8) {
             let whole = split(8, &[input.as_bytes()]);
             let chunks: Vec<&[u8]> = input.as_bytes().chunks(size).collect();
             prop_assert_eq!(split(8, &chunks), whole);

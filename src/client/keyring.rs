@@ -1,8 +1,8 @@
-//! The secrets of one's names: what makes a name one's own from one day to the
-//! next.
+//! The secrets that prove a user's owned names.
 //!
-//! A file for each server and name, made before its secret is used, readable by
-//! the user alone. It is found by a sum of both; what it is for stands in it.
+//! Each server and name has a file, readable by the user alone and written
+//! before its secret is used. A hash of server and name is its file name; the
+//! text in the file names both.
 
 use std::{
     fs::{self, File},
@@ -14,28 +14,28 @@ use std::{
 use super::folder;
 use crate::protocol::{name::Name, secret::Secret};
 
-/// Secrets in a folder, or none at all: then names are borrowed.
+/// Secrets in a folder. Without a folder there are none, and names are leased.
 #[derive(Clone, Debug, Default)]
 pub struct Keyring(Option<PathBuf>);
 
 impl Keyring {
-    /// No secrets.
+    /// A keyring without secrets.
     pub fn none() -> Self {
         Keyring(None)
     }
 
-    /// Those in a folder, if there is one; it is made when there is something to
-    /// keep.
+    /// The secrets in a folder, which is created with the first secret. `None`
+    /// is a keyring without secrets.
     pub fn in_folder(folder: Option<PathBuf>) -> Self {
         Keyring(folder)
     }
 
-    /// The secret of a name on a server, made where there is none; `None` where
-    /// no secrets are kept.
+    /// The secret of a name on a server, made if there is none; `None` for a
+    /// keyring without secrets.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or made, or holds no secret.
+    /// Fails if the file cannot be read or created, or holds no secret.
     pub fn secret(&self, server: &str, name: &Name) -> io::Result<Option<Secret>> {
         let Some(folder) = &self.0 else {
             return Ok(None);
@@ -47,15 +47,15 @@ impl Keyring {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
         write(folder, &path, server, name, &Secret::of(random), false)?;
-        // Another client may have been faster: its secret is the one.
+        // Another client may have been faster, and its secret counts.
         read(&path)
     }
 
-    /// Keeps a secret that somebody knew.
+    /// Stores a secret that a person typed or the server sent.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or written, or holds no secret.
+    /// Fails if the file cannot be read or written, or holds no secret.
     pub fn keep(&self, server: &str, name: &Name, secret: &Secret) -> io::Result<()> {
         let Some(folder) = &self.0 else {
             return Ok(());
@@ -68,12 +68,12 @@ impl Keyring {
     }
 }
 
-/// Names that are the same person have the same file.
+/// The file of a name. Names with the same comparison key share it.
 fn path(folder: &Path, server: &str, name: &Name) -> PathBuf {
     folder::file(folder, "name", &format!("{server} {}", name.key()))
 }
 
-/// The secret in a file; `None` where there is no such file.
+/// The secret in a file; `None` if the file does not exist.
 fn read(path: &Path) -> io::Result<Option<Secret>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -87,7 +87,8 @@ fn read(path: &Path) -> io::Result<Option<Secret>> {
     })
 }
 
-/// Puts a whole file in its place.
+/// Writes a temporary file and puts it in place at once. Without `replace`, an
+/// existing file stays.
 fn write(
     folder: &Path,
     path: &Path,
@@ -100,7 +101,7 @@ fn write(
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    // One that a client of the same number left when it died.
+    // A crashed client with the same process id may have left one.
     let _ = fs::remove_file(&beside);
     let mut options = File::options();
     let mut file = options
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_made_once_and_kept() {
+    fn each_server_and_name_keeps_one_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("state");
         let variable = |name: &str| (name == "XDG_STATE_HOME").then(|| state.clone().into());
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_place_there_are_no_secrets() {
+    fn without_a_folder_there_are_no_secrets() {
         for keyring in [
             Keyring::none(),
             Keyring::in_folder(folder::of_user(|_| None)),

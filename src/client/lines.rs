@@ -1,5 +1,5 @@
-//! The faces made of lines: a pipe whose lines are delivered, and a plain
-//! terminal where lines are typed. Both print what is said meanwhile.
+//! The faces made of lines: a pipe, whose lines are delivered, and a plain
+//! terminal, where a person types lines. Both print the server's events.
 
 mod incoming;
 
@@ -33,31 +33,30 @@ use crate::protocol::{
     typed,
 };
 
-/// How long receipts are still waited for after an interruption.
+/// How long the client waits for receipts after an interruption.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a server that is gone is waited for once there is no more input.
+/// How long the client waits for a lost server after the input has ended.
 const RETURN: Duration = Duration::from_secs(30);
 
 /// How long the output may take before the end is reported regardless.
 const SHOWING: Duration = Duration::from_secs(1);
 
-/// The longest word of a command with the blanks after it, in bytes, and then
-/// some.
+/// Room for the word of a typed command and the blanks after it, in bytes.
 const COMMAND: usize = 256;
 
-/// Where lines come from, which decides what they mean.
+/// The source of the lines; it decides what they mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A program or a file: every line is said as it stands.
+    /// A program or a file: every line is a message.
     Pipe,
-    /// A person: lines that begin with a slash are commands.
+    /// A person: a line that begins with a slash is a command.
     Terminal,
 }
 
 impl Source {
-    /// The longest line worth reading, in bytes: what is typed may begin with
-    /// the word of a command, which does not count.
+    /// The longest line to read, in bytes. A typed line may begin with the word
+    /// of a command, which does not count as text.
     pub fn longest_line(self, limits: Limits) -> usize {
         match self {
             Source::Pipe => limits.text_bytes,
@@ -66,30 +65,32 @@ impl Source {
     }
 }
 
-/// How the conversation is held.
+/// The options of [`run`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where lines come from.
+    /// The source of the lines.
     pub source: Source,
-    /// Print events as JSON, as received.
+    /// Whether to print events as JSON, as received.
     pub json: bool,
-    /// Print nothing of the chat.
+    /// Whether to print no events at all.
     pub quiet: bool,
-    /// Say on the complaints when the connection is lost and when it is back.
+    /// Whether to complain about a lost connection, and say when it is back.
     pub states: bool,
     /// The ids of the lines.
     pub ids: Ids,
 }
 
-/// Holds the conversation: sends what the input gives and prints what the
-/// server tells, until the input is over and everything is stored, the server
-/// goes for good, or `stop` is cancelled.
+/// Runs the conversation: sends the lines of the input and prints the server's
+/// events.
 ///
-/// What goes wrong with a single line is said on `complaints` at once.
+/// It ends when the input has ended and every message is stored, when the
+/// server is gone for good, or when `stop` is cancelled. Errors of single lines
+/// go to `complaints` at once.
 ///
 /// # Errors
 ///
-/// The server went for good, lines were not stored, or the input failed.
+/// Fails if the server is gone for good, if lines were not stored, or if the
+/// input failed.
 pub async fn run(
     client: Client,
     input: mpsc::Receiver<Vec<Input>>,
@@ -124,32 +125,32 @@ pub async fn run(
     }
     lines.client.close().await;
     if outcome.is_err() {
-        // What was said before the end is better read before it; but an output
-        // nobody reads does not keep the end a secret.
+        // The events before the end should be printed before the failure. An
+        // output without a reader must not delay the failure for ever.
         let _ = timeout(SHOWING, printer.finish()).await;
     }
     outcome
 }
 
-/// Why the conversation is over.
+/// The reason why the conversation is over.
 enum Over {
-    /// Nothing is left to do.
+    /// The input has ended and every message is stored.
     Done,
-    /// The server went.
+    /// The conversation ended before the client was done.
     Gone(End),
-    /// It was interrupted.
+    /// `stop` was cancelled.
     Interrupted,
 }
 
-/// How it stands with the connection, as far as it was said.
+/// The state of the connection, as the face has reported it.
 enum Connection {
-    /// It is there, and everything was shown.
+    /// It is up.
     Up,
-    /// It is lost, and why.
+    /// It is lost; the reason.
     Offline(End),
-    /// It is there again; its welcome comes next.
+    /// It is up again; its welcome comes next.
     Back,
-    /// What was said meanwhile is being shown.
+    /// The reader is catching up.
     Behind,
 }
 
@@ -158,13 +159,13 @@ struct Lines<'a, W> {
     options: Options,
     printer: &'a mut Printer,
     complaints: &'a mut W,
-    /// The replay is over.
+    /// Whether the replay is over.
     live: bool,
     welcomed: bool,
     connection: Connection,
-    /// What was given to the printer last, where it is to be remembered.
+    /// The position given to the printer last, if the outbox is a file.
     shown: Option<Position>,
-    /// What will be remembered once the printer has come to a mark.
+    /// The position to remember once the printer has reached the mark.
     unremembered: Option<(u64, Position)>,
     /// Lines that will never be stored.
     lost: u64,
@@ -197,8 +198,8 @@ impl<W: Write> Lines<'_, W> {
                     return Over::Done;
                 }
             }
-            // A server that is gone is waited for as long as there is more to
-            // say to it, and a while longer.
+            // The client waits for a lost server until the input has ended, and
+            // for `RETURN` after that.
             let forsake = input.over && !input.is_waiting() && self.is_offline();
             if forsake && !forsaken {
                 alone.as_mut().reset(Instant::now() + RETURN);
@@ -213,9 +214,9 @@ impl<W: Write> Lines<'_, W> {
             let wanted = !interrupted && !input.over && !input.is_waiting();
             let printing = self.printer.is_open();
             let printable = !self.printer.is_full();
-            // In this order: what is asked of us before what we are told, and
-            // printing when nothing more is told right now. None starves the
-            // next: input ends with the window, and a full printer ends reading.
+            // The order is: input, then events, then printing when no event
+            // waits. No branch starves the next: input stops when the outbox is
+            // full, and reading stops when the printer is full.
             select! {
                 biased;
                 () = &mut stopped, if !interrupted => {
@@ -246,8 +247,8 @@ impl<W: Write> Lines<'_, W> {
                 }
                 () = self.printer.work(), if printing => {
                     if !self.printer.is_open() && self.options.source == Source::Terminal {
-                        // Nobody reads along: there is nothing to wait for but
-                        // what was typed so far.
+                        // The output has no reader, so the client only waits
+                        // for the lines typed so far.
                         input.over = true;
                     }
                 }
@@ -255,7 +256,7 @@ impl<W: Write> Lines<'_, W> {
         }
     }
 
-    /// Remembers what was shown last, once it is printed.
+    /// Remembers the last position, once everything up to it is printed.
     async fn remember_all(&mut self) {
         let waiting = self.unremembered.take().map(|(_, position)| position);
         if let Some(position) = self.shown.take().or(waiting)
@@ -269,13 +270,14 @@ impl<W: Write> Lines<'_, W> {
         matches!(self.connection, Connection::Offline(_))
     }
 
-    /// A pipe that is printed shows the whole replay, however short its input.
+    /// Whether the replay is printed, or need not be: a printing pipe prints all
+    /// of it, even if its input ends first.
     fn has_shown_all(&self) -> bool {
         let printing = !self.options.quiet && self.printer.is_open();
         self.live || !printing || self.options.source == Source::Terminal
     }
 
-    /// Sends what the input gave.
+    /// Sends a line of the input, or complains about it.
     fn enter(&mut self, input: Input) {
         let limit = self.client.welcome().limits.text_bytes;
         match (self.options.source, input) {
@@ -333,7 +335,7 @@ impl<W: Write> Lines<'_, W> {
         }
     }
 
-    /// Prints what happened, except the end.
+    /// Prints what happened; returns the end without printing it.
     fn show(&mut self, happened: Happened) -> Option<End> {
         match happened {
             Happened::Told(frame, event) => {
@@ -342,8 +344,8 @@ impl<W: Write> Lines<'_, W> {
                     Event::Live { .. } => self.live = true,
                     Event::Welcome(welcome) => {
                         self.live = false;
-                        // A person is welcomed once, then told of other rooms;
-                        // a new connection is nothing new about this one.
+                        // A person reads one welcome, and a line for each later
+                        // room. A new connection to the same room needs none.
                         if matches!(self.connection, Connection::Back) {
                             self.connection = Connection::Behind;
                             if !self.options.json {
@@ -378,7 +380,7 @@ impl<W: Write> Lines<'_, W> {
                 }
             }
             Happened::Hole { after, next } => self.complain(format_args!(
-                "what stood between {after} and {next} did not come, and the server does not say why"
+                "messages between {after} and {next} are missing, and the server does not say why"
             )),
             Happened::State(state) => self.show_state(state),
             Happened::Ended(end) => return Some(end),
@@ -386,7 +388,7 @@ impl<W: Write> Lines<'_, W> {
         None
     }
 
-    /// Says what has changed, once for each change.
+    /// Complains about a change of the connection, once for each change.
     fn show_state(&mut self, state: State) {
         let said = match state {
             State::Offline { .. } if self.is_offline() => return,
@@ -413,8 +415,7 @@ impl<W: Write> Lines<'_, W> {
         }
     }
 
-    /// Prints an event of the server: as received, or as the plain format has
-    /// it.
+    /// Prints an event of the server, as received or in the plain format.
     fn put_told(&mut self, frame: &Frame, event: &Event) {
         match (self.options.quiet, self.options.json) {
             (true, _) => {}
@@ -423,7 +424,7 @@ impl<W: Write> Lines<'_, W> {
         }
     }
 
-    /// Prints an event of our own making.
+    /// Prints an event that the client itself made.
     fn put(&mut self, event: &Event) {
         if self.options.json {
             self.printer.put(&one_line(&json::event(event)));
@@ -438,7 +439,7 @@ impl<W: Write> Lines<'_, W> {
     }
 
     fn complain(&mut self, why: fmt::Arguments<'_>) {
-        // Where complaints go nowhere, the exit code still tells.
+        // If this cannot be written, the exit code still tells.
         let _ = writeln!(self.complaints, "client: {}", one_line(&why.to_string()));
     }
 
@@ -489,8 +490,8 @@ impl<W: Write> Lines<'_, W> {
     }
 }
 
-/// A plain line with whatever a server may have put into it made safe: what
-/// still begins a new line is set in, so that it cannot fake another's.
+/// Makes a line of the plain format safe to print. Every further line in it is
+/// indented, so that it cannot pose as another person's message.
 fn shown(line: &str) -> Cow<'_, str> {
     match clean(line) {
         Cow::Borrowed(line) => line.into(),

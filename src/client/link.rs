@@ -1,4 +1,5 @@
-//! One connection: frames in, commands out, and whether anything is heard.
+//! One connection: it reads frames, writes commands, and notices a silent
+//! server.
 
 use std::{
     pin::Pin,
@@ -12,37 +13,39 @@ use tokio_websockets::Message;
 
 use super::{connect::Socket, end::End, happened::Frame};
 
-/// How long the server may take to answer our close frame. Nothing depends on
-/// the answer, so a person at a terminal should not wait for long.
+/// How long the server may take to answer our close frame. The answer changes
+/// nothing, so a person at a terminal should not wait long for it.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often it is checked whether the server was heard at all.
+/// The interval of the checks for a silent server.
 const LISTEN: Duration = Duration::from_secs(15);
 
-/// After how many silent checks the server is asked for a sign of life.
+/// The number of silent checks after which the client pings the server.
 const SILENT_ASK: u32 = 2;
 
-/// After how many silent checks it is taken for gone.
+/// The number of silent checks after which the connection counts as lost.
 const SILENT_GONE: u32 = 4;
 
-/// How many frames are read, or commands gathered, before what waits is
-/// written even though more can be read.
+/// The number of frames read, or of commands waiting, after which the client
+/// writes even though it could read more.
 pub(super) const TURN: usize = 256;
 
-/// How many pings may wait to be answered while the server does not read.
+/// The number of pings that may wait for their pongs while the server does not
+/// read.
 const MAX_PINGS: usize = 1000;
 
+/// One connection of a client.
 pub(super) struct Link {
     socket: Socket,
     since: Instant,
-    /// The socket holds frames that are not flushed.
+    /// Whether the socket holds frames that are not flushed.
     unflushed: bool,
     /// Frames read since the last write.
     read: usize,
     /// Pings since the last complete flush.
     pings: usize,
     listen: Interval,
-    /// Checks since something was heard.
+    /// Checks since the last frame arrived.
     silent: u32,
 }
 
@@ -50,8 +53,8 @@ impl Link {
     pub(super) fn new(socket: Socket) -> Self {
         let since = Instant::now();
         let mut listen = interval_at(since + LISTEN, LISTEN);
-        // Ticks missed while nobody asked what is next say nothing about the
-        // server.
+        // Checks missed while the caller did not poll say nothing about the
+        // server, so they must not fire in a burst.
         listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Link {
             socket,
@@ -64,17 +67,22 @@ impl Link {
         }
     }
 
-    /// How long it has lasted.
+    /// The time since the connection was made.
     pub(super) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
-    /// Whether so much was read that it is time to write.
+    /// Whether [`TURN`] frames were read since the last write.
     pub(super) fn has_read_enough(&self) -> bool {
         self.read >= TURN
     }
 
-    /// The next frame with a text.
+    /// Reads the next text frame.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the connection has ended, or if the server sent a binary frame
+    /// or too many pings.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, End>> {
         loop {
             let frame = match Pin::new(&mut self.socket).poll_next(cx) {
@@ -105,7 +113,11 @@ impl Link {
         }
     }
 
-    /// Writes as many commands as the socket takes.
+    /// Writes commands from `next` until the socket takes no more.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the socket fails.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -128,8 +140,11 @@ impl Link {
         Ok(())
     }
 
-    /// Asks a silent server for a sign of life, and gives up one that gives
-    /// none.
+    /// Pings a server that was silent for 30 s.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server was silent for 60 s, or if the socket fails.
     pub(super) fn poll_listen(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while self.listen.poll_tick(cx).is_ready() {
             self.silent += 1;
@@ -145,9 +160,9 @@ impl Link {
         Ok(())
     }
 
-    /// Says goodbye and waits for the answer, but not for long.
+    /// Sends a close frame and waits up to [`CLOSE_DEADLINE`] for the answer.
     pub(super) async fn close(mut self) {
-        // Whether the server answers changes nothing any more.
+        // The connection is over whether or not the server answers.
         let _ = timeout(CLOSE_DEADLINE, self.socket.close()).await;
     }
 }

@@ -1,8 +1,9 @@
-//! Text on one line, safe to show.
+//! Text made safe to show on one line.
 
 use crate::protocol::text::clean;
 
-/// Text on one line, safe to show: what comes from a server may want to be more.
+/// The text with unsafe characters replaced and line breaks made spaces. A
+/// server's text may hold both.
 pub fn one_line(text: &str) -> String {
     clean(text).replace('\n', " ")
 }

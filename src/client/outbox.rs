@@ -1,5 +1,5 @@
-//! What was said and is not known to be stored: kept in order until its receipt
-//! comes, and said again after a break or a refusal for now.
+//! The outbox: unconfirmed messages in order. Each stays until its receipt
+//! arrives, and is sent again after a break or a temporary refusal.
 
 mod file;
 mod journal;
@@ -27,63 +27,66 @@ use crate::protocol::{
     name::{MessageId, Reference, RoomName},
 };
 
-/// How many commands are kept: enough to keep a server busy that commits in
-/// batches.
+/// The number of commands that an outbox takes: enough to keep a server busy
+/// that commits in batches.
 const WINDOW: usize = 1000;
 
-/// How many bytes of text are kept.
+/// The bytes of text at which an outbox is full.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many clients of one user in one room have an outbox of their own.
+/// The number of outbox files that one user may have for one room. Further
+/// clients keep their outbox in memory.
 const MOST: u32 = 64;
 
-/// Commands in the order they were given, with what has become of each.
+/// Commands in the order in which the client gave them, each with its state.
 ///
-/// A message leaves on its receipt or when it is refused for good. What changes
-/// who or where one is (a name, another room) waits until all before it are
-/// stored, and holds up all behind it: whatever is said again, is said in the
-/// room and under the name it was said for. Other commands are questions, which
-/// nobody asks twice: they leave when they are handed over.
+/// A message leaves on its receipt or on a final refusal. A change of name or
+/// room waits until all commands before it are stored, and holds back all
+/// behind it. So a repeated message goes to the room it was meant for, under
+/// the right name. All other commands are questions. They leave as soon as they
+/// are sent, because a question is not repeated.
 pub struct Outbox {
     entries: BTreeMap<u64, Entry>,
     ids: HashMap<MessageId, u64>,
     bytes: usize,
-    /// The number of the newest entry, ever.
+    /// The highest number ever given to a command.
     newest: u64,
-    /// Up to this number, entries were handed over on this connection.
+    /// The highest number sent on this connection.
     handed: u64,
     in_flight: usize,
-    /// How many may be in flight: after a refusal one, and one more with each
-    /// receipt. A server that takes few is not told the same hundreds again
-    /// and again.
+    /// The number of messages that may be in flight: one after a temporary
+    /// refusal, and one more with each receipt. A slow server would otherwise
+    /// get the same hundreds of messages again and again.
     allowed: usize,
-    /// The name or room that is being changed.
+    /// The number of the change of name or room that is in flight.
     changing: Option<u64>,
-    /// What was handed over before: the next one follows it.
+    /// The message sent last; the next one follows it.
     before: Option<MessageId>,
     hold: Option<Hold>,
     journal: Option<Journal>,
-    /// Its file is only for whom a crash leaves one.
+    /// Whether the file is only for a crash. A client that ends in order with
+    /// nothing unsent removes it.
     passing: bool,
     position: Option<Position>,
 }
 
+/// A command and its state.
 struct Entry {
     command: Command,
-    /// The ref that a question is handed over with.
+    /// The ref that a question is sent with.
     reference: Option<Reference>,
     in_flight: bool,
 }
 
-/// A refusal for now.
+/// A temporary refusal: nothing is sent until it is over.
 struct Hold {
-    /// The first entry refused.
+    /// The lowest number that was refused.
     first: u64,
     until: Instant,
 }
 
 impl Outbox {
-    /// One that dies with this process.
+    /// An outbox that ends with this process.
     pub fn in_memory() -> Self {
         Outbox {
             entries: BTreeMap::new(),
@@ -102,12 +105,13 @@ impl Outbox {
         }
     }
 
-    /// One kept in a file, with what an earlier client has left there; made
-    /// where there is none.
+    /// An outbox in a file, with the commands that an earlier client left there.
+    /// The file is created if it does not exist.
     ///
     /// # Errors
     ///
-    /// The file is in use, is no outbox of this room, or cannot be read.
+    /// Fails if the file is in use, is no outbox of this room, or cannot be
+    /// read.
     pub fn open(path: &Path, target: &Target) -> Result<Self, OutboxError> {
         let (file, records) = OutboxFile::open(path, &target.room_url())?;
         let mut outbox = Self::in_memory();
@@ -122,8 +126,8 @@ impl Outbox {
         Ok(outbox)
     }
 
-    /// The same, written by the thread that asks for it: a simulation takes the
-    /// same steps each time. The thread waits for the disk.
+    /// The same outbox, but the thread that asks for a write does it and waits
+    /// for the disk. So a simulation takes the same steps in every run.
     #[must_use]
     pub fn written_in_place(mut self) -> Self {
         if let Some(journal) = &mut self.journal {
@@ -132,15 +136,17 @@ impl Outbox {
         self
     }
 
-    /// One kept in a folder until this client ends in order with nothing unsent.
-    /// Clients of the same room have one each; what one left that died is taken
-    /// up by the next.
+    /// An outbox in a file of this folder, removed when this client ends in
+    /// order with nothing unsent.
+    ///
+    /// Clients of the same room have a file each. After a crash, the next client
+    /// takes over the file.
     ///
     /// # Errors
     ///
-    /// A file in it is no outbox of this room, or cannot be read.
+    /// Fails if a file is no outbox of this room, or cannot be read.
     pub fn in_folder(folder: &Path, target: &Target) -> Result<Self, OutboxError> {
-        // Where it cannot be made, no file in it can be opened either.
+        // If this fails, opening a file in the folder fails too.
         let _ = folder::make(folder);
         let path = |number| {
             let kind = format!("outbox-{number}");
@@ -162,17 +168,17 @@ impl Outbox {
         Ok(Self::in_memory())
     }
 
-    /// Whether it outlives this process.
+    /// Whether the outbox outlives this process, in a file.
     pub(super) fn is_kept(&self) -> bool {
         self.journal.is_some()
     }
 
-    /// Where reading has come to, as last remembered.
+    /// The position remembered last.
     pub(super) fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
 
-    /// The room in which what is said next will be said, if that is known.
+    /// The room in which the client will be after all commands here, if known.
     pub(super) fn last_room(&self) -> Option<&RoomName> {
         let joined = self.entries.values().rev().find_map(|entry| {
             if let Command::Join { room, .. } = &entry.command {
@@ -189,17 +195,17 @@ impl Outbox {
         self.entries.len() < WINDOW && self.bytes < WINDOW_BYTES
     }
 
-    /// How many messages have neither been stored nor refused.
+    /// The number of messages that the server has neither stored nor refused.
     pub(super) fn unconfirmed(&self) -> usize {
         self.ids.len()
     }
 
-    /// How many commands were not handed over, or not to this connection.
+    /// The number of commands that were not sent on this connection.
     pub(super) fn waiting(&self) -> usize {
         self.entries.len() - self.in_flight
     }
 
-    /// Takes a question whose answer is to carry this ref.
+    /// Adds a question whose answer will carry this ref.
     pub(super) fn ask(&mut self, command: Command, reference: Option<Reference>) {
         self.newest += 1;
         let entry = Entry {
@@ -210,12 +216,12 @@ impl Outbox {
         self.entries.insert(self.newest, entry);
     }
 
-    /// Takes a message, or a change of name or room.
+    /// Adds a message, or a change of name or room.
     pub(super) fn push(&mut self, command: Command) {
         if let Some((id, _)) = said(&command)
             && self.ids.contains_key(id)
         {
-            // It is under way already, and will be stored once.
+            // The same message waits already; the server stores it once.
             return;
         }
         let number = self.newest + 1;
@@ -258,8 +264,8 @@ impl Outbox {
         }
     }
 
-    /// The next command to be handed over, encoded. One that is kept in a file
-    /// is on disk by then.
+    /// The next command to send, encoded; `None` if none may be sent now. With a
+    /// file, only commands that are on disk are sent.
     pub(super) fn next(&mut self) -> Option<String> {
         if self.hold.is_some() || self.changing.is_some() || self.in_flight >= self.allowed {
             return None;
@@ -302,8 +308,8 @@ impl Outbox {
         Some(json::command(&entry.command))
     }
 
-    /// Whether it was a message that waited for this: it is stored. That may be
-    /// heard before it is handed over again.
+    /// Removes a message because the server has stored it; returns whether it
+    /// was here. After a break, that may happen before it is sent again.
     pub(super) fn confirm(&mut self, id: &MessageId) -> bool {
         let Some(number) = self.ids.get(id).copied() else {
             return false;
@@ -313,7 +319,8 @@ impl Outbox {
         true
     }
 
-    /// Whether it was a message in flight: it will never be stored.
+    /// Removes a message in flight because the server will never store it;
+    /// returns whether it was in flight.
     pub(super) fn refuse(&mut self, id: &MessageId) -> bool {
         let number = self.ids.get(id).copied();
         let Some(number) = number.filter(|n| self.entries[n].in_flight) else {
@@ -323,11 +330,12 @@ impl Outbox {
         true
     }
 
-    /// Whether it was a message in flight: it is to be handed over again, and
-    /// those behind it after it.
+    /// Stops sending after a temporary refusal of a message; returns whether it
+    /// was in flight. [`release`](Self::release) lets it and all behind it be
+    /// sent again.
     ///
-    /// Those in flight may still be stored, by a server that does not heed what
-    /// they follow; nothing new goes out before that is known.
+    /// A server that ignores `follows` may still store the messages in flight.
+    /// So nothing is sent before each of them is answered.
     pub(super) fn hold(&mut self, id: &MessageId, until: Instant) -> bool {
         let Some(first) = self.ids.get(id).copied() else {
             return false;
@@ -344,14 +352,14 @@ impl Outbox {
         true
     }
 
-    /// When what was refused may be handed over again, unless answers are still
-    /// to come.
+    /// The end of the hold; `None` without one, or while messages in flight are
+    /// unanswered.
     pub(super) fn held_until(&self) -> Option<Instant> {
         let hold = self.hold.as_ref()?;
         (self.in_flight == 0).then_some(hold.until)
     }
 
-    /// That time has come.
+    /// Ends the hold: sending goes on with the first refused message.
     pub(super) fn release(&mut self) {
         if let Some(hold) = self.hold.take() {
             self.handed = hold.first - 1;
@@ -359,7 +367,8 @@ impl Outbox {
         }
     }
 
-    /// The change of name or room that was handed over is made, or refused.
+    /// Removes the change of name or room that the server has made or refused,
+    /// and returns it.
     pub(super) fn changed(&mut self) -> Option<Command> {
         let number = self.changing.take()?;
         let command = self.entries.get(&number)?.command.clone();
@@ -367,7 +376,7 @@ impl Outbox {
         Some(command)
     }
 
-    /// On a new connection everything is handed over again.
+    /// Prepares for a new connection, on which everything is sent again.
     pub(super) fn start_over(&mut self) {
         for entry in self.entries.values_mut() {
             entry.in_flight = false;
@@ -379,7 +388,7 @@ impl Outbox {
         self.hold = None;
     }
 
-    /// Reading has come so far.
+    /// Notes that everything up to a position was shown.
     pub(super) fn remember(&mut self, position: &Position) {
         if let Some(journal) = &mut self.journal
             && self.position.as_ref() != Some(position)
@@ -389,7 +398,8 @@ impl Outbox {
         }
     }
 
-    /// Its client ends in order. What is left in it is for the next one.
+    /// Ends the outbox with its client. Commands left in a file are for the next
+    /// client.
     pub(super) fn end(self) {
         if self.passing
             && self.entries.is_empty()
@@ -399,11 +409,12 @@ impl Outbox {
         }
     }
 
-    /// Writes what was pushed, where it is kept at all: ready once it is on disk.
+    /// Writes all added commands to the file, if there is one; ready once they
+    /// are on disk.
     ///
     /// # Errors
     ///
-    /// The disk's; nothing is written after one.
+    /// Fails if a write fails; nothing is written after that.
     pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(journal) = &mut self.journal else {
             return Poll::Ready(Ok(()));
@@ -412,17 +423,18 @@ impl Outbox {
         journal.poll_settle(cx, || records(entries, position))
     }
 
-    /// Waits until what was pushed is on disk, where it is kept at all.
+    /// Waits until all added commands are on disk, if there is a file.
     ///
     /// # Errors
     ///
-    /// The disk's; nothing is written after one.
+    /// Fails if a write fails; nothing is written after that.
     pub(super) async fn settle(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_settle(cx)).await
     }
 }
 
-/// The records of a file in which there is only what is still to be kept.
+/// The records of a rewritten file: only the commands still needed, and the
+/// position.
 fn records(entries: &BTreeMap<u64, Entry>, position: Option<&Position>) -> Vec<u8> {
     let mut records = Vec::new();
     for (&number, entry) in entries {
@@ -437,12 +449,13 @@ fn records(entries: &BTreeMap<u64, Entry>, position: Option<&Position>) -> Vec<u
     records
 }
 
-/// Whether a command is kept in the file: what is said, and where.
+/// Whether a command is kept in the file: messages, and changes of room.
 fn outlives(command: &Command) -> bool {
     said(command).is_some() || matches!(command, Command::Join { .. })
 }
 
-/// The id and the text of what is said, where that can be said again.
+/// The id and the text of a message that may be sent again; `None` for any
+/// other command.
 fn said(command: &Command) -> Option<(&MessageId, &str)> {
     match command {
         Command::Publish { id, text, .. } | Command::Private { id, text, .. } => {

@@ -1,5 +1,5 @@
-//! Standard output, written on a thread of its own: where it is slow, the
-//! reading of the chat slows down with it, and nothing is dropped.
+//! Standard output, written on a thread of its own. If the output is slow, the
+//! client reads the chat more slowly; it drops nothing.
 
 use std::{
     io::{self, Write},
@@ -8,25 +8,27 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// What is handed over in one piece under load, in bytes.
+/// The size at which gathered text goes to the thread before more is added, in
+/// bytes.
 const CHUNK: usize = 32 * 1024;
 
-/// How many pieces may wait for the output.
+/// The number of pieces that may wait for the thread.
 const WAITING: usize = 4;
 
 /// Prints lines.
 ///
-/// They gather here while more keep coming, and are handed over in pieces, so
-/// that a burst costs few writes and a single line is shown at once.
+/// Lines gather here while more arrive, and go to the thread in pieces. So a
+/// burst costs few writes, and a single line is shown at once.
 #[derive(Debug)]
 pub struct Printer {
     gathered: Vec<u8>,
-    /// Absent once the output has failed or was closed.
+    /// `None` once the output has failed or was closed.
     chunks: Option<mpsc::Sender<Vec<u8>>>,
-    /// How many pieces were handed over, and how many are written.
+    /// The number of pieces given to the thread.
     handed: u64,
+    /// The number of pieces that the thread has written.
     written: watch::Receiver<u64>,
-    /// How the writing ended; absent once it was asked for.
+    /// The result of all writing; `None` once [`finish`](Self::finish) took it.
     result: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
@@ -35,7 +37,7 @@ impl Printer {
     ///
     /// # Errors
     ///
-    /// The thread cannot be started.
+    /// Fails if the thread cannot be started.
     pub fn start(mut out: impl Write + Send + 'static) -> io::Result<Self> {
         let (chunks, mut waiting) = mpsc::channel::<Vec<u8>>(WAITING);
         let (done, result) = oneshot::channel();
@@ -51,7 +53,7 @@ impl Printer {
                     }
                     Ok(())
                 };
-                // Nobody may be waiting any more.
+                // The printer may be gone already.
                 let _ = done.send(write());
             })?;
         Ok(Printer {
@@ -69,27 +71,25 @@ impl Printer {
         self.write("\n");
     }
 
-    /// Adds a text as it is.
+    /// Adds a text without a line end.
     pub fn write(&mut self, text: &str) {
         if self.is_open() {
             self.gathered.extend_from_slice(text.as_bytes());
         }
     }
 
-    /// Whether what is put is still printed.
+    /// Whether the output still takes text.
     pub fn is_open(&self) -> bool {
         self.chunks.is_some()
     }
 
-    /// Whether so much is gathered that it must be handed over before more is
-    /// put.
+    /// Whether [`work`](Self::work) must run before more text is added.
     pub fn is_full(&self) -> bool {
         self.gathered.len() >= CHUNK
     }
 
-    /// Hands over what is gathered, once there is room; with nothing gathered,
-    /// waits for the output to fail or to be closed. Cancelled, it has done
-    /// nothing.
+    /// Gives the gathered text to the thread, once there is room. With nothing
+    /// gathered, it waits for the output to fail or close. It is cancel-safe.
     pub async fn work(&mut self) {
         let Some(chunks) = &self.chunks else { return };
         if self.gathered.is_empty() {
@@ -102,20 +102,21 @@ impl Printer {
         self.shut();
     }
 
-    /// What [`written`](Self::written) waits for: all that was put so far.
+    /// A mark behind all text added so far; [`written`](Self::written) waits
+    /// for it.
     pub fn mark(&self) -> u64 {
         self.handed + u64::from(!self.gathered.is_empty())
     }
 
-    /// Waits until everything up to a mark is written; false where it will not
-    /// be. Something else is to do the [work](Self::work).
+    /// Waits until everything up to a mark is written; false if it never will
+    /// be. The caller must also run [`work`](Self::work).
     pub fn written(&self, mark: u64) -> impl Future<Output = bool> + use<> {
         let mut written = self.written.clone();
         async move { written.wait_for(|count| *count >= mark).await.is_ok() }
     }
 
-    /// Hands over what is gathered, and waits until it is written; false where
-    /// it will not be.
+    /// Gives the gathered text to the thread and waits until it is written;
+    /// false if it never will be.
     pub async fn flush(&mut self) -> bool {
         let mark = self.mark();
         if !self.gathered.is_empty() {
@@ -124,12 +125,12 @@ impl Printer {
         self.written(mark).await
     }
 
-    /// Waits until everything is written. An output that was closed by its
-    /// reader is no error: it had enough.
+    /// Waits until everything is written. An output that its reader closed is
+    /// no error.
     ///
     /// # Errors
     ///
-    /// Something could not be written.
+    /// Fails if the output could not be written for any other reason.
     pub async fn finish(&mut self) -> io::Result<()> {
         if !self.gathered.is_empty() {
             self.work().await;
@@ -158,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// An output that passes on what is written, and fails when nobody reads.
+    /// An output that passes each write on, and fails without a reader.
     struct Pipe(std_mpsc::SyncSender<Vec<u8>>);
 
     impl Write for Pipe {
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_burst_is_one_write() {
+    async fn a_burst_takes_one_write() {
         let (out, written) = pipe();
         let mut printer = Printer::start(out).expect("a thread");
         printer.put("a");
@@ -196,15 +197,15 @@ mod tests {
         assert!(printer.flush().await);
         assert_eq!(reader.join().expect("a reader"), Ok(b"c\n".to_vec()));
         printer.put("d");
-        assert!(!printer.flush().await, "nobody reads any more");
+        assert!(!printer.flush().await, "the reader is gone");
     }
 
     #[tokio::test]
-    async fn a_slow_output_is_waited_for() {
+    async fn a_slow_output_loses_nothing() {
         let (out, written) = pipe();
         let mut printer = Printer::start(out).expect("a thread");
         let mut handed = 0;
-        // The thread holds one piece, the channel the rest.
+        // The thread holds one piece, the channel holds the others.
         let stuck = loop {
             printer.put(&handed.to_string());
             let mut work = Box::pin(printer.work());
@@ -218,7 +219,7 @@ mod tests {
         assert!((WAITING..=WAITING + 1).contains(&stuck));
         assert!(
             !printer.gathered.is_empty(),
-            "cancelled, it has done nothing"
+            "cancelled work has sent nothing"
         );
         let reader = std::thread::spawn(move || written.iter().flatten().collect::<Vec<u8>>());
         printer.finish().await.expect("all is written");
@@ -241,12 +242,12 @@ mod tests {
         assert!(!printer.is_open());
         printer.put("b");
         assert!(printer.gathered.is_empty());
-        printer.finish().await.expect("it had enough");
-        printer.finish().await.expect("and still has");
+        printer.finish().await.expect("no error");
+        printer.finish().await.expect("no error the second time");
     }
 
     #[tokio::test]
-    async fn a_failed_output_says_why() {
+    async fn a_failed_output_gives_its_error() {
         struct Full;
         impl Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -1,22 +1,22 @@
-//! What of a room has been shown: where to resume, what is a repeat, and what
-//! is missing.
+//! A reader's position in a room: where to resume, which messages are repeats,
+//! and which are missing.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Epoch, Message, Private, Seq, Start, Welcome, name::RoomName};
 
-/// A place in a room: everything up to it has been shown, or was before the
-/// reader's time.
+/// A position in a room. The reader has seen everything up to it, or joined
+/// later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The room.
     pub room: RoomName,
-    /// The log that `seq` counts in.
+    /// The log that `seq` belongs to.
     pub epoch: Epoch,
     /// The last number shown.
     pub seq: Seq,
-    /// The number up to which private messages were shown, for whoever has a
-    /// name.
+    /// The number up to which private messages were shown; `None` for a reader
+    /// without a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<Seq>,
 }
@@ -25,28 +25,29 @@ pub struct Position {
 #[derive(Debug)]
 pub(super) struct Reading {
     position: Position,
-    /// While nothing of a backlog was shown: how much of it was asked for. The
-    /// position then is where the log ended, which the backlog stands before.
+    /// The size of the backlog that was asked for, until its first message
+    /// arrives. Until then, `position` is the head at the welcome, and the
+    /// backlog lies before it.
     backlog: Option<u32>,
 }
 
-/// How a message follows what was shown before it.
+/// The relation of a message to the messages before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is the next.
+    /// It is the next message.
     Next,
     /// It was shown before.
     Repeated,
-    /// Something between these two is missing, and nobody has said why.
+    /// Messages between these two are missing, and the server sent no gap.
     Hole { after: Seq, next: Seq },
 }
 
 impl Reading {
-    /// Begins where `start` asked for in the room that says welcome.
+    /// Starts reading the room of a welcome, which answers `start`.
     pub(super) fn begin(welcome: &Welcome, start: &Start, inbox: Option<Seq>) -> Self {
         let foreign = start.epoch.as_ref().is_some_and(|e| *e != welcome.epoch);
         let seq = match start.after {
-            // What was counted in another log says nothing here.
+            // A number of another log means nothing in this one.
             Some(_) if foreign => Seq::START,
             Some(after) => after,
             None => welcome.head,
@@ -62,7 +63,8 @@ impl Reading {
         }
     }
 
-    /// Goes on after a break. In another log nothing has been shown.
+    /// Continues after a break. If the log is another one, it is read from its
+    /// start.
     pub(super) fn resume(&mut self, welcome: &Welcome) {
         if welcome.room != self.position.room {
             *self = Self::begin(welcome, &Start::default(), welcome.inbox);
@@ -78,7 +80,7 @@ impl Reading {
         }
     }
 
-    /// What to ask for in order to go on.
+    /// The start to ask for after a break.
     pub(super) fn start(&self) -> Start {
         match self.backlog {
             Some(_) => Start {
@@ -95,12 +97,13 @@ impl Reading {
         }
     }
 
-    /// The room that is read.
+    /// The room of this reading.
     pub(super) fn room(&self) -> &RoomName {
         &self.position.room
     }
 
-    /// Where it stands; nothing while a backlog is still to come.
+    /// The current position; `None` until the first message of a backlog has
+    /// arrived.
     pub(super) fn position(&self) -> Option<&Position> {
         self.backlog.is_none().then_some(&self.position)
     }
@@ -118,7 +121,7 @@ impl Reading {
         self.pass(message.prev, message.seq)
     }
 
-    /// Goes on to what stands at a number, after another.
+    /// Moves to the number `next`, whose predecessor in the room is `prev`.
     pub(super) fn pass(&mut self, prev: Seq, next: Seq) -> Step {
         let after = self.position.seq;
         if self.backlog.is_none() && next <= after {
@@ -133,8 +136,10 @@ impl Reading {
         Step::Next
     }
 
-    /// Takes the next private message: of its own order, but among the messages of
-    /// the room it stands in that of the log.
+    /// Takes the next private message.
+    ///
+    /// Private messages have their own chain of `prev`, but arrive among the
+    /// room's messages in the order of the log.
     pub(super) fn take_private(&mut self, private: &Private) -> Step {
         let seq = private.seq;
         let before = self.position.inbox.replace(seq);
@@ -151,25 +156,25 @@ impl Reading {
         }
     }
 
-    /// Another name is carried: of its inbox nothing is known yet.
+    /// Forgets the inbox position, because another name has another inbox.
     pub(super) fn renamed(&mut self) {
         self.position.inbox = None;
     }
 
-    /// No private message up to `seq` is still to come.
+    /// Notes that every private message up to `seq` has arrived.
     fn reached(&mut self, seq: Seq) {
         let inbox = self.position.inbox.map(|inbox| inbox.max(seq));
         self.position.inbox = inbox;
     }
 
-    /// Everything up to `seq` was shown or is not for this room.
+    /// Notes that every message of the room up to `seq` has arrived.
     pub(super) fn caught_up(&mut self, seq: Seq) {
         self.backlog = None;
         self.position.seq = self.position.seq.max(seq);
         self.reached(seq);
     }
 
-    /// The log goes on with `next`, wherever that is.
+    /// Moves the position to just before `next`, forward or back.
     pub(super) fn skip_to(&mut self, next: Seq) {
         self.backlog = None;
         self.position.seq = Seq(next.0.saturating_sub(1));
@@ -183,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reading_goes_on_as_the_vectors_say() {
+    fn reading_follows_the_shared_vectors() {
         let vectors = include_str!("../../tests/vectors/position.json");
         let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
         for vector in vectors {
@@ -275,10 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn repeats_and_holes() {
+    fn repeats_and_holes_are_recognised() {
         let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         assert_eq!(reading.start(), resume("e", 7));
-        // Other rooms' numbers lie between: what counts is that `prev` is known.
+        // Messages of other rooms have the numbers between. Only a `prev` that
+        // was not shown makes a hole.
         assert_eq!(reading.take(&message(4, 9)), Step::Next);
         assert_eq!(reading.take(&message(9, 12)), Step::Next);
         assert_eq!(reading.take(&message(9, 12)), Step::Repeated);
@@ -288,7 +294,7 @@ mod tests {
             next: Seq(15),
         };
         assert_eq!(reading.take(&message(13, 15)), hole);
-        // What was erased keeps its place.
+        // A redacted message keeps its number.
         assert_eq!(reading.pass(Seq(12), Seq(15)), Step::Repeated);
         assert_eq!(reading.take(&message(15, 16)), Step::Next);
         reading.caught_up(Seq(20));
@@ -299,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_stands_before_the_end_of_the_log() {
+    fn a_backlog_is_read_before_the_head() {
         let start = Start {
             backlog: Some(2),
             ..Start::default()
@@ -309,11 +315,12 @@ mod tests {
         assert_eq!(reading.start(), start, "nothing of it was shown");
         assert_eq!(reading.take(&message(3, 5)), Step::Next);
         assert_eq!(reading.start(), resume("e", 5));
-        // An empty one is over at once.
+        // An empty backlog ends with `live`.
         let mut reading = Reading::begin(&welcome("e", 7), &start, None);
         reading.caught_up(Seq(7));
         assert_eq!(reading.start(), resume("e", 7));
-        // One that came only after a break may lack what was said meanwhile.
+        // A backlog that arrives only after a break may lack messages from
+        // during the break.
         let mut reading = Reading::begin(&welcome("e", 7), &start, None);
         reading.resume(&welcome("e", 12));
         let hole = Step::Hole {
@@ -324,12 +331,12 @@ mod tests {
     }
 
     #[test]
-    fn another_log_is_shown_whole() {
+    fn another_log_is_read_from_its_start() {
         let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("f", 3));
         assert_eq!(reading.take(&message(0, 1)), Step::Next);
         assert_eq!(reading.start(), resume("f", 1));
-        // The same log, set back: it says so with a gap.
+        // If the same log has a lower head, the server announces it by a gap.
         let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("e", 3));
         reading.skip_to(Seq(1));

@@ -1,4 +1,4 @@
-//! What a person has written down once for the screen, by hand.
+//! The preferences of a person for the screen, in a file written by hand.
 
 use std::{fmt, ops::Range};
 
@@ -10,23 +10,23 @@ use toml::{
 use super::screen::Colours;
 use crate::protocol::name::Name;
 
-/// What may be written, for who writes something else.
+/// The known keys, for the error about an unknown one.
 const KEYS: &str = "name, colours, bell and quiet";
 
-/// What is preferred, where no flag says otherwise.
+/// The preferences; flags override them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Preferences {
-    /// The name to carry.
+    /// The name to use.
     pub name: Option<Name>,
-    /// The colours of the terminal, whatever the environment says.
+    /// The colours of the terminal, in place of those the environment names.
     pub colours: Option<Colours>,
     /// Whether the bell rings.
     pub bell: Option<bool>,
-    /// Whether comings and goings are hidden at first.
+    /// Whether joins and leaves are hidden at first.
     pub quiet: Option<bool>,
 }
 
-/// What is wrong, and on which line.
+/// An error in the file, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     line: usize,
@@ -40,11 +40,11 @@ impl fmt::Display for Mistake {
 }
 
 impl Preferences {
-    /// Reads them from TOML; or tells all that is wrong.
+    /// Reads preferences from TOML.
     ///
     /// # Errors
     ///
-    /// All mistakes in the text.
+    /// Fails if the text has mistakes, and returns all of them.
     pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mistake = |at: Range<usize>, why: String| Mistake {
@@ -56,7 +56,7 @@ impl Preferences {
             .map(|error| mistake(error.span().unwrap_or_default(), error.message().to_owned()))
             .collect();
         let mut preferences = Preferences::default();
-        // What TOML cannot read is told as that, and not once more.
+        // A table recovered from bad TOML would report the same mistakes again.
         if mistakes.is_empty() {
             for (key, value) in table.get_ref() {
                 if let Err((at, why)) = preferences.set(key, value) {
@@ -108,7 +108,7 @@ impl Preferences {
             "bell" => self.bell = Some(truth()?),
             "quiet" => self.quiet = Some(truth()?),
             other => {
-                let why = format!("there is no {other:?}: what may be set is {KEYS}");
+                let why = format!("there is no {other:?}: the keys are {KEYS}");
                 return Err((key.span(), why));
             }
         }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read() {
+    fn all_keys_are_read() {
         let text = "# mine\nname = \"ana\"\ncolours = \"few\"\nbell = false\nquiet = true\n";
         let read = Preferences::read(text).expect("no mistake");
         assert_eq!(
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_at_once() {
+    fn all_mistakes_are_returned_at_once() {
         let lines = |text: &str| -> Vec<String> {
             let mistakes = Preferences::read(text).expect_err(text);
             mistakes.iter().map(Mistake::to_string).collect()
@@ -153,7 +153,7 @@ mod tests {
         ]) {
             assert!(said.starts_with(begins), "{said}");
         }
-        // Also where it is no TOML.
+        // The same holds for text that is no TOML.
         let said = lines("bell = \nquiet = yes\n");
         assert!(
             said.len() >= 2 && said[0].starts_with("line 1: "),

@@ -1,9 +1,12 @@
-//! The face for a person at a terminal: what is said goes into the terminal's
-//! own scrollback, and its last lines hold the state and what is typed.
+//! The interactive client, for a person at a terminal.
 //!
-//! Actions and events change the model, and the footer is a pure drawing of it.
-//! The painter makes both bytes, and one frame after the other is written: what
-//! comes while a frame is on its way goes into the next one.
+//! Messages go into the terminal's own scrollback. The last lines of the screen
+//! are the footer: the state and the text being typed.
+//!
+//! Actions and events change the model; the footer is drawn from the model
+//! alone. The painter turns new lines and the footer into the bytes of one
+//! screen update. One update is written at a time: changes that arrive
+//! meanwhile go into the next one.
 
 mod editor;
 mod footer;
@@ -45,38 +48,39 @@ use super::{
     output::Printer,
 };
 
-/// How long receipts are still waited for before leaving.
+/// How long the client waits for outstanding receipts before it leaves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the terminal may take at the end.
+/// How long the last screen update may take before the client exits.
 const SHOWING: Duration = Duration::from_secs(1);
 
-/// How soon a frame follows another when no key was pressed.
+/// The shortest time between two screen updates when no key was pressed.
 const PACE: Duration = Duration::from_millis(8);
 
-/// How the screen is to behave.
+/// The options of the screen.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which colours the terminal has.
+    /// Which colours the terminal supports.
     pub colours: Colours,
-    /// Whether it rings where one's name is said.
+    /// Whether the bell rings for private messages and for messages with the
+    /// user's name.
     pub bell: bool,
-    /// Whether comings and goings are hidden at first.
+    /// Whether joins and leaves are hidden at first.
     pub quiet: bool,
-    /// The ids of what is said.
+    /// Gives each message its id.
     pub ids: Ids,
-    /// Where what is typed is kept.
+    /// The folder for the texts the user has sent; `None` keeps none.
     pub folder: Option<PathBuf>,
 }
 
-/// Why the conversation is over.
+/// Why the conversation ended.
 enum Over {
     Left,
     Gone(End),
     Broken(io::Error),
 }
 
-#[allow(clippy::struct_excessive_bools)] // each stands for itself
+#[allow(clippy::struct_excessive_bools)] // the flags are independent
 struct Screen<'a> {
     client: Client,
     model: Model,
@@ -86,25 +90,29 @@ struct Screen<'a> {
     borrowed: Borrowed,
     columns: usize,
     rows: usize,
-    /// Something is to be shown, and whether somebody waits for it.
+    /// The terminal does not show the latest state.
     changed: bool,
+    /// A key was pressed since the last update: the next one is not delayed.
     pressed: bool,
-    /// The screen is to be drawn from its top.
+    /// The next update redraws the whole screen.
     anew: bool,
-    /// The frame that is on its way, and what will have been shown with it.
+    /// The update being written: the printer's mark for it, and the position
+    /// that was shown once it is written.
     frame: Option<(u64, Option<Position>)>,
     painted: Instant,
-    /// The next continuation is known.
+    /// `suspend` has already taken the terminal again: the next `SIGCONT` is
+    /// ignored.
     resumed: bool,
     leaving: bool,
 }
 
-/// Holds the conversation on the terminal, until somebody leaves, the server
-/// goes for good, or `stop` is cancelled.
+/// Runs the conversation on the terminal, until the user leaves, the server
+/// ends it for good, or `stop` is cancelled.
 ///
 /// # Errors
 ///
-/// The server went for good, messages were not stored, or the terminal failed.
+/// Fails when the server ended the conversation for good, messages were not
+/// stored, or the terminal failed.
 pub async fn run(
     client: Client,
     printer: &mut Printer,
@@ -140,7 +148,7 @@ pub async fn run(
         leaving: false,
     };
     screen.measure();
-    // Keys come first, also before anything that the server tells.
+    // A key may come before the first event and needs the sent texts.
     screen.recall();
     let mut over = match screen.hold(stop).await {
         Ok(over) => over,
@@ -179,8 +187,8 @@ impl Screen<'_> {
             let mark = self.frame.as_ref().map_or(0, |(mark, _)| *mark);
             let waiting = self.changed && self.frame.is_none();
             let tick = self.model.next_tick(now());
-            // In this order: keys first, then the frame that makes room for
-            // the next, then what the server tells. None starves the next.
+            // Keys come first, then the end of the current write, which allows
+            // the next update, then events. No branch starves a later one.
             select! {
                 biased;
                 () = &mut stopped, if !self.leaving => {
@@ -229,7 +237,7 @@ impl Screen<'_> {
         self.changed = true;
     }
 
-    /// Does what a key is for; true where somebody wants to leave.
+    /// Carries out an action; true when the user wants to leave.
     async fn act(&mut self, action: Action) -> io::Result<bool> {
         (self.changed, self.pressed) = (true, true);
         if let Action::Resize { columns, rows } = action {
@@ -263,7 +271,7 @@ impl Screen<'_> {
         self.changed = true;
     }
 
-    /// Has what was typed in this room before at hand.
+    /// Loads the texts sent in this room by earlier clients, once.
     fn recall(&mut self) {
         if !self.model.recalls() {
             self.model.recall(self.past.of(self.model.room()));
@@ -279,7 +287,7 @@ impl Screen<'_> {
         }
     }
 
-    /// Hands over a frame with everything there is to show.
+    /// Hands the printer an update with everything not shown yet.
     async fn paint(&mut self) {
         let lines = self.model.take_lines();
         let footer = footer(&self.model, now(), self.columns, self.rows);
@@ -296,7 +304,7 @@ impl Screen<'_> {
         let kept = self.client.is_kept();
         let position = self.client.position().filter(|_| kept).cloned();
         self.frame = Some((self.printer.mark(), position));
-        // None is on its way, so there is a place for it.
+        // No other update is being written, so the printer has room for this.
         self.printer.work().await;
         self.painted = Instant::now();
         (self.changed, self.pressed) = (false, false);
@@ -320,20 +328,22 @@ impl Screen<'_> {
         lines[lines.len() - count..].to_vec()
     }
 
-    /// Gives the terminal to the shell, until it is given back.
+    /// Gives the terminal to the shell, and stops the client until the shell
+    /// continues it.
     async fn suspend(&mut self) -> io::Result<()> {
         let lines = self.model.take_lines();
         let frame = self.painter.leave(&lines, self.columns);
         self.printer.write(&frame);
         self.printer.flush().await;
         terminal::give_back();
-        // Where nobody could wake it up again, this does nothing.
+        // The kernel ignores this in an orphaned process group, which no shell
+        // could continue.
         kill_current_process_group(Signal::TSTP)?;
         self.resumed = true;
         self.take_up()
     }
 
-    /// Goes on after a stop, whoever asked for it.
+    /// Takes the terminal again on `SIGCONT`, unless `suspend` already did.
     fn resume(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.resumed) {
             return Ok(());
@@ -356,7 +366,7 @@ impl Screen<'_> {
         }
     }
 
-    /// Gives the terminal back, and says goodbye.
+    /// Gives the terminal back and closes the connection.
     async fn end(mut self, over: Over) -> Result<(), Failure> {
         let lines = self.model.take_lines();
         let frame = self.painter.leave(&lines, self.columns);

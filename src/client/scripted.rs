@@ -1,4 +1,4 @@
-//! Servers that say and hear what a test scripts, over streams in memory.
+//! Servers scripted by a test, over streams in memory.
 
 use std::{
     io,
@@ -23,16 +23,16 @@ use super::{
     address::{Target, Wanted},
 };
 
-/// Where a client connects to.
+/// The place that a client connects to: it accepts or refuses each attempt.
 pub(super) struct Host {
     arrivals: mpsc::Receiver<(Instant, DuplexStream)>,
     deaf: Arc<AtomicUsize>,
-    /// When each attempt to connect was made.
+    /// The time of each attempt to connect.
     pub(super) attempts: Vec<Instant>,
 }
 
-/// A server at `test:1`, with streams that hold `buffer` bytes each way, and
-/// the client that is about to connect to it.
+/// A host at `test:1`, and a client that connects to it when polled. Each
+/// stream holds `buffer` bytes in each direction.
 pub(super) fn host(
     buffer: usize,
     query: &str,
@@ -86,7 +86,7 @@ pub(super) fn target(query: &str) -> Target {
 }
 
 impl Host {
-    /// Lets so many attempts to connect fail.
+    /// Makes the next `attempts` attempts to connect fail.
     pub(super) fn refuse(&mut self, attempts: usize) {
         self.deaf.store(attempts, Ordering::Relaxed);
     }
@@ -102,7 +102,7 @@ impl Host {
         self.answer_with(status, "").await;
     }
 
-    /// The same, with lines of a head.
+    /// Answers the next request with a status and these header lines.
     pub(super) async fn answer_with(&mut self, status: u16, lines: &str) {
         let mut stream = self.arrival().await;
         let mut head = Vec::new();
@@ -113,7 +113,7 @@ impl Host {
         stream.write_all(answer.as_bytes()).await.expect("read");
     }
 
-    /// The next connection, upgraded, and what its request asked for.
+    /// Upgrades the next connection; returns it with its request's URI.
     pub(super) async fn accept(&mut self) -> (Server, String) {
         loop {
             let stream = self.arrival().await;
@@ -122,14 +122,14 @@ impl Host {
                 .expect("a header")
                 .accept(stream)
                 .await;
-            // Nothing is heard from one that was refused.
+            // An attempt that was refused sends nothing.
             if let Ok((request, socket)) = accepted {
                 return (Server(socket), request.uri().to_string());
             }
         }
     }
 
-    /// The next connection, welcomed to a log that ends at `head`.
+    /// Upgrades the next connection and sends it a welcome with this head.
     pub(super) async fn welcome(&mut self, head: u64) -> (Server, String) {
         let (mut server, asked) = self.accept().await;
         let mut welcome = welcome(head);
@@ -141,7 +141,7 @@ impl Host {
     }
 }
 
-/// The other end: says and hears what a test scripts.
+/// The server's end of a connection.
 pub(super) struct Server(pub(super) WebSocketStream<DuplexStream>);
 
 impl Server {
@@ -164,7 +164,7 @@ impl Server {
         serde_json::from_str(text).expect("JSON")
     }
 
-    /// The id of the next message published, which says `text`.
+    /// Reads the next command, which must publish `text`; returns its id.
     pub(super) async fn hear_publish(&mut self, text: &str) -> String {
         let command = self.hear().await;
         assert_eq!(command["type"], "publish");
@@ -172,8 +172,8 @@ impl Server {
         command["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Hears the next message published, which says `text` and follows what it
-    /// should, and stores it.
+    /// Reads the next command, which must publish `text`, and stores it; returns
+    /// its id.
     pub(super) async fn take(&mut self, seq: u64, text: &str) -> String {
         let id = self.hear_publish(text).await;
         self.store(seq, text, &id).await;
@@ -187,7 +187,7 @@ impl Server {
         self.say(refused).await;
     }
 
-    /// Whatever the client still had to say, it has said before its pong.
+    /// Checks that the client sends no command before its next two pongs.
     pub(super) async fn hear_nothing(&mut self) {
         for _ in 0..2 {
             self.send(Message::ping("still there?")).await;
@@ -202,7 +202,7 @@ impl Server {
         assert!(self.0.next().await.is_none());
     }
 
-    /// Is gone without a word.
+    /// Drops the connection without a close frame.
     pub(super) fn vanish(&mut self) {
         let (other, _) = duplex(1);
         self.0 = ServerBuilder::new().serve(other);

@@ -1,5 +1,5 @@
-//! Conversations that outlive their connections, with a scripted server and a
-//! paused clock.
+//! Tests of conversations that outlive their connections, with a scripted
+//! server and a paused clock.
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::protocol::{Event, Kind};
 
-/// What a client is told, each as a word or two.
+/// The values that a client returned, each as a word or two.
 struct Told(Vec<String>);
 
 impl Told {
@@ -36,7 +36,7 @@ impl Told {
         });
     }
 
-    /// Without what every conversation has.
+    /// The values without those that every conversation has.
     fn rest(self) -> Vec<String> {
         let usual = ["welcome", "live", "caught up", "connected"];
         let told = self.0.into_iter();
@@ -65,7 +65,8 @@ fn say(texts: &str) -> Vec<Command> {
     texts.map(|(number, text)| publish(number, text)).collect()
 }
 
-/// Has a client say all this to a server, until the end of the conversation.
+/// Runs a client that sends `commands` against a scripted host, until the
+/// conversation ends.
 async fn converse_with(
     host: Host,
     connecting: impl Future<Output = Result<Client, ConnectError>>,
@@ -102,19 +103,19 @@ async fn converse(commands: Vec<Command>, script: impl AsyncFnOnce(&mut Host)) -
     converse_with(host, connecting, commands, script).await
 }
 
-/// The usual end of a script.
+/// Ends a script with a normal close.
 async fn done(mut server: Server) {
     server.close(1000, "done").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_erased_was_stored() {
+async fn a_redacted_message_counts_as_stored() {
     let told = converse(say("a b"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.live().await;
         server.hear_publish("a").await;
         server.hear_publish("b").await;
-        // In the place of its echo.
+        // The redaction arrives in place of the echo.
         server
             .say(json!({"type": "erased", "seq": 1, "prev": 0, "id": "t"}))
             .await;
@@ -146,7 +147,7 @@ async fn what_is_erased_was_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_known_to_be_stored_is_said_again_in_order() {
+async fn unconfirmed_messages_are_sent_again_in_order() {
     let told = converse(say("a b c"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.live().await;
@@ -162,7 +163,7 @@ async fn what_is_not_known_to_be_stored_is_said_again_in_order() {
         let (mut server, asked) = host.welcome(1).await;
         assert_eq!(asked, "/lobby?after=1&epoch=e");
         server.live().await;
-        // On this connection it follows nothing.
+        // The first message on a connection follows nothing.
         let again = json!({"type": "publish", "text": "b", "id": "t-2"});
         assert_eq!(server.hear().await, again);
         server.store(2, "b", "t-2").await;
@@ -191,15 +192,15 @@ async fn what_is_not_known_to_be_stored_is_said_again_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_stored_without_a_receipt_is_recognised() {
+async fn messages_stored_without_a_receipt_are_recognised() {
     let told = converse(say("a b c d"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         for text in ["a", "b", "c", "d"] {
             server.hear_publish(text).await;
         }
         server.vanish();
-        // The first by the replay, the second by the answer to its repeat, and
-        // then by the replay once more.
+        // The replay confirms the first message. The answer to the repeat
+        // confirms the second, and then the replay does so again.
         let (mut server, _) = host.welcome(3).await;
         for text in ["a", "b", "c", "d"] {
             server.hear_publish(text).await;
@@ -214,7 +215,7 @@ async fn what_was_stored_without_a_receipt_is_recognised() {
         server.vanish();
         let (mut server, asked) = host.welcome(4).await;
         assert!(asked.contains("after=3&"), "{asked}");
-        // A server that begins too early shows nothing twice.
+        // The client hides repeats from a replay that starts too early.
         server.store(2, "b", "t-2").await;
         server.store(3, "x", "other").await;
         server.take(4, "c").await;
@@ -243,7 +244,7 @@ async fn what_was_stored_without_a_receipt_is_recognised() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repeat_is_a_receipt_though_it_is_not_shown() {
+async fn a_hidden_repeat_counts_as_a_receipt() {
     let told = converse(say("a"), async |host| {
         let (mut server, _) = host.welcome(1).await;
         server.hear_publish("a").await;
@@ -261,12 +262,12 @@ async fn a_repeat_is_a_receipt_though_it_is_not_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_has_seen_nothing_resumes_where_it_came() {
+async fn a_client_without_messages_resumes_at_its_first_welcome() {
     for (query, asked_again) in [
         ("", "/lobby?after=7&epoch=e"),
         ("?name=ana&echo=0", "/lobby?name=ana&after=7&epoch=e"),
         ("ops?after=3", "/ops?after=3&epoch=e"),
-        // Nothing of the backlog was shown.
+        // The client has seen no message of the backlog, so it asks again.
         ("?backlog=5", "/lobby?backlog=5"),
     ] {
         let (host, connecting) = host(1024, query, Outbox::in_memory(), true);
@@ -288,7 +289,7 @@ async fn one_that_has_seen_nothing_resumes_where_it_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_ever_further_apart() {
+async fn waits_between_attempts_grow() {
     let (host, connecting) = host(1024, "", Outbox::in_memory(), true);
     let mut attempts = Vec::new();
     let told = converse_with(host, connecting, say("a"), async |host| {
@@ -306,7 +307,7 @@ async fn attempts_are_ever_further_apart() {
     let mut longest = Duration::from_millis(100);
     for wait in waits {
         longest = (longest * 2).min(Duration::from_secs(15));
-        // The clock goes in milliseconds.
+        // The paused clock counts whole milliseconds.
         let (least, most) = (Duration::from_millis(99), Duration::from_millis(2));
         assert!((least..longest + most).contains(&wait), "{wait:?}");
     }
@@ -321,7 +322,7 @@ async fn an_attempt_has_a_deadline() {
     let told = converse(Vec::new(), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.vanish();
-        // Accepts, and says nothing.
+        // This server accepts and sends nothing.
         let (silent, _) = host.accept().await;
         let (server, _) = host.welcome(0).await;
         drop(silent);
@@ -332,7 +333,7 @@ async fn an_attempt_has_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_drains_says_when_to_come_back() {
+async fn a_draining_server_sets_the_reconnect_delay() {
     let (host, connecting) = host(1024, "", Outbox::in_memory(), true);
     let mut waited = Vec::new();
     converse_with(host, connecting, Vec::new(), async |host| {
@@ -355,7 +356,7 @@ async fn a_server_that_drains_says_when_to_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn some_ends_are_final_and_some_are_not() {
+async fn close_codes_decide_whether_the_client_reconnects() {
     for code in [1000, 1002, 1003, 1007, 1009, 4500, 4501, 4503, 4999] {
         let told = converse(say("a"), async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -371,7 +372,7 @@ async fn some_ends_are_final_and_some_are_not() {
         let told = converse(Vec::new(), async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.close(code, "why").await;
-            // The answer to the next attempt may be such an end as well.
+            // The next attempt may get such a close frame too.
             let (mut server, _) = host.accept().await;
             server.close(code, "why").await;
             let (mut server, _) = host.accept().await;
@@ -386,7 +387,7 @@ async fn some_ends_are_final_and_some_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn some_answers_are_final_and_some_are_not() {
+async fn http_statuses_decide_whether_the_client_reconnects() {
     for status in [401, 403, 404, 421] {
         let told = converse(Vec::new(), async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -405,13 +406,13 @@ async fn some_answers_are_final_and_some_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stays_away_for_as_long_as_it_is_asked_to() {
+async fn the_client_waits_as_long_as_retry_after_says() {
     let mut attempts = Vec::new();
     converse(Vec::new(), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.vanish();
-        // Capitals and spaces are free; an age is no time to wait; a date, and
-        // what stands behind the head, say nothing.
+        // Case and spaces do not matter, and a very long time is cut to 300 s.
+        // A date is ignored, and so is a line after the head.
         for (status, lines) in [
             (429, "Server: x\r\nRetry-After: 30\r\n"),
             (503, "retry-after:  40 \r\n"),
@@ -432,7 +433,7 @@ async fn it_stays_away_for_as_long_as_it_is_asked_to() {
     let [_, asked, longer, age, date, behind] = waits[..] else {
         panic!("{waits:?}");
     };
-    // Not to the second: others were asked the same.
+    // The client adds a random wait, because others were told the same time.
     assert!((30..32).contains(&asked), "{waits:?}");
     assert!((40..42).contains(&longer), "{waits:?}");
     assert!((300..304).contains(&age), "{waits:?}");
@@ -440,7 +441,7 @@ async fn it_stays_away_for_as_long_as_it_is_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asked_not_to_it_does_not_come_back() {
+async fn without_the_reconnect_option_the_client_ends() {
     let (host, connecting) = host(1024, "", Outbox::in_memory(), false);
     let told = converse_with(host, connecting, say("a"), async |host| {
         let (mut server, _) = host.welcome(0).await;
@@ -452,7 +453,7 @@ async fn asked_not_to_it_does_not_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_refused_for_now_is_said_again_in_order() {
+async fn temporarily_refused_messages_are_sent_again_in_order() {
     for (code, heeds) in [("rate", true), ("busy", true), ("busy", false)] {
         let told = converse(say("a b c d"), async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -462,19 +463,19 @@ async fn what_is_refused_for_now_is_said_again_in_order() {
             server.store(1, "a", "t").await;
             let refused = Instant::now();
             server.refuse(code, "t-2", 300).await;
-            // One that does not heed what they follow stores some behind it.
+            // A server that ignores `follows` stores later messages.
             if heeds {
                 server.refuse(code, "t-3", 200).await;
             } else {
                 server.store(2, "c", "t-3").await;
             }
-            // Whatever the fourth becomes must be known first.
+            // The client sends nothing before the fourth message is answered.
             tokio::time::sleep(Duration::from_secs(1)).await;
             server.hear_nothing().await;
             server.refuse(code, "t-4", 300).await;
             assert_eq!(server.hear_publish("b").await, "t-2");
             assert!(refused.elapsed() >= Duration::from_millis(1300));
-            // Alone, until it is known to be taken.
+            // Only one message is in flight until its receipt arrives.
             server.hear_nothing().await;
             if heeds {
                 server.store(2, "b", "t-2").await;
@@ -504,12 +505,12 @@ async fn what_is_refused_for_now_is_said_again_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stored_is_not_held_back_by_a_refusal() {
+async fn a_refusal_of_a_stored_message_is_ignored() {
     let told = converse(say("a"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         let id = server.hear_publish("a").await;
         server.vanish();
-        // It was stored; said again it meets a full disk.
+        // The message was stored; the disk is full when it is sent again.
         let (mut server, _) = host.welcome(1).await;
         server.hear_publish("a").await;
         server.store(1, "a", &id).await;
@@ -525,7 +526,7 @@ async fn what_is_stored_is_not_held_back_by_a_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_hold_is_told_and_never_given_up() {
+async fn a_long_hold_is_reported_once_and_outlasted() {
     let told = converse(say("a b"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.hear_publish("a").await;
@@ -547,17 +548,17 @@ async fn a_long_hold_is_told_and_never_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_missing_is_noticed() {
+async fn missing_messages_are_reported_as_holes() {
     let told = converse(Vec::new(), async |host| {
         let (mut server, _) = host.welcome(3).await;
         server.store(4, "a", "i").await;
         let mut late = message(7, "b", "j");
         server.say(late.clone()).await;
-        // Said by the server, it is no surprise.
+        // A hole that the server announces as a gap is not reported.
         let gap = json!({"type": "gap", "after": 7, "next": 20, "reason": "erased"});
         server.say(gap).await;
         server.store(20, "c", "k").await;
-        // After a break as well.
+        // A hole after a break is reported too.
         server.vanish();
         let (mut server, _) = host.welcome(30).await;
         late["seq"] = json!(30);
@@ -610,7 +611,7 @@ async fn another_log_is_read_from_its_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_question_is_no_refused_name() {
+async fn a_refused_question_leaves_a_name_change_pending() {
     let mut commands = vec![
         Command::Members,
         Command::Name {
@@ -628,7 +629,7 @@ async fn a_refused_question_is_no_refused_name() {
             json!({"type": "refused", "code": "rate", "text": "Later.", "ref": reference})
         };
         server.say(refused(&question["ref"])).await;
-        // Whether the name is carried is not known yet.
+        // The name change is not answered yet.
         server.hear_nothing().await;
         server.say(refused(&Value::Null)).await;
         server.take(1, "a").await;
@@ -638,7 +639,7 @@ async fn a_refused_question_is_no_refused_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_is_said_in_its_room_and_under_its_name() {
+async fn messages_wait_for_changes_of_room_and_name() {
     let mut commands = say("a b c");
     let join = Command::Join {
         room: "ops".parse().expect("a room"),
@@ -660,7 +661,7 @@ async fn everything_is_said_in_its_room_and_under_its_name() {
         assert_eq!(server.hear().await["type"], "name");
         server.hear_nothing().await;
         server.vanish();
-        // It was not answered, so it is asked for again.
+        // The name change was not answered, so the client sends it again.
         let (mut server, asked) = host.welcome(1).await;
         assert!(!asked.contains("name="), "{asked}");
         assert_eq!(server.hear().await["type"], "name");
@@ -682,7 +683,8 @@ async fn everything_is_said_in_its_room_and_under_its_name() {
         let mut welcome = scripted::welcome(9);
         welcome["room"] = json!("ops");
         server.say(welcome).await;
-        // It waits to hear why it is not called bob: that cannot be told yet.
+        // The client waits for the reason why it did not get the name. The
+        // first reason is temporary, so it connects again.
         server.hear_nothing().await;
         let busy = json!({"type": "refused", "code": "busy", "text": "no", "retry_ms": 50});
         server.say(busy).await;
@@ -700,11 +702,11 @@ async fn everything_is_said_in_its_room_and_under_its_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_one_says_need_not_be_heard() {
+async fn without_echoes_the_client_shows_receipts() {
     let (host, connecting) = host(1024, "?echo=0", Outbox::in_memory(), true);
     let told = converse_with(host, connecting, say("a b"), async |host| {
         let (mut server, asked) = host.welcome(0).await;
-        assert_eq!(asked, "/", "the echo is the receipt");
+        assert_eq!(asked, "/", "the client needs echoes as receipts");
         server.take(1, "a").await;
         server.store(2, "x", "other").await;
         server.hear_publish("b").await;
@@ -748,7 +750,7 @@ async fn an_outbox_in_a_file_outlives_the_client() {
         server.vanish();
     })
     .await;
-    // New lines come after those left, whatever they are.
+    // New lines come after the messages left in the file.
     let (second, connecting) = host(1024, "?backlog=5", open(), false);
     let told = converse_with(second, connecting, vec![publish(9, "d")], async |host| {
         let (mut server, asked) = host.welcome(2).await;
@@ -772,7 +774,7 @@ async fn an_outbox_in_a_file_outlives_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_said_in_another_room_is_said_there_by_the_next_client() {
+async fn the_next_client_sends_messages_to_the_room_they_had() {
     let folder = tempdir().expect("a folder");
     let path = folder.path().join("outbox");
     let open = || Outbox::open(&path, &target("")).expect("an outbox");

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Client } from "../../src/http/page/client.mjs";
 
-/** A world whose time passes when the test says so, and whose sockets it holds. */
+/** A fake world: the test advances its clock and holds its sockets. */
 function world() {
   const sockets = [];
   const alarms = new Set();
@@ -71,11 +71,11 @@ function conversation(name = null) {
 const say = (id) => ({ type: "publish", text: id, id });
 const ids = (socket) => socket.sent.map(({ id, type }) => id ?? type);
 
-test("after a break it goes on where it was, and says again what is not stored", () => {
+test("a new connection resumes and sends unstored messages again", () => {
   const { client, told, around, socket } = conversation();
   assert.equal(socket().url, "ws://h/tea?backlog=100");
   client.push(say("a"));
-  assert.deepEqual(ids(socket()), [], "nothing is said before the welcome");
+  assert.deepEqual(ids(socket()), [], "nothing is sent before the welcome");
   socket().tell(welcome(7));
   socket().tell({ type: "live", seq: 7 });
   client.push(say("b"));
@@ -88,7 +88,7 @@ test("after a break it goes on where it was, and says again what is not stored",
   assert.equal(socket().url, "ws://h/tea?after=8&epoch=e");
   socket().tell(welcome(9));
   assert.deepEqual(ids(socket()), ["b"]);
-  // It had been stored: the replay and the receipt both say so.
+  // The server had stored it: the replay and the receipt both say so.
   socket().tell({ type: "message", seq: 9, prev: 8, id: "b" });
   socket().tell({ type: "accepted", id: "b", seq: 9, duplicate: true });
   socket().tell({ type: "message", seq: 9, prev: 8, id: "b" });
@@ -97,7 +97,7 @@ test("after a break it goes on where it was, and says again what is not stored",
   assert.equal(client.unsent, 0);
 });
 
-test("a server that goes away says when to come back; one that is through with it is left alone", () => {
+test("a reconnect delay is obeyed, a final close is final", () => {
   const { told, around, socket } = conversation();
   socket().tell(welcome(0));
   socket().end(4003, "700 ms: the server restarts");
@@ -111,7 +111,7 @@ test("a server that goes away says when to come back; one that is through with i
   assert.deepEqual([around.sockets.length, told.at(-1)], [2, "ended"]);
 });
 
-test("another log, and too much that was missed, are shown from their end", () => {
+test("reading restarts in another log or after too many misses", () => {
   for (const other of [welcome(7, { epoch: "f" }), welcome(9000)]) {
     const { client, told, around, socket } = conversation();
     socket().tell(welcome(7));
@@ -132,7 +132,7 @@ test("another log, and too much that was missed, are shown from their end", () =
   }
 });
 
-test("a hole that nobody explains is told", () => {
+test("an unexplained hole is reported", () => {
   const { told, socket } = conversation();
   socket().tell(welcome(7));
   socket().tell({ type: "live", seq: 7 });
@@ -141,14 +141,14 @@ test("a hole that nobody explains is told", () => {
   socket().tell({ type: "gap", after: 12, next: 20, reason: "erased" });
   socket().tell({ type: "message", seq: 20, prev: 19 });
   assert.deepEqual(told.slice(-2), ["gap", "message"]);
-  // Erased in its place in the replay, and later.
+  // An erased message in its place in the replay, and one erased live.
   socket().tell({ type: "erased", seq: 21, prev: 20 });
   socket().tell({ type: "message", seq: 22, prev: 21 });
   socket().tell({ type: "erased", seq: 20 });
   assert.deepEqual(told.slice(-3), ["erased", "message", "erased"]);
 });
 
-test("a refusal for now is sent again, one for good is told", () => {
+test("a temporary refusal is retried, a final one reported", () => {
   const { client, told, around, socket } = conversation();
   socket().tell(welcome(7));
   client.push(say("a"));
@@ -164,7 +164,7 @@ test("a refusal for now is sent again, one for good is told", () => {
   assert.equal(client.unsent, 1);
 });
 
-test("a name goes along, and nothing is said before it is known to be carried", () => {
+test("messages wait until the name is accepted or refused", () => {
   const { client, told, around, socket } = conversation({ name: "ana", secret: "0123456789abcdef" });
   assert.equal(socket().url, "ws://h/tea?backlog=100&name=ana");
   assert.deepEqual(socket().protocols, ["chat.v1", "secret.MDEyMzQ1Njc4OWFiY2RlZg"]);
@@ -177,7 +177,7 @@ test("a name goes along, and nothing is said before it is known to be carried", 
   socket().tell({ type: "refused", code: "name_taken", text: "another's" });
   assert.deepEqual([ids(socket()), told.at(-1)], [["a"], "unnamed"]);
   client.push({ type: "name", name: "bob", secret: "fedcba9876543210" });
-  assert.deepEqual(ids(socket()), ["a"], "first what was said before");
+  assert.deepEqual(ids(socket()), ["a"], "the messages before the name go first");
   socket().tell({ type: "accepted", id: "a", seq: 1 });
   socket().tell({ type: "name", name: "bob" });
   socket().end(1006);
@@ -185,7 +185,7 @@ test("a name goes along, and nothing is said before it is known to be carried", 
   assert.ok(socket().url.endsWith("&name=bob"));
 });
 
-test("who is silent is asked, and given up", async () => {
+test("a silent server is probed, then given up", async () => {
   const { client, around, socket, told } = conversation();
   socket().tell(welcome(0));
   socket().tell({ type: "live", seq: 0 });
@@ -194,7 +194,7 @@ test("who is silent is asked, and given up", async () => {
   socket().tell({ type: "members", names: [], total: 1, ref: socket().sent[0].ref });
   around.pass(20_000);
   assert.equal(around.sockets.length, 1);
-  // A laptop that was closed.
+  // As after a laptop was closed.
   client.wake();
   around.pass(9_999);
   assert.equal(told.at(-1), "members");
@@ -204,14 +204,14 @@ test("who is silent is asked, and given up", async () => {
   assert.equal(around.sockets.length, 2);
 });
 
-test("a question has its answer, or fails with a sentence", async () => {
+test("a question gets its answer, or fails with a sentence", async () => {
   const { client, socket } = conversation();
   await assert.rejects(client.ask({ type: "rooms" }), /no connection/);
   socket().tell(welcome(0));
   const page = client.ask({ type: "search", query: "x" });
   const rooms = client.ask({ type: "rooms" });
   const [{ ref: first }, { ref: second }] = socket().sent;
-  // Whichever comes first.
+  // The answers may come in any order.
   socket().tell({ type: "rooms", rooms: [], total: 0, ref: second });
   socket().tell({ type: "refused", code: "too_long", text: "rarer words", ref: first });
   await assert.rejects(page, /rarer words/);
@@ -221,13 +221,13 @@ test("a question has its answer, or fails with a sentence", async () => {
   await assert.rejects(lost, /lost/);
 });
 
-test("what nobody asked for answers no question", async () => {
+test("an event without a ref answers no question", async () => {
   const { client, socket, told } = conversation();
   socket().tell(welcome(0));
   const members = client.ask({ type: "members" });
   const topic = client.ask({ type: "topic", text: "tea" });
   const [{ ref: first }, { ref: second }] = socket().sent;
-  // A crowded room is told its count now and then, and others set topics.
+  // A crowded room gets its count unasked, and others set topics.
   socket().tell({ type: "members", total: 400 });
   socket().tell({ type: "topic", room: "tea", text: "milk" });
   socket().tell({ type: "refused", code: "name_taken", text: "another's" });
@@ -238,7 +238,7 @@ test("what nobody asked for answers no question", async () => {
   assert.equal((await topic).text, "tea");
 });
 
-test("a refused question is no refused name", () => {
+test("a refused question does not refuse the name", () => {
   const { client, socket } = conversation();
   socket().tell(welcome(0));
   client.ask({ type: "members" }).catch(() => {});
@@ -246,7 +246,7 @@ test("a refused question is no refused name", () => {
   client.push(say("a"));
   const [{ ref }] = socket().sent;
   socket().tell({ type: "refused", code: "rate", text: "later", ref });
-  assert.deepEqual(ids(socket()), ["members", "name"], "it is not known yet who says it");
+  assert.deepEqual(ids(socket()), ["members", "name"], "the name of the sender is not known yet");
   socket().tell({ type: "name", name: "bob" });
   assert.deepEqual(ids(socket()), ["members", "name", "a"]);
 });

@@ -6,7 +6,7 @@ import { vectors } from "./vectors.mjs";
 
 const message = (id) => ({ type: "publish", text: id, id });
 
-/** Everything that may be handed over now, as ids with what they follow. */
+/** All commands that may be sent now, as ids with the id each follows. */
 function handed(outbox) {
   const all = [];
   for (let command; (command = outbox.next()); ) {
@@ -37,7 +37,7 @@ for (const { shows, steps } of vectors("outbox")) {
   });
 }
 
-test("it holds so much and no more", () => {
+test("the outbox is bounded in commands and in letters", () => {
   const outbox = new Outbox();
   while (outbox.hasRoom) outbox.push(message(`m-${outbox.unconfirmed}`));
   assert.equal(outbox.unconfirmed, 1000);
@@ -46,7 +46,7 @@ test("it holds so much and no more", () => {
   assert.equal(long.unconfirmed, 512);
 });
 
-test("whatever is refused for now, lost and repeated, everything is stored once and in order", () => {
+test("despite refusals and losses, all is stored once, in order", () => {
   let seed = 7;
   const chance = (among) => (seed = (seed * 48271) % 2147483647) % among;
   for (let world = 0; world < 200; world += 1) {
@@ -58,7 +58,7 @@ test("whatever is refused for now, lost and repeated, everything is stored once 
       if (pushed < 30 && chance(2)) outbox.push(message(`${(pushed += 1)}`));
       for (let command; (command = outbox.next()); ) {
         if (chance(20) === 0) {
-          // The connection breaks, before or after it was stored.
+          // The connection breaks, before or after the message was stored.
           if (chance(2) && !refused.has(command.follows) && !stored.includes(command.id)) stored.push(command.id);
           refused = new Set();
           outbox.startOver();

@@ -26,7 +26,7 @@ for (const { shows, welcome, backlog = null, steps } of vectors("position")) {
   });
 }
 
-test("what was shown leads up to what comes, or not", () => {
+test("reading continues only in the same log, within bounds", () => {
   const reading = new Reading(welcome("e", 100), 0);
   for (const [epoch, head, goesOn] of [
     ["e", 100, true],
@@ -54,7 +54,7 @@ test("waits grow within bounds, and begin again", () => {
   }
 });
 
-test("waits are those of the vectors", () => {
+test("waits match the vectors", () => {
   for (const { failures, chance, ms } of vectors("backoff").waits) {
     const backoff = new Backoff(() => chance);
     for (let failure = 1; failure < failures; failure += 1) backoff.next();
@@ -62,7 +62,7 @@ test("waits are those of the vectors", () => {
   }
 });
 
-test("what a close code says", () => {
+test("close codes say whether and when to return", () => {
   for (const { code, reason, final, ms } of vectors("backoff").closes) {
     assert.equal(isFinal(code), final, `${code}`);
     assert.equal(askedWait(code, reason), ms, `${code} ${reason}`);

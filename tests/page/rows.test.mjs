@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { Heights } from "../../src/http/page/heights.mjs";
 import { Rows, messageRow } from "../../src/http/page/rows.mjs";
 
-test("heights are found as by adding them up", () => {
+test("heights match plain sums", () => {
   let seed = 3;
   const chance = (among) => (seed = (seed * 48271) % 2147483647) % among;
   const heights = new Heights();
@@ -51,7 +51,7 @@ function rowsOf(...all) {
   return rows;
 }
 
-test("rows are found by their number, whatever is between them", () => {
+test("messages are found by number among other rows", () => {
   const rows = rowsOf(message(3), message(7));
   const note = { kind: "note", place: rows.end, at: 7000, text: "", who: "" };
   rows.add(note);
@@ -74,7 +74,7 @@ test("rows are found by their number, whatever is between them", () => {
   assert.equal(rows.add({ kind: "private", place: 8, at: 0, text: "", who: "" }), 4);
 });
 
-test("what stands between older messages is put between them", () => {
+test("private rows are sorted between older messages", () => {
   const between = (place) => ({ kind: "private", place, at: 0, text: "", who: "" });
   const rows = rowsOf(between(2), between(4), message(7), between(8));
   assert.equal(rows.unshift([message(1), message(3), message(5)]).moved, 2);
@@ -84,7 +84,7 @@ test("what stands between older messages is put between them", () => {
   assert.equal(rowsOf().unshift([message(3)]).moved, 0);
 });
 
-test("a message that is known already stays the one row it has", () => {
+test("a known message keeps its one row", () => {
   const rows = rowsOf(message(3), message(7));
   const third = rows.at(0);
   assert.equal(rows.add(message(3)), -1);
@@ -94,14 +94,14 @@ test("a message that is known already stays the one row it has", () => {
   assert.equal(rows.at(1), third);
   assert.equal(rows.add(message(9)), -1);
   assert.deepEqual(seqs(), [1, 3, 5, 7, 9]);
-  // It is no more, whichever is told first.
+  // An erased message stays erased, whichever event comes first.
   assert.equal(rows.add(messageRow({ type: "erased", seq: 9, prev: 7 }, 0)), -1);
   rows.add(message(9));
   rows.unshift([message(9)]);
   assert.deepEqual([rows.at(4).kind, rows.at(4).text], ["erased", ""]);
 });
 
-test("what one person says at a time belongs together, until the day ends", () => {
+test("messages of one person are grouped within a day", () => {
   const evening = new Date("2026-01-01T23:58:00").getTime();
   const minute = 60_000;
   const rows = rowsOf(
@@ -121,7 +121,7 @@ test("what one person says at a time belongs together, until the day ends", () =
   ]);
 });
 
-test("memory has a bound, in rows and in letters", () => {
+test("kept rows are bounded in number and in letters", () => {
   const rows = new Rows();
   for (let seq = 1; seq <= 1000; seq += 1) rows.add(message(seq));
   assert.equal(rows.trim(1000), 0);

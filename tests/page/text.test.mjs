@@ -6,7 +6,7 @@ import { vectors } from "./vectors.mjs";
 
 const links = (text) => parts(text).flatMap(({ href }) => href ?? []);
 
-test("links are made of http and https only, and end where the address does", () => {
+test("only http and https addresses become links", () => {
   for (const [text, found] of [
     ["nothing", []],
     ["see https://example.org/a?b=c#d.", ["https://example.org/a?b=c#d"]],
@@ -25,14 +25,14 @@ test("links are made of http and https only, and end where the address does", ()
   }
 });
 
-test("somebody is mentioned by the whole name", () => {
+test("only a whole name is a mention", () => {
   for (const { text, name, mentioned } of vectors("mentions")) {
     assert.equal(mentions(text, name), mentioned, `${text} ${name}`);
   }
   assert.equal(mentions("hi", undefined), false);
 });
 
-test("names are alike by their letters", () => {
+test("equal letters make equal name keys", () => {
   const { alike, ...others } = vectors("names");
   for (const [one, other] of alike) assert.equal(nameKey(one), nameKey(other), `${one} ${other}`);
   for (const [one, other] of Object.values(others).flat()) {
@@ -40,7 +40,7 @@ test("names are alike by their letters", () => {
   }
 });
 
-test("days", () => {
+test("days are named relative to today", () => {
   const at = (text) => new Date(text).getTime();
   const now = at("2026-03-01T00:30:00");
   assert.equal(dayName(at("2026-03-01T00:00:00"), now), "Today");
@@ -50,4 +50,4 @@ test("days", () => {
   assert.notEqual(dayOf(at("2026-02-28T23:59:59")), dayOf(now));
 });
 
-test("bytes", () => assert.equal(byteLength("aé世👋"), 10));
+test("lengths are in bytes of UTF-8", () => assert.equal(byteLength("aé世👋"), 10));

@@ -5,7 +5,7 @@ import { COMMANDS } from "../../src/http/page/commands.mjs";
 import { completions, isName, isRoom, parse } from "../../src/http/page/typed.mjs";
 import { vectors } from "./vectors.mjs";
 
-/** What the server is asked by what the page does. */
+/** The command that the server gets for a typed text. */
 function asked(typed) {
   const found = parse(typed);
   if (!found) return null;
@@ -17,7 +17,7 @@ function asked(typed) {
   return command;
 }
 
-test("what is typed", () => {
+test("typed text is parsed as the vectors say", () => {
   for (const { typed, asks, page = asks } of vectors("commands")) assert.deepEqual(asked(typed), page, typed);
 });
 
@@ -28,14 +28,14 @@ test("every command of the list can be typed", () => {
   }
 });
 
-test("names and rooms", () => {
+test("names and rooms are checked", () => {
   for (const name of ["ana", "Ünïcødé", "世界", "a.b-c_d", "x".repeat(32)]) assert.ok(isName(name), name);
   for (const name of ["", "a b", "a:b", "<b>", "\u0301a", "x".repeat(33)]) assert.ok(!isName(name), name);
   for (const room of ["tea", "_x", "0.9-a"]) assert.ok(isRoom(room), room);
   for (const room of ["", ".x", "-x", "a/b", "ä", "x".repeat(65)]) assert.ok(!isRoom(room), room);
 });
 
-test("how a word may go on", () => {
+test("completions fit the word before the caret", () => {
   const known = { names: ["ana", "Anton", "bob"], rooms: ["tea", "lobby"] };
   const offered = (text, caret = text.length) => completions(text, caret, known).items.map((item) => item.text);
   assert.deepEqual(offered("/na"), ["/name "]);

@@ -1,4 +1,4 @@
-// The vectors that the Rust code and the page both satisfy.
+// Reads the test vectors that the Rust code and the page both satisfy.
 
 import { readFileSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-//! What the `client` command can be told.
+//! The flags of the `client` command.
 
 use std::path::PathBuf;
 
@@ -14,30 +14,32 @@ Examples:
   client 192.168.1.7 --name ana      join from another machine
   client http://chat.local:2000/ops  join the room of a link
   tail -f app.log | client --room ops
-                                     say every line of a log
+                                     send each line of a log
   client --after 0 </dev/null        print the whole history of the room
   client --json --backlog 10 | jq .  events for programs
 
-A line typed that begins with / is a command: /help lists them, and the keys. A
-line from a pipe is always said as it stands.
+A typed line that begins with / is a command: /help lists the commands and the
+keys. A line from a pipe is always a message and is sent unchanged.
 
-On a terminal, what is said goes into its scrollback, and the last lines hold
-the state and what you type: Tab completes, Up fetches what you typed before,
-Alt-Enter begins a new line, Ctrl-D on an empty line leaves. With --plain, or
-where TERM is dumb, there are bare lines instead. NO_COLOR switches colours off.
+On a terminal, messages go into its scrollback. The last lines show the state
+and your input: Tab completes, Up recalls earlier input, Alt-Enter begins a new
+line, Ctrl-D on an empty line leaves. With --plain, or if TERM is dumb, the
+client prints bare lines instead. NO_COLOR switches colours off.
 
-A connection that is lost is made again, unless --no-reconnect is given: what
-was missed is shown, and what is not known to be stored is sent again, once and
-in order. A pipe that has ended waits 30 s for a server that is gone.
+If the connection is lost, the client connects again, unless --no-reconnect is
+given. It shows the messages that it missed, and sends unconfirmed messages
+again in order; each is stored once. At the end of a pipe it waits 30 s for a
+server that is gone.
 
 Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 
-/// Joins a room of a chat: prints what is said there, and says what you type.
+/// Joins a room of a chat: prints its messages, and sends the lines that you
+/// type.
 ///
-/// When standard input is a pipe or a file, each of its lines is one message;
-/// the exit code is 0 only if every one of them was stored.
+/// If standard input is a pipe or a file, each line is one message. The exit
+/// code is 0 only if all of them were stored.
 #[derive(Debug, Parser)]
-#[allow(clippy::struct_excessive_bools)] // each is a flag that stands for itself
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 #[command(name = "client", version, after_help = EXAMPLES)]
 pub(crate) struct Flags {
     /// The server or room: HOST, HOST:PORT, or a URL such as
@@ -59,16 +61,17 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_BACKLOG)))]
     pub(crate) backlog: Option<u32>,
 
-    /// First show everything after this message number: 0 for all there is
+    /// First show all messages after this message number; 0 shows the whole
+    /// history
     #[arg(long, value_name = "SEQ")]
     pub(crate) after: Option<u64>,
 
-    /// The log that --after counts in, as a welcome named it
+    /// The epoch that --after belongs to, from an earlier welcome
     #[arg(long)]
     pub(crate) epoch: Option<String>,
 
-    /// Publish the first line under this id and line N after it under ID-N:
-    /// the same input sent again with the same ID is not stored twice
+    /// Publish line 1 with this id, and each later line N with ID-N. The same
+    /// input with the same ID is stored once
     #[arg(long)]
     pub(crate) id: Option<MessageId>,
 
@@ -76,7 +79,7 @@ pub(crate) struct Flags {
     #[arg(long, conflicts_with = "json")]
     pub(crate) plain: bool,
 
-    /// Do not ring the terminal's bell where your name is said
+    /// Do not ring the terminal's bell when a message mentions you
     #[arg(long)]
     pub(crate) no_bell: bool,
 
@@ -84,20 +87,21 @@ pub(crate) struct Flags {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print nothing of the chat
+    /// Do not print messages and events
     #[arg(long)]
     pub(crate) quiet: bool,
 
-    /// End when the connection is lost, instead of connecting again
+    /// Exit when the connection is lost, instead of connecting again
     #[arg(long)]
     pub(crate) no_reconnect: bool,
 
-    /// Keep in this file what is sent and not yet stored, and what was shown:
-    /// the next client with the same file and room goes on from there, also
-    /// after a crash. Not covered: a line read but not yet in the file, and one
-    /// printed but not yet noted there (it is printed again).
-    /// On a terminal, without this flag, a file in the user's state folder does that
-    /// for who is killed; it is gone after an end in order with nothing unsent
+    /// Keep unconfirmed messages and the position of the last printed line in
+    /// this file. The next client with the same file and room goes on from
+    /// there, also after a crash. Not covered: a line read but not yet in the
+    /// file, and a line printed but not yet noted there (it is printed again).
+    /// On a terminal, a client without this flag keeps such a file in the
+    /// user's state folder, and removes it if it ends in order with nothing
+    /// unsent
     #[arg(long, value_name = "FILE")]
     pub(crate) outbox: Option<PathBuf>,
 }

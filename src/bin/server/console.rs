@@ -1,5 +1,5 @@
-//! What the operator sees: on standard output what the exercise shows, on
-//! standard error the log.
+//! The server's output: the chat on standard output, the log output on standard
+//! error.
 
 use std::{
     fmt::Write as _,
@@ -21,15 +21,15 @@ use tracing_subscriber::{
 
 use super::flags::Checked;
 
-/// How many lines may wait for a terminal: room for them is set aside at the
-/// start.
+/// The number of lines that may wait for a terminal. Memory for them is
+/// allocated at the start.
 const LINES: usize = 10_000;
 
-/// How long what is still to be printed at the end may take.
+/// How long printing the waiting lines may take at the end.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// What prints. Dropped, it prints what waits, but not for longer than that: a
-/// terminal that stands still does not keep the server from ending either.
+/// The guard of the printing threads. Its drop prints the waiting lines, for at
+/// most [`LAST_LINES`]: a stopped terminal must not keep the server from ending.
 pub(crate) struct Printing(Vec<WorkerGuard>);
 
 impl Drop for Printing {
@@ -37,8 +37,8 @@ impl Drop for Printing {
         let (printing, printed) = mpsc::channel::<()>();
         for guard in self.0.drain(..) {
             let printing = printing.clone();
-            // A guard that cannot tell its thread to end prints that, and waits
-            // for the same terminal.
+            // A guard that cannot stop its thread prints an error, and so waits
+            // for the same stopped terminal.
             let _ = thread::Builder::new().spawn(move || {
                 drop(guard);
                 drop(printing);
@@ -49,8 +49,8 @@ impl Drop for Printing {
     }
 }
 
-/// Starts printing. What nobody reads is dropped and never waited for: a
-/// terminal that stands still does not stop the chat.
+/// Starts printing. Lines over [`LINES`] are dropped, so a stopped terminal does
+/// not stop the chat.
 pub(crate) fn start(checked: &Checked) -> Printing {
     let (stdout, printing) = lines_to(std::io::stdout());
     let (stderr, logging) = lines_to(std::io::stderr());
@@ -91,11 +91,11 @@ pub(crate) fn start(checked: &Checked) -> Printing {
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
     NonBlockingBuilder::default()
         .buffered_lines_limit(LINES)
-        // Lines that wait are written together.
+        // Waiting lines share a write.
         .finish(BufWriter::new(output))
 }
 
-/// Says where the server can be reached.
+/// Prints the addresses at which the server can be reached.
 pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
     let mut said = format!("listening on {address}\n");
     if !trust.loopback && address.ip().is_unspecified() {
@@ -111,7 +111,7 @@ pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
             }
         }
     }
-    // With standard output gone there is nobody to tell.
+    // If standard output is gone, the addresses have no reader.
     let mut stdout = std::io::stdout();
     let _ = stdout
         .write_all(said.as_bytes())

@@ -1,4 +1,4 @@
-//! How a server ends that could not do what it was asked for.
+//! The exit of a server that failed.
 
 use std::{
     fmt::Display,
@@ -6,13 +6,12 @@ use std::{
     process::ExitCode,
 };
 
-/// The exit code where the flags are wrong, the history is damaged, or nothing
-/// could be done.
+/// The exit code for wrong flags, a damaged history, or any other failure.
 const UNUSABLE: u8 = 2;
 
-/// Says why, on standard error; the exit code.
+/// Prints the reason on standard error and returns the exit code.
 pub(crate) fn unusable(why: &impl Display) -> ExitCode {
-    // With standard error gone there is nobody to tell.
+    // If standard error is gone, the exit code still tells.
     let _ = writeln!(io::stderr(), "server: {why:#}");
     ExitCode::from(UNUSABLE)
 }

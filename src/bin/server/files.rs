@@ -1,4 +1,5 @@
-//! What stands in the files that flags name.
+//! The small files that flags name: the message for newcomers, and the
+//! operators' secret.
 
 use std::{
     fs::File,
@@ -9,17 +10,26 @@ use std::{
 
 use broadcast_chat::protocol::{secret::Secret, text::Text};
 
-/// The longest of them, in bytes.
+/// The largest such file, in bytes.
 const LONGEST: u64 = 4 << 10;
 
-/// What newcomers are told, made safe; `None` where the file says nothing.
+/// Reads the message for newcomers, made safe; `None` if the file is empty.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read, is longer than 4 KiB, or is not UTF-8.
 pub(super) fn motd(path: &Path) -> Result<Option<Text>, String> {
     let read = File::open(path).and_then(|file| text(&file));
     let text = read.map_err(|why| format!("--motd {}: {why}", path.display()))?;
     Ok((!text.is_empty()).then(|| Text::from(text)))
 }
 
-/// The operators' secret, which only the file's owner may read.
+/// Reads the operators' secret.
+///
+/// # Errors
+///
+/// Fails if the file cannot be read, if others than its owner may read or
+/// change it, or if it holds no secret.
 pub(super) fn secret(path: &Path) -> Result<Secret, String> {
     let read = || {
         let file = File::open(path)?;
@@ -32,7 +42,7 @@ pub(super) fn secret(path: &Path) -> Result<Secret, String> {
     read().map_err(|why| format!("--operator-secret-file {}: {why}", path.display()))
 }
 
-/// All of a file, but for the line ends behind it.
+/// The text of a file, without line ends at its end.
 fn text(file: &File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(LONGEST + 1).read_to_end(&mut bytes)?;

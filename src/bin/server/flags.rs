@@ -1,4 +1,4 @@
-//! Flags as they are typed, and the options they make.
+//! The server's flags, and the options made from them.
 
 use std::{
     ffi::OsString,
@@ -27,25 +27,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{exit::unusable, files};
 
-/// Descriptors left for everything that is no connection: about 20 of our own,
-/// and those that are told there is no place.
+/// File descriptors not used for sessions: about 20 of the server's own, and
+/// those of connections refused because the server is full.
 const RESERVED_DESCRIPTORS: u64 = 96;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many connections one address may have on a network: a household's, or a
-/// small office's.
+/// The connections that one address may have if the server is not on loopback:
+/// enough for a household or a small office.
 const MAX_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 const EXAMPLES: &str = "\
 Examples:
   server                          a chat on this machine, at 127.0.0.1:2000
-  server --bind 0.0.0.0           the same for everyone on the network
-  server --port 8080 --ephemeral  on another port, keeping nothing
+  server --bind 0.0.0.0           a chat for everyone on the network
+  server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
 
 Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/";
 
-/// A chat server: what one says in a room, everyone in it reads.
+/// A chat server: everyone in a room reads every message sent to it.
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, disable_help_subcommand = true,
     args_conflicts_with_subcommands = true)]
@@ -57,26 +57,26 @@ pub(crate) struct Flags {
     #[arg(long, env = "CHAT_PORT", default_value_t = DEFAULT_PORT)]
     port: u16,
 
-    /// The address to listen on: 0.0.0.0 or :: let other machines in
+    /// The address to listen on; 0.0.0.0 or :: lets other machines connect
     #[arg(long, env = "CHAT_BIND", value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     bind: IpAddr,
 
     #[command(flatten)]
     folder: Folder,
 
-    /// Keep the history in memory only: it ends with the server
+    /// Keep the history in memory only; it is lost when the server ends
     #[arg(long, env = "CHAT_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
 
-    /// Forget messages older than so many days [default: none]
+    /// Expire messages older than this many days [default: never]
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     keep: Option<u32>,
 
-    /// Forget all but the last so many messages of all rooms [default: none]
+    /// Expire all but the last N messages of all rooms together [default: never]
     #[arg(long, env = "CHAT_KEEP_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_messages: Option<u64>,
 
-    /// After how many days without use a name that was somebody's own is free again
+    /// Days without use after which an owned name is free again
     #[arg(long, env = "CHAT_NAME_EXPIRY", value_name = "DAYS", default_value_t = 90,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]
     name_expiry: u32,
@@ -86,42 +86,42 @@ pub(crate) struct Flags {
         value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_text: u32,
 
-    /// How many connections are served at a time [default: as many as the system allows]
+    /// The most connections at a time [default: as many as the system allows]
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// How many of them one address may have [default: off on loopback, else 64]
+    /// The most connections of one address [default: off on loopback, else 64]
     ///
-    /// Of IPv6, a network of 64 bits counts as one address. More are answered 429.
+    /// An IPv6 prefix of 64 bits counts as one address. Further connections get HTTP 429.
     #[arg(long, env = "CHAT_MAX_PER_ADDRESS", value_name = "N|off", value_parser = limit::<NonZeroUsize>)]
     max_per_address: Option<Limit<NonZeroUsize>>,
 
-    /// How many messages a second a connection may send, and how many at once after a pause
+    /// The most messages a second from a connection, and the most at once after a pause
     /// [default: off on loopback, else 20:200]
     ///
     /// Without BURST, ten seconds' worth may come at once. All connections of one address
-    /// together may send four times that. What is more is refused, with the time to wait; who
-    /// goes on all the same for 10 s is closed (4504).
+    /// together may send four times that. The server refuses further messages and says how
+    /// long to wait. It closes a connection that goes on regardless for 10 s (4504).
     #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     rate: Option<Limit<Rate>>,
 
-    /// Seconds of silence in which a peer is pinged twice; as long again, but at most 10 s,
-    /// later it is given up
+    /// Seconds of silence in which the server pings a peer twice. It closes the connection
+    /// after as many seconds more, at most 10
     #[arg(long, env = "CHAT_PING", value_name = "SECONDS", default_value_t = 25,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     ping: u16,
 
-    /// A file of at most 4 KiB that newcomers are shown after the welcome
+    /// A file of at most 4 KiB, shown to newcomers after the welcome
     #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
     motd: Option<PathBuf>,
 
-    /// A file with the secret that makes operators, who can send others away, mute them and erase what is said [default: none]
+    /// A file with the operators' secret; operators can kick, ban and mute people and redact messages [default: none]
     ///
-    /// Its one line has 16 to 128 characters, and only its owner may read it.
+    /// The file has one line of 16 to 128 characters. Only its owner may read it.
     #[arg(long, env = "CHAT_OPERATOR_SECRET_FILE", value_name = "FILE")]
     operator_secret_file: Option<PathBuf>,
 
-    /// Whether to print what is said; "auto" does on a terminal
+    /// Whether to print the messages of the chat; "auto" prints them on a terminal
     #[arg(
         long,
         env = "CHAT_SHOW_MESSAGES",
@@ -139,7 +139,7 @@ pub(crate) struct Flags {
     )]
     origin: Vec<String>,
 
-    /// Another name this server goes by when it listens on loopback only (repeatable)
+    /// Another host name of this server when it listens on loopback only (repeatable)
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 
@@ -148,18 +148,18 @@ pub(crate) struct Flags {
     verbose: u8,
 }
 
-/// What is done beside serving.
+/// The subcommands; without one, the server serves.
 #[derive(Debug, Subcommand)]
 enum Upkeep {
     /// Copy the history into a new file, also while the server runs
     Backup {
-        /// The file to make
+        /// The file to create
         file: PathBuf,
 
         #[command(flatten)]
         folder: Folder,
     },
-    /// Look at everything in the history, also while the server runs
+    /// Check the whole history, also while the server runs
     Check {
         #[command(flatten)]
         folder: Folder,
@@ -168,7 +168,7 @@ enum Upkeep {
 
 #[derive(Debug, Args)]
 struct Folder {
-    /// The folder of the history; the server creates it when it is not there
+    /// The folder of the history; the server creates it if it does not exist
     #[arg(
         long,
         env = "CHAT_DATA",
@@ -185,7 +185,7 @@ enum When {
     Never,
 }
 
-/// A limit that may be switched off.
+/// A limit, or `off`.
 #[derive(Clone, Copy, Debug)]
 enum Limit<T> {
     Off,
@@ -193,7 +193,8 @@ enum Limit<T> {
 }
 
 impl<T> Limit<T> {
-    /// What holds: of a limit that was not given, this.
+    /// The limit of a flag, or `otherwise` if the flag was not given; `None` is
+    /// no limit.
     fn or(limit: Option<Self>, otherwise: Option<T>) -> Option<T> {
         match limit {
             None => otherwise,
@@ -213,7 +214,7 @@ fn limit<T: FromStr<Err: ToString>>(text: &str) -> Result<Limit<T>, String> {
     }
 }
 
-/// What is to be done.
+/// The task that the flags ask for.
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// Serve.
@@ -225,37 +226,41 @@ pub(crate) enum Asked {
         /// The file.
         file: PathBuf,
     },
-    /// Look at the history of a folder.
+    /// Check the history of a folder.
     Check {
         /// The folder.
         data: PathBuf,
     },
 }
 
-/// Flags that make sense.
+/// The checked flags of a server that serves.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// Where to listen.
+    /// The address to listen on.
     pub(crate) address: SocketAddr,
-    /// Where the log is.
+    /// The place of the message store.
     pub(crate) storage: Storage,
-    /// Whether to print what is said.
+    /// Whether to print the messages of the chat.
     pub(crate) show_messages: bool,
-    /// How much to log.
+    /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
     pub(crate) verbose: u8,
-    /// The rest.
+    /// The options of the server.
     pub(crate) options: Options,
 }
 
-/// Reads the flags; where they are wrong or only help was asked for, says so
-/// and gives the exit code.
+/// Reads the flags of this process.
+///
+/// # Errors
+///
+/// Fails if the flags are wrong or only ask for help. It has then printed the
+/// error or the help, and returns the exit code.
 pub(crate) fn read() -> Result<Asked, ExitCode> {
     let flags = parse(std::env::args_os()).map_err(|error| {
         if matches!(
             error.kind(),
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
         ) {
-            // With standard output gone there is nobody to tell.
+            // If standard output is gone, the help has no reader.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -273,7 +278,7 @@ fn parse(
     let mut command = Flags::command();
     let matches = command.try_get_matches_from_mut(words)?;
     let mut flags = Flags::from_arg_matches(&matches)?;
-    // What is typed outdoes what the environment says.
+    // A typed flag overrides the environment.
     let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
     match (typed("data"), flags.ephemeral && typed("ephemeral")) {
         (true, true) => {
@@ -368,10 +373,11 @@ fn check(flags: Flags) -> Result<Checked, String> {
     })
 }
 
-/// How many workers, and shards: one core is left to the writer, to the kernel's
-/// half of the sockets and to whoever else is there. With a shard on each of two
-/// cores, deliveries came to 0.7 to 1.3 of what they are on one core; with one
-/// shard, to 0.8 to 1.6.
+/// The number of workers, and of shards.
+///
+/// One core is left to the writer, the kernel's half of the sockets and other
+/// programs. On two cores, two shards delivered 0.7 to 1.3 times as much as one
+/// core does, and one shard 0.8 to 1.6 times as much.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
@@ -380,8 +386,10 @@ fn is_loopback(flags: &Flags) -> bool {
     flags.bind.to_canonical().is_loopback()
 }
 
-/// The rate, and how many connections one address may have. Whoever reaches
-/// loopback is on this machine already: there they are to be asked for.
+/// The rate, and the most connections of one address.
+///
+/// On loopback both are off by default, because every client is on this
+/// machine.
 fn limits(flags: &Flags) -> (Option<Rate>, Option<usize>) {
     let (rate, per_address) = if is_loopback(flags) {
         (None, None)
@@ -395,7 +403,8 @@ fn limits(flags: &Flags) -> (Option<Rate>, Option<usize>) {
     )
 }
 
-/// Lets this process have as many descriptors as the system allows; how many.
+/// Raises this process's limit of file descriptors as far as the system allows;
+/// returns the limit.
 fn raise_descriptors() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -433,14 +442,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_outdoes_the_environment() {
+    fn a_typed_flag_overrides_the_environment() {
         assert!(parse(["server", "--ephemeral"]).expect("right").ephemeral);
         assert!(!parse(["server", "--data", "x"]).expect("right").ephemeral);
         assert!(parse(["server", "--data", "x", "--ephemeral"]).is_err());
     }
 
     #[test]
-    fn limits_are_off_on_loopback_and_on_elsewhere() {
+    fn limits_are_off_only_on_loopback_by_default() {
         for (words, rate, per_address) in [
             (&["--bind=::1"][..], None, None),
             (&["--bind=0.0.0.0"], Some(Rate::DEFAULT), Some(64)),
@@ -463,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_one_sentence() {
+    fn an_error_is_one_sentence() {
         for (flag, told) in [
             ("--prot=1", "unexpected argument '--prot' found"),
             ("--port=x", "invalid value 'x' for '--port <PORT>'"),

@@ -10,7 +10,7 @@ use super::exit::unusable;
 pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
     let mut told = 0;
     let made = store::backup(data, file, |percent| {
-        // A short one is done before there is anything to say.
+        // One line for each 5 %. A small backup ends before the first report.
         if percent >= told + 5 {
             told = percent;
             say(&format!("{percent} % copied"));
@@ -22,7 +22,7 @@ pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
     }
 }
 
-/// Looks at everything in the history.
+/// Checks the whole history.
 pub(crate) fn check(data: &Path) -> ExitCode {
     match store::check(data) {
         Ok(report) if report.faults.is_empty() => done(&report),
@@ -32,12 +32,12 @@ pub(crate) fn check(data: &Path) -> ExitCode {
 }
 
 fn done(report: &store::Report) -> ExitCode {
-    // With standard output gone there is nobody to tell.
+    // If standard output is gone, the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{report}");
     ExitCode::SUCCESS
 }
 
 fn say(line: &str) {
-    // With standard error gone there is nobody to tell.
+    // If standard error is gone, the progress has no reader.
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,4 +1,5 @@
-//! What the library that shakes hands does not pass on of an answer: its head.
+//! A copy of the head of an HTTP answer, which the WebSocket library does not
+//! pass on.
 
 use std::{
     io,
@@ -10,16 +11,16 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much of an answer is looked at, in bytes.
+/// The bytes of an answer that are copied.
 const MAX_HEAD: usize = 8 << 10;
 
-/// A stream of which is kept what is read first, as long as somebody wants it.
+/// A stream that copies its first bytes, as long as the [`Head`] lives.
 pub(super) struct Overheard<S> {
     stream: S,
     head: Weak<Mutex<Vec<u8>>>,
 }
 
-/// What was read first.
+/// The first bytes that were read from a stream.
 pub(super) struct Head(Arc<Mutex<Vec<u8>>>);
 
 impl<S> Overheard<S> {
@@ -34,8 +35,8 @@ impl<S> Overheard<S> {
 }
 
 impl Head {
-    /// `Retry-After`, where it is a number of seconds. (As a date it would need
-    /// two clocks that agree.)
+    /// `Retry-After` if it is a number of seconds. A date is ignored, because it
+    /// would need two clocks that agree.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let head = String::from_utf8_lossy(&head);

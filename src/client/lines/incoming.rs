@@ -1,4 +1,4 @@
-//! The lines that the input gave and that were not sent.
+//! Lines that were read from the input and not sent yet.
 
 use std::{time::Duration, vec};
 
@@ -9,14 +9,13 @@ use tokio::{
 
 use super::super::input::Input;
 
-/// How long the input is still counted after the server has gone.
+/// How long the client counts the rest of the input after the server has gone.
 const COUNTING: Duration = Duration::from_secs(1);
 
-/// For how long the input may pause before what it gave is all there is for
-/// now.
+/// The pause of the input after which counting ends.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The lines that have come and were not sent.
+/// The input, with its lines that were not sent yet.
 pub(super) struct Incoming {
     pub(super) batches: mpsc::Receiver<Vec<Input>>,
     pub(super) waiting: vec::IntoIter<Input>,
@@ -32,12 +31,12 @@ impl Incoming {
         }
     }
 
-    /// Whether a line waits that could be sent.
+    /// Whether a line waits to be sent.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.len() > 0
     }
 
-    /// Counts what was read and will not be sent.
+    /// Counts the lines that were read and will not be sent.
     pub(super) fn count_read(&mut self) -> u64 {
         let mut lines = count(self.waiting.as_slice());
         while let Ok(batch) = self.batches.try_recv() {
@@ -46,8 +45,9 @@ impl Incoming {
         lines
     }
 
-    /// Counts what will not be sent, up to the end of the input or its next
-    /// pause; with it, whether there was no end of it.
+    /// Counts the lines that will not be sent, up to the end of the input or its
+    /// next pause. Returns true with the number if more lines followed after
+    /// [`COUNTING`].
     pub(super) async fn count_all(&mut self) -> (u64, bool) {
         let enough = Instant::now() + COUNTING;
         let mut lines = count(self.waiting.as_slice());

@@ -1,4 +1,4 @@
-//! Conversations with a scripted server.
+//! Tests of whole conversations with a scripted server.
 
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +12,7 @@ use crate::client::{
     scripted::{Host, Server, host, welcome},
 };
 
-/// An output that can be looked at.
+/// An output whose text a test can read.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);
 
@@ -36,14 +36,14 @@ impl Write for Paper {
     }
 }
 
-/// What a conversation left behind.
+/// The result and the output of a conversation.
 struct Left {
     outcome: Result<(), String>,
     printed: String,
     complaints: String,
 }
 
-/// A client to be run, and what it is given.
+/// A client to run, with its options and its input.
 struct Setting {
     options: Options,
     input: mpsc::Receiver<Vec<Input>>,
@@ -76,8 +76,8 @@ impl Setting {
         Self::new(Source::Terminal, read(Source::Terminal, lines))
     }
 
-    /// Runs the client against a server that has said welcome, and that is
-    /// not come back to.
+    /// Runs the client against a server that has sent the welcome. The client
+    /// does not reconnect.
     async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> Left {
         let paper = Paper::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
@@ -94,7 +94,7 @@ impl Setting {
         .await
     }
 
-    /// Runs the client against a server that is come back to.
+    /// Runs the client against a server; the client reconnects.
     async fn run_again(self, script: impl AsyncFnOnce(&mut Host)) -> Left {
         let paper = Paper::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
@@ -190,7 +190,7 @@ async fn a_quiet_pipe_waits_for_no_replay() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_leaves_lines_behind() {
+async fn lines_unconfirmed_by_a_lost_server_are_counted() {
     let left = Setting::pipe("a\nb\nc\n")
         .run(async |server| {
             server.hear_publish("a").await;
@@ -206,7 +206,7 @@ async fn a_server_that_goes_leaves_lines_behind() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_without_a_word() {
+async fn a_connection_cut_off_is_a_failure() {
     let (_open, input) = mpsc::channel(1);
     let left = Setting::new(Source::Pipe, input)
         .run(async |server| {
@@ -221,11 +221,11 @@ async fn a_server_that_goes_without_a_word() {
 }
 
 #[tokio::test]
-async fn lines_that_are_refused_are_named() {
+async fn refused_lines_are_reported_by_number() {
     let left = Setting::pipe("a\n123456789\nb\nc")
         .run(async |server| {
             server.live().await;
-            // None of its messages yet.
+            // The client has sent no message with this id yet.
             let known = json!({"type": "refused", "code": "empty", "text": "Not now.", "id": "x"});
             server.say(known).await;
             assert_eq!(server.hear_publish("a").await, "x");
@@ -252,7 +252,7 @@ async fn lines_that_are_refused_are_named() {
 }
 
 #[tokio::test]
-async fn a_window_of_messages_is_in_flight() {
+async fn at_most_1000_messages_are_in_flight() {
     let lines: Vec<String> = (1..=1500).map(|n| n.to_string()).collect();
     let left = Setting::pipe(&lines.join("\n"))
         .run(async |server| {
@@ -282,7 +282,7 @@ async fn a_window_of_messages_is_in_flight() {
 async fn neither_direction_waits_for_the_other() {
     let lines: Vec<String> = (1..=500).map(|n| n.to_string()).collect();
     let mut setting = Setting::pipe(&lines.join("\n"));
-    // Far less than either side has to say.
+    // The buffer is far smaller than the text of either side.
     setting.buffer = 512;
     let left = setting
         .run(async |server| {
@@ -302,7 +302,7 @@ async fn neither_direction_waits_for_the_other() {
 }
 
 #[tokio::test]
-async fn interrupted_with_everything_stored() {
+async fn an_interruption_with_everything_stored_succeeds() {
     let (_open, input) = mpsc::channel(1);
     let setting = Setting::new(Source::Pipe, input);
     let stop = setting.stop.clone();
@@ -317,7 +317,7 @@ async fn interrupted_with_everything_stored() {
 }
 
 #[tokio::test]
-async fn interrupted_with_lines_left() {
+async fn an_interruption_counts_the_lines_left() {
     let lines = "x\n".repeat(1500);
     let setting = Setting::pipe(&lines);
     let stop = setting.stop.clone();
@@ -340,8 +340,8 @@ async fn interrupted_with_lines_left() {
     );
 }
 
-/// Lines that are there at once: reading them takes no thread, so that a paused
-/// clock stands still meanwhile.
+/// An input whose lines are ready at once. Reading needs no thread, so a paused
+/// clock does not move meanwhile.
 fn at_once(lines: &str) -> mpsc::Receiver<Vec<Input>> {
     let (sender, receiver) = mpsc::channel(1);
     let lines = (1..).zip(lines.lines());
@@ -354,7 +354,7 @@ fn at_once(lines: &str) -> mpsc::Receiver<Vec<Input>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pipe_goes_on_when_the_server_is_back() {
+async fn a_pipe_continues_after_a_reconnect() {
     let left = Setting::new(Source::Pipe, at_once("a\nb\nc"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -387,7 +387,7 @@ async fn a_pipe_goes_on_when_the_server_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_is_waited_for_while_there_is_more_to_say_and_a_while_longer() {
+async fn a_client_waits_30_s_after_its_input_ends() {
     let began = Instant::now();
     let (input, receiver) = mpsc::channel(1);
     let left = Setting::new(Source::Pipe, receiver)
@@ -418,7 +418,7 @@ async fn a_server_is_waited_for_while_there_is_more_to_say_and_a_while_longer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_lets_nobody_in_again_is_not_waited_for() {
+async fn a_client_does_not_wait_after_a_final_refusal() {
     let left = Setting::new(Source::Pipe, at_once("a"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -434,7 +434,7 @@ async fn a_server_that_lets_nobody_in_again_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_done_with_nothing_left_is_no_failure() {
+async fn a_normal_close_with_nothing_unsent_is_no_failure() {
     let (_open, input) = mpsc::channel(1);
     let left = Setting::new(Source::Pipe, input)
         .run_again(async |host| {
@@ -450,7 +450,7 @@ async fn a_server_that_is_done_with_nothing_left_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hole_is_complained_of() {
+async fn a_hole_is_reported() {
     let left = Setting::new(Source::Pipe, at_once("a"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
@@ -463,7 +463,7 @@ async fn a_hole_is_complained_of() {
     assert_eq!(left.outcome, Ok(()));
     assert_eq!(
         left.complaints,
-        "client: what stood between 0 and 7 did not come, and the server does not say why\n"
+        "client: messages between 0 and 7 are missing, and the server does not say why\n"
     );
 }
 
@@ -481,7 +481,7 @@ impl Write for Closed {
 }
 
 #[tokio::test]
-async fn a_pipe_delivers_though_nobody_reads_along() {
+async fn a_pipe_delivers_without_a_reader_of_its_output() {
     let printer = Printer::start(Closed).expect("a thread");
     let left = Setting::pipe("a")
         .run_on(printer, async |server| {
@@ -494,7 +494,7 @@ async fn a_pipe_delivers_though_nobody_reads_along() {
 }
 
 #[tokio::test]
-async fn a_terminal_ends_when_nobody_reads_along() {
+async fn a_terminal_ends_without_a_reader_of_its_output() {
     let (_open, input) = mpsc::channel(1);
     let printer = Printer::start(Closed).expect("a thread");
     let left = Setting::new(Source::Terminal, input)
@@ -504,7 +504,7 @@ async fn a_terminal_ends_when_nobody_reads_along() {
 }
 
 #[tokio::test]
-async fn what_is_typed_may_be_a_command() {
+async fn typed_lines_may_be_commands() {
     let left = Setting::terminal(&format!(
         "/name bob\n/dance\n//a\n/me sits\n123456789\n{}\n/help\n",
         "x".repeat(1000)
@@ -512,7 +512,7 @@ async fn what_is_typed_may_be_a_command() {
     .run(async |server| {
         let named = server.hear().await;
         assert_eq!(named, json!({"type": "name", "name": "bob"}));
-        // What follows is to be said under the new name.
+        // The next messages must have the new name, so they wait for it.
         server.hear_nothing().await;
         server.say(json!({"type": "name", "name": "bob"})).await;
         assert_eq!(server.hear_publish("/a").await, "x-3");
@@ -562,7 +562,7 @@ async fn json_is_printed_as_received() {
 }
 
 #[test]
-fn no_line_of_a_server_acts_or_fakes_another() {
+fn a_line_cannot_control_the_terminal_or_fake_another() {
     for (line, safe) in [
         ("ana: a\n  b", "ana: a\n  b"),
         ("* \u{1b}[2Ja", "* \u{fffd}[2Ja"),
@@ -574,7 +574,7 @@ fn no_line_of_a_server_acts_or_fakes_another() {
 }
 
 #[tokio::test]
-async fn another_chat_is_not_this_one() {
+async fn a_server_without_a_welcome_is_an_error() {
     for (first, why) in [
         (
             Message::text("Welcome to chat! Type a message"),

@@ -1,5 +1,6 @@
-//! An outbox in a file: one JSON record a line, only ever appended to, and
-//! rewritten whole when most of it is done with. Its calls wait for the disk.
+//! The file of an outbox: one JSON record a line. Records are only appended.
+//! Once the file is twice as long as after its last rewrite, and at least 1 MiB,
+//! it is rewritten without finished commands. All calls block on the disk.
 
 use std::{
     borrow::Cow,
@@ -14,54 +15,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::{client::position::Position, protocol::Command};
 
-/// How every outbox begins.
+/// The first bytes of every outbox file.
 const BEGINNING: &str = r#"{"broadcast_chat_outbox":"#;
 
-/// Raised whenever older versions could not read the file.
+/// The version of the format; raised when older clients could not read it.
 const VERSION: u32 = 1;
 
-/// A file of at least so many bytes is rewritten when half of it is done with.
+/// The smallest size at which a file is rewritten, in bytes.
 const WORTHWHILE: u64 = 1 << 20;
 
-/// The first line.
+/// The first line of the file.
 #[derive(Serialize, Deserialize)]
 struct Head {
     broadcast_chat_outbox: u32,
     url: String,
 }
 
-/// Any other line.
+/// Any other line of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record<'a> {
-    /// A command is kept.
+    /// A command was added.
     Take {
         number: u64,
         command: Cow<'a, Command>,
     },
-    /// It need not be any more.
+    /// The command of this number is finished.
     Done(u64),
-    /// Reading has come so far.
+    /// Everything up to this position was shown.
     At(Cow<'a, Position>),
 }
 
-/// The file of one client, which has it locked.
+/// The outbox file of one client, locked as long as this value lives.
 pub(super) struct OutboxFile {
     path: PathBuf,
     url: String,
-    /// Locked while this client lives.
     file: File,
     length: u64,
-    /// At this length it is rewritten.
+    /// The length at which the file is rewritten.
     due: u64,
 }
 
 impl OutboxFile {
-    /// Takes the file, made where there is none; with what it holds.
+    /// Opens and locks the file, or creates it; returns it with its records.
     ///
     /// # Errors
     ///
-    /// The file is in use, is no outbox of this room, or cannot be read.
+    /// Fails if the file is in use, is no outbox of this room, or cannot be
+    /// read.
     pub(super) fn open(
         path: &Path,
         url: &str,
@@ -95,7 +96,7 @@ impl OutboxFile {
         }
         lines.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
-            // Its maker died over it, before anything else.
+            // The client that created the file crashed in its first line.
             self.file.set_len(0)?;
             return self.begin().map_err(Why::Io).map(|()| Vec::new());
         }
@@ -115,8 +116,8 @@ impl OutboxFile {
             line.clear();
             lines.read_until(b'\n', &mut line)?;
             if !line.ends_with(b"\n") {
-                // The end, or a line during which the writer died: what stood
-                // on it was not handed to any connection.
+                // This is the end, or a line in which the writer crashed. The
+                // command of a torn line was never sent.
                 break;
             }
             records.push(serde_json::from_slice(&line).map_err(|_| Why::Damaged(number))?);
@@ -136,18 +137,17 @@ impl OutboxFile {
         sync_folder(&self.path)
     }
 
-    /// Whether so much will be written with so many bytes more that it is time
-    /// to rewrite it.
+    /// Whether the file must be rewritten after `more` further bytes.
     pub(super) fn is_due(&self, more: usize) -> bool {
         self.length + more as u64 >= self.due
     }
 
-    /// Adds records; with `sync`, they are on disk after that.
+    /// Appends records; with `sync`, waits until they are on disk.
     ///
     /// # Errors
     ///
-    /// The disk's. A record may then be there in part, so nothing more is to be
-    /// added.
+    /// Fails if the write or the sync fails. The file may then end in a torn
+    /// record, so the caller must append nothing more.
     pub(super) fn append(&mut self, records: &[u8], sync: bool) -> io::Result<()> {
         self.file.write_all(records)?;
         self.length += records.len() as u64;
@@ -157,8 +157,8 @@ impl OutboxFile {
         Ok(())
     }
 
-    /// Puts a file of these records in the place of this one. If that fails,
-    /// this one only goes on growing.
+    /// Replaces the file by one with only these records. If that fails, the old
+    /// file stays and goes on growing.
     pub(super) fn rewrite(&mut self, kept: &[u8]) {
         let content = [&head(&self.url), kept].concat();
         if let Ok(file) = self.replace(&content) {
@@ -168,9 +168,9 @@ impl OutboxFile {
         self.due = WORTHWHILE.max(2 * self.length);
     }
 
-    /// Removes the file: nobody needs it any more.
+    /// Removes the file.
     pub(super) fn remove(self) {
-        // Where it cannot be, the next client finds nothing unsent in it.
+        // If this fails, the next client finds nothing unsent in the file.
         let _ = fs::remove_file(&self.path);
     }
 
@@ -178,13 +178,15 @@ impl OutboxFile {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
         let path = self.path.with_file_name(name);
-        // One that is there was left by a client that died at this; this
-        // client alone has the outbox it belongs to. Anything else stays.
+        // A client that crashed here may have left such a file. No other client
+        // writes it now, because this one has locked the outbox. A file that is
+        // no outbox stays.
         if fs::read(&path).is_ok_and(|old| old.starts_with(BEGINNING.as_bytes())) {
             fs::remove_file(&path)?;
         }
         let mut file = options().create_new(true).open(&path)?;
-        // Before it has the name: nobody else may have it in between.
+        // The lock comes before the rename, so that no other client can open
+        // the new outbox first.
         file.try_lock()?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -196,8 +198,8 @@ impl OutboxFile {
 
 impl Drop for OutboxFile {
     fn drop(&mut self) {
-        // Closing the file is not enough: a child of this process that is just
-        // being started has it open too, until it becomes its program.
+        // Closing the file does not always unlock it. A child process that is
+        // being started has it open too, until its `exec`.
         let _ = self.file.unlock();
     }
 }
@@ -208,7 +210,7 @@ fn options() -> fs::OpenOptions {
     options
 }
 
-/// Opens and locks the file that has the name.
+/// Opens and locks the file at a path.
 fn take(path: &Path) -> Result<File, Why> {
     loop {
         let file = options().create(true).open(path)?;
@@ -220,7 +222,7 @@ fn take(path: &Path) -> Result<File, Why> {
             TryLockError::WouldBlock => Why::Taken,
             TryLockError::Error(error) => Why::Io(error),
         })?;
-        // It may have been replaced between the two.
+        // Another client may have replaced the file before this one locked it.
         if fs::metadata(path).is_ok_and(|named| named.ino() == taken.ino()) {
             return Ok(file);
         }
@@ -239,14 +241,15 @@ fn head(url: &str) -> Vec<u8> {
     head
 }
 
-/// Adds a record to others.
+/// Appends a record and a line end to a buffer.
 pub(super) fn put(out: &mut Vec<u8>, record: &impl Serialize) {
-    // Only maps with keys that are no strings fail; these types have none.
+    // Serializing fails only for maps whose keys are no strings; these types
+    // have none.
     let _ = serde_json::to_writer(&mut *out, record);
     out.push(b'\n');
 }
 
-/// A new name is on disk when its folder is.
+/// Syncs the folder of a file, which puts a new file name on disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -254,8 +257,8 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Why a file cannot be the outbox. Its text is one sentence that says what to
-/// do.
+/// The reason why a file cannot be the outbox. Its text is one sentence that
+/// says what to do.
 #[derive(Debug)]
 pub struct OutboxError {
     path: PathBuf,
@@ -273,7 +276,7 @@ enum Why {
 }
 
 impl OutboxError {
-    /// Another client has it.
+    /// Whether another client has locked the file.
     pub(super) fn is_taken(&self) -> bool {
         matches!(self.why, Why::Taken)
     }
@@ -321,12 +324,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_let_go_of_is_free_whoever_still_has_it_open() {
+    fn a_dropped_file_is_unlocked_while_a_child_inherits_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("outbox");
         let open = || OutboxFile::open(&path, "ws://test:1/").map(|(file, _)| file);
         let held = open().expect("free");
-        // As a child has it that is being started.
+        // A child process that is being started has the same descriptor.
         let _inherited = held.file.try_clone().expect("a descriptor");
         assert!(matches!(open(), Err(error) if matches!(error.why, Why::Taken)));
         drop(held);

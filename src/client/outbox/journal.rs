@@ -1,10 +1,10 @@
-//! What an outbox writes into its file, beside the conversation.
+//! The writes of an outbox to its file, while the conversation goes on.
 //!
 //! Records gather in memory and are written together, on a thread for blocking
-//! work. One write is under way at most; records that gather meanwhile go into
-//! the next. A message is on disk (`fdatasync`) before it is handed to a
-//! connection. That it is stored, and what was read, is written without waiting
-//! for the disk: lost in a power cut, it is merely sent or shown once more.
+//! work. At most one write is under way; records that gather meanwhile go into
+//! the next. A message is on disk (`fdatasync`) before it is sent. Receipts and
+//! read positions are written without waiting for the disk. If a power cut
+//! loses one, a message is merely sent or shown once more.
 
 use std::{
     io, mem,
@@ -16,21 +16,23 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::file::{OutboxFile, Record, put};
 
-/// A file, and what came of writing to it.
+/// The file of a finished write, and the write's result.
 type Written = (OutboxFile, io::Result<()>);
 
+/// The file of an outbox, with the records that it does not hold yet.
 pub(super) struct Journal {
-    /// Absent while it is written to, and after a write that panicked.
+    /// `None` during a write, and after a write that panicked.
     file: Option<OutboxFile>,
-    /// The write that is under way; its file comes back with it.
+    /// The current write; it returns the file.
     write: Option<JoinHandle<Written>>,
-    /// The first command of that write.
+    /// The number of the first command in the current write.
     writing: Option<u64>,
-    /// Records that no write has taken yet, and the first command among them.
+    /// The records that no write has taken yet.
     gathered: Vec<u8>,
+    /// The number of the first command among those records.
     waiting: Option<u64>,
     failed: bool,
-    /// The thread that asks for a write does it.
+    /// Whether the thread that asks for a write does it.
     in_place: bool,
 }
 
@@ -47,7 +49,7 @@ impl Journal {
         }
     }
 
-    /// Lets the thread that asks for a write do it.
+    /// Makes the thread that asks for a write do it.
     pub(super) fn write_in_place(&mut self) {
         self.in_place = true;
     }
@@ -60,20 +62,20 @@ impl Journal {
         put(&mut self.gathered, record);
     }
 
-    /// Whether the disk has a command, and all before it.
+    /// Whether a command and all commands before it are on disk.
     pub(super) fn has_settled(&self, number: u64) -> bool {
         self.writing
             .or(self.waiting)
             .is_none_or(|first| number < first)
     }
 
-    /// Writes what was added; ready once all of it is written, and on disk as
-    /// far as it has to be. `keep` gives the records of a file that is
-    /// rewritten.
+    /// Writes all added records; ready once they are written, and the commands
+    /// among them are on disk. `keep` returns the records to rewrite the file
+    /// with.
     ///
     /// # Errors
     ///
-    /// The disk's; nothing is written after one.
+    /// Fails if a write fails; nothing is written after that.
     pub(super) fn poll_settle(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,7 +107,7 @@ impl Journal {
         }
     }
 
-    /// Takes back the file from a write.
+    /// Takes the file back from a finished write.
     fn written(&mut self, written: io::Result<Written>) -> io::Result<()> {
         let result = written.and_then(|(file, result)| {
             self.file = Some(file);
@@ -118,7 +120,7 @@ impl Journal {
         result
     }
 
-    /// Removes the file: nobody needs it any more.
+    /// Removes the file, unless a write still has it.
     pub(super) fn remove(self) {
         if let Some(file) = self.file {
             file.remove();
@@ -126,7 +128,7 @@ impl Journal {
     }
 }
 
-/// Writes, and gives the file back.
+/// Appends records to the file, rewrites it if `kept` is given, and returns it.
 fn write(mut file: OutboxFile, records: &[u8], sync: bool, kept: Option<&[u8]>) -> Written {
     let result = file.append(records, sync);
     if let (Ok(()), Some(kept)) = (&result, kept) {

@@ -1,4 +1,4 @@
-//! How commands leave, and what is in the file, whatever happens to it.
+//! Tests of the order in which commands leave an outbox, and of its file.
 
 use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
@@ -21,7 +21,7 @@ fn open(path: &Path) -> Outbox {
     Outbox::open(path, &target("")).expect("an outbox")
 }
 
-/// Waits until all is written.
+/// Waits until all records are written.
 fn settle(outbox: &mut Outbox) {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let settled = runtime.expect("a runtime").block_on(outbox.settle());
@@ -41,7 +41,7 @@ fn id(n: usize) -> MessageId {
     format!("i-{n}").parse().expect("an id")
 }
 
-/// The texts handed over from here on.
+/// The texts of all messages that may be sent now.
 fn texts(outbox: &mut Outbox) -> Vec<String> {
     std::iter::from_fn(|| outbox.next())
         .map(|command| match json::parse(&command).command {
@@ -52,7 +52,7 @@ fn texts(outbox: &mut Outbox) -> Vec<String> {
 }
 
 #[test]
-fn commands_leave_as_the_vectors_say() {
+fn commands_leave_as_in_the_shared_vectors() {
     let vectors = include_str!("../../../tests/vectors/outbox.json");
     let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors");
     let begin = Instant::now();
@@ -110,7 +110,7 @@ fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
     }
 }
 
-/// A command as vectors write it: `a`, `a>b` where b follows a, or `name ana`.
+/// A command as the vectors write it: `a`, `a>b` if b follows a, or `name ana`.
 fn short(command: &str) -> String {
     match json::parse(command).command {
         Ok(Command::Publish { text, follows, .. }) => match follows {
@@ -123,7 +123,7 @@ fn short(command: &str) -> String {
 }
 
 #[test]
-fn a_file_has_what_is_to_be_said() {
+fn a_file_keeps_unconfirmed_messages_and_the_position() {
     let (_folder, path) = folder();
     let mut outbox = open(&path);
     for n in 1..=4 {
@@ -156,7 +156,7 @@ fn a_file_has_what_is_to_be_said() {
 }
 
 #[test]
-fn a_torn_last_line_is_let_go() {
+fn a_torn_last_line_is_dropped() {
     let (_folder, path) = folder();
     let mut outbox = open(&path);
     outbox.push(publish(1, "one"));
@@ -178,7 +178,7 @@ fn a_torn_last_line_is_let_go() {
 }
 
 #[test]
-fn what_is_no_outbox_is_left_as_it_is() {
+fn a_file_that_is_no_outbox_stays_unchanged() {
     let (folder, path) = folder();
     drop(open(&path));
     let head = fs::read_to_string(&path).expect("a file");
@@ -215,7 +215,7 @@ fn what_is_no_outbox_is_left_as_it_is() {
     drop(holder);
     assert!(refused(Path::new("/dev/null"), "").contains("is no outbox"));
     assert!(refused(folder.path(), "").contains("cannot be the outbox"));
-    // An empty one is as good as none.
+    // An empty file becomes a new outbox.
     fs::write(&path, "").expect("written");
     open(&path);
     assert_eq!(fs::read_to_string(&path).expect("a file"), head);
@@ -238,7 +238,7 @@ fn a_file_does_not_grow_for_ever() {
         }
         largest = largest.max(fs::metadata(&path).expect("a file").len());
         if n == 10_000 {
-            // Still this client's own, under whatever name it was begun.
+            // The rewritten file is still locked by this client.
             assert!(Outbox::open(&path, &target("")).is_err());
         }
     }
@@ -249,11 +249,11 @@ fn a_file_does_not_grow_for_ever() {
     assert_eq!(outbox.unconfirmed(), 3);
     assert!(outbox.ids.contains_key(&id(19_999)));
     let names = fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(names, 1, "nothing is left beside it");
+    assert_eq!(names, 1, "no temporary file is left");
 }
 
 #[test]
-fn a_window_is_kept() {
+fn an_outbox_is_full_by_messages_or_bytes() {
     let mut outbox = Outbox::in_memory();
     for n in 0..WINDOW {
         assert!(outbox.has_room());
@@ -268,7 +268,7 @@ fn a_window_is_kept() {
 }
 
 #[test]
-fn a_folder_has_one_for_each_client() {
+fn each_client_has_its_own_file_in_a_folder() {
     let (folder, _) = folder();
     let open = || Outbox::in_folder(folder.path(), &target("")).expect("an outbox");
     let files = || fs::read_dir(folder.path()).expect("a folder").count();
@@ -276,14 +276,14 @@ fn a_folder_has_one_for_each_client() {
     second.push(publish(1, "unsent"));
     settle(&mut second);
     assert_eq!(files(), 2);
-    // One ends in order; the other dies.
+    // One client ends in order; the other crashes.
     first.end();
     drop(second);
     assert_eq!(files(), 1);
     let mut heir = open();
     assert_eq!(texts(&mut heir), ["unsent"]);
     heir.end();
-    assert_eq!(files(), 1, "it is unsent still");
+    assert_eq!(files(), 1, "the message is still unsent");
     let mut heir = open();
     assert!(heir.confirm(&id(1)));
     settle(&mut heir);

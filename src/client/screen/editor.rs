@@ -1,8 +1,8 @@
-//! The text being typed, edited by what people see as one letter.
+//! The editor of the typed text; it edits whole graphemes.
 //!
-//! The editors there are for terminals draw graphemes and edit code points: a
-//! Backspace there leaves half of a family or of an é. Here a place in the text
-//! is always between two graphemes.
+//! Existing terminal editors draw graphemes but edit code points: their
+//! Backspace leaves half of a family emoji or of an é. Here the cursor is
+//! always between two graphemes.
 
 use std::{mem, ops::Range};
 
@@ -11,29 +11,29 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::protocol::text::clean;
 
-/// The most that is held, in bytes: several times what any server takes.
+/// The longest text, in bytes: several times the limit of any server.
 const MOST: usize = 256 << 10;
 
 /// How many changes can be undone.
 const UNDO: usize = 200;
 
-/// How wide a text is shown, in cells.
+/// The width of a text on the screen, in cells.
 pub(super) fn cells(text: &str) -> usize {
     text.graphemes(true).map(|g| wide(shown(g))).sum()
 }
 
-/// How wide a grapheme is shown at most: some terminals draw what a joiner
-/// joins side by side.
+/// The largest width of a grapheme, in cells: some terminals draw joined
+/// characters side by side.
 pub(super) fn wide(grapheme: &str) -> usize {
     let apart = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
     grapheme.width().max(apart)
 }
 
-/// What is shown of a grapheme where it is edited.
+/// The text that the editor shows for a grapheme.
 pub(super) fn shown(grapheme: &str) -> &str {
     match grapheme {
         "\t" => "→",
-        // Alone it would have no place of its own.
+        // Without a width it would be invisible.
         grapheme if grapheme.width() == 0 => "\u{b7}",
         grapheme => grapheme,
     }
@@ -45,7 +45,8 @@ struct Version {
     cursor: usize,
 }
 
-/// What was done last: more of the same is undone with it.
+/// The kind of the last change: one undo reverts a series of `Typed` or of
+/// `Erased`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Last {
     #[default]
@@ -54,14 +55,14 @@ enum Last {
     Erased,
 }
 
-/// How far a movement or an erasure goes.
+/// The target of a movement or an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum To {
     Left,
     Right,
     WordLeft,
     WordRight,
-    /// To the blank before.
+    /// To the start of the word before; only whitespace separates words here.
     BlankLeft,
     LineStart,
     LineEnd,
@@ -69,7 +70,7 @@ pub(super) enum To {
     End,
 }
 
-/// A text, and a place in it.
+/// A text with a cursor and its earlier versions.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
     now: Version,
@@ -83,12 +84,12 @@ pub(super) struct Editor {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rows {
     pub(super) rows: Vec<Range<usize>>,
-    /// The row the cursor is in.
+    /// The index of the row with the cursor.
     pub(super) cursor: usize,
 }
 
 impl Editor {
-    /// With this text, and its end as the place.
+    /// An editor with this text and the cursor at its end.
     #[cfg(test)]
     pub(super) fn with(text: String) -> Self {
         let mut editor = Editor::default();
@@ -109,7 +110,7 @@ impl Editor {
         self.now.text.is_empty()
     }
 
-    /// Gives away the text; what it was can be had again by undoing.
+    /// Takes the text out; undo brings it back.
     pub(super) fn take(&mut self) -> String {
         self.change(Last::Other);
         let text = mem::take(&mut self.now.text);
@@ -117,16 +118,16 @@ impl Editor {
         text
     }
 
-    /// Puts a text in place of what there is.
+    /// Replaces the whole text.
     pub(super) fn set(&mut self, text: &str) {
         self.change(Last::Other);
         text.clone_into(&mut self.now.text);
         self.now.cursor = text.len();
     }
 
-    /// Puts a letter where the cursor is.
+    /// Inserts a character at the cursor.
     pub(super) fn type_char(&mut self, c: char) {
-        // A word is undone as one.
+        // A space ends the series: undo reverts one word.
         let last = if c.is_whitespace() {
             Last::Other
         } else {
@@ -135,7 +136,7 @@ impl Editor {
         self.put(c.encode_utf8(&mut [0; 4]), last);
     }
 
-    /// Puts a text where the cursor is, made safe to show.
+    /// Inserts a text at the cursor, made safe to show.
     pub(super) fn insert(&mut self, text: &str) {
         self.put(&clean(text), Last::Other);
     }
@@ -152,11 +153,11 @@ impl Editor {
         self.change(last);
         self.now.text.insert_str(self.now.cursor, &text[..end]);
         self.now.cursor += end;
-        // What was put may have joined with what stands behind it.
+        // The text may form one grapheme with the text after it.
         self.now.cursor = self.boundary(self.now.cursor);
     }
 
-    /// Puts a text in place of a stretch that ends where the cursor is.
+    /// Replaces the text from `start` to the cursor.
     pub(super) fn replace(&mut self, start: usize, text: &str) {
         self.change(Last::Other);
         let cursor = self.now.cursor;
@@ -169,7 +170,7 @@ impl Editor {
         self.now.cursor = self.find(to);
     }
 
-    /// A line up or down; false where there is none.
+    /// Moves a line up or down; false if there is none.
     pub(super) fn go_line(&mut self, down: bool) -> bool {
         let (start, end) = (self.find(To::LineStart), self.find(To::LineEnd));
         let text = &self.now.text;
@@ -200,7 +201,7 @@ impl Editor {
         true
     }
 
-    /// Erases up to there.
+    /// Erases from the cursor to a target.
     pub(super) fn erase(&mut self, to: To) {
         let (from, to_there) = (self.now.cursor, self.find(to));
         let range = from.min(to_there)..from.max(to_there);
@@ -216,7 +217,7 @@ impl Editor {
         self.now.cursor = self.boundary(range.start);
     }
 
-    /// Puts back what was erased last, letters aside.
+    /// Inserts the text that was erased last, except by single letters.
     pub(super) fn yank(&mut self) {
         let killed = self.killed.clone();
         self.put(&killed, Last::Other);
@@ -236,7 +237,7 @@ impl Editor {
         }
     }
 
-    /// Remembers what is about to be changed.
+    /// Saves the present version for undo, before a change.
     fn change(&mut self, last: Last) {
         if last == Last::Other || last != self.last {
             if self.before.len() == UNDO {
@@ -290,7 +291,7 @@ impl Editor {
         }
     }
 
-    /// The text in rows of at most so many cells.
+    /// The text in rows of at most `width` cells.
     pub(super) fn rows(&self, width: usize) -> Rows {
         let text = self.now.text.as_str();
         let mut rows = Vec::new();
@@ -324,7 +325,7 @@ mod tests {
 
     const FAMILY: &str = "👨‍👩‍👧";
 
-    /// The text, with a bar where the cursor is.
+    /// The text, with a bar at the cursor.
     fn seen(editor: &Editor) -> String {
         let (left, right) = editor.text().split_at(editor.cursor());
         format!("{left}|{right}")
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn movements_and_erasures() {
+    fn movements_and_erasures_keep_graphemes_whole() {
         let cases: [(&str, To, &str, &str); 18] = [
             ("ab|c", To::Left, "a|bc", "a|c"),
             ("ab|c", To::Right, "abc|", "ab|"),
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_up_and_down() {
+    fn moving_by_lines_keeps_the_column() {
         let mut editor = at("日本語\nab\nwxyz|");
         assert!(editor.go_line(false));
         assert_eq!(seen(&editor), "日本語\nab|\nwxyz");
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undone_and_redone() {
+    fn undo_redo_and_yank_restore_text() {
         let mut editor = Editor::default();
         for c in "hello big world".chars() {
             editor.type_char(c);
@@ -408,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_join() {
+    fn combining_characters_join_their_neighbours() {
         // A combining mark, and a joiner, arrive as keys of their own.
         let mut editor = at("|x");
         for c in "e\u{301}".chars().chain(FAMILY.chars()) {
@@ -418,14 +419,14 @@ mod tests {
         editor.erase(To::Left);
         editor.erase(To::Left);
         assert_eq!(seen(&editor), "|x");
-        // Between two halves of a flag, the half that comes joins the next.
+        // The first half of a flag joins the second half after it.
         let mut editor = at("|🇪");
         editor.type_char('🇩');
         assert_eq!(seen(&editor), "🇩🇪|");
     }
 
     #[test]
-    fn what_is_pasted_is_made_safe_and_bounded() {
+    fn pasted_text_is_made_safe_and_bounded() {
         let mut editor = Editor::default();
         editor.insert("a\r\nb\u{1b}[2J");
         assert_eq!(seen(&editor), "a\nb\u{fffd}[2J|");
@@ -434,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn rows() {
+    fn long_lines_are_cut_into_rows() {
         for (text, width, cut, cursor) in [
             ("|", 4, &[""][..], 0),
             ("abc|", 4, &["abc"], 0),
@@ -458,10 +459,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done, the cursor stays between graphemes, and every row
-        /// is as narrow as it is to be.
+        /// After any edits the cursor is between graphemes, and no row is wider
+        /// than allowed.
         #[test]
-        fn edits(text in "[a-c日é\u{301}\u{200d}👩🇩🇪 \n\t]{0,20}", keys in prop::collection::vec(0..16_u8, 0..30), width in 2..12_usize) {
+        fn any_edits_keep_graphemes_and_rows_intact(text in "[a-c日é\u{301}\u{200d}👩🇩🇪 \n\t]{0,20}", keys in prop::collection::vec(0..16_u8, 0..30), width in 2..12_usize) {
             let mut editor = Editor::with(text);
             for key in keys {
                 match key {

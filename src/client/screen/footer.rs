@@ -1,5 +1,5 @@
-//! The last lines of the screen, drawn from the model: what is under way, the
-//! state, and what is typed.
+//! Draws the footer, the last lines of the screen, from the model: messages
+//! without a receipt, the state, and the typed text.
 
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -9,23 +9,23 @@ use super::{
     model::{Link, Model, Now},
 };
 
-/// How many messages that are under way are shown.
+/// How many messages without a receipt are shown.
 const SENDING: usize = 3;
 
-/// How many rows of what is typed are shown at most.
+/// How many rows of the typed text are shown at most.
 const TYPED: usize = 10;
 
-/// How wide the bar is that shows progress.
+/// The width of the progress bar, in cells.
 const BAR: usize = 10;
 
-/// From how many missed numbers on there is a bar.
+/// From how many missed numbers on the progress bar is shown.
 const LONG: u64 = 200;
 
-/// How many cells stand before what is typed.
+/// The width of the prompt before the typed text, in cells.
 const PROMPT: usize = 2;
 
-/// Rows that each fit on the screen; the cursor stands after `before`, in the
-/// row that `after` ends.
+/// The rows of the footer, each no wider than the screen. `before` and `after`
+/// are one row, with the cursor between them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) above: Vec<Line>,
@@ -41,9 +41,9 @@ impl Footer {
     }
 }
 
-/// What the footer of the screen shows now.
+/// Draws the footer for a screen of this size.
 pub(super) fn footer(model: &Model, now: Now, columns: usize, rows: usize) -> Footer {
-    // The last column stays free: no row ever runs into the next.
+    // The last column stays free, so that no row wraps into the next.
     let width = columns.saturating_sub(1).max(1);
     let mut footer = Footer::default();
     if rows >= 5 {
@@ -156,7 +156,7 @@ fn state(model: &Model, now: Now, width: usize) -> Line {
     joined(parts, width)
 }
 
-/// The parts that fit, most important first, in their order.
+/// Joins the parts in order, without the least important that do not fit.
 fn joined(mut parts: Vec<Part>, width: usize) -> Line {
     const BETWEEN: &str = " · ";
     loop {
@@ -187,7 +187,7 @@ fn bar(done: u64, all: u64) -> String {
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
 }
 
-/// A line cut where it would be wider than that.
+/// Cuts a line to a width.
 fn fit(line: Line, width: usize) -> Line {
     if cells(&line.text()) <= width {
         return line;
@@ -210,7 +210,7 @@ fn fit(line: Line, width: usize) -> Line {
     cut
 }
 
-/// What is typed, with the cursor in it: as many rows as there is room for.
+/// Adds at most `room` rows of the typed text, the cursor's row among them.
 fn typed(model: &Model, width: usize, room: usize, footer: &mut Footer) {
     let editor = &model.typing;
     let rows = editor.rows(width.saturating_sub(PROMPT).max(2));

@@ -1,10 +1,10 @@
-//! What a key is for.
+//! Maps keys, and other events of the terminal, to actions.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::editor::To;
 
-/// What somebody wants who pressed a key.
+/// An action of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Type(char),
@@ -13,9 +13,9 @@ pub(super) enum Action {
     Submit,
     Go(To),
     Erase(To),
-    /// A line up, or what was said before.
+    /// A line up, or the text sent before.
     Up,
-    /// A line down, or what was said after.
+    /// A line down, or the text sent after.
     Down,
     Earlier,
     Later,
@@ -27,20 +27,20 @@ pub(super) enum Action {
     },
     Cancel,
     Redraw,
-    /// Ctrl-D: the end, where nothing is typed.
+    /// Ctrl-D: leaves if no text is typed, otherwise erases to the right.
     End,
-    /// Ctrl-C: twice, the end.
+    /// Ctrl-C: leaves when pressed twice.
     Interrupt,
     Suspend,
     Resize {
         columns: u16,
         rows: u16,
     },
-    /// The terminal is looked at again, or no more.
+    /// The terminal has gained the focus, or lost it.
     Focus(bool),
 }
 
-/// What is wanted; nothing by a key that is for nothing.
+/// The action of a terminal event; `None` if it has none.
 pub(super) fn action(event: Event) -> Option<Action> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => pressed(key),
@@ -103,7 +103,7 @@ fn controlled(c: char) -> Option<Action> {
         'u' => Action::Erase(To::LineStart),
         'k' => Action::Erase(To::LineEnd),
         'y' => Action::Yank,
-        // Ctrl-_ and Ctrl-/ arrive as this.
+        // crossterm reports Ctrl-_ and Ctrl-/ as Ctrl-7.
         '7' | '_' | '/' => Action::Undo,
         'p' => Action::Earlier,
         'n' => Action::Later,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys() {
+    fn keys_map_to_actions() {
         let none = KeyModifiers::NONE;
         let (control, alt) = (KeyModifiers::CONTROL, KeyModifiers::ALT);
         for (code, modifiers, wanted) in [

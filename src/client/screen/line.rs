@@ -1,23 +1,22 @@
-//! Lines as they go to the terminal: what happened, in words and styles.
+//! The lines of the screen: styled text for messages, days and marks.
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
 use crate::protocol::{At, Kind, Message, text::clean};
 
-/// What stands behind a style is for the terminal to say: colours may be few or
-/// none.
+/// The role of a span; the painter picks its look by the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
-    /// Beside the point: times, comings and goings.
+    /// Secondary text: times, joins and leaves.
     Dim,
-    /// Somebody's name: a colour of its own.
+    /// The name of another user: each name has a colour of its own.
     Name(usize),
-    /// One's own name.
+    /// The user's own name.
     Own,
-    /// What calls for a person.
+    /// Text that calls for the user's attention.
     Loud,
-    /// What went wrong.
+    /// An error or a warning.
     Bad,
 }
 
@@ -28,7 +27,7 @@ pub(super) struct Span {
     pub(super) text: String,
 }
 
-/// A line, or several where its text has newlines.
+/// A line, or several if its text has newlines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Line(pub(super) Vec<Span>);
 
@@ -37,8 +36,7 @@ impl Line {
         Line::default().and(style, text)
     }
 
-    /// This, and behind it a text; what a server may have put into it is made
-    /// safe.
+    /// Appends a text. It may come from a server, so it is made safe to show.
     #[must_use]
     pub(super) fn and(mut self, style: Style, text: impl Into<String>) -> Self {
         let text = text.into();
@@ -46,7 +44,7 @@ impl Line {
             std::borrow::Cow::Borrowed(_) => text,
             std::borrow::Cow::Owned(clean) => clean,
         };
-        // A line cannot fake another one: what follows its first is set in.
+        // Further lines are indented, so that a text cannot fake a message.
         let text = if text.contains('\n') {
             text.replace('\n', "\n  ")
         } else {
@@ -62,7 +60,7 @@ impl Line {
     }
 }
 
-/// The style of somebody's name: always the same one.
+/// The style of a name; the same name always has the same style.
 pub(super) fn name_style(name: &str, own: bool) -> Style {
     if own {
         Style::Own
@@ -71,28 +69,28 @@ pub(super) fn name_style(name: &str, own: bool) -> Style {
     }
 }
 
-/// When it was, for people.
+/// A moment in a time zone.
 pub(super) fn local(at: At, zone: &TimeZone) -> Zoned {
     let moment = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     moment.to_zoned(zone.clone())
 }
 
-/// The time of day.
+/// The time of day, as `HH:MM`.
 pub(super) fn clock(at: &Zoned) -> String {
     format!("{:02}:{:02}", at.hour(), at.minute())
 }
 
-/// What separates one day from the next.
+/// The line that begins a new day.
 pub(super) fn day(at: &Zoned) -> Line {
     mark(&at.strftime("%A, %-d %B %Y").to_string())
 }
 
-/// Where something begins.
+/// A line that marks the start of a day, a room or unseen messages.
 pub(super) fn mark(text: &str) -> Line {
     Line::new(Style::Dim, format!("── {text}"))
 }
 
-/// What somebody said.
+/// The line of a message in a room.
 pub(super) fn said(message: &Message, at: &Zoned, own: bool, calls: bool) -> Line {
     let name = message.from.to_string();
     let line = Line::new(Style::Dim, format!("{} ", clock(at)));
@@ -111,7 +109,7 @@ pub(super) fn said(message: &Message, at: &Zoned, own: bool, calls: bool) -> Lin
     }
 }
 
-/// What somebody said to one person alone.
+/// The line of a private message.
 pub(super) fn whispered(at: &Zoned, from: &str, to: &str, text: &str, sent: bool) -> Line {
     let (from_style, to_style) = (name_style(from, sent), name_style(to, !sent));
     let (from, to) = if sent { ("you", to) } else { (from, "you") };
@@ -129,13 +127,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_acts_on_the_terminal_or_fakes_a_line() {
+    fn text_cannot_control_the_terminal_or_fake_a_line() {
         let line = Line::new(Style::Plain, "a\u{1b}[2J\r\nb: c\u{202e}");
         assert_eq!(line.text(), "a\u{fffd}[2J\n  b: c\u{fffd}");
     }
 
     #[test]
-    fn a_name_has_one_colour() {
+    fn a_name_has_one_colour_in_either_case() {
         assert_eq!(name_style("ana", false), name_style("Ana", false));
         assert_eq!(name_style("ana", true), Style::Own);
     }

@@ -1,7 +1,7 @@
-//! What the screen is about: rooms, people, the connection, what is typed.
+//! The state of the screen: rooms, people, the connection, the typed text.
 //!
-//! Events and actions change it; nothing here knows of terminals. What it wants
-//! shown, sent and rung is taken from it.
+//! Events and actions change it; nothing here knows the terminal. The main loop
+//! takes the lines to show, the commands to send and the bell from it.
 
 mod completion;
 mod room;
@@ -28,27 +28,29 @@ use crate::protocol::{
     plain,
 };
 
-/// The ref of what the screen asks by itself: the answers are not shown.
+/// The ref of the questions the screen asks by itself; their answers are not
+/// shown.
 pub(super) const OWN: &str = "screen";
 
 /// How many people and rooms are remembered for completion.
 const KNOWN: usize = 500;
 
-/// How many lines of a room are shown again to who comes back to it.
+/// How many lines of a room are shown again when the user returns to it.
 const AGAIN: usize = 10;
 
-/// A moment: by the calendar, for people; and by the clock that timers follow.
+/// A moment: in wall-clock time for people, in monotonic time for timers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
     pub(super) wall: Timestamp,
     pub(super) tick: Instant,
 }
 
-/// How it stands with the connection.
+/// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Up,
-    /// What was missed is being shown: from one number to another.
+    /// Missed messages are being shown: `from` one number, now `at` another, up
+    /// to `head`.
     Behind {
         from: Seq,
         at: Seq,
@@ -59,51 +61,51 @@ pub(super) enum Link {
     },
 }
 
-/// What came while nobody looked.
+/// Messages that came while the user was away or the connection was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Missed {
     pub(super) since: Timestamp,
     pub(super) count: u64,
 }
 
-/// What was said here, and is not known to be stored.
+/// A message of this client that has no receipt yet.
 #[derive(Debug)]
 pub(super) struct Sending {
     id: MessageId,
     pub(super) text: String,
 }
 
-/// How the screen is to behave.
+/// The options of the model.
 #[derive(Clone, Debug)]
 pub(super) struct Manner {
     pub(super) zone: TimeZone,
     pub(super) ids: Ids,
     pub(super) bell: bool,
-    /// Comings and goings are not shown.
+    /// Joins and leaves are not shown.
     pub(super) quiet: bool,
 }
 
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each stands for itself
+#[allow(clippy::struct_excessive_bools)] // the flags are independent
 pub(super) struct Model {
     manner: Manner,
-    /// How many messages were said.
+    /// How many messages were given an id.
     spoken: u64,
     welcome: Welcome,
     welcomed: bool,
     /// The first replay is over.
     live: bool,
     pub(super) link: Link,
-    /// Since when it is off, if it is.
+    /// When the connection was lost, until everything missed is shown.
     off: Option<Timestamp>,
-    /// There is a connection again; its welcome comes next.
+    /// The client has reconnected; the welcome is still to come.
     back: bool,
-    /// Why the server takes nothing now.
+    /// Why the server accepts no messages for now.
     pub(super) held: Option<String>,
     pub(super) missed: Option<Missed>,
-    /// The terminal is not looked at.
+    /// When the terminal lost the focus, while it has none.
     away: Option<Timestamp>,
-    /// What a key led to, until the next one.
+    /// A sentence about the last key, until the next one.
     pub(super) hint: Option<String>,
     interrupted: bool,
     pub(super) sending: VecDeque<Sending>,
@@ -112,12 +114,12 @@ pub(super) struct Model {
     room: Room,
     pub(super) typing: Editor,
     pub(super) completion: Option<Completion>,
-    /// Who was heard of, the last one first.
+    /// The names seen in events, the latest first.
     people: Vec<String>,
     known: BTreeSet<String>,
     lines: Vec<Line>,
     commands: Vec<Command>,
-    /// What the screen itself wants to know.
+    /// The questions the screen asks by itself.
     questions: Vec<Command>,
     rings: bool,
     entered: Option<String>,
@@ -155,22 +157,22 @@ impl Model {
         }
     }
 
-    /// The room one is in.
+    /// The room on the screen.
     pub(super) fn room(&self) -> &RoomName {
         &self.welcome.room
     }
 
-    /// How many people are in it.
+    /// How many members the room has.
     pub(super) fn members(&self) -> usize {
         self.welcome.members
     }
 
-    /// How one is called.
+    /// The user's name and address, as the server sees them.
     pub(super) fn you(&self) -> &Author {
         &self.welcome.you
     }
 
-    /// How many bytes more may be typed; fewer than none where it is too long.
+    /// How many more bytes may be typed; negative when the text is too long.
     pub(super) fn bytes_left(&self) -> i64 {
         let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
         length(self.limit()) - length(self.typing.text().len())
@@ -181,57 +183,57 @@ impl Model {
         self.welcome.limits.text_bytes
     }
 
-    /// A moment as the clock on the wall has it.
+    /// The time of day of a moment, in the user's time zone.
     pub(super) fn clock(&self, at: Timestamp) -> String {
         clock(&at.to_zoned(self.manner.zone.clone()))
     }
 
-    /// The lines to show, since they were last taken.
+    /// Takes the lines that were not shown yet.
     pub(super) fn take_lines(&mut self) -> Vec<Line> {
         mem::take(&mut self.lines)
     }
 
-    /// Whether so many lines wait to be shown that no more should come.
+    /// Whether 2000 lines wait to be shown: then the loop reads no more events.
     pub(super) fn is_full(&self) -> bool {
         self.lines.len() >= 2000
     }
 
-    /// The commands to send.
+    /// Takes the commands to send.
     pub(super) fn take_commands(&mut self) -> Vec<Command> {
         mem::take(&mut self.commands)
     }
 
-    /// The questions to ask under [`OWN`].
+    /// Takes the questions to ask under [`OWN`].
     pub(super) fn take_questions(&mut self) -> Vec<Command> {
         mem::take(&mut self.questions)
     }
 
-    /// What was just entered, to be kept.
+    /// Takes the text just entered, to keep it for later clients.
     pub(super) fn take_typed(&mut self) -> Option<String> {
         self.entered.take()
     }
 
-    /// Whether it is known what was typed in this room before.
+    /// Whether the texts sent in this room by earlier clients are loaded.
     pub(super) fn recalls(&self) -> bool {
         self.room.recalled
     }
 
-    /// What was typed in this room before.
+    /// Adds the texts sent in this room by earlier clients.
     pub(super) fn recall(&mut self, typed: Vec<String>) {
         self.room.recall(typed);
     }
 
-    /// Whether somebody calls.
+    /// Takes the request to ring the bell; false if the bell is turned off.
     pub(super) fn take_bell(&mut self) -> bool {
         mem::take(&mut self.rings) && self.manner.bell
     }
 
-    /// The last lines of this room, to be shown anew.
+    /// The last `count` lines of this room.
     pub(super) fn last_lines(&self, count: usize) -> Vec<Line> {
         self.room.last(count).cloned().collect()
     }
 
-    /// Shows a line, and keeps it with the room.
+    /// Shows a line and keeps it with the room.
     fn put(&mut self, line: Line) {
         self.put_numbered(None, line);
     }
@@ -241,12 +243,12 @@ impl Model {
         self.lines.push(line);
     }
 
-    /// Shows what is no part of the chat.
+    /// Shows a sentence of the client itself.
     pub(super) fn say(&mut self, style: Style, text: &str) {
         self.put(Line::new(style, format!("* {text}")));
     }
 
-    /// Follows what happened, except the end.
+    /// Updates the model for a client event; the main loop handles the end.
     pub(super) fn follow(&mut self, happened: Happened, now: Now) {
         match happened {
             Happened::Told(frame, event) => self.told(&frame, event, now),
@@ -254,7 +256,7 @@ impl Model {
             Happened::Hole { after, next } => self.say(
                 Style::Bad,
                 &format!(
-                    "what stood between {after} and {next} did not come, and the server does not say why"
+                    "messages between {after} and {next} are missing, and the server does not say why"
                 ),
             ),
             Happened::State(state) => self.state(state, now),
@@ -270,9 +272,9 @@ impl Model {
                 if let Some(id) = id {
                     self.stored(&id);
                 }
-                // Otherwise it was never shown.
+                // With `prev` it is part of a replay and was never shown.
                 if prev.is_none() && self.room.forget(seq) {
-                    let text = "* A message above was erased: it is in no history any more.";
+                    let text = "* A message above was erased from the history.";
                     self.put(Line::new(Style::Dim, text));
                 }
             }
@@ -347,7 +349,7 @@ impl Model {
     /// Shows an event as the plain format says it.
     fn answered(&mut self, event: &Event, style: Style) {
         if let Some(line) = plain::event(event) {
-            // It is set in there already.
+            // The plain format already indents further lines, as `Line` does.
             self.put(Line::new(style, line.replace("\n  ", "\n")));
         }
     }
@@ -403,8 +405,8 @@ impl Model {
         self.put(whispered(&at, &from, &to, &private.text, private.sent));
     }
 
-    /// Counts what comes while nobody looks, or came while there was no
-    /// connection.
+    /// Counts a message that came while the user was away or the connection was
+    /// lost.
     fn miss(&mut self, at: &Zoned, now: Now) {
         let behind = matches!(self.link, Link::Behind { .. });
         if !behind && self.away.is_none() {
@@ -431,7 +433,8 @@ impl Model {
         }
     }
 
-    /// What was said here under this id is stored, or never will be.
+    /// Removes a message from `sending`, as it is stored or never will be, and
+    /// returns its text.
     fn stored(&mut self, id: &MessageId) -> Option<String> {
         let place = self.sending.iter().position(|sent| sent.id == *id)?;
         self.sending.remove(place).map(|sent| sent.text)
@@ -447,7 +450,7 @@ impl Model {
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
         if mem::take(&mut self.back) && same {
-            // A new connection is nothing new about this room.
+            // The user never left this room, so it is not announced again.
             self.welcome = welcome;
             return;
         }
@@ -474,7 +477,7 @@ impl Model {
         }
     }
 
-    /// Leaves a room, with what was typed and shown there, for another one.
+    /// Switches to another room; the old one keeps its lines and unsent text.
     fn change_room(&mut self, next: &RoomName) {
         let old = self.room().clone();
         let next = self.rooms.remove(next).unwrap_or_default();
@@ -517,14 +520,14 @@ impl Model {
         }
     }
 
-    /// Where the room is to be read on from, once one comes back to it.
+    /// Keeps the position from which the room resumes when the user returns.
     pub(super) fn bookmark(&mut self, position: &Position) {
         if position.room == *self.room() {
             self.room.last = Some(position.clone());
         }
     }
 
-    /// When the screen changes though nothing happens.
+    /// When the countdown to the next connection attempt changes the screen.
     pub(super) fn next_tick(&self, now: Now) -> Option<Instant> {
         let Link::Offline { again, .. } = self.link else {
             return None;
@@ -534,14 +537,14 @@ impl Model {
         (!left.is_zero()).then(|| now.tick + part.max(std::time::Duration::from_millis(1)))
     }
 
-    /// Nothing of what was said here is still under way.
+    /// Clears `sending`: no message of this client waits for a receipt.
     pub(super) fn all_stored(&mut self) {
         self.sending.clear();
         self.held = None;
     }
 }
 
-/// Whether a frame answers a question that the screen asked by itself.
+/// Whether a frame answers one of the screen's own questions.
 fn answers_own(frame: &Frame) -> bool {
     let asked = frame.reference();
     asked.is_some_and(|reference| reference.as_str() == OWN)

@@ -1,9 +1,9 @@
 //! The bytes that show lines and the footer below them.
 //!
-//! Lines are written as they are, so the terminal wraps them, keeps them, and
-//! lets people select, search and open links in them. The footer is erased and
-//! drawn again below. Nothing is asked of the terminal, and all movements are
-//! relative: what was on it before stays.
+//! Lines are written unwrapped: the terminal wraps them, keeps them, and lets
+//! people select, search and open links in them. The footer is erased and drawn
+//! again below them. The painter never queries the terminal. Except to redraw
+//! the screen, it moves the cursor only relatively, so earlier output stays.
 
 use std::fmt::Write;
 
@@ -13,29 +13,31 @@ use super::{
     line::{Line, Style},
 };
 
-/// Colours of names: of 256 those that are readable on dark and light grounds.
+/// Colours of names, of 256: those readable on dark and on light backgrounds.
 const MANY: [u8; 12] = [29, 31, 64, 66, 68, 94, 97, 130, 133, 162, 166, 167];
 
-/// And of 16.
+/// Colours of names, of 16, as SGR codes.
 const FEW: [u8; 5] = [31, 32, 34, 35, 36];
 
-/// The terminal shows nothing before the end of it.
+/// Begins a synchronized update with a hidden cursor: the terminal shows the
+/// update only at [`END`].
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
+/// Ends the synchronized update and shows the cursor.
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
-/// Which colours there are.
+/// How many colours the terminal supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
-    /// None: bold, dim and reverse say it all.
+    /// None: text is only bold, dim or reverse.
     None,
-    /// The 16 of every terminal.
+    /// The 16 colours of every terminal.
     Few,
-    /// 256.
+    /// The palette of 256 colours.
     Many,
 }
 
 impl Colours {
-    /// What the environment says of the terminal.
+    /// Reads `NO_COLOR`, `COLORTERM` and `TERM`.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         if set("NO_COLOR").is_some() {
@@ -51,9 +53,9 @@ impl Colours {
 #[derive(Debug)]
 pub(super) struct Painter {
     colours: Colours,
-    /// The footer as it was drawn: how wide each row is.
+    /// The width of each row of the footer on the screen, in cells.
     drawn: Vec<usize>,
-    /// Where the cursor is in it: row and column.
+    /// The cursor's row and column in that footer.
     cursor: (usize, usize),
 }
 
@@ -66,7 +68,7 @@ impl Painter {
         }
     }
 
-    /// Shows lines, and the footer below them, on a screen so wide.
+    /// Shows new lines, and the footer below them, on a screen of `columns`.
     pub(super) fn paint(&mut self, lines: &[Line], footer: &Footer, columns: usize) -> String {
         let mut out = String::from(BEGIN);
         self.erase(&mut out, columns);
@@ -76,7 +78,7 @@ impl Painter {
         out
     }
 
-    /// Erases the screen, and shows lines and the footer on it.
+    /// Erases the screen, then shows lines and the footer.
     pub(super) fn repaint(&mut self, lines: &[Line], footer: &Footer) -> String {
         let mut out = String::from(BEGIN);
         out.push_str("\x1b[H\x1b[J");
@@ -86,7 +88,7 @@ impl Painter {
         out
     }
 
-    /// Takes the footer away, and shows the last lines.
+    /// Erases the footer and shows the last lines.
     pub(super) fn leave(&mut self, lines: &[Line], columns: usize) -> String {
         let mut out = String::from(BEGIN);
         self.erase(&mut out, columns);
@@ -96,14 +98,14 @@ impl Painter {
         out
     }
 
-    /// The footer is not on the screen any more.
+    /// Forgets the footer, as the screen no longer shows it.
     pub(super) fn forget(&mut self) {
         self.drawn.clear();
         self.cursor = (0, 0);
     }
 
-    /// Goes to where the footer begins, and erases from there. A terminal that
-    /// was made narrower has wrapped its rows.
+    /// Erases the screen from the footer's first row on. A terminal that was
+    /// made narrower is assumed to have wrapped the footer's rows.
     fn erase(&self, out: &mut String, columns: usize) {
         let columns = columns.max(1);
         let (row, column) = self.cursor;
@@ -132,14 +134,14 @@ impl Painter {
     fn draw(&mut self, out: &mut String, footer: &Footer) {
         let row = footer.above.len();
         let count = row + 1 + footer.below.len();
-        // The rows are made first: then nothing scrolls while they are drawn,
-        // and the terminal itself knows the place of the cursor, however wide
-        // it takes a letter to be.
+        // The rows are made first, so nothing scrolls while they are drawn. The
+        // terminal itself saves the cursor's place, as it may draw a letter
+        // wider or narrower than expected.
         if count > 1 {
             out.push_str(&"\r\n".repeat(count - 1));
             let _ = write!(out, "\x1b[{}A", count - 1);
         }
-        // Nor may what it takes to be wider run into the next row.
+        // Without autowrap a row drawn too wide does not reach the next.
         out.push_str("\x1b[?7l");
         for line in &footer.above {
             self.put(out, line);
@@ -164,7 +166,7 @@ impl Painter {
     fn put(&self, out: &mut String, line: &Line) {
         for span in &line.0 {
             let code = self.code(span.style);
-            // On a raw terminal a new line does not begin at its left.
+            // In raw mode a newline does not return to the first column.
             let text = span.text.replace('\n', "\r\n");
             match code {
                 None => out.push_str(&text),
@@ -191,7 +193,7 @@ impl Painter {
 mod tests {
     use super::*;
 
-    /// How bright a colour of the cube of 256 is, from 0 to 1.
+    /// The luminance, from 0 to 1, of a colour of the 256-colour cube.
     fn luminance(colour: u8) -> f64 {
         let level = |n: u8| {
             let c = f64::from([0, 95, 135, 175, 215, 255][usize::from(n)]) / 255.0;
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_readable_on_dark_and_on_light() {
+    fn name_colours_are_readable_on_dark_and_light() {
         for colour in MANY {
             let bright = luminance(colour) + 0.05;
             assert!(bright / 0.05 >= 3.0, "{colour} on black");
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_narrower_terminal_has_wrapped_is_erased() {
+    fn a_footer_wrapped_by_a_narrower_terminal_is_erased() {
         let row = |width: usize| Line::new(Style::Plain, "x".repeat(width));
         let footer = Footer {
             above: vec![row(35), row(20)],
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_of_the_environment() {
+    fn colours_follow_the_environment() {
         for (variables, colours) in [
             (&[("TERM", "xterm")][..], Colours::Few),
             (&[("TERM", "xterm-256color")], Colours::Many),

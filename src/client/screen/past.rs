@@ -1,5 +1,4 @@
-//! What was typed, kept from one day to the next: a file for each room, for the
-//! user alone.
+//! Keeps the texts sent in each room in a file that only the user can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,9 +15,9 @@ const KEPT: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct Past {
-    /// Absent where nothing is kept.
+    /// `None` keeps nothing.
     pub(super) folder: Option<PathBuf>,
-    /// The server.
+    /// The server: each has its own files.
     pub(super) origin: String,
 }
 
@@ -28,7 +27,7 @@ impl Past {
         Some(folder::file(self.folder.as_ref()?, "typed", &purpose))
     }
 
-    /// What was typed in a room. A file that cannot be read has nothing.
+    /// Reads the texts sent in a room; none if the file cannot be read.
     pub(super) fn of(&self, room: &RoomName) -> Vec<String> {
         let Some(file) = self.file(room) else {
             return Vec::new();
@@ -41,14 +40,14 @@ impl Past {
         if typed.len() > 2 * KEPT {
             typed.drain(..typed.len() - KEPT);
             let lines: Vec<String> = typed.iter().map(|text| encoded(text)).collect();
-            // Where it cannot be written it stays as long as it is.
+            // If this fails, the file only stays longer.
             let _ = fs::write(&file, lines.concat());
         }
         typed
     }
 
-    /// Keeps a text, unless there may be a secret in it. Not to have it later
-    /// is no reason to trouble anybody now.
+    /// Appends a text to the room's file, unless it may hold a secret. Failures
+    /// are ignored: the user only misses the text later.
     pub(super) fn keep(&self, room: &RoomName, text: &str) {
         let secret = ["/name", "/operator"]
             .iter()
@@ -68,7 +67,7 @@ impl Past {
     }
 }
 
-/// A text on a line of its own.
+/// A text as one line of JSON.
 fn encoded(text: &str) -> String {
     let mut line = serde_json::Value::from(text).to_string();
     line.push('\n');
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kept_for_each_room_and_for_the_user_alone() {
+    fn texts_are_kept_per_room_for_the_user_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let past = Past {
             folder: Some(folder.path().join("state")),

@@ -1,5 +1,4 @@
-//! The terminal, borrowed: as it was found it is given back, whatever ends the
-//! client.
+//! Takes the terminal for the client, and restores it however the client ends.
 
 use std::{
     io::{self, Write},
@@ -12,32 +11,33 @@ use std::{
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
-/// Pasted text is told from typed text; whether somebody looks is told.
+/// Turns on bracketed paste and focus reports.
 const ENTER: &[u8] = b"\x1b[?2004h\x1b[?1004h";
 
-/// Undoes that, and what a frame cut short may have left.
+/// Undoes [`ENTER`], and the modes that a partly written screen update leaves
+/// on.
 const LEAVE: &[u8] = b"\x1b[m\x1b[?7h\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?2026l";
 
-/// Whether it is borrowed.
+/// Whether the client has the terminal.
 static BORROWED: AtomicBool = AtomicBool::new(false);
 
-/// As long as it lives, keys come one by one.
+/// A guard: while it lives, the terminal is in raw mode.
 #[derive(Debug)]
 pub struct Borrowed(());
 
 impl Borrowed {
-    /// Borrows the terminal. A panic gives it back before it is told.
+    /// Takes the terminal. A panic gives it back before the panic is printed.
     ///
     /// # Errors
     ///
-    /// The terminal refuses raw mode, or cannot be written.
+    /// Fails if the terminal refuses raw mode or cannot be written.
     pub fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let told = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
                 if give_back() {
-                    // The cursor may stand anywhere in a row.
+                    // The cursor may be anywhere in a row.
                     let _ = io::stdout().write_all(b"\r\n");
                 }
                 told(info);
@@ -48,13 +48,13 @@ impl Borrowed {
         Ok(borrowed)
     }
 
-    /// Borrows it again, after somebody else had it.
+    /// Takes the terminal again, after another process had it.
     ///
     /// # Errors
     ///
-    /// The terminal refuses raw mode, or cannot be written.
+    /// Fails if the terminal refuses raw mode or cannot be written.
     pub fn again(&self) -> io::Result<()> {
-        // crossterm keeps what it found first, and believes it is still so.
+        // crossterm believes that raw mode is still on, and would do nothing.
         disable_raw_mode()?;
         enable_raw_mode()?;
         BORROWED.store(true, Ordering::SeqCst);
@@ -68,11 +68,11 @@ impl Drop for Borrowed {
     }
 }
 
-/// Gives the terminal back, if it is borrowed; whether it was.
+/// Gives the terminal back, if the client has it; returns whether it had.
 pub fn give_back() -> bool {
     let borrowed = BORROWED.swap(false, Ordering::SeqCst);
     if borrowed {
-        // There is nobody to tell of it.
+        // A failure here cannot be reported.
         let _ = write(LEAVE);
         let _ = disable_raw_mode();
     }

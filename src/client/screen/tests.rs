@@ -1,4 +1,4 @@
-//! Drawings: what a terminal shows of the model, after the real bytes.
+//! Compares drawings with a terminal emulator that reads the painter's bytes.
 
 use std::num::NonZeroU16;
 
@@ -42,7 +42,7 @@ fn message(seq: u64, from: &str, text: &str) -> Value {
 }
 
 impl Scene {
-    /// Just welcomed as ana, at two o'clock.
+    /// A scene just after the welcome of ana, at two o'clock.
     fn new(columns: u16, rows: u16) -> Self {
         Self::of(columns, rows, Some("ana"))
     }
@@ -72,7 +72,7 @@ impl Scene {
             now,
         };
         scene.tell(&[told, json!({"type": "live", "seq": 0})]);
-        // It asks who is there by itself.
+        // The screen asks for the members and the rooms by itself.
         assert_eq!(
             scene.model.take_questions(),
             [Command::Members, Command::Rooms]
@@ -106,7 +106,7 @@ impl Scene {
         self.press(KeyCode::Char(c), KeyModifiers::CONTROL)
     }
 
-    /// Types: a newline is Enter, a tab is Tab.
+    /// Types a text: a newline is Enter, a tab is Tab.
     fn type_text(&mut self, text: &str) {
         for c in text.chars() {
             let code = match c {
@@ -137,7 +137,7 @@ impl Scene {
         self.terminal.screen_mut().set_size(rows, columns);
     }
 
-    /// What the terminal shows, with a bar where the cursor is.
+    /// The text on the terminal, with a bar at the cursor.
     fn seen(&mut self) -> String {
         self.paint();
         let screen = self.terminal.screen();
@@ -157,7 +157,7 @@ impl Scene {
     }
 }
 
-/// Compares with the drawing of this name, as wide as the terminal.
+/// Asserts that the terminal shows the drawing of this name and width.
 fn same(scene: &mut Scene, name: &str) {
     let head = format!("=== {name}, {} columns\n", scene.columns);
     let drawings = include_str!("drawings.txt");
@@ -173,7 +173,7 @@ fn same(scene: &mut Scene, name: &str) {
 }
 
 #[test]
-fn what_is_said_and_typed() {
+fn messages_and_typed_text_are_drawn() {
     for columns in [20, 40, 80] {
         let mut scene = Scene::new(columns, 14);
         scene.tell(&[
@@ -194,7 +194,7 @@ fn what_is_said_and_typed() {
 }
 
 #[test]
-fn states() {
+fn connection_states_are_drawn() {
     for columns in [20, 40, 80] {
         let mut scene = Scene::new(columns, 6);
         let why = End::Lost("it is gone".to_owned());
@@ -225,7 +225,7 @@ fn states() {
 }
 
 #[test]
-fn rooms() {
+fn a_room_keeps_its_draft_and_resumes_on_return() {
     let mut scene = Scene::new(60, 16);
     scene.tell(&[message(1, "bob", "in the lobby")]);
     scene.model.bookmark(&Position {
@@ -251,7 +251,7 @@ fn rooms() {
     same(&mut scene, "ops");
     scene.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
     scene.type_text("/join lobby\nleft in ops");
-    // Of a room one comes back to, what was said since.
+    // On return to a room, the client asks only for newer messages.
     let back = Start {
         after: Some(Seq(1)),
         epoch: Some(Epoch("e".into())),
@@ -263,7 +263,7 @@ fn rooms() {
 }
 
 #[test]
-fn what_is_typed() {
+fn long_pasted_and_edited_text_is_drawn() {
     for columns in [20, 40] {
         let mut scene = Scene::new(columns, 10);
         let paste = Key::Paste("first\r\nsecond is longer than twenty columns\n".to_owned());
@@ -283,7 +283,7 @@ fn what_is_typed() {
 }
 
 #[test]
-fn comings_and_goings_and_words_of_the_server() {
+fn joins_leaves_and_server_sentences_are_drawn() {
     let mut scene = Scene::of(60, 16, None);
     let who = |name: &str, kind: &str, members: u32| json!({"type": kind, "name": name, "addr": "127.0.0.1:5001", "members": members});
     scene.tell(&[
@@ -312,7 +312,7 @@ fn comings_and_goings_and_words_of_the_server() {
 }
 
 #[test]
-fn only_answers_to_the_person_are_shown() {
+fn answers_to_the_screens_own_questions_are_hidden() {
     let mut scene = Scene::new(60, 14);
     let own = |mut told: Value| {
         told["ref"] = json!(OWN);
@@ -322,7 +322,7 @@ fn only_answers_to_the_person_are_shown() {
     let refused = |text: &str| json!({"type": "refused", "code": "rate", "text": text});
     let mut asked = members("bob");
     asked["ref"] = json!("asked");
-    // The count that a crowded room is told now and then is nobody's answer.
+    // A crowded room gets its member count unasked: it answers no question.
     scene.tell(&[
         json!({"type": "members", "total": 400}),
         own(refused("Not the screen.")),
@@ -345,7 +345,7 @@ fn only_answers_to_the_person_are_shown() {
 }
 
 #[test]
-fn private_and_erased() {
+fn private_and_erased_messages_are_drawn() {
     let mut scene = Scene::new(60, 14);
     let private = |seq: u64, from: &str, to: &str, sent: bool| {
         json!({
@@ -372,7 +372,7 @@ fn private_and_erased() {
 }
 
 #[test]
-fn who_is_called_hears_it() {
+fn a_mention_rings_the_bell_and_is_highlighted() {
     let mut scene = Scene::new(40, 12);
     scene.tell(&[message(1, "bob", "hello all")]);
     assert!(!scene.model.take_bell());
@@ -389,7 +389,7 @@ fn who_is_called_hears_it() {
 }
 
 #[test]
-fn nothing_of_the_screen_before_is_lost_and_a_resize_leaves_no_trace() {
+fn earlier_output_survives_resizes_and_leaving() {
     let mut scene = Scene::new(40, 12);
     scene.terminal.process(b"$ client\r\n");
     scene.tell(&[message(1, "bob", "hello")]);

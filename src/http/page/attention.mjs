@@ -1,19 +1,20 @@
-// What the reader has not seen: counted in the title, marked in the log, and for
-// who asked for it told by the system.
+// Unseen messages: shown in the title, marked in the log and, if the reader asked
+// for it, announced by system notifications.
 
 import { ours } from "./keep.mjs";
 import { beginning } from "./text.mjs";
 
 const NOTIFY = "notify";
 
-/** How long a message must have been in view before the next visit knows it. */
+/** How soon the browser keeps the last number seen, in milliseconds. */
 const NOTED = 1000;
 
 export class Attention {
-  /** How many messages of others were not seen, and how many of them are for the reader. */
+  /** How many messages of others the reader has not seen. */
   unseen = 0;
+  /** How many of them are private or mention the reader. */
   #named = 0;
-  /** The first of them: what is fresh begins there. */
+  /** The place of the first of them, where the log is marked. */
   fresh = null;
   #room;
   #on;
@@ -21,8 +22,9 @@ export class Attention {
   #timer = 0;
 
   /**
-   * `on.isAtEnd()` says whether the end is in view, `on.changed()` hears that
-   * something is seen or unseen, `on.go(seq)` is to bring a message into view.
+   * `on.isAtEnd()` returns whether the end is in view, `on.last()` the last
+   * place of the log. `on.changed()` is called when messages become seen or
+   * unseen, `on.go(seq)` to bring a message into view.
    */
   constructor(room, on) {
     this.#room = room;
@@ -32,17 +34,17 @@ export class Attention {
     document.addEventListener("visibilitychange", () => this.look());
   }
 
-  /** Whether the reader sees what comes. */
+  /** Whether the reader sees new messages. */
   get isThere() {
     return !document.hidden && document.hasFocus() && this.#on.isAtEnd();
   }
 
-  /** In another log nothing was seen. */
+  /** Starts in the log of an epoch: in another log no message was seen. */
   begin(epoch) {
     if (this.#seen?.epoch !== epoch) this.#seen = { epoch, seq: null };
   }
 
-  /** A message came, of oneself or another; perhaps for the reader. */
+  /** Counts a message: by the reader (`own`), for the reader (`forMe`), live (`isNews`). */
   came(row, { own, forMe, isNews }) {
     const last = this.#seen;
     const known = !isNews && (last.seq === null || row.seq <= last.seq);
@@ -60,7 +62,7 @@ export class Attention {
     this.#show();
   }
 
-  /** The reader may have come back, or scrolled down. */
+  /** Marks all as seen if the reader has come back or scrolled down. */
   look() {
     if (!this.isThere) return;
     this.unseen = 0;
@@ -84,13 +86,13 @@ export class Attention {
     this.#on.changed();
   }
 
-  /** Whether the system tells of what is for the reader; `null` where it cannot. */
+  /** Whether the system notifies the reader; `null` if it cannot. */
   get notifies() {
     if (!("Notification" in globalThis) || !isSecureContext || Notification.permission === "denied") return null;
     return Notification.permission === "granted" && ours.get(NOTIFY) === true;
   }
 
-  /** Asks the reader's leave to do so, or leaves it off. */
+  /** Turns notifications on, if the reader permits them, or off. */
   async setNotifies(wanted) {
     const may = wanted && (await Notification.requestPermission()) === "granted";
     ours.set(NOTIFY, may || undefined);
@@ -99,7 +101,7 @@ export class Attention {
   #notify(row) {
     if (!this.notifies) return;
     try {
-      // Of several tabs the last one speaks.
+      // The tag makes several tabs replace one another's notification.
       const tag = `${this.#room} ${row.seq}`;
       const told = new Notification(`${row.who} in ${this.#room}`, { body: beginning(row.text, 200), tag });
       told.onclick = () => {
@@ -108,7 +110,7 @@ export class Attention {
         this.#on.go(row.seq);
       };
     } catch {
-      // A phone's browser has them only for installed pages.
+      // Browsers on phones notify only for installed pages.
     }
   }
 }

@@ -1,6 +1,6 @@
-// One conversation with a room, which outlives its connections: when one ends it
-// makes another, resumes after the last message shown, and says again what is
-// not known to be stored.
+// One conversation with a room, across connections. When a connection ends, the
+// client makes another, resumes after the last message shown, and sends messages
+// without a receipt again.
 
 import { Backoff, askedWait, isFinal } from "./backoff.mjs";
 import { Outbox } from "./outbox.mjs";
@@ -12,25 +12,25 @@ const SUBPROTOCOL = "chat.v1";
 /** How many messages a newcomer is shown first. */
 const BACKLOG = 100;
 
-/** How long to wait when a refusal for now does not say, and its bounds. */
+/** The wait after a temporary refusal that names none, and the bounds of any, in milliseconds. */
 const RETRY = 1000;
 const SHORTEST_RETRY = 10;
 const LONGEST_RETRY = 60_000;
 
-/** How long a server may take to let one in, and to answer when asked whether it is there. */
+/** How long the server may take to welcome the page, and to answer a probe, in milliseconds. */
 const ARRIVAL = 20_000;
 const ANSWER = 10_000;
 
-/** After this silence it is asked: a page is not told of pings. */
+/** After this silence, in milliseconds, the page probes the server: a page does not see pings. */
 const SILENCE = 60_000;
 
-/** After this time a connection was one, whatever came of it. */
+/** A welcomed connection this long, in milliseconds, resets the backoff even without messages. */
 const LASTED = 15_000;
 
-/** How much may wait in the browser to be sent. */
+/** How many bytes may wait in the browser to be sent. */
 const UNSENT = 1 << 20;
 
-/** The real time, and a socket of the browser's. */
+/** The browser's clock and sockets; tests replace them. */
 const WORLD = {
   now: () => performance.now(),
   after(ms, then) {
@@ -48,13 +48,13 @@ export class Client {
   #backoff = new Backoff();
   #outbox = new Outbox();
   #reading = null;
-  /** It asked to start over at the end of the log, and is told of what was before. */
+  /** It has asked to start over at the end of the log; until then, older events are ignored. */
   #anew = false;
-  /** Welcomed, and everything before is settled: messages may go out. */
+  /** The connection is welcomed: commands may be sent. */
   #open = false;
-  /** It was not welcomed under its name: why not is told next. */
+  /** The welcome lacked the wanted name: the refusal that says why comes next. */
   #unnamed = false;
-  /** On this connection something was shown or stored. */
+  /** Whether a message was shown or stored on this connection. */
   #progress = false;
   #opened = 0;
   #heard = 0;
@@ -62,15 +62,15 @@ export class Client {
   #asked = new Map();
   #questions = 0;
   #alarms = new Map();
-  /** The name it wants to carry and its secret. */
+  /** The wanted name and its secret. */
   #name;
-  /** The number after which private messages are to begin, if not where the server says. */
+  /** The number after which private messages begin; undefined leaves that to the server. */
   #inbox;
 
   /**
-   * `url` is the room's; `name` is `{ name, secret }` or nothing; `tell` hears of
-   * everything that happens: the server's events, and `state`, `stored`,
-   * `unstored`, `hole` and `anew`.
+   * `url` is the room's; `name` is `{ name, secret }` or nothing. `tell` is called
+   * with the server's events, and with `state`, `stored`, `unstored`, `held`,
+   * `unnamed`, `hole` and `anew`.
    */
   constructor({ url, name, inbox, tell, world = WORLD }) {
     this.#url = url;
@@ -80,7 +80,7 @@ export class Client {
     this.#world = world;
   }
 
-  /** How many messages are not known to be stored. */
+  /** How many messages have no receipt yet. */
   get unsent() {
     return this.#outbox.unconfirmed;
   }
@@ -93,13 +93,13 @@ export class Client {
     return this.#open && !this.#anew;
   }
 
-  /** Says something under an id, or takes a name: in order, and as often as it takes. */
+  /** Sends a message with an id, or a change of name: in order, and again until it is answered. */
   push(command) {
     this.#outbox.push(command);
     this.#hand();
   }
 
-  /** Asks the server something: its answer, or an error with a sentence. */
+  /** Sends a question; resolves to its answer, or fails with a sentence. */
   ask(command) {
     return new Promise((answered, refused) => {
       if (!this.#open) {
@@ -135,7 +135,7 @@ export class Client {
     socket.onclose = (event) => this.#socket === socket && this.#lost("", event);
   }
 
-  /** Tries at once what would be tried later, and doubts what seems to be there. */
+  /** Connects at once if it was waiting to, or probes the present connection. */
   wake() {
     if (this.#alarms.has("retry")) this.connect();
     else if (this.#open) this.#probe();
@@ -164,7 +164,7 @@ export class Client {
     if (this.#progress || (this.#open && lasted)) this.#backoff.startOver();
     this.#drop();
     for (const alarm of [...this.#alarms.keys()]) this.#clear(alarm);
-    // The wait is for the page, the rest is for people.
+    // The reason begins with the wait, for the page; the rest is for people.
     const said = why || reason?.replace(/^\d+ ms: /, "") || "";
     if (isFinal(code)) {
       this.#tell({ type: "state", state: "ended", why: said });
@@ -192,13 +192,13 @@ export class Client {
     this.#alarms.delete(name);
   }
 
-  // --- What goes out ---
+  // --- Sending ---
 
   #send(command) {
     this.#socket.send(JSON.stringify(command));
   }
 
-  /** Hands over what may go out now. */
+  /** Sends the commands that may be sent now. */
   #hand() {
     while (this.isLive && !this.#unnamed) {
       if (this.#socket.bufferedAmount > UNSENT) {
@@ -218,7 +218,7 @@ export class Client {
     }
   }
 
-  // --- What comes in: what is not told as it is has a method of its type ---
+  // --- Receiving: a method `_type` handles that type; other events are passed on ---
 
   #take(data) {
     this.#clear("answer");
@@ -229,20 +229,20 @@ export class Client {
     } catch {
       return;
     }
-    // What this version does not know is for later ones.
+    // Unknown types, of later versions, are passed on; the page ignores them.
     const take = `_${event.type}`;
     if (Object.hasOwn(Client.prototype, take)) this[take](event);
     else this.#pass(event);
     this.#hand();
   }
 
-  /** Tells of an event that may be an answer. */
+  /** Passes an event on, also to the question it answers. */
   #pass(event) {
     this.#question(event)?.answered(event);
     this.#tell(event);
   }
 
-  /** The question that an event answers, which waits no more. */
+  /** Removes and returns the question that an event answers. */
   #question({ ref }) {
     const asked = this.#asked.get(ref);
     this.#asked.delete(ref);
@@ -273,7 +273,7 @@ export class Client {
 
   _live(event) {
     if (this.#anew) return;
-    // Then nothing is told of its name any more.
+    // No refusal of the name comes after this.
     this.#unnamed = false;
     this.#reading.caughtUp(event.seq);
     this.#tell(event);
@@ -294,7 +294,7 @@ export class Client {
   _erased(event) {
     if (this.#anew) return;
     if (event.id) this.#confirm(event.id, event.seq);
-    // In the replay it stands in its message's place; live it says which.
+    // In a replay it has `prev` and stands in its message's place; live it has none.
     if (event.prev !== undefined && this.#reading.take(event) === "repeated") return;
     this.#tell(event);
   }
@@ -334,7 +334,7 @@ export class Client {
       }
       if (this.#unnamed) {
         this.#unnamed = false;
-        // What is said is to be said under it.
+        // Messages must wait until the server accepts the name.
         if (forNow) {
           this.#drop();
           this.#wait(wait, refusal.text);
@@ -364,7 +364,7 @@ export class Client {
   }
 }
 
-/** A secret as a part of a header may have it. */
+/** Encodes a secret for use in a header. */
 function base64url(ascii) {
   return btoa(ascii).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
 }

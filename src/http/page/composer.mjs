@@ -1,12 +1,12 @@
-// Where one types: a text that grows, what it may go on as, and its draft, which
-// outlives the page.
+// The text field: it grows with its text, offers completions, and keeps a draft
+// that outlives the page.
 
 import { $, el, show } from "./dom.mjs";
 import { mine } from "./keep.mjs";
 import { byteLength } from "./text.mjs";
 import { completions } from "./typed.mjs";
 
-/** How near to the longest text it is told how much is left, in bytes. */
+/** The bytes left are shown when they are fewer than this. */
 const NEAR = 500;
 
 export class Composer {
@@ -22,9 +22,9 @@ export class Composer {
   limit = 8192;
 
   /**
-   * `room` is whose draft it is, `known()` says which names and rooms there
-   * are, `say(text)` takes what was typed and is false where it cannot,
-   * `scroll(pages)` moves the log.
+   * The draft belongs to `room`. `known()` returns the known names and rooms.
+   * `say(text)` carries out a typed text, and returns false if it must stay in
+   * the field. `scroll(pages)` scrolls the log.
    */
   constructor({ room, known, say, scroll }) {
     this.#draft = `draft ${room}`;
@@ -44,7 +44,7 @@ export class Composer {
       text.focus();
     });
     text.addEventListener("keydown", (event) => {
-      // A key that ends a composition (of an accent, a syllable) is no more than that.
+      // A key that ends a composition (of an accent, a syllable) does nothing else.
       if (event.isComposing) return;
       if (this.#items.length && this.#choose(event)) return event.preventDefault();
       if (event.key === "Enter" && !event.shiftKey) send();
@@ -68,7 +68,7 @@ export class Composer {
     this.#changed();
   }
 
-  /** Puts something where the caret is. */
+  /** Inserts a text at the caret. */
   insert(words) {
     this.#text.focus();
     this.#text.setRangeText(words, this.#text.selectionStart, this.#text.selectionEnd, "end");
@@ -78,8 +78,8 @@ export class Composer {
   #changed() {
     const text = this.#text;
     mine.set(this.#draft, text.value || undefined);
-    // It is as high as its copy, which nobody sees: to measure it would take
-    // making it low first, and what is above it would move.
+    // The field takes its height from an invisible copy of its text. Measuring
+    // the field would mean shrinking it first, and the log above would move.
     text.parentElement.dataset.text = text.value;
     const left = this.limit - byteLength(text.value);
     show(this.#left, left < NEAR);
@@ -92,7 +92,7 @@ export class Composer {
     this.#offer(items);
   }
 
-  /** A key where something is offered; whether it was for that. */
+  /** Handles a key while completions are offered; returns whether it used the key. */
   #choose({ key, shiftKey }) {
     const count = this.#items.length;
     if (key === "ArrowDown" || key === "ArrowUp") {
@@ -120,7 +120,7 @@ export class Composer {
     this.#offers.replaceChildren(
       ...items.map((item, index) => {
         const take = (event) => {
-          // The text keeps the focus.
+          // The text field keeps the focus.
           event.preventDefault();
           this.#take(item);
         };

@@ -1,8 +1,8 @@
-// Elements, made of text only: nothing here or elsewhere parses markup.
+// Creates elements from text only: no part of the page parses markup.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with attributes (properties where they are functions) and children. */
+/** Creates an element with attributes and children; a function listens to the event of its name. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

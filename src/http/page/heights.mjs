@@ -1,9 +1,9 @@
-// Where each row of a long list stands, known or guessed, without looking at
-// all of them: sums in a Fenwick tree.
+// The heights of the rows of a long list, measured or guessed. A Fenwick tree of
+// their sums finds the position of a row without visiting all rows.
 
 export class Heights {
   #heights = [];
-  /** `#sums[i]` is the height of the rows before row `i`, as far back as its lowest bit says. */
+  /** `#sums[i]` is the total height of the `i & -i` rows before row `i`. */
   #sums = [0];
 
   get length() {
@@ -37,7 +37,7 @@ export class Heights {
     for (let at = row + 1; at <= this.length; at += at & -at) this.#sums[at] += more;
   }
 
-  /** Replaces all of them: rows came or went at the beginning. */
+  /** Replaces all heights, for a change anywhere but at the end. */
   reset(heights) {
     this.#heights = [];
     this.#sums = [0];
@@ -52,14 +52,14 @@ export class Heights {
     this.reset(this.#heights.slice(count));
   }
 
-  /** Where a row begins; of the row after the last, where all end. */
+  /** The total height of the rows before a row; for `length`, of all rows. */
   top(row) {
     let sum = 0;
     for (let at = row; at > 0; at -= at & -at) sum += this.#sums[at];
     return sum;
   }
 
-  /** The row at a height; the first or the last one where it is beyond. */
+  /** The row at a distance from the top; the nearest row if that is outside the list. */
   at(y) {
     let row = 0;
     let step = 1;

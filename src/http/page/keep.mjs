@@ -1,17 +1,17 @@
-// What this browser keeps: names with their secrets, how far each room was read,
-// and what was said and not yet stored. Where it may keep nothing, everything
-// lives as long as the page.
+// The data this browser keeps: names with their secrets, how far each room was
+// read, and messages not stored yet. If the browser allows no storage, the data
+// lasts as long as the page.
 
 import { nameKey } from "./text.mjs";
 
-/** Random letters that no other page has. */
+/** Random letters: enough that no other page draws the same. */
 export function randomId(letters = 22) {
   const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   const bytes = crypto.getRandomValues(new Uint8Array(letters));
   return Array.from(bytes, (byte) => alphabet[byte & 63]).join("");
 }
 
-/** Small things by name, as JSON, in one of the browser's stores. */
+/** Small JSON values by name, in one of the browser's storage areas. */
 class Notes {
   #store;
   #own = new Map();
@@ -20,7 +20,7 @@ class Notes {
     try {
       this.#store = find();
     } catch {
-      // The browser is told to keep nothing.
+      // The browser allows no storage.
     }
   }
 
@@ -44,29 +44,29 @@ class Notes {
   }
 }
 
-/** What all tabs of this browser know, and what this tab knows after a reload. */
+/** The values that all tabs of this browser share, and those this tab keeps over a reload. */
 export const ours = new Notes(() => localStorage);
 export const mine = new Notes(() => sessionStorage);
 
 const NAME = "name";
 const SECRET = "secret ";
 
-/** The names of this browser, and what proves each. */
+/** The names of this browser, and the secret of each. */
 export const names = {
-  /** The name it carries, and its secret. */
+  /** The name in use, and its secret. */
   current() {
     const name = ours.get(NAME);
     return name ? { name, secret: ours.get(SECRET + nameKey(name)) } : null;
   },
 
-  /** The secret of a name; made, and kept, before anybody is told it. */
+  /** The secret of a name. A new secret is kept before it is sent. */
   secret(name) {
     const key = SECRET + nameKey(name);
     if (!ours.get(key)) ours.set(key, randomId());
     return ours.get(key);
   },
 
-  /** It carries a name from here on, in all its tabs. */
+  /** Uses a name from here on, in all tabs. */
   carry(name, secret) {
     if (secret) ours.set(SECRET + nameKey(name), secret);
     ours.set(NAME, name);
@@ -81,33 +81,33 @@ export const names = {
   },
 };
 
-/** How many private messages are shown again by the next page. */
+/** How many private messages the next page shows again. */
 const AGAIN = 30;
 
-/** Where the last private messages of a name begin, which are in no room's history. */
+/** The start of the last private messages of a name: no room's history has them. */
 export const inbox = {
   begin(name) {
     return name && ours.get(`inbox ${name}`)?.[0];
   },
 
-  /** One more was shown, behind the number of the one before it. */
+  /** Records that a private message was shown; `prev` is the number before it. */
   note(name, prev) {
     const shown = ours.get(`inbox ${name}`) ?? [];
     if (!shown.includes(prev)) ours.set(`inbox ${name}`, [...shown, prev].slice(-AGAIN));
   },
 };
 
-/** For how long a tab without locks is taken to live after its last sign of life. */
+/** How long a tab without locks counts as open after its last heartbeat, in milliseconds. */
 const ALIVE = 180_000;
 const BEAT = 60_000;
 const TAB = "tab ";
 
 /**
- * The tab, as the owner of what was said in it. It keeps its id when it is
- * loaded again; no other tab that is open has the same, not even its copy.
+ * This tab, the owner of the messages sent in it. It keeps its id when it is
+ * reloaded. No other open tab has the same id, not even a duplicate of this tab.
  *
- * Locks say who is open, where there are any (they need a secure context).
- * Otherwise each tab leaves a sign of life now and then.
+ * Locks show which tabs are open, but need a secure context. Without locks each
+ * tab records a heartbeat every `BEAT` milliseconds.
  */
 class Tab {
   id = mine.get("tab") ?? randomId(12);
@@ -123,7 +123,7 @@ class Tab {
   async #hold() {
     if (navigator.locks) {
       return new Promise((held) => {
-        // Held until the tab is closed: the promise never ends.
+        // The promise never settles: the lock is held until the tab is closed.
         const hold = (lock) => {
           held(Boolean(lock));
           return lock && new Promise(() => {});
@@ -148,7 +148,7 @@ class Tab {
     return alive;
   }
 
-  /** Says of any id whether a tab of that id is open. */
+  /** Returns a function that says whether the tab with an id is open. */
   async others() {
     if (!navigator.locks) return (id) => this.#isAlive(id);
     const { held } = await navigator.locks.query();
@@ -157,13 +157,13 @@ class Tab {
   }
 }
 
-/** How long the browser may take to keep something before it is sent all the same. */
+/** How long to wait for the browser's database before sending anyway, in milliseconds. */
 const PATIENCE = 1000;
 
 /**
- * What was said in a room and is not known to be stored, as it outlives the
- * page. Each entry belongs to one tab, so that two never send the same; what a
- * tab left that is closed, the next one in the same room takes up.
+ * The messages of a room that have no receipt yet, kept beyond the page. Each
+ * belongs to one tab, so that two tabs never send the same one. The next tab in
+ * the same room takes over the messages of a closed tab.
  */
 export class Shelf {
   #room;
@@ -175,7 +175,7 @@ export class Shelf {
     this.#room = room;
   }
 
-  /** Whether it outlives the page. */
+  /** Whether the messages are kept beyond the page. */
   get isKept() {
     return this.#db !== null;
   }
@@ -203,7 +203,7 @@ export class Shelf {
     );
   }
 
-  /** Keeps a message before it is sent; the order it was said in. */
+  /** Keeps a message before it is sent; returns its order number. */
   async put(command) {
     this.#last = Math.max(Date.now() * 1000, this.#last + 1);
     const order = this.#last;
@@ -211,15 +211,15 @@ export class Shelf {
     return order;
   }
 
-  /** It is stored, or never will be. */
+  /** Removes a message that is stored or never will be. */
   remove(order) {
     return this.#work((store) => store.delete(order));
   }
 
   /**
-   * Takes up what was said in this room and has no open tab any more, in the
-   * order it was said; with it, how much is left in which other rooms. This
-   * tab's own of an earlier page is among it, but for what is `known`.
+   * Takes over this room's messages of closed tabs, and those this tab kept
+   * before a reload, in order and except the `known` ones. Also returns how many
+   * such messages each other room has.
    */
   async take(known) {
     const found = [];
@@ -245,7 +245,7 @@ export class Shelf {
   }
 }
 
-/** What a promise gives, or `null` where it fails or takes too long. */
+/** The value of a promise, or `null` if it fails or takes longer than `PATIENCE`. */
 function within(promise) {
   const late = new Promise((ended) => setTimeout(() => ended(null), PATIENCE));
   return Promise.race([promise.catch(() => null), late]);

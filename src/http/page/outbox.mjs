@@ -1,35 +1,35 @@
-// What was said and is not known to be stored: in order until its receipt
-// comes, and said again after a break or a refusal for now.
+// The messages without a receipt, in order. They are sent again after a lost
+// connection or a temporary refusal.
 
-/** How many are kept, and in how many letters of text. */
+/** The most commands kept, and the most letters of their text. */
 const MOST = 1000;
 const MOST_TEXT = 4 << 20;
 
 /**
- * Commands in the order they were given, with what has become of each.
+ * The commands in the order they were given, with the state of each.
  *
- * A message leaves on its receipt or when it is refused for good. A change of
- * name waits until all before it are stored, and holds up all behind it: what is
- * said again, is said under the name it was said for.
+ * A message leaves the outbox with its receipt or its final refusal. A change of
+ * name waits until all messages before it are done, and delays all after it. So
+ * a message that is sent again keeps the name it was written under.
  */
 export class Outbox {
-  /** By number, rising: `{ command, inFlight }`. */
+  /** The entries by rising number: `{ command, inFlight }`. */
   #entries = new Map();
-  /** Numbers of the messages, by id. */
+  /** The numbers of the messages, by id. */
   #ids = new Map();
   #text = 0;
-  /** The number of the newest entry, ever. */
+  /** The highest number given so far. */
   #newest = 0;
-  /** Up to this number, entries were handed over on this connection. */
+  /** The highest number handed over on this connection. */
   #handed = 0;
   #inFlight = 0;
-  /** How many may be in flight: after a refusal one, and one more with each receipt. */
+  /** How many may be in flight: one after a refusal, and one more with each receipt. */
   #allowed = MOST;
-  /** The change of name under way. */
+  /** The number of the change of name in flight. */
   #changing = null;
-  /** The message handed over before: the next one follows it. */
+  /** The id of the message handed over last: the next one follows it. */
   #before = null;
-  /** A refusal for now: the first number refused, and until when. */
+  /** A temporary refusal: the first number refused, and when to send it again. */
   #hold = null;
 
   /** How many messages have neither been stored nor refused. */
@@ -63,7 +63,7 @@ export class Outbox {
     }
   }
 
-  /** The next command to be handed over, if any may be now. */
+  /** Takes the next command to send; `null` if none may be sent now. */
   next() {
     if (this.#hold || this.#changing || this.#inFlight >= this.#allowed) return null;
     let first = true;
@@ -89,8 +89,8 @@ export class Outbox {
   }
 
   /**
-   * Whether it was a message that waited for this: it is stored. That may be
-   * heard before it is handed over again.
+   * Removes a message that is stored; returns whether it was here. The receipt
+   * may come before the message is handed over again.
    */
   confirm(id) {
     const number = this.#ids.get(id);
@@ -100,7 +100,7 @@ export class Outbox {
     return true;
   }
 
-  /** Whether it was a message in flight: it will never be stored. */
+  /** Removes a message that will never be stored; returns whether it was in flight. */
   refuse(id) {
     const number = this.#ids.get(id);
     if (number === undefined || !this.#entries.get(number).inFlight) return false;
@@ -109,9 +109,9 @@ export class Outbox {
   }
 
   /**
-   * Whether it was a message in flight: it is to be handed over again, and those
-   * behind it after it. Those in flight may still be stored; nothing new goes
-   * out before that is known.
+   * Holds back a message that was refused for now; returns whether it was in
+   * flight. It is handed over again, and those after it follow. Others in flight
+   * may still be stored: nothing new is sent before they are answered.
    */
   hold(id, until) {
     const number = this.#ids.get(id);
@@ -127,12 +127,12 @@ export class Outbox {
     return true;
   }
 
-  /** When what was refused may go out again, unless answers are still to come. */
+  /** When refused messages may be sent again; `null` while answers are still to come. */
   get heldUntil() {
     return this.#hold && this.#inFlight === 0 ? this.#hold.until : null;
   }
 
-  /** That time has come. */
+  /** Lets refused messages be sent again. */
   release() {
     if (!this.#hold) return;
     this.#handed = this.#hold.first - 1;
@@ -140,7 +140,7 @@ export class Outbox {
     this.#hold = null;
   }
 
-  /** The change of name that was handed over is made, or refused: which it was. */
+  /** Removes and returns the change of name in flight: it is made or refused. */
   changed() {
     if (!this.#changing) return null;
     const { command } = this.#entries.get(this.#changing);
@@ -149,7 +149,7 @@ export class Outbox {
     return command;
   }
 
-  /** On a new connection everything is handed over again. */
+  /** Hands over everything again, on a new connection. */
   startOver() {
     for (const entry of this.#entries.values()) entry.inFlight = false;
     this.#inFlight = 0;

@@ -1,5 +1,5 @@
-// The page of a room: what happens in the conversation, shown; what is done on
-// the page, said.
+// The page of a room: shows the events of the conversation, and sends the user's
+// messages and commands.
 
 import { Attention } from "./attention.mjs";
 import { Client } from "./client.mjs";
@@ -13,13 +13,13 @@ import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
 
-/** The most messages a page of the history has. */
+/** The most messages of a history page. */
 const EXCERPT = 200;
 
-/** How far back is looked for a message, in rows. */
+/** How far back the page looks for a message, in rows. */
 const FAR_BACK = 90_000;
 
-/** How long there may be no connection before it is worth a word. */
+/** How long the connection may be lost before the page says so, in milliseconds. */
 const BLINK = 400;
 
 const room = document.documentElement.dataset.room;
@@ -27,14 +27,15 @@ const shelf = new Shelf(room);
 
 /** How others see this connection: `{ name?, addr }`. */
 let me = {};
-/** Ids of what was said from here, and where on the shelf each is. */
+/** The ids of messages sent from here, with the order number of each on the shelf. */
 const said = new Map();
-/** What is not stored: elements by id. */
+/** The elements of messages that are not stored yet, by id. */
 const unsent = new Map();
-/** People that are known to be here, rooms that are known. */
+/** The members of the room, as far as their names are known. */
 let people = { names: [], total: 0 };
+/** The names and rooms offered as completions. */
 let known = { names: [], rooms: [] };
-/** There may be older messages; they are being fetched; and whose answer it is. */
+/** Whether there may be older messages, and they are loading; a new `turn` drops late answers. */
 let older = { more: true, loading: false, turn: 0 };
 
 // --- The log ---
@@ -96,7 +97,7 @@ function push(row) {
   if (view.add(row)) older.more = true;
 }
 
-/** Something that nobody said. */
+/** Shows a note of the page or the server. */
 function note(text, link = {}) {
   push({ kind: "note", place: view.rows.end, at: Date.now(), text, who: "", ...link });
 }
@@ -119,7 +120,7 @@ async function loadOlder() {
     });
     view.unshift(rows.reverse());
   } catch {
-    // Scrolling on, or a new connection, asks again.
+    // The reader's scrolling, or a new connection, asks again.
     if (turn === older.turn) await new Promise((later) => setTimeout(later, 1000));
   }
   if (turn === older.turn) {
@@ -133,7 +134,7 @@ function showBegin() {
   $("begin").textContent = older.loading ? "Loading older messages…" : older.more ? "" : `This is where ${room} begins.`;
 }
 
-/** Brings a message into view, however far back it stands. */
+/** Brings a message into view, and loads older messages to find it. */
 async function lookBackTo(seq) {
   while (!view.toMessage(seq) && older.more && view.rows.firstSeq > seq && view.rows.length < FAR_BACK) {
     const before = view.rows.firstSeq;
@@ -144,15 +145,15 @@ async function lookBackTo(seq) {
   if (view.rows.indexOf(seq) < 0) tell("That message is too far back to be shown here.");
 }
 
-// --- What is said ---
+// --- Sending ---
 
-/** Something about what was just done, until the next thing is. */
+/** Shows a sentence about the user's last action, until the next action. */
 function tell(text) {
   $("told").textContent = text;
   show($("told"), text !== "");
 }
 
-/** What is said waits for what was said before it to be kept. */
+/** Settles when the last message is kept: each message waits until those before it are. */
 let kept = Promise.resolve();
 
 function say(command) {
@@ -170,7 +171,7 @@ function say(command) {
   return true;
 }
 
-/** Shows that something is not stored yet. */
+/** Shows a message as not stored yet. */
 function wait(command) {
   said.set(command.id, undefined);
   const element = drawUnsent(command);
@@ -186,7 +187,7 @@ function settle(id) {
   if (unsent.size === 0) showState();
 }
 
-/** It will never be stored: it may be taken back. */
+/** Marks a message that will never be stored; the user may take its text back. */
 function refuse(id, text) {
   const element = unsent.get(id);
   if (!element) return;
@@ -202,10 +203,10 @@ function refuse(id, text) {
   shelf.remove(said.get(id));
 }
 
-/** How often it is looked whether a tab is gone since: one that was closed a moment ago is still open. */
+/** How often to look for closed tabs, in milliseconds: a tab just closed still counts as open. */
 const GONE_SINCE = 30_000;
 
-/** Takes up what this tab, or one that is gone, said and did not get stored. */
+/** Takes over the messages of this tab, or of closed tabs, that are not stored. */
 async function takeUp() {
   const orders = new Set(said.values());
   const { found, elsewhere } = await shelf.take((order) => orders.has(order));
@@ -222,7 +223,7 @@ function takeName(name, secret) {
   client.push({ type: "name", name, secret: secret ?? names.secret(name) });
 }
 
-/** What was typed; false where it is to be typed again. */
+/** Carries out a typed text; returns false if it must stay in the field. */
 function typed(text) {
   tell("");
   const asked = parse(text);
@@ -257,7 +258,7 @@ const panels = new Panels({
 const search = new Search({
   find: (query, before) => client.ask({ type: "search", query, limit: 30, ...(before && { before }) }),
   to(seq) {
-    // In front of the log it would hide what was found.
+    // A panel in front of the log would hide the message.
     if (getComputedStyle($("panel")).position === "fixed") panels.close();
     lookBackTo(seq);
   },
@@ -324,7 +325,7 @@ function showState() {
     connecting: ["Connecting…", ""],
     "catching up": ["Catching up…", ""],
     live: ["", ""],
-    held: [`The server takes it slower than it is said. ${waiting}`, ""],
+    held: [`The server accepts messages more slowly than you send them. ${waiting}`, ""],
     offline: [`No connection${state.why ? `: ${state.why}` : ""}. ${waiting}`.replace("..", "."), `Again in ${seconds} s`, "Now"],
     ended: [`The server ended it${state.why ? `: ${state.why}` : ""}. ${waiting}`, "", "Connect again"],
   }[state.state];
@@ -341,7 +342,7 @@ function setState(next) {
   state = next;
   if (next.wait) due = performance.now() + next.wait;
   clearTimeout(clock);
-  // A connection that is back at once is not worth a word.
+  // A connection that returns at once is not mentioned.
   if (before === "live" && next.state !== "live") clock = setTimeout(showState, BLINK);
   else if (next.state === "connecting" && before === "offline") clock = setTimeout(showState, BLINK);
   else showState();
@@ -354,7 +355,7 @@ $("state-action").addEventListener("click", () => {
   composer.focus();
 });
 
-// --- What happens ---
+// --- Events ---
 
 const happened = {
   __proto__: null,
@@ -390,15 +391,15 @@ const happened = {
     else push(rowOf(event));
   },
   gap({ reason }) {
-    const why = { erased: "What stood here was erased.", damaged: "What stood here is damaged, and not shown." };
-    note(why[reason] ?? "What stood here is not to be had.");
+    const why = { erased: "Messages here were erased.", damaged: "Messages here are damaged, and not shown." };
+    note(why[reason] ?? "Messages here are not available.");
   },
-  hole: ({ after, next }) => note(`What stood between ${after} and ${next} did not come.`),
+  hole: ({ after, next }) => note(`Messages between ${after} and ${next} are missing.`),
   anew({ other }) {
     view.clear();
     older = { more: true, loading: false, turn: older.turn + 1 };
     attention.fresh = null;
-    note(other ? "The server has another history now: this is its end." : "Much was said meanwhile: this is the end of it.");
+    note(other ? "The server has another history now: these are its latest messages." : "You missed many messages: these are the latest.");
     showBegin();
   },
   stored: ({ id }) => settle(id),
@@ -457,7 +458,7 @@ names.onChange(({ name, secret }) => name !== me.name && takeName(name, secret))
 addEventListener("online", () => client.wake());
 document.addEventListener("visibilitychange", () => document.hidden || client.wake());
 
-// Where a keyboard comes up over the page, the page is as high as what is left.
+// An on-screen keyboard covers a part of the page: the page gets the height above it.
 const { visualViewport: seen } = globalThis;
 seen?.addEventListener("resize", () => {
   document.documentElement.style.setProperty("--high", `${seen.height}px`);
@@ -471,7 +472,7 @@ client.connect();
 if (matchMedia("(pointer: fine)").matches) composer.focus();
 await shelf.open();
 for (const [other, count] of await takeUp()) {
-  note(`${count} of what you said in ${other} waits to be sent until you are there:`, { href: `/${other}`, link: other });
+  note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `/${other}`, link: other });
 }
 setInterval(() => state.state === "live" && takeUp(), GONE_SINCE);
-if (!shelf.isKept) note("This browser keeps nothing for this page: what is not stored when it is closed is lost.");
+if (!shelf.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");

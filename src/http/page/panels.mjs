@@ -1,5 +1,5 @@
-// What stands beside the log: people, rooms, search, oneself, help. One at a
-// time; on a narrow screen in front of the log.
+// The panels next to the log: people, rooms, search, the user, help. One is open
+// at a time; on a narrow screen it covers the log.
 
 import { COMMANDS } from "./commands.mjs";
 import { $, el, show } from "./dom.mjs";
@@ -9,7 +9,7 @@ import { isName, isRoom } from "./typed.mjs";
 export class Panels {
   #panel = $("panel");
   #opener = null;
-  /** What each does when it is opened. */
+  /** The function that each panel calls when it opens. */
   #opened;
 
   constructor(opened) {
@@ -28,7 +28,7 @@ export class Panels {
     list.append(el("dt", {}, "//TEXT"), el("dd", {}, "say a text that begins with a slash"));
   }
 
-  /** The one that is open. */
+  /** The name of the open panel, or `null`. */
   get current() {
     return this.#panel.hidden ? null : this.#panel.dataset.shows;
   }
@@ -61,7 +61,7 @@ export class Panels {
   }
 }
 
-/** Who is here; `pick` is told whose name was chosen. */
+/** Shows the members; `pick` is called with the name that the user chooses. */
 export function showPeople({ names, total }, me, pick) {
   const sorted = [...names].sort((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
   const items = sorted.map((name) => {
@@ -85,7 +85,7 @@ export function showRooms({ rooms, total }, here) {
   $("room-list").replaceChildren(...items);
 }
 
-/** Where another room is asked for; `go` takes one that may be. */
+/** Sets up the form for a room; `go` is called with a valid name. */
 export function askRoom(go) {
   ask("room-form", "room-name", "room-wrong", (room) => {
     if (!isRoom(room)) return "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
@@ -94,7 +94,7 @@ export function askRoom(go) {
   });
 }
 
-/** Where a name is asked for; `take` takes one that may be. */
+/** Sets up the form for the user's name; `take` is called with a valid one. */
 export function askName(take) {
   ask("name-form", "name-name", "name-wrong", (name) => {
     if (!isName(name)) return "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
@@ -103,7 +103,7 @@ export function askName(take) {
   });
 }
 
-/** A form of one field: what is wrong with what is in it is said below it. */
+/** Sets up a form of one field; `take` returns the complaint to show below it, or "". */
 function ask(form, field, wrong, take) {
   $(form).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -114,8 +114,8 @@ function ask(form, field, wrong, take) {
 }
 
 /**
- * The search: `find(query, before)` gives a page, `to(seq)` brings a message into
- * view. What is found newest comes first.
+ * The search panel, with the newest hits first. `find(query, before)` returns a
+ * page of hits; `to(seq)` brings a message into view.
  */
 export class Search {
   #find;

@@ -1,21 +1,21 @@
-// What of the room has been shown: where to resume, what is a repeat, and what
-// is missing.
+// How far the room has been shown: where to resume, and which messages are
+// repeats or missing.
 
-/** How far behind the log a reader is that had better start over at its end. */
+/** A reader further behind than this many numbers starts over at the end of the log. */
 const FAR = 5000;
 
-/** The reading of the room, across connections. */
+/** The reader's place in the room, across connections. */
 export class Reading {
-  /** The log that numbers count in. */
+  /** The epoch of the log that the numbers belong to. */
   epoch;
   /** The last number shown. */
   seq;
-  /** The number up to which private messages were shown, for whoever has a name. */
+  /** The number up to which private messages were shown; undefined without a name. */
   #inbox;
-  /** While nothing of a backlog was shown: how much of it was asked for. */
+  /** The size of the requested backlog, until any of it is shown; then null. */
   #backlog;
 
-  /** Begins with the last `backlog` messages of the room that says welcome. */
+  /** Begins at a welcome, with the last `backlog` messages of its room still to come. */
   constructor(welcome, backlog, inbox = welcome.inbox) {
     this.epoch = welcome.epoch;
     this.seq = welcome.head;
@@ -23,38 +23,38 @@ export class Reading {
     this.#backlog = backlog;
   }
 
-  /** The same from the end of the log on; only private messages go on. */
+  /** A reading that starts over at the end of the log; only private messages continue. */
   anew(welcome, backlog) {
     return new Reading(welcome, backlog, this.#inbox);
   }
 
-  /** Whether anything was shown, or there was nothing to show. */
+  /** Whether anything was shown, or nothing had to be. */
   get hasBegun() {
     return this.#backlog === null;
   }
 
-  /** Goes on after a break, under a name perhaps that has only now an inbox. */
+  /** Continues on a new connection. The name may have an inbox for the first time. */
   resume(welcome) {
     this.#inbox ??= welcome.inbox;
   }
 
   /**
-   * Whether what was shown leads up to what comes after this welcome: it does
-   * not in another log, nor where too much was missed to show it all.
+   * Whether reading can continue after this welcome. It cannot in another log,
+   * in a log that ends before `seq`, or after more than `FAR` missed numbers.
    */
   goesOn(welcome) {
     return welcome.epoch === this.epoch && welcome.head - this.seq <= FAR && welcome.head >= this.seq;
   }
 
-  /** What to ask for in order to go on. */
+  /** The parameters of a connection that continues from here. */
   start() {
     const start = this.#backlog === null ? { after: this.seq, epoch: this.epoch } : { backlog: this.#backlog };
     return this.#inbox === undefined ? start : { ...start, inbox: this.#inbox };
   }
 
   /**
-   * How the next message follows what was shown before: "next", "repeated", or
-   * "hole" where something between is missing and nobody has said why.
+   * Records a message and returns how it follows the last one: "next",
+   * "repeated", or "hole" if a message between is missing without a reason given.
    */
   take({ seq, prev }) {
     const after = this.seq;
@@ -67,8 +67,8 @@ export class Reading {
   }
 
   /**
-   * The same of a private message: of an order of its own, but among the
-   * messages of the room it stands in that of the log.
+   * The same for a private message. Its `prev` counts private messages only, but
+   * among the messages of the room it stands in the order of the log.
    */
   takePrivate({ seq, prev }) {
     const before = this.#inbox;
@@ -78,7 +78,7 @@ export class Reading {
     return prev > before ? "hole" : "next";
   }
 
-  /** Another name is carried: of its inbox nothing is known yet. */
+  /** The connection has another name, whose inbox is not known yet. */
   renamed() {
     this.#inbox = undefined;
   }
@@ -88,14 +88,14 @@ export class Reading {
     if (this.#inbox < seq) this.#inbox = seq;
   }
 
-  /** Everything up to `seq` was shown or is not for this room. */
+  /** Every message of this room up to `seq` was shown. */
   caughtUp(seq) {
     this.#backlog = null;
     this.seq = Math.max(this.seq, seq);
     this.#reached(seq);
   }
 
-  /** The log goes on with `next`, wherever that is. */
+  /** Continues at `next`, before or after the last number. */
   skipTo(next) {
     this.#backlog = null;
     this.seq = next - 1;

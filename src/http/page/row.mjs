@@ -1,4 +1,4 @@
-// How one row of the log looks.
+// Draws one row of the log.
 
 import { el } from "./dom.mjs";
 import { clockTime, dayName, mentions, nameKey, parts, wholeTime } from "./text.mjs";
@@ -6,14 +6,14 @@ import { clockTime, dayName, mentions, nameKey, parts, wholeTime } from "./text.
 /** How many colours names have. */
 const COLOURS = 8;
 
-/** Always the same colour for the same name. */
+/** The colour of a name: the same name always has the same colour. */
 function colour(name) {
   let sum = 0x811c9dc5;
   for (const letter of nameKey(name)) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193);
   return (sum >>> 13) % COLOURS;
 }
 
-/** A text, with what is a link made one. */
+/** The parts of a text, with its links as elements. */
 export function said(text) {
   return parts(text).map(({ text: part, href }) =>
     href ? el("a", { href, rel: "noopener noreferrer", target: "_blank" }, part) : part,
@@ -31,8 +31,9 @@ export function time(at, seq) {
 }
 
 /**
- * The element of a row: `goesOn` with what the same person said before, begins a
- * `day` or what is `fresh`, is one's `own`, and `me` is one's name.
+ * Draws the element of a row. `goesOn`: it continues the same person's messages.
+ * `day`: it begins a day. `fresh`: it is the first unseen row. `own`: it is the
+ * user's own. `me` is the user's name.
  */
 export function draw(row, { goesOn, day, fresh, own, me }) {
   const item = el("li", { class: `row ${row.kind}` });
@@ -43,7 +44,7 @@ export function draw(row, { goesOn, day, fresh, own, me }) {
   return item;
 }
 
-/** What the page or the server says. */
+/** A note of the page or the server. */
 function note(row) {
   const link = row.href ? [" ", el("a", { href: row.href }, row.link)] : [];
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
@@ -65,12 +66,12 @@ function message(row, { goesOn, own, me }) {
   return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
 }
 
-/** What has become of one's own. */
+/** The mark that says whether an own message is stored. */
 function mark(what) {
   return el("span", { class: "receipt", role: "img", "aria-label": what, title: what });
 }
 
-/** Something said that is not known to be stored. */
+/** Draws an own message that has no receipt yet. */
 export function drawUnsent({ id, text, to, kind }) {
   const about = to ? [el("div", { class: "about" }, el("span", { class: "to" }, "to ", el("bdi", {}, to), " only"))] : [];
   const line = el("p", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, text);

@@ -1,15 +1,15 @@
-// The rows of the log: messages, and what was told between them.
+// The rows of the log: messages, and notes between them.
 
 import { dayOf } from "./text.mjs";
 
-/** How many rows are kept, and how many letters of text. */
+/** The most rows kept, and the most letters of their text. */
 const MOST = 100_000;
 const MOST_TEXT = 16 << 20;
 
-/** For how long what one person says belongs together. */
+/** Messages of one person closer together than this are one group, in milliseconds. */
 const TOGETHER = 5 * 60_000;
 
-/** A message as a row; of one that was erased, about when it was said. */
+/** A message as a row; `about` is the time given to an erased message. */
 export function messageRow({ seq, at, from, text, id, kind }, about) {
   return {
     kind: text === undefined ? "erased" : (kind ?? "said"),
@@ -24,8 +24,8 @@ export function messageRow({ seq, at, from, text, id, kind }, about) {
 }
 
 /**
- * Rows by their place: the number of a message, or just behind one. A message is
- * one row, whether it came as it was said, with what is older, or both ways.
+ * The rows in order of their place: a message's number, or just after one. A
+ * message has one row, even if it came both live and with older messages.
  */
 export class Rows {
   #rows = [];
@@ -48,14 +48,14 @@ export class Rows {
     return this.#rows.find((row) => row.seq)?.seq;
   }
 
-  /** Where something told just now belongs. */
+  /** The place of a note made now, after the last message. */
   get end() {
     return Math.floor(this.#rows.at(-1)?.place ?? 0) + 0.5;
   }
 
   /**
-   * Adds a row, nearly always at the end; where, or -1 for a message that is
-   * known, of which it may be news that it was erased.
+   * Adds a row, nearly always at the end, and returns its index; -1 for a known
+   * message. An erased row erases the known message.
    */
   add(row) {
     if (this.#isKnown(row)) {
@@ -70,9 +70,9 @@ export class Rows {
   }
 
   /**
-   * Adds older messages, but for those that are known. Something else may stand
-   * before the first one that was, and belong between them: how many rows were
-   * `moved`, and what stands at the beginning now, these and the `older` ones.
+   * Adds older messages, except known ones. Notes and private messages at the
+   * beginning may belong between them. Returns how many such rows were `moved`,
+   * and all the `older` rows now at the beginning, the moved ones included.
    */
   unshift(all) {
     const rows = all.filter((row) => !this.#isKnown(row));
@@ -89,7 +89,7 @@ export class Rows {
     return seq !== undefined && this.indexOf(seq) >= 0;
   }
 
-  /** Forgets the oldest where there are too many, an eighth at a time; how many. */
+  /** Drops the oldest rows over a bound, and an eighth more; returns how many. */
   trim(most = MOST, mostText = MOST_TEXT) {
     if (this.#rows.length <= most && this.#text <= mostText) return 0;
     let count = 0;
@@ -109,7 +109,7 @@ export class Rows {
     this.#text = 0;
   }
 
-  /** The first row at or behind a place; the end where there is none. */
+  /** The index of the first row at or after a place; `length` if there is none. */
   find(place) {
     let low = 0;
     let high = this.#rows.length;
@@ -121,13 +121,13 @@ export class Rows {
     return low;
   }
 
-  /** The row of a message, or -1. */
+  /** The index of a message's row, or -1. */
   indexOf(seq) {
     const index = this.find(seq);
     return this.#rows[index]?.seq === seq ? index : -1;
   }
 
-  /** A message is no more; the row it had, or -1. */
+  /** Removes the text of a message; returns the index of its row, or -1. */
   erase(seq) {
     const index = this.indexOf(seq);
     if (index >= 0) {
@@ -144,7 +144,7 @@ export class Rows {
     return index === 0 || dayOf(this.#rows[index - 1].at) !== dayOf(row.at);
   }
 
-  /** Whether a row goes on with what the same person said before it. */
+  /** Whether a row continues the same person's messages before it. */
   goesOn(index) {
     const row = this.#rows[index];
     const before = this.#rows[index - 1];

@@ -1,8 +1,8 @@
-// What a text is made of, and when it was said.
+// Links, mentions and lengths of texts, and dates for people.
 
 const LINK = /https?:\/\/[^\s<>"'`\u{fffd}]+/giu;
 
-/** The address of a link without what only ends the sentence around it. */
+/** A link without the punctuation that ends the sentence around it. */
 function trimmed(link) {
   for (;;) {
     const last = link.at(-1);
@@ -13,7 +13,7 @@ function trimmed(link) {
   }
 }
 
-/** Whether it can be followed: a host is named, and nobody's password. */
+/** Whether a link may be followed: it has a host, and no user name or password. */
 function isAddress(link) {
   try {
     const url = new URL(link);
@@ -23,7 +23,7 @@ function isAddress(link) {
   }
 }
 
-/** The parts of a text in order: `{ text }`, and with `href` what is a link. */
+/** The parts of a text in order: `{ text }`, and for a link also `href`. */
 export function parts(text) {
   const found = [];
   let from = 0;
@@ -40,7 +40,7 @@ export function parts(text) {
 
 /**
  * Whether a text has a name as a word of its own. Full stops and hyphens around
- * it belong to the sentence, unless a longer name goes on behind them.
+ * the name belong to the sentence, unless they are part of a longer name.
  */
 export function mentions(text, name) {
   if (!name) return false;
@@ -50,9 +50,9 @@ export function mentions(text, name) {
 }
 
 /**
- * What the page compares names by: their letters, in either case. Names that are
- * alike here are one name to the server; it also knows which letters look alike,
- * and decides.
+ * The key by which the page compares names: their letters, in lower case. Names
+ * with equal keys are one name to the server. The server also knows which letters
+ * look alike, and decides.
  */
 export function nameKey(name) {
   return name.normalize("NFC").toLowerCase();
@@ -79,7 +79,7 @@ export function dayOf(at) {
   return (date.getFullYear() * 16 + date.getMonth()) * 32 + date.getDate();
 }
 
-/** What the day of a moment is called now. */
+/** The name of a moment's day, such as "Today". */
 export function dayName(at, now = Date.now()) {
   const today = dayOf(now);
   if (dayOf(at) === today) return "Today";

@@ -1,4 +1,4 @@
-// What is typed: a message, a command, or the beginning of one.
+// Parses typed text: a message, a command, or the beginning of one.
 
 import { COMMANDS } from "./commands.mjs";
 
@@ -7,7 +7,7 @@ const ROOM = /^[a-z0-9_][a-z0-9._-]{0,63}$/i;
 const SECRET = /^[!-~]{16,128}$/;
 const LASTING = /^(?=\d{1,5}[smhd]$)0*[1-9]\d*[smhd]$/;
 
-/** Whether the server may take it as a name. It knows better, and has the last word. */
+/** Whether the server may accept a text as a name. The server checks more, and decides. */
 export function isName(text) {
   return NAME.test(text) && [...text.normalize("NFC")].length <= 32;
 }
@@ -17,8 +17,8 @@ export function isRoom(text) {
 }
 
 /**
- * What a text asks for: `null` for nothing, `{ command }` for the server,
- * `{ act, ... }` for the page itself, `{ wrong }` with a sentence.
+ * Parses a text: `null` is nothing, `{ command }` is for the server,
+ * `{ act, ... }` is for the page itself, `{ wrong }` has a sentence for the user.
  */
 export function parse(text) {
   if (!text.trim()) return null;
@@ -29,10 +29,10 @@ export function parse(text) {
   if (!known) {
     return { wrong: `There is no command ${word}: /help lists them, and // begins a text that begins with a slash.` };
   }
-  return behind(word, rest.trim()) ?? { wrong: `${word} is typed so: ${known[0]} ${known[1]}` };
+  return behind(word, rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
 }
 
-/** What a command asks for; nothing where what is behind it does not fit. */
+/** Parses the arguments of a command; `null` if they do not fit. */
 function behind(word, rest) {
   const [first, after] = cut(rest);
   const [second, last] = cut(after);
@@ -74,23 +74,23 @@ function behind(word, rest) {
   }
 }
 
-/** Whether a text is a number that is exact here. */
+/** Whether a text is a number that JavaScript represents exactly. */
 function isNumber(text) {
   return /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
 }
 
-/** The first word, and what is behind it. */
+/** The first word, and the text after it. */
 function cut(text) {
   const [, first, rest] = /^(\S*)\s*([^]*)$/.exec(text);
   return [first, rest];
 }
 
-/** How many are offered at most. */
+/** The most completions offered. */
 const OFFERED = 6;
 
 /**
- * How the word before the caret may go on: where it starts, and what it may
- * become, each with a word about it. `names` are people, `rooms` rooms.
+ * The completions of the word before the caret: where the word starts, and the
+ * candidates, each with a description. `names` are people, `rooms` rooms.
  */
 export function completions(text, caret, { names, rooms }) {
   const before = text.slice(0, caret);

@@ -1,22 +1,22 @@
-// The log as it is seen. Only the rows near the view are in the document; what
-// is above and below them is empty space of their height, measured where they
-// were shown once, guessed where not. What stands in the view stays where it is,
-// whatever comes, goes or turns out to be higher above it.
+// The visible log. Only the rows near the view are in the document; empty space
+// replaces the others. The height of a row is guessed until the row is shown, and
+// measured then. Rows in the view stay where they are when rows above them are
+// added, removed or measured.
 
 import { el } from "./dom.mjs";
 import { Heights } from "./heights.mjs";
 import { Rows } from "./rows.mjs";
 
-/** How far beyond the view there are rows, in pixels. */
+/** How far beyond the view rows are in the document, in pixels. */
 const BEYOND = 600;
 
-/** This near to the end is at the end. */
+/** This near to the end counts as at the end, in pixels. */
 const NEAR = 32;
 
-/** From this far on older messages are asked for. */
+/** This near to the top, in pixels, older messages are requested. */
 const OLDER = 2000;
 
-/** When what was changed by scrolling or a replay is surely not read aloud any more. */
+/** How long changes by scrolling or a replay are kept from screen readers, in milliseconds. */
 const SETTLED = 500;
 
 export class View {
@@ -31,12 +31,12 @@ export class View {
   #on;
   /** The elements of the rows that are in the document, by row. */
   #shown = new Map();
-  /** The row in the view that stays where it is; none at the end, which stays in view. */
+  /** The row that stays where it is in the view; null at the end, which then stays in view. */
   #anchor = null;
   #width = 0;
-  /** Where it was scrolled to from here: other scrolling is the reader's. */
+  /** The scroll position set by this view: any other is the reader's. */
   #scrolled = 0;
-  /** How high all of it, and the view, were when it was painted. */
+  /** The heights of the whole log and of the view at the last paint. */
   #whole = 0;
   #view = 0;
   #frame = 0;
@@ -44,9 +44,9 @@ export class View {
   #live = false;
 
   /**
-   * In `log`, with `begin` above and `unsent` below all rows. `draw` makes the
-   * element of a row, `look` says of what else it depends; `on.top` hears that
-   * the beginning is near, `on.moved` that the view was moved.
+   * Shows the rows in `log`, below `begin` and above `unsent`. `draw` makes the
+   * element of a row, and again when the text from `look` changes. `on.top` is
+   * called near the beginning, `on.moved` when the view was moved.
    */
   constructor({ log, begin, unsent, draw, look, on }) {
     this.#log = log;
@@ -57,20 +57,20 @@ export class View {
     log.replaceChildren(begin, this.#above, this.#list, this.#below, unsent);
     log.addEventListener("scroll", () => this.#moved(), { passive: true });
     const watch = new ResizeObserver(() => {
-      // What the browser moves for it can be told from the reader's scrolling
-      // only as long as it is so.
+      // The browser may have scrolled because of the new size. After the next
+      // paint that could not be told from the reader's scrolling.
       this.#moved();
       this.update();
     });
     for (const part of [log, begin, unsent]) watch.observe(part);
   }
 
-  /** Whether the end is in view, and stays there. */
+  /** Whether the end is in view and stays in view. */
   get isAtEnd() {
     return this.#anchor === null;
   }
 
-  /** Adds a row where it belongs; how many were forgotten at the beginning for it. */
+  /** Adds a row at its place; returns how many rows were dropped at the beginning. */
   add(row) {
     this.#moved();
     const index = this.rows.add(row);
@@ -90,8 +90,8 @@ export class View {
   }
 
   /**
-   * Adds rows at the beginning. That, and forgetting some, is painted at once:
-   * where the reader scrolls to is looked up by what stands above.
+   * Adds rows at the beginning. Rows added or dropped there are painted at once:
+   * the heights above a scroll position say which row is there.
    */
   unshift(rows) {
     this.#moved();
@@ -111,7 +111,7 @@ export class View {
     this.toEnd();
   }
 
-  /** What comes at the end from now on is news, to be read aloud. */
+  /** Sets whether screen readers read new rows at the end aloud. */
   set live(live) {
     this.#live = live;
     this.#hush();
@@ -123,7 +123,7 @@ export class View {
     this.#on.moved();
   }
 
-  /** Brings the row of a message into view; whether there is one. */
+  /** Brings the row of a message into view; returns whether there is one. */
   toMessage(seq) {
     const index = this.rows.indexOf(seq);
     if (index < 0) return false;
@@ -131,7 +131,7 @@ export class View {
     this.paint();
     const element = this.#shown.get(this.rows.at(index));
     element.classList.remove("found");
-    // So that it is noticed again where it is the same one.
+    // In the next frame: so the animation runs again on the same row.
     requestAnimationFrame(() => element.classList.add("found"));
     return true;
   }
@@ -140,7 +140,7 @@ export class View {
     this.#log.scrollBy({ top: pages * this.#log.clientHeight * 0.9 });
   }
 
-  /** Has it painted with the next frame: many changes are one. */
+  /** Schedules one paint for all changes before the next frame. */
   update() {
     this.#frame ||= requestAnimationFrame(() => this.paint());
   }
@@ -154,8 +154,8 @@ export class View {
       this.#width = log.clientWidth;
       this.#heights.reset(this.rows.all.map((row) => this.#guess(row)));
     }
-    // What is drawn may turn out to be lower than was guessed: then there is
-    // room for more. Heights only get known, so this ends.
+    // Drawn rows may be lower than guessed, which leaves room for more rows. Each
+    // round only measures more heights, so the rounds end.
     for (let round = 0; round < 8; round += 1) {
       const y = this.#wanted() - this.#begin.offsetHeight;
       const first = this.#heights.at(y - BEYOND);
@@ -171,7 +171,7 @@ export class View {
     if (this.#scrolled < OLDER) this.#on.top();
   }
 
-  /** Where the view is to begin, from the top of all. */
+  /** The scroll position at which the view should be. */
   #wanted() {
     const log = this.#log;
     if (!this.#anchor) return Math.max(0, log.scrollHeight - log.clientHeight);
@@ -182,7 +182,7 @@ export class View {
     return Math.max(0, this.#begin.offsetHeight + this.#heights.top(Math.max(0, index)) + offset);
   }
 
-  /** Has exactly these rows in the document. */
+  /** Puts exactly these rows into the document. */
   #show(first, last) {
     const wanted = new Map();
     for (let index = first; index <= last && index < this.rows.length; index += 1) {
@@ -211,7 +211,7 @@ export class View {
     this.#below.style.height = `${this.#heights.total - end}px`;
   }
 
-  /** Learns the heights of what is drawn; whether any was another one. */
+  /** Measures the drawn rows; returns whether any height changed. */
   #measure(first, last) {
     let changed = false;
     for (let index = first; index <= last && index < this.rows.length; index += 1) {
@@ -224,7 +224,7 @@ export class View {
     return changed;
   }
 
-  /** The height a row may have, by the length of its text. */
+  /** A guess at the height of a row, by the length of its text. */
   #guess(row) {
     const letters = Math.max(20, (this.#width - 90) / 7.5);
     let lines = 0;
@@ -232,14 +232,14 @@ export class View {
     return lines * 22 + 10;
   }
 
-  /** Where the reader has scrolled to is where it stays. */
+  /** Anchors the view where the reader has scrolled to. */
   #moved() {
     const log = this.#log;
     if (Math.abs(log.scrollTop - this.#scrolled) < 1) return;
     const up = log.scrollTop < this.#scrolled;
     this.#scrolled = log.scrollTop;
-    // Where there is less to see than before, or more of it in view, the browser
-    // goes up by itself, and something may have come below since.
+    // When the log gets shorter or the view higher, the browser scrolls up by
+    // itself, and rows may have been added below since.
     const other = log.scrollHeight !== this.#whole || log.clientHeight !== this.#view;
     if (this.isAtEnd && up && other) return this.update();
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - NEAR;
@@ -252,7 +252,7 @@ export class View {
     this.#on.moved();
   }
 
-  /** What is drawn now is nothing new: not to be read aloud. */
+  /** Keeps screen readers from reading the rows drawn now: they are not new. */
   #hush() {
     this.#log.setAttribute("aria-live", "off");
     clearTimeout(this.#quiet);

@@ -1,23 +1,23 @@
-//! The rest of a word, by Tab.
+//! Completes the word before the cursor, by Tab.
 
 use std::collections::BTreeSet;
 
 use crate::protocol::command::table::TABLE;
 
-/// What a word may go on as, one after the other.
+/// The candidates for a word, offered one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Completion {
-    /// Where the word begins.
+    /// Where the word begins, in bytes.
     pub(super) start: usize,
     pub(in super::super) words: Vec<String>,
-    /// What is put behind it.
+    /// The text inserted after a candidate.
     pub(super) behind: &'static str,
-    /// Which one was taken.
+    /// The index of the candidate that is now in the text.
     pub(in super::super) taken: usize,
 }
 
 impl Completion {
-    /// What the last word of a text may go on as.
+    /// The candidates for the last word of a text; `None` if there are none.
     pub(super) fn of(text: &str, people: &[String], rooms: &BTreeSet<String>) -> Option<Self> {
         let start = text.rfind(char::is_whitespace).map_or(0, |at| {
             at + text[at..].chars().next().map_or(0, char::len_utf8)
@@ -42,7 +42,7 @@ impl Completion {
         })
     }
 
-    /// The word as it is now taken, with what is behind it.
+    /// The current candidate and the text after it.
     pub(super) fn word(&self) -> String {
         let word = self.words.get(self.taken).map_or("", String::as_str);
         format!("{word}{}", self.behind)
@@ -55,7 +55,7 @@ impl Completion {
     }
 }
 
-/// The words of all commands, in their order.
+/// The words of all commands, sorted.
 fn commands() -> BTreeSet<String> {
     let words = TABLE
         .iter()
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn tab_offers_commands_rooms_and_people() {
         let people = ["ana", "Anton", "bob"].map(str::to_owned);
         let rooms = ["lobby", "ops", "tea"].map(str::to_owned).into();
         for (text, words) in [

@@ -1,27 +1,28 @@
-//! A room as this client knows it, also while it is in another one.
+//! The state of a room, kept while another room is on the screen.
 
 use std::collections::VecDeque;
 
 use super::super::{super::Position, editor::Editor, line::Line};
 use crate::protocol::Seq;
 
-/// How many lines of it are kept.
+/// How many lines of a room are kept.
 const LINES: usize = 500;
 
-/// How many of the texts typed in it are kept.
+/// How many of the texts sent in a room are kept.
 const TYPED: usize = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct Room {
     lines: VecDeque<(Option<Seq>, Line)>,
-    /// What is typed and was not sent, while another room is on the screen.
+    /// The unsent text, while another room is on the screen.
     pub(super) draft: Editor,
-    /// How far it was shown.
+    /// The position up to which the room was shown.
     pub(super) last: Option<Position>,
     typed: Vec<String>,
-    /// What was typed on other days is among it.
+    /// Whether `typed` includes the texts sent by earlier clients.
     pub(super) recalled: bool,
-    /// Which of them is looked at, and what stood in its place.
+    /// While the user looks through `typed`: the index of the text shown, and
+    /// the unsent text it replaced.
     looking: Option<(usize, String)>,
 }
 
@@ -33,20 +34,20 @@ impl Room {
         self.lines.push_back((seq, line));
     }
 
-    /// Forgets what was said under a number; whether it was known.
+    /// Removes the message with a number; returns whether it was there.
     pub(super) fn forget(&mut self, seq: Seq) -> bool {
         let before = self.lines.len();
         self.lines.retain(|(number, _)| *number != Some(seq));
         self.lines.len() < before
     }
 
-    /// The last so many lines.
+    /// The last `count` lines.
     pub(super) fn last(&self, count: usize) -> impl Iterator<Item = &Line> {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skipped).map(|(_, line)| line)
     }
 
-    /// What was typed in it on other days.
+    /// Adds the texts sent by earlier clients, before those of this one.
     pub(super) fn recall(&mut self, mut typed: Vec<String>) {
         typed.append(&mut self.typed);
         self.typed = typed;
@@ -54,7 +55,7 @@ impl Room {
         self.recalled = true;
     }
 
-    /// Something was sent.
+    /// Adds a sent text.
     pub(super) fn typed(&mut self, text: &str) {
         self.looking = None;
         if self.typed.last().is_some_and(|last| last == text) {
@@ -66,8 +67,8 @@ impl Room {
         self.typed.push(text.to_owned());
     }
 
-    /// What was sent before, or after, the one looked at; `now` is what is
-    /// typed.
+    /// The sent text before (`back`) or after the one shown, `None` at either
+    /// end. `now` is the unsent text.
     pub(super) fn look(&mut self, back: bool, now: &str) -> Option<String> {
         let at = self
             .looking
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_typed() {
+    fn sent_texts_can_be_browsed_without_losing_the_draft() {
         let mut room = Room::default();
         assert_eq!(room.look(true, "draft"), None);
         for text in ["a", "b", "b"] {

@@ -1,4 +1,4 @@
-//! What somebody does at the keyboard.
+//! Carries out the user's actions: editing, completing and sending.
 
 use super::{
     super::{editor::To, keys::Action, line::Style},
@@ -13,10 +13,10 @@ use crate::protocol::{
     typed,
 };
 
-/// How much of a room nobody here has been in is shown at first.
+/// How many messages are shown of a room the user enters for the first time.
 const BACKLOG: u32 = 20;
 
-/// What an action asks of the loop.
+/// A request of an action to the screen's main loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Effect {
     Leave,
@@ -25,7 +25,8 @@ pub(in super::super) enum Effect {
 }
 
 impl Model {
-    /// Does what a key is for. `has_room`: another message may be sent.
+    /// Carries out an action. `has_room` says whether the outbox takes another
+    /// message.
     pub(in super::super) fn act(
         &mut self,
         action: Action,
@@ -108,7 +109,7 @@ impl Model {
                 let how = if self.manner.quiet { "not " } else { "" };
                 self.say(
                     Style::Plain,
-                    &format!("Comings and goings are {how}shown from here on."),
+                    &format!("Joins and leaves are {how}shown from here on."),
                 );
             }
             _ if !has_room => {
@@ -128,7 +129,7 @@ impl Model {
         None
     }
 
-    /// Sends what was typed, or says why not.
+    /// Sends a typed text, or returns the reason why it cannot.
     fn enter(&mut self, text: &str) -> Result<(), String> {
         let command = typed::parse(text).map_err(|refusal| refusal.text)?;
         match command {
@@ -178,7 +179,7 @@ impl Model {
         Ok(())
     }
 
-    /// Gives a text its id, and has it shown until it is stored.
+    /// Gives a message its id, and shows it in the footer until it is stored.
     fn under_way(&mut self, text: &str, before: &str) -> Result<Option<MessageId>, String> {
         let safe = Text::accept(text, self.limit()).map_err(|refusal| refusal.text)?;
         self.spoken += 1;
@@ -201,9 +202,9 @@ impl Model {
     }
 }
 
-/// What `/help` says of the keyboard.
+/// The part of `/help` about the keyboard.
 const KEYS: &str = "\
-Keys: Tab completes commands, names and rooms; Up and Down fetch what was typed
+Keys: Tab completes commands, names and rooms; Up and Down fetch texts typed
 before; Alt-Enter begins a new line; Ctrl-_ undoes, Alt-_ redoes; Alt-B and
-Alt-F go by words, Ctrl-W erases one; Ctrl-L draws anew; Ctrl-Z suspends;
+Alt-F go by words, Ctrl-W erases one; Ctrl-L redraws; Ctrl-Z suspends;
 Ctrl-D on an empty line, or Ctrl-C twice, leaves";
