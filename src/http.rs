@@ -1,7 +1,7 @@
-//! HTTP on the one port: what a request may ask, and the upgrade, strictly.
+//! HTTP on the server's only port: the routes and the strict upgrade.
 //!
-//! hyper reads the request and writes the answer; a connection serves one
-//! request. Knows nothing of the accept loop.
+//! hyper reads the request and writes the response; a connection serves one
+//! request. This module does not know the accept loop.
 
 mod accept;
 mod answer;

@@ -1,6 +1,7 @@
-//! The server: accepts connections, has each registered, and drains.
+//! The server: accepts connections, registers each, and drains.
 //!
-//! Handed a bound listener and an opened log; knows neither flags nor signals.
+//! It gets a bound listener and an opened store; it knows neither flags nor
+//! signals.
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
@@ -23,43 +24,45 @@ use crate::{
     store::Replica,
 };
 
-/// How long everything may take to end: with what is printed last, a process is
-/// to be gone after 10 s.
+/// How long a drain may take. A process must be gone after 10 s, its last
+/// output included.
 pub const GRACE: Duration = Duration::from_secs(9);
 
-/// How many connections beyond the cap are told so at the same time; further
-/// ones are closed without a word.
+/// How many connections over the limit get a response at the same time. Further
+/// ones are closed without one.
 const MAX_TURNED_AWAY: usize = 64;
 
-/// How long accepting pauses when the system has no descriptor left: at first,
-/// and at most.
+/// How long accepting pauses when the process has no file descriptor left: the
+/// first pause, doubled up to the maximum.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often that is complained of at most: it may come and go many times a
-/// second.
+/// The shortest time between two warnings about that: it may happen many times
+/// a second.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// What a server is told.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What holds for the hub.
+    /// The options of the hub.
     pub hub: hub::Options,
-    /// What is kept of the history.
+    /// Which messages are kept, by age and number.
     pub keep: Keep,
-    /// Whose requests are served.
+    /// Which hosts and origins are trusted.
     pub trust: Trust,
-    /// What holds for sessions.
+    /// The options of all sessions.
     pub session: session::Options,
 }
 
-/// Serves until `shutdown`; then takes no more, and returns when everything
-/// accepted is committed, delivered as far as its readers took it, and every
-/// client was told; or at the end of the grace period.
+/// Serves until `shutdown` is cancelled, then drains.
+///
+/// While it drains, the server accepts no connections. It returns once every
+/// accepted message is committed and delivered as far as its readers take it,
+/// and every client is told. It returns at the latest after [`GRACE`].
 ///
 /// # Errors
 ///
-/// No thread can be started, or the writer has stopped by itself.
+/// Fails if no thread can be started, or if the writer stopped by itself.
 pub async fn run(
     listener: TcpListener,
     replica: Replica,
@@ -100,7 +103,7 @@ pub async fn run(
         () = accept(&listener, &server, &tasks) => false,
     };
     info!(
-        "the server stops: {} connections are told",
+        "the server is shutting down: {} connections are told",
         hub.connections()
     );
     drop(listener);
@@ -120,7 +123,7 @@ pub async fn run(
     }
 }
 
-/// Runs work beside the sessions, for as long as the writer goes on.
+/// Runs a background task for as long as the writer runs.
 fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + Send + 'static) {
     let hub = hub.clone();
     tasks.spawn(async move {
@@ -137,8 +140,8 @@ struct Server {
     drain: CancellationToken,
 }
 
-/// Accepts for ever: what goes wrong with one connection, or for want of
-/// descriptors, ends nothing else.
+/// Accepts connections for ever. Neither a failing connection nor a lack of
+/// file descriptors ends this loop.
 async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let mut pause = ACCEPT_PAUSE;
@@ -180,7 +183,7 @@ async fn accepted(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
     Ok((stream, Peer::accepted(Some(addr))?))
 }
 
-/// Errors of `accept(2)` that concern only the connection that was coming.
+/// Whether an error of `accept(2)` concerns only the incoming connection.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
@@ -209,27 +212,28 @@ async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
         while stream.read(&mut scrap).await? > 0 {}
         io::Result::Ok(())
     };
-    // Somebody who does not even listen to this is owed nothing more.
+    // A peer that does not read this in time is cut.
     let _ = timeout(Duration::from_secs(1), told).await;
 }
 
 impl Server {
     async fn serve(self: Arc<Self>, stream: TcpStream, registration: Registration) {
         let _open = self.site.hub.metrics().connection();
-        // Boxed: what HTTP needs is given back before the conversation starts.
+        // Boxed: the memory of the HTTP stage is freed before the session
+        // starts.
         if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
             session.await;
         }
     }
 
-    /// Answers what is asked; the session, where that is to begin one.
+    /// Serves the request; returns the session if the request starts one.
     async fn upgrade<'a>(
         &'a self,
         stream: TcpStream,
         registration: &'a Registration,
     ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
-        // Without it, small frames wait for the acknowledgement of those before
-        // them, up to 40 ms.
+        // Without this option, small frames wait up to 40 ms for the
+        // acknowledgement of the frames before them.
         if let Err(error) = stream.set_nodelay(true) {
             debug!("{}: {error}", registration.peer());
             return None;

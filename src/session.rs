@@ -1,8 +1,8 @@
-//! One conversation: commands in, events out, its limits and deadlines.
+//! One conversation: commands in, events out, with its limits and deadlines.
 //!
-//! Generic over its stream; knows nothing of ports or HTTP. What arrives is
-//! decoded by `tokio-websockets`; what leaves goes through the subscriber, which
-//! alone writes to the socket.
+//! A session is generic over its stream; it knows neither ports nor HTTP.
+//! `tokio-websockets` decodes incoming frames. Outgoing frames go through the
+//! subscriber, the only writer of the socket.
 
 mod conversation;
 mod end;
@@ -38,41 +38,44 @@ use crate::{
     protocol::{close::CloseReason, format::Format, frame},
 };
 
-/// How many bytes of answers may wait for the socket before nothing more is
-/// read from the peer.
+/// How many bytes of answers may be queued for the socket. Above that, the
+/// session stops reading from the peer.
 const MAX_WAITING: usize = 16 << 10;
 
-/// How many receipts may be owed before nothing more is read from the peer.
+/// How many receipts may be outstanding. Above that, the session stops reading
+/// from the peer.
 const MAX_OWED: usize = 1024;
 
-/// How long the last messages may take once the server goes away.
+/// How long the last messages may take to leave once the server drains.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a close frame may take.
+/// How long a close frame may take to leave.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long the peer has to end its side after that. Closing at once would
-/// reset the connection where it still sends, and our last words with it.
+/// How long the peer has to end its side after our close frame. Closing at once
+/// could reset a connection on which the peer still sends; the reset would
+/// discard our last frames.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A connection after its upgrade, or the head of its answer.
+/// A connection after its upgrade, or after the head of an event-stream
+/// response.
 pub struct Connection<R> {
-    /// Its reading side.
+    /// The reading half.
     pub read: R,
-    /// What came behind the request, before anything else that is read.
+    /// Bytes that arrived behind the request; they are decoded first.
     pub early: Bytes,
-    /// Its writing side.
+    /// The writing half.
     pub write: Socket,
 }
 
-/// Both directions of a connection.
+/// Both directions of a connection, and their format.
 struct Ends<R> {
     format: Format,
     inbound: Inbound<R>,
     subscriber: Subscriber,
 }
 
-/// Runs one conversation to its end, which also ends the connection.
+/// Runs one conversation to its end, then closes the connection.
 pub fn run<'a, R>(
     connection: Connection<R>,
     visit: Visit,
@@ -84,7 +87,8 @@ pub fn run<'a, R>(
 where
     R: AsyncRead + Unpin,
 {
-    // Boxed, as all is that happens once: else each idle session has room for it.
+    // Boxed, like everything that happens once: otherwise every idle session
+    // keeps room for it.
     let started = Box::pin(start(connection, visit, registration, hub, options));
     async move {
         let (mut ends, mut conversation) = started.await;
@@ -97,8 +101,8 @@ where
             }
             Err(reason) => End::Close(reason.clone()),
         };
-        // It leaves its room with the end of the conversation: what follows
-        // concerns the connection alone.
+        // The member leaves its room when the conversation ends; closing the
+        // connection comes after that.
         drop(conversation);
         registration.leave();
         let peer = registration.peer();
@@ -160,16 +164,17 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut silence = Silence::new(options.ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
     loop {
-        // Once the server goes away nothing more is accepted; what was is
-        // handed on, and with the last publisher gone the writer comes to its end.
+        // While the server drains, the session accepts no new commands. It
+        // submits the pending draft and then drops its publisher; the writer
+        // ends when the last publisher is dropped.
         if draining && !pending.submits() {
             publisher = None;
         }
         let owed = receipts.owed();
         let listening = !draining && pending.is_nothing() && may_say_more(owed, subscriber);
         inbound.is_read(listening);
-        // Before it goes elsewhere, a reader sees what it said here: the echo
-        // is the receipt.
+        // Before a reader changes rooms it sees the echoes of its messages,
+        // because the echo is the receipt.
         if pending.joins() && owed == 0 {
             subscriber.finish();
         }
@@ -179,7 +184,7 @@ async fn converse<R: AsyncRead + Unpin>(
             () = &mut drained, if !draining => draining = true,
             reason = conversation.sent_away() => return End::Close(reason),
             () = &mut finished, if publisher.is_none() && !pending.changes() => {
-                // The writer has told everyone before it ended.
+                // The writer sent every reply before it ended.
                 while let Some((reply, reference)) = receipts.take() {
                     conversation.reply(reply, reference.as_ref(), subscriber);
                 }
@@ -199,13 +204,14 @@ async fn converse<R: AsyncRead + Unpin>(
                     }
                 }
                 Err(Undelivered::Slow) => return End::Close(CloseReason::Slow),
-                // One that reads nothing more may have said something before.
+                // A peer that no longer reads may have sent commands before:
+                // they are still read.
                 Err(Undelivered::Lost(_)) => {
                     broken = true;
                     alarm.as_mut().reset(Instant::now() + LINGER);
                 }
                 Err(Undelivered::Unreadable(why)) => {
-                    tracing::error!("the log cannot be read: {why}");
+                    tracing::error!("the message store cannot be read: {why}");
                     return End::Close(CloseReason::Internal);
                 }
             },
@@ -214,7 +220,7 @@ async fn converse<R: AsyncRead + Unpin>(
             },
             done = pending.done() => match done {
                 Done::Submitted(true) => {}
-                // The writer is gone: so is the server.
+                // The writer has ended, so the server is draining.
                 Done::Submitted(false) => draining = true,
                 Done::Found(found, reference) => {
                     if let Some(asked) = conversation.found(found, reference, subscriber) {
@@ -239,8 +245,8 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Bad(reason) => return End::Close(reason),
                 Received::Gone => return End::Lost("the connection broke"),
             },
-            // After what arrived: where this task, or all of the server, stood
-            // still for a while, an answer may be there that was not read yet.
+            // Last, after the read: if this task or the whole server was
+            // suspended, a pong may have arrived unread.
             () = &mut alarm => {
                 if broken {
                     return End::Lost("the connection broke");
@@ -255,12 +261,14 @@ async fn converse<R: AsyncRead + Unpin>(
     }
 }
 
-/// Whether what is owed to a peer, and not taken by it yet, leaves room for more.
+/// Whether the outstanding receipts and the queued answers leave room for
+/// another command.
 fn may_say_more(owed: usize, subscriber: &Subscriber) -> bool {
     owed < MAX_OWED && subscriber.waiting() < MAX_WAITING
 }
 
-/// How few receipts have to be owed for something to change in a conversation.
+/// How many receipts may still be outstanding when the session next acts on
+/// their number.
 fn awaited(owed: usize, leaving: bool) -> Option<usize> {
     match owed {
         0 => None,
@@ -269,7 +277,7 @@ fn awaited(owed: usize, leaving: bool) -> Option<usize> {
     }
 }
 
-/// Says why, and ends the connection in order.
+/// Sends the close frame and ends the connection in order.
 async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
     let Ends {
         format,

@@ -1,24 +1,24 @@
-//! In which of its forms a room is asked for (RFC 9110 §12.5.1).
+//! Chooses the representation of a room by `Accept` (RFC 9110 §12.5.1).
 
 use http::{StatusCode, header, request::Parts};
 
 use super::answer::Refused;
 
-/// A form of a room.
+/// A representation of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// Plain lines: for whoever takes anything.
+    /// Plain lines, the default for `*/*`.
     Lines,
-    /// The page for browsers.
+    /// The HTML page for browsers.
     Page,
-    /// A page of the history as JSON.
+    /// A history page as JSON.
     Json,
-    /// Server-sent events, as things happen.
+    /// Server-sent events of the live room.
     Events,
 }
 
-/// The forms as `type` and `subtype`. Of those named as good as each other the
-/// first is given.
+/// The forms as `type` and `subtype`. Among equally preferred forms the first
+/// wins.
 const FORMS: [(Form, &str, &str); 4] = [
     (Form::Page, "text", "html"),
     (Form::Json, "application", "json"),
@@ -26,7 +26,11 @@ const FORMS: [(Form, &str, &str); 4] = [
     (Form::Lines, "text", "plain"),
 ];
 
-/// The form a request would like best.
+/// Returns the form the request prefers.
+///
+/// # Errors
+///
+/// Fails with 406 if the request accepts none of the forms.
 pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
     let lines = head.headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<Range<'_>> = lines
@@ -34,18 +38,18 @@ pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
         .flat_map(|line| line.split(','))
         .filter_map(Range::parse)
         .collect();
-    // Who says nothing takes anything.
+    // Without `Accept`, any form is acceptable.
     if ranges.is_empty() {
         return Ok(Form::Lines);
     }
     let mut best: Option<(Wish, Form)> = None;
     for (form, kind, subtype) in FORMS {
         let wish = ranges.iter().filter_map(|range| range.wish(kind, subtype));
-        // What says most about it counts, not what likes it most.
+        // The most specific range counts, not the one with the highest quality.
         let Some(wish) = wish.max_by_key(|wish| wish.told) else {
             continue;
         };
-        // Whoever takes any text is a program that says nothing of browsers.
+        // A program that accepts any text does not ask for a browser's page.
         let better = best.is_none_or(|(other, _)| {
             let (new, old) = ((wish.quality, wish.told), (other.quality, other.told));
             new > old || new == old && form == Form::Lines && wish.told != Told::Subtype
@@ -62,7 +66,7 @@ pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
     })
 }
 
-/// How much a range says of a type.
+/// How specific a media range is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     Nothing,
@@ -70,14 +74,14 @@ enum Told {
     Subtype,
 }
 
-/// How a type is liked, in thousandths.
+/// The quality of a type in thousandths, and the range's specificity.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
     quality: u16,
     told: Told,
 }
 
-/// One part of `Accept`.
+/// One media range of `Accept`.
 struct Range<'a> {
     kind: &'a str,
     subtype: &'a str,
@@ -85,7 +89,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// What is none says nothing.
+    /// Returns `None` for an invalid range, which is then ignored.
     fn parse(part: &'a str) -> Option<Self> {
         let mut parts = part.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn accept_headers_select_the_form_of_a_room() {
         assert_eq!(asked(&[]), Ok(Form::Lines));
         assert_eq!(asked(&["image/png", "application/json"]), Ok(Form::Json));
         for (accept, form) in [
@@ -155,7 +159,7 @@ mod tests {
             ("application/json", Ok(Form::Json)),
             ("text/event-stream", Ok(Form::Events)),
             ("text/event-stream, */*", Ok(Form::Events)),
-            // A browser, lynx, w3m, a script's usual wish.
+            // A browser, lynx, w3m, and a script's usual headers.
             (
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
                 Ok(Form::Page),
@@ -167,7 +171,7 @@ mod tests {
             ("text/html, text/*;q=0.5, image/*", Ok(Form::Page)),
             ("application/json, text/plain, */*", Ok(Form::Json)),
             ("application/json, text/event-stream", Ok(Form::Json)),
-            // What is liked better wins; what is named closer counts.
+            // The higher quality wins; the more specific range counts.
             ("text/html;q=0.1, text/plain", Ok(Form::Lines)),
             (
                 "application/json;q=0.5, text/plain;q=0.501",
@@ -179,7 +183,7 @@ mod tests {
                 "*/*, text/plain;q=0.1, text/html;q=0.2, application/json;q=0.3",
                 Ok(Form::Events),
             ),
-            // What is no range says nothing.
+            // An invalid range is ignored.
             ("text/html;q=2", Ok(Form::Lines)),
             ("nonsense", Ok(Form::Lines)),
             ("", Ok(Form::Lines)),

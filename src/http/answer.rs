@@ -1,4 +1,4 @@
-//! Answers of one piece: a body of one kind, or a refusal in one sentence.
+//! Complete responses: a body of one type, or a refusal in one sentence.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 use crate::protocol::{Refusal, RefusalCode};
 
-/// A request that cannot be served: a status and a sentence.
+/// A refused request: a status and a sentence.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) status: StatusCode,

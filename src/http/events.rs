@@ -1,4 +1,4 @@
-//! A room as server-sent events: a subscriber like any other, that only reads.
+//! A room as server-sent events: a subscriber that only reads.
 
 use http::{HeaderName, HeaderValue, Response, header, request::Parts};
 
@@ -12,10 +12,15 @@ use crate::{
     session::Visit,
 };
 
-/// The number of the last event that a browser saw before it came back.
+/// The number of the last event a browser received before it reconnected.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What is answered, and what then follows on the connection until it ends.
+/// Returns the response head and the session that follows it on the connection.
+///
+/// # Errors
+///
+/// Fails with 400 if the query asks for a history page or `Last-Event-ID` is
+/// invalid.
 pub(super) fn follow(
     head: &Parts,
     room: RoomName,
@@ -23,10 +28,10 @@ pub(super) fn follow(
 ) -> Result<(Response<()>, Visit), Refused> {
     if query.is_for_a_page() {
         return Err(Refused::bad_request(
-            "Events have no end: before and limit are for other forms; ?backlog=20 begins with the last 20 messages.",
+            "An event stream has no end: before and limit are for other forms; ?backlog=20 begins with the last 20 messages.",
         ));
     }
-    // Newer than the URL, which stays as it was.
+    // Newer than `after` in the URL, which a browser repeats unchanged.
     if let Some(seen) = only(head, &LAST_EVENT_ID)?
         && !seen.is_empty()
     {
@@ -38,7 +43,7 @@ pub(super) fn follow(
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // nginx would otherwise gather what is to be seen at once.
+        // Without this, nginx would buffer the events.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
         let value = HeaderValue::from_static(value);

@@ -1,4 +1,4 @@
-//! A page of a room's history, for whoever looks things up.
+//! History pages of a room, for programs that read past messages.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -16,23 +16,27 @@ use crate::{
     protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Seq, Slot, name::RoomName, plain},
 };
 
-/// The body of the answer.
+/// The body of the JSON response.
 #[derive(Serialize)]
 struct Page<'a> {
     epoch: &'a Epoch,
-    /// The last number of the log.
+    /// The last number in the log.
     head: Seq,
-    /// What stood right behind `after` is not to be had.
+    /// The hole right after `after`, if messages are missing there.
     #[serde(skip_serializing_if = "Option::is_none")]
     gap: Option<Event>,
     /// Oldest first.
     messages: Vec<Slot>,
-    /// Whether there are others: after these, if `after` was asked for; if not,
-    /// before them.
+    /// Whether there are more messages: after these if `after` was given,
+    /// otherwise before them.
     more: bool,
 }
 
-/// The page a query asks for, as JSON.
+/// Returns the requested history page as JSON.
+///
+/// # Errors
+///
+/// Fails with 503 if the message store cannot be read.
 pub(super) async fn page(
     hub: &Hub,
     room: &RoomName,
@@ -46,12 +50,16 @@ pub(super) async fn page(
         messages: excerpt.messages,
         more: excerpt.more,
     };
-    // Only maps with keys that are no strings fail; it has none.
+    // Serializing fails only for map keys that are no strings; this has none.
     let body = serde_json::to_string(&page).unwrap_or_default() + "\n";
     Ok(fresh(content(StatusCode::OK, "application/json", body)))
 }
 
-/// The same as lines.
+/// Returns the requested history page as plain lines.
+///
+/// # Errors
+///
+/// Fails with 503 if the message store cannot be read.
 pub(super) async fn lines(
     hub: &Hub,
     room: &RoomName,

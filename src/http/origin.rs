@@ -1,8 +1,9 @@
-//! Whose pages may speak for a visitor.
+//! Decides which web pages may use the server on a visitor's behalf.
 //!
-//! A browser lets any page open a WebSocket anywhere, and says in `Origin` which
-//! page it is (RFC 6455 §10.2). A page may also have its own name resolve to
-//! this machine (DNS rebinding): bound to loopback, `Host` must be loopback's.
+//! A browser lets any page open a WebSocket to any server, and names the page's
+//! origin in `Origin` (RFC 6455 §10.2). A page may also make its own name
+//! resolve to this machine (DNS rebinding). A server bound to loopback
+//! therefore accepts only loopback names in `Host`.
 
 use std::net::IpAddr;
 
@@ -16,16 +17,22 @@ use super::answer::Refused;
 /// Which hosts and origins are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Only this machine can connect: `Host` must be one of its loopback names.
+    /// Whether the server is bound to loopback: `Host` must then be a loopback
+    /// name.
     pub loopback: bool,
-    /// Other names this server goes by.
+    /// Other host names of this server.
     pub hosts: Vec<String>,
-    /// Other origins whose pages may connect: `https://example.org`.
+    /// Other origins whose pages may connect, such as `https://example.org`.
     pub origins: Vec<String>,
 }
 
 impl Trust {
-    /// The `Host` of a request, if it is one to be served under.
+    /// Returns the `Host` of a request.
+    ///
+    /// # Errors
+    ///
+    /// Fails with 400 if the host is missing or invalid. Fails with 421 if the
+    /// server is bound to loopback and does not go by this name.
     pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
         let asked = match only(head, &header::HOST)? {
             Some(host) => host,
@@ -38,7 +45,7 @@ impl Trust {
         // A target in absolute form names the host itself (RFC 9112 §3.2.2).
         let host = head.uri.authority().cloned().unwrap_or(host);
         if host.as_str().contains('@') {
-            return Err(Refused::bad_request("A host is named without a user."));
+            return Err(Refused::bad_request("The host must not name a user."));
         }
         if self.loopback && !is_loopback(host.host()) && !self.knows(&host) {
             return Err(Refused::new(
@@ -56,8 +63,12 @@ impl Trust {
             .any(|known| names.iter().any(|name| name.eq_ignore_ascii_case(known)))
     }
 
-    /// The `Origin` of a request, if it says one, must be this server's own or
-    /// one it was told of.
+    /// Checks that `Origin`, if present, is the server's own or a trusted one.
+    ///
+    /// # Errors
+    ///
+    /// Fails with 403 if the origin is another one, and with 400 if the header
+    /// is invalid.
     pub(super) fn check_origin(&self, head: &Parts, host: &Authority) -> Result<(), Refused> {
         let Some(origin) = only(head, &header::ORIGIN)? else {
             return Ok(());
@@ -82,7 +93,7 @@ impl Trust {
 }
 
 impl Trust {
-    /// Whether a request comes from a page of another origin that is trusted.
+    /// Whether a request comes from a page of a trusted other origin.
     fn is_from_abroad(&self, head: &Parts) -> bool {
         let Ok(Some(origin)) = only(head, &header::ORIGIN) else {
             return false;
@@ -92,7 +103,8 @@ impl Trust {
             .any(|known| known.eq_ignore_ascii_case(origin))
     }
 
-    /// What a browser asks for before it lets such a page POST.
+    /// Whether this is the preflight a browser sends before such a page may
+    /// POST.
     pub(super) fn is_preflight(&self, head: &Parts) -> bool {
         head.method == Method::OPTIONS
             && head
@@ -101,7 +113,7 @@ impl Trust {
             && self.is_from_abroad(head)
     }
 
-    /// Lets such a page read the answer (CORS).
+    /// Lets a page of a trusted other origin read the response (CORS).
     pub(super) fn allow(&self, head: &Parts, answer: &mut HeaderMap) {
         if let Some(origin) = head.headers.get(header::ORIGIN)
             && self.is_from_abroad(head)
@@ -135,7 +147,11 @@ fn is_loopback(host: &str) -> bool {
     )
 }
 
-/// The value of a header that may be there once.
+/// Returns the value of a header that may occur once.
+///
+/// # Errors
+///
+/// Fails with 400 if the header occurs twice or is not ASCII.
 pub(super) fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
     let mut values = head.headers.get_all(name).iter();
     let value = values.next();
@@ -165,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn only_loopback_and_configured_hosts_are_served() {
         let trust = Trust {
             loopback: true,
             hosts: vec!["chat.example".into()],
@@ -198,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn origins() {
+    fn only_own_and_trusted_origins_are_allowed() {
         let trust = Trust {
             loopback: true,
             origins: vec!["https://app.example".into()],

@@ -1,8 +1,9 @@
-//! What a browser is shown: the chat, as one document, one style and one module.
+//! The browser's page: one document, one style and one module.
 //!
-//! The style and the module go by a name that says what is in them, so a browser
-//! keeps them for good; all three are compressed for who takes it so. The module
-//! is made of small ones, each of which stands alone where it is tested.
+//! The names of the style and the module contain a hash of their content, so
+//! that browsers cache them for good. All three are compressed for clients that
+//! accept gzip. The module is joined from small modules, and each of them is
+//! tested alone.
 
 use std::{fmt::Write, io::Write as _, sync::LazyLock};
 
@@ -25,7 +26,8 @@ macro_rules! modules {
     };
 }
 
-/// Each before those that import it; the last one is the page.
+/// The modules in order: each stands before those that import it; the last one
+/// is the page.
 const MODULES: [(&str, &str); 17] = modules![
     "backoff",
     "position",
@@ -46,7 +48,7 @@ const MODULES: [(&str, &str); 17] = modules![
     "page",
 ];
 
-/// Where the style and the module are.
+/// The path of the style and the module, below `/-/`.
 pub(super) const ASSETS: &str = "assets/";
 
 static STYLE_ASSET: LazyLock<Asset> =
@@ -55,7 +57,7 @@ static STYLE_ASSET: LazyLock<Asset> =
 static SCRIPT_ASSET: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("js", "text/javascript; charset=utf-8", joined()));
 
-/// What is the same for everybody, until the server is another one.
+/// A file that is the same for every client of this build.
 struct Asset {
     name: String,
     kind: &'static str,
@@ -76,7 +78,7 @@ impl Asset {
     }
 }
 
-/// The document: the room's chat, and how to join otherwise.
+/// Returns the document: the room's chat, and other ways to join.
 pub(super) fn document(head: &Parts, host: &Authority, room: &RoomName) -> Response<Full<Bytes>> {
     let page = PAGE
         .replace("{room}", room.as_str())
@@ -110,7 +112,7 @@ pub(super) fn document(head: &Parts, host: &Authority, room: &RoomName) -> Respo
     response
 }
 
-/// The style or the module, by its name.
+/// Returns the style or the module of this name.
 pub(super) fn asset(head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
     let asset = [&STYLE_ASSET, &SCRIPT_ASSET]
         .into_iter()
@@ -138,11 +140,12 @@ fn encoded(kind: &'static str, plain: Bytes, zipped: Option<Bytes>) -> Response<
     response
 }
 
-/// Nothing but the page's own style and module, and connections to where it came
-/// from. No text becomes markup anywhere, by a policy of its own (Trusted Types).
+/// The content security policy: the page may load only its own style and
+/// module, and may connect only to its own server. Trusted Types keep text from
+/// becoming markup.
 fn policy(host: &Authority) -> String {
-    // 'self' is to cover a WebSocket, but does not in every browser. A host of
-    // other characters may mean something in a policy, and goes without.
+    // 'self' should cover WebSockets, but does not in every browser. A host
+    // with other characters could change the policy, so it is left out.
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
     let sockets = if host.as_str().chars().all(plain) {
         format!(" ws://{host} wss://{host}")
@@ -156,7 +159,7 @@ fn policy(host: &Authority) -> String {
     )
 }
 
-/// Whether an answer may be compressed (RFC 9110 §12.5.3).
+/// Whether a response may be compressed (RFC 9110 §12.5.3).
 fn takes_gzip(head: &Parts) -> bool {
     let lines = head.headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut anything = false;
@@ -182,14 +185,15 @@ fn zip(text: &str) -> Option<Bytes> {
     encoder.finish().ok().map(Bytes::from)
 }
 
-/// A few letters that are others where the text is.
+/// The first 72 bits of the text's SHA-256, in base64url.
 fn sum(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9])
 }
 
-/// The modules as one: each in a scope of its own, of which it gives out what it
-/// exports. So a name is exported once, and what is private collides with nothing.
+/// Joins the modules into one. Each gets a scope of its own that returns its
+/// exports. Only one module may therefore export a given name; private names
+/// cannot collide.
 fn joined() -> String {
     let mut module = String::new();
     for (name, source) in MODULES {
@@ -204,7 +208,8 @@ fn joined() -> String {
         let exports = exports.join(", ");
         // Writing to a String cannot fail.
         let _ = if name == "page" {
-            // Only a block: what it awaits, the module awaits.
+            // The page is a plain block, so that its `await` works at the top
+            // level of the module.
             write!(module, "{{\n{body}}}\n")
         } else {
             let given = format!("return {{ {exports} }};\n");
@@ -217,7 +222,7 @@ fn joined() -> String {
     module
 }
 
-/// The name that a line declares.
+/// Returns the name that a line declares.
 fn declared(line: &str) -> Option<&str> {
     let words = ["class ", "const ", "function ", "async function "];
     let rest = words.iter().find_map(|word| line.strip_prefix(word))?;
@@ -225,7 +230,8 @@ fn declared(line: &str) -> Option<&str> {
         .next()
 }
 
-/// `Host` is the visitor's own word, but not always the visitor's own choice.
+/// Escapes text for HTML. `Host` comes from the client, but not always by the
+/// visitor's choice.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings() {
+    fn gzip_is_used_only_if_accepted() {
         for (encoding, gzip) in [
             (None, false),
             (Some(""), false),
@@ -286,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_says_nothing_in_the_policy() {
+    fn a_host_cannot_change_the_content_security_policy() {
         let policy = |host: &str| policy(&host.parse().expect("a host"));
         assert!(policy("[::1]:2000").contains("connect-src 'self' ws://[::1]:2000 wss://"));
         assert!(policy("a;b").contains("connect-src 'self';"));

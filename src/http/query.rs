@@ -1,6 +1,7 @@
-//! What a room's URL asks for behind its `?`.
+//! Parses the query of a room's URL.
 //!
-//! What is not known is left to later versions; what is known must be right.
+//! Unknown parameters are ignored, so that later versions can add some. The
+//! value of a known parameter must be valid.
 
 use std::str::FromStr;
 
@@ -20,9 +21,10 @@ use crate::{
 /// The query of a room's URL.
 #[derive(Clone, Debug)]
 pub(super) struct Query {
-    /// `name`: the name to carry.
+    /// `name`: the name to use.
     pub(super) name: Option<Name>,
-    /// What proves it; no part of the URL, which is shown and kept.
+    /// The secret that proves ownership of the name. It is never in the URL,
+    /// because URLs are shown and stored.
     pub(super) secret: Option<Secret>,
     /// `after`, `epoch`, `backlog`, `inbox`: where to start reading.
     pub(super) start: Start,
@@ -31,7 +33,7 @@ pub(super) struct Query {
     pub(super) limit: Option<u32>,
     /// `seq=1`: plain lines begin with their number.
     pub(super) numbered: bool,
-    /// Not `echo=0`: own messages are shown.
+    /// `echo`: whether own messages are shown; `echo=0` hides them.
     pub(super) echo: bool,
 }
 
@@ -50,7 +52,12 @@ impl Default for Query {
 }
 
 impl Query {
-    /// The query of a request, and the secret in its header `Authorization`.
+    /// Parses the query of a request, and the secret in its `Authorization`
+    /// header.
+    ///
+    /// # Errors
+    ///
+    /// Fails with 400 if a known parameter or the secret is invalid.
     pub(super) fn of(head: &Parts) -> Result<Self, Refused> {
         Ok(Query {
             secret: bearer(head)?,
@@ -62,7 +69,8 @@ impl Query {
         let mut parsed = Query::default();
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*key {
-                // An empty field of a form is no name, and no mistake either.
+                // A form sends an empty field as an empty value; that means no
+                // name.
                 "name" if value.is_empty() => {}
                 "name" => {
                     let bad = |rule| Refused::bad_request(format!("name: {rule}."));
@@ -82,12 +90,13 @@ impl Query {
         Ok(parsed)
     }
 
-    /// Whether it asks for a page, and not for everything from somewhere on.
+    /// Whether it asks for a history page rather than for everything from a
+    /// position.
     pub(super) fn is_for_a_page(&self) -> bool {
         self.before.is_some() || self.limit.is_some()
     }
 
-    /// How plain lines are to be written.
+    /// The format of plain lines.
     pub(super) fn lines(&self) -> Format {
         if self.numbered {
             Format::NumberedPlain
@@ -96,7 +105,7 @@ impl Query {
         }
     }
 
-    /// The visit it asks for.
+    /// The session it asks for.
     pub(super) fn visit(self, room: RoomName, format: Format) -> Visit {
         Visit {
             room,
@@ -109,8 +118,9 @@ impl Query {
     }
 }
 
-/// Other schemes than `Bearer` are meant for a proxy before this server: a
-/// browser it let in sends them with whatever else it asks for.
+/// Returns the secret of a `Bearer` header. Other schemes are for a proxy in
+/// front of this server: a browser that the proxy let in sends them with every
+/// request.
 fn bearer(head: &Parts) -> Result<Option<Secret>, Refused> {
     let Some(value) = only(head, &header::AUTHORIZATION)? else {
         return Ok(None);
@@ -130,8 +140,13 @@ fn bearer(head: &Parts) -> Result<Option<Secret>, Refused> {
     }
 }
 
+/// Parses an unsigned number.
+///
+/// # Errors
+///
+/// Fails with 400 if the value is no whole number or too large.
 pub(super) fn number<N: FromStr>(key: &str, value: &str) -> Result<N, Refused> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = digits.then(|| value.parse().ok()).flatten();
     number.ok_or_else(|| Refused::bad_request(format!("{key}={value} is not a whole number.")))
@@ -154,16 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries() {
+    fn queries_are_parsed_and_invalid_values_refused() {
         let query = "name=Ana&after=7&epoch=ab&backlog=5&before=9&limit=3&seq=1&echo=0&other=x";
-        let query = Query::parse(query).expect("all of it is right");
+        let query = Query::parse(query).expect("a valid query");
         assert_eq!(query.name.expect("a name").as_str(), "Ana");
         assert!(query.numbered && !query.echo);
         assert_eq!(query.start.after, Some(Seq(7)));
         assert_eq!(query.start.epoch, Some(Epoch("ab".into())));
         assert_eq!(query.start.backlog, Some(5));
         assert_eq!((query.before, query.limit), (Some(Seq(9)), Some(3)));
-        let query = Query::parse("").expect("nothing is right");
+        let query = Query::parse("").expect("an empty query is valid");
         assert!(!query.numbered && query.echo && query.name.is_none());
         for wrong in [
             "name=a+b",

@@ -1,4 +1,5 @@
-//! A room without a WebSocket: its last lines by GET, a message by POST.
+//! A room without a WebSocket: GET returns its last lines, POST publishes a
+//! message.
 
 use std::{
     pin::Pin,
@@ -33,20 +34,25 @@ use crate::{
     store::StoreError,
 };
 
-/// How many lines a GET gives where it does not say after which.
+/// How many lines a GET returns if neither `after` nor `backlog` is given.
 const LINES: u32 = 50;
 
-/// How much of the history is made ready at a time, in bytes: what one reader
-/// that does not read holds of it.
+/// How much of the response is prepared at a time, in bytes. A client that does
+/// not read holds up to this much memory.
 const CHUNK: usize = 32 << 10;
 
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A header for publishing again without doubling.
+/// The request header for the message id, so that a repeated POST is stored
+/// once.
 const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
-/// The room's last lines, or all those after a number.
+/// Returns the room's last lines, or all lines after a number.
+///
+/// # Errors
+///
+/// Fails with 503 if the message store cannot be read.
 pub(super) async fn lines(
     hub: &Hub,
     room: RoomName,
@@ -86,19 +92,20 @@ pub(super) async fn lines(
     Ok(response)
 }
 
-/// A page that is being read.
+/// A read of a page in progress.
 type Reading = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
 
-/// Lines of a room, read from the history as fast as they are taken.
+/// A response body of a room's lines, read from the history as fast as the
+/// client takes them.
 pub(super) struct Lines {
-    /// What stands before them.
+    /// Text that is ready to be sent.
     first: String,
     history: History,
     room: RoomName,
     format: Format,
-    /// Everything up to here is in what was given.
+    /// The number up to which the lines are in `first` or were sent.
     after: Seq,
-    /// And up to here it goes.
+    /// The number at which the body ends.
     head: Seq,
     reading: Option<Reading>,
 }
@@ -156,7 +163,12 @@ impl Body for Lines {
     }
 }
 
-/// Publishes the body as one message; answers when it is stored.
+/// Publishes the body as one message; responds once it is stored.
+///
+/// # Errors
+///
+/// Fails with a status and a sentence if the request is invalid or the message
+/// is refused.
 pub(super) async fn publish<B>(
     head: &Parts,
     body: B,
@@ -170,7 +182,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let id = match only(head, &IDEMPOTENCY_KEY)? {
-        // The draft of this header's standard puts it in quotation marks.
+        // The draft standard of this header puts the value in quotation marks.
         Some(key) => Some(
             key.trim_matches('"')
                 .parse::<MessageId>()
@@ -189,7 +201,7 @@ where
     registration.admits(query.name.as_ref())?;
     registration.hears(query.name.as_ref())?;
     let text = read(body, site.limits).await?;
-    // Leased until the message is stored.
+    // The name is leased until the message is stored.
     let _lease = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
@@ -227,7 +239,7 @@ where
     }
 }
 
-/// The text of a body. One newline at its end is the shell's, not the message's.
+/// Reads the body as text. One final newline is dropped: a shell adds it.
 async fn read<B>(body: B, limits: Limits) -> Result<Text, Refused>
 where
     B: Body<Data = Bytes>,
@@ -254,7 +266,8 @@ where
     Ok(Text::accept(raw, limits.text_bytes)?)
 }
 
-/// The name is another's: with a secret of its own it would not be.
+/// Maps a taken name to 401 if the request has no secret: the owner could send
+/// one.
 fn not_yours(refusal: Refusal, proves: bool) -> Refused {
     if proves || refusal.code != RefusalCode::NameTaken {
         return refusal.into();
@@ -264,13 +277,13 @@ fn not_yours(refusal: Refusal, proves: bool) -> Refused {
 }
 
 fn going_away() -> Refused {
-    let text = "The server goes away; send it again in a while.";
+    let text = "The server is shutting down; send the message again in a moment.";
     Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)
         .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 pub(super) fn unreadable(why: &StoreError) -> Refused {
-    error!("the log cannot be read: {why}");
+    error!("the message store cannot be read: {why}");
     Refused::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "The history cannot be read just now.",

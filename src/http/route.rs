@@ -1,4 +1,4 @@
-//! Decides on a request: which path, method and form, and who answers it.
+//! Routes a request by its path, method and form.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -16,25 +16,29 @@ use super::{
 };
 use crate::{hub::Registration, metrics, protocol::name::RoomName, session::Visit};
 
-/// Whether the server is well: may be asked at any rate.
+/// The health check, exempt from rate limits.
 const HEALTH: &str = "/-/health";
 
-/// All of this, told to programs.
+/// The description of the HTTP interface in OpenAPI.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// What comes of a request.
+/// The result of routing a request.
 pub(super) enum Answer {
-    /// This, and no more.
+    /// A complete response.
     Respond(Response<Full<Bytes>>),
-    /// As much of a room as there is.
+    /// A response whose body is a room's lines.
     Lines(Response<room::Lines>),
-    /// This, and then WebSocket.
+    /// A response, and then WebSocket.
     Upgrade(Response<Full<Bytes>>, Box<Visit>),
-    /// This, and then events for as long as the connection lasts.
+    /// A response head, and then events until the connection ends.
     Follow(Response<()>, Box<Visit>),
 }
 
-/// Decides on a request.
+/// Answers a request or refuses it.
+///
+/// # Errors
+///
+/// Fails with the status and the sentence of the refusal.
 pub(super) async fn answer(
     head: &Parts,
     body: Incoming,
@@ -48,7 +52,7 @@ pub(super) async fn answer(
         budget.request()?;
     }
     let host = site.trust.check_host(head)?;
-    // `*`, or a host alone (RFC 9112 §3.2).
+    // The target was `*` or a host alone (RFC 9112 §3.2).
     if !path.starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
     }
@@ -57,7 +61,8 @@ pub(super) async fn answer(
             "health" => text(StatusCode::OK, "ok\n".into()),
             "ready" if site.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
             "ready" => {
-                let text = "The log cannot be written just now, or the server goes away.";
+                let text =
+                    "The message store cannot be written just now, or the server is shutting down.";
                 return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
             "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
@@ -98,7 +103,8 @@ pub(super) async fn answer(
     }
     let form = accept::form(head)?;
     let query = match form {
-        // Whatever else it was given, the page tells how it is done.
+        // The page ignores the query: an invalid one must not keep a visitor
+        // out.
         Form::Page => Query::default(),
         _ => query()?,
     };

@@ -1,4 +1,5 @@
-//! One connection with hyper: one request, its answer, and what follows it.
+//! Serves one request on a connection with hyper, and takes the connection over
+//! afterwards.
 
 use std::{
     future::poll_fn,
@@ -32,31 +33,33 @@ use crate::{hub::Registration, session::Visit};
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 8 << 10;
 
-/// The most header lines in it.
+/// The largest number of header lines in the request head.
 const MAX_HEADERS: usize = 64;
 
-/// How long the head may take to arrive.
+/// How long the request head may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long the peer has to end its side after that. Closing at once would
-/// reset the connection where it still sends, and the answer with it.
+/// How long the peer has to end its side after the response. Closing at once
+/// could reset a connection on which the peer still sends; the reset would
+/// discard the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection that is HTTP's no more: upgraded, or to be told events.
+/// A connection that no longer speaks HTTP: upgraded, or an event stream.
 pub struct Upgraded<S> {
-    /// The connection.
+    /// The stream of the connection.
     pub stream: S,
-    /// What came behind the request, before anything else the stream gives.
+    /// Bytes that arrived behind the request, before any that the stream
+    /// yields.
     pub early: Bytes,
-    /// What was asked for.
+    /// The session the client asked for.
     pub visit: Visit,
 }
 
-/// Serves one request; a connection that asked to be upgraded, or to be told
-/// what happens, is handed back.
+/// Serves one request. Returns the connection if it becomes a WebSocket or an
+/// event stream.
 ///
-/// Once `drain` is cancelled, a connection that has not made its request is cut;
-/// one that has is answered.
+/// When `drain` is cancelled, a connection without a complete request head is
+/// cut; a request that was read is answered.
 pub async fn serve<S>(
     stream: S,
     registration: &Registration,
@@ -150,16 +153,16 @@ where
         while stream.read(&mut scrap).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whoever does not even listen to this is owed nothing more.
+    // A peer that does not read this in time is cut.
     let _ = timeout(LINGER, told).await;
     None
 }
 
-/// What hyper is told of a request that it is not to answer: the answer has no
-/// end that hyper would know.
+/// The error that keeps hyper from writing a response itself. An event stream
+/// has no end that hyper could know.
 const TAKEN: &str = "the connection is taken over";
 
-/// The head of an answer that goes on for as long as the connection.
+/// Encodes the head of an event-stream response.
 fn written(headers: &HeaderMap) -> Vec<u8> {
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
     for (name, value) in headers {
@@ -172,7 +175,7 @@ fn written(headers: &HeaderMap) -> Vec<u8> {
     head
 }
 
-/// The answer to a request head that is none.
+/// The response to a request head that hyper could not read.
 fn unreadable(error: &hyper::Error, silenced: bool) -> Option<(StatusCode, &'static str)> {
     if error.is_timeout() {
         let text = "The request did not arrive within 10 seconds.";
@@ -188,8 +191,8 @@ fn unreadable(error: &hyper::Error, silenced: bool) -> Option<(StatusCode, &'sta
     }
 }
 
-/// Ends the connection with this answer. (Were hyper to keep none alive, it
-/// would say `close` with an upgrade as well.)
+/// Marks a response as the last one of its connection. hyper's own
+/// `keep_alive(false)` would add `close` to upgrades too.
 fn last<B>(mut response: Response<B>) -> Response<B> {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);

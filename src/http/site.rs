@@ -1,23 +1,24 @@
-//! The chat and its rules: all that a request is answered from.
+//! The state shared by all requests.
 
 use http::StatusCode;
 
 use super::origin::Trust;
 use crate::{hub::Hub, protocol::Limits};
 
-/// What requests are answered from.
+/// The hub and the rules that requests are answered from.
 #[derive(Debug)]
 pub struct Site {
-    /// The chat.
+    /// The hub.
     pub hub: Hub,
-    /// Whose requests are served.
+    /// Which hosts and origins are trusted.
     pub trust: Trust,
-    /// What a client may send.
+    /// The limits on a client's messages.
     pub limits: Limits,
 }
 
 impl Site {
-    /// A whole HTTP answer as text, for where no request was read.
+    /// Formats a complete HTTP response, for connections on which no request
+    /// was read.
     pub fn plain_answer(&self, status: StatusCode, sentence: &str) -> String {
         self.hub.metrics().answered(status.as_u16());
         format!(

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2), every line of it.
+//! The opening handshake, strictly checked (RFC 6455 §4.2).
 
 use base64::{
     Engine,
@@ -17,17 +17,21 @@ use crate::{
     session::Visit,
 };
 
-/// What a server adds to the key before it hashes it (RFC 6455 §1.3).
+/// The string that a server appends to the key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Whether a request wants to be upgraded, rightly or wrongly.
+/// Whether a request asks for an upgrade, valid or not.
 pub(super) fn is_asked(head: &Parts) -> bool {
     has_token(head, &header::UPGRADE, "websocket")
         || head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
         || head.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
-/// Accepts an upgrade, or says what is wrong with it.
+/// Accepts an upgrade: returns the response and the requested session.
+///
+/// # Errors
+///
+/// Fails with a status and a sentence if the handshake or the query is invalid.
 pub(super) fn accept(
     head: &Parts,
     room: RoomName,
@@ -78,7 +82,7 @@ pub(super) fn accept(
             "Sec-WebSocket-Key is not 16 bytes in base64.",
         ));
     }
-    // Clients compare what they are answered with what they asked for: in its case.
+    // Clients compare the response with their request, case-sensitively.
     let json = list(head, &header::SEC_WEBSOCKET_PROTOCOL).any(|part| part == SUBPROTOCOL);
     let mut query = Query::of(head)?;
     if let Some(secret) = offered_secret(head)? {
@@ -104,8 +108,8 @@ pub(super) fn accept(
     Ok((response, visit))
 }
 
-/// The secret of a name among the subprotocols, in base64: a page can set no
-/// other header, and a URL is shown and kept.
+/// Returns the secret of a name among the subprotocols, in base64url. A page
+/// can set no other header, and URLs are shown and stored.
 fn offered_secret(head: &Parts) -> Result<Option<Secret>, Refused> {
     let mut offered = list(head, &header::SEC_WEBSOCKET_PROTOCOL);
     let Some(encoded) = offered.find_map(|part| part.strip_prefix("secret.")) else {
@@ -125,18 +129,18 @@ fn accept_key(key: &str) -> String {
     ))
 }
 
-/// The value of a header that must be there once.
+/// Returns the value of a required header.
 fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
     let missing = || Refused::bad_request(format!("The header {name} is missing."));
     only(head, name)?.ok_or_else(missing)
 }
 
-/// Whether a header that is a list holds a token, in any case.
+/// Whether a list header contains a token, in any case.
 fn has_token(head: &Parts, name: &HeaderName, token: &str) -> bool {
     list(head, name).any(|part| part.eq_ignore_ascii_case(token))
 }
 
-/// The parts of a header that is a list.
+/// Splits a list header into its parts.
 fn list<'a>(head: &'a Parts, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = head.headers.get_all(name).into_iter();
     lines
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_rfc() {
+    fn the_accept_key_matches_the_rfc_example() {
         let (response, visit) = ask("/", &GOOD).expect("accepted");
         assert_eq!(
             response.headers()[header::SEC_WEBSOCKET_ACCEPT],
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subprotocol() {
+    fn the_json_subprotocol_is_matched_case_sensitively() {
         let mut headers = GOOD.to_vec();
         headers.push(("sec-websocket-protocol", "other, chat.v1"));
         let (response, visit) = ask("/?seq=1", &headers).expect("accepted");
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_among_the_subprotocols() {
+    fn a_secret_can_be_sent_as_a_subprotocol() {
         for (offered, secret) in [
             ("chat.v1", Ok(None)),
             (
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_handshakes() {
+    fn invalid_handshakes_are_refused() {
         for (name, value, status) in [
             ("upgrade", None, 400),
             ("upgrade", Some("h2c"), 400),

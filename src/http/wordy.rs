@@ -1,5 +1,5 @@
-//! A stream that holds back the bare answers of hyper, and gives up a peer that
-//! takes nothing.
+//! A stream that suppresses hyper's bare error responses, and has a write
+//! deadline.
 
 use std::{
     io,
@@ -13,22 +13,25 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// How long the peer may take nothing of the answer.
+/// How long a peer may take no byte of the response.
 pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
-/// hyper answers a head it cannot read with a bare status. This holds that
-/// answer back, so that one with a sentence can be given.
+/// A stream that suppresses hyper's bare error responses.
+///
+/// hyper answers a head it cannot read with a bare status. Suppressing that
+/// lets the server send a response with a sentence instead.
 pub(super) struct Wordy<S> {
     pub(super) stream: S,
-    /// The request was read: what is written now is ours.
+    /// The request was read: from here on, all output is ours.
     answered: bool,
-    /// hyper's own answer was held back.
+    /// Whether hyper's own response was suppressed.
     pub(super) silenced: bool,
-    /// While the peer takes nothing: when it is given up.
+    /// While the peer takes nothing: when the connection is cut.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// The mark hyper's bare answers bear and ours do not: they have no body.
+/// A header line in hyper's bare responses and in none of ours: they have no
+/// body.
 const BARE: &[u8] = b"content-length: 0\r\n";
 
 impl<S> Wordy<S> {

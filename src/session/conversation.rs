@@ -1,5 +1,5 @@
-//! The state of one conversation: who speaks, in which room, and what it is
-//! greeted with. What it is answered is in `commands`.
+//! The state of one conversation: its author, its room and its welcome.
+//! `commands` holds the answers to commands.
 
 mod commands;
 
@@ -27,10 +27,10 @@ use crate::{
     store::StoreError,
 };
 
-/// What `welcome` says the server is.
+/// The server's name and version in `welcome`.
 const SERVER: &str = concat!("broadcast-chat/", env!("CARGO_PKG_VERSION"));
 
-/// Who speaks, in which room and how.
+/// One member's conversation: its author, room, format and limits.
 pub(super) struct Conversation<'a> {
     hub: &'a Hub,
     limits: Limits,
@@ -38,22 +38,26 @@ pub(super) struct Conversation<'a> {
     echo: bool,
     registration: &'a Registration,
     author: Author,
-    /// What the author's name is compared by.
+    /// The comparison key of the author's name.
     key: Option<NameKey>,
     room: RoomName,
-    /// What of its private messages is with the peer.
+    /// Which private messages the peer has received.
     shown: Shown,
-    /// How many names have become its own.
+    /// How many unowned names this connection has claimed.
     new_names: u8,
-    /// How fast it may go, if that is limited.
+    /// The rate limit of this connection, if rates are on.
     pace: Option<Box<Pace>>,
     operator: Operator<'a>,
-    /// Why it is to end, once somebody says that it is.
+    /// Receives the close reason when an operator ends this conversation.
     sent_away: oneshot::Receiver<CloseReason>,
 }
 
 impl<'a> Conversation<'a> {
-    /// Welcomes the visitor, and follows the room from where it wants to start.
+    /// Sends the welcome and follows the room from the requested start.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the close reason if the message store cannot be read.
     pub(super) async fn start(
         visit: Visit,
         registration: &'a Registration,
@@ -122,20 +126,22 @@ impl<'a> Conversation<'a> {
         Ok(conversation)
     }
 
-    /// Waits until it is to end, as an operator said; why.
+    /// Waits until an operator ends this conversation; returns the close
+    /// reason.
     pub(super) async fn sent_away(&mut self) -> CloseReason {
         let reason = (&mut self.sent_away).await;
         reason.unwrap_or(CloseReason::Internal)
     }
 
-    /// Notes now and then which private messages the peer has, which was heard
-    /// at this moment for the last time.
+    /// Records, at intervals, the private messages delivered to the peer.
+    /// `heard` is when the peer was last heard.
     pub(super) fn note_shown(&mut self, heard: Instant, subscriber: &Subscriber) {
         let shown = self.shown.look(subscriber.received(), heard);
         self.note(shown);
     }
 
-    /// The same at its end: who takes leave in order has all that went out.
+    /// Records the delivered messages at the end: a peer that closes in order
+    /// has received everything sent.
     pub(super) fn end(&mut self, end: &End, subscriber: &Subscriber) {
         if let End::Close(CloseReason::Done | CloseReason::Answer(_)) = end {
             let shown = subscriber.received().and_then(|seq| self.shown.note(seq));
@@ -149,9 +155,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// How the server takes its leave when it goes away. Who speaks JSON may
-    /// read when to come back, and so does a browser in events; other programs
-    /// know 1001.
+    /// The close reason when the server drains. JSON clients and browsers
+    /// reading events get a reconnect delay; plain clients get 1001.
     pub(super) fn goodbye(&self) -> CloseReason {
         match self.format {
             Format::Json | Format::EventStream => {
@@ -163,7 +168,8 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// For what it publishes; which replies are passed on.
+    /// Returns this publisher's receipts. With `echo`, they report only
+    /// duplicates and refusals.
     pub(super) fn receipts(&self) -> Receipts {
         let wanted = if self.echo {
             Wanted::Unseen
@@ -173,12 +179,12 @@ impl<'a> Conversation<'a> {
         Receipts::new(self.registration.peer().id, wanted)
     }
 
-    /// Tells something that nobody asked for.
+    /// Sends an event that answers no command.
     fn say(&self, event: &Event, subscriber: &mut Subscriber) {
         self.answer(event, None, subscriber);
     }
 
-    /// Tells the answer to the command of this ref.
+    /// Sends the answer to the command with this `ref`.
     fn answer(&self, event: &Event, reference: Option<&Reference>, subscriber: &mut Subscriber) {
         if let Event::Refused(refusal) = event {
             self.hub.metrics().refused(&refusal.code);
@@ -188,7 +194,11 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Goes to a room, or starts over in this one.
+    /// Joins a room, or starts over in the current one.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the close reason if the message store cannot be read.
     pub(super) async fn join(
         &mut self,
         room: RoomName,
@@ -229,13 +239,13 @@ impl<'a> Conversation<'a> {
         })
     }
 
-    /// What the room is about, if anything.
+    /// The room's topic, if one is set.
     fn topic_text(&self) -> Option<Text> {
         let topic = self.hub.topic(&self.room)?.text;
         (!topic.is_empty()).then_some(topic)
     }
 
-    /// Greets, and follows the room from where the reader wants to start.
+    /// Sends the greeting and follows the room from the requested start.
     async fn begin(
         &self,
         start: &Start,
@@ -248,7 +258,7 @@ impl<'a> Conversation<'a> {
         let head = history.head();
         let gap = start.gap(history.epoch(), head);
         if let Err(why) = self.hub.find_topic(room).await {
-            // No reason to send anybody away.
+            // Not a reason to end the conversation.
             tracing::error!("the topic of {room} cannot be read: {why}");
         }
         let after = match (start.after, start.backlog) {
@@ -260,7 +270,7 @@ impl<'a> Conversation<'a> {
                 .map_err(|why| unreadable(&why))?,
             (None, None) => head,
         };
-        // Whatever room was followed before is not from here on.
+        // From here on, any room followed before is left.
         subscriber.follow(room.clone(), after);
         self.answer(&greeting(self, head), reference, subscriber);
         if let Some(gap) = gap {
@@ -271,6 +281,6 @@ impl<'a> Conversation<'a> {
 }
 
 fn unreadable(why: &StoreError) -> CloseReason {
-    error!("the log cannot be read: {why}");
+    error!("the message store cannot be read: {why}");
     CloseReason::Internal
 }

@@ -1,12 +1,12 @@
-//! How conversations end.
+//! The ways a conversation ends.
 
 use crate::protocol::close::CloseReason;
 
 /// How a conversation ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// With a close frame of ours.
+    /// The session sends a close frame.
     Close(CloseReason),
-    /// Without: the connection is no more.
+    /// The connection is gone; no close frame can be sent.
     Lost(&'static str),
 }

@@ -1,4 +1,4 @@
-//! What arrives: frames decoded, breaches named.
+//! Decodes incoming frames, and names protocol errors.
 
 mod boundary;
 
@@ -22,58 +22,58 @@ use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::Pr
 use self::boundary::Boundary;
 use crate::protocol::{Limits, close::CloseReason};
 
-/// What arrived.
+/// The next input to act on.
 pub(super) enum Received {
     /// A text message.
     Text(String),
     /// A ping, with its payload.
     Ping(Bytes),
-    /// A sign of life.
+    /// A pong: the peer is alive.
     Pong,
-    /// Something to close for.
+    /// A close frame, or a protocol error: the reason to close.
     Bad(CloseReason),
-    /// The end.
+    /// The connection has ended.
     Gone,
 }
 
-/// How much is read before a decoder is made for it, in bytes.
+/// The first read of a message, in bytes; a decoder is created only after it.
 const FIRST_READ: usize = 2048;
 
-/// How long a message may take from its first byte to its last, while it is
-/// read. Each byte is a sign of life, and an empty fragment costs nothing: one
-/// that never ends would be none of the other deadlines' business.
+/// How long a message may take from its first byte to its last, while the
+/// session reads. No other limit ends a message that never ends: each byte is a
+/// sign of life, and empty fragments never reach the size limit.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The reading side of a connection.
+/// The reading half of a connection.
 pub(super) struct Inbound<R> {
     limits: tokio_websockets::Limits,
     stage: Stage<R>,
-    /// While a message is begun: when it has to be there.
+    /// While a message is incomplete: when it must be complete.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-/// A decoder holds a buffer of 8 KiB. Most connections are silent most of the
-/// time, and have none.
+/// Whether the connection has a decoder. A decoder holds a buffer of 8 KiB;
+/// most connections are silent most of the time and have none.
 enum Stage<R> {
-    /// Nothing is begun.
+    /// No message has begun.
     Silent(ReadHalf<R>),
-    /// Something is, or was a moment ago.
+    /// A message has begun, or ended a moment ago.
     Decoding(Box<WebSocketStream<ReadHalf<R>>>),
-    /// Nothing is expected, and nothing taken for something.
+    /// No input is expected; all bytes are dropped.
     Deaf(R),
-    /// For a moment, between the two.
+    /// Only while the stage changes.
     Neither,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
-    /// For a connection on which `early` came already.
+    /// Reads a connection; `early` holds the bytes that arrived already.
     pub(super) fn new(read: R, early: &Bytes, limits: Limits) -> Self {
         let limits =
             tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
         let silent = early.is_empty();
         let read = ReadHalf {
             read,
-            // Copied, be it empty: it may hold on to all of a larger buffer.
+            // Copied even if empty: the slice may keep a larger buffer alive.
             early: Bytes::copy_from_slice(early),
             heard: false,
             boundary: Boundary::default(),
@@ -89,7 +89,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// For a peer that has said all it has to say: only its end is noticed.
+    /// For a peer that sends nothing more: only its end is noticed.
     pub(super) fn deaf(read: R) -> Self {
         Inbound {
             limits: tokio_websockets::Limits::default(),
@@ -98,8 +98,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// Says whether it is read from now on; where not, the time that a message
-    /// has begins anew.
+    /// Tells whether the session reads from now on. If not, the message
+    /// deadline starts over.
     pub(super) fn is_read(&mut self, listening: bool) {
         if !listening {
             self.deadline = None;
@@ -146,7 +146,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         if let Poll::Ready(message) = stream.poll_next_unpin(cx) {
             return Poll::Ready(message);
         }
-        // It waits in a read, which will wake this task either way.
+        // The decoder waits in a read, which wakes this task in either stage.
         if stream.get_ref().boundary.is_here()
             && let Stage::Decoding(stream) = std::mem::replace(&mut self.stage, Stage::Neither)
         {
@@ -163,19 +163,19 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
     }
 
-    /// The next thing to act on. Safe to drop and call again.
+    /// Returns the next input to act on. Cancel-safe.
     pub(super) async fn next(&mut self) -> Received {
         poll_fn(|cx| self.poll_received(cx)).await
     }
 
-    /// Whether any byte came since the last time this was asked. Within a long
-    /// message a peer cannot answer a ping.
+    /// Whether any byte arrived since the last call. Within a long message a
+    /// peer cannot answer a ping.
     pub(super) fn heard(&mut self) -> bool {
         self.half()
             .is_some_and(|half| std::mem::take(&mut half.heard))
     }
 
-    /// Reads and drops what still comes, until the end.
+    /// Reads and drops all input until the end.
     pub(super) async fn ignore_rest(mut self) {
         let read = match &mut self.stage {
             Stage::Silent(half) => &mut half.read,
@@ -187,7 +187,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 }
 
-/// Reads and drops, until the end.
+/// Reads and drops all input until the end.
 fn poll_end<R: AsyncRead + Unpin>(read: &mut R, cx: &mut Context<'_>) -> Poll<()> {
     let mut scrap = [MaybeUninit::uninit(); FIRST_READ];
     loop {
@@ -228,11 +228,11 @@ fn received(message: Option<Result<Message, Error>>) -> Received {
     }
 }
 
-/// The text of a message, looked at once more.
+/// Returns the text of a message after a second UTF-8 check.
 ///
-/// The library does not feed empty frames to its check: a text whose last
-/// fragment is empty may end within a character, and `as_text` would pass it
-/// off as a `str` all the same (0.13.3).
+/// The library does not feed empty frames to its own check (0.13.3). A text
+/// with an empty last fragment may end within a character, and `as_text` would
+/// still return it as a `str`.
 fn text(message: &Message) -> Received {
     match str::from_utf8(message.as_payload()) {
         Ok(text) => Received::Text(text.to_owned()),
@@ -240,17 +240,17 @@ fn text(message: &Message) -> Received {
     }
 }
 
-/// Gives the library a stream to read whose writing side leads nowhere.
+/// The stream given to the library; its writing half discards everything.
 ///
-/// The library answers pings and closes by itself, in a queue without a bound
-/// and without a deadline, and for some errors not at all. The session says
-/// these things instead, through the one place that writes to the socket.
+/// The library answers pings and closes by itself: in a queue without a bound
+/// or a deadline, and for some errors not at all. The session sends these
+/// frames instead, through the only writer of the socket.
 struct ReadHalf<R> {
     read: R,
-    /// What came first.
+    /// Bytes that arrived before this stream was made.
     early: Bytes,
     heard: bool,
-    /// Where what was handed on ends.
+    /// The frame position after the bytes passed on so far.
     boundary: Boundary,
 }
 

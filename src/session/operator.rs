@@ -1,4 +1,4 @@
-//! Whoever knows the operators' secret keeps order.
+//! Proves that a connection belongs to an operator, by the operators' secret.
 
 use ring::hmac;
 
@@ -7,10 +7,10 @@ use crate::protocol::{Refusal, RefusalCode, secret::Secret};
 /// How many wrong secrets one connection may try.
 const MAX_WRONG: u8 = 3;
 
-/// Whether a conversation is with an operator.
+/// Whether a conversation is with an operator, and its failed attempts.
 #[derive(Debug)]
 pub(super) struct Operator<'a> {
-    /// What proves it, where there are any.
+    /// The operators' secret, if the server has operators.
     secret: Option<&'a Secret>,
     proved: bool,
     wrong: u8,
@@ -25,8 +25,12 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Takes what may be the secret; in a time that does not tell how far it
-    /// fits.
+    /// Compares the given secret in constant time.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if the secret is wrong or the server has no
+    /// operators.
     pub(super) fn prove(&mut self, given: &str) -> Result<(), Refusal> {
         let Some(secret) = self.secret else {
             return Err(not_allowed("This server has no operators."));
@@ -41,7 +45,11 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
-    /// Refuses where it is none.
+    /// Checks that the connection has proved the secret.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if it has not.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         if self.proved {
             return Ok(());
@@ -51,7 +59,7 @@ impl<'a> Operator<'a> {
         ))
     }
 
-    /// Whether it tries one secret after the other.
+    /// Whether the connection has given too many wrong secrets.
     pub(super) fn is_guessing(&self) -> bool {
         self.wrong >= MAX_WRONG
     }

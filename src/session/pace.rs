@@ -1,7 +1,7 @@
-//! How fast one connection speaks, and whether it heeds what it is told.
+//! The rate limit of one connection, and its flood detection.
 //!
-//! What is too fast is refused with the time to wait. A client that does not heed
-//! that for long is a flood.
+//! A message over the rate is refused with the time to wait. A client that
+//! ignores that time for long is flooding.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,29 +12,32 @@ use crate::{
     protocol::{Refusal, name::MessageId},
 };
 
-/// How many messages may come before the time they were told to come at, less
-/// those taken: more than our client has under way when it hears of the first
-/// refusal. After that it sends one, and another with each that is taken.
+/// How many messages may arrive before their retry time; each accepted message
+/// restores one. This is more than our client has in flight when the first
+/// refusal arrives. After a refusal our client sends one message, then one more
+/// per receipt.
 const PATIENCE: u32 = 1024;
 
-/// How long that is borne.
+/// How long a connection's patience must have been below its maximum before the
+/// connection is flooding.
 const FLOOD: Duration = Duration::from_secs(10);
 
-/// How fast one connection speaks.
+/// The rate limit of one connection.
 #[derive(Debug)]
 pub(super) struct Pace {
     budget: Arc<Budget>,
     messages: Bucket,
     deferred: Deferred,
-    /// When the next one may come, if the last one was told that.
+    /// When the next message may arrive, as told in the last refusal.
     told: Option<Instant>,
     patience: u32,
-    /// Since when it is drawn upon.
+    /// Since when `patience` is below its maximum.
     drawn: Option<Instant>,
 }
 
 impl Pace {
-    /// The pace of a connection, with the budget of its prefix.
+    /// A full rate limit for a connection, with the shared budget of its
+    /// prefix.
     pub(super) fn new(budget: &Arc<Budget>) -> Self {
         Pace {
             budget: Arc::clone(budget),
@@ -46,7 +49,12 @@ impl Pace {
         }
     }
 
-    /// A message comes: may it?
+    /// Charges a message to the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if the message is over the rate or follows a
+    /// refused message.
     pub(super) fn message(
         &mut self,
         id: Option<&MessageId>,
@@ -72,7 +80,11 @@ impl Pace {
             .map_err(|refusal| refusal.of(id.cloned()))
     }
 
-    /// Something else is asked: may it be?
+    /// Charges a command other than a message to the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if the prefix sent too many commands.
     pub(super) fn command(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         let paced = self.budget.command(now);
@@ -99,8 +111,8 @@ impl Pace {
         paced
     }
 
-    /// Whether it has gone on for so long, and so much of it, that no client
-    /// that heeds what it is told can be meant.
+    /// Whether the client ignored its retry times too often and for too long. A
+    /// client that heeds them never reaches this.
     pub(super) fn is_flood(&self) -> bool {
         self.patience == 0 && self.drawn.is_some_and(|since| since.elapsed() >= FLOOD)
     }

@@ -1,4 +1,4 @@
-//! The work a session waits for, one command at a time.
+//! The work a session waits for: at most one command at a time.
 
 use std::{
     future::{pending, ready},
@@ -16,33 +16,33 @@ use crate::{
     },
 };
 
-/// Job that takes longer than an answer.
+/// A command's work that cannot be answered at once.
 pub(super) enum Job {
-    /// To store a draft, said after the message of this id.
+    /// Store a draft; the id is that of the message it follows.
     Publish(Draft, Option<MessageId>),
-    /// To read another room, or this one from elsewhere.
+    /// Join another room, or read this one from another position.
     Join(RoomName, Start),
-    /// To find an answer.
+    /// Look up an answer.
     LookUp(Lookup),
 }
 
-/// The work a command asks for, and the ref of its answer.
+/// A command's work, and the `ref` of its answer.
 pub(super) struct Asked {
     pub(super) job: Job,
     pub(super) reference: Option<Reference>,
 }
 
-/// An answer that is being looked up.
+/// A lookup in progress.
 pub(super) struct Lookup {
-    /// What it will be.
+    /// Resolves to the finding.
     found: Pin<Box<dyn Future<Output = Finding> + Send>>,
-    /// Something is changed by it, which is not left off when the server goes
-    /// away; what is only looked up is.
+    /// Whether it changes state. A change is completed even if the server
+    /// drains; a plain lookup is dropped.
     changes: bool,
 }
 
 impl Lookup {
-    /// One that changes something.
+    /// A lookup that changes state.
     pub(super) fn change(found: impl Future<Output = Finding> + Send + 'static) -> Self {
         Lookup {
             found: Box::pin(found),
@@ -50,7 +50,7 @@ impl Lookup {
         }
     }
 
-    /// One that changes nothing.
+    /// A lookup that only reads.
     pub(super) fn question(found: impl Future<Output = Finding> + Send + 'static) -> Self {
         Lookup {
             found: Box::pin(found),
@@ -59,25 +59,25 @@ impl Lookup {
     }
 }
 
-/// What was found, or done.
+/// The result of a lookup.
 pub(super) enum Finding {
-    /// This is the answer.
+    /// The answer.
     Event(Event),
-    /// A name is one's own, written so.
+    /// The name, as typed, is now the member's.
     Name(Name, Taken),
-    /// This may be stored, said after that.
+    /// The draft may be stored; the id is that of the message it follows.
     Draft(Draft, Option<MessageId>),
 }
 
-/// A room to go to, where to start in it, and the ref of the answer.
+/// The room to join, where to start in it, and the `ref` of the answer.
 pub(super) type Joining = (RoomName, Start, Option<Reference>);
 
-/// The work under way: until it is done nothing more is read.
+/// The work in progress; the session reads no further command until it is done.
 #[derive(Default)]
 pub(super) enum Pending {
     #[default]
     Nothing,
-    /// To hand on what is to be stored, once there is room for it.
+    /// Waits for room in the hub's inbox for a draft.
     Submitting(Pin<Box<dyn Future<Output = bool> + Send>>),
     Joining(Box<Joining>),
     LookingUp(Lookup, Option<Reference>),
@@ -96,7 +96,7 @@ impl Pending {
         matches!(self, Pending::Joining(_))
     }
 
-    /// Whether something is being changed by it.
+    /// Whether the pending work changes state.
     pub(super) fn changes(&self) -> bool {
         matches!(self, Pending::LookingUp(lookup, _) if lookup.changes)
     }
@@ -118,7 +118,8 @@ impl Pending {
         }
     }
 
-    /// Hands on what is to be stored: now, where the inbox has room for it.
+    /// Submits a draft at once if the hub's inbox has room; otherwise waits for
+    /// room.
     fn submit(submission: Submission, publisher: Option<&Publisher>) -> Self {
         let Some(publisher) = publisher else {
             return Pending::Submitting(Box::pin(ready(false)));
@@ -132,7 +133,7 @@ impl Pending {
         }
     }
 
-    /// Waits until it is handed on, or looked up. Safe to drop and call again.
+    /// Waits until the draft is submitted or the lookup is done. Cancel-safe.
     pub(super) async fn done(&mut self) -> Done {
         let done = match self {
             Pending::Submitting(submitting) => Done::Submitted(submitting.await),
@@ -147,10 +148,10 @@ impl Pending {
     }
 }
 
-/// What was done.
+/// Completed work.
 pub(super) enum Done {
-    /// What is to be stored was handed on, if there is still a writer.
+    /// A draft was submitted; false if the writer has ended.
     Submitted(bool),
-    /// The answer was found, to the command of this ref.
+    /// A lookup is done; the `ref` is that of its command.
     Found(Finding, Option<Reference>),
 }

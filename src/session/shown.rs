@@ -1,25 +1,25 @@
-//! Which private messages a peer surely has: those are not shown again when it
-//! comes back.
+//! Tracks which private messages a peer has certainly received. A returning
+//! peer is not sent those again.
 //!
-//! What a socket took is not with its reader yet. It counts once the peer was
-//! heard some time after, as it is every now and then, or took its leave in
-//! order.
+//! A message taken by the socket has not yet reached its reader. It counts as
+//! received when the peer is heard some time later, which happens regularly, or
+//! closes in order.
 
 use tokio::time::Instant;
 
 use crate::protocol::Seq;
 
-/// How far a peer has come.
+/// How far a peer has received its inbox.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     noted: Seq,
-    /// Everything up to this number had gone out by then.
+    /// The number up to which everything had been sent, and when that was seen.
     sent: Option<(Seq, Instant)>,
 }
 
 impl Shown {
-    /// Looks what went out, and when the peer was heard last; a number to note,
-    /// if there is a new one.
+    /// Compares what was sent with when the peer was last heard. Returns the
+    /// number to record, if it is new.
     pub(super) fn look(&mut self, out: Option<Seq>, heard: Instant) -> Option<Seq> {
         let certain = self.sent.take_if(|(_, at)| heard > *at);
         if self.sent.is_none() {
@@ -28,7 +28,8 @@ impl Shown {
         self.note(certain?.0)
     }
 
-    /// The peer has everything up to a number; to note, if it is a new one.
+    /// Takes a number up to which the peer has everything. Returns it if it is
+    /// new.
     pub(super) fn note(&mut self, seq: Seq) -> Option<Seq> {
         (seq > self.noted).then(|| {
             self.noted = seq;
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_went_out_counts_once_the_peer_was_heard_since() {
+    async fn messages_count_as_delivered_once_the_peer_is_heard_afterwards() {
         let mut shown = Shown::default();
         let tick = || tokio::time::advance(Duration::from_secs(10));
         let before = Instant::now();
@@ -52,7 +53,7 @@ mod tests {
         tick().await;
         assert_eq!(shown.look(Some(Seq(8)), before), None, "not heard since");
         tick().await;
-        // Of 8 it is not known whether it was out when the peer spoke.
+        // Number 8 may have been sent after the peer was heard.
         assert_eq!(shown.look(Some(Seq(8)), Instant::now()), Some(Seq(7)));
         tick().await;
         assert_eq!(shown.look(Some(Seq(8)), Instant::now()), Some(Seq(8)));

@@ -1,4 +1,4 @@
-//! How long nothing was heard of a peer, and what is done about it.
+//! Detects silent peers: pings them and closes after a deadline.
 
 use std::time::Duration;
 
@@ -10,29 +10,29 @@ use crate::{
     protocol::{ConnectionId, close::CloseReason, format::Format},
 };
 
-/// How long a silent peer has to answer after the ping interval: as long as
-/// that, but no longer than this.
+/// The longest time a silent peer has to answer after the ping interval. With a
+/// shorter interval, it has one interval.
 const PONG_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long nothing was heard of the peer.
+/// How long a peer has been silent, and when to ping it or close.
 ///
-/// It is pinged twice in an interval, so that one that stands still for 20 s
-/// (suspended, or busy) still answers in time. One that only reads answers
-/// nothing: it is given up when its socket takes nothing more.
+/// A peer is pinged twice per interval, so that one that is suspended or busy
+/// for 20 s still answers in time. An event-stream reader never answers; its
+/// connection is closed when its socket takes no more.
 pub(super) struct Silence {
-    /// When something was heard last.
+    /// When the peer was last heard.
     pub(super) since: Instant,
-    /// The first ping since then. Nobody is given up who was not asked in time:
-    /// all of the server may have stood still.
+    /// When the first ping after that was sent. A peer is closed only if it had
+    /// time to answer a ping: the whole server may have been suspended.
     asked: Option<Instant>,
-    /// How long it has to answer.
+    /// How long the peer has to answer that ping.
     patience: Duration,
     limit: Option<Duration>,
     period: Duration,
     format: Format,
 }
 
-/// What is to be done about it.
+/// The next action on a silent peer.
 enum Verdict {
     Nothing,
     Ping,
@@ -42,7 +42,7 @@ enum Verdict {
 impl Silence {
     pub(super) fn new(interval: Duration, id: ConnectionId, format: Format) -> Self {
         let answers = format != Format::EventStream;
-        // Periods differ a little, by the connection's id: peers that came
+        // Periods vary slightly by connection id, so that peers that connected
         // together are not pinged together for ever.
         let end = u16::try_from(id.0 % 1024).unwrap_or_default();
         let share = 0.5 - f64::from(end) / 8192.0;
@@ -62,7 +62,7 @@ impl Silence {
         self.asked = None;
     }
 
-    /// Asks a silent peer whether it is there, or gives it up.
+    /// Pings a silent peer, or returns the reason to close its connection.
     pub(super) fn look<R: AsyncRead + Unpin>(
         &mut self,
         inbound: &mut Inbound<R>,
@@ -73,8 +73,8 @@ impl Silence {
             self.broken();
         }
         match self.verdict() {
-            // While nothing is read, or the socket is full, a pong could not
-            // come: then other deadlines decide.
+            // While the session does not read, or the socket is full, no pong
+            // can arrive. Other deadlines apply then.
             Verdict::Over if listening && !subscriber.is_blocked() => {
                 return Some(CloseReason::Silent);
             }
@@ -97,7 +97,7 @@ impl Silence {
         }
     }
 
-    /// When to look again.
+    /// When to call [`Silence::look`] again.
     pub(super) fn next(&self) -> Instant {
         let now = Instant::now();
         let (period, limit) = (self.since + self.period, self.limit.map(|l| self.since + l));

@@ -1,4 +1,4 @@
-//! What can only be brought about from within.
+//! Conditions of a session that only an internal test can create.
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio_util::task::TaskTracker;
@@ -15,14 +15,14 @@ use crate::{
 
 type Client = tokio_websockets::WebSocketStream<tokio::io::DuplexStream>;
 
-/// A connection from an address.
+/// Registers a connection from an address.
 fn register(hub: &Hub, ip: [u8; 4]) -> Registration {
     let peer = Peer::accepted(Some((ip, 5000).into())).expect("an id");
     hub.register(peer).expect("a place")
 }
 
-/// A visit in the plain format, the server's end of its
-/// connection, and the peer's.
+/// A request in the plain format, the server's end of its connection, and the
+/// client's end.
 fn visit() -> (Visit, Connection<impl AsyncRead + Unpin>, Client) {
     let (near, far) = tokio::io::duplex(4096);
     let (read, write) = tokio::io::split(far);
@@ -42,7 +42,7 @@ fn visit() -> (Visit, Connection<impl AsyncRead + Unpin>, Client) {
     (visit, connection, ClientBuilder::new().take_over(near))
 }
 
-/// What holds for its session.
+/// The options of the session.
 fn options() -> Options {
     Options {
         limits: Limits::default(),
@@ -57,9 +57,9 @@ async fn line(peer: &mut Client) -> String {
     frame.as_text().expect("a line").to_owned()
 }
 
-// Broken to see it fail: a search that does not wait for its turn.
+// Verified to fail when a search does not wait for its turn.
 #[tokio::test]
-async fn who_searches_waits_for_others_from_there_alone() {
+async fn a_search_waits_only_for_searches_from_its_own_address() {
     let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
     let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
@@ -73,7 +73,7 @@ async fn who_searches_waits_for_others_from_there_alone() {
     let [(here, one, mut waiting), (elsewhere, other, mut answered)] = [visit(), visit()];
     let [from_here, somebody, from_elsewhere] =
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
-    // Somebody else from here searches.
+    // Another connection from the same address searches.
     let place = somebody.search().expect("a place");
     let searching = place.turn().await;
     let sessions = async {
@@ -98,18 +98,18 @@ async fn who_searches_waits_for_others_from_there_alone() {
     };
     let both = async {
         tokio::select! {
-            _ = sessions => panic!("nobody has left"),
+            _ = sessions => panic!("a session ended"),
             () = talk => {}
         }
     };
     tokio::time::timeout(Duration::from_secs(20), both)
         .await
-        .expect("everybody has their turn");
+        .expect("every search gets its turn");
 }
 
-// Broken to see it fail: a conversation that waits for whatever was asked.
+// Verified to fail when a session waits for every lookup before it ends.
 #[tokio::test]
-async fn who_waits_for_a_search_is_sent_away_like_anybody() {
+async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
     let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
@@ -119,7 +119,7 @@ async fn who_waits_for_a_search_is_sent_away_like_anybody() {
         capacity: Capacity::UNLIMITED,
     };
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
-    // Somebody searches all the time.
+    // The index is busy for the whole test.
     let _searching = store.busy().await;
     let (visit, connection, mut peer) = visit();
     let registration = register(&hub, [127, 0, 0, 1]);
@@ -128,7 +128,7 @@ async fn who_waits_for_a_search_is_sent_away_like_anybody() {
     let talk = async {
         assert_eq!(line(&mut peer).await, WELCOME);
         peer.send(Message::text("/search tea")).await.expect("open");
-        // Until it is asked for.
+        // Let the session start the search.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -140,5 +140,5 @@ async fn who_waits_for_a_search_is_sent_away_like_anybody() {
     let both = async { tokio::join!(run, talk) };
     tokio::time::timeout(Duration::from_secs(20), both)
         .await
-        .expect("it need not be found");
+        .expect("the session ends without a result");
 }

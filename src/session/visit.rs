@@ -1,4 +1,4 @@
-//! What a conversation is about, and what holds for all of them.
+//! The parameters of one conversation, and the options of all.
 
 use std::time::Duration;
 
@@ -10,32 +10,33 @@ use crate::protocol::{
     text::Text,
 };
 
-/// What was asked for in the request.
+/// The session that a request asks for.
 #[derive(Clone, Debug)]
 pub struct Visit {
-    /// The room.
+    /// The room to join.
     pub room: RoomName,
-    /// The name to carry.
+    /// The name to use.
     pub name: Option<Name>,
-    /// What proves that it is one's own.
+    /// The secret that proves ownership of the name.
     pub secret: Option<Secret>,
-    /// How to speak.
+    /// The format of commands and events.
     pub format: Format,
     /// Where to start reading.
     pub start: Start,
-    /// Whether to see one's own messages.
+    /// Whether the client sees its own messages.
     pub echo: bool,
 }
 
-/// What holds for all sessions.
+/// The options of all sessions.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What a client may send.
+    /// The limits on a client's messages.
     pub limits: Limits,
-    /// A peer silent for so long is pinged twice, and given up soon after.
+    /// The ping interval: a silent peer is pinged twice within it and closed
+    /// soon after.
     pub ping: Duration,
-    /// What newcomers are told after the welcome, if anything.
+    /// The notice sent after the welcome, if any.
     pub motd: Option<Text>,
-    /// What proves that somebody is an operator, if there are any.
+    /// The operators' secret, if the server has operators.
     pub operator: Option<Secret>,
 }

@@ -1,4 +1,4 @@
-//! Each command, and its answer.
+//! Carries out each command and answers it.
 
 use std::pin::Pin;
 
@@ -29,15 +29,15 @@ use crate::{
     store::{StoreError, Words},
 };
 
-/// How many names that were nobody's one connection may make its own: nobody
-/// needs many, and who wants all of them takes time.
+/// How many unowned names one connection may claim. This slows down a client
+/// that tries to claim all of them.
 const MAX_NEW_NAMES: u8 = 5;
 
-/// What a command leads to.
+/// The result of a command.
 enum Reaction {
-    /// This answer, now.
+    /// An answer, sent at once.
     Answer(Event),
-    /// Job that takes longer.
+    /// Work that takes longer.
     Job(Job),
 }
 
@@ -54,11 +54,11 @@ impl From<Lookup> for Reaction {
 }
 
 impl Conversation<'_> {
-    /// Acts on a text frame; what takes longer is handed back.
+    /// Acts on a text frame; returns the work that takes longer.
     ///
     /// # Errors
     ///
-    /// Fails with the reason to close, where the client has gone too far.
+    /// Fails with the close reason if the client guesses secrets or floods.
     pub(in crate::session) fn handle(
         &mut self,
         frame: &str,
@@ -84,7 +84,7 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    /// Refuses a command that comes too soon.
+    /// Charges a command to the rate limit, or refuses it.
     fn pace(&mut self, command: &Result<Command, Refusal>) -> Result<(), Refusal> {
         let Some(pace) = &mut self.pace else {
             return Ok(());
@@ -97,7 +97,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Does what a command asks for.
+    /// Carries out a command.
     fn act(&mut self, command: Command) -> Result<Reaction, Refusal> {
         let spec = command.spec();
         if spec.is_some_and(|spec| spec.may == May::Operators) {
@@ -169,13 +169,13 @@ impl Conversation<'_> {
         })
     }
 
-    /// A text that may be said, made safe.
+    /// Checks that the author may speak, and makes the text safe.
     fn accept(&self, text: &str) -> Result<Text, Refusal> {
         self.registration.hears(self.author.name.as_ref())?;
         Text::accept(text, self.limits.text_bytes)
     }
 
-    /// Says something to one person alone, if somebody is to get it.
+    /// Prepares a private message, if its recipient exists.
     fn private(
         &self,
         to: Name,
@@ -205,7 +205,7 @@ impl Conversation<'_> {
         }))
     }
 
-    /// Does what an operator wants.
+    /// Carries out an operator's command.
     fn keep_order(&self, command: Command) -> Result<Lookup, Refusal> {
         let (by, id) = (&self.author, self.registration.peer().id);
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
@@ -249,7 +249,7 @@ impl Conversation<'_> {
         }))
     }
 
-    /// Sends somebody away.
+    /// Ends the connections of a person or address.
     fn kick(&self, who: &Who, why: Option<Text>) -> impl Future<Output = Finding> + use<> {
         let named = who.to_string();
         let kicked = self
@@ -266,7 +266,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// What the room is about, or is to be about from now on.
+    /// Reads the room's topic, or sets it.
     fn topic(&self, text: Option<Text>) -> impl Future<Output = Finding> + use<> {
         let room = self.room.clone();
         let known = self.hub.topic(&room);
@@ -284,7 +284,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Wants a name as its own.
+    /// Claims a name.
     fn claim(&self, name: Name, secret: Option<Secret>) -> impl Future<Output = Finding> + use<> {
         let claimed = self.hub.claim(Claim {
             origin: self.registration.peer().id,
@@ -301,7 +301,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// Tells what was found, or hands back what is to be stored now.
+    /// Sends the result of a lookup, or returns the draft to store.
     pub(in crate::session) fn found(
         &mut self,
         found: Finding,
@@ -335,7 +335,7 @@ impl Conversation<'_> {
         Event::Name { name, secret }
     }
 
-    /// A page of the room's history.
+    /// Reads a history page of the room.
     fn page(&self, before: Option<Seq>, limit: Option<u32>) -> Lookup {
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let span = Span {
@@ -353,7 +353,7 @@ impl Conversation<'_> {
         })
     }
 
-    /// A page of what has these words.
+    /// Searches the room: one page of messages that contain these words.
     fn search(
         &self,
         words: Words,
@@ -367,7 +367,7 @@ impl Conversation<'_> {
             let _turn = place.turn().await;
             let found = history.store().search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
-                let text = "It takes too long to find that; search for fewer or rarer words.";
+                let text = "The search took too long; use fewer or rarer words.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
                 return Finding::Event(Event::Refused(refusal));
             };
@@ -382,7 +382,7 @@ impl Conversation<'_> {
         }))
     }
 
-    /// Passes on what became of a draft that the publisher does not see.
+    /// Sends the reply to a draft.
     pub(in crate::session) fn reply(
         &self,
         reply: Reply,
@@ -397,8 +397,8 @@ impl Conversation<'_> {
     }
 }
 
-/// The reason an operator gives, made safe; refused where it is long or more than
-/// a line.
+/// Makes an operator's reason safe. A reason of more than one line or more than
+/// [`MAX_WHY`] bytes is refused.
 fn why(reason: Option<String>) -> Result<Option<Text>, Refusal> {
     let text = Text::from(reason.unwrap_or_default().trim().to_owned());
     if text.len() > MAX_WHY || text.contains('\n') {
@@ -411,7 +411,7 @@ fn why(reason: Option<String>) -> Result<Option<Text>, Refusal> {
 fn looked_up(page: Result<Page, StoreError>) -> Finding {
     let event = page.map_or_else(
         |why| {
-            error!("what was said cannot be looked up: {why}");
+            error!("the history cannot be read: {why}");
             let text = "The history cannot be read just now; ask again in a while.";
             Event::Refused(Refusal::new(RefusalCode::Busy, text))
         },

@@ -1,27 +1,27 @@
-//! Follows the frames of a client as they pass, only to know when none is open.
+//! Follows a client's frames, only to know when none is open.
 
 /// The longest frame head without its mask, in bytes (RFC 6455 §5.2).
 const MAX_HEAD: usize = 10;
 
 const MASK_BYTES: u64 = 4;
 
-/// Where in the stream of frames the last byte was.
+/// The position in the stream of frames.
 ///
-/// What breaks the protocol is not noticed here but by who decodes it.
+/// The decoder detects protocol errors, not this type.
 #[derive(Debug, Default)]
 pub(super) struct Boundary {
     head: [u8; MAX_HEAD],
-    /// How much of the head has passed.
+    /// How many bytes of the head have passed.
     passed: usize,
     /// How many bytes of the frame are still to come.
     left: u64,
-    /// A message's last fragment is still to come.
+    /// Whether a message's last fragment is still to come.
     fragmented: bool,
 }
 
 impl Boundary {
-    /// Whether whoever decodes has nothing to remember: no frame has begun that
-    /// has not ended, and no message.
+    /// Whether no frame and no message is open, so that the decoder holds no
+    /// state.
     pub(super) fn is_here(&self) -> bool {
         self.passed == 0 && self.left == 0 && !self.fragmented
     }
@@ -53,7 +53,8 @@ impl Boundary {
     }
 }
 
-/// How many bytes follow a frame's head and length, if these are whole.
+/// How many bytes follow a frame's head and length; `None` while these are
+/// incomplete.
 fn body(head: &[u8]) -> Option<u64> {
     let second = *head.get(1)?;
     let length = match second & 0x7f {
@@ -71,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// A masked frame, its length written in no more bytes than it needs.
+    /// A masked frame with its length in the fewest possible bytes.
     fn frame(last: bool, opcode: u8, length: usize) -> Vec<u8> {
         let mut bytes = vec![if last { 0x80 | opcode } else { opcode }];
         match u16::try_from(length) {
@@ -91,10 +92,10 @@ mod tests {
     }
 
     proptest! {
-        /// However the bytes are cut, a boundary is where a message ends and
-        /// nowhere else.
+        /// However the bytes are split, a boundary is reported exactly where a
+        /// message ends.
         #[test]
-        fn boundaries(
+        fn a_boundary_is_reported_exactly_at_message_ends(
             frames in proptest::collection::vec(
                 (any::<bool>(), prop_oneof![Just(1_u8), Just(9)], prop_oneof![0..200_usize, 65_000..66_000_usize]),
                 1..6,
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_all_measure_is_only_a_length() {
+    fn the_largest_frame_length_does_not_overflow() {
         let mut boundary = Boundary::default();
         boundary.pass(&[0x81, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 1, 2]);
         assert!(!boundary.is_here());

@@ -5,7 +5,7 @@ use crate::{hub::Rate, protocol::RefusalCode};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// The budget of an address, of which nothing is used.
+/// The full budget of an address.
 fn budget(rate: &str) -> Arc<Budget> {
     let rate: Rate = rate.parse().expect("a rate");
     Arc::new(Budget::new(rate))
@@ -15,7 +15,7 @@ fn id(n: usize) -> MessageId {
     n.to_string().parse().expect("an id")
 }
 
-/// How many of so many messages at once may come.
+/// Sends `count` messages at once; returns how many are accepted.
 fn taken(pace: &mut Pace, count: usize) -> usize {
     (0..count)
         .filter(|_| pace.message(None, None).is_ok())
@@ -23,7 +23,7 @@ fn taken(pace: &mut Pace, count: usize) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_and_then_a_steady_rate() {
+async fn a_burst_is_accepted_and_then_a_steady_rate() {
     let budget = budget("20:200");
     let mut pace = Pace::new(&budget);
     assert_eq!(taken(&mut pace, 1000), 200);
@@ -48,25 +48,25 @@ async fn a_burst_and_then_a_steady_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_has_four_times_that() {
+async fn an_address_may_send_four_times_the_rate_of_one_connection() {
     let here = budget("10:10");
     let all: usize = (0..10).map(|_| taken(&mut Pace::new(&here), 100)).sum();
     assert_eq!(all, 40, "a new connection has used as much as those before");
     let other = budget("10:10");
     assert_eq!(taken(&mut Pace::new(&other), 100), 10);
-    // Messages by POST are like those of one connection.
+    // Messages by POST are limited like those of one connection.
     let third = budget("10:10");
     let posts = (0..100).filter(|_| third.post().is_ok()).count();
     assert_eq!(posts, 10);
     assert_eq!(taken(&mut Pace::new(&third), 100), 10);
-    // Whatever else there is has a larger bucket of its own.
+    // All other requests have a larger bucket of their own.
     assert!((0..500).all(|_| here.request().is_ok()));
     let refused = Pace::new(&here).command().expect_err("too many");
     assert_eq!(refused.retry_ms, Some(20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_behind_one_refused_is_refused() {
+async fn a_message_that_follows_a_refused_one_is_refused() {
     let budget = budget("1:3");
     let mut pace = Pace::new(&budget);
     let mut say = |n: usize, follows: Option<usize>| {
@@ -77,7 +77,7 @@ async fn what_stands_behind_one_refused_is_refused() {
         assert_eq!(say(n, Some(n - 1)).is_ok(), n <= 3, "{n}");
     }
     advance(Duration::from_secs(3)).await;
-    // There is room now, but not for what stands behind.
+    // The rate allows messages now, but not those that follow a refused one.
     for n in 10..=12 {
         let refused = say(n, Some(n - 1)).expect_err("behind");
         assert_eq!(refused.code, RefusalCode::Rate);
@@ -89,14 +89,14 @@ async fn what_stands_behind_one_refused_is_refused() {
     assert!(say(6, Some(5)).is_ok());
 }
 
-/// A client that has much under way, and does what it is told.
+/// A client that has many messages in flight and heeds retry times.
 struct Honest {
     window: usize,
     allowed: usize,
 }
 
 impl Honest {
-    /// Sends what it may, and hears of all of it after a while.
+    /// Sends all allowed messages, and sees their replies after `delay`.
     async fn turn(&mut self, pace: &mut Pace, delay: Duration) -> usize {
         let (mut taken, mut wait) = (0, Duration::ZERO);
         for _ in 0..self.allowed {
@@ -121,7 +121,7 @@ impl Honest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_what_it_is_told_is_no_flood() {
+async fn a_client_that_heeds_retry_times_is_never_a_flood() {
     for (rate, delay) in [
         ("1:1", Duration::ZERO),
         ("1:1", Duration::from_secs(20)),
@@ -129,7 +129,7 @@ async fn who_does_what_it_is_told_is_no_flood() {
         ("500:100", 100 * MS),
     ] {
         let budget = budget(rate);
-        // Of one address, so that they take each other's turns.
+        // All from one address, so that they use up each other's rate.
         let mut clients: Vec<_> = (0..8)
             .map(|_| {
                 let honest = Honest {
@@ -150,7 +150,7 @@ async fn who_does_what_it_is_told_is_no_flood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_is_one_after_10_seconds() {
+async fn a_client_that_ignores_retry_times_floods_after_10_seconds() {
     for times in [10, 100, 10_000] {
         let budget = budget("20:200");
         let mut pace = Pace::new(&budget);
@@ -162,12 +162,13 @@ async fn who_does_not_is_one_after_10_seconds() {
         }
         assert!(start.elapsed() >= FLOOD, "{times}");
     }
-    // One burst, however large, is none.
+    // One burst, however large, is no flood.
     let budget = budget("20:200");
     let mut pace = Pace::new(&budget);
     taken(&mut pace, 100_000);
     assert!(!pace.is_flood());
-    // A little too much, for ever, is none either: it is only refused.
+    // Slightly too many messages for ever are no flood either: they are only
+    // refused.
     for _ in 0..10_000 {
         advance(30 * MS).await;
         taken(&mut pace, 1);
