@@ -1,12 +1,12 @@
-//! Real processes, killed at any moment: fifty clients, twenty of which speak, a
-//! server that is killed and started again, clients that are as well, a network
-//! that cuts connections, and a clock that jumps by an hour or a day, forwards
-//! and back. In the end the log holds everything that was said, once and in
-//! order, and everyone has read that log.
+//! Real processes, killed at random moments. Fifty clients connect; twenty of
+//! them speak. The server and some clients are killed and started again, a
+//! proxy cuts connections, and the clock jumps by an hour or a day, forwards
+//! and back. In the end the log holds every message that a client sent, once
+//! and in order, and every reader has read that log.
 //!
 //! `CHAOS_KILLS=1000 cargo test --test all chaos -- --nocapture` kills the
-//! server so often; `CHAOS_SEED` draws other choices. What the processes do in
-//! between is not repeatable: `simulation` is, and finds more.
+//! server 1000 times; `CHAOS_SEED` draws other choices. The timing of the
+//! processes is not repeatable. `simulation` is repeatable, and finds more.
 
 use std::{
     collections::BTreeMap,
@@ -43,28 +43,29 @@ use crate::{
 
 const ROOM: &str = "chaos";
 
-/// Who speaks: as a process with an outbox, or as a client in the library.
+/// The number of speakers: processes with an outbox, and clients of the
+/// library.
 const SPEAKING_PROCESSES: usize = 8;
 const SPEAKERS: usize = 12;
 
-/// Who reads.
+/// The number of readers: processes, and clients of the library.
 const READING_PROCESSES: usize = 3;
 const READERS: usize = 27;
 
-/// By how many seconds the clock may be wrong: an hour, a day.
+/// The seconds by which the clock may be wrong: an hour or a day.
 const CLOCKS: [i64; 5] = [0, 3600, -3600, 86_400, -86_400];
 
-/// How long everyone has to come to an end once nobody is killed any more.
+/// How long all clients may take to finish after the last kill.
 const AFTERMATH: Duration = Duration::from_secs(90);
 
-/// What is the same for all lives of the server.
+/// The properties that the server keeps across restarts.
 struct Server {
     folder: PathBuf,
     addr: SocketAddr,
     environment: Environment,
 }
 
-/// What makes a process go by the clock that jumps.
+/// Environment variables that give a process the clock that jumps.
 type Environment = [(&'static str, PathBuf); 3];
 
 impl Server {
@@ -77,7 +78,7 @@ impl Server {
     }
 }
 
-/// A way to the server that is cut now and then, a quarter of it at a time.
+/// A proxy to the server. It cuts a quarter of its connections at a time.
 struct Proxy {
     addr: SocketAddr,
     quarters: Arc<Mutex<[CancellationToken; 4]>>,
@@ -94,7 +95,8 @@ impl Proxy {
                 let (mut client, _) = listener.accept().await.expect("a connection");
                 let cut = all.lock().expect("no panic")[n % 4].clone();
                 tokio::spawn(cut.run_until_cancelled_owned(async move {
-                    // Where nobody listens, the client sees this end at once.
+                    // If the server does not listen, the client's connection
+                    // ends.
                     let mut server = TcpStream::connect(server).await?;
                     client.set_nodelay(true)?;
                     server.set_nodelay(true)?;
@@ -110,20 +112,20 @@ impl Proxy {
     }
 }
 
-/// When things end.
+/// The end of the kills, and the end of speaking.
 #[derive(Clone, Default)]
 struct Stages {
-    /// Nobody is killed any more, and nobody begins to say more.
+    /// No process is killed any more, and no speaker begins another message.
     over: CancellationToken,
-    /// Everything is said and stored.
+    /// Every message is stored.
     said: CancellationToken,
 }
 
-/// The room, with the numbers of its messages.
+/// The messages of the room: number and text.
 type Log = Vec<(u64, String)>;
 
 fn log(folder: &Path) -> Log {
-    let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the log");
+    let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the store");
     let mut query = db
         .prepare("SELECT seq, text FROM messages ORDER BY seq")
         .expect("a query");
@@ -133,10 +135,10 @@ fn log(folder: &Path) -> Log {
     rows.expect("rows").map(|row| row.expect("a row")).collect()
 }
 
-/// How often the time of a message is half an hour or more after that of the
-/// one before, and how often before it.
+/// Counts the messages whose time differs from the time of the message before
+/// by more than half an hour: forwards, and back.
 fn jumps(folder: &Path) -> [i64; 2] {
-    let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the log");
+    let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the store");
     let jumps = "WITH steps (step) AS (SELECT at - lag(at) OVER (ORDER BY seq) FROM messages)
          SELECT count(*) FILTER (WHERE step > 1800000),
                 count(*) FILTER (WHERE step < -1800000) FROM steps";
@@ -156,7 +158,7 @@ fn target(addr: SocketAddr) -> Target {
     Target::new(&wanted).expect("an address")
 }
 
-/// A client in the library; the first connection takes as long as it takes.
+/// Connects a client of the library; tries until it succeeds.
 async fn client(addr: SocketAddr, seed: u64) -> Client {
     loop {
         let options = Options {
@@ -176,7 +178,8 @@ fn pause(rng: &mut Rng) -> Duration {
     Duration::from_millis(rng.u64(..150))
 }
 
-/// Speaks until it is over, and then until all of it is stored. Says how much.
+/// Speaks until the kills end, then waits until every message is stored.
+/// Returns the name and the number of messages.
 async fn speak(addr: SocketAddr, name: String, mut rng: Rng, stages: Stages) -> (String, u64) {
     let mut client = client(addr, rng.u64(..)).await;
     let ids = Ids::seeded(rng.u64(..));
@@ -236,8 +239,9 @@ async fn read(addr: SocketAddr, mut rng: Rng, stages: Stages, folder: PathBuf) -
     }
 }
 
-/// The same as speaking, by a process that is killed now and then and started
-/// again with its outbox, and with the lines that the last one had not taken.
+/// Speaks as [`speak`] does, by a process that is killed again and again. The
+/// next process has the same outbox, and goes on with the first line that the
+/// outbox does not hold.
 async fn speak_by_process(
     addr: SocketAddr,
     name: String,
@@ -267,7 +271,7 @@ async fn speak_by_process(
                 break;
             }
             said += 1;
-            // One that never got a connection has ended.
+            // A process that got no first connection has ended.
             if input
                 .write_all(format!("{name} {said}\n").as_bytes())
                 .await
@@ -290,7 +294,8 @@ async fn speak_by_process(
     }
 }
 
-/// How many lines are in an outbox, or were; the last may be there in part.
+/// The number of the last line that an outbox took; a partly written line does
+/// not count.
 fn taken(outbox: &Path, name: &str) -> u64 {
     let file = fs::read_to_string(outbox).unwrap_or_default();
     let whole = file.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -300,11 +305,11 @@ fn taken(outbox: &Path, name: &str) -> u64 {
         .map_or(0, |number| number.parse().expect("a number"))
 }
 
-/// The same as reading, by a process; without the numbers, which it does not
-/// print.
+/// Reads as [`read`] does, by a process. It returns texts only, since the
+/// client prints no numbers.
 async fn read_by_process(addr: SocketAddr, stages: Stages, folder: PathBuf) -> Vec<String> {
     let mut program;
-    // One that does not get its first connection ends.
+    // A process that gets no first connection ends.
     while {
         program = Program::client(addr, &["--room", ROOM, "--after", "0"]);
         let line = program.output.next_line().await.expect("UTF-8");
@@ -332,7 +337,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment() {
+async fn killing_processes_loses_and_reorders_nothing() {
     let kills = number("CHAOS_KILLS", 20);
     let mut rng = Rng::with_seed(number("CHAOS_SEED", 0));
     let place = folder();
@@ -375,7 +380,7 @@ async fn killed_at_any_moment() {
             proxy.cut(rng.usize(..4));
             clock.set(Fault::Clock, CLOCKS[rng.usize(..CLOCKS.len())]);
         }
-        // Also before anybody is back, and while everybody comes back.
+        // A kill may come before any client has reconnected, or amid them.
         let lives = [0, 20, 300, 800][rng.usize(..4)];
         sleep(Duration::from_millis(rng.u64(..=lives))).await;
         running.child.kill().await.expect("killed");
@@ -407,7 +412,7 @@ async fn killed_at_any_moment() {
     }
 }
 
-/// What became of what was said.
+/// What became of the messages that were sent.
 struct Account {
     sent: u64,
     stored: usize,

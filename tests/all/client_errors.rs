@@ -26,7 +26,7 @@ fn assert_fails(args: &[&str], code: i32, sentence: &str) {
     assert_eq!(output.stdout, b"", "{args:?}");
 }
 
-/// A server for one connection; gives its address.
+/// Starts a server for one connection; returns its address.
 fn server(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
@@ -48,7 +48,8 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).expect("ASCII")
 }
 
-/// Asserts what the client says of a server that gives this answer.
+/// Asserts the client's error for a server that sends this response. `ADDRESS`
+/// in the sentence stands for the server's address.
 fn assert_answered(answer: &'static str, sentence: &str) {
     let address = server(move |mut stream| {
         head(&mut stream);
@@ -58,7 +59,7 @@ fn assert_answered(answer: &'static str, sentence: &str) {
 }
 
 #[test]
-fn nothing_listens() {
+fn a_refused_connection_is_explained() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
     drop(listener);
@@ -72,7 +73,7 @@ fn nothing_listens() {
 }
 
 #[test]
-fn the_name_has_no_address() {
+fn an_unknown_host_is_explained() {
     let output = client(&["no-such-host.invalid"]);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(
@@ -84,7 +85,7 @@ fn the_name_has_no_address() {
 }
 
 #[test]
-fn something_else_answers_in_http() {
+fn an_http_server_without_websockets_is_explained() {
     for (answer, sentence) in [
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
@@ -108,7 +109,7 @@ fn something_else_answers_in_http() {
 }
 
 #[test]
-fn something_else_answers_in_its_own_way() {
+fn a_server_that_speaks_no_http_is_explained() {
     assert_answered(
         "SSH-2.0-OpenSSH_9.6\r\n",
         "ADDRESS answers, but not in HTTP: is the chat on another port, or behind wss://?",
@@ -116,7 +117,7 @@ fn something_else_answers_in_its_own_way() {
 }
 
 #[test]
-fn nobody_answers_the_request() {
+fn a_connection_closed_without_response_is_explained() {
     let address = server(|mut stream| drop(head(&mut stream)));
     let output = client(&[&address]);
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -126,7 +127,7 @@ fn nobody_answers_the_request() {
 }
 
 #[test]
-fn a_server_without_tls() {
+fn a_server_without_tls_is_explained() {
     let address = server(|mut stream| {
         let mut hello = [0; 16];
         stream.read_exact(&mut hello).expect("a hello");
@@ -142,8 +143,8 @@ fn a_server_without_tls() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// Accepts one WebSocket connection, with these headers in the answer, and
-/// sends these texts.
+/// Starts a server that accepts one WebSocket connection, confirms this
+/// subprotocol and sends these texts.
 fn websocket_server(protocol: Option<&'static str>, texts: &'static [&'static str]) -> String {
     use futures_util::{SinkExt, StreamExt};
     use http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL};
@@ -180,7 +181,7 @@ const MESSAGE: &str = r#"{"type":"message","seq":1,"prev":0,"room":"ops","at":"2
 const LIVE: &str = r#"{"type":"live","seq":1}"#;
 
 #[test]
-fn another_chat_is_not_this_one() {
+fn a_server_without_the_subprotocol_is_explained() {
     let address = websocket_server(None, &["Welcome to chat! Type a message"]);
     let sentence = format!(
         "{address} is a WebSocket server, but not this chat: it did not confirm the subprotocol chat.v1"
@@ -201,7 +202,7 @@ fn an_empty_input_prints_the_replay() {
 }
 
 #[test]
-fn an_output_nobody_reads_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     let address = websocket_server(Some("chat.v1"), &[WELCOME, MESSAGE]);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -218,7 +219,7 @@ fn an_output_nobody_reads_is_no_error() {
 
 #[cfg(unix)]
 #[test]
-fn asked_to_end_with_everything_stored() {
+fn sigterm_with_an_empty_outbox_exits_with_0() {
     use std::io::{BufRead, BufReader};
 
     let address = websocket_server(Some("chat.v1"), &[WELCOME, LIVE]);
@@ -245,7 +246,7 @@ fn asked_to_end_with_everything_stored() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_output_that_is_full_is_an_error() {
+fn a_full_output_device_is_an_error() {
     let address = websocket_server(Some("chat.v1"), &[WELCOME, LIVE]);
     let full = std::fs::File::create("/dev/full").expect("a device");
     let output = Command::new(CLIENT)
@@ -263,7 +264,7 @@ fn an_output_that_is_full_is_an_error() {
 }
 
 #[test]
-fn wrong_flags() {
+fn invalid_flags_are_explained() {
     for (args, sentence) in [
         (&["--bogus"][..], "unexpected argument '--bogus' found"),
         (&["a", "b"], "unexpected argument 'b' found"),
@@ -313,7 +314,7 @@ fn wrong_flags() {
 }
 
 #[test]
-fn help_teaches() {
+fn help_shows_examples_and_defaults() {
     let output = client(&["--help"]);
     let said = String::from_utf8(output.stdout).expect("UTF-8");
     for line in [

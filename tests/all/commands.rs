@@ -1,4 +1,5 @@
-//! The two commands as a person runs them, killed when a test is over.
+//! The `server` and `client` programs as a person runs them. They are killed
+//! when a test ends.
 
 use std::{net::SocketAddr, path::Path, process::Stdio};
 
@@ -14,10 +15,10 @@ use crate::support::soon;
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 
-/// Where clients keep their secrets.
+/// The folder in which test clients keep their secrets.
 pub(crate) const STATE: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// A program that runs; it is killed when it is dropped.
+/// A running program; dropping it kills it.
 pub(crate) struct Program {
     pub(crate) child: Child,
     pub(crate) input: Option<ChildStdin>,
@@ -56,6 +57,7 @@ impl Program {
         line.expect("a line before the end")
     }
 
+    /// Reads standard output to its end.
     pub(crate) async fn lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(line) = soon("a line", self.output.next_line())
@@ -67,6 +69,7 @@ impl Program {
         lines
     }
 
+    /// Reads standard error to its end.
     pub(crate) async fn complaints(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(line) = soon("a line", self.errors.next_line())
@@ -91,6 +94,7 @@ impl Program {
         kill_process(Pid::from_raw(id).expect("a process id"), signal).expect("a signal");
     }
 
+    /// Closes standard input and waits for the end; returns the exit code.
     pub(crate) async fn exit(&mut self) -> i32 {
         drop(self.input.take());
         soon("its end", self.child.wait())
@@ -101,19 +105,20 @@ impl Program {
     }
 }
 
-/// The client, which keeps its secrets where no person has theirs.
+/// The client. It keeps secrets in [`STATE`], apart from a person's own
+/// secrets.
 pub(crate) fn client_command() -> Command {
     let mut command = Command::new(CLIENT);
     command.env("XDG_STATE_HOME", STATE);
     command
 }
 
-/// The server on a folder, and on a free port.
+/// The server in a folder, on a free port.
 pub(crate) fn server_command(folder: &Path, args: &[&str]) -> Command {
     server_command_at(folder, 0, args)
 }
 
-/// The server on a folder, and on this port.
+/// The server in a folder, on this port.
 pub(crate) fn server_command_at(folder: &Path, port: u16, args: &[&str]) -> Command {
     let mut command = Command::new(SERVER);
     let port = port.to_string();
@@ -128,14 +133,14 @@ pub(crate) async fn server(folder: &Path, args: &[&str]) -> (Program, SocketAddr
     listening(&mut server_command(folder, args)).await
 }
 
-/// A server where one was before.
+/// Starts a server with the folder and port of an earlier one.
 pub(crate) async fn server_again(folder: &Path, addr: SocketAddr) -> Program {
     let (server, same) = listening(&mut server_command_at(folder, addr.port(), &[])).await;
     assert_eq!(same, addr);
     server
 }
 
-/// A server once it can be reached, and where.
+/// Starts a server; returns it and its address once it listens.
 pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
     let mut server = Program::start(command);
     let line = server.line().await;
@@ -148,7 +153,8 @@ pub(crate) fn folder() -> TempDir {
     tempdir().expect("a folder")
 }
 
-/// Runs a program to its end, which must be a sentence and an exit code of 2.
+/// Runs a server that must print one sentence and exit with code 2; returns the
+/// sentence.
 pub(crate) async fn unusable(command: &mut Command) -> String {
     let mut program = Program::start(command);
     assert_eq!(program.exit().await, 2, "{command:?}");

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn the_exercise() {
+async fn every_peer_receives_every_message() {
     let server = TestServer::start().await;
     let mut peers = [
         server.plain("/").await,
@@ -20,7 +20,7 @@ async fn the_exercise() {
 }
 
 #[tokio::test]
-async fn plain_commands() {
+async fn plain_commands_are_answered() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     let mut bob = server.plain("/").await;
@@ -74,7 +74,7 @@ async fn plain_commands() {
 }
 
 #[tokio::test]
-async fn json_says_the_same() {
+async fn json_commands_and_errors_are_answered() {
     let server = TestServer::start().await;
     let (mut ana, welcome) = server.json("/Ops?name=ana").await;
     assert_eq!(welcome["room"], "ops");
@@ -159,7 +159,7 @@ async fn json_says_the_same() {
 }
 
 #[tokio::test]
-async fn without_echo_the_receipt_is_accepted() {
+async fn without_echo_the_receipt_is_an_accepted_event() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/?echo=0").await;
     let mut bob = server.plain("/").await;
@@ -184,7 +184,7 @@ async fn without_echo_the_receipt_is_accepted() {
 }
 
 #[tokio::test]
-async fn joining_starts_where_it_is_asked_to() {
+async fn joining_starts_at_the_requested_position() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     let mut elsewhere = server.plain("/elsewhere?name=eve").await;
@@ -194,7 +194,7 @@ async fn joining_starts_where_it_is_asked_to() {
         elsewhere.say("e").await;
         assert_eq!(elsewhere.text().await, "eve: e");
     }
-    // Numbers of the lobby are 1, 3, 5, 7, 9.
+    // The lobby's messages have the numbers 1, 3, 5, 7, 9.
     let mut readers = Vec::new();
     for (query, lines) in [
         ("backlog=2", &["7 ana: m4", "9 ana: m5"][..]),
@@ -226,7 +226,7 @@ async fn joining_starts_where_it_is_asked_to() {
 }
 
 #[tokio::test]
-async fn a_position_of_another_log_is_said_to_be_one() {
+async fn a_position_of_another_log_is_announced_as_gap() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     ana.say("one").await;
@@ -255,7 +255,7 @@ async fn a_position_of_another_log_is_said_to_be_one() {
 }
 
 #[tokio::test]
-async fn whoever_goes_elsewhere_has_its_receipts() {
+async fn receipts_arrive_before_the_publisher_changes_rooms() {
     let server = TestServer::start().await;
     for n in 0..20 {
         let (mut ana, _) = server.json("/?name=ana").await;
@@ -275,7 +275,7 @@ async fn whoever_goes_elsewhere_has_its_receipts() {
 }
 
 #[tokio::test]
-async fn what_was_said_is_looked_up() {
+async fn history_commands_return_pages_of_the_room() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     let (mut bob, _) = server.json("/?name=bob").await;
@@ -326,7 +326,7 @@ async fn what_was_said_is_looked_up() {
             "{ask}"
         );
     }
-    // Answers keep their order, and only this room is shown.
+    // Answers keep the order of the commands; a page shows this room only.
     bob.say(r#"{"type":"history","limit":1}"#).await;
     bob.say(r#"{"type":"members"}"#).await;
     bob.say(r#"{"type":"join","room":"tea"}"#).await;
@@ -338,7 +338,7 @@ async fn what_was_said_is_looked_up() {
 }
 
 #[tokio::test]
-async fn words_are_searched_for() {
+async fn search_returns_messages_with_all_words() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     let (mut bob, _) = server.json("/?name=bob").await;
@@ -347,7 +347,7 @@ async fn words_are_searched_for() {
         ana.text_after(text).await;
         bob.event().await;
     }
-    // What was said a moment ago may not be found yet, and that is said.
+    // The index may lag behind; the answer tells how far it reaches.
     while !ana
         .text_after("/search tea")
         .await

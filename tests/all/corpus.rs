@@ -1,5 +1,5 @@
-//! Whatever was found to be worth sending is sent again: each file of the fuzz
-//! targets' corpora, as it stands and a little changed.
+//! Replays the fuzz targets' corpora: each file as it stands, and with small
+//! random changes.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use crate::properties;
 const CHANGES: usize = 20;
 
 #[test]
-fn what_is_known_does_no_harm() {
+fn the_corpora_keep_every_property() {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (name, holds) in properties::ALL {
         let folder = fs::read_dir(corpora.join(name)).expect(name);
@@ -34,7 +34,8 @@ fn what_is_known_does_no_harm() {
     }
 }
 
-/// The bytes with one thing about them different.
+/// Cuts the bytes, inserts a byte, flips a bit, or joins the bytes with another
+/// file.
 fn changed(rng: &mut Rng, mut bytes: Vec<u8>, other: &[u8]) -> Vec<u8> {
     let at = rng.usize(..=bytes.len());
     match rng.u8(..4) {

@@ -1,4 +1,4 @@
-//! Most of it runs on a paused clock: time passes when nothing else can happen.
+//! Most tests run on a paused clock: time passes only when no task can run.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::support::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Says `count` long texts, and sees that they are stored.
+/// Publishes `count` long messages and waits for their echoes.
 async fn say_much(ana: &mut MemoryPeer, count: usize) {
     for n in 0..count {
         ana.say(&much(n)).await;
@@ -32,8 +32,8 @@ fn much(n: usize) -> String {
     format!("{n} {}", "x".repeat(8000))
 }
 
-/// A chat in which much was said, and a peer that holds little and read none
-/// of it. From here on the clock is paused.
+/// Starts a chat with 50 long messages, and a slow peer that holds 4 KiB and
+/// has read nothing. Pauses the clock.
 async fn one_that_does_not_read() -> (Chat, MemoryPeer, MemoryPeer, tokio::task::JoinHandle<()>) {
     let chat = Chat::start();
     let (slow, ended) = chat.join("slow", 4096);
@@ -45,13 +45,13 @@ async fn one_that_does_not_read() -> (Chat, MemoryPeer, MemoryPeer, tokio::task:
 }
 
 #[tokio::test]
-async fn who_takes_nothing_is_given_up() {
+async fn a_peer_that_reads_nothing_is_closed_after_30_seconds() {
     let (chat, mut ana, _slow, ended) = one_that_does_not_read().await;
     let start = Instant::now();
     ended.await.expect("no panic");
     let after = start.elapsed();
     assert!(29 * SECOND < after && after < 33 * SECOND, "{after:?}");
-    // The others have noticed nothing.
+    // Other members are not affected.
     resume();
     say_much(&mut ana, 1).await;
     ana.say("/members").await;
@@ -60,7 +60,7 @@ async fn who_takes_nothing_is_given_up() {
 }
 
 #[tokio::test]
-async fn who_stands_still_for_20_seconds_misses_nothing() {
+async fn a_peer_that_stalls_for_20_seconds_misses_nothing() {
     let (_chat, mut ana, mut slow, ended) = one_that_does_not_read().await;
     sleep(20 * SECOND).await;
     resume();
@@ -75,7 +75,7 @@ async fn who_stands_still_for_20_seconds_misses_nothing() {
 }
 
 #[tokio::test]
-async fn no_more_than_the_rest_of_one_frame_waits_for_the_slow() {
+async fn a_slow_subscriber_buffers_at_most_one_frame() {
     let chat = Chat::start();
     let (near, far) = tokio::io::duplex(1000);
     let far = Socket::Other(Box::new(far));
@@ -108,7 +108,7 @@ async fn no_more_than_the_rest_of_one_frame_waits_for_the_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_answers_no_ping_is_given_up() {
+async fn a_peer_that_answers_no_ping_is_closed() {
     let chat = Chat::start();
     let start = Instant::now();
     let (mut peer, ended) = chat.join("eve", 4096);
@@ -130,7 +130,7 @@ async fn who_answers_no_ping_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_answers_pings_stays() {
+async fn a_peer_that_answers_pings_stays_connected() {
     let chat = Chat::start();
     let start = Instant::now();
     let (mut peer, _) = chat.join("eve", 4096);
@@ -147,10 +147,10 @@ async fn who_answers_pings_stays() {
     assert_eq!(peer.text().await, "* 1 here: eve");
 }
 
-// Broken to see it fail: no deadline; one that begins anew with each fragment;
-// one for all messages together.
+// Verified to fail without a deadline, with a deadline that begins anew at each
+// fragment, and with one deadline for all messages together.
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_begun_has_30_seconds() {
+async fn a_started_message_must_end_within_30_seconds() {
     let chat = Chat::start();
     let fragments = (frame(TEXT, b"/mem"), frame(CONTINUATION, b""));
     let bytes = (vec![FIN | TEXT, MASKED | 0x7d, 0, 0, 0, 0], vec![b'x']);
@@ -174,7 +174,7 @@ async fn a_message_that_is_begun_has_30_seconds() {
         let after = start.elapsed();
         assert!(30 * SECOND <= after && after < 35 * SECOND, "{after:?}");
     }
-    // Whoever takes nearly as long, again and again, is heard.
+    // Several messages that take 28 seconds each are accepted.
     let (mut eve, _) = chat.join("eve", 4096);
     eve.text().await;
     for _ in 0..3 {
@@ -188,10 +188,10 @@ async fn a_message_that_is_begun_has_30_seconds() {
     }
 }
 
-// Broken to see it fail: nobody notices that there is room for answers again,
-// until the next ping is due.
+// Verified to fail when the session notices only at its next ping that there is
+// room for answers again.
 #[tokio::test(start_paused = true)]
-async fn who_reads_again_is_read_again_at_once() {
+async fn a_peer_that_reads_again_is_read_at_once() {
     let chat = Chat::start();
     let (mut eve, _) = chat.join("eve", 4096);
     eve.text().await;
@@ -212,14 +212,14 @@ async fn who_reads_again_is_read_again_at_once() {
     assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
 }
 
-/// A server that was stopped for a minute finds its own deadlines passed, and
-/// what its peers said in time waiting to be read.
+/// A server that was stopped for a minute finds its deadlines passed. Frames
+/// that its peers sent in time are still unread.
 #[test]
-fn a_minute_that_the_server_slept_is_held_against_nobody() {
+fn a_server_stopped_for_a_minute_closes_no_peer() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
-        // Timers are looked at before every task.
+        // The runtime checks timers before every task.
         .event_interval(1)
         .build()
         .expect("a runtime");
@@ -230,8 +230,8 @@ fn a_minute_that_the_server_slept_is_held_against_nobody() {
         assert_eq!(asked.next().await.expect("a frame").opcode, PING);
         let (mut unasked, _) = chat.join("bob", 4096);
         unasked.text().await;
-        // Something else is to be done first, so that the time is up when the
-        // session is told of the answer.
+        // Another task runs first, so that the deadline has passed when the
+        // session learns of the pong.
         tokio::spawn(async {});
         tokio::join!(advance(60 * SECOND), asked.send(FIN | PONG, b""));
         asked.say("/members").await;
@@ -244,7 +244,7 @@ fn a_minute_that_the_server_slept_is_held_against_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_floods_and_does_not_read_is_not_read_either() {
+async fn the_server_stops_reading_a_peer_that_does_not_read() {
     let chat = Chat::start();
     let ping = frame(FIN | PING, b"");
     let pings = ping.repeat(100_000);
@@ -258,7 +258,7 @@ async fn who_floods_and_does_not_read_is_not_read_either() {
                 Err(_) => break blocked,
             }
         };
-        // 16 KiB of pongs, and what the streams and the decoder hold.
+        // 16 KiB of pongs, and the buffers of the streams and the decoder.
         assert!(taken < 80 << 10, "{taken} bytes were taken");
         if reads_late {
             let cut = taken.next_multiple_of(ping.len());
@@ -303,7 +303,7 @@ async fn the_close_frame_has_a_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_has_the_end_of_the_connection() {
+async fn the_end_of_the_connection_has_a_deadline() {
     let chat = Chat::start();
     for endless in [false, true] {
         let (mut peer, ended) = chat.join("eve", 4096);
@@ -327,13 +327,13 @@ async fn so_has_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn going_away_waits_for_nobody_for_long() {
+async fn draining_waits_at_most_8_seconds_for_a_peer() {
     let (mut chat, mut ana, _slow, ended) = one_that_does_not_read().await;
     resume();
     chat.end().await;
     assert_eq!(ana.closed().await.0, 1001);
-    // Who has left the room has begun to close.
-    soon("everybody's leaving", async {
+    // A session that has left the room has begun to close.
+    soon("the members' leaving", async {
         while chat.hub.people(&RoomName::lobby()) > 0 {
             tokio::task::yield_now().await;
         }
@@ -350,12 +350,12 @@ const HEAD: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nC
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
-async fn a_head_has_10_seconds() {
+async fn a_request_head_must_arrive_within_10_seconds() {
     for (head, pause) in [
         ("", Duration::ZERO),
         ("G", Duration::ZERO),
         (&HEAD[..HEAD.len() - 1], Duration::ZERO),
-        // Progress is no excuse.
+        // Progress does not extend the deadline.
         (HEAD, SECOND),
     ] {
         let (near, far) = tokio::io::duplex(1024);
@@ -390,7 +390,7 @@ async fn a_head_has_10_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_may_come_a_byte_at_a_time() {
+async fn a_request_head_may_arrive_byte_by_byte() {
     let (near, far) = tokio::io::duplex(1);
     let chat = Chat::start();
     let (site, registration) = (chat.site(), chat.register());
@@ -407,7 +407,7 @@ async fn a_head_may_come_a_byte_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_has_10_seconds() {
+async fn a_request_body_must_arrive_within_10_seconds() {
     let (near, far) = tokio::io::duplex(1024);
     let chat = Chat::start();
     let (site, registration) = (chat.site(), chat.register());
@@ -427,7 +427,7 @@ async fn a_body_has_10_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_has_a_deadline() {
+async fn writing_a_response_has_a_deadline() {
     for request in [
         "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",

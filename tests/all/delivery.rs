@@ -3,7 +3,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Reading, TEXT, TestServer, frame, soon};
 
-/// Reads `count` plain lines and says whether they are these texts in order.
+/// Reads `count` plain lines and asserts that they hold 0, 1, 2 and so on.
 async fn expect_all(peer: &mut Reading, tag: &str, count: usize) {
     for n in 0..count {
         assert_eq!(peer.text().await, format!("{tag}: {n}"));
@@ -11,7 +11,7 @@ async fn expect_all(peer: &mut Reading, tag: &str, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_reaches_everyone_whole() {
+async fn a_burst_reaches_every_reader_completely_and_in_order() {
     let server = TestServer::start().await;
     for count in [17, 1000, 100_000] {
         let sender = server.plain("/").await;
@@ -32,7 +32,7 @@ async fn a_burst_reaches_everyone_whole() {
         sending.write(&burst).await;
         soon("the echo", echoed).await.expect("all of it");
         let readers = soon("the burst", readers.join_all()).await;
-        // Nobody was closed: they still hear.
+        // The readers are still connected.
         for mut reader in readers {
             reader.say("/members").await;
             while !reader.text().await.starts_with("* ") {}
@@ -41,7 +41,7 @@ async fn a_burst_reaches_everyone_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everyone_sees_one_order() {
+async fn all_readers_see_the_same_order() {
     const PUBLISHERS: usize = 8;
     const EACH: usize = 300;
     let server = TestServer::start().await;
@@ -85,7 +85,7 @@ async fn everyone_sees_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn joining_misses_nothing_and_doubles_nothing() {
+async fn joining_neither_misses_nor_repeats_messages() {
     const TOTAL: u64 = 4000;
     let server = TestServer::start().await;
     let mut joiners = JoinSet::new();
@@ -93,7 +93,7 @@ async fn joining_misses_nothing_and_doubles_nothing() {
     for n in 1..=TOTAL {
         talking.say("x").await;
         if n % 50 == 0 {
-            // Wherever the log is now, the backlog meets it.
+            // The backlog ends where live delivery begins, at any moment.
             let (mut joiner, welcome) = server.json("/?backlog=20").await;
             joiners.spawn(async move {
                 let mut last = None;
@@ -123,8 +123,8 @@ async fn joining_misses_nothing_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_harms_nobody_and_gets_everything() {
-    // 40 MB: more than any socket buffers.
+async fn a_slow_reader_delays_no_other_and_receives_everything() {
+    // 40 MB: more than the sockets buffer.
     const COUNT: usize = 5000;
     let text = "x".repeat(8000);
     let server = TestServer::start().await;
@@ -141,7 +141,7 @@ async fn a_slow_reader_harms_nobody_and_gets_everything() {
     for n in 0..COUNT {
         assert_eq!(echo.text().await, format!("{tag}: {n} {text}"));
     }
-    // Everybody else has it all; now the slow one reads on, while they talk on.
+    // The sender has received everything. Now the slow reader reads.
     let mut sending = sender.await.expect("sent");
     sending.say("last").await;
     for n in 0..COUNT {
@@ -153,7 +153,7 @@ async fn a_slow_reader_harms_nobody_and_gets_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_do_not_mix() {
+async fn messages_stay_in_their_room() {
     let server = TestServer::start().await;
     let mut rooms = Vec::new();
     for n in 0..20 {
@@ -172,11 +172,11 @@ async fn rooms_do_not_mix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leaving_leaves_no_ghost() {
+async fn a_dropped_connection_leaves_no_member() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     for _ in 0..20 {
-        // Gone without a word.
+        // The connection ends without a close frame.
         drop(server.plain("/?name=bob").await);
     }
     soon("their leaving", async {
@@ -191,13 +191,13 @@ async fn leaving_leaves_no_ghost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_said_before_a_reset_is_heard() {
+async fn messages_sent_before_a_connection_reset_are_published() {
     let server = TestServer::start().await;
     let mut reader = server.plain("/").await;
     for n in 0..50 {
         let hasty = server.plain("/?name=hasty").await;
         let (mut sending, unread) = hasty.split();
-        // More for it to read than it ever does: closing resets the connection.
+        // Data that the peer leaves unread makes its end a connection reset.
         sending.say("/help").await;
         reader.say("unread").await;
         assert!(reader.text().await.ends_with(": unread"));

@@ -19,10 +19,10 @@ use self::{
 };
 use crate::support::{TestServer, soon};
 
-// Broken to see it fail: a retry for every message (many more writes are tried);
-// "cannot be written" said at every failure.
+// Verified to fail when every message causes a retry (many more writes), and
+// when every failure logs "cannot be written".
 #[tokio::test]
-async fn a_disk_that_takes_nothing_refuses_and_resumes() {
+async fn a_failing_disk_refuses_messages_until_it_recovers() {
     let disk = Disk::new();
     let server = disk.serve(false).await;
     let mut ana = server.join("/?name=ana").await;
@@ -48,7 +48,7 @@ async fn a_disk_that_takes_nothing_refuses_and_resumes() {
         }
         let tried = disk.get(Fault::Writes) - tried;
         assert!(tried < 40, "{tried} writes were tried");
-        // Who reads can go on reading.
+        // Readers are still served.
         let lines = server.request("GET", "/", "").await;
         assert!(lines.contains("ana: before\n"), "{lines}");
         let mut eve = server.join("/?after=0").await;
@@ -66,16 +66,16 @@ async fn a_disk_that_takes_nothing_refuses_and_resumes() {
     drop((ana, bob));
     let said = server.stop().await;
     assert_eq!(
-        said.matches("the log cannot be written").count(),
+        said.matches("the message store cannot be written").count(),
         3,
         "{said}"
     );
     assert_eq!(said.matches("can be written again").count(), 3, "{said}");
 }
 
-// Broken to see it fail: SIGXFSZ not taken, the process ends.
+// Verified to fail when SIGXFSZ ends the process.
 #[tokio::test]
-async fn a_file_that_may_not_grow_refuses_and_resumes() {
+async fn a_file_size_limit_refuses_messages_until_it_is_lifted() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(SERVER);
     command.current_dir(folder.path()).args(["--port", "0"]);
@@ -101,9 +101,9 @@ async fn a_file_that_may_not_grow_refuses_and_resumes() {
     assert_eq!(last["prev"], stored);
 }
 
-// Broken to see it fail: a receipt before the sync (`synchronous=OFF`).
+// Verified to fail when a receipt precedes the sync (`synchronous=OFF`).
 #[tokio::test]
-async fn what_is_not_synced_gets_no_receipt() {
+async fn a_message_gets_no_receipt_before_its_sync() {
     let disk = Disk::new();
     let server = disk.serve(false).await;
     let mut ana = server.join("/?name=ana").await;
@@ -135,9 +135,10 @@ async fn what_is_not_synced_gets_no_receipt() {
     }
 }
 
-// Broken to see it fail: going on after a failure without a look at the end.
+// Verified to fail when publishing resumes after a failure without a check of
+// the last messages.
 #[tokio::test]
-async fn what_was_acknowledged_and_is_missing_stops_publishing() {
+async fn a_lost_acknowledged_message_stops_publishing() {
     let damages = [
         "UPDATE messages SET text = 'another' WHERE seq = 4",
         "DELETE FROM messages WHERE seq = 5",
@@ -152,37 +153,37 @@ async fn what_was_acknowledged_and_is_missing_stops_publishing() {
         }
         disk.set(Fault::Write, EIO);
         assert_eq!(publish(&mut ana, "during", "a").await["code"], "busy");
-        let log = rusqlite::Connection::open(disk.data().join("chat.sqlite")).expect("the log");
+        let log = rusqlite::Connection::open(disk.data().join("chat.sqlite")).expect("the store");
         assert_eq!(log.execute(damage, []), Ok(1));
         disk.set(Fault::Write, 0);
         for _ in 0..20 {
             assert_eq!(publish(&mut ana, "during", "a").await["code"], "busy");
         }
-        // Who reads is not let go.
+        // Readers stay connected.
         let mut eve = server.join("/?after=0").await;
         assert_eq!(eve.event_of("message").await["seq"], 1);
         drop((ana, eve));
         let said = server.stop().await;
-        let cannot = said.matches("the log cannot be written").count();
-        assert_eq!(cannot, 2, "the disk, and then what is missing: {said}");
+        let cannot = said.matches("the message store cannot be written").count();
+        assert_eq!(cannot, 2, "first the disk, then the damage: {said}");
         assert!(said.contains("is damaged"), "{said}");
     }
 }
 
-// Broken to see it fail: reading on the writer's connection.
+// Verified to fail when reads use the writer's connection.
 #[tokio::test]
-async fn a_slow_disk_holds_up_no_reader() {
+async fn a_slow_disk_delays_no_reader() {
     let disk = Disk::new();
     let server = disk.serve(false).await;
     let mut ana = server.join("/?name=ana").await;
     publish(&mut ana, "before", "a").await;
-    // It takes an hour, unless it is told otherwise.
+    // The sync takes an hour, unless the delay is reset.
     let syncs = disk.get(Fault::Syncs);
     disk.set(Fault::Delay, 3_600_000_000);
     ana.say(r#"{"type":"publish","text":"during","id":"b"}"#)
         .await;
     disk.tried_to_sync(syncs).await;
-    // The past of a room nobody spoke in is not in memory.
+    // The history of a quiet room is not in memory.
     for target in ["/?after=0", "/quiet?backlog=5"] {
         server.join(target).await.event_of("live").await;
     }
@@ -193,7 +194,8 @@ async fn a_slow_disk_holds_up_no_reader() {
     assert_eq!(ana.event().await["seq"], 2);
 }
 
-/// Starts a server that must not: the one sentence it says.
+/// Runs a server that must print one sentence and exit with code 2; returns the
+/// sentence.
 async fn unusable(command: &mut Command) -> String {
     let output = soon("its end", command.output()).await.expect("it runs");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -202,7 +204,7 @@ async fn unusable(command: &mut Command) -> String {
     said
 }
 
-/// The server as somebody who is not root; to root every folder is open.
+/// The server under an unprivileged user: root may write to every folder.
 fn unprivileged(server: &Path) -> Command {
     let mut command = Command::new(server);
     if getuid().is_root() {
@@ -211,16 +213,16 @@ fn unprivileged(server: &Path) -> Command {
     command
 }
 
-// Broken to see it fail: run as root.
+// Verified to fail when the server runs as root.
 #[tokio::test]
-async fn a_folder_that_may_not_be_written_is_named() {
+async fn a_folder_without_write_permission_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
     let set = |path: &Path, mode| {
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
     };
     set(path, 0o755);
-    // Where that somebody may read it.
+    // A copy that the unprivileged user may read.
     let server = path.join("server");
     std::fs::copy(SERVER, &server).expect("a copy");
     let (empty, full) = (path.join("empty"), path.join("full"));
@@ -247,7 +249,7 @@ async fn a_folder_that_may_not_be_written_is_named() {
         std::fs::read(&database).expect("kept") == before,
         "as it was"
     );
-    // Nothing else needs it: without a history it starts.
+    // With `--ephemeral` the server needs no folder.
     let mut command = unprivileged(&server);
     let running = Faulty::start(command.args(["--port", "0", "--ephemeral"])).await;
     let answer = running.request("GET", "/-/health", "").await;
@@ -256,7 +258,7 @@ async fn a_folder_that_may_not_be_written_is_named() {
     set(path, 0o755);
 }
 
-// Broken to see it fail: no check of the structure.
+// Verified to fail without the check of the database's structure.
 #[tokio::test]
 async fn a_corrupt_database_is_named_and_kept() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -291,12 +293,13 @@ async fn a_corrupt_database_is_named_and_kept() {
     command.arg("backup").arg(&copy).arg("--data").arg(&data);
     let failed = soon("its end", command.output()).await.expect("it runs");
     assert_eq!(failed.status.code(), Some(2), "{failed:?}");
-    assert!(!copy.exists(), "no copy of what is damaged");
+    assert!(!copy.exists(), "no copy of a damaged database");
 }
 
-// Broken to see it fail: the epoch kept; a file that is there replaced.
+// Verified to fail when the copy keeps the epoch, and when an existing file is
+// replaced.
 #[tokio::test]
-async fn a_backup_is_made_while_others_talk() {
+async fn a_backup_is_made_while_clients_publish() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     let server = TestServer::on(&data).await;
@@ -332,7 +335,7 @@ async fn a_backup_is_made_while_others_talk() {
     let beside = std::fs::read_dir(folder.path()).expect("a folder").count();
     assert_eq!(beside, 2, "the data and the copy, and nothing else");
 
-    // Restored: another log from there on, with all that was said until then.
+    // A restored backup is another log. It holds all messages up to the backup.
     let restored = folder.path().join("restored");
     std::fs::create_dir(&restored).expect("a folder");
     std::fs::copy(&copy, restored.join("chat.sqlite")).expect("a copy");
@@ -349,7 +352,8 @@ async fn a_backup_is_made_while_others_talk() {
         );
     }
     assert_eq!(eve.event().await["type"], "live");
-    // Who comes from the first log is told that this is another one.
+    // A client with a position of the first log is told that this log is
+    // another.
     let target = format!(
         "/?after=5&epoch={}",
         welcome["epoch"].as_str().expect("one")
@@ -358,10 +362,10 @@ async fn a_backup_is_made_while_others_talk() {
     assert_eq!(bob.event().await["reason"], "epoch");
 }
 
-// Broken to see it fail: the gap left out where nothing follows; the backlog of
-// a newcomer begun at the start of the log.
+// Verified to fail when a gap is not announced because no message follows it,
+// and when a newcomer's backlog begins at the start of the log.
 #[tokio::test]
-async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
+async fn a_gap_announces_messages_that_expired_unread() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let (mut ana, _) = server.json("/tea?name=ana").await;
@@ -379,7 +383,7 @@ async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
     options.keep.messages = Some(10);
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::with(&storage, options).await;
-    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
     let count = || -> i64 {
         let count = "SELECT count(*) FROM messages";
         log.query_row(count, [], |row| row.get(0)).expect("a count")
@@ -393,7 +397,8 @@ async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
     assert_eq!(eve.event().await, gap(0, 21));
     let first = eve.event().await;
     assert_eq!((&first["seq"], &first["prev"]), (&21.into(), &20.into()));
-    // All of this room is erased: who had read it misses nothing, who had not is told.
+    // Every message of this room has expired. A gap is announced only to a
+    // reader that had not read them all.
     let (mut eve, _) = server.json("/tea?after=5").await;
     assert_eq!(eve.event().await["type"], "live");
     let (mut eve, _) = server.json("/tea?after=4").await;
@@ -410,17 +415,17 @@ async fn what_was_erased_is_told_to_those_who_had_not_read_it() {
         lines.contains("* What stood between 1 and 6 is not to be had any more."),
         "{lines}"
     );
-    // Numbers go on, in the log and in the room.
+    // Numbers continue, and `prev` names the room's last number.
     let said = publish(&mut newcomer, "on", "31").await;
     assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));
     let said = publish(&mut eve, "and here", "32").await;
     assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
 }
 
-// Broken to see it fail: age told by the wall clock alone; a clock that is never
-// believed.
+// Verified to fail when the wall clock alone decides a message's age, and when
+// a clock that jumped is never believed.
 #[tokio::test]
-async fn a_clock_that_jumps_erases_nothing_until_it_has_stood_there() {
+async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
     const HOUR: i64 = 60 * 60;
     const DAY: i64 = 24 * HOUR;
     let disk = Disk::new();
@@ -432,8 +437,9 @@ async fn a_clock_that_jumps_erases_nothing_until_it_has_stood_there() {
     publish(&mut ana, "new", "2").await;
     server.kill().await;
 
-    // As it starts, the clock is wrong by years. Time goes on from the last
-    // message: what is a month older goes, the other stays.
+    // At the start, the clock is years ahead. The server's time goes on from
+    // the last message. A message a month older expires; the last message
+    // stays.
     disk.set(Fault::Clock, 1000 * DAY);
     let mut command = disk.command();
     let server = Faulty::start(command.args(["--keep", "30"])).await;
@@ -442,9 +448,10 @@ async fn a_clock_that_jumps_erases_nothing_until_it_has_stood_there() {
         lines.contains(&format!("What stood between 0 and {next} "))
     };
     let old_is_gone = async { while !gap(2).await {} };
-    soon("the first step", old_is_gone).await;
+    soon("the old message's expiry", old_is_gone).await;
 
-    // And so it is until the clock has stood there for an hour or two.
+    // The last message stays until the clock has kept its time for an hour or
+    // two.
     let mut hours = 0;
     let new_is_gone = async {
         while !gap(3).await {
@@ -452,7 +459,7 @@ async fn a_clock_that_jumps_erases_nothing_until_it_has_stood_there() {
             disk.set(Fault::Passed, hours * HOUR);
         }
     };
-    soon("an end of that", new_is_gone).await;
+    soon("the new message's expiry", new_is_gone).await;
     assert!((2..30 * 24).contains(&hours), "after {hours} hours");
     server.kill().await;
 }

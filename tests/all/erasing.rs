@@ -15,7 +15,7 @@ async fn server(folder: &Path) -> TestServer {
     TestServer::with(&storage, with_operators()).await
 }
 
-/// Somebody in a room who may erase, once the room is live.
+/// A live peer in the JSON format that has proved to be an operator.
 async fn operator(server: &TestServer, target: &str) -> Peer {
     let (mut peer, _) = server.json(target).await;
     peer.event_of("live").await;
@@ -28,7 +28,8 @@ fn erase(seq: u64) -> Value {
     json!({"type": "erase", "seq": seq})
 }
 
-/// Erases what the operator sees erased as well.
+/// Redacts a message; asserts the event and the notice that the operator
+/// receives.
 async fn erased(operator: &mut Peer, seq: u64) {
     operator.say(&erase(seq).to_string()).await;
     assert_eq!(
@@ -68,11 +69,11 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_erased_is_in_no_file() {
+async fn redacted_words_are_in_no_file() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
     let mut ana = operator(&server, "/?name=ana").await;
-    // On a page of its own, within one, and over several.
+    // Texts that fit into a page of the database, and one that fills several.
     let texts = [20, 300, 8000].map(|length| {
         let word = format!("xyzzy{length}q");
         format!("{word} {} {word}", "plugh ".repeat((length - 20) / 6))
@@ -87,7 +88,7 @@ async fn what_is_erased_is_in_no_file() {
             }
         }
     }
-    // Indexed as well, before and after it is erased.
+    // The texts are indexed before the redaction, and searched for after it.
     let search = json!({"type": "search", "query": "xyzzy"});
     let found = ask(&mut ana, &search).await;
     assert_eq!(
@@ -115,8 +116,8 @@ async fn what_is_erased_is_in_no_file() {
     assert_eq!(whole[..8], done);
 }
 
-/// What readers who come later are shown of three messages, the second of which
-/// was erased.
+/// Asserts what later readers see of three messages. The second one is
+/// redacted.
 async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
     let two = json!({"type": "erased", "seq": 2, "prev": 1, "id": "b"});
     let (mut reader, _) = server.json("/?after=0").await;
@@ -141,7 +142,7 @@ async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
     assert_eq!(told.json(), two);
     assert_eq!(events.told().await.expect("told").json(), *three);
 
-    // A page has messages without their type, which all are.
+    // A page lists messages without `type`: all of them are messages.
     let [one, three] = [one, three].map(|message| {
         let mut message = message.clone();
         message.as_object_mut().expect("an object").remove("type");
@@ -173,7 +174,7 @@ async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
 }
 
 #[tokio::test]
-async fn readers_are_told_and_shown_it_no_more() {
+async fn a_redaction_reaches_live_readers_and_hides_the_words() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
     let mut ana = operator(&server, "/?name=ana").await;
@@ -200,7 +201,7 @@ async fn readers_are_told_and_shown_it_no_more() {
     erased(&mut ana, 2).await;
     assert_eq!(bob.event().await, json!({"type": "erased", "seq": 2}));
     let told = events.told().await.expect("told");
-    // Where to resume is where it was.
+    // The event has no id, so the position to resume from stays.
     assert_eq!(
         (told.id.as_deref(), told.event.as_deref()),
         (None, Some("erased"))
@@ -208,7 +209,8 @@ async fn readers_are_told_and_shown_it_no_more() {
     assert_eq!(told.json(), json!({"type": "erased", "seq": 2}));
     assert_shown_without(&server, &said[0], &said[2]).await;
 
-    // Once more is no more; under its id it is stored.
+    // A second redaction changes nothing. A repeat of the message's id is
+    // acknowledged as stored.
     let again = ask(&mut ana, &erase(2)).await;
     assert_eq!(again["text"], "Number 2 is erased.");
     let stored = json!({"type": "accepted", "id": "b", "seq": 2, "duplicate": true});
@@ -226,7 +228,7 @@ async fn readers_are_told_and_shown_it_no_more() {
     let four = ask(&mut ana, &json!({"type": "publish", "text": "four"})).await;
     assert_eq!((&four["seq"], &four["prev"]), (&json!(4), &json!(3)));
     drop(ana);
-    // Nobody else was told anything.
+    // The other peers received nothing before their close frame.
     assert_eq!(plain.next().await.map(|frame| frame.opcode), Some(8));
     assert_eq!(elsewhere.next().await.map(|frame| frame.opcode), Some(8));
     server.stop().await;
@@ -235,7 +237,7 @@ async fn readers_are_told_and_shown_it_no_more() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_erased_is_said() {
+async fn an_invalid_redaction_is_refused_with_a_reason() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
     let mut bob = server.plain("/tea?name=bob").await;
@@ -276,7 +278,7 @@ async fn what_cannot_be_erased_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_for_one_person_is_no_operators() {
+async fn operators_cannot_redact_private_messages() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
     let headers = [
@@ -298,7 +300,7 @@ async fn what_is_for_one_person_is_no_operators() {
 }
 
 #[tokio::test]
-async fn the_client_reads_on_across_it() {
+async fn the_client_resumes_across_redacted_messages() {
     let folder = tempdir().expect("a folder");
     let server = server(folder.path()).await;
     let mut ana = operator(&server, "/?name=ana").await;
@@ -329,7 +331,8 @@ async fn the_client_reads_on_across_it() {
     assert_eq!(lines[3], r#"{"type":"erased","seq":4,"prev":3}"#);
     assert_eq!(client.complaints().await, [""; 0]);
 
-    // It goes on from there, and is told of what it was shown.
+    // The outbox keeps the position: the next client prints newer messages
+    // only.
     let state = folder.path().join("outbox");
     let kept = ["--after", "0", "--outbox", state.to_str().expect("UTF-8")];
     let mut client = Program::client(server.addr, &kept);

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::support::{Chat, MemoryPeer, Peer, TestServer, Told, follow, options, soon};
 
-/// The next event that is no comment.
+/// Reads the next event; skips comments.
 async fn event(reader: &mut Peer) -> Told {
     loop {
         let told = reader.told().await.expect("an event before the end");
@@ -15,7 +15,7 @@ async fn event(reader: &mut Peer) -> Told {
     }
 }
 
-/// The name of an event, its id, and what its data says of a text.
+/// Reads the next event; returns its name, its id and the text in its data.
 async fn brief(reader: &mut Peer) -> (String, Option<String>, String) {
     let told = event(reader).await;
     let data = told.json();
@@ -34,7 +34,7 @@ fn told(name: &str, id: Option<u64>, text: &str) -> (String, Option<String>, Str
 }
 
 #[tokio::test]
-async fn what_the_json_format_tells_is_told_as_events() {
+async fn server_sent_events_carry_the_json_events() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/tea?name=ana").await;
     for text in ["one", "two", "three\ndata: x\n\nid: 7"] {
@@ -65,7 +65,8 @@ async fn what_the_json_format_tells_is_told_as_events() {
         format!("* 3 here: {}, ana, bob", json.tag())
     );
 
-    // What a reader sends is nothing; its end is the end.
+    // The server ignores bytes from a reader. When the reader ends, so does the
+    // stream.
     reader.write(b"POST /tea HTTP/1.1\r\n\r\n").await;
     ana.text_after("five").await;
     assert_eq!(brief(&mut reader).await, told("message", Some(5), "five"));
@@ -78,13 +79,13 @@ async fn what_the_json_format_tells_is_told_as_events() {
 }
 
 #[tokio::test]
-async fn who_comes_back_has_missed_nothing() {
+async fn a_resumed_event_stream_misses_nothing() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/?name=ana").await;
     for text in ["one", "two", "three"] {
         ana.text_after(text).await;
     }
-    // The URL stays as it was; what was seen since counts.
+    // A browser reconnects to the same URL; `Last-Event-ID` overrides it.
     for (target, seen, first) in [
         (
             "/?after=0",
@@ -125,7 +126,7 @@ async fn who_comes_back_has_missed_nothing() {
 }
 
 #[tokio::test]
-async fn the_answer_has_a_head() {
+async fn the_response_has_the_headers_of_an_event_stream() {
     let server = TestServer::trusting("https://app.example").await;
     for (method, origin, allowed) in [
         ("GET", "", false),
@@ -169,7 +170,7 @@ async fn the_answer_has_a_head() {
 }
 
 #[tokio::test]
-async fn a_reader_takes_one_of_its_address_s_places() {
+async fn an_event_stream_counts_as_a_connection_of_its_address() {
     let mut options = options();
     options.hub.capacity.per_prefix = Some(2);
     let server = TestServer::with(&Storage::Memory, options).await;
@@ -182,7 +183,7 @@ async fn a_reader_takes_one_of_its_address_s_places() {
 }
 
 #[tokio::test]
-async fn when_the_server_goes_away_the_last_messages_come_first() {
+async fn a_drain_delivers_the_last_messages_before_the_end() {
     let server = TestServer::start().await;
     let mut reader = server.follow("/", "").await;
     let mut ana = server.plain("/?name=ana").await;
@@ -200,7 +201,7 @@ async fn when_the_server_goes_away_the_last_messages_come_first() {
     server.stop().await;
 }
 
-/// A reader whose socket holds little, past the head of its answer.
+/// A reader whose stream holds `buffer` bytes, after the response head.
 async fn in_memory(chat: &Chat, buffer: usize) -> MemoryPeer {
     let mut reader = MemoryPeer::over(chat.connect(buffer));
     reader.write(follow("/", "").as_bytes()).await;
@@ -209,7 +210,7 @@ async fn in_memory(chat: &Chat, buffer: usize) -> MemoryPeer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_room_is_seen_to_be_alive() {
+async fn a_silent_event_stream_carries_comments() {
     let chat = Chat::start();
     let mut reader = in_memory(&chat, 4096).await;
     for name in ["welcome", "live"] {
@@ -234,7 +235,7 @@ async fn a_silent_room_is_seen_to_be_alive() {
 }
 
 #[tokio::test]
-async fn who_is_slow_misses_nothing_and_who_takes_nothing_is_given_up() {
+async fn slow_readers_miss_nothing_and_dead_ones_are_closed() {
     const COUNT: usize = 100;
     let chat = Chat::start();
     let mut slow = in_memory(&chat, 4096).await;
@@ -265,7 +266,7 @@ async fn who_is_slow_misses_nothing_and_who_takes_nothing_is_given_up() {
             if ana.text().await.starts_with("* 2 here") {
                 break;
             }
-            // The other one goes on reading.
+            // The slow reader goes on reading.
             while let Ok(Some(_)) =
                 tokio::time::timeout(Duration::from_millis(1), slow.told()).await
             {}

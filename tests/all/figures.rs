@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, options, soon};
 
-/// A line of `/-/metrics`, as a number.
+/// The value of a metric in the text of `/-/metrics`.
 fn figure(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()
@@ -16,8 +16,8 @@ async fn metrics(server: &TestServer) -> String {
     server.request(request).await
 }
 
-/// Asks until a figure has a value: some are counted after what they count is
-/// out already.
+/// Waits until a metric has a value. Some are counted only after peers see the
+/// effect.
 async fn until(server: &TestServer, name: &str, value: f64) {
     soon(name, async {
         while figure(&metrics(server).await, name) != Some(value) {
@@ -28,7 +28,7 @@ async fn until(server: &TestServer, name: &str, value: f64) {
 }
 
 #[tokio::test]
-async fn what_happens_is_counted() {
+async fn metrics_count_messages_refusals_and_connections() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/ops").await;
     let mut bob = server.plain("/ops").await;
@@ -44,7 +44,7 @@ async fn what_happens_is_counted() {
     for _ in 0..2 {
         bob.text().await;
     }
-    // What was said lately is in memory.
+    // The last messages are in memory: no page is read from the store.
     let mut back = server.plain("/ops?after=0").await;
     for _ in 0..2 {
         back.text().await;
@@ -65,7 +65,7 @@ async fn what_happens_is_counted() {
         (r#"chat_refusals_total{code="bad_json"}"#, 1.0),
         (r#"chat_closes_total{code="1000"}"#, 1.0),
         ("chat_rooms", 1.0),
-        // Bob's, who came back, and the one that asks.
+        // Bob's, the one that resumed, and the one that asks for metrics.
         ("chat_connections", 3.0),
         ("chat_subscribers_catching_up", 0.0),
         ("chat_unsent_bytes", 0.0),
@@ -83,9 +83,9 @@ async fn what_happens_is_counted() {
     server.stop().await;
 }
 
-/// Also where no request could be read, or there was no place for it.
+/// Unreadable requests and refused connections count too.
 #[tokio::test]
-async fn every_answer_is_counted() {
+async fn metrics_count_every_http_response() {
     let mut options = options();
     options.hub.capacity.connections = 2;
     let server = TestServer::with(&Storage::Memory, options).await;
@@ -110,7 +110,7 @@ async fn every_answer_is_counted() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_behind_shows() {
+async fn metrics_show_a_reader_that_is_behind() {
     let chat = Chat::start();
     let (mut slow, _) = chat.join("slow", 64);
     let (mut ana, _) = chat.join("ana", 1 << 16);
@@ -129,7 +129,7 @@ async fn a_reader_that_is_behind_shows() {
     assert_eq!(count, Some(1.0));
     assert!(messages > Some(10.0), "{messages:?}");
     let other = |name: &str| figure(&chat.hub.figures(), name);
-    // Here nobody indexes.
+    // This chat runs no indexer.
     assert_eq!(other("chat_unindexed_messages"), Some(20.0));
     assert_eq!(other("chat_unsent_bytes"), Some(0.0));
     slow.send(FIN | PING, b"here?").await;
@@ -161,7 +161,7 @@ async fn a_reader_that_is_behind_shows() {
 }
 
 #[tokio::test]
-async fn it_is_ready_until_it_goes_away() {
+async fn the_hub_is_ready_until_it_drains() {
     let mut chat = Chat::start();
     assert!(chat.hub.is_ready());
     chat.end().await;

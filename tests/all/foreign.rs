@@ -1,10 +1,10 @@
-/// Chromium, and what runs in its pages.
+/// Drives Chromium and runs scripts in its pages.
 pub(crate) mod browser;
-/// The description of the HTTP side, tried against the server.
+/// Tests the server against its OpenAPI description.
 mod description;
-/// What the README shows.
+/// Runs the example programs of the README.
 mod examples;
-/// Children that are talked to in lines.
+/// Runs child processes that read and write lines.
 pub(crate) mod program;
 
 use std::process::Command;
@@ -20,16 +20,16 @@ use crate::support::{TestServer, soon};
 
 const WELCOME: &str = "Welcome to chat! Type a message";
 
-/// Not only ASCII, not only one plane.
+/// A line beyond ASCII and beyond one Unicode plane.
 const LINE: &str = "grüße, 世界 👋";
 
-/// Writes a command of the JSON format.
+/// Encodes a `publish` command of the JSON format.
 fn publish(text: &str, id: &str) -> String {
     json!({"type": "publish", "text": text, "id": id}).to_string()
 }
 
 #[tokio::test]
-async fn websocat() {
+async fn websocat_chats_in_the_plain_format() {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea").await;
     let mut websocat = command(tool("bin/websocat"));
@@ -51,14 +51,14 @@ async fn websocat() {
     assert_eq!(websocat.line().await, None, "it ends with its input");
 }
 
-/// The package `websockets` of Python.
+/// The Python package `websockets`.
 fn python_websockets() -> Command {
     let mut python = command(tool("python/bin/python"));
     python.arg(script("websockets_chat.py"));
     python
 }
 
-/// The package `ws` of Node.
+/// The Node package `ws`.
 fn node_ws() -> Command {
     let mut node = command("node");
     node.env("NODE_PATH", tool("node/node_modules"));
@@ -67,42 +67,43 @@ fn node_ws() -> Command {
 }
 
 #[tokio::test]
-async fn python_websockets_plain() {
+async fn python_websockets_chats_in_the_plain_format() {
     plain(python_websockets()).await;
 }
 
 #[tokio::test]
-async fn python_websockets_json() {
+async fn python_websockets_chats_in_the_json_format() {
     json(python_websockets()).await;
 }
 
 #[tokio::test]
-async fn python_websockets_refused() {
+async fn python_websockets_reports_a_refused_upgrade() {
     refused(python_websockets()).await;
 }
 
 #[tokio::test]
-async fn node_ws_plain() {
+async fn node_ws_chats_in_the_plain_format() {
     plain(node_ws()).await;
 }
 
 #[tokio::test]
-async fn node_ws_json() {
+async fn node_ws_chats_in_the_json_format() {
     json(node_ws()).await;
 }
 
 #[tokio::test]
-async fn node_ws_refused() {
+async fn node_ws_reports_a_refused_upgrade() {
     refused(node_ws()).await;
 }
 
-/// A library in the plain format, and a close by the client.
+/// Tests a library in the plain format; the client closes.
 async fn plain(mut library: Command) {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea").await;
     library.arg(format!("ws://{}/tea?name=ana", server.addr));
     let mut library = Program::start(library);
-    // No subprotocol; and no compression, which both packages offer.
+    // The server picks no subprotocol and no compression; both packages offer
+    // compression.
     assert_eq!(library.told().await, json!(["open", null, null]));
     assert_eq!(library.told().await, json!(["text", WELCOME]));
 
@@ -125,7 +126,7 @@ async fn plain(mut library: Command) {
     assert_eq!(library.line().await, None);
 }
 
-/// A library in the JSON format, and a close by the server.
+/// Tests a library in the JSON format; the server closes.
 async fn json(mut library: Command) {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea").await;
@@ -163,7 +164,7 @@ async fn json(mut library: Command) {
     assert_eq!(library.line().await, None);
 }
 
-/// A library that is not let in.
+/// Tests that a library reports a refused upgrade.
 async fn refused(mut library: Command) {
     let server = TestServer::start().await;
     library.arg(format!("ws://{}/?name=a%20b", server.addr));
@@ -171,13 +172,13 @@ async fn refused(mut library: Command) {
     assert_eq!(library.told().await, json!(["refused", 400]));
 }
 
-/// An event in a text frame.
+/// Parses the event of a text frame.
 fn event(text: &serde_json::Value) -> serde_json::Value {
     serde_json::from_str(text.as_str().expect("a text")).expect("JSON")
 }
 
 #[tokio::test]
-async fn a_browser_of_the_same_origin() {
+async fn a_browser_page_of_the_same_origin_chats() {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea").await;
     let browser = Browser::start().await;
@@ -206,7 +207,7 @@ async fn a_browser_of_the_same_origin() {
         (&json!("closed"), &json!(1000), &json!(true))
     );
 
-    // `http:` is as good (the WHATWG's standard), and so is a path.
+    // The WHATWG standard also allows `http:` URLs and bare paths.
     browser.run("join('/tea', 'other', 'chat.v1')").await;
     assert_eq!(browser.told().await, json!(["open", "chat.v1", ""]));
     assert_eq!(event(&browser.told().await[1])["type"], "welcome");
@@ -220,22 +221,22 @@ async fn a_browser_of_the_same_origin() {
     );
     assert!(peer.text().await.ends_with(&format!(": {LINE}")));
 
-    assert_eq!(browser.console().await, [""; 0], "nothing to complain of");
+    assert_eq!(browser.console().await, [""; 0], "the console is empty");
     drop(peer);
     server.stop().await;
     let closed = browser.told().await;
     assert_eq!((&closed[0], &closed[1]), (&json!("closed"), &json!(4003)));
 }
 
-/// What `listen` in a page was told: the name, the last id, and of the data a
-/// field.
+/// The next event that `listen` received in a page: its name, the last id, and
+/// one field of its data.
 async fn heard(browser: &Browser, field: &str) -> serde_json::Value {
     let told = browser.told().await;
     json!([told[0], told[1], event(&told[2])[field]])
 }
 
 #[tokio::test]
-async fn a_browser_that_listens() {
+async fn a_browser_follows_and_resumes_server_sent_events() {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea?name=ana").await;
     peer.text_after(LINE).await;
@@ -250,8 +251,8 @@ async fn a_browser_that_listens() {
     peer.say(text).await;
     assert_eq!(heard(&browser, "text").await, json!(["message", "2", text]));
 
-    // The server goes away, and is here again: the browser comes back by itself
-    // and is told that this log is another one.
+    // The server restarts: the browser reconnects by itself and is told of the
+    // new epoch.
     let addr = server.addr;
     drop(peer);
     server.stop().await;
@@ -273,7 +274,7 @@ async fn a_browser_that_listens() {
 }
 
 #[tokio::test]
-async fn a_browser_on_a_page_from_elsewhere() {
+async fn a_page_of_another_origin_is_refused() {
     let server = TestServer::start().await;
     let browser = Browser::start().await;
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -300,7 +301,7 @@ async fn a_browser_on_a_page_from_elsewhere() {
     }
 }
 
-/// Answers one request with a page that allows everything.
+/// Serves one request with a page that has no policy.
 async fn empty_page(listener: &TcpListener) {
     let (mut visitor, _) = soon("a visit", listener.accept()).await.expect("a visit");
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 22\r\n\
@@ -312,7 +313,7 @@ async fn empty_page(listener: &TcpListener) {
 }
 
 #[tokio::test]
-async fn curl() {
+async fn curl_posts_reads_and_sees_refusals() {
     let server = TestServer::start().await;
     let mut peer = server.plain("/tea").await;
     let curl = |arguments: &[&str], path: &str| {
@@ -383,7 +384,7 @@ async fn curl() {
         arguments.extend(headers.iter().flat_map(|header| ["--header", *header]));
         let (ended, said) = output(curl(&arguments, path)).await;
         assert!(ended.success(), "{path} {headers:?}: {ended}");
-        let (body, about) = said.rsplit_once('\n').expect("what was written out");
+        let (body, about) = said.rsplit_once('\n').expect("the line of --write-out");
         assert!(
             about.starts_with(&format!("{status} {kind}")),
             "{path} {headers:?}: {said}"

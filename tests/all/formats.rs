@@ -1,11 +1,11 @@
-//! One conversation, told in every format; what each reader was shown is the
-//! same. Nothing that is said in one looks like something else in another.
+//! One conversation in every format: all readers see the same messages. No text
+//! looks like something else in any format.
 
 use serde_json::{Value, json};
 
 use crate::support::{Peer, TestServer};
 
-/// Who says it, and how.
+/// How a message is published.
 #[derive(Clone, Copy, Debug)]
 enum Way {
     Plain,
@@ -13,15 +13,15 @@ enum Way {
     Post,
 }
 
-/// What was shown of a message: who said it, and what.
+/// A message as a reader saw it: author and text.
 type Shown = (String, String);
 
-/// Texts that look like something else, somewhere; and how they are stored.
+/// Texts that look like something else in some format, and their stored form.
 const TEXTS: [(&str, &str); 27] = [
     ("hi", "hi"),
     (" ", " "),
     ("grüße, 世界 👋", "grüße, 世界 👋"),
-    // Lines of others, and of the server.
+    // Lines of other people, and of the server.
     ("a\nbob: b\n* c", "a\nbob: b\n* c"),
     ("a\r\nbob: b\rcarl: c", "a\nbob: b\ncarl: c"),
     (
@@ -71,10 +71,10 @@ const TEXTS: [(&str, &str); 27] = [
     ("\0", "\u{fffd}"),
 ];
 
-/// What `/me` says of itself; it has to be one line typed.
+/// Texts of `/me`; each is one line.
 const DONE: [&str; 3] = ["waves", "* x", "ana: y"];
 
-/// Puts together what the plain format sets in.
+/// Joins the indented lines of the plain format to the line before.
 fn together(lines: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for line in lines.split('\n') {
@@ -91,7 +91,7 @@ fn of_line(line: &str) -> Shown {
     (who.to_owned(), text.to_owned())
 }
 
-/// What the JSON format shows, as far as plain lines can.
+/// The author and text of a JSON message, as a plain line shows them.
 fn of_object(message: &Value) -> Shown {
     let from = &message["from"];
     let who = from["name"].as_str().or(from["addr"].as_str());
@@ -117,7 +117,7 @@ async fn post(server: &TestServer, target: &str, body: &str) {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// Says a text so that it arrives as it is, and returns as whom.
+/// Publishes a text so that it arrives unchanged; returns the author.
 async fn say(
     server: &TestServer,
     way: Way,
@@ -127,7 +127,7 @@ async fn say(
 ) -> String {
     match way {
         Way::Plain => {
-            // One newline is the typing's, and a slash would be a command's.
+            // The server drops one newline, and takes one slash for a command.
             let slash = if text.starts_with('/') { "/" } else { "" };
             plain.say(&format!("{slash}{text}\n")).await;
             plain.tag()
@@ -145,7 +145,7 @@ async fn say(
 }
 
 #[tokio::test]
-async fn every_format_shows_the_same() {
+async fn every_format_shows_the_same_messages() {
     let server = TestServer::start().await;
     let mut plain = server.plain("/").await;
     let mut numbered = server.plain("/?seq=1").await;
@@ -157,7 +157,8 @@ async fn every_format_shows_the_same() {
         for (text, stored) in TEXTS {
             let who = say(&server, way, &mut plain, &mut json, text).await;
             said.push((who, stored.to_owned()));
-            // What is no message is passed over; a fake would not be.
+            // Other events are skipped; a text that looked like a message
+            // would be counted as one.
             objects.push(json.event_of("message").await);
         }
     }
@@ -191,7 +192,7 @@ async fn every_format_shows_the_same() {
     assert_same(&numbers, &said, "numbered lines");
     assert_same(&told, &said, "events");
 
-    // And as it is looked up.
+    // History pages show the same messages.
     let whole = get(&server, "/?after=0", "*/*").await;
     let whole = together(whole.strip_suffix('\n').expect("lines"));
     assert_same(
@@ -222,9 +223,9 @@ async fn every_format_shows_the_same() {
     assert_same(&of_page(&json.event_of("page").await), &said, "history");
 }
 
-/// Whatever it says: it looks like nothing said to all, nor like an answer.
+/// No private text looks like a public message or like an answer.
 #[tokio::test]
-async fn what_is_for_one_person_looks_the_same_everywhere() {
+async fn every_format_shows_the_same_private_messages() {
     let server = TestServer::start().await;
     let owner = [("Authorization", "Bearer the-secret-of-bob")];
     let in_json = [owner[0], ("Sec-WebSocket-Protocol", "chat.v1")];

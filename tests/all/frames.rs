@@ -5,22 +5,23 @@ use crate::support::{
     TestServer, frame, others_chat_on, soon,
 };
 
-/// Sends bytes to a server of peers that talk, and hears why it closes.
+/// Sends bytes to the server; returns the code of its close frame, which must
+/// have a reason.
 async fn closed_for(server: &TestServer, what: &str, bytes: &[u8]) -> u16 {
     let mut peer = server.plain("/").await;
-    // The server may close, and rightly, before it was told everything.
+    // The server may close before it has read everything.
     peer.sending.try_write(bytes).await;
     let (code, reason) = peer.closed().await;
     assert!(!reason.is_empty(), "{what}");
     code
 }
 
-/// A frame with its header as it stands, masked with zeros.
+/// A frame with this header, masked with zeros.
 fn raw(header: &[u8], payload: &[u8]) -> Vec<u8> {
     [header, &[0; 4], payload].concat()
 }
 
-/// Bits and opcodes that mean nothing here.
+/// Frames with invalid bits, opcodes or masks, and invalid control frames.
 fn bad_headers(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     for rsv in [0x40, 0x20, 0x10, 0x70] {
         for opcode in [TEXT, BINARY, CONTINUATION, PING, CLOSE] {
@@ -47,7 +48,7 @@ fn bad_headers(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     }
 }
 
-/// Lengths in a form too long, or of too much.
+/// Lengths that are encoded too long, and lengths beyond the limit.
 fn bad_lengths(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     let most = Limits::default().payload_bytes();
     for length in [0, 1, 125] {
@@ -59,7 +60,8 @@ fn bad_lengths(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
         let header = [&[FIN | TEXT, LENGTH_64][..], &length.to_be_bytes()].concat();
         breach("a short length in 64 bits", raw(&header, b""), 1002);
     }
-    // Only the length is sent: nobody waits for, or makes room for, the rest.
+    // Only the length is sent: the server does not wait for the payload, and
+    // allocates nothing for it.
     for length in [
         most as u64 + 1,
         1 << 30,
@@ -81,7 +83,7 @@ fn bad_lengths(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     );
 }
 
-/// More than a message may hold.
+/// Messages beyond the size limit.
 fn bad_sizes(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     let most = Limits::default().payload_bytes();
     breach(
@@ -102,12 +104,12 @@ fn bad_sizes(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     breach("small fragments beyond the limit", small, 1009);
 }
 
-/// Frames that are good, but not here.
+/// Valid frames at a wrong place, and binary messages.
 fn bad_order(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
     for first in [CONTINUATION, FIN | CONTINUATION] {
         breach("a continuation of nothing", frame(first, b"x"), 1002);
         breach(
-            "a continuation of what is over",
+            "a continuation of a complete message",
             [
                 frame(TEXT, b"a"),
                 frame(FIN | CONTINUATION, b"b"),
@@ -134,7 +136,7 @@ fn bad_order(breach: &mut impl FnMut(&'static str, Vec<u8>, u16)) {
 }
 
 #[tokio::test]
-async fn breaches_are_closed_for() {
+async fn breaches_of_the_rfc_close_the_connection() {
     let mut breaches = Vec::new();
     let mut breach = |what, bytes, code| breaches.push((what, bytes, code));
     bad_headers(&mut breach);
@@ -153,7 +155,7 @@ async fn breaches_are_closed_for() {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_in_kind() {
+async fn a_close_frame_is_answered_with_its_code() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         for code in [
@@ -164,7 +166,7 @@ async fn a_close_is_answered_in_kind() {
                 let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
                 let close = frame(FIN | CLOSE, &payload);
                 assert_eq!(closed_for(&server, "a close", &close).await, code);
-                // What comes after a close frame is not looked at.
+                // The server ignores bytes after a close frame.
                 let more = [close, frame(FIN | BINARY, b"x"), vec![0xff; 64]].concat();
                 assert_eq!(closed_for(&server, "a close and more", &more).await, code);
             }
@@ -198,7 +200,7 @@ async fn a_close_is_answered_in_kind() {
 }
 
 #[tokio::test]
-async fn whoever_breaks_off_harms_nobody() {
+async fn a_connection_cut_within_a_frame_affects_no_other() {
     let server = TestServer::start().await;
     let whole = frame(FIN | TEXT, b"hello");
     others_chat_on(&server, async {
@@ -214,7 +216,7 @@ async fn whoever_breaks_off_harms_nobody() {
     .await;
     let mut last = server.plain("/elsewhere").await;
     let tag = last.tag();
-    soon("everybody's leaving", async {
+    soon("the members' leaving", async {
         loop {
             last.say("/members").await;
             if last.text().await == format!("* 1 here: {tag}") {
@@ -225,8 +227,8 @@ async fn whoever_breaks_off_harms_nobody() {
     .await;
 }
 
-/// Cuts a text in two fragments at every byte, with an empty one in between
-/// and at both ends.
+/// Cuts a text into two fragments at every byte: as they are, and with empty
+/// fragments between them and at both ends.
 fn cuts(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..=text.len()).flat_map(move |cut| {
         let (start, end) = text.split_at(cut);
@@ -245,7 +247,7 @@ fn cuts(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_text_may_be_cut_anywhere() {
+async fn a_text_may_be_fragmented_at_any_byte() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         let mut peer = server.plain("/elsewhere?name=eve").await;
@@ -269,7 +271,7 @@ async fn a_text_may_be_cut_anywhere() {
 }
 
 #[tokio::test]
-async fn what_is_not_utf8_is_not_taken() {
+async fn invalid_utf8_closes_the_connection() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         for bad in [
@@ -304,7 +306,7 @@ async fn what_is_not_utf8_is_not_taken() {
                 }
             }
         }
-        // There is no need to wait for the rest of what cannot become good.
+        // The server closes at invalid bytes before the message ends.
         let early = frame(TEXT, b"\xed\xa0");
         assert_eq!(closed_for(&server, "a surrogate", &early).await, 1007);
     })
@@ -312,7 +314,7 @@ async fn what_is_not_utf8_is_not_taken() {
 }
 
 #[tokio::test]
-async fn pings_are_answered() {
+async fn pings_are_answered_between_fragments_and_in_floods() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         let mut peer = server.plain("/elsewhere?name=eve").await;
@@ -323,7 +325,7 @@ async fn pings_are_answered() {
                 payload: payload.clone(),
             };
             assert_eq!(peer.next().await, Some(pong));
-            // Between fragments too, and at once.
+            // Between fragments the pong comes at once too.
             peer.send(TEXT, b"one ").await;
             peer.send(FIN | PING, &payload).await;
             let pong = Frame {
@@ -334,7 +336,7 @@ async fn pings_are_answered() {
             peer.send(FIN | CONTINUATION, b"message").await;
             assert_eq!(peer.text().await, "eve: one message");
         }
-        // One that reads late is owed no more than the pings it sent.
+        // A peer that reads late receives one pong for each ping.
         let pings: Vec<u8> = (0..10_000_u32)
             .flat_map(|n| frame(FIN | PING, &n.to_be_bytes()))
             .collect();
@@ -350,7 +352,7 @@ async fn pings_are_answered() {
 }
 
 #[tokio::test]
-async fn any_number_of_fragments() {
+async fn a_message_may_have_any_number_of_fragments() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         let mut peer = server.plain("/elsewhere?name=eve").await;
@@ -359,7 +361,7 @@ async fn any_number_of_fragments() {
         peer.write(&nothing).await;
         peer.send(FIN | CONTINUATION, b"about nothing").await;
         assert_eq!(peer.text().await, "eve: much ado about nothing");
-        // Empty messages say nothing, however many and in how many pieces.
+        // Empty messages are ignored, however many messages and fragments.
         peer.write(&frame(FIN | TEXT, b"").repeat(10_000)).await;
         peer.send(TEXT, b"").await;
         peer.write(&nothing).await;
@@ -371,7 +373,7 @@ async fn any_number_of_fragments() {
 }
 
 #[tokio::test]
-async fn a_text_may_fill_the_limit() {
+async fn a_text_may_be_as_long_as_the_limit() {
     let server = TestServer::start().await;
     let most = Limits::default().text_bytes;
     others_chat_on(&server, async {
@@ -384,8 +386,8 @@ async fn a_text_may_fill_the_limit() {
             peer.send(FIN | CONTINUATION, end).await;
             assert_eq!(peer.text().await, format!("eve: {text}"));
         }
-        // Beyond it a text is refused, and the conversation goes on, as far as
-        // some encoding of a good one might reach; past that it ends.
+        // A longer text is refused, and the session goes on. Only a payload
+        // longer than any encoding of a valid text closes the connection.
         for length in [most + 1, Limits::default().payload_bytes()] {
             peer.say(&"x".repeat(length)).await;
             let refused = peer.text().await;
@@ -397,9 +399,9 @@ async fn a_text_may_fill_the_limit() {
     .await;
 }
 
-/// Through a stream that holds one byte, each is read by itself.
+/// The stream holds one byte, so the server reads byte by byte.
 #[tokio::test]
-async fn a_byte_at_a_time() {
+async fn frames_may_arrive_byte_by_byte() {
     let chat = Chat::start();
     let (mut peer, ended) = chat.join("eve", 1);
     assert_eq!(peer.text().await, "Welcome to chat! Type a message");
@@ -438,7 +440,7 @@ async fn a_byte_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_was_said_before_a_close_is_heard() {
+async fn messages_before_a_close_frame_are_published() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/").await;
     for _ in 0..20 {

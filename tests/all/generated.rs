@@ -2,10 +2,11 @@ use std::{env, fmt::Write, fs, path::Path};
 
 use broadcast_chat::protocol::command::table::{Field, May, REF, TABLE};
 
-/// How to write the files anew.
+/// The command that regenerates the files.
 const AGAIN: &str = "REGENERATE=1 cargo test --test all generated";
 
-/// Compares a file with what it is to be, or writes it where that is asked for.
+/// Asserts that a file has this content. If `REGENERATE` is set, writes it
+/// first.
 fn same(path: &str, wanted: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if env::var_os("REGENERATE").is_some() {
@@ -14,13 +15,13 @@ fn same(path: &str, wanted: &str) {
     let found = fs::read_to_string(&path).expect("a file");
     assert!(
         found == wanted,
-        "{} is not what the table of commands makes of it: run {AGAIN}",
+        "{} differs from the table of commands: run {AGAIN}",
         path.display()
     );
 }
 
 #[test]
-fn commands_of_the_page() {
+fn the_commands_of_the_page_match_the_table() {
     let mut module = format!(
         "// Every command of the page. Made from src/protocol/command/table.rs by\n\
          // {AGAIN}\n\n\
@@ -39,7 +40,7 @@ fn commands_of_the_page() {
 }
 
 #[test]
-fn commands_of_the_protocol() {
+fn the_commands_of_the_protocol_reference_match_the_table() {
     const BEGIN: &str = "<!-- commands: made from src/protocol/command/table.rs -->\n";
     const END: &str = "<!-- end of commands -->\n";
     let path = "docs/protocol.md";
@@ -76,7 +77,7 @@ fn reference() -> String {
     text
 }
 
-/// A field, and whether it may be left out.
+/// A field's name; `?` marks an optional field.
 fn named(field: &Field) -> String {
     let optional = if field.needed { "" } else { "?" };
     format!("`{}`{optional}", field.name)

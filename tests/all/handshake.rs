@@ -7,13 +7,13 @@ const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 const ASKED: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 
-/// A good request for a WebSocket.
+/// A valid request for a WebSocket.
 fn good(server: &TestServer) -> String {
     let host = server.addr;
     format!("GET / HTTP/1.1\r\nHost: {host}\r\n{ASKED}{VERSION}{KEY}\r\n")
 }
 
-/// What a server answers before it ends the connection: status, head, body.
+/// A response, after which the server ends the connection.
 struct Answer {
     status: u16,
     head: String,
@@ -42,7 +42,7 @@ async fn ask(server: &TestServer, request: impl AsRef<[u8]>) -> Answer {
     }
 }
 
-/// Sees that a request is refused with a status and a sentence.
+/// Asserts that a request is refused with this status and a sentence.
 async fn refused(server: &TestServer, request: impl AsRef<[u8]>, status: u16) -> Answer {
     let shown = String::from_utf8_lossy(request.as_ref()).into_owned();
     let answer = ask(server, request).await;
@@ -64,8 +64,9 @@ async fn refused(server: &TestServer, request: impl AsRef<[u8]>, status: u16) ->
     answer
 }
 
-/// Puts something in the place of a part of a good request, and sees that it
-/// is refused with a status, while others chat on. Handed the good `Host` line.
+/// Replaces parts of a valid request, one at a time. Asserts that each result
+/// is refused with its status while other members chat. `wrong` gets the valid
+/// `Host` line; each of its items is a part, the replacement and the status.
 async fn refused_with(wrong: impl FnOnce(&str) -> Vec<(&str, String, u16)>) {
     let server = TestServer::start().await;
     let good = good(&server);
@@ -81,7 +82,7 @@ async fn refused_with(wrong: impl FnOnce(&str) -> Vec<(&str, String, u16)>) {
 }
 
 #[tokio::test]
-async fn wrong_headers() {
+async fn invalid_headers_are_refused() {
     refused_with(|host| {
         vec![
             (host, String::new(), 400),
@@ -136,7 +137,7 @@ async fn wrong_headers() {
 }
 
 #[tokio::test]
-async fn wrong_ends_and_versions_of_http() {
+async fn invalid_http_versions_bodies_and_origins_are_refused() {
     refused_with(|host| {
         vec![
             ("HTTP/1.1", "HTTP/1.0".into(), 400),
@@ -180,7 +181,7 @@ async fn wrong_ends_and_versions_of_http() {
 }
 
 #[tokio::test]
-async fn wrong_rooms_and_queries() {
+async fn invalid_rooms_and_queries_are_refused() {
     refused_with(|_| {
         vec![
             ("GET / ", "GET /a/b ".into(), 404),
@@ -210,7 +211,7 @@ async fn wrong_rooms_and_queries() {
 }
 
 #[tokio::test]
-async fn wrong_versions_and_methods() {
+async fn invalid_websocket_versions_and_methods_are_refused() {
     let server = TestServer::start().await;
     let good = good(&server);
     others_chat_on(&server, async {
@@ -236,7 +237,7 @@ async fn wrong_versions_and_methods() {
 }
 
 #[tokio::test]
-async fn good_handshakes() {
+async fn valid_handshakes_are_accepted() {
     let server = TestServer::start().await;
     let good = good(&server);
     let host = format!("Host: {}\r\n", server.addr);
@@ -278,7 +279,8 @@ async fn good_handshakes() {
         ("GET / ", "GET /Room_1.x-Y?unknown=%ff&name= ".into()),
         ("GET / ", format!("GET /{} ", "x".repeat(64))),
         ("GET / ", format!("GET http://localhost:{port}/ ")),
-        // Line ends are what they are (RFC 9112 §2.2).
+        // A recipient may accept bare newlines, and should ignore an empty line
+        // before the request (RFC 9112 §2.2).
         ("\r\n", "\n".into()),
         ("GET / ", "\r\nGET / ".into()),
     ] {
@@ -301,7 +303,7 @@ async fn good_handshakes() {
 }
 
 #[tokio::test]
-async fn the_head_has_a_size() {
+async fn a_request_head_beyond_the_limit_is_refused() {
     let server = TestServer::start().await;
     let good = good(&server);
     others_chat_on(&server, async {
@@ -337,7 +339,7 @@ async fn the_head_has_a_size() {
 }
 
 #[tokio::test]
-async fn what_is_no_request() {
+async fn bytes_that_are_no_request_are_refused() {
     let server = TestServer::start().await;
     let host = server.addr;
     others_chat_on(&server, async {
@@ -367,7 +369,7 @@ async fn what_is_no_request() {
             );
             assert!(answer.body.ends_with(".\n"), "{request:?}: {}", answer.body);
         }
-        // Of the other forms of a target (RFC 9112 §3.2) none names a room.
+        // The other forms of a target (RFC 9112 §3.2) name no room.
         for target in ["*", "localhost", "localhost:80", "localhost?a"] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
             let answer = ask(&server, &request).await;
@@ -382,7 +384,7 @@ async fn what_is_no_request() {
         assert!([400, 404, 405].contains(&answer.status), "{}", answer.head);
         for garbage in [
             &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x12\x04\0\0\0\0\0"[..],
-            // A TLS ClientHello, from somebody who typed wss://.
+            // A TLS ClientHello, as a client of wss:// sends it.
             b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
             b"\0\0\0\0\0\0\0\0",
             b"\xff\xfe\xfd\xfc\r\n\r\n",
@@ -404,7 +406,7 @@ async fn what_is_no_request() {
 }
 
 #[tokio::test]
-async fn what_is_right_behind_the_head_is_not_lost() {
+async fn frames_sent_with_the_request_head_are_read() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         let head = good(&server).replace("GET /", "GET /elsewhere?name=eve");
@@ -441,7 +443,7 @@ async fn what_is_right_behind_the_head_is_not_lost() {
                 "{told:?}"
             );
         }
-        // More than a head may hold.
+        // More bytes than a request head may have.
         let mut much = head.into_bytes();
         for n in 0..2000 {
             much.extend(frame(FIN | TEXT, format!("number {n}").as_bytes()));
@@ -453,7 +455,8 @@ async fn what_is_right_behind_the_head_is_not_lost() {
         for n in 0..2000 {
             assert_eq!(peer.text().await, format!("eve: number {n}"));
         }
-        // All a client ever says, in one write; it has ended its side.
+        // The client sends the request and a close frame in one write, and ends
+        // its side.
         let all = [good(&server).as_bytes(), &frame(FIN | CLOSE, b"\x03\xe8")].concat();
         let mut peer = Peer::connect(server.addr).await;
         peer.write(&all).await;
@@ -465,7 +468,7 @@ async fn what_is_right_behind_the_head_is_not_lost() {
 }
 
 #[tokio::test]
-async fn plain_requests() {
+async fn requests_without_an_upgrade_are_answered() {
     let server = TestServer::start().await;
     for room in ["/", "/room"] {
         let mut ana = server.plain(room).await;
@@ -496,7 +499,8 @@ async fn plain_requests() {
             answer.head
         );
         assert!(!answer.body.is_empty(), "{target}");
-        // The lines of a room may be any number, and come as they are read.
+        // A room's lines are streamed as they are read: their length is not
+        // known.
         let streamed = answer.has("transfer-encoding: chunked");
         let length = format!("content-length: {}", answer.body.len());
         assert!(streamed || answer.has(&length), "{target}: {}", answer.head);
@@ -522,16 +526,16 @@ async fn plain_requests() {
     }
     refused(&server, "GET / HTTP/1.1\r\n\r\n", 400).await;
     refused(&server, "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421).await;
-    // One answer to a connection, whatever else is asked on it.
+    // The server answers one request on a connection; it ignores the others.
     let twice = get("/-/health", "*/*").repeat(2);
     assert_eq!(ask(&server, twice).await.body, "ok\n");
-    // Old, and still about.
+    // HTTP/1.0 is old and still in use.
     let answer = ask(&server, "GET /-/health HTTP/1.0\r\n\r\n").await;
     assert_eq!((answer.status, &*answer.body), (200, "ok\n"));
 }
 
 #[tokio::test]
-async fn whoever_breaks_off_early_harms_nobody() {
+async fn a_connection_cut_within_the_head_affects_no_other() {
     let server = TestServer::start().await;
     let good = good(&server);
     others_chat_on(&server, async {
@@ -539,7 +543,7 @@ async fn whoever_breaks_off_early_harms_nobody() {
             let mut peer = Peer::connect(server.addr).await;
             peer.write(&good.as_bytes()[..cut]).await;
             drop(peer);
-            // And one that still listens.
+            // The same from a peer that still reads.
             let mut peer = Peer::connect(server.addr).await;
             peer.write(&good.as_bytes()[..cut]).await;
             peer.finish().await;
@@ -554,7 +558,7 @@ async fn whoever_breaks_off_early_harms_nobody() {
 }
 
 #[tokio::test]
-async fn there_is_a_cap() {
+async fn connections_beyond_the_limit_are_refused() {
     let mut options = options();
     options.hub.capacity.connections = 2;
     let server = TestServer::with(&Storage::Memory, options).await;

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use crate::support::{TestServer, soon};
 
 #[tokio::test]
-async fn a_restart_changes_nothing() {
+async fn a_restart_keeps_messages_ids_and_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("deep/chat-data");
     let server = TestServer::on(&data).await;
@@ -31,14 +31,14 @@ async fn a_restart_changes_nothing() {
     assert_eq!(bob.event().await, one);
     assert_eq!(bob.event().await, two);
     assert_eq!(bob.event().await, json!({"type": "live", "seq": 2}));
-    // The same id is the same message, and numbers go on.
+    // The same id is the same message, and numbers continue.
     bob.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
     let receipt = json!({"type": "accepted", "id": "a", "seq": 1, "duplicate": true});
     assert_eq!(bob.event().await, receipt);
     bob.say(r#"{"type":"publish","text":"three"}"#).await;
     let three = bob.event().await;
     assert_eq!((&three["seq"], &three["prev"]), (&json!(3), &json!(2)));
-    // In another room the id is free.
+    // In another room the id can be used again.
     bob.say(r#"{"type":"join","room":"tea"}"#).await;
     bob.event_of("live").await;
     bob.say(r#"{"type":"publish","text":"one","id":"a"}"#).await;
@@ -46,7 +46,7 @@ async fn a_restart_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
+async fn a_drain_under_load_keeps_echoed_messages_and_closes_clients() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let mut publishers = JoinSet::new();
@@ -54,7 +54,7 @@ async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
         let (mut sending, mut echo) = server.plain(&format!("/?name=p{p}")).await.split();
         publishers.spawn(async move {
             let sender = tokio::spawn(async move {
-                // Until the server does not listen any more.
+                // Until the server reads no more.
                 for n in 0.. {
                     if !sending.try_say(&n.to_string()).await {
                         break;
@@ -96,18 +96,18 @@ async fn a_stop_under_load_keeps_what_it_echoed_and_says_goodbye() {
     reader.say("that was all").await;
     assert!(
         reader.text().await.ends_with("that was all"),
-        "and all was delivered"
+        "every stored message was echoed"
     );
     for lines in &mut seen {
         assert!(
             longest.ends_with(lines),
-            "everyone saw the whole of it since joining"
+            "every publisher saw all messages since its join"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_under_load_leaves_no_receipt_owed() {
+async fn a_drain_under_load_sends_every_receipt() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let mut publishers = JoinSet::new();
@@ -138,7 +138,7 @@ async fn a_stop_under_load_leaves_no_receipt_owed() {
         .await
         .into_iter()
         .sum();
-    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
     let stored: isize = log
         .query_row("SELECT count(*) FROM messages", [], |row| row.get(0))
         .expect("a count");
@@ -146,7 +146,7 @@ async fn a_stop_under_load_leaves_no_receipt_owed() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_refuses_and_recovers() {
+async fn a_store_that_cannot_write_refuses_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let (mut ana, _) = server.json("/?name=ana").await;
@@ -156,7 +156,7 @@ async fn a_log_that_cannot_be_written_refuses_and_recovers() {
     assert_eq!(bob.text().await, "bob: before");
     assert_eq!(ana.event().await["seq"], 1);
 
-    let fault = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the log");
+    let fault = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
     let fail = "CREATE TRIGGER fault BEFORE INSERT ON messages \
                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
     fault.execute_batch(fail).expect("a fault");
@@ -181,7 +181,7 @@ async fn a_log_that_cannot_be_written_refuses_and_recovers() {
     assert!(server.request(post).await.starts_with("HTTP/1.1 503 "));
 
     fault.execute_batch("DROP TRIGGER fault").expect("mended");
-    // Sent again under the same id, it is stored, and the numbers have no hole.
+    // A repeat under the same id is stored, and the numbers have no hole.
     ana.say(r#"{"type":"publish","text":"found","id":"a"}"#)
         .await;
     let message = ana.event().await;
@@ -190,7 +190,7 @@ async fn a_log_that_cannot_be_written_refuses_and_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_history_is_replayed_whole() {
+async fn a_long_history_is_replayed_completely() {
     const COUNT: u64 = 20_000;
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
@@ -206,7 +206,7 @@ async fn a_long_history_is_replayed_whole() {
     }
     drop(sender.await);
     server.stop().await;
-    // Nothing of it is in memory now.
+    // After the restart no message is in memory.
     let server = TestServer::on(folder.path()).await;
     let mut reader = server.plain("/?seq=1&after=100").await;
     for n in 101..=COUNT {

@@ -1,4 +1,4 @@
-//! The server as a process, and what hostile or dead peers cost it.
+//! The cost of hostile and dead peers to the server process.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn descriptors(program: &Program) -> usize {
     open.count()
 }
 
-/// How much memory a program occupies, in KiB.
+/// The resident memory of a program, in KiB.
 fn memory(program: &Program) -> u64 {
     let id = program.child.id().expect("it runs");
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");
@@ -32,16 +32,16 @@ fn memory(program: &Program) -> u64 {
 }
 
 #[tokio::test]
-async fn the_dead_give_their_descriptors_back() {
+async fn dead_peers_free_their_descriptors() {
     const COUNT: usize = 20;
     let folder = folder();
     let (server, addr) = server(folder.path(), &["--ping", "1"]).await;
-    // What the server needs for any connection, it has from here on.
+    // The first connection opens descriptors that the server keeps.
     let before = {
         let _one = upgraded(addr, "/", &[]).await;
         descriptors(&server) - 1
     };
-    // They neither answer, nor read, nor end.
+    // These peers do not answer, read or close.
     let (mut dead, mut most) = (Vec::new(), 0);
     for _ in 0..COUNT {
         dead.push(upgraded(addr, "/", &[]).await);
@@ -49,7 +49,7 @@ async fn the_dead_give_their_descriptors_back() {
     }
     assert!(most > before + COUNT / 2, "{most} after {before}");
     soon("as few descriptors as before", async {
-        // Nothing tells of it.
+        // No event announces a closed descriptor.
         while descriptors(&server) > before {
             sleep(Duration::from_millis(10)).await;
         }
@@ -60,15 +60,15 @@ async fn the_dead_give_their_descriptors_back() {
     }
 }
 
-// Broken to see it fail: pongs queued without a bound.
+// Verified to fail when pongs are queued without a bound.
 #[tokio::test]
-async fn floods_cost_no_memory() {
-    /// More than the kernel keeps for either side.
+async fn floods_cost_the_server_no_memory() {
+    /// More bytes than the kernel buffers for either side.
     const FLOOD: usize = 16 << 20;
-    /// What an allocator may keep of it, in KiB: a quarter.
+    /// How much of a flood the allocator may keep, in KiB: a quarter.
     const SLACK: u64 = 4 << 10;
     let folder = folder();
-    // Nobody is asked whether they are alive, and nothing goes on only then.
+    // With rare pings, a stuck session cannot be woken by a ping.
     let (server, addr) = server(folder.path(), &["--ping", "600"]).await;
     let mut ana = upgraded(addr, "/?name=ana", &[]).await;
     ana.text().await;
@@ -79,7 +79,8 @@ async fn floods_cost_no_memory() {
         assert!(now < before + SLACK, "{what}: {now} KiB after {before}");
     };
     let flood = async |first, flood: usize| {
-        // The one before her may still seem to be there.
+        // The secret proves the name while the session before may still hold
+        // it.
         let proof = [("Authorization", "Bearer the-secret-of-eve")];
         let mut eve = upgraded(addr, "/elsewhere?name=eve", &proof).await;
         eve.text().await;
@@ -94,7 +95,7 @@ async fn floods_cost_no_memory() {
             }
             sending
         });
-        // Nothing is read as long as something is taken.
+        // The peer reads nothing until the server stops taking bytes.
         let mut seen = seen;
         let pause = Duration::from_millis(200);
         while let Ok(Ok(())) = tokio::time::timeout(pause, seen.changed()).await {}
@@ -109,7 +110,7 @@ async fn floods_cost_no_memory() {
         assert_eq!(reading.text().await, "eve: still here");
         stuck
     };
-    // What the server needs for any of this, it has from here on.
+    // The first flood allocates memory that the server keeps.
     flood(FIN | PING, 1 << 20).await;
     flat("at first");
     for (what, first) in [("pings", FIN | PING), ("pongs", FIN | PONG)] {
@@ -125,7 +126,7 @@ async fn floods_cost_no_memory() {
     let nothing = frame(CONTINUATION, b"").repeat(10_000);
     for _ in 0..100 {
         eve.write(&nothing).await;
-        // The others hear each other meanwhile.
+        // Another member chats meanwhile.
         ana.say("hello").await;
         assert_eq!(ana.text().await, "ana: hello");
     }
@@ -141,7 +142,7 @@ async fn floods_cost_no_memory() {
 }
 
 #[tokio::test]
-async fn it_outlives_its_descriptors() {
+async fn the_server_survives_running_out_of_descriptors() {
     let folder = folder();
     let mut command = Command::new("sh");
     command

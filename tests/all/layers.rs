@@ -1,4 +1,5 @@
-//! Imports point down: from module to module, and from file to file.
+//! Modules import only lower modules, and files do not import each other in a
+//! circle.
 
 mod imports;
 
@@ -9,7 +10,7 @@ use std::{
 
 use self::imports::Sources;
 
-/// The modules, lowest first, and what each may import beside itself.
+/// The modules, lowest first, and the modules each may import.
 const LAYERS: [(&str, &[&str]); 11] = [
     ("protocol", &[]),
     ("metrics", &[]),
@@ -40,7 +41,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("client", &["protocol"]),
 ];
 
-/// Names that say nothing about what belongs there.
+/// Module names that do not say what belongs there.
 const NO_MODULES: [&str; 7] = [
     "utils",
     "util",
@@ -55,7 +56,7 @@ fn sources() -> Sources {
     Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
 }
 
-/// The module of the first layer that a file belongs to.
+/// The top-level module that a file belongs to.
 fn layer(place: &str) -> &str {
     let end = place.find(['/', '.']).unwrap_or(place.len());
     &place[..end]
@@ -104,7 +105,7 @@ fn files_import_without_circles() {
     );
 }
 
-/// The files that import each other, directly or not, in groups.
+/// The groups of files that import each other, directly or not.
 fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeSet<&'a str>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = arrows
         .iter()
@@ -129,7 +130,7 @@ fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeS
     groups.filter(|group| !group.is_empty()).collect()
 }
 
-/// A group, and what each of its files imports of the others.
+/// Describes a group: which of its files each file imports.
 fn told(group: &BTreeSet<&str>, arrows: &BTreeMap<&str, BTreeSet<&str>>) -> String {
     let files = group.iter().map(|file| {
         let imported: Vec<_> = arrows[file].intersection(group).copied().collect();
@@ -139,7 +140,7 @@ fn told(group: &BTreeSet<&str>, arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Stri
     format!("  {} files:\n{}", group.len(), files.join("\n"))
 }
 
-/// The arrows between files of these texts, each as `from > to`.
+/// The imports between files of these texts, each as `from > to`.
 fn drawn(files: &[(&str, &str)]) -> Vec<String> {
     let files = files
         .iter()
@@ -180,7 +181,7 @@ fn an_import_leads_to_the_defining_file() {
 }
 
 #[test]
-fn comments_texts_and_tests_import_nothing() {
+fn comments_strings_and_tests_import_nothing() {
     let found = drawn(&[
         ("a.rs", "mod b; mod tests; #[cfg(test)] mod scripted;"),
         (
@@ -197,7 +198,7 @@ fn comments_texts_and_tests_import_nothing() {
 }
 
 #[test]
-fn a_circle_is_found() {
+fn a_circle_of_imports_is_found() {
     let files = [
         ("a", &["b"][..]),
         ("b", &["c"]),

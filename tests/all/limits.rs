@@ -1,4 +1,4 @@
-//! What is too much: too fast, too many from one address, too many at all.
+//! Limits: rates, connections of one address, connections in all.
 
 use std::{
     collections::BTreeSet,
@@ -35,7 +35,7 @@ fn publish(n: usize, follows: Option<usize>) -> String {
 }
 
 #[tokio::test]
-async fn what_is_too_fast_is_refused_with_all_behind_it() {
+async fn a_refusal_for_the_rate_covers_all_later_messages() {
     let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
     let (mut peer, _) = server.json("/").await;
     peer.event_of("live").await;
@@ -72,7 +72,7 @@ async fn what_is_too_fast_is_refused_with_all_behind_it() {
 }
 
 #[tokio::test]
-async fn others_are_told_in_their_own_way() {
+async fn every_format_explains_a_refusal_for_the_rate() {
     let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
     let mut peer = server.plain("/?name=ana").await;
     let refused = loop {
@@ -87,7 +87,7 @@ async fn others_are_told_in_their_own_way() {
         refused.starts_with(told) && refused.ends_with(" s."),
         "{refused}"
     );
-    // Something else may be asked, up to another limit.
+    // Other commands have a limit of their own.
     peer.say("/members").await;
     assert_eq!(peer.text().await, "* 1 here: ana");
     while !peer
@@ -109,7 +109,7 @@ async fn others_are_told_in_their_own_way() {
     assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
     assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
     assert!(refused.ends_with(" s.\n"), "{refused}");
-    // An upgrade is a request; whether the server is well may be asked always.
+    // An upgrade counts as a request; requests for the health do not count.
     let get = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
     soon("a refusal", async {
         while !server.request(get).await.starts_with("HTTP/1.1 429 ") {}
@@ -122,7 +122,7 @@ async fn others_are_told_in_their_own_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_is_closed_after_10_seconds() {
+async fn a_flooding_client_is_closed_after_10_seconds() {
     let chat = Chat::with(&limited("20:200").hub);
     let (peer, ended) = chat.join("eve", 1 << 16);
     let (mut sending, mut reading) = peer.split();
@@ -148,7 +148,8 @@ async fn a_flood_is_closed_after_10_seconds() {
     ended.await.expect("no panic");
 }
 
-/// Pipes 5000 lines through, and sees what is there afterwards.
+/// Pipes 5000 lines through a client. Asserts that the room then holds each
+/// line once and in order.
 async fn piped_once_and_in_order(
     args: &[&str],
     trouble: impl AsyncFnOnce(&mut Program, &std::path::Path),
@@ -183,11 +184,11 @@ async fn a_pipe_faster_than_the_rate_loses_and_reorders_nothing() {
 }
 
 #[tokio::test]
-async fn a_pipe_into_a_log_that_fails_for_a_moment_neither() {
+async fn a_pipe_into_a_failing_store_loses_and_reorders_nothing() {
     piped_once_and_in_order(&[], async |server, folder| {
         let log = folder.join("chat-data").join("chat.sqlite");
-        let fault = rusqlite::Connection::open(log).expect("the log");
-        // What is under way behind this one could be stored.
+        let fault = rusqlite::Connection::open(log).expect("the store");
+        // The store could still take the messages sent after this one.
         let fail = "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = '2500' \
                     BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
         fault.execute_batch(fail).expect("a fault");
@@ -199,7 +200,7 @@ async fn a_pipe_into_a_log_that_fails_for_a_moment_neither() {
     .await;
 }
 
-/// Connects from one of this machine's many addresses.
+/// Connects from the address 127.0.0.`last`.
 async fn connect_from(last: u8, server: &TestServer) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     let own = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
@@ -207,18 +208,18 @@ async fn connect_from(last: u8, server: &TestServer) -> TcpStream {
     socket.connect(server.addr).await.expect("a connection")
 }
 
-/// The status of the answer on a connection, if it is answered.
+/// Requests the health; returns the response, or nothing if there is none.
 async fn asked(stream: &mut TcpStream) -> String {
     let request = b"GET /-/health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut answer = String::new();
-    // What is turned away may be closed already.
+    // The server may have closed a refused connection already.
     let _ = stream.write_all(request).await;
     let _ = soon("an answer", stream.read_to_string(&mut answer)).await;
     answer
 }
 
 #[tokio::test]
-async fn one_address_has_so_many_connections() {
+async fn connections_of_one_address_are_limited() {
     let mut options = options();
     options.hub.capacity.per_prefix = Some(2);
     let server = TestServer::with(&Storage::Memory, options).await;
@@ -246,7 +247,7 @@ async fn one_address_has_so_many_connections() {
 }
 
 #[tokio::test]
-async fn a_crowd_at_the_door_harms_nobody_within() {
+async fn connections_beyond_the_limit_affect_no_member() {
     let mut options = options();
     options.hub.capacity.connections = 50;
     let server = TestServer::with(&Storage::Memory, options).await;
@@ -275,7 +276,7 @@ async fn a_crowd_at_the_door_harms_nobody_within() {
 }
 
 #[tokio::test]
-async fn neither_do_those_who_only_knock() {
+async fn connections_closed_at_once_affect_no_member() {
     let server = TestServer::start().await;
     others_chat_on(&server, async {
         for _ in 0..1000 {
@@ -286,7 +287,7 @@ async fn neither_do_those_who_only_knock() {
 }
 
 #[tokio::test]
-async fn those_sent_away_are_not_to_come_back_at_once() {
+async fn a_drain_gives_clients_different_reconnect_delays() {
     const COUNT: usize = 40;
     let server = TestServer::start().await;
     let mut peers = Vec::new();

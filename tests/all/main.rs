@@ -1,4 +1,4 @@
-//! Conversations through real sockets.
+//! Integration tests, most of them over real sockets.
 
 #![allow(
     clippy::expect_used,
@@ -7,110 +7,114 @@
     missing_docs
 )]
 
-/// A server to talk to, and peers that speak frame by frame.
+/// Test servers, and peers that send single frames.
 mod support;
 
-/// Both commands, run and killed.
+/// Runs and kills the `server` and `client` programs.
 mod commands;
 
-/// What is said in the plain and the JSON format, and what is answered.
+/// Commands and answers in the plain and the JSON format.
 mod conversation;
 
-/// Which answer belongs to which question.
+/// The `ref` that relates answers to commands.
 mod refs;
 
-/// Names: borrowed, owned, proved and refused.
+/// Names: leased, owned, proved and refused.
 mod names;
 
-/// Requests that are no good handshake, and how each is answered.
+/// Invalid handshakes, and the response to each.
 mod handshake;
 
-/// Frames RFC 6455 allows and forbids, one by one, while others chat on.
+/// Frames that RFC 6455 allows and forbids, one by one, while other members
+/// chat.
 mod frames;
 
-/// Peers that do not read, do not answer or do not end, against the clock.
+/// Peers that do not read, answer or end, against a paused clock.
 mod deadlines;
 
-/// What is too much: rates, floods, crowds, and all coming back at once.
+/// Limits: rates, floods, crowds, and all clients reconnecting at once.
 mod limits;
 
-/// What hostile and dead peers cost the server as a process.
+/// The cost of hostile and dead peers to the server process.
 mod hostile;
 
-/// Who is there: people, and how the others hear of them.
+/// Members and presence events.
 mod people;
 
-/// Who keeps order.
+/// Operators and their commands.
 mod operators;
 
-/// What is said and was erased.
+/// Redaction of messages.
 mod erasing;
 
-/// What is said to one person alone.
+/// Private messages.
 mod private;
 
-/// What newcomers are told after the welcome.
+/// The notice after the welcome.
 mod motd;
 
-/// Which rooms there are, and what they are about.
+/// The list of rooms, and their topics.
 mod rooms;
 
-/// Who gets what, and when: bursts, one order, joining, slow readers, leaving.
+/// Delivery: bursts, one order, joining, slow readers, leaving.
 mod delivery;
 
-/// What outlives the server.
+/// Durable state across server restarts.
 mod history;
 
 /// A disk that is full, slow, read-only, broken or loses its power.
 mod disk;
 
-/// Programs nobody here wrote.
+/// Third-party clients.
 mod foreign;
 
 /// The page of a room, in a browser.
 mod page;
 
-/// The `client` command against servers that are none, and wrong flags.
+/// The `client` program against servers that do not speak the protocol, and
+/// invalid flags.
 mod client_errors;
 
-/// Both commands as a person runs them: the exercise, pipes, starts and ends.
+/// Both programs as a person runs them: the original exercise, pipes, starts
+/// and ends.
 mod processes;
 
-/// The client's screen, on a terminal.
+/// The client's screen on a terminal.
 mod screen;
 
-/// What the client loses, doubles and reorders when a process dies: nothing.
+/// The client loses, duplicates and reorders nothing when a process dies.
 mod resume;
 
-/// What the server counts of itself.
+/// The server's metrics.
 mod figures;
-/// Whole conversations in a simulated world: nothing is lost, doubled or
-/// reordered, whatever breaks.
+
+/// Whole conversations in a simulated world: no failure loses, duplicates or
+/// reorders a message.
 mod simulation;
 
-/// Real processes, killed at any moment.
+/// Real processes, killed at random moments.
 mod chaos;
 
-/// What holds for whatever a peer may send.
+/// Properties that hold for any input from a peer.
 mod properties;
 
-/// What is worth sending, sent again.
+/// A corpus of inputs, replayed.
 mod corpus;
 
-/// Files made from the table of commands: they are what it makes of them.
+/// Files generated from the command table are up to date.
 mod generated;
 
-/// The layers of the library: no import points up.
+/// The layers of the library: no module imports a higher one.
 mod layers;
 
-/// A room without a WebSocket: lines by GET, a message by POST.
+/// A room over HTTP: GET returns lines, POST publishes a message.
 mod requests;
 
 /// A room as server-sent events.
 mod event_stream;
 
-/// What is said, told in every format.
+/// The same messages in every format.
 mod formats;
 
-/// What the server sends, byte for byte as it was recorded.
+/// The bytes that the server sends, as recorded.
 mod recorded;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn newcomers_are_told_once() {
+async fn newcomers_receive_the_notice_once() {
     let mut options = options();
     options.session = session::Options {
         motd: Some("Be kind.\n* bob: \u{1b}".to_owned().into()),
@@ -35,7 +35,7 @@ async fn newcomers_are_told_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_shown_is_a_sentence() {
+async fn an_invalid_notice_file_is_explained() {
     let folder = folder();
     let path = folder.path().join("motd");
     let path = path.to_str().expect("UTF-8");

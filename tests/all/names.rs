@@ -9,7 +9,7 @@ use crate::{
 
 const SECRET: &str = "the-secret-of-ana";
 
-/// A connection that asks for a name, with what proves it; and its welcome.
+/// A connection that asks for a name with this secret, and its welcome.
 async fn owner(server: &TestServer, name: &str, secret: &str) -> (Peer, Value) {
     let headers = [
         ("Sec-WebSocket-Protocol", "chat.v1"),
@@ -20,7 +20,7 @@ async fn owner(server: &TestServer, name: &str, secret: &str) -> (Peer, Value) {
     (peer, welcome)
 }
 
-/// What `name` is answered.
+/// Sends the command `name`; returns its answer.
 async fn name(peer: &mut Peer, name: &str, secret: Option<&str>) -> Value {
     let mut command = json!({"type": "name", "name": name});
     if let Some(secret) = secret {
@@ -42,8 +42,8 @@ async fn post(server: &TestServer, target: &str, headers: &str) -> String {
     server.request(head.as_bytes()).await
 }
 
-// Broken to see it fail: names compared as they are written; who borrows one let
-// in beside anybody.
+// Verified to fail when names are compared as written, and when a lease is
+// granted beside any other person of the name.
 #[tokio::test]
 async fn two_people_do_not_share_a_name() {
     let server = TestServer::start().await;
@@ -64,9 +64,9 @@ async fn two_people_do_not_share_a_name() {
     let mut plain = server.plain("/?name=Ana").await;
     let line = plain.text().await;
     assert!(line.starts_with("* Somebody else is called Ana"), "{line}");
-    // From the same address under the same name it is the same person, who may
-    // have come back before the old connection was seen to be gone. But nobody
-    // makes it their own beside them.
+    // The same name from the same address is the same person, whose old
+    // connection may not have ended yet. No other client can own the name
+    // beside them.
     let (again, welcome) = server.json("/?name=ana").await;
     assert_eq!(welcome["you"]["name"], "ana");
     assert!(post(&server, "/?name=ana", "").await.contains(" 200 "));
@@ -76,10 +76,10 @@ async fn two_people_do_not_share_a_name() {
     while name(&mut eve, "ana", None).await["type"] != "name" {}
 }
 
-// Broken to see it fail: a secret that is not looked at; one compared with the
-// spelling it was first given with.
+// Verified to fail when the secret is not checked, and when it holds for the
+// first spelling of the name only.
 #[tokio::test]
-async fn who_knows_the_secret_has_the_name() {
+async fn the_secret_proves_an_owned_name() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/").await;
     let told = name(&mut ana, "ana", None).await;
@@ -113,7 +113,7 @@ async fn who_knows_the_secret_has_the_name() {
         json!({"type": "name", "name": "eve"})
     );
 
-    // Beside what may be a ghost, and when nobody is there.
+    // The secret works beside a connection that may be dead, and without one.
     let (beside, welcome) = owner(&server, "ana", &secret).await;
     assert_eq!(welcome["you"]["name"], "ana");
     drop((ana, beside));
@@ -130,7 +130,7 @@ async fn who_knows_the_secret_has_the_name() {
 }
 
 #[tokio::test]
-async fn a_name_outlives_the_server_and_not_its_expiry() {
+async fn an_owned_name_survives_restarts_until_it_expires() {
     let folder = tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let (_, welcome) = owner(&server, "ana", SECRET).await;
@@ -152,9 +152,9 @@ async fn a_name_outlives_the_server_and_not_its_expiry() {
     server.stop().await;
 }
 
-// Broken to see it fail: without a bound.
+// Verified to fail without a bound.
 #[tokio::test]
-async fn nobody_takes_all_names() {
+async fn new_names_of_one_session_are_limited() {
     let server = TestServer::start().await;
     let (mut eve, _) = server.json("/").await;
     for n in 0..5 {
@@ -165,7 +165,7 @@ async fn nobody_takes_all_names() {
     }
     let refused = name(&mut eve, "one-more", None).await;
     assert_eq!(refused["code"], "not_allowed");
-    // It is still the one it was, and the other one is free.
+    // The client keeps the name it had, and the refused name stays free.
     eve.say(r#"{"type":"publish","text":"hi"}"#).await;
     assert_eq!(eve.event_of("message").await["from"]["name"], "eve-4x");
     assert_eq!(
@@ -175,7 +175,7 @@ async fn nobody_takes_all_names() {
 }
 
 #[tokio::test]
-async fn a_post_proves_its_name() {
+async fn a_post_proves_its_name_by_a_secret() {
     let server = TestServer::start().await;
     let (mut reader, _) = server.json("/").await;
     let good = format!("Authorization: Bearer {SECRET}\r\n");
@@ -218,9 +218,10 @@ async fn a_post_proves_its_name() {
     }
 }
 
-// Broken to see it fail: no secret sent at the upgrade; one made anew each time.
+// Verified to fail when the client sends no secret at the upgrade, and when it
+// makes a new one each time.
 #[tokio::test]
-async fn our_client_keeps_its_names() {
+async fn the_client_keeps_its_owned_names() {
     let server = TestServer::start().await;
     let state = tempdir().expect("a folder");
     let client = |args: &[&str]| {
@@ -237,7 +238,7 @@ async fn our_client_keeps_its_names() {
     }
     let (mut eve, _) = server.json("/?name=ana").await;
     assert_eq!(eve.event().await["code"], "name_taken");
-    // From elsewhere it is another's.
+    // A client with another state folder does not have the secret.
     let mut other = Program::start(
         client_command()
             .env("XDG_STATE_HOME", state.path().join("other"))

@@ -25,14 +25,14 @@ pub(crate) async fn ask(peer: &mut Peer, command: &Value) -> Value {
     peer.event().await
 }
 
-/// `server check` finds nothing wrong.
+/// Asserts that `server check` finds no fault.
 pub(crate) fn assert_sound(folder: &Path) {
     let report = store::check(folder).expect("readable");
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 
 pub(crate) fn audit(folder: &Path) -> Vec<[String; 4]> {
-    let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the log");
+    let db = rusqlite::Connection::open(folder.join("chat.sqlite")).expect("the store");
     let mut rows = db
         .prepare("SELECT operator, action, target, reason FROM audit ORDER BY id")
         .expect("a table");
@@ -43,7 +43,7 @@ pub(crate) fn audit(folder: &Path) -> Vec<[String; 4]> {
 }
 
 #[tokio::test]
-async fn an_operator_sends_somebody_away() {
+async fn operators_kick_by_name_connection_or_address() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::with(&storage, with_operators()).await;
@@ -61,7 +61,7 @@ async fn an_operator_sends_somebody_away() {
 
     let proved = ask(&mut ana, &json!({"type": "operator", "secret": SECRET})).await;
     assert_eq!(proved["type"], "notice", "{proved}");
-    // By a name, whatever its case, in every room and however it is read.
+    // A kick by name ignores case. It covers every room and every format.
     let mut other = server.plain("/tea").await;
     other.text_after("/name Bob").await;
     let mut reader = server.follow("/tea", "").await;
@@ -77,7 +77,7 @@ async fn an_operator_sends_somebody_away() {
         json!({"type": "notice", "text": "bob was sent away."})
     );
     assert_eq!(other.closed().await, (4501, "spam\u{fffd}".into()));
-    // By one connection's address.
+    // A kick by `IP:port` covers one connection.
     let one = server.plain("/").await;
     let mut two = server.plain("/").await;
     let told = ask(&mut ana, &kick(&two.tag(), None)).await;
@@ -85,14 +85,14 @@ async fn an_operator_sends_somebody_away() {
     assert_eq!(two.closed().await.0, 4501);
     let told = ask(&mut ana, &kick(&two.tag(), None)).await;
     assert_eq!(told["text"], format!("{} is not here.", two.tag()));
-    // By the machine's: everybody, the operator too.
+    // A kick by IP address covers all its connections, the operator's too.
     ana.say(&kick("127.0.0.1", None).to_string()).await;
     for mut peer in [ana, eve, one] {
         assert_eq!(peer.closed().await.0, 4501);
     }
     let end = reader.rest().await;
     assert!(end.contains("(4501)"), "{end}");
-    // Nobody is kept out.
+    // A kicked person may return.
     let mut again = server.plain("/?name=ana").await;
     for (reason, code) in [("x".repeat(100), true), ("x".repeat(101), false)] {
         again.text_after(&format!("/operator {SECRET}")).await;
@@ -111,7 +111,7 @@ async fn an_operator_sends_somebody_away() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_opens_nothing_and_is_tried_three_times() {
+async fn three_wrong_operator_secrets_close_the_connection() {
     let server = TestServer::with(&Storage::Memory, with_operators()).await;
     let mut guest = server.plain("/").await;
     for guess in ["", "of-the-operator", "of-the-operators-x"] {
@@ -129,7 +129,7 @@ async fn a_wrong_secret_opens_nothing_and_is_tried_three_times() {
     }
     let kick = json!({"type": "kick", "who": "127.0.0.1"});
     assert_eq!(ask(&mut guest, &kick).await["code"], "not_allowed");
-    // Right at last.
+    // The third attempt is right.
     let proved = ask(&mut guest, &json!({"type": "operator", "secret": SECRET})).await;
     assert_eq!(proved["type"], "notice", "{proved}");
 
@@ -142,7 +142,7 @@ async fn a_wrong_secret_opens_nothing_and_is_tried_three_times() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_none_is_a_sentence() {
+async fn an_invalid_file_of_the_operator_secret_is_explained() {
     let folder = folder();
     let path = folder.path().join("secret");
     let flag = path.to_str().expect("UTF-8");
@@ -169,7 +169,7 @@ async fn a_secret_that_is_none_is_a_sentence() {
 }
 
 #[tokio::test]
-async fn who_is_banned_stays_out_until_it_is_lifted() {
+async fn a_ban_survives_a_restart_until_it_is_lifted() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::with(&storage, with_operators()).await;
@@ -183,7 +183,7 @@ async fn who_is_banned_stays_out_until_it_is_lifted() {
     let told = ask(&mut ana, &ban).await;
     assert_eq!(told, json!({"type": "notice", "text": "bob is kept out."}));
     assert_eq!(bob.closed().await, (4502, "spam".into()));
-    // Nor may anybody become him.
+    // A client that takes the banned name is closed too.
     eve.say("/name BOB").await;
     assert_eq!(eve.closed().await, (4502, "spam".into()));
     let connection = json!({"type": "ban", "who": ana.tag()});
@@ -210,7 +210,7 @@ async fn who_is_banned_stays_out_until_it_is_lifted() {
     ana.text_after(&format!("/operator {SECRET}")).await;
     assert_eq!(ana.text_after("/unban BOB").await, "* BOB is not kept out.");
     let mut bob = server.plain("/?name=bob").await;
-    // By the address, and for a moment only.
+    // A ban by IP address, for one second.
     ana.say("/ban 127.0.0.1 1s").await;
     for peer in [&mut ana, &mut bob] {
         assert_eq!(
@@ -231,7 +231,7 @@ async fn who_is_banned_stays_out_until_it_is_lifted() {
 }
 
 #[tokio::test]
-async fn who_is_muted_only_reads() {
+async fn a_muted_person_can_only_read() {
     let server = TestServer::with(&Storage::Memory, with_operators()).await;
     let mut ana = server.plain("/?name=ana").await;
     ana.text_after(&format!("/operator {SECRET}")).await;

@@ -1,10 +1,10 @@
-/// A room with much in it, and much going on.
+/// A room with many messages and much traffic.
 mod crowded;
-/// Texts that want to be more than text.
+/// Hostile texts, which must stay text.
 mod hostile;
-/// What the page is made of, and how it is served.
+/// The files of the page, and how they are served.
 mod served;
-/// What people see of it, with whatever they look and type.
+/// Accessibility and use of the page, on large and small screens.
 mod usable;
 
 use std::{
@@ -27,18 +27,18 @@ use crate::{
 
 const ENTER: &str = "\u{e007}";
 
-/// What is in the log, said and done, one after the other.
+/// The texts shown in the log, in order.
 const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(text => \
     [...text.childNodes].filter(part => part.nodeName !== 'TIME').map(part => part.textContent).join('').trim())";
 
-/// A server whose peers need not answer pings, however long a browser takes.
+/// Starts a server that tolerates silent peers, because a browser may be slow.
 async fn patient_server() -> TestServer {
     let mut options = options();
     options.session.ping = Duration::from_secs(600);
     TestServer::with(&Storage::Memory, options).await
 }
 
-/// A browser in a room, once it sees things as they happen.
+/// Opens a room in a new browser and waits until the page is live.
 async fn enter(url: &str) -> Browser {
     let browser = Browser::start().await;
     arrive(&browser, url).await;
@@ -71,8 +71,8 @@ async fn shows(browser: &Browser, lines: &[&str]) {
         .await;
 }
 
-/// Nothing was complained of: no error, and nothing that a policy forbade.
-/// (A connection that is lost is no error of the page's.)
+/// Asserts that the console shows no error and no policy violation. (A lost
+/// connection is not the page's error.)
 async fn is_quiet(browser: &Browser) {
     let console = browser.console().await;
     let complaints: Vec<_> = console
@@ -85,7 +85,7 @@ async fn is_quiet(browser: &Browser) {
 }
 
 #[tokio::test]
-async fn its_parts_alone() {
+async fn the_page_modules_pass_their_node_tests() {
     let mut node = command("node");
     node.arg("--test")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/"));
@@ -95,7 +95,7 @@ async fn its_parts_alone() {
 }
 
 #[tokio::test]
-async fn two_browsers_and_a_terminal() {
+async fn two_browsers_and_a_terminal_client_see_the_same_messages() {
     let server = patient_server().await;
     let url = format!("http://{}/tea", server.addr);
     let (ana, bob) = tokio::join!(enter(&url), enter(&url));
@@ -123,7 +123,7 @@ async fn two_browsers_and_a_terminal() {
     }
 }
 
-/// Types what is not sent, and what is said while nobody takes it.
+/// Sends three messages while offline, and types a draft.
 async fn speak_into_nothing(browser: &Browser) {
     browser
         .see("document.getElementById('state').dataset.state === 'offline'")
@@ -144,7 +144,7 @@ async fn draft(browser: &Browser) -> Value {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_and_started_again() {
+async fn offline_messages_and_the_draft_survive_a_server_restart() {
     let folder = folder();
     let (mut server, addr) = commands::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
@@ -164,7 +164,7 @@ async fn a_server_that_is_killed_and_started_again() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_loaded_again_with_something_unsent() {
+async fn unsent_messages_survive_a_reload_of_the_page() {
     let folder = folder();
     let (mut server, addr) = commands::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
@@ -173,7 +173,8 @@ async fn a_page_that_is_loaded_again_with_something_unsent() {
     shows(&browser, &["before"]).await;
     server.child.kill().await.expect("killed");
     speak_into_nothing(&browser).await;
-    // A browser without a server has no page: it comes back with the server.
+    // Without a server a browser cannot load the page: reload it once the
+    // server is back.
     drop(server);
     browser.see(&kept_is(3)).await;
     browser.visit("about:blank").await;
@@ -187,8 +188,8 @@ async fn a_page_that_is_loaded_again_with_something_unsent() {
     is_quiet(&browser).await;
 }
 
-/// Has what a server says after its welcome reach the page some frames later,
-/// and a keyboard come up before that.
+/// Delays every message after the welcome by 100 ms, and resizes the viewport
+/// before, as an opening keyboard does.
 const LATE: &str = "const real = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage'); \
     Object.defineProperty(WebSocket.prototype, 'onmessage', {set(take) { \
       let late = 0; \
@@ -198,7 +199,7 @@ const LATE: &str = "const real = Object.getOwnPropertyDescriptor(WebSocket.proto
         late = 100 }) }})";
 
 #[tokio::test]
-async fn what_comes_late_is_shown_once() {
+async fn delayed_messages_are_shown_once() {
     let server = patient_server().await;
     let mut peer = server.plain("/tea").await;
     for text in ["one", "two", "three"] {
@@ -209,7 +210,8 @@ async fn what_comes_late_is_shown_once() {
     arrive(&browser, &format!("http://{}/tea", server.addr)).await;
     peer.text_after("four").await;
     shows(&browser, &["one", "two", "three", "four"]).await;
-    // Nothing older is to be had, as it says when that was asked for.
+    // The page says so when there are no older messages, and it says that only
+    // after it asked.
     browser
         .see("document.getElementById('begin').textContent.startsWith('This is where')")
         .await;
@@ -217,20 +219,20 @@ async fn what_comes_late_is_shown_once() {
     is_quiet(&browser).await;
 }
 
-/// The lines of an element's text.
+/// The visible text of an element.
 async fn text(browser: &Browser, selector: &str) -> Value {
     let script = format!("return document.querySelector('{selector}').innerText.trim()");
     browser.run(&script).await
 }
 
 #[tokio::test]
-async fn windows_of_one_person_are_one_person() {
+async fn windows_of_one_browser_share_one_name() {
     windows("").await;
 }
 
-/// What a browser has for pages that came over plain HTTP from elsewhere.
+/// Browsers give no locks to pages loaded over plain HTTP from another host.
 #[tokio::test]
-async fn windows_that_have_no_locks() {
+async fn windows_share_one_name_without_the_locks_api() {
     windows("Object.defineProperty(Navigator.prototype, 'locks', {value: undefined})").await;
 }
 
@@ -253,14 +255,15 @@ async fn windows(before: &str) {
     browser
         .see("document.getElementById('people-count').textContent === '1'")
         .await;
-    // A name that one of them takes, all of them carry.
+    // A name taken in one window applies to all.
     say(&browser, "/name Anna").await;
     browser.switch_to(&first).await;
     browser
         .see("document.getElementById('you-name').textContent === 'Anna'")
         .await;
 
-    // What each said into nothing is sent by each, or by who is left.
+    // Each window's offline messages are sent by that window, or by a remaining
+    // one.
     server.child.kill().await.expect("killed");
     for (window, text) in [(&second, "from the second"), (&first, "from the first")] {
         browser.switch_to(window).await;
@@ -270,7 +273,7 @@ async fn windows(before: &str) {
         say(&browser, text).await;
         browser.see("document.querySelector('#unsent li')").await;
     }
-    // Until the browser has kept it.
+    // Wait until the browser has stored both.
     browser.see(&kept_is(2)).await;
     browser.close_window().await;
     browser.switch_to(&second).await;
@@ -284,7 +287,7 @@ async fn windows(before: &str) {
 }
 
 #[tokio::test]
-async fn from_room_to_room() {
+async fn a_user_changes_rooms_by_command_and_by_link() {
     let server = patient_server().await;
     let mut bob = server.plain("/tea").await;
     let browser = enter(&format!("http://{}/tea", server.addr)).await;
@@ -296,7 +299,7 @@ async fn from_room_to_room() {
     live(&browser).await;
     shows(&browser, &[]).await;
     assert_eq!(text(&browser, "h1").await, json!("coffee"));
-    // The rooms that somebody is in are listed, and lead there.
+    // Rooms with members are listed and link to the room.
     say(&browser, "/rooms").await;
     browser
         .see("document.querySelectorAll('#room-list a').length === 2")
@@ -310,7 +313,7 @@ async fn from_room_to_room() {
     is_quiet(&browser).await;
 }
 
-/// Whether the browser keeps so many unsent messages.
+/// A script that is true once the browser stores `count` unsent messages.
 fn kept_is(count: usize) -> String {
     format!(
         "(window.kept ??= -1, indexedDB.open('broadcast-chat').onsuccess = ({{target: {{result}}}}) => \
@@ -320,7 +323,7 @@ fn kept_is(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_server_with_a_rate_has_everything_in_order() {
+async fn messages_over_the_rate_arrive_in_order() {
     let folder = folder();
     let (_server, addr) = commands::server(folder.path(), &["--rate", "20:5"]).await;
     let browser = enter(&format!("http://{addr}/tea")).await;
@@ -332,7 +335,7 @@ async fn a_server_with_a_rate_has_everything_in_order() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_away_and_another_log() {
+async fn the_page_starts_over_on_a_new_epoch() {
     let server = patient_server().await;
     let (addr, mut peer) = (server.addr, server.plain("/tea").await);
     peer.text_after("before").await;
@@ -345,20 +348,21 @@ async fn a_server_that_goes_away_and_another_log() {
         .await;
     say(&browser, "said meanwhile").await;
     let server = TestServer::at(addr).await;
-    // It has another epoch: nothing of it was shown, and nothing of the other is.
+    // The new server has another epoch. The browser had seen none of it, and
+    // the old messages are gone.
     shows(&browser, &["said meanwhile"]).await;
     let notes = browser
         .run("return document.querySelector('#log .note .text').innerText")
         .await;
     assert_eq!(
         notes,
-        json!("The server has another history now: this is its end.")
+        json!("The server has another history now: these are its latest messages.")
     );
     server.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_for_one_person_and_what_is_erased() {
+async fn private_and_redacted_messages_are_shown_correctly() {
     let folder = folder();
     fs::write(folder.path().join("secret"), "0123456789abcdef\n").expect("a file");
     fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).expect("ours");
@@ -385,7 +389,8 @@ async fn what_is_for_one_person_and_what_is_erased() {
     ana.see("!document.querySelector('#unsent li')").await;
     ana.see(&format!("{private}.querySelector('.receipt')"))
         .await;
-    // Who is nobody is told so, and may say it again otherwise.
+    // A message to an unknown name is refused, and its text can be edited
+    // again.
     say(&ana, "/msg nobody for you").await;
     ana.see("document.querySelector('#unsent .refused button')")
         .await;
@@ -403,8 +408,8 @@ async fn what_is_for_one_person_and_what_is_erased() {
     for browser in [&ana, &bob] {
         shows(browser, &["erased", "for you"]).await;
     }
-    // So it is for who comes later, and for who looks back; what is for one
-    // person is shown to that one again.
+    // A page loaded later shows the same: the redaction, and the private
+    // message to its recipient.
     arrive(&bob, &url).await;
     shows(&bob, &["erased", "for you"]).await;
     let words = "return document.body.innerText.includes('for all')";

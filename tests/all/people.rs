@@ -5,7 +5,7 @@ use tokio::time::{Instant, advance, pause, timeout};
 
 use crate::support::{Chat, MemoryPeer, Peer, TestServer, upgrade};
 
-/// Somebody who speaks JSON and is live.
+/// A live peer in the JSON format, and its welcome.
 async fn live(server: &TestServer, target: &str) -> (Peer, Value) {
     let (mut peer, welcome) = server.json(target).await;
     peer.event_of("live").await;
@@ -13,7 +13,7 @@ async fn live(server: &TestServer, target: &str) -> (Peer, Value) {
 }
 
 #[tokio::test]
-async fn others_hear_who_comes_and_goes() {
+async fn members_receive_joins_leaves_and_renames() {
     let server = TestServer::start().await;
     let (mut ana, welcome) = live(&server, "/?name=ana").await;
     assert_eq!(welcome["members"], 1);
@@ -36,7 +36,7 @@ async fn others_hear_who_comes_and_goes() {
     assert_eq!(ana.any_event().await, left);
     assert_eq!(bob.any_event().await, left);
 
-    // Who goes to another room has left this one, and hears of the other.
+    // A member that changes rooms joins the other room and hears its events.
     let (mut eve, _) = live(&server, "/tea").await;
     let mut tag = eve.tag();
     bob.say(r#"{"type":"join","room":"tea"}"#).await;
@@ -47,7 +47,7 @@ async fn others_hear_who_comes_and_goes() {
     let left = json!({"type": "left", "addr": tag, "members": 1});
     assert_eq!(bob.any_event().await, left);
 
-    // In plain nobody hears of it.
+    // The plain format shows no presence events.
     plain = server.plain("/").await;
     tag = server.plain("/?name=eve").await.tag();
     plain.say("hello").await;
@@ -56,7 +56,7 @@ async fn others_hear_who_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn a_reconnect_shows_nothing() {
+async fn a_quick_reconnect_causes_no_presence_events() {
     let server = TestServer::start().await;
     let (mut watcher, _) = live(&server, "/").await;
     for round in 0..5 {
@@ -70,26 +70,26 @@ async fn a_reconnect_shows_nothing() {
             format!("* 2 here: {}", names.join(", "))
         });
     }
-    // It is in the order of things: what comes next is not about bob.
+    // Events come in order, and the next one is not about bob.
     let eve = server.plain("/?name=eve").await;
     assert_eq!(watcher.any_event().await["name"], "eve");
     drop(eve);
 }
 
 #[tokio::test]
-async fn one_person_is_one_member_however_many_connections() {
+async fn connections_without_a_name_are_separate_members() {
     let server = TestServer::start().await;
     let (mut watcher, _) = live(&server, "/").await;
     let (mut ana, _) = live(&server, "/").await;
     assert_eq!(watcher.any_event().await["type"], "joined");
-    // Both under one address: the second is another one without a name.
+    // Each connection without a name is a member, also from one address.
     ana.say(r#"{"type":"members"}"#).await;
     let members = ana.any_event().await;
     assert_eq!(members["total"], 2);
     assert_eq!(members["names"].as_array().map(Vec::len), Some(2));
 }
 
-/// A JSON peer in memory that is live.
+/// A live peer in the JSON format, in memory.
 async fn in_memory(chat: &Chat, name: Option<&str>) -> MemoryPeer {
     let mut peer = MemoryPeer::over(chat.connect(1 << 20));
     let query = name.map(|name| format!("?name={name}")).unwrap_or_default();
@@ -106,7 +106,7 @@ async fn in_memory(chat: &Chat, name: Option<&str>) -> MemoryPeer {
 }
 
 #[tokio::test]
-async fn who_stays_away_has_left() {
+async fn a_member_has_left_after_the_grace_period() {
     let chat = Chat::start();
     let mut watcher = in_memory(&chat, None).await;
     let ana = in_memory(&chat, Some("ana")).await;
@@ -120,7 +120,7 @@ async fn who_stays_away_has_left() {
 }
 
 #[tokio::test]
-async fn a_crowd_that_comes_at_once_is_a_number() {
+async fn a_crowd_that_joins_at_once_is_announced_as_count() {
     const CROWD: usize = 500;
     let chat = Chat::start();
     let mut watcher = in_memory(&chat, None).await;
@@ -141,7 +141,7 @@ async fn a_crowd_that_comes_at_once_is_a_number() {
     };
     assert_eq!(total, CROWD + 1);
     assert!(heard < 40, "{heard} events for {CROWD}");
-    // The others hear no more than that, and nothing for ever after.
+    // The last of the crowd receives at most two events, and then none.
     let last = crowd.last_mut().expect("a crowd");
     let mut heard = 0;
     while timeout(Duration::from_secs(20), last.any_event())

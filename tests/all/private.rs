@@ -1,5 +1,5 @@
-//! What is said to one person alone: shown to both of the two, wherever they
-//! are, each once and in order; and to nobody else.
+//! Private messages: both persons receive each once and in order, in any room.
+//! No other client does.
 
 use broadcast_chat::{
     protocol::name::{Name, RoomName},
@@ -10,7 +10,7 @@ use tempfile::tempdir;
 
 use crate::support::{Peer, TestServer, options, soon, upgraded};
 
-/// A connection that owns a name, with what proves it; and its welcome.
+/// A connection that owns a name, proved by its secret; and its welcome.
 async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
     let headers = [
         ("Sec-WebSocket-Protocol", "chat.v1"),
@@ -27,7 +27,8 @@ fn private(to: &str, text: &str, id: &str) -> String {
     json!({"type": "private", "to": to, "text": text, "id": id}).to_string()
 }
 
-/// The texts of private messages that come before `live`, and its number.
+/// Reads up to `live`; returns the texts of the private messages, and the
+/// number in `live`.
 async fn replayed(peer: &mut Peer) -> (Vec<String>, u64) {
     let mut texts = Vec::new();
     loop {
@@ -40,16 +41,16 @@ async fn replayed(peer: &mut Peer) -> (Vec<String>, u64) {
     }
 }
 
-/// Leaves in order.
+/// Closes the connection with code 1000.
 async fn leave(mut peer: Peer) {
     peer.send(0x88, &1000_u16.to_be_bytes()).await;
     assert_eq!(peer.closed().await.0, 1000);
 }
 
-// Broken to see it fail: the copy of whom it is for not stored; live readers not
-// sent to the log.
+// Verified to fail when the recipient's copy is not stored, and when live
+// readers are not made to read it from the log.
 #[tokio::test]
-async fn both_see_it_wherever_they_are() {
+async fn both_persons_receive_a_private_message_in_any_room() {
     let server = TestServer::start().await;
     let (mut ana, _) = owner(&server, "ana", "").await;
     let (mut bob, _) = owner(&server, "bob", "").await;
@@ -80,7 +81,7 @@ async fn both_see_it_wherever_they_are() {
     );
     assert_eq!(bob.event().await["text"], "to all");
     assert_eq!(eve.event().await["text"], "to all", "and nothing before");
-    // In plain, whoever it is written to; and to a name written another way.
+    // In the plain format, and to another spelling of the name.
     elsewhere.say("/msg Ana  hi there").await;
     assert_eq!(elsewhere.text().await, "* you to Ana: hi there");
     let heard = ana.event().await;
@@ -91,16 +92,16 @@ async fn both_see_it_wherever_they_are() {
     ana.say(&private("carl", "one\ntwo", "a-2")).await;
     assert_eq!(elsewhere.text().await, "* ana to you: one\n  two");
     ana.event_of("private").await;
-    // To oneself there is one of it.
+    // A message to oneself has a single copy.
     ana.say(&private("ana", "a note", "a-3")).await;
     ana.say(r#"{"type":"publish","text":"the end"}"#).await;
     assert_eq!(ana.event().await["text"], "a note");
     assert_eq!(ana.event().await["text"], "the end");
 }
 
-// Broken to see it fail: an inbox as a room with a name that can be asked for.
+// Verified to fail when an inbox is a room whose name a client can ask for.
 #[tokio::test]
-async fn nobody_else_finds_it() {
+async fn no_other_client_can_read_a_private_message() {
     let server = TestServer::start().await;
     let (mut ana, _) = owner(&server, "ana", "").await;
     ana.event_of("live").await;
@@ -121,7 +122,7 @@ async fn nobody_else_finds_it() {
                 let search = json!({"type": "search", "query": query});
                 peer.say(&search.to_string()).await;
                 let page = peer.event_of("page").await;
-                // The index may be behind.
+                // The index may lag behind.
                 if page["indexed"] == 2 {
                     return page["messages"].as_array().map(Vec::len);
                 }
@@ -167,9 +168,10 @@ async fn nobody_else_finds_it() {
     assert_eq!(eve.event().await["total"], 1);
 }
 
-// Broken to see it fail: what was shown not noted; everything replayed that was ever said to the name.
+// Verified to fail when the delivered position is not stored, and when every
+// message to the name is replayed.
 #[tokio::test]
-async fn who_was_away_is_shown_it_on_return() {
+async fn an_absent_owner_receives_its_inbox_on_return() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::with(&storage, options()).await;
@@ -188,7 +190,7 @@ async fn who_was_away_is_shown_it_on_return() {
     server.stop().await;
 
     let server = TestServer::with(&storage, options()).await;
-    // A connection that is cut off may not have been read to its end.
+    // A client may not have read a connection to its end when it was cut.
     for _ in 0..2 {
         let (mut bob, welcome) = owner(&server, "bob", "&backlog=10").await;
         assert_eq!(
@@ -203,7 +205,7 @@ async fn who_was_away_is_shown_it_on_return() {
     let (mut bob, _) = owner(&server, "bob", "").await;
     assert_eq!(replayed(&mut bob).await.0, ["one", "two"]);
     leave(bob).await;
-    // It is noted after the connection has ended.
+    // The delivered position is stored after the connection has ended.
     let noted = async {
         loop {
             let (mut bob, welcome) = owner(&server, "bob", "").await;
@@ -214,12 +216,12 @@ async fn who_was_away_is_shown_it_on_return() {
             }
         }
     };
-    let mut bob = soon("what was shown noted", noted).await;
+    let mut bob = soon("the delivered position", noted).await;
     let (mut ana, _) = owner(&server, "ana", "&after=4").await;
     ana.event_of("live").await;
     ana.say(&private("bob", "three", "a-3")).await;
     assert_eq!(bob.event().await["text"], "three");
-    // Who says how far it has read gets what comes after that.
+    // A client that gives its position receives the messages after it.
     for (query, texts) in [
         ("&after=2", &["two", "three"][..]),
         ("&after=4", &["three"]),
@@ -234,9 +236,9 @@ async fn who_was_away_is_shown_it_on_return() {
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 
-// Broken to see it fail: one inbox for all who ever had the name.
+// Verified to fail when all persons who ever had a name share one inbox.
 #[tokio::test]
-async fn who_takes_a_name_is_not_shown_what_was_for_another() {
+async fn the_next_person_of_a_name_gets_another_inbox() {
     let server = TestServer::start().await;
     let (mut ana, _) = owner(&server, "ana", "").await;
     ana.event_of("live").await;
@@ -251,7 +253,7 @@ async fn who_takes_a_name_is_not_shown_what_was_for_another() {
     ana.say(&private("bob", "for the second", "a-2")).await;
     assert_eq!(another.event().await["text"], "for the second");
     drop(another);
-    // Until both are seen to be gone the name cannot be made one's own.
+    // The name cannot be owned until the server has seen both connections end.
     let free = async {
         loop {
             let headers = [
@@ -267,7 +269,7 @@ async fn who_takes_a_name_is_not_shown_what_was_for_another() {
     };
     let mut owner = soon("the name free", free).await;
     assert_eq!(replayed(&mut owner).await.0, [""; 0]);
-    // Another name, another inbox.
+    // Another name has another inbox.
     ana.event_of("private").await;
     ana.say(r#"{"type":"name","name":"carl"}"#).await;
     ana.event_of("name").await;
@@ -277,7 +279,7 @@ async fn who_takes_a_name_is_not_shown_what_was_for_another() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_said_is_refused() {
+async fn an_invalid_private_message_is_refused() {
     let server = TestServer::start().await;
     let (mut nobody, _) = server.json("/").await;
     nobody.event_of("live").await;
@@ -314,7 +316,7 @@ async fn what_cannot_be_said_is_refused() {
         let answer = plain.text_after(line).await;
         assert!(answer.starts_with(told), "{line}: {answer}");
     }
-    // Nothing of it was stored, and the first that can be has its number.
+    // Nothing was stored: the first valid message has the number 1.
     ana.say(&private("dora", "hi", "a-1")).await;
     assert_eq!(ana.event().await["seq"], 1);
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn the_exercise_with_three_clients() {
+async fn three_clients_receive_each_others_messages() {
     let folder = folder();
     let (mut server, addr) = server(folder.path(), &["--show-messages", "always"]).await;
     let mut clients = Vec::new();
@@ -52,7 +52,7 @@ async fn the_exercise_with_three_clients() {
 }
 
 #[tokio::test]
-async fn what_is_said_is_not_logged_off_a_terminal() {
+async fn messages_are_not_logged_without_a_terminal() {
     let folder = folder();
     let (mut server, addr) = server(folder.path(), &["-vvv"]).await;
     let mut client = Program::client(addr, &["--quiet"]);
@@ -107,13 +107,13 @@ async fn a_long_pipe_is_stored_once_in_order_and_kept() {
 }
 
 #[tokio::test]
-async fn asked_to_the_client_ends_when_the_server_does() {
+async fn with_no_reconnect_the_client_ends_with_the_server() {
     let folder = folder();
     let (mut server, addr) = server(folder.path(), &[]).await;
     let mut client = Program::client(addr, &["--no-reconnect"]);
     client.line().await;
     server.child.kill().await.expect("killed");
-    // Its input is still open: nobody presses Enter.
+    // Its standard input is still open.
     let end = soon("its end", client.child.wait()).await.expect("a child");
     assert_eq!(end.code(), Some(1));
     let said = client.complaints().await;
@@ -124,7 +124,7 @@ async fn asked_to_the_client_ends_when_the_server_does() {
 }
 
 #[tokio::test]
-async fn a_stop_tells_everyone_and_frees_the_folder() {
+async fn a_drain_closes_every_client_and_frees_the_folder() {
     let folder = folder();
     let (mut first, addr) = server(folder.path(), &[]).await;
     let mut stuck = Peer::connect(addr).await;
@@ -138,16 +138,16 @@ async fn a_stop_tells_everyone_and_frees_the_folder() {
     assert_eq!(
         stuck.next().await,
         None,
-        "one that asked for nothing is let go"
+        "a connection without a request is closed"
     );
     assert_eq!(first.exit().await, 0);
     server(folder.path(), &[]).await;
 }
 
-/// Broken to see it fail: what waits for the terminal is printed to its end.
+// Verified to fail when the server prints all queued lines before it exits.
 #[tokio::test]
-async fn a_terminal_that_stands_still_keeps_nobody_up() {
-    // More than may wait, and than a pipe holds.
+async fn a_stalled_terminal_delays_no_client_and_no_exit() {
+    // More lines than the server queues and a pipe holds.
     const COUNT: usize = 15_000;
     let folder = folder();
     let mut command = server_command(folder.path(), &["--show-messages", "always"]);
@@ -170,7 +170,7 @@ async fn a_terminal_that_stands_still_keeps_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_says_what_to_do() {
+async fn a_failed_start_says_what_to_do() {
     let folder = folder();
     let (first, addr) = server(folder.path(), &[]).await;
     let id = first.child.id().expect("it runs").to_string();
@@ -187,7 +187,7 @@ async fn a_start_that_fails_says_what_to_do() {
         "{said}"
     );
 
-    // Not even root can make a folder of this.
+    // Even root cannot make a folder here.
     let said = unusable(&mut server_command(
         folder.path(),
         &["--data", "/dev/null/chat"],
@@ -197,7 +197,7 @@ async fn a_start_that_fails_says_what_to_do() {
         said.contains("/dev/null/chat") && said.contains("--data"),
         "{said}"
     );
-    // A database that is none is left as it is.
+    // A file that is no database is left as it is.
     let bad = folder.path().join("bad");
     std::fs::create_dir(&bad).expect("a folder");
     std::fs::write(
@@ -230,7 +230,7 @@ async fn a_start_that_fails_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn every_flag_has_a_variable() {
+async fn every_flag_has_an_environment_variable() {
     let folder = folder();
     let mut command = server_command(folder.path(), &[]);
     command
@@ -272,10 +272,10 @@ async fn every_flag_has_a_variable() {
 }
 
 #[tokio::test]
-async fn a_room_behind_tls() {
+async fn the_client_joins_a_room_behind_tls() {
     let folder = folder();
     let (_server, addr) = server(folder.path(), &[]).await;
-    // A proxy that ends TLS, with a certificate the client is told to trust.
+    // A proxy that ends TLS. The second client trusts its certificate.
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
     let config = rustls::ServerConfig::builder()

@@ -1,5 +1,5 @@
-//! What holds for whatever a peer may send. The fuzz targets (`fuzz/`) look for
-//! bytes for which it does not; `corpus` tries those that are known.
+//! Properties that hold for any bytes from a peer. The fuzz targets (`fuzz/`)
+//! search for bytes that break one; `corpus` replays known inputs.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Panics where something does not hold for these bytes.
+/// Panics if a property does not hold for these bytes.
 pub(crate) type Property = fn(&[u8]);
 
 /// All properties, by the name of their target and corpus.
@@ -43,7 +43,7 @@ pub(crate) const ALL: [(&str, Property); 8] = [
     ("frames", frames),
 ];
 
-/// What a client asks for, in either format.
+/// A client's text is a command or a refusal with a reason, in every format.
 pub(crate) fn commands(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -60,8 +60,8 @@ pub(crate) fn commands(bytes: &[u8]) {
         let again = json::request(command, request.reference.as_ref());
         assert_eq!(json::parse(&again), request);
     }
-    // Whatever one wants to say, there is a way to type it. (A carriage return
-    // before the newline that is typed is taken for part of it.)
+    // Every text can be typed. (A carriage return before the typed newline
+    // counts as part of the line end.)
     if !text.is_empty() && !text.ends_with('\r') {
         let escape = if text.starts_with('/') { "/" } else { "" };
         let said = typed::parse(&format!("{escape}{text}\n"));
@@ -75,21 +75,21 @@ pub(crate) fn commands(bytes: &[u8]) {
     }
 }
 
-/// What a person says.
+/// A cleaned text is safe in every format and cannot imitate another message.
 pub(crate) fn texts(bytes: &[u8]) {
     let raw = String::from_utf8_lossy(bytes);
     let safe = clean(&raw);
-    assert_eq!(clean(&safe), safe, "what is safe stays as it is");
+    assert_eq!(clean(&safe), safe, "a safe text stays unchanged");
     assert!(!safe.contains(forbidden), "{safe:?}");
     assert!(
         safe.len() <= raw.len() * 3,
-        "at most each byte becomes a replacement"
+        "each byte becomes one replacement at most"
     );
     let Ok(text) = Text::accept(&raw, Limits::default().text_bytes) else {
         assert!(raw.is_empty() || raw.len() > Limits::default().text_bytes);
         return;
     };
-    // Lines of several messages are told apart, whatever they hold.
+    // Lines of several messages can be told apart, whatever the texts hold.
     let [said, done] = [Kind::Said, Kind::Me].map(|kind| message(text.clone(), kind));
     let private = Message {
         room: RoomName::inbox(&"bob".parse::<Name>().expect("a name").key()),
@@ -126,8 +126,8 @@ pub(crate) fn texts(bytes: &[u8]) {
     );
 }
 
-/// What is searched for: words, whatever it looks like. In a room where the same
-/// was said, its words are found.
+/// Every query is a list of words, without syntax. It finds a message with the
+/// same text.
 pub(crate) fn searches(bytes: &[u8]) {
     let raw = String::from_utf8_lossy(bytes);
     let Ok(words) = Words::of(&raw) else {
@@ -164,14 +164,14 @@ pub(crate) fn searches(bytes: &[u8]) {
             () = history.store().clone().index() => panic!("it does not end"),
             found = found => found,
         };
-        // What is a letter elsewhere may be of a later Unicode than the index's.
+        // Only ASCII: the index may know an older Unicode with fewer letters.
         if words.typed().is_ascii() {
             assert_eq!(found.messages.len(), 1, "{:?}", words.typed());
         }
     });
 }
 
-/// Puts together again what the plain format sets in.
+/// Joins the indented lines of the plain format to the line before.
 fn apart(lines: &str) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     let whole = lines.strip_suffix('\n').unwrap_or(lines);
@@ -211,7 +211,7 @@ fn message(text: Text, kind: Kind) -> Message {
     }
 }
 
-/// What things are called.
+/// An accepted name, room or id parses to itself; no address panics.
 pub(crate) fn names(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -220,13 +220,13 @@ pub(crate) fn names(bytes: &[u8]) {
         assert_eq!(name.as_str().parse(), Ok(name.clone()), "a name is a name");
         assert!(
             !name.as_str().contains([' ', ':', '\n']),
-            "{name:?} is no tag of another"
+            "{name:?} is no address tag"
         );
         assert!(!name.as_str().contains(forbidden), "{name:?}");
         let (key, small) = (name.key(), name.as_str().to_lowercase());
-        assert!(!key.as_str().is_empty(), "{name:?} is somebody");
+        assert!(!key.as_str().is_empty(), "{name:?} has a key");
         if let Ok(small) = small.parse::<Name>() {
-            assert_eq!(small.key(), key, "{name:?}, however large it is written");
+            assert_eq!(small.key(), key, "{name:?} in lower case");
         }
     }
     if let Ok(room) = RoomName::from_path(text) {
@@ -242,7 +242,7 @@ pub(crate) fn names(bytes: &[u8]) {
     });
 }
 
-/// What a server tells a client.
+/// An event parses to itself, and its plain line is safe.
 pub(crate) fn events(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -256,12 +256,12 @@ pub(crate) fn events(bytes: &[u8]) {
     assert_eq!(json::parse_event(&json::event(&event)).ok(), Some(event));
 }
 
-/// What comes first on a connection: one request, whose answer is HTTP.
+/// The first bytes of a connection are a request, and the response is HTTP.
 pub(crate) fn requests(bytes: &[u8]) {
     in_a_chat(async |chat| {
         let (mut near, far) = duplex(64 << 10);
         let asked = async {
-            // It may answer, and hang up, before it was told everything.
+            // The server may answer and close before it has read everything.
             let _ = near.write_all(bytes).await;
             let _ = near.shutdown().await;
             let mut answer = Vec::new();
@@ -318,7 +318,7 @@ pub(crate) fn requests(bytes: &[u8]) {
     });
 }
 
-/// Whether the body of an answer is whole events.
+/// Asserts that a response's body consists of whole events.
 fn are_events(answer: &[u8]) {
     let answer = str::from_utf8(answer).expect("UTF-8");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
@@ -335,14 +335,14 @@ fn are_events(answer: &[u8]) {
     }
 }
 
-/// What comes after the upgrade. However the bytes are cut, they say the same.
+/// Bytes after the upgrade store the same messages, however they are cut.
 pub(crate) fn frames(bytes: &[u8]) {
     let whole = stored(bytes, bytes.len().max(1));
     assert_eq!(stored(bytes, 1), whole, "byte by byte");
     assert_eq!(stored(bytes, 5), whole, "five by five");
 }
 
-/// What is stored of what arrives in pieces.
+/// The stored texts, if the bytes arrive in pieces of this size.
 fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
     in_a_chat(async |chat| {
         let (near, far) = duplex(1 << 20);
@@ -364,8 +364,8 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
         let registration = chat.register();
         let listened = chat.run(connection, visit, &registration);
         tokio::join!(spoken, listened);
-        // Behind what was said: the writer may still be at it.
-        // Stored after all of it.
+        // The writer may still be storing messages. This entry is applied after
+        // all of them.
         let kick = log::Action::Kick(log::Audit {
             operator: String::new(),
             action: String::new(),
@@ -381,7 +381,7 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
     })
 }
 
-/// Writes the pieces one by one, and sees that what comes back are frames.
+/// Writes the pieces one by one; asserts that the server sends whole frames.
 async fn speak(mut near: DuplexStream, bytes: &[u8], piece: usize) {
     for piece in bytes.chunks(piece) {
         if near.write_all(piece).await.is_err() {
@@ -424,14 +424,14 @@ struct Chat {
 }
 
 impl Chat {
-    /// A connection from 127.0.0.1:5000.
+    /// Registers a connection from 127.0.0.1:5000.
     fn register(&self) -> Registration {
         let peer = Peer::accepted(Some(([127, 0, 0, 1], 5000).into()));
         let place = self.site.hub.register(peer.expect("an id"));
         place.expect("a place")
     }
 
-    /// A session, to its end.
+    /// Runs a session to its end.
     async fn run(
         &self,
         connection: Connection<impl AsyncRead + Unpin>,
@@ -461,7 +461,7 @@ pub(crate) fn entries(bytes: &[u8]) {
     assert!(end.0 >= head.0 + applied.messages.len() as u64);
 }
 
-/// Does something in a chat of its own, on one thread and a paused clock.
+/// Runs an action in a chat of its own, on one thread and a paused clock.
 fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()

@@ -1,31 +1,33 @@
-//! Recorded conversations: the server must send the same bytes again.
+//! Recorded conversations: the server must send the same bytes as recorded.
 //!
-//! Each file of `tests/recorded` is a script with its recording. A line at the
-//! margin is a step; the indented lines below it are what the server sent.
-//! `RECORD=1 cargo test --test all recorded` records the present build instead.
+//! Each file of `tests/recorded` is a script with its recording. An unindented
+//! line is a step; the indented lines below it are the bytes that the server
+//! sent. `RECORD=1 cargo test --test all recorded` records the present build
+//! instead.
 //!
 //! | step | effect |
 //! |---|---|
-//! | `server starts FLAGS` | runs the server in the folder of the conversation |
+//! | `server starts FLAGS` | runs the server in the conversation's folder |
 //! | `server drains`, `server ends` | sends SIGTERM; records the exit code |
 //! | `ana opens json TARGET \| HEADER` | upgrades to the format `json` or `plain`; records the head |
 //! | `ana says TEXT`, `ana sends 89 TEXT` | sends a text frame, or a frame with this first byte |
-//! | `ana writes BYTES` | sends bytes that are no whole frame |
-//! | `ana hears 2` | records so many frames or server-sent events |
+//! | `ana writes BYTES` | sends raw bytes, which need not be a whole frame |
+//! | `ana hears 2` | records this many frames or server-sent events |
 //! | `ana hears until TEXT`, `ana hears end` | records up to the first with this text, or up to the end |
-//! | `ana repeats TEXT until MARK` | says a text until the answer holds the mark; records that answer |
+//! | `ana repeats TEXT until MARK` | sends a text again and again until the answer contains the mark; records that answer |
 //! | `ana leaves`, `ana drops` | closes with 1000 and records the rest; cuts the connection |
-//! | `ana requests REQUEST` | connects, sends a request and records the whole answer |
-//! | `ana follows REQUEST` | the same, but records the head only: server-sent events follow |
+//! | `ana requests REQUEST` | connects, sends a request and records the whole response |
+//! | `ana follows REQUEST` | connects, sends a request and records the head; server-sent events follow |
 //!
-//! In a request ` | ` ends a line and ` ||` the head. Steps and recordings have
-//! Rust's escapes, and `<x*100>` for a long run. A frame is recorded as its first
-//! byte, the bits of its length and its payload; a close frame has its code in
-//! decimal. What differs from run to run is replaced by a label ([`Labels`]); in a
-//! step a label stands for its value.
+//! In a request ` | ` ends a line and ` ||` ends the head. Steps and recordings
+//! use Rust's escapes, and `<x*100>` for a long run. A frame is recorded as its
+//! first byte, the bits of its length and its payload. A close frame has its
+//! code in decimal. A value that differs between runs is replaced by a label
+//! ([`Labels`]); in a step a label stands for its value.
 //!
-//! The order is certain: a step begins after the one before was heard. At the end
-//! each WebSocket must answer a ping before it sends anything that no step heard.
+//! The order is deterministic: a step begins after the frames of the step
+//! before were read. At the end the server must answer a ping on each
+//! WebSocket, with no unread frame before the pong.
 
 mod labels;
 
@@ -83,7 +85,7 @@ fn folder() -> PathBuf {
         .collect()
 }
 
-/// Runs a script against the server, and compares or records what it sends.
+/// Runs a script against the server; compares or records the bytes it sends.
 async fn replay(name: &str) {
     let path = folder().join(name).with_extension("txt");
     let script = fs::read_to_string(&path).expect("a script");
@@ -121,7 +123,7 @@ async fn replay(name: &str) {
     }
 }
 
-/// The lines from the first difference on, after the last equal one.
+/// The lines from the first difference on, after the last equal line.
 fn difference(recorded: &[&str], sent: &[String]) -> String {
     let same = recorded
         .iter()
@@ -141,7 +143,7 @@ fn difference(recorded: &[&str], sent: &[String]) -> String {
     out
 }
 
-/// A server and its connections, each under the name that its steps use.
+/// A server and its connections, by the names that steps use.
 struct Stage {
     folder: TempDir,
     server: Option<(Program, SocketAddr)>,
@@ -149,7 +151,7 @@ struct Stage {
     peers: Vec<(String, Peer, Reads)>,
 }
 
-/// What a connection is read as.
+/// How the bytes of a connection are split.
 #[derive(Clone, Copy, PartialEq)]
 enum Reads {
     Frames,
@@ -251,7 +253,7 @@ impl Stage {
 
     async fn connect(&mut self, who: &str, request: &[u8], reads: Reads) {
         let mut peer = Peer::connect(self.addr()).await;
-        // A port that an earlier connection had would get two labels.
+        // A reused port would get two labels.
         while self.labels.knows(&peer.tag()) {
             peer = Peer::connect(self.addr()).await;
         }
@@ -287,20 +289,25 @@ impl Stage {
         }
     }
 
-    /// Fails if a WebSocket was sent anything that no step heard.
+    /// Fails if a WebSocket received anything that no step heard.
     async fn assert_all_heard(&mut self) {
         for (who, peer, reads) in &mut self.peers {
             if *reads == Reads::Frames {
                 peer.send(FIN | PING, b"the end").await;
                 let next = frame(peer).await;
                 let pong = format!("{:02x}/7 the end", FIN | PONG);
-                assert_eq!(next, Some(pong), "{who} did not hear");
+                assert_eq!(
+                    next,
+                    Some(pong),
+                    "{who} was sent a frame that no step heard"
+                );
             }
         }
     }
 }
 
-/// The next frame; `None` at the end of the connection.
+/// Reads the next frame, as it is recorded; `None` at the end of the
+/// connection.
 async fn frame(peer: &mut Peer) -> Option<String> {
     let head = peer.take(2).await?;
     let (bits, length) = match head[1] {
@@ -321,8 +328,8 @@ async fn frame(peer: &mut Peer) -> Option<String> {
     Some(format!("{:02x}/{bits}{space}{code}{text}", head[0]))
 }
 
-/// The next server-sent event with its empty line; `None` at the end of the
-/// connection.
+/// Reads the next server-sent event with its empty line; `None` at the end of
+/// the connection.
 async fn event(peer: &mut Peer) -> Option<String> {
     let mut event = Vec::new();
     while !event.ends_with(b"\n\n") {
@@ -331,7 +338,7 @@ async fn event(peer: &mut Peer) -> Option<String> {
     Some(String::from_utf8(event).expect("UTF-8"))
 }
 
-/// A request as bytes.
+/// Expands a step's request to bytes.
 fn request(step: &str) -> Vec<u8> {
     let (head, body) = step.split_once(" ||").unwrap_or((step, ""));
     let ends = if head.len() < step.len() {
@@ -343,7 +350,7 @@ fn request(step: &str) -> Vec<u8> {
     bytes(&[&head, ends, body.trim_start()].concat())
 }
 
-/// The bytes that a step writes with escapes.
+/// Expands the escapes and runs of a step to bytes.
 fn bytes(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;

@@ -8,7 +8,7 @@ use crate::{
     support::{Peer, TestServer, options},
 };
 
-/// Gives a command with a ref; the event that comes back next.
+/// Sends a command with a ref; returns the next event.
 async fn ask(peer: &mut Peer, mut command: Value, reference: &str) -> Value {
     command["ref"] = json!(reference);
     peer.say(&command.to_string()).await;
@@ -95,7 +95,7 @@ async fn every_command_is_answered_with_its_ref() {
             (json!("notice"), json!("e"))
         ]
     );
-    // The answer to a join is its welcome; the rest follows by itself.
+    // The welcome answers a join; later events carry no ref.
     let welcome = ask(&mut ana, json!({"type": "join", "room": "tea"}), "j").await;
     assert_eq!(
         (&welcome["type"], &welcome["ref"]),
@@ -109,13 +109,13 @@ async fn every_command_is_answered_with_its_ref() {
 }
 
 #[tokio::test]
-async fn what_nobody_asked_for_has_no_ref() {
+async fn an_event_that_answers_no_command_has_no_ref() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/?name=ana").await;
     ana.event_of("live").await;
     let (mut bob, _) = server.json("/?name=bob").await;
     bob.event_of("live").await;
-    // Only the one who asked is told a ref.
+    // Only the sender of a command receives its ref.
     for command in [
         json!({"type": "publish", "text": "hi", "id": "i-1"}),
         json!({"type": "private", "to": "ana", "text": "hi"}),
@@ -128,7 +128,7 @@ async fn what_nobody_asked_for_has_no_ref() {
         let expected = if echo { Value::Null } else { json!("r") };
         assert_eq!(told["ref"], expected, "{command}: {told}");
     }
-    // Joins and leaves come beside the order of the log.
+    // Joins and leaves have no place in the order of the log.
     let mut kinds = BTreeSet::from(["joined", "message", "private", "renamed", "topic", "left"]);
     while !kinds.is_empty() {
         let told = ana.any_event().await;
@@ -136,7 +136,7 @@ async fn what_nobody_asked_for_has_no_ref() {
         let kind = told["type"].as_str().expect("a type");
         assert!(kinds.remove(kind), "{told}");
     }
-    // Without a ref the answer is as it always was.
+    // The answer to a command without a ref has no field `ref`.
     ana.say(r#"{"type":"members"}"#).await;
     assert_eq!(
         ana.text().await,
@@ -145,7 +145,7 @@ async fn what_nobody_asked_for_has_no_ref() {
 }
 
 #[tokio::test]
-async fn a_ref_that_is_none_is_refused() {
+async fn an_invalid_ref_is_refused() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/").await;
     ana.event_of("live").await;

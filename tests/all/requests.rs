@@ -7,13 +7,13 @@ use tokio::{
 
 use crate::support::{TEXT, TestServer};
 
-/// The status and the body of an answer.
+/// The status and the body of a response.
 fn parts(answer: &str) -> (u16, &str) {
     let (head, body) = answer.split_once("\r\n\r\n").expect(answer);
     (head[9..12].parse().expect("a status"), body)
 }
 
-/// Over HTTP/1.0, which ends a body with the connection.
+/// Gets a room over HTTP/1.0, where the end of the connection ends the body.
 async fn get(server: &TestServer, target: &str) -> String {
     let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
     let answer = server.request(request.as_bytes()).await;
@@ -31,7 +31,7 @@ async fn post(server: &TestServer, target: &str, headers: &str, body: &[u8]) -> 
 }
 
 #[tokio::test]
-async fn a_post_is_a_message_and_its_answer_the_receipt() {
+async fn a_post_publishes_a_message_and_returns_its_receipt() {
     let server = TestServer::start().await;
     let (mut reader, _) = server.json("/ops").await;
     reader.event_of("live").await;
@@ -99,7 +99,7 @@ async fn a_post_is_a_message_and_its_answer_the_receipt() {
 }
 
 #[tokio::test]
-async fn a_get_is_the_last_lines() {
+async fn a_get_returns_the_last_lines() {
     let server = TestServer::start().await;
     assert_eq!(get(&server, "/").await, "");
     for n in 1..=60 {
@@ -116,7 +116,7 @@ async fn a_get_is_the_last_lines() {
     assert_eq!(get(&server, "/?backlog=1").await, lines(60));
     assert_eq!(get(&server, "/?after=59&seq=1").await, "60 ana: m60\n");
     assert_eq!(get(&server, "/?after=60").await, "");
-    // A position of another log is said to be one, and all of this one follows.
+    // A position of another log is announced, and all of this log follows.
     for query in ["after=600", "after=1&epoch=other"] {
         let told = get(&server, &format!("/?{query}")).await;
         assert!(
@@ -126,7 +126,7 @@ async fn a_get_is_the_last_lines() {
     }
 }
 
-/// A page of JSON.
+/// Gets a history page as JSON.
 async fn page(server: &TestServer, target: &str) -> Value {
     let request =
         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
@@ -140,7 +140,7 @@ async fn page(server: &TestServer, target: &str) -> Value {
     serde_json::from_str(body).expect("JSON")
 }
 
-/// The numbers of its messages, and whether there are more.
+/// The numbers of a page's messages, and whether there are more.
 fn numbers(page: &Value) -> (Vec<u64>, bool) {
     let messages = page["messages"].as_array().expect("messages").iter();
     let numbers = messages.map(|m| m["seq"].as_u64().expect("a number"));
@@ -151,7 +151,7 @@ fn numbers(page: &Value) -> (Vec<u64>, bool) {
 }
 
 #[tokio::test]
-async fn a_get_of_json_is_a_page() {
+async fn a_get_of_json_returns_a_history_page() {
     let server = TestServer::start().await;
     let empty = page(&server, "/").await;
     assert_eq!(
@@ -197,7 +197,7 @@ async fn a_get_of_json_is_a_page() {
         numbers(&page(&server, "/?backlog=2").await),
         (vec![58, 59], true)
     );
-    // The same as lines.
+    // The same queries as lines.
     assert_eq!(
         get(&server, "/?before=3&seq=1").await,
         "1 ana: m1\n2 ana: m2\n"
@@ -208,7 +208,7 @@ async fn a_get_of_json_is_a_page() {
         foreign.starts_with("* 61 ") && foreign.ends_with("\nana: m1\n"),
         "{foreign}"
     );
-    // A position of another log is said to be one, and this one is shown.
+    // A position of another log is announced as a gap, and this log is shown.
     for target in ["/?after=61&limit=1", "/?after=1&epoch=other&limit=1"] {
         let found = page(&server, target).await;
         assert_eq!(numbers(&found), (vec![1], true), "{target}");
@@ -217,7 +217,7 @@ async fn a_get_of_json_is_a_page() {
 }
 
 #[tokio::test]
-async fn what_does_not_go_together_is_said() {
+async fn conflicting_queries_and_formats_are_explained() {
     let server = TestServer::start().await;
     for (accept, target, status, sentence) in [
         ("text/event-stream", "/?limit=2", 400, "?backlog=20"),
@@ -248,7 +248,7 @@ async fn what_does_not_go_together_is_said() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_are_let_in_by_name() {
+async fn only_trusted_origins_receive_cors_headers() {
     let server = TestServer::trusting("https://app.example").await;
     let origin = "Origin: https://app.example\r\n";
     let answer = post(&server, "/", origin, b"hello").await.to_lowercase();
@@ -275,14 +275,15 @@ async fn pages_of_other_origins_are_let_in_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_a_long_history_can_be_had() {
+async fn a_get_returns_all_of_a_long_history() {
     const COUNT: usize = 5000;
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let (mut sending, mut echo) = server.plain("/?name=ana").await.split();
     let sender = tokio::spawn(async move {
         for n in 0..COUNT {
-            // Lines that more than fill what is made ready at a time.
+            // Together the lines exceed the part of a body that is made at a
+            // time.
             sending.say(&format!("{n}\n{}", "x".repeat(n % 900))).await;
         }
         sending
@@ -304,7 +305,7 @@ async fn all_of_a_long_history_can_be_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_posted_while_the_server_stops_is_answered() {
+async fn posts_during_a_drain_are_answered() {
     for _ in 0..3 {
         let server = TestServer::start().await;
         let posts: JoinSet<_> = (0..16)
@@ -322,7 +323,8 @@ async fn what_is_posted_while_the_server_stops_is_answered() {
                             break;
                         }
                         if !answer.starts_with("HTTP/1.1 200 ") {
-                            // Not yet read, or told that the server goes away.
+                            // The server has not read it, or refuses it while
+                            // it drains.
                             assert!(
                                 answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
                                 "{answer}"

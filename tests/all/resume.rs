@@ -27,13 +27,13 @@ use crate::{
     support::{Chat, soon},
 };
 
-/// Kills a server as a power cut would, and starts it again where it was.
+/// Kills a server, and starts it again with the same folder and port.
 async fn revive(mut killed: Program, folder: &Path, addr: SocketAddr) -> Program {
     killed.child.kill().await.expect("killed");
     server_again(folder, addr).await
 }
 
-/// Feeds numbered lines, at the pace they are taken.
+/// Writes numbered lines into a client's input, at the client's pace.
 async fn feed(mut input: ChildStdin, numbers: RangeInclusive<usize>) -> ChildStdin {
     let lines: Vec<String> = numbers.map(|n| n.to_string()).collect();
     let lines = lines.join("\n") + "\n";
@@ -42,7 +42,7 @@ async fn feed(mut input: ChildStdin, numbers: RangeInclusive<usize>) -> ChildStd
     input
 }
 
-/// What is in the room.
+/// The lines of the room, as a new client prints them.
 async fn history(addr: SocketAddr) -> Vec<String> {
     let mut reader = Program::client(addr, &["--after", "0"]);
     drop(reader.input.take());
@@ -56,10 +56,10 @@ fn numbered(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("seq: {n}")).collect()
 }
 
-/// Waits until a file says something.
+/// Waits until a file contains a text.
 async fn noted(path: &Path, what: &str) {
     soon(what, async {
-        // A file tells nobody that it was written.
+        // No event announces a write to a file.
         while !fs::read_to_string(path).is_ok_and(|text| text.contains(what)) {
             sleep(std::time::Duration::from_millis(5)).await;
         }
@@ -68,7 +68,7 @@ async fn noted(path: &Path, what: &str) {
 }
 
 #[tokio::test]
-async fn a_pipe_and_a_reader_survive_the_server() {
+async fn a_pipe_and_a_reader_survive_server_restarts() {
     const PARTS: usize = 4;
     const EACH: usize = 5000;
     let folder = folder();
@@ -89,8 +89,8 @@ async fn a_pipe_and_a_reader_survive_the_server() {
         input = feeding.await.expect("fed");
         let rest = middle + 1..=first + EACH - 1;
         server = if part % 2 == 0 {
-            // What it is sent from here on it never takes. With more than a
-            // pipe holds behind it, the client has read it.
+            // The stopped server takes none of these lines. More empty lines
+            // than a pipe holds follow them, so the client has read these.
             server.signal(Signal::STOP);
             input = feed(input, rest).await;
             let nothing = "\n".repeat(200_000);
@@ -108,7 +108,7 @@ async fn a_pipe_and_a_reader_survive_the_server() {
         }
     }
     drop(input);
-    // It read its own lines with everyone.
+    // The piping client received its own lines too.
     let (mut lines, mut pipe) = soon("its end", echo).await.expect("read");
     assert_eq!(lines.remove(0), "Welcome to chat! Type a message");
     assert_eq!(lines, numbered(PARTS * EACH));
@@ -128,7 +128,7 @@ async fn a_pipe_and_a_reader_survive_the_server() {
 }
 
 #[tokio::test]
-async fn an_outbox_survives_the_client() {
+async fn an_outbox_survives_a_killed_client() {
     let folder = folder();
     let path = folder.path().join("outbox");
     let outbox = path.to_str().expect("UTF-8");
@@ -141,7 +141,7 @@ async fn an_outbox_survives_the_client() {
     }
     noted(&path, r#""seq":500,"#).await;
     first.child.kill().await.expect("killed");
-    // Nobody takes these; the client does.
+    // The client takes these lines, but no server does.
     let _input = feed(input, 501..=900).await;
     noted(&path, r#""text":"900""#).await;
     client.child.kill().await.expect("killed");
@@ -154,7 +154,7 @@ async fn an_outbox_survives_the_client() {
     assert_eq!(client.complaints().await, [""; 0]);
     assert_eq!(lines[1..], numbered(1000));
     assert_eq!(history(addr).await, numbered(1000));
-    // Nothing is left to do for the next one.
+    // The outbox is empty: the next client sends nothing.
     let mut client = Program::client(addr, &["--outbox", outbox]);
     assert_eq!(client.exit().await, 0);
     assert_eq!(client.lines().await.len(), 1, "it was welcomed");
@@ -162,7 +162,7 @@ async fn an_outbox_survives_the_client() {
 }
 
 #[tokio::test]
-async fn a_failed_sync_ends_the_client_and_hands_nothing_over() {
+async fn a_failed_sync_ends_the_client_before_it_sends() {
     let folder = folder();
     let (_server, addr) = server(folder.path(), &[]).await;
     let disk = Disk::new();
@@ -187,7 +187,7 @@ async fn a_failed_sync_ends_the_client_and_hands_nothing_over() {
     );
     assert_eq!(client.exit().await, 1);
     assert_eq!(history(addr).await, [""; 0]);
-    // The next client finds it in the file.
+    // The next client finds the line in the file.
     disk.set(Fault::Sync, 0);
     let mut client = Program::start(&mut command);
     assert_eq!(client.exit().await, 0);
@@ -198,7 +198,7 @@ async fn a_failed_sync_ends_the_client_and_hands_nothing_over() {
     );
 }
 
-/// A client on a terminal of its own, as `script` makes one.
+/// Starts a client on a terminal of its own, which `script` makes.
 fn on_a_terminal(addr: SocketAddr, state: &Path) -> Program {
     let command = format!("exec {} --plain {addr}", env!("CARGO_BIN_EXE_client"));
     let mut script = process::Command::new("script");
@@ -206,7 +206,7 @@ fn on_a_terminal(addr: SocketAddr, state: &Path) -> Program {
     Program::start(script.env("XDG_STATE_HOME", state))
 }
 
-/// Kills what `script` runs, and waits until it is gone.
+/// Kills the client that `script` runs, and waits for the end.
 async fn crash(mut terminal: Program) {
     let id = terminal.child.id().expect("it runs");
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
@@ -237,9 +237,10 @@ fn outboxes(state: &Path) -> Vec<PathBuf> {
     paths.filter(named).collect()
 }
 
-// Broken to see it fail: no outbox for who gives none; one that stays.
+// Verified to fail when a client without `--outbox` has no outbox, and when an
+// empty outbox stays.
 #[tokio::test]
-async fn on_a_terminal_what_is_unsent_survives_a_crash() {
+async fn unsent_messages_survive_a_crash_on_a_terminal() {
     let folder = folder();
     let state = folder.path().join("state");
     let (mut first, addr) = server(folder.path(), &[]).await;
@@ -250,7 +251,7 @@ async fn on_a_terminal_what_is_unsent_survives_a_crash() {
     client.type_line("said").await;
     shows(&mut client, ": said").await;
     shows(&mut other, ": said").await;
-    // In order, with nothing unsent: nothing stays.
+    // A client that ends in order with nothing unsent removes its outbox.
     other.type_line("\u{4}").await;
     assert_eq!(other.exit().await, 0);
     let [outbox] = &outboxes(&state)[..] else {
@@ -268,7 +269,7 @@ async fn on_a_terminal_what_is_unsent_survives_a_crash() {
     let line = shows(&mut client, ": ").await;
     assert!(
         line.contains(": unsent"),
-        "what was shown is not shown again: {line}"
+        "no message is shown twice: {line}"
     );
     client.type_line("\u{4}").await;
     assert_eq!(client.exit().await, 0);
@@ -276,17 +277,16 @@ async fn on_a_terminal_what_is_unsent_survives_a_crash() {
     assert_eq!(history(addr).await.len(), 2);
 }
 
-/// The client and the server as they are, with nothing between them but memory,
-/// over connections that all die young.
+/// The real client and server, over connections in memory that all break early.
 #[tokio::test]
-async fn connections_that_die_everywhere() {
+async fn connections_that_break_anywhere_lose_no_message() {
     const COUNT: u64 = 2000;
     let chat = Arc::new(Chat::start());
     let mut rng = fastrand::Rng::with_seed(7);
     let place = Arc::clone(&chat);
     let open = move || {
-        // Each ends after so many bytes, wherever that is; but not before the
-        // welcome, without which nothing would ever go on.
+        // Each connection breaks after a random number of bytes, but not before
+        // the welcome: without one, the client would never make progress.
         let (read, write) = tokio::io::split(place.connect(4096));
         let mortal = tokio::io::join(read.take(rng.u64(1000..60_000)), write);
         async move { Ok(mortal) }
@@ -333,7 +333,7 @@ async fn connections_that_die_everywhere() {
 }
 
 #[tokio::test]
-async fn asked_to_a_pipe_ends_with_its_connection() {
+async fn with_no_reconnect_a_pipe_ends_with_its_connection() {
     let folder = folder();
     let (mut server, addr) = server(folder.path(), &[]).await;
     let mut client = Program::client(addr, &["--no-reconnect", "--name", "seq"]);
@@ -352,11 +352,11 @@ async fn asked_to_a_pipe_ends_with_its_connection() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_outbox_is_left_alone() {
+async fn a_file_that_is_no_outbox_stays_unchanged() {
     let folder = folder();
     let path = folder.path().join("diary");
     fs::write(&path, "dear diary\n").expect("written");
-    // Before anything is connected to.
+    // The client looks at the file before it connects.
     let mut client = Program::start(
         client_command()
             .args(["--port", "1", "--outbox"])

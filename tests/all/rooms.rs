@@ -9,7 +9,7 @@ async fn ask(peer: &mut Peer, command: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn rooms_are_listed_by_their_people() {
+async fn rooms_are_listed_by_number_of_members() {
     let server = TestServer::start().await;
     let mut plain = server.plain("/_hidden").await;
     let nobody = "* Nobody is in a room that is listed.";
@@ -34,7 +34,7 @@ async fn rooms_are_listed_by_their_people() {
     assert_eq!(answer, format!("* The topic of tea: five o'clock ({tag})"));
 
     let rooms = ask(&mut json, &json!({"type": "rooms"})).await;
-    // What the topic became is told to the others first.
+    // The event of the new topic may come before the answer.
     let rooms = match rooms["type"].as_str() {
         Some("topic") => json.event().await,
         _ => rooms,
@@ -51,7 +51,7 @@ async fn rooms_are_listed_by_their_people() {
 }
 
 #[tokio::test]
-async fn only_so_many_rooms_are_named() {
+async fn at_most_200_rooms_are_listed() {
     let server = TestServer::start().await;
     let mut peers = Vec::new();
     for n in 0..201 {
@@ -69,7 +69,7 @@ async fn only_so_many_rooms_are_named() {
 }
 
 #[tokio::test]
-async fn a_topic_is_told_kept_and_cleared() {
+async fn a_topic_is_announced_stored_and_cleared() {
     let folder = tempdir().expect("a folder");
     let server = TestServer::on(folder.path()).await;
     let (mut ana, welcome) = server.json("/tea?name=ana").await;
@@ -93,7 +93,7 @@ async fn a_topic_is_told_kept_and_cleared() {
         "type": "topic", "room": "tea", "text": "biscuits\u{fffd}", "by": "ana", "at": null,
     });
     assert_eq!(told, expected);
-    // In plain nobody is told, but whoever asks or comes.
+    // The plain format shows a topic only on request and at a join.
     let line = "* The topic of tea: biscuits\u{fffd} (ana)";
     assert_eq!(plain.text_after("/topic").await, line);
     assert_eq!(
@@ -110,7 +110,7 @@ async fn a_topic_is_told_kept_and_cleared() {
     let refused = ask(&mut bob, &json!({"type": "topic", "text": 7})).await;
     assert_eq!(refused["code"], "bad_field");
 
-    // It outlives the room's people, and the server.
+    // The topic outlives the room's members and the server process.
     drop((ana, bob, plain));
     server.stop().await;
     let server = TestServer::on(folder.path()).await;
@@ -128,7 +128,7 @@ async fn a_topic_is_told_kept_and_cleared() {
 }
 
 #[tokio::test]
-async fn who_is_not_live_yet_hears_of_the_topic_later() {
+async fn a_reader_that_is_joining_receives_a_new_topic() {
     let server = TestServer::start().await;
     let mut setter = server.plain("/tea?name=bob").await;
     for n in 0..20 {
@@ -137,7 +137,7 @@ async fn who_is_not_live_yet_hears_of_the_topic_later() {
             .await;
         let topic = format!("t{n}");
         setter.text_after(&format!("/topic {topic}")).await;
-        // Somewhere: in the welcome, or told.
+        // The topic comes in the welcome or in an event.
         loop {
             let event = peer.any_event().await;
             let told = match event["type"].as_str() {

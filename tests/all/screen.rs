@@ -1,5 +1,4 @@
-//! The client on a pseudo-terminal, as a person has it; a terminal emulator
-//! reads what is on the screen.
+//! The client on a pseudo-terminal. A terminal emulator reads the screen.
 
 mod pty;
 
@@ -19,14 +18,14 @@ use crate::{
     support::{TestServer, soon},
 };
 
-/// A terminal with a program on it.
+/// A terminal, and the program that runs on it.
 struct Terminal {
     pty: Pty,
     child: Child,
 }
 
 impl Terminal {
-    /// The client on a terminal, which is its own.
+    /// Starts the client on a terminal of its own.
     fn client(address: &str, state: &Path, args: &[&str]) -> Self {
         let args: Vec<&str> = [CLIENT, address].iter().chain(args).copied().collect();
         Self::start(&args, state)
@@ -53,7 +52,7 @@ impl Terminal {
         self.pty.shown.lock().expect("whole")
     }
 
-    /// What it shows, row by row.
+    /// The rows of the screen.
     fn rows(&self) -> Vec<String> {
         let shown = self.screen();
         let (_, columns) = shown.screen().size();
@@ -61,7 +60,7 @@ impl Terminal {
         rows.map(|row| row.trim_end().to_owned()).collect()
     }
 
-    /// All that was ever shown and not erased, also what has scrolled away.
+    /// The rows of the scrollback and of the screen.
     fn scrollback(&self) -> Vec<String> {
         let mut shown = self.screen();
         let (height, columns) = shown.screen().size();
@@ -94,7 +93,7 @@ impl Terminal {
         assert!(told.is_ok(), "{what} is not shown: {:#?}", self.rows());
     }
 
-    /// Waits for a row with this in it.
+    /// Waits for a row that contains this text.
     async fn shows(&mut self, what: &str) {
         self.until(what, |terminal| {
             terminal.rows().iter().any(|row| row.contains(what))
@@ -102,7 +101,7 @@ impl Terminal {
         .await;
     }
 
-    /// Waits for what is typed, as it is shown where the cursor is.
+    /// Waits until the cursor's row is the prompt with this input.
     async fn shows_typed(&mut self, typed: &str) {
         let row = format!("> {typed}");
         self.until(&row, |terminal| {
@@ -126,13 +125,14 @@ impl Terminal {
         rustix::process::kill_process(id, signal).expect("a signal");
     }
 
-    /// Whether keys come line by line, as they do where nobody changed it.
+    /// Whether the terminal is in its usual mode, where keys come line by line.
     fn is_cooked(&self) -> bool {
         let modes = tcgetattr(&self.pty.far).expect("its modes").local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
-    /// Waits for the end of the program: the terminal is as it was found.
+    /// Waits for the program's end; asserts its exit code, and that the
+    /// terminal's mode is restored. Returns the rows.
     async fn ends(mut self, code: i32) -> Vec<String> {
         let status = soon("its end", self.child.wait()).await.expect("a child");
         assert_eq!(status.code(), Some(code), "{:#?}", self.rows());
@@ -146,13 +146,12 @@ impl Terminal {
     }
 }
 
-/// Ctrl and a letter.
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 const CTRL_Z: &str = "\u{1a}";
 
 #[tokio::test]
-async fn a_conversation() {
+async fn messages_and_typing_do_not_disturb_each_other() {
     let server = TestServer::start().await;
     let folder = folder();
     let address = server.addr.to_string();
@@ -161,7 +160,7 @@ async fn a_conversation() {
     assert!(!ana.is_cooked());
     let mut bob = Terminal::client(&address, folder.path(), &["--name", "bob"]);
     ana.shows("→ bob is here (2 here)").await;
-    // What arrives does not tear what is typed.
+    // A message that arrives leaves the input line intact.
     bob.shows("lobby · 2 here · bob").await;
     bob.press("half 日本");
     bob.shows_typed("half 日本").await;
@@ -170,8 +169,8 @@ async fn a_conversation() {
     bob.shows_typed("half 日本").await;
     bob.press("\u{7f}本 of it\r");
     ana.shows(" bob: half 日本 of it").await;
-    // Letters of many code points are edited as one, also where the terminal
-    // takes them to be wider.
+    // A letter of many code points is edited as one, even if the terminal takes
+    // it to be wider.
     ana.press("a👨‍👩‍👧b👍🏽");
     ana.shows_typed("a👨‍👩‍👧b👍🏽").await;
     ana.press("\u{7f}\u{1b}[D\u{7f}c");
@@ -197,7 +196,7 @@ async fn a_conversation() {
 }
 
 #[tokio::test]
-async fn resizes_keep_the_state_at_the_bottom_and_what_was_said() {
+async fn resizes_keep_one_footer_and_the_input() {
     let server = TestServer::start().await;
     let folder = folder();
     let mut ana = Terminal::client(&server.addr.to_string(), folder.path(), &["--name", "ana"]);
@@ -238,7 +237,7 @@ async fn keys_and_messages_do_not_wait_for_the_disk() {
     let mut ana = Terminal::start_with(&args, &disk.data(), &variables);
     ana.shows("lobby · 1 here").await;
     let (mut bob, _) = server.json("/?name=bob").await;
-    // It takes an hour, unless it is told otherwise.
+    // The sync takes an hour, unless the delay is reset.
     let syncs = disk.get(Fault::Syncs);
     disk.set(Fault::Delay, 3_600_000_000);
     ana.press("kept first\r");
@@ -248,11 +247,11 @@ async fn keys_and_messages_do_not_wait_for_the_disk() {
     ana.shows("sending: kept first").await;
     bob.say(r#"{"type":"publish","text":"meanwhile"}"#).await;
     ana.shows("bob: meanwhile").await;
-    // What is said now waits for the next sync: one is under way at most.
+    // This message waits for the next sync: at most one runs at a time.
     ana.press(" done\r");
     ana.shows("sending: half done").await;
     assert_eq!(disk.get(Fault::Syncs), syncs + 1);
-    // Nothing of ana's was handed over before it was on the disk.
+    // The client sent no message before it was on the disk.
     disk.set(Fault::Delay, 0);
     for text in ["meanwhile", "kept first", "half done"] {
         assert_eq!(bob.event_of("message").await["text"], text);
@@ -263,7 +262,7 @@ async fn keys_and_messages_do_not_wait_for_the_disk() {
 }
 
 #[tokio::test]
-async fn the_server_dies_and_returns() {
+async fn unsent_messages_are_sent_when_the_server_returns() {
     let folder = folder();
     let (mut first, addr) = server(folder.path(), &[]).await;
     let state = folder.path().join("state");
@@ -292,7 +291,7 @@ async fn the_server_dies_and_returns() {
 }
 
 #[tokio::test]
-async fn signals_end_it_in_order() {
+async fn signals_end_the_client_and_restore_the_terminal() {
     let server = TestServer::start().await;
     let folder = folder();
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
@@ -308,7 +307,7 @@ async fn signals_end_it_in_order() {
 }
 
 #[tokio::test]
-async fn stopped_and_taken_up_again() {
+async fn the_client_continues_after_ctrl_z_and_fg() {
     let server = TestServer::start().await;
     let folder = folder();
     let address = server.addr.to_string();
@@ -346,9 +345,9 @@ async fn stopped_and_taken_up_again() {
     shell.ends(0).await;
 }
 
-/// Not a test by itself: the next one runs it on a terminal.
+/// Not a test by itself: the next test runs it on a terminal.
 #[test]
-#[ignore = "panics, for another test to see what is left of the terminal"]
+#[ignore = "panics; another test checks the terminal afterwards"]
 fn panics_on_a_terminal() {
     let _borrowed = Borrowed::enter().expect("a terminal");
     println!("borrowed");
@@ -358,7 +357,7 @@ fn panics_on_a_terminal() {
 }
 
 #[tokio::test]
-async fn a_panic_leaves_the_terminal_as_it_was() {
+async fn a_panic_restores_the_terminal() {
     let folder = folder();
     let program = std::env::current_exe().expect("this one");
     let program = program.to_str().expect("UTF-8");
@@ -369,7 +368,7 @@ async fn a_panic_leaves_the_terminal_as_it_was() {
     assert!(!terminal.is_cooked());
     terminal.press("\n");
     terminal.shows("test result: FAILED").await;
-    // Told from the beginning of a line, as it is where keys come line by line.
+    // The panic starts a row: the terminal's mode was restored before it.
     let said = terminal.scrollback();
     assert!(
         said.iter().any(|row| row.starts_with("thread ")),
@@ -383,7 +382,7 @@ async fn a_panic_leaves_the_terminal_as_it_was() {
 }
 
 #[tokio::test]
-async fn terminals_that_can_less() {
+async fn terminals_without_colours_or_cursor_control_work() {
     let server = TestServer::start().await;
     let folder = folder();
     let address = server.addr.to_string();
@@ -391,7 +390,7 @@ async fn terminals_that_can_less() {
         let args = [CLIENT, &address, "--name", "bob"];
         Terminal::start_with(&args, folder.path(), variables)
     };
-    // Of colours, there is none.
+    // `NO_COLOR` turns colours off.
     let mut ana = bob(&[("NO_COLOR", "1")]);
     ana.shows("bob · connected").await;
     ana.press("hello\r");
@@ -402,7 +401,7 @@ async fn terminals_that_can_less() {
         let mut cells = cells.filter_map(|(row, column)| shown.screen().cell(row, column));
         assert!(cells.all(|cell| cell.fgcolor() == vt100::Color::Default));
     }
-    // On a terminal that can do nothing, lines are typed and printed.
+    // On a dumb terminal the client reads and prints lines.
     let mut dumb = bob(&[("TERM", "dumb")]);
     dumb.shows("Welcome to chat! Type a message").await;
     assert!(dumb.is_cooked());
@@ -416,7 +415,7 @@ async fn terminals_that_can_less() {
 }
 
 #[tokio::test]
-async fn preferences_and_what_was_typed_before() {
+async fn preferences_and_earlier_input_are_kept() {
     let server = TestServer::start().await;
     let folder = folder();
     let address = server.addr.to_string();
@@ -425,7 +424,7 @@ async fn preferences_and_what_was_typed_before() {
     std::fs::write(&file, "name = 7\n\nbel = true\n").expect("written");
     let mut wrong = Terminal::client(&address, folder.path(), &[]);
     let said = |terminal: &Terminal, what: &str| {
-        // Wherever the terminal wraps it.
+        // The terminal may wrap the text anywhere.
         let rows = terminal.rows().concat().replace(' ', "");
         rows.contains(what)
     };
@@ -440,7 +439,7 @@ async fn preferences_and_what_was_typed_before() {
     eve.shows("eve: typed once").await;
     eve.press(CTRL_D);
     eve.ends(0).await;
-    // A flag has the last word.
+    // A flag overrides the preferences.
     let mut ana = Terminal::client(&address, folder.path(), &["--name", "ana"]);
     ana.shows("ana · connected").await;
     ana.press("\u{1b}[A");

@@ -1,4 +1,4 @@
-//! A server that stops when it is dropped, and sessions without one; their peers
+//! A test server that stops on drop, and sessions without a server. Their peers
 //! are in `support/peer`.
 
 mod peer;
@@ -26,12 +26,12 @@ pub(crate) use self::peer::{
     Peer, Reading, TEXT, Told, follow, frame, upgrade, upgraded,
 };
 
-/// How long anything expected may take before the test fails. Nothing waits for
-/// it in a run that passes. (Longer than any deadline of the server's, which a
-/// paused clock passes in no time.)
+/// How long an expected event may take before the test fails. A passing run
+/// never waits this long. (It exceeds every server deadline; a paused clock
+/// skips those at once.)
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Awaits what must happen.
+/// Awaits an event that must happen.
 pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
     timeout(PATIENCE, happens)
         .await
@@ -44,14 +44,14 @@ pub(crate) struct TestServer {
     running: JoinHandle<std::io::Result<()>>,
 }
 
-/// What holds for a hub without a server.
+/// The options of a hub without a server.
 pub(crate) const HUB: hub::Options = hub::Options {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
     capacity: Capacity::UNLIMITED,
 };
 
-/// What tests of the server change of its options.
+/// The default options of a test server.
 pub(crate) fn options() -> Options {
     Options {
         hub: hub::Options { shards: 2, ..HUB },
@@ -70,12 +70,12 @@ pub(crate) fn options() -> Options {
 }
 
 impl TestServer {
-    /// A server that keeps its history in memory.
+    /// Starts a server with its history in memory.
     pub(crate) async fn start() -> Self {
         Self::with(&Storage::Memory, options()).await
     }
 
-    /// One that lets pages of another origin in.
+    /// Starts a server that trusts another origin.
     pub(crate) async fn trusting(origin: &str) -> Self {
         let mut options = options();
         options.trust.loopback = true;
@@ -83,12 +83,12 @@ impl TestServer {
         Self::with(&Storage::Memory, options).await
     }
 
-    /// A server on a folder.
+    /// Starts a server on a folder.
     pub(crate) async fn on(folder: &Path) -> Self {
         Self::with(&Storage::Folder(folder.to_owned()), options()).await
     }
 
-    /// One where another was before.
+    /// Starts a server at the address of an earlier one.
     pub(crate) async fn at(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a free port");
         Self::listening(listener, &Storage::Memory, options())
@@ -111,12 +111,12 @@ impl TestServer {
         }
     }
 
-    /// Begins the end: what SIGTERM does.
+    /// Begins the drain, as SIGTERM does.
     pub(crate) fn begin_shutdown(&self) {
         self.shutdown.cancel();
     }
 
-    /// Ends, and waits for the end.
+    /// Drains the server and waits for its end.
     pub(crate) async fn stop(mut self) {
         self.begin_shutdown();
         soon("the end of the server", &mut self.running)
@@ -125,7 +125,7 @@ impl TestServer {
             .expect("no error");
     }
 
-    /// A peer in the plain format that has been welcomed.
+    /// A peer in the plain format, after its welcome.
     pub(crate) async fn plain(&self, target: &str) -> Peer {
         let mut peer = self.peer(target, &[]).await;
         assert_eq!(peer.text().await, "Welcome to chat! Type a message");
@@ -147,7 +147,7 @@ impl TestServer {
         upgraded(self.addr, target, headers).await
     }
 
-    /// A reader of a room by server-sent events, after the head of the answer.
+    /// A reader of a room's server-sent events, after the response head.
     pub(crate) async fn follow(&self, target: &str, headers: &str) -> Peer {
         let mut peer = Peer::connect(self.addr).await;
         peer.write(follow(target, headers).as_bytes()).await;
@@ -156,7 +156,7 @@ impl TestServer {
         peer
     }
 
-    /// Sees that programs are told that a room may be answered so.
+    /// Asserts that the OpenAPI description lists this status for the method.
     pub(crate) async fn assert_described(&self, method: &str, status: u16) {
         let request = b"GET /-/openapi.json HTTP/1.0\r\nHost: localhost\r\n\r\n";
         let answer = self.request(request).await;
@@ -167,10 +167,10 @@ impl TestServer {
         assert!(described.is_some(), "{method} {status}: {answers}");
     }
 
-    /// Sends a request as it stands, and reads the answer to its end.
+    /// Sends a raw request and reads the response to its end.
     pub(crate) async fn request(&self, raw: &[u8]) -> String {
         let mut peer = Peer::connect(self.addr).await;
-        // The server may answer, and rightly, before it was told everything.
+        // The server may rightly answer before it has read the whole request.
         peer.sending.try_write(raw).await;
         peer.rest().await
     }
@@ -182,18 +182,18 @@ impl Drop for TestServer {
     }
 }
 
-/// Sessions without a server: the other end of each is in memory, so that the
-/// test decides how much it holds and, with the clock paused, how time passes.
+/// Sessions without a server, over streams in memory. The test decides how much
+/// a stream holds and, with a paused clock, how time passes.
 ///
-/// The writer's thread is not seen by a paused clock: what is published must
-/// have come back before time may pass.
+/// A paused clock does not know the writer's thread: receive every published
+/// message before time may pass.
 pub(crate) struct Chat {
     pub(crate) hub: Hub,
-    /// What holds for its sessions.
+    /// The options of its sessions.
     pub(crate) session: session::Options,
     drain: CancellationToken,
     tasks: TaskTracker,
-    /// The chat goes on while somebody might publish.
+    /// Keeps the writer running while a test may publish.
     publisher: Option<Publisher>,
 }
 
@@ -216,24 +216,24 @@ impl Chat {
         }
     }
 
-    /// Goes away: returns when everything accepted is committed.
+    /// Drains; returns when every accepted draft is committed.
     pub(crate) async fn end(&mut self) {
         self.publisher = None;
         self.drain.cancel();
         soon("the writer's end", self.hub.finished()).await;
     }
 
-    /// A connection from 127.0.0.1:5000.
+    /// Registers a connection from 127.0.0.1:5000.
     pub(crate) fn register(&self) -> Registration {
         self.hub.register(peer()).expect("a place")
     }
 
-    /// What HTTP is served from.
+    /// The state that HTTP requests are answered from.
     pub(crate) fn site(&self) -> Site {
         site(&self.hub)
     }
 
-    /// A connection in memory, served as the server serves one from the network.
+    /// Connects in memory; the connection is served like one from the network.
     pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
         let registration = self.register();
@@ -243,8 +243,8 @@ impl Chat {
         near
     }
 
-    /// A session in the lobby, in the plain format, under a name and over a
-    /// stream that holds `buffer` bytes each way; it has not been read from.
+    /// Starts a plain-format session in the lobby under a name. Its stream
+    /// holds `buffer` bytes each way; the test has read nothing from it.
     pub(crate) fn join(&self, name: &str, buffer: usize) -> (MemoryPeer, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(buffer);
         let visit = Visit {
@@ -270,12 +270,12 @@ impl Chat {
     }
 }
 
-/// Somebody at 127.0.0.1:5000.
+/// A peer at 127.0.0.1:5000.
 pub(crate) fn peer() -> net::Peer {
     net::Peer::accepted(Some(([127, 0, 0, 1], 5000).into())).expect("an id")
 }
 
-/// What HTTP is served from.
+/// The state that HTTP requests are answered from.
 pub(crate) fn site(hub: &Hub) -> Site {
     Site {
         hub: hub.clone(),
@@ -284,7 +284,7 @@ pub(crate) fn site(hub: &Hub) -> Site {
     }
 }
 
-/// Serves a connection in memory from its first byte on.
+/// Serves a connection in memory from its first byte.
 pub(crate) async fn serve(
     stream: DuplexStream,
     registration: Registration,
@@ -313,8 +313,8 @@ pub(crate) async fn serve(
     .await;
 }
 
-/// Does something while two others talk in the lobby, and sees that neither
-/// they nor anyone who comes afterwards take any harm.
+/// Runs something while two members talk in the lobby. Asserts that neither
+/// they nor a later member are affected.
 pub(crate) async fn others_chat_on<T>(
     server: &TestServer,
     something: impl Future<Output = T>,
@@ -352,7 +352,8 @@ pub(crate) async fn others_chat_on<T>(
     result
 }
 
-/// The next line of somebody with a name; strangers are passed over.
+/// Returns the next line from a member with a name; lines of nameless members
+/// are skipped.
 async fn known(peer: &mut Peer) -> String {
     loop {
         let line = peer.text().await;
@@ -362,7 +363,7 @@ async fn known(peer: &mut Peer) -> String {
     }
 }
 
-/// A log, a store and a history in step, all on the caller's thread: for a
+/// A log, a store and a history in step, all on the caller's thread, for a
 /// simulation.
 pub(crate) fn in_place(storage: &Storage) -> Applier<'static> {
     let (replica, store) = store::open(storage, "a simulation").expect("a store");

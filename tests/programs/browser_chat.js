@@ -1,5 +1,5 @@
-// Run in a page: a WebSocket, or an EventSource, that is talked to from outside. What happens is
-// kept until it is asked for.
+// Runs in a page: a WebSocket or an EventSource that the test controls from outside. Events are
+// kept until the test asks for them.
 
 const happened = [];
 let asked = null;

@@ -1,19 +1,22 @@
-/* Faults for a program that works on a folder (LD_PRELOAD): its disk fails, is
- * slow or full, its clock is wrong, and what it writes is recorded for a power
- * cut.
+/* Faults for a program that works on a folder (LD_PRELOAD). Its disk can fail, or
+ * be slow or full; its clock can be wrong; its writes can be recorded for the
+ * simulation of a power cut.
  *
- *   FAULTS_FOLDER   only files below it are concerned
+ *   FAULTS_FOLDER   only files below this folder are affected
  *   FAULTS_CONTROL  a file of seven 64-bit numbers, read at every call:
- *                   errno of writes, errno of syncs, delay of syncs in
- *                   microseconds, seconds the wall clock is ahead, seconds
- *                   that have passed at once, and two this library counts up:
- *                   syncs asked for, writes
- *   FAULTS_RECORD   where to record; each entry is four 64-bit numbers (kind:
- *                   1 write, 2 sync, 3 truncate, 4 a sync that failed; which
- *                   file; offset; length), the bytes of a write follow
+ *                   - errno of every write, 0 for none
+ *                   - errno of every sync, 0 for none
+ *                   - delay of every sync, in microseconds
+ *                   - seconds by which the wall clock is ahead
+ *                   - seconds by which both clocks are moved on
+ *                   - count of syncs asked for (this library adds)
+ *                   - count of writes asked for (this library adds)
+ *   FAULTS_RECORD   the file to record in. Each entry is four 64-bit numbers:
+ *                   kind (1 write, 2 sync, 3 truncate, 4 failed sync), inode,
+ *                   offset, length. The bytes of a write follow.
  *
- * The shared memory beside a WAL is mapped, and not seen here: SQLite makes it
- * anew after a power cut.
+ * The shared memory beside a WAL is mapped, so this library does not see it.
+ * SQLite makes it anew after a power cut.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -49,7 +52,7 @@ __attribute__((constructor)) static void start(void) {
     if ((path = getenv("FAULTS_RECORD"))) record = open(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
 }
 
-/* Whether a descriptor is of a file that is concerned; its inode says which. */
+/* The inode of a descriptor's file; 0 if the file is not affected. */
 static int64_t concerned(int fd) {
     char link[64], path[PATH_MAX];
     struct stat stat;
@@ -92,7 +95,7 @@ static int sync_file(int fd, int call) {
     int64_t file = concerned(fd);
     if (!file) return syscall(call, fd);
     __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
-    // Looked at again and again: it may be over sooner.
+    // The test may shorten the delay while a sync waits.
     for (int64_t waited = 0; waited < control->sync_delay; waited += 1000) usleep(1000);
     if (control->sync_errno) {
         note(4, file, 0, 0, 0);

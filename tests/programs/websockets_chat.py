@@ -1,5 +1,5 @@
-"""A WebSocket by the package websockets: obeys the lines of standard input, and
-tells what happens as lines of JSON."""
+"""A WebSocket of the package websockets. It obeys the lines of standard input and
+prints its events as lines of JSON."""
 
 import json
 import sys

@@ -1,5 +1,5 @@
-// A WebSocket by the package ws: obeys the lines of standard input, and tells
-// what happens as lines of JSON.
+// A WebSocket of the package ws. It obeys the lines of standard input and prints
+// its events as lines of JSON.
 
 const readline = require("node:readline");
 const WebSocket = require("ws");

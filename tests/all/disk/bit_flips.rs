@@ -1,4 +1,4 @@
-//! A bit that flips in a database is found, or changes nothing.
+//! A flipped bit in the database is found, or changes nothing.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -31,22 +31,22 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
     }
 }
 
-/// A log, a store in a folder and a history, in step.
+/// A log, a store in this folder and a history, all at the same position.
 pub(crate) fn applier(folder: &Path) -> Applier<'static> {
     let storage = Storage::Folder(folder.to_owned());
     let (replica, _) = store::open(&storage, "a test").expect("a store");
     Applier::local(replica).expect("in step")
 }
 
-/// Stores drafts, on a thread that may be blocked.
+/// Stores drafts, on a thread of its own because storing blocks.
 pub(crate) fn append(applier: &mut Applier<'_>, drafts: &[Draft]) {
     let say = || applier.say(ConnectionId::SERVER, drafts.iter().cloned());
     let stored = std::thread::scope(|scope| scope.spawn(say).join());
     stored.expect("no panic").expect("stored");
 }
 
-/// What a reader that follows a room from a position to the end sees: lines,
-/// and `None` for each gap it is told of.
+/// Reads a room from a position to the end, as a reader does. Returns its
+/// lines, and `None` for each announced gap.
 pub(crate) async fn read(
     history: &History,
     room: &RoomName,
@@ -67,7 +67,7 @@ pub(crate) async fn read(
     Ok(seen)
 }
 
-/// All of every room.
+/// Reads every room from its start.
 async fn read_all(history: &History) -> Result<Vec<Vec<Option<String>>>, store::StoreError> {
     let mut rooms = Vec::new();
     for name in ROOMS {
@@ -76,8 +76,8 @@ async fn read_all(history: &History) -> Result<Vec<Vec<Option<String>>>, store::
     Ok(rooms)
 }
 
-/// Whether lines with gaps are some of the original lines, in order, with a gap
-/// wherever one is missing.
+/// Whether the lines seen are original lines in order, with a gap wherever
+/// lines are missing.
 fn honest(seen: &[Option<String>], original: &[Option<String>]) -> bool {
     let mut rest = original;
     let mut gap = false;
@@ -98,7 +98,7 @@ fn honest(seen: &[Option<String>], original: &[Option<String>]) -> bool {
     rest.is_empty() || gap
 }
 
-/// A position in a room, and the lines that follow it.
+/// A random position in a room, and the lines after it.
 fn somewhere<'a>(
     original: &'a [Option<String>],
     random: &mut Random,
@@ -116,7 +116,7 @@ fn write_history(folder: &Path) {
     for batch in 0..25 {
         let drafts: Vec<_> = (0..50)
             .map(|n| {
-                // The last room is spoken in at the beginning only.
+                // The last room has messages in the first batches only.
                 let rooms = if batch < 3 { 5 } else { 4 };
                 let place = usize::try_from(random.below(rooms)).expect("small");
                 let length = usize::try_from(random.below(80)).expect("small");
@@ -129,9 +129,10 @@ fn write_history(folder: &Path) {
     }
 }
 
-// Broken to see it fail: a row read without its sum; a page taken for whole
-// though the room's last number was not reached; `prev` not looked at; the rooms
-// not looked up at the start; no search by number behind what is damaged.
+// Verified to fail in each of these cases. A row is read without its checksum. A
+// page counts as complete before the room's last number. `prev` is not checked.
+// The rooms are not checked at the start. The search by number, which finds the
+// rows behind damage, is missing.
 #[tokio::test]
 async fn a_flipped_bit_is_found_or_harmless() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -154,7 +155,7 @@ async fn a_flipped_bit_is_found_or_harmless() {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1 << (bit % 8);
         let named = || format!("seed {}, case {case}, bit {bit}", seed());
-        // Sound or not, nothing else is there.
+        // The folder holds the changed database alone.
         let copy = tempfile::tempdir().expect("a folder");
         fs::write(copy.path().join("chat.sqlite"), &flipped).expect("a copy");
         let outcome = match store::open(&Storage::Folder(copy.path().into()), "a test") {
@@ -173,7 +174,7 @@ async fn a_flipped_bit_is_found_or_harmless() {
                     let sound = seen == original;
                     for (name, original) in ROOMS.iter().zip(&original) {
                         let room = room(name);
-                        // Who resumes from somewhere is shown what follows.
+                        // A resuming reader sees all later lines, or a gap.
                         let (after, rest) = somewhere(original, &mut random);
                         let seen = read(&history, &room, after).await;
                         if let Ok(seen) = seen {
@@ -182,7 +183,7 @@ async fn a_flipped_bit_is_found_or_harmless() {
                         let Ok(position) = history.before_last(&room, 50).await else {
                             continue;
                         };
-                        // Nor does a newcomer's backlog lack anything.
+                        // A newcomer's backlog is complete, or has a gap.
                         let Ok(seen) = read(&history, &room, position).await else {
                             continue;
                         };
@@ -201,7 +202,7 @@ async fn a_flipped_bit_is_found_or_harmless() {
 }
 
 #[tokio::test]
-async fn a_room_is_readable_behind_what_is_damaged() {
+async fn a_room_is_readable_behind_damaged_rows() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut writer = applier(folder.path());
     let history = writer.history().clone();
@@ -212,7 +213,7 @@ async fn a_room_is_readable_behind_what_is_damaged() {
         append(&mut writer, &[draft(at, &text, None)]);
     }
     let path = folder.path().join("chat.sqlite");
-    let db = rusqlite::Connection::open(path).expect("the log");
+    let db = rusqlite::Connection::open(path).expect("the store");
     let change = "UPDATE messages SET text = 'another' WHERE seq IN (4, 8)";
     db.execute_batch(change).expect("damage");
     let numbers = |seen: Vec<Option<String>>| -> Vec<Option<u64>> {
@@ -228,7 +229,7 @@ async fn a_room_is_readable_behind_what_is_damaged() {
         numbers(seen.expect("readable")),
         [Some(3), Some(6), Some(9)]
     );
-    // And with what is said next there is no gap more.
+    // The next message follows without another gap.
     append(&mut writer, &[draft(&here, "on", None)]);
     let seen = read(&history, &here, Seq(9)).await.expect("readable");
     assert_eq!(numbers(seen), [Some(10)]);

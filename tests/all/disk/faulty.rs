@@ -1,4 +1,5 @@
-//! The real server on a disk and a clock that do what they are told (`tests/programs/faults.c`).
+//! The server program with a disk and a clock that the test controls
+//! (`tests/programs/faults.c`).
 
 use std::{
     fs,
@@ -22,22 +23,22 @@ use crate::support::{Peer, soon};
 
 pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
 
-/// What can be told to them, and asked; the numbers of `faults.c`.
+/// The fields of the control file, in the order of `faults.c`.
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
-    /// Writing fails with this error number; 0: it does not.
+    /// The error number with which every write fails; 0: none fails.
     Write = 0,
-    /// So does syncing.
+    /// The error number with which every sync fails; 0: none fails.
     Sync = 1,
-    /// Syncing takes so many microseconds.
+    /// How long a sync takes, in microseconds.
     Delay = 2,
-    /// The wall clock is so many seconds ahead.
+    /// How far the wall clock is ahead, in seconds.
     Clock = 3,
-    /// So many seconds have passed, all at once.
+    /// How far both clocks have been moved on, in seconds.
     Passed = 4,
-    /// How often was tried to sync.
+    /// How many syncs the program has asked for.
     Syncs = 5,
-    /// How often was tried to write.
+    /// How many writes the program has asked for.
     Writes = 6,
 }
 
@@ -45,7 +46,7 @@ pub(crate) const EIO: i64 = 5;
 pub(crate) const ENOSPC: i64 = 28;
 pub(crate) const EROFS: i64 = 30;
 
-/// A folder with a history in it, and beside it what controls the disk.
+/// A folder for a server's data, and beside it the file that controls the disk.
 pub(crate) struct Disk {
     folder: TempDir,
     control: fs::File,
@@ -67,7 +68,7 @@ impl Disk {
         self.folder.path().join("data")
     }
 
-    /// What was written, when it is recorded.
+    /// The file in which a recording server's writes and syncs are recorded.
     pub(crate) fn record(&self) -> PathBuf {
         self.folder.path().join("record")
     }
@@ -85,7 +86,7 @@ impl Disk {
         i64::from_ne_bytes(value)
     }
 
-    /// Waits for a sync beyond so many.
+    /// Waits until the count of syncs is no longer `syncs`.
     pub(crate) async fn tried_to_sync(&self, syncs: i64) {
         soon("a sync", async {
             while self.get(Fault::Syncs) == syncs {
@@ -95,7 +96,7 @@ impl Disk {
         .await;
     }
 
-    /// What makes a program see this disk, and this clock.
+    /// The environment variables that give a program this disk and this clock.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
             ("LD_PRELOAD", shim().to_owned()),
@@ -104,7 +105,8 @@ impl Disk {
         ]
     }
 
-    /// A server on this disk; with `recording`, what it writes is recorded.
+    /// Starts a server on this disk. With `recording`, its writes and syncs are
+    /// recorded.
     pub(crate) async fn serve(&self, recording: bool) -> Faulty {
         let mut command = self.command();
         if recording {
@@ -113,7 +115,7 @@ impl Disk {
         Faulty::start(&mut command).await
     }
 
-    /// A server on this disk, not started yet.
+    /// The command that starts a server on this disk.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(SERVER);
         command
@@ -124,7 +126,7 @@ impl Disk {
     }
 }
 
-/// The faults as a library, built once.
+/// Compiles `faults.c` to a library, once.
 fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
@@ -141,7 +143,7 @@ fn shim() -> &'static Path {
     })
 }
 
-/// A server that runs; it is killed when it is dropped.
+/// A running server; dropping it kills it.
 pub(crate) struct Faulty {
     pub(crate) child: Child,
     pub(crate) addr: SocketAddr,
@@ -170,25 +172,25 @@ impl Faulty {
         }
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the server, as a crash does.
     pub(crate) async fn kill(mut self) {
         self.child.start_kill().expect("it runs");
         soon("its end", self.child.wait()).await.expect("a child");
     }
 
-    /// Ends it in order; what it logged.
+    /// Ends the server by SIGTERM; returns its log output.
     pub(crate) async fn stop(mut self) -> String {
         let id = i32::try_from(self.child.id().expect("it runs")).expect("a process id");
         kill_process(Pid::from_raw(id).expect("one"), Signal::TERM).expect("a signal");
         let mut said = String::new();
         let mut errors = self.child.stderr.take().expect("piped");
         let read = errors.read_to_string(&mut said);
-        soon("its log", read).await.expect("UTF-8");
+        soon("its log output", read).await.expect("UTF-8");
         soon("its end", self.child.wait()).await.expect("a child");
         said
     }
 
-    /// A peer in the JSON format that has been welcomed.
+    /// A peer in the JSON format, after its welcome.
     pub(crate) async fn join(&self, target: &str) -> Peer {
         let mut peer = Peer::connect(self.addr).await;
         let head = format!(
@@ -204,7 +206,7 @@ impl Faulty {
         peer
     }
 
-    /// Sends a request, and reads the answer to its end.
+    /// Sends a request and reads the response to its end.
     pub(crate) async fn request(&self, method: &str, target: &str, body: &str) -> String {
         let mut peer = Peer::connect(self.addr).await;
         let head = format!(
@@ -217,7 +219,7 @@ impl Faulty {
     }
 }
 
-/// Publishes in the JSON format; the event that answers it.
+/// Publishes in the JSON format; returns the event that answers.
 pub(crate) async fn publish(peer: &mut Peer, text: &str, id: &str) -> Value {
     let command = serde_json::json!({"type": "publish", "text": text, "id": id});
     peer.say(&command.to_string()).await;
@@ -229,7 +231,8 @@ pub(crate) async fn publish(peer: &mut Peer, text: &str, id: &str) -> Value {
     }
 }
 
-/// The same, again and again while it is refused because of the disk.
+/// Publishes again and again while the server answers `busy`; returns the event
+/// that is no refusal.
 pub(crate) async fn publish_until_stored(peer: &mut Peer, text: &str, id: &str) -> Value {
     loop {
         let event = publish(peer, text, id).await;

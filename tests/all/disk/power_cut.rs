@@ -1,4 +1,5 @@
-//! The power goes: what was written and not synced is there, or not, or in part.
+//! Power cuts: an unsynced write may then be on the disk, or missing, or there
+//! in part.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -16,13 +17,13 @@ use super::{
 
 const SECTOR: usize = 512;
 
-/// What the disk was asked for.
+/// A recorded call: write, sync, truncate or failed sync.
 struct Entry {
     kind: i64,
     file: u64,
     offset: usize,
     bytes: Vec<u8>,
-    /// How long the record is with it.
+    /// The record's length up to the end of this entry.
     end: u64,
 }
 
@@ -50,14 +51,14 @@ fn entries(record: &[u8]) -> Vec<Entry> {
     entries
 }
 
-/// A file as the disk has it, and what it may have beside that.
+/// A file's durable bytes, and the writes that the disk may or may not hold.
 #[derive(Clone, Default)]
 struct File {
     durable: Vec<u8>,
-    /// Written, and not synced: an entry's number.
+    /// Writes that are not synced, as indexes of entries.
     pending: Vec<usize>,
-    /// Written before a sync that failed: the system takes it for clean, and no
-    /// later sync writes it.
+    /// Writes before a failed sync. The kernel takes their pages for clean, so
+    /// no later sync writes them.
     doubtful: Vec<usize>,
 }
 
@@ -66,7 +67,7 @@ fn put(file: &mut Vec<u8>, entry: &Entry, kept: impl Fn(usize) -> bool) {
         file.resize(entry.offset, 0);
         return;
     }
-    // Sectors of the disk, not of the write.
+    // Sectors are counted from the start of the file.
     let mut from = 0;
     while from < entry.bytes.len() {
         let at = entry.offset + from;
@@ -82,14 +83,14 @@ fn put(file: &mut Vec<u8>, entry: &Entry, kept: impl Fn(usize) -> bool) {
 }
 
 impl File {
-    /// Puts down an entry for good.
+    /// Takes the next entry of the record into account.
     fn take(&mut self, entries: &[Entry], number: usize) {
         let entry = &entries[number];
         match entry.kind {
             2 => {
                 for number in std::mem::take(&mut self.pending) {
                     put(&mut self.durable, &entries[number], |_| true);
-                    // Written again, it is not doubtful any more.
+                    // A synced write over a doubtful one replaces it.
                     let again = &entries[number];
                     self.doubtful.retain(|old| {
                         let old = &entries[*old];
@@ -103,12 +104,13 @@ impl File {
         }
     }
 
-    /// What the disk has when the power goes now.
+    /// The file's bytes after a power cut at this moment.
     fn cut(&self, entries: &[Entry], random: &mut Random) -> Vec<u8> {
         let mut file = self.durable.clone();
         let mut old = Vec::new();
         for number in &self.doubtful {
-            // Nothing of it is worse than some of it: zeros, or what was before.
+            // A doubtful write is missing as a whole, which is worse than in
+            // part: its range keeps the bytes before, or holds zeros.
             let entry = &entries[*number];
             if random.below(2) == 0 {
                 old.push((entry.offset, entry.bytes.len()));
@@ -133,7 +135,7 @@ impl File {
     }
 }
 
-/// The files of a folder by their numbers.
+/// The files of a folder by their inode numbers.
 fn files_of(folder: &Path) -> BTreeMap<u64, String> {
     let entries = fs::read_dir(folder).expect("a folder");
     entries
@@ -146,10 +148,11 @@ fn files_of(folder: &Path) -> BTreeMap<u64, String> {
         .collect()
 }
 
-/// What was acknowledged, and how long the record was when that was seen.
+/// The acknowledged texts, each with the record's length at its receipt.
 type Acknowledged = Vec<(u64, String)>;
 
-/// Cuts the power at random moments: everything acknowledged is there.
+/// Cuts the power at random moments; asserts that the store then holds every
+/// message acknowledged before.
 async fn cut(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
     let record = fs::read(disk.record()).expect("a record");
     let files_there = files_of(&disk.data());
@@ -205,14 +208,14 @@ fn length(disk: &Disk) -> u64 {
     fs::metadata(disk.record()).expect("a record").len()
 }
 
-// Broken to see it fail: `synchronous=NORMAL`.
+// Verified to fail with `synchronous=NORMAL`.
 #[tokio::test]
-async fn a_power_cut_takes_nothing_acknowledged() {
+async fn a_power_cut_loses_no_acknowledged_message() {
     let disk = Disk::new();
     let server = disk.serve(true).await;
     let mut ana = server.join("/?name=ana").await;
     let mut acknowledged = Acknowledged::new();
-    // Enough that the log is written into the database a few times.
+    // Enough for a few checkpoints of the WAL.
     for n in 0..500_u64 {
         let text = format!(
             "{n} {}",
@@ -226,9 +229,9 @@ async fn a_power_cut_takes_nothing_acknowledged() {
     cut(&disk, &acknowledged, cases(60)).await;
 }
 
-// Broken to see it fail: the WAL not written anew at a start.
+// Verified to fail when a start does not write the WAL anew.
 #[tokio::test]
-async fn nothing_is_built_on_what_a_failed_sync_left() {
+async fn a_power_cut_after_a_failed_sync_loses_nothing_acknowledged() {
     let disk = Disk::new();
     let server = disk.serve(true).await;
     let mut ana = server.join("/?name=ana").await;
@@ -240,7 +243,7 @@ async fn nothing_is_built_on_what_a_failed_sync_left() {
     disk.set(Fault::Sync, EIO);
     let refused = publish(&mut ana, "in doubt", "b").await;
     assert_eq!(refused["code"], "busy");
-    // The next server finds it in the system's memory, where it looks well.
+    // The next server finds the unsynced write in the page cache, undamaged.
     server.kill().await;
     disk.set(Fault::Sync, 0);
     let server = disk.serve(true).await;

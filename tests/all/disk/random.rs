@@ -1,4 +1,4 @@
-//! Numbers that look drawn and are the same in every run.
+//! Random numbers that are the same in every run.
 
 /// The generator `SplitMix64`.
 pub(crate) struct Random(pub(crate) u64);
@@ -18,14 +18,14 @@ impl Random {
     }
 }
 
-/// The seed of a run: the one given in the environment, else always the same.
-/// It is printed where a test fails.
+/// The seed of a run: `CHAT_TEST_SEED`, or a constant. A failing test prints
+/// it.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("CHAT_TEST_SEED").ok();
     given.map_or(20_261_122, |seed| seed.parse().expect("a number"))
 }
 
-/// How many cases: as many as the environment says, else so many.
+/// The number of cases: `CHAT_TEST_CASES`, or `usual`.
 pub(crate) fn cases(usual: u64) -> u64 {
     let given = std::env::var("CHAT_TEST_CASES").ok();
     given.map_or(usual, |cases| cases.parse().expect("a number"))

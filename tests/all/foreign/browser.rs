@@ -1,5 +1,5 @@
-//! Chromium without a window, driven over the WebDriver protocol (W3C), which is
-//! JSON over HTTP to a `chromedriver` of our own.
+//! Headless Chromium, driven over the W3C WebDriver protocol. WebDriver is JSON
+//! over HTTP to a `chromedriver` of our own.
 
 use std::{path::Path, time::Duration};
 
@@ -13,29 +13,30 @@ use tokio::{
 use super::program::{Program, command, script};
 use crate::support::{PATIENCE, Peer};
 
-/// How many browsers run at a time: each is a dozen processes. More than tests
-/// that want two.
+/// Limits the browsers that run at the same time: each is a dozen processes.
+/// The limit exceeds the two that one test needs.
 static PLACES: Semaphore = Semaphore::const_new(4);
 
-/// How often it is looked whether something is true.
+/// The interval between checks of a condition.
 const LOOKED: Duration = Duration::from_millis(15);
 
 pub(crate) struct Browser {
     _driver: Program,
     port: u16,
     session: String,
-    /// Dropped last: the browser writes to it.
+    /// The browser's profile; dropped after the driver, because the browser
+    /// writes to it.
     profile: TempDir,
     _place: SemaphorePermit<'static>,
 }
 
-/// One of a browser's windows.
+/// A handle to a browser window.
 pub(crate) struct Window(String);
 
-/// A driver, and the port it listens on.
+/// Starts a driver; returns it and its port.
 async fn driver(folder: &Path) -> (Program, u16) {
-    // It takes a free port of IPv4 and wants the same of IPv6, which somebody
-    // else may have: then it ends.
+    // It takes a free IPv4 port and needs the same IPv6 port. If another
+    // program has that one, the driver exits.
     for _ in 0..10 {
         let mut chromedriver = command("chromedriver");
         chromedriver.arg("--port=0").env("TMPDIR", folder);
@@ -51,7 +52,7 @@ async fn driver(folder: &Path) -> (Program, u16) {
 }
 
 impl Browser {
-    /// A browser that shows an empty page.
+    /// Starts a browser with an empty page.
     pub(crate) async fn start() -> Self {
         let place = PLACES.acquire().await.expect("never closed");
         let profile = tempfile::tempdir().expect("a folder");
@@ -71,8 +72,9 @@ impl Browser {
                 "--no-first-run", "--disable-background-networking",
                 "--disable-component-update", "--disable-sync", "--no-proxy-server",
                 "--disable-dev-shm-usage", format!("--user-data-dir={profile}/profile"),
-                // Chromium would ask a person before a page from elsewhere may
-                // try this machine; here the server's own refusal is of interest.
+                // Otherwise Chromium asks the user before a page from another
+                // network may reach this machine. These tests need the server's
+                // own refusal.
                 "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
             ]},
         }}});
@@ -82,7 +84,7 @@ impl Browser {
         browser
     }
 
-    /// One command of the driver.
+    /// Sends a command to the driver.
     async fn call(&self, path: &str, body: &Value) -> Value {
         self.request("POST", path, &body.to_string()).await
     }
@@ -97,7 +99,7 @@ impl Browser {
         answer["value"].take()
     }
 
-    /// What the driver answers, in whatever way.
+    /// Returns the driver's response, success or not.
     async fn answer(&self, method: &str, path: &str, body: &str) -> (String, Value) {
         let mut driver = Peer::connect(([127, 0, 0, 1], self.port).into()).await;
         let head = format!(
@@ -116,25 +118,25 @@ impl Browser {
         (head, answer)
     }
 
-    /// Goes to a page, and gives it the hands and eyes of a chat.
+    /// Opens a page and injects the chat script.
     pub(crate) async fn open(&self, url: &str) {
         self.visit(url).await;
         let chat = std::fs::read_to_string(script("browser_chat.js")).expect("a script");
         self.run(&chat).await;
     }
 
-    /// Goes to a page.
+    /// Opens a page.
     pub(crate) async fn visit(&self, url: &str) {
         self.call("/url", &json!({"url": url})).await;
     }
 
-    /// What is true in the page, once it is.
+    /// Waits until an expression is true in the page; returns its value.
     pub(crate) async fn see(&self, truth: &str) -> Value {
         let script = format!("try {{ return ({truth}) || null }} catch {{ return null }}");
         let look = json!({"script": script, "args": []}).to_string();
         let seen = async {
             loop {
-                // On the way from one page to another there is none to look at.
+                // During a navigation there is no page to query.
                 let (_, found) = self.answer("POST", "/execute/sync", &look).await;
                 if !found["value"].is_null() && found["value"]["error"].is_null() {
                     return found["value"].clone();
@@ -148,7 +150,8 @@ impl Browser {
         panic!("{truth} did not happen; there is {}", self.state().await)
     }
 
-    /// What the page is at: what it shows, and whether the browser draws it.
+    /// The page's state for a failure message: its text, and whether the
+    /// browser draws it.
     async fn state(&self) -> Value {
         let script = "const done = arguments[0]; \
             const tell = drawn => done({drawn, visible: document.visibilityState, \
@@ -159,14 +162,14 @@ impl Browser {
         self.answer("POST", "/execute/async", &look).await.1
     }
 
-    /// Presses keys where a selector leads to.
+    /// Sends keys to the element of a selector.
     pub(crate) async fn press(&self, selector: &str, keys: &str) {
         let element = self.element(selector).await;
         self.call(&format!("{element}/value"), &json!({"text": keys}))
             .await;
     }
 
-    /// How many seconds a script may take.
+    /// Sets how many seconds a script may take.
     pub(crate) async fn patience(&self, seconds: u32) {
         self.call("/timeouts", &json!({"script": seconds * 1000}))
             .await;
@@ -184,19 +187,19 @@ impl Browser {
         format!("/element/{}", id.and_then(Value::as_str).expect("an id"))
     }
 
-    /// A command of Chromium's own (its `DevTools` protocol).
+    /// Sends a `DevTools` command to Chromium.
     pub(crate) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.call("/goog/cdp/execute", &body).await
     }
 
-    /// Has a script run in the pages of this window before their own.
+    /// Runs a script in the pages of this window before their own scripts.
     pub(crate) async fn before_pages(&self, script: &str) {
         let command = "Page.addScriptToEvaluateOnNewDocument";
         self.devtools(command, json!({"source": script})).await;
     }
 
-    /// Opens another window of the same browser, and goes on there.
+    /// Opens another window of the same browser and switches to it.
     pub(crate) async fn open_window(&self) -> Window {
         let window = self.call("/window/new", &json!({"type": "window"})).await;
         let window = Window(window["handle"].as_str().expect("a handle").to_owned());
@@ -204,13 +207,13 @@ impl Browser {
         window
     }
 
-    /// The window that is talked to.
+    /// Returns the first window of the browser.
     pub(crate) async fn window(&self) -> Window {
         let handles = self.get("/window/handles").await;
         Window(handles[0].as_str().expect("a handle").to_owned())
     }
 
-    /// Closes the window that is talked to.
+    /// Closes the current window.
     pub(crate) async fn close_window(&self) {
         self.request("DELETE", "/window", "").await;
     }
@@ -219,21 +222,20 @@ impl Browser {
         self.call("/window", &json!({"handle": window.0})).await;
     }
 
-    /// What a script in the page returns.
+    /// Runs a script in the page; returns its result.
     pub(crate) async fn run(&self, script: &str) -> Value {
         self.call("/execute/sync", &json!({"script": script, "args": []}))
             .await
     }
 
-    /// What happens next in the page's chat.
+    /// Waits for the next event of the injected chat script.
     pub(crate) async fn told(&self) -> Value {
         let script = "told(arguments[0])";
         self.call("/execute/async", &json!({"script": script, "args": []}))
             .await
     }
 
-    /// What the console shows since the last time: errors, and what a policy
-    /// forbade.
+    /// The console messages since the last call: errors and policy violations.
     pub(crate) async fn console(&self) -> Vec<String> {
         let entries = self.call("/se/log", &json!({"type": "browser"})).await;
         let entries = entries.as_array().expect("a list");

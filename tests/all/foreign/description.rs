@@ -1,12 +1,13 @@
-//! Whether the server does what `/-/openapi.json` says: schemathesis makes
-//! requests of it, right and wrong ones, and looks at the answers.
+//! Tests that the server conforms to `/-/openapi.json`: schemathesis sends
+//! valid and invalid requests and checks the responses.
 
 use std::process::ExitStatus;
 
 use super::program::{command, output, tool};
 use crate::support::TestServer;
 
-/// So many requests of a kind at most: enough for each rule, in some seconds.
+/// The most requests per operation and phase: enough for each rule, in a few
+/// seconds.
 const EXAMPLES: &str = "20";
 
 async fn tried(server: &TestServer, arguments: &[&str]) -> (ExitStatus, String) {
@@ -17,7 +18,7 @@ async fn tried(server: &TestServer, arguments: &[&str]) -> (ExitStatus, String) 
         .arg(format!("http://{}/-/openapi.json", server.addr))
         .args(["--max-examples", EXAMPLES, "--seed", "7", "--no-color"])
         .args(["--phases", "examples,coverage,fuzzing"])
-        // Which letters there are is for each Unicode to say.
+        // Which characters are letters depends on the Unicode version.
         .args([
             "--generation-codec",
             "ascii",
@@ -26,13 +27,13 @@ async fn tried(server: &TestServer, arguments: &[&str]) -> (ExitStatus, String) 
         ])
         .args(["--request-timeout", "10", "--max-failures", "10"])
         .args(arguments)
-        // It keeps what it has tried.
+        // It stores its results in the current folder.
         .current_dir(folder.path());
     output(schemathesis).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_description_is_true() {
+async fn the_server_conforms_to_its_openapi_description() {
     let server = TestServer::start().await;
     let mut ana = server.plain("/tea?name=ana").await;
     ana.text_after("hello").await;

@@ -1,12 +1,12 @@
-//! The programs of the README, as they stand there.
+//! The README's example programs, run unchanged except for the address.
 
 use std::{fs, process::Command};
 
 use super::program::{Program, command, output, tool};
 use crate::support::{Peer, TestServer};
 
-/// A program of the README, told by the file name in its first line, that talks
-/// to this server; and the folder it is in.
+/// Writes a README program to a folder, with this server's address. The file
+/// name in its first line selects the program.
 fn example(name: &str, server: &TestServer) -> (tempfile::TempDir, std::path::PathBuf) {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = fs::read_to_string(readme).expect("a README");
@@ -24,7 +24,7 @@ fn example(name: &str, server: &TestServer) -> (tempfile::TempDir, std::path::Pa
     (folder, path)
 }
 
-/// Starts a bot, waits until it is in the room, and talks to it.
+/// Starts a bot, waits until it is in the room, and sends it a command.
 async fn bot(
     name: &str,
     mut run: Command,
@@ -46,13 +46,13 @@ async fn bot(
 }
 
 #[tokio::test]
-async fn the_bot_in_python() {
+async fn the_python_bot_of_the_readme_answers() {
     let run = command(tool("python/bin/python"));
     bot("bot.py", run, "!echo /hello", "echo-bot: /hello").await;
 }
 
 #[tokio::test]
-async fn the_bot_in_javascript() {
+async fn the_javascript_bot_of_the_readme_answers() {
     bot(
         "bot.mjs",
         command("node"),
@@ -63,7 +63,7 @@ async fn the_bot_in_javascript() {
 }
 
 #[tokio::test]
-async fn the_bot_in_shell() {
+async fn the_shell_bot_of_the_readme_answers() {
     let (_server, _program, said) = bot("bot.sh", command("sh"), "!date", "clock: ").await;
     assert!(
         said.contains(':') && said.len() > "clock: ".len() + 8,
@@ -72,7 +72,7 @@ async fn the_bot_in_shell() {
 }
 
 #[tokio::test]
-async fn the_alert_from_cron() {
+async fn the_cron_alert_of_the_readme_is_published_once() {
     let server = TestServer::start().await;
     let mut peer: Peer = server.plain("/ops").await;
     let (_folder, path) = example("/etc/cron.hourly/disk-alert", &server);
@@ -86,7 +86,7 @@ async fn the_alert_from_cron() {
         ended.success() && said.is_empty(),
         "nothing is full: {said}"
     );
-    // Within the hour, once.
+    // Two runs within an hour publish one alert.
     for _ in 0..2 {
         let (ended, _) = run("0").await;
         assert!(ended.success());

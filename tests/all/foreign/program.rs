@@ -1,4 +1,4 @@
-//! A program of somebody else's, run as a child and talked to in lines.
+//! A third-party program, run as a child process that reads and writes lines.
 
 use std::{
     ffi::OsStr,
@@ -14,25 +14,25 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::support::soon;
 
-/// How long a program may take that computes all the while: what takes 10 s alone
-/// takes more than a minute where browsers run beside it on a slow machine.
+/// How long a busy program may take. A program that takes 10 s alone takes more
+/// than a minute beside browsers on a slow machine.
 const PATIENCE_WITH_PROGRAMS: Duration = Duration::from_secs(300);
 
-/// What `./check` installed beside the build.
+/// The path of a tool installed by `./check`.
 pub(crate) fn tool(path: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
         .with_file_name("tools")
         .join(path)
 }
 
-/// What is in the folder of the programs the tests bring along.
+/// The path of a program in `tests/programs`.
 pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name)
 }
 
-/// A command, with no proxy in its way to this machine.
+/// A command without proxy settings, which could keep it from this machine.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
@@ -41,7 +41,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Starts a command; a program that is missing is no reason to pass.
+/// Starts a command; panics if the program is missing.
 fn start(mut command: Command) -> Child {
     let command = command.stdout(Stdio::piped());
     command.spawn().unwrap_or_else(|error| {
@@ -50,7 +50,7 @@ fn start(mut command: Command) -> Child {
     })
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; returns its status and output.
 pub(crate) async fn output(mut command: Command) -> (ExitStatus, String) {
     command.stdin(Stdio::null());
     let mut child = start(command);
@@ -64,7 +64,7 @@ pub(crate) async fn output(mut command: Command) -> (ExitStatus, String) {
     ended.expect("a program that ends").expect("no panic")
 }
 
-/// A program that runs until it is dropped, and with it all it started.
+/// A running program; dropping it kills it and its children.
 pub(crate) struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -78,7 +78,7 @@ impl Program {
         let mut child = start(command);
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         let (line, lines) = mpsc::channel(64);
-        // It ends with the program's standard output.
+        // The thread ends with the program's standard output.
         std::thread::spawn(move || {
             for read in stdout.lines().map_while(Result::ok) {
                 if line.blocking_send(read).is_err() {
@@ -94,23 +94,23 @@ impl Program {
         }
     }
 
-    /// Types a line.
+    /// Writes a line to its standard input.
     pub(crate) fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("not ended");
         writeln!(stdin, "{line}").expect("a program that reads");
     }
 
-    /// Ends its standard input.
+    /// Closes its standard input.
     pub(crate) fn end_input(&mut self) {
         self.stdin = None;
     }
 
-    /// The next line it prints; `None` when it has closed its output.
+    /// Reads the next line; `None` when the program has closed its output.
     pub(crate) async fn line(&mut self) -> Option<String> {
         soon("a line of a program", self.lines.recv()).await
     }
 
-    /// The next line, which is JSON.
+    /// Reads the next line as JSON.
     pub(crate) async fn told(&mut self) -> Value {
         let line = self.line().await.expect("a line before the end");
         serde_json::from_str(&line).expect("JSON")
@@ -119,7 +119,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It is not waited for yet: its number is still its own.
+        // The program was not waited for, so its process id cannot belong to
+        // another process.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }

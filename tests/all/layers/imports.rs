@@ -1,4 +1,4 @@
-//! Reads which files of the crate a file imports, from its text alone.
+//! Finds the files of the crate that a file imports, from its text alone.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,25 +6,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The names of modules that lead to one, or to an item in one.
+/// The path of a module or an item, as its names.
 type Names = Vec<String>;
 
-/// A source file without what only tests see.
+/// A source file without its test code.
 #[derive(Default)]
 struct Source {
-    /// Its place below `src`.
+    /// Its path below `src`.
     place: String,
-    /// The paths that it imports, each under the name that it has here.
+    /// The imported paths, by their local names.
     imports: BTreeMap<String, Names>,
-    /// All paths that it names.
+    /// All paths into the crate that it names.
     paths: BTreeSet<Names>,
 }
 
-/// All source files of a crate that are not for tests, by module.
+/// All source files of a crate except tests, by module.
 pub(super) struct Sources(BTreeMap<Names, Source>);
 
 impl Sources {
-    /// Reads a folder.
+    /// Reads all source files of a folder.
     pub(super) fn read(src: &Path) -> Self {
         let files = files(src).into_iter().map(|path| {
             let place = path.strip_prefix(src).expect("below src");
@@ -34,7 +34,7 @@ impl Sources {
         Self::of(files.collect())
     }
 
-    /// Reads files by their places.
+    /// Reads source texts by their paths.
     pub(super) fn of(files: BTreeMap<String, String>) -> Self {
         let modules: BTreeSet<Names> = files.keys().map(|place| module(place)).collect();
         let mut sources = BTreeMap::new();
@@ -57,12 +57,12 @@ impl Sources {
         Sources(sources)
     }
 
-    /// The places of all files.
+    /// The paths of all files.
     pub(super) fn places(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(|source| source.place.as_str())
     }
 
-    /// The first modules of the paths that begin at the crate.
+    /// The top-level modules that each file names.
     pub(super) fn modules_named(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.values().flat_map(|source| {
             let names = source.paths.iter().filter_map(|path| path.first());
@@ -70,7 +70,7 @@ impl Sources {
         })
     }
 
-    /// Which files each file imports.
+    /// The files that each file imports.
     pub(super) fn arrows(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let arrows = self.0.values().map(|source| {
             let defining = source.paths.iter().filter_map(|path| self.defining(path));
@@ -80,10 +80,10 @@ impl Sources {
         arrows.collect()
     }
 
-    /// The file that defines what a path leads to; none for a module.
+    /// The file that defines the item of a path; `None` for a module.
     fn defining(&self, path: &Names) -> Option<&str> {
         let mut path = path.clone();
-        // Each turn follows one re-export.
+        // Each iteration follows one re-export.
         for _ in 0..8 {
             let depth = (0..=path.len())
                 .rev()
@@ -102,7 +102,7 @@ impl Sources {
 }
 
 impl Source {
-    /// Finds all paths to modules of the crate.
+    /// Collects all paths to modules of the crate.
     fn find(&mut self, own: &Names, tokens: &[String], modules: &BTreeSet<Names>) {
         let mut at = 0;
         while at < tokens.len() {
@@ -150,7 +150,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The module that a file is.
+/// The module path of a file.
 fn module(place: &str) -> Names {
     let names = place.trim_end_matches(".rs").split('/');
     names
@@ -165,7 +165,7 @@ fn child(module: &Names, name: &str) -> Names {
     child
 }
 
-/// A path from the crate on, if it leads into the crate.
+/// Resolves a path from the crate root, if it leads into the crate.
 fn absolute(own: &Names, path: &[String], modules: &BTreeSet<Names>) -> Option<Names> {
     let mut module = own.clone();
     let mut rest = path;
@@ -183,7 +183,7 @@ fn absolute(own: &Names, path: &[String], modules: &BTreeSet<Names>) -> Option<N
         module.pop();
         rest = &rest[1..];
     }
-    // The folder of a program is a module of the same name in its file.
+    // A program's file and its folder are one module of the same name.
     if own.len() == 2 && own[0] == "bin" && rest.first() == own.last() {
         rest = &rest[1..];
     }
@@ -191,7 +191,7 @@ fn absolute(own: &Names, path: &[String], modules: &BTreeSet<Names>) -> Option<N
     Some(module)
 }
 
-/// The path at the beginning of these tokens, and how many it has.
+/// The path at the beginning of these tokens, and its number of tokens.
 fn path(tokens: &[String]) -> (Names, usize) {
     let mut path = Names::new();
     let mut at = 0;
@@ -206,7 +206,7 @@ fn path(tokens: &[String]) -> (Names, usize) {
     (path, at)
 }
 
-/// What a `use` of these tokens brings in, and under which names.
+/// The paths that a `use` of these tokens imports, with their local names.
 fn used(tokens: &[String]) -> Vec<(String, Names)> {
     let (path, length) = path(tokens);
     let name = path.last().cloned().unwrap_or_default();
@@ -236,7 +236,7 @@ fn used(tokens: &[String]) -> Vec<(String, Names)> {
     }
 }
 
-/// Where a token comes next outside of brackets, or the end.
+/// The next position of a token outside of brackets, or the end.
 fn until(tokens: &[String], from: usize, wanted: &str) -> usize {
     let mut at = from;
     while at < tokens.len() && tokens[at] != wanted {
@@ -248,7 +248,7 @@ fn until(tokens: &[String], from: usize, wanted: &str) -> usize {
     at.min(tokens.len())
 }
 
-/// Where the bracket ends that begins here.
+/// The position of the bracket that closes the one at `from`.
 fn matching(tokens: &[String], from: usize) -> usize {
     let mut depth = 0;
     for (at, token) in tokens.iter().enumerate().skip(from) {
@@ -266,8 +266,8 @@ fn matching(tokens: &[String], from: usize) -> usize {
     tokens.len()
 }
 
-/// These tokens without items for tests, and the files that are modules for
-/// tests.
+/// Removes test items; also returns the names of the test modules declared
+/// here.
 fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut modules) = (Vec::new(), Vec::new());
     let mut at = 0;
@@ -314,7 +314,8 @@ fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Words, `::`, and single signs; no comments, and nothing of literals.
+/// Splits code into words, `::` and single characters. Comments are dropped; a
+/// literal becomes one quotation mark.
 fn tokens(code: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = code;
@@ -345,7 +346,7 @@ fn tokens(code: &str) -> Vec<String> {
     tokens
 }
 
-/// How long the text or letter is that stands here, if one does.
+/// The length of the string or character literal at the start, if there is one.
 fn literal(code: &str) -> Option<usize> {
     let prefix = code.len() - code.trim_start_matches(['b', 'c']).len();
     let open = &code[prefix.min(1)..];
@@ -363,7 +364,7 @@ fn literal(code: &str) -> Option<usize> {
     let quote = open.chars().next().filter(|c| "\"'".contains(*c))?;
     let mut escaped = false;
     for (at, c) in open.char_indices().skip(1) {
-        // `'a` without an end is a lifetime.
+        // `'a` without a closing quote is a lifetime.
         if quote == '\'' && !escaped && c != quote && !open[at + c.len_utf8()..].starts_with(quote)
         {
             if c != '\\' {

@@ -1,4 +1,5 @@
-//! `cargo test --test all page::crowded -- --nocapture` prints what it measures.
+//! Measures the page with many messages; `cargo test --test all page::crowded
+//! -- --nocapture` prints the results.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,10 +15,10 @@ use crate::{
 
 const MESSAGES: usize = 50_000;
 
-/// One that is looked for, far back.
+/// The number of a message to search for, far back.
 const NEEDLE: usize = 45_000;
 
-/// The most rows that may be in the document.
+/// The document must hold fewer rows than this.
 const NEAR: u64 = 150;
 
 async fn fill(addr: SocketAddr, lines: impl Iterator<Item = String>) {
@@ -31,8 +32,8 @@ async fn fill(addr: SocketAddr, lines: impl Iterator<Item = String>) {
     assert_eq!(pipe.exit().await, 0);
 }
 
-/// Calls `step` for each of so many frames; how long they took, from the middle
-/// one up, and the most rows that were in the document.
+/// Runs `step` in each of `count` frames. Returns the median, p99 and longest
+/// frame and the most rows in the document; then the most rows alone.
 async fn frames(browser: &Browser, count: usize, step: &str) -> (Value, u64) {
     let script = format!(
         "const log = document.getElementById('log'), times = []; let most = 0, last = performance.now(); \
@@ -49,7 +50,7 @@ async fn frames(browser: &Browser, count: usize, step: &str) -> (Value, u64) {
 }
 
 #[tokio::test]
-async fn fifty_thousand_messages() {
+async fn a_room_of_fifty_thousand_messages_scrolls_smoothly() {
     let folder = commands::folder();
     let (_server, addr) = commands::server(folder.path(), &[]).await;
     let words = |n: usize| "word ".repeat(n * 7919 % 50);
@@ -66,8 +67,8 @@ async fn fifty_thousand_messages() {
     println!("first paint after {painted} ms");
     let near = |most: u64| assert!(most < NEAR, "{most} rows are in the document");
 
-    // Upwards, older messages come; what is in view moves by as much as it is
-    // scrolled, and by nothing else.
+    // Scrolling up loads older messages; the visible rows move only by the
+    // scrolled distance.
     let scroll = "const seen = [...log.querySelectorAll('.row[data-seq]')].find(row => row.getBoundingClientRect().top > 100); \
         if (window.seen?.isConnected && window.scrolled) { \
           const moved = window.seen.getBoundingClientRect().top - window.top_; \
@@ -84,7 +85,8 @@ async fn fifty_thousand_messages() {
         .expect("a number");
     assert!(worst < 2.0, "it jumped by {worst} pixels");
 
-    // What is found far back is gone back to. (It is found once it is indexed.)
+    // A search result far back can be opened. (The message is found once it is
+    // indexed.)
     let found = "document.getElementById('search-state').textContent";
     loop {
         super::say(&browser, "/search needle").await;
@@ -100,7 +102,7 @@ async fn fifty_thousand_messages() {
         .see("document.querySelector('#log .row.found').innerText.includes('a needle')")
         .await;
 
-    // All the way back to the first, and over everything that is loaded now.
+    // Scroll back to the first message, then down over all loaded messages.
     let all = "return new Promise(done => { const log = document.getElementById('log'); \
          (function on() { const first = log.querySelector('.row[data-seq=\"1\"]'); \
            if (first && log.scrollTop < 60) return done(log.scrollHeight); \
@@ -123,7 +125,8 @@ async fn fifty_thousand_messages() {
     assert!(told[0].as_f64().expect("a number") < 200.0, "{told}");
 }
 
-/// Keys are as fast as ever: how long they took, the middle one and the longest.
+/// Types while many messages arrive. Returns the median and longest time from a
+/// key to its letter.
 async fn keys_while_much_is_said(browser: &Browser, addr: SocketAddr) -> Value {
     let near = |most: u64| assert!(most < NEAR, "{most} rows are in the document");
     arrive(browser, &format!("http://{addr}/tea")).await;

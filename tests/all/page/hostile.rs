@@ -3,7 +3,7 @@ use serde_json::json;
 use super::{LINES, enter, is_quiet, patient_server, say};
 use crate::support::Peer;
 
-/// What has got scripts run elsewhere; each would call `alert`.
+/// Inputs that have injected scripts into other pages; each would call `alert`.
 const CORPUS: [&str; 26] = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -34,10 +34,11 @@ const CORPUS: [&str; 26] = [
 ];
 
 #[tokio::test]
-async fn whatever_is_said_is_text() {
+async fn hostile_texts_never_become_markup() {
     let server = patient_server().await;
     let mut peer = server.plain("/tea?name=constructor").await;
-    // In the backlog, as it comes, and said by oneself.
+    // A third arrives in the backlog, a third live, and the user sends the
+    // rest.
     let (before, rest) = CORPUS.split_at(9);
     let (live, own) = rest.split_at(9);
     for text in before {
@@ -73,7 +74,7 @@ async fn whatever_is_said_is_text() {
         json!("<img src=x onerror=alert(1)>")
     );
 
-    // Found, listed and asked for.
+    // The same in search results, lists and error messages.
     say(&browser, "/search alert").await;
     browser
         .see("document.querySelectorAll('#found li').length > 20")
@@ -108,10 +109,10 @@ async fn topic(peer: &mut Peer, topic: &str) {
 }
 
 #[tokio::test]
-async fn no_script_runs_but_the_page() {
+async fn the_policy_forbids_every_other_script() {
     let server = patient_server().await;
     let browser = enter(&format!("http://{}/tea", server.addr)).await;
-    // What an attacker who found a way in could try is forbidden still.
+    // The policy must block an attacker even after a successful injection.
     let reported = "const told = []; return new Promise(done => setTimeout(() => { \
         document.addEventListener('securitypolicyviolation', e => told.push(e.effectiveDirective)); \
         const tried = []; const attempt = f => { try { f() } catch (e) { tried.push(e.name) } }; \

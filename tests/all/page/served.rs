@@ -4,7 +4,7 @@ use flate2::read::GzDecoder;
 
 use crate::support::{Peer, TestServer};
 
-/// An answer: its head in small letters, and its body.
+/// A response: its head in lower case, and its body.
 struct Answer {
     head: String,
     body: Vec<u8>,
@@ -45,7 +45,7 @@ async fn get(server: &TestServer, target: &str, headers: &str) -> Answer {
         .lines()
         .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let body = peer.take(length.unwrap_or(0)).await.expect("all of it");
-    // Of the values only names are written in large letters too.
+    // Only the names are lowered: values are case-sensitive.
     let small = head.lines().map(|line| {
         let (name, value) = line.split_once(": ").unwrap_or((line, ""));
         format!("{}: {value}\n", name.to_ascii_lowercase())
@@ -59,7 +59,7 @@ async fn get(server: &TestServer, target: &str, headers: &str) -> Answer {
 const PAGE: &str = "Accept: text/html\r\n";
 const ZIPPED: &str = "Accept: text/html\r\nAccept-Encoding: gzip, deflate, br\r\n";
 
-/// What the page asks for, and nothing else it could.
+/// The URLs that the page requests.
 fn assets(page: &str) -> Vec<String> {
     let requests = ["src=\"", "href=\"/-/"];
     let mut found = Vec::new();
@@ -73,7 +73,7 @@ fn assets(page: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn one_document_one_style_one_module() {
+async fn the_page_is_one_document_one_style_and_one_module() {
     let server = TestServer::start().await;
     let page = get(&server, "/tea", PAGE).await;
     let zipped = get(&server, "/tea", ZIPPED).await;
@@ -113,7 +113,7 @@ async fn one_document_one_style_one_module() {
 }
 
 #[tokio::test]
-async fn the_document_is_safe_and_asked_for_again() {
+async fn the_document_has_a_strict_policy_and_is_revalidated() {
     let server = TestServer::start().await;
     let page = get(&server, "/tea", PAGE).await;
     let policy = page.value("content-security-policy");
@@ -159,7 +159,7 @@ async fn the_document_is_safe_and_asked_for_again() {
 }
 
 #[tokio::test]
-async fn without_a_script_it_says_how_to_join() {
+async fn without_scripts_the_page_says_how_to_join() {
     let server = TestServer::start().await;
     let page = get(&server, "/tea", PAGE).await.text();
     let (_, without) = page.split_once("<noscript>").expect("a word");

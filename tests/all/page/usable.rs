@@ -12,7 +12,7 @@ const TAB: &str = "\u{e004}";
 const ESCAPE: &str = "\u{e00c}";
 const DOWN: &str = "\u{e015}";
 
-/// Has a browser show it as a device of that size would.
+/// Emulates a mobile device of this size.
 async fn shrink(browser: &Browser, width: u32, height: u32) {
     let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": true});
     browser
@@ -25,7 +25,7 @@ async fn prefer(browser: &Browser, scheme: &str) {
     browser.devtools("Emulation.setEmulatedMedia", media).await;
 }
 
-/// A room in which a few things were said.
+/// Publishes a few messages; returns the room's URL.
 async fn room(server: &TestServer) -> String {
     let mut bob = server.plain("/tea?name=bob").await;
     for text in [
@@ -42,7 +42,7 @@ async fn room(server: &TestServer) -> String {
     format!("http://{}/tea", server.addr)
 }
 
-/// What axe finds that is serious.
+/// The serious and critical violations that axe finds.
 async fn faults(browser: &Browser) -> Value {
     let script = "return axe.run().then(({violations}) => violations \
         .filter(({impact}) => impact === 'serious' || impact === 'critical') \
@@ -92,7 +92,7 @@ async fn axe_finds_nothing_serious() {
 }
 
 #[tokio::test]
-async fn a_narrow_phone() {
+async fn the_page_fits_a_narrow_phone() {
     let server = patient_server().await;
     let url = room(&server).await;
     let browser = Browser::start().await;
@@ -103,8 +103,8 @@ async fn a_narrow_phone() {
     browser
         .see("document.querySelector('#log .own .receipt')")
         .await;
-    // Nothing sticks out to the side, and what one needs is in sight, also with
-    // the keyboard up.
+    // Nothing overflows to the side, and every control is visible, also with
+    // the keyboard open.
     for height in [568, 260] {
         shrink(&browser, 320, height).await;
         browser.see(&format!("innerHeight === {height}")).await;
@@ -118,12 +118,12 @@ async fn a_narrow_phone() {
         browser
             .see("document.getElementById('log').scrollWidth <= 320")
             .await;
-        // What was at the end is there still.
+        // A log scrolled to its end stays there.
         browser.see("document.getElementById('down').hidden").await;
         let below = below(&browser).await;
         assert!(below < 2.0, "{below} pixels below");
     }
-    // A panel takes the whole of it, and gives it back.
+    // A panel takes the whole width, and closing it restores the focus.
     browser.click("#people-button").await;
     let whole = "document.getElementById('panel').getBoundingClientRect().width === 320";
     browser.see(whole).await;
@@ -134,7 +134,8 @@ async fn a_narrow_phone() {
     is_quiet(&browser).await;
 }
 
-/// How far the end of the log is below what is seen of it, once that was drawn.
+/// The distance in pixels from the visible bottom to the end of the log, once
+/// drawn.
 async fn below(browser: &Browser) -> f64 {
     let end = "const log = document.getElementById('log'); const frame = then => requestAnimationFrame(then); \
         return new Promise(done => frame(() => frame(() => \
@@ -143,7 +144,7 @@ async fn below(browser: &Browser) -> f64 {
 }
 
 #[tokio::test]
-async fn who_types_much_at_the_end_stays_there() {
+async fn a_growing_text_field_keeps_the_log_at_its_end() {
     let server = patient_server().await;
     let url = room(&server).await;
     let browser = enter(&url).await;
@@ -157,7 +158,8 @@ async fn who_types_much_at_the_end_stays_there() {
         assert!(below < 2.0, "{below} pixels below");
         browser.see("document.getElementById('down').hidden").await;
     }
-    // It grew with what was typed, up to a part of the page, and is as before without.
+    // The field grows with its text, up to a part of the page, and shrinks
+    // again when it is empty.
     browser.see(&format!("{height} > 3 * {low}")).await;
     browser.press("#text", &"W".repeat(500)).await;
     browser
@@ -165,7 +167,8 @@ async fn who_types_much_at_the_end_stays_there() {
         .await;
     browser.press("#text", ENTER).await;
     browser.see(&format!("{height} === {low}")).await;
-    // What is lower for one frame, as where a line below goes and comes again.
+    // The log is lower for one frame, as when a line below disappears and
+    // returns.
     let flicker = "const {style} = document.getElementById('composer'); \
         style.marginTop = '60px'; const frame = then => requestAnimationFrame(then); \
         return new Promise(done => frame(() => frame(() => frame(() => { style.marginTop = ''; \
@@ -174,7 +177,7 @@ async fn who_types_much_at_the_end_stays_there() {
     let end = below(&browser).await;
     assert!(end < 2.0, "{end} pixels below");
     browser.see("document.getElementById('down').hidden").await;
-    // Who had gone up is taken to what was said.
+    // Sending a message scrolls to it from anywhere in the log.
     browser
         .run("document.getElementById('log').scrollTop = 0")
         .await;
@@ -188,11 +191,11 @@ async fn who_types_much_at_the_end_stays_there() {
 }
 
 #[tokio::test]
-async fn with_the_keyboard_alone() {
+async fn the_page_is_usable_by_keyboard_alone() {
     let server = patient_server().await;
     let url = room(&server).await;
     let browser = enter(&url).await;
-    // What is typed is offered to be completed.
+    // Typed commands are offered for completion.
     browser.press("#text", "/na").await;
     browser
         .see("document.querySelector('#offers [aria-selected=true]').innerText.startsWith('/name')")
@@ -231,7 +234,7 @@ async fn with_the_keyboard_alone() {
         .await;
     browser.press("#close", ESCAPE).await;
     browser.see("document.activeElement.id === 'text'").await;
-    // The log can be scrolled from where one types.
+    // The log can be scrolled from the text field.
     browser.press("#text", "\u{e00e}").await;
     browser.see("!document.getElementById('down').hidden").await;
     drop(bob);
@@ -239,7 +242,7 @@ async fn with_the_keyboard_alone() {
 }
 
 #[tokio::test]
-async fn who_looks_away_is_told() {
+async fn an_unfocused_page_notifies_of_new_messages() {
     let server = patient_server().await;
     let url = format!("http://{}/tea", server.addr);
     let browser = enter(&url).await;
@@ -254,7 +257,7 @@ async fn who_looks_away_is_told() {
     browser.run("document.hasFocus = () => false").await;
     bob.text_after("not seen").await;
     browser.see("document.title.startsWith('• ')").await;
-    // Only who asked for it is told by the system too.
+    // System notifications appear only if the user turned them on.
     let stand_in = "window.told = []; window.Notification = class { \
         static permission = 'default'; \
         static async requestPermission() { return Notification.permission = 'granted' } \
@@ -283,7 +286,8 @@ async fn who_looks_away_is_told() {
         .await;
     browser.see(fresh).await;
 
-    // What comes below what is read stays below, and there is a way.
+    // Messages below the visible part do not scroll the log, and a button leads
+    // to them.
     for n in 0..60 {
         bob.text_after(&format!("line {n}")).await;
     }
@@ -312,14 +316,14 @@ async fn who_looks_away_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_read_aloud() {
+async fn a_screen_reader_is_told_only_of_new_messages() {
     let server = patient_server().await;
     let url = room(&server).await;
     let addr = server.addr;
     let browser = enter(&url).await;
     let aloud = "document.querySelector('[role=log]').getAttribute('aria-live')";
     browser.see(&format!("{aloud} === 'polite'")).await;
-    // Not what is loaded, scrolled to or replayed.
+    // Loaded, scrolled and replayed messages are not announced.
     browser
         .run(&format!(
             "window.heard = []; new MutationObserver(changes => {{ for (const change of changes) \

@@ -1,27 +1,31 @@
-//! What is sent as it is recorded: on lines, with labels for what differs from run
-//! to run.
+//! Formats the bytes that the server sends for a recording: in lines, with
+//! labels for values that differ between runs.
 
 use std::fmt::Write;
 
-/// A longer body of an HTTP answer is recorded as its length and checksum.
+/// The longest HTTP body recorded in full, in bytes. A longer one is recorded
+/// as its length and checksum.
 const MAX_BODY: usize = 2048;
 
-/// A longer run of one character is recorded as `<x*100>`.
+/// The longest run of one character recorded in full. A longer one is recorded
+/// as `<x*100>`.
 const MAX_RUN: usize = 64;
 
-/// What differs from run to run: `<ana>` is the address of a connection,
-/// `<epoch 1>` the first epoch, and so on. What [`RULES`] finds is not told apart.
+/// The labels of values that differ between runs: `<ana>` is the address of a
+/// connection, `<epoch 1>` the first epoch. All values that one of [`RULES`]
+/// finds share one label.
 #[derive(Default)]
 pub(super) struct Labels(Vec<(String, String)>);
 
-/// Between two texts stands a value of these characters, which gets a label.
+/// The text before a value, the value's characters, the text after it, and its
+/// label.
 type Rule = (&'static str, fn(char) -> bool, &'static str, &'static str);
 
-/// Values with labels of their own, by the order of their appearance.
+/// Values with numbered labels, in order of appearance.
 const NUMBERED: [Rule; 3] = [
     (r#""epoch":""#, is_word, "\"", "epoch"),
     (r#""secret":""#, is_word, "\"", "secret"),
-    // Its last word: the name stands before it.
+    // The secret is the last word, after the name.
     ("have this name again: /name ", is_words, "", "secret"),
 ];
 
@@ -31,7 +35,8 @@ const RULES: [Rule; 11] = [
     ("send it again in ", is_decimal, " s.", "s"),
     ("retry-after: ", is_digit, "\r\n", "s"),
     ("\nretry: ", is_digit, "\n", "ms"),
-    // The reason of a drain: in a close frame, and in a comment of server-sent events.
+    // A drain's reason, in a close frame and in a comment of server-sent
+    // events.
     (" 4003 ", is_digit, " ms: ", "ms"),
     (": ", is_digit, " ms: ", "ms"),
     ("date: ", |c| c != '\r', "\r\n", "date"),
@@ -61,7 +66,7 @@ fn is_words(c: char) -> bool {
 }
 
 impl Labels {
-    /// Has a value replaced by a label from now on.
+    /// Replaces a value by a label from now on.
     pub(super) fn add(&mut self, value: String, label: &str) {
         let label = format!("<{label}>");
         let known = self.0.iter().any(|(_, other)| *other == label);
@@ -73,7 +78,7 @@ impl Labels {
         self.0.iter().any(|(known, _)| known == value)
     }
 
-    /// A step with values in place of its labels.
+    /// Replaces the labels of a step by their values.
     pub(super) fn values(&self, step: &str) -> String {
         let labels = self.0.iter();
         labels.fold(step.to_owned(), |step, (value, label)| {
@@ -81,7 +86,7 @@ impl Labels {
         })
     }
 
-    /// What was sent, with labels in place of values.
+    /// Replaces the values in the sent text by their labels.
     pub(super) fn label(&mut self, sent: &str) -> String {
         for (before, class, after, name) in NUMBERED {
             for value in found(sent, before, class, after) {
@@ -115,7 +120,7 @@ pub(super) fn lines(text: &str, out: &mut Vec<String>) {
     out.extend(text.split_inclusive('\n').map(escaped));
 }
 
-/// Appends an HTTP answer.
+/// Appends an HTTP response.
 pub(super) fn answer(text: &str, out: &mut Vec<String>) {
     let head = text.find("\r\n\r\n").map_or(text.len(), |end| end + 4);
     let (head, body) = text.split_at(head);
@@ -128,7 +133,7 @@ pub(super) fn answer(text: &str, out: &mut Vec<String>) {
     }
 }
 
-/// What stands between two texts and is made of such characters.
+/// Finds the values of these characters between two texts.
 fn found<'a>(
     text: &'a str,
     before: &'a str,
@@ -142,7 +147,7 @@ fn found<'a>(
     })
 }
 
-/// A text on one line, long runs of one character shortened.
+/// Escapes a text to one line and shortens long runs of one character.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

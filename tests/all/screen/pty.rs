@@ -1,4 +1,4 @@
-//! A pseudo-terminal, and an emulator that keeps what is shown on it.
+//! A pseudo-terminal, and an emulator that keeps its screen.
 
 use std::{
     fs::File,
@@ -19,12 +19,12 @@ use rustix::{
 use tokio::sync::watch;
 
 pub(crate) struct Pty {
-    /// The end of who sits in front of it.
+    /// The person's end.
     pub(crate) near: File,
-    /// The end of the program; as long as it is open, so is the terminal.
+    /// The program's end. The terminal stays open as long as this end is.
     pub(crate) far: OwnedFd,
     pub(crate) shown: Arc<Mutex<vt100::Parser>>,
-    /// Counts what was shown.
+    /// Counts the pieces of output that were read.
     pub(crate) changed: watch::Receiver<u64>,
 }
 
@@ -72,7 +72,7 @@ impl Pty {
         }
     }
 
-    /// A program whose terminal this is to be.
+    /// A command that runs a program on this terminal.
     pub(crate) fn command(&self, args: &[&str], state: &Path) -> Command {
         let end = || Stdio::from(self.far.try_clone().expect("a descriptor"));
         let mut command = Command::new("setsid");
@@ -87,7 +87,7 @@ impl Pty {
         command
     }
 
-    #[allow(dead_code)] // not by the bench
+    #[allow(dead_code)] // the bench does not resize
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         let mut shown = self.shown.lock().expect("whole");
         shown.screen_mut().set_size(some(rows), some(columns));

@@ -1,4 +1,4 @@
-//! Peers that speak raw RFC 6455 and HTTP: nothing here is shared with the code
+//! Peers that speak raw RFC 6455 and HTTP. They share no code with the program
 //! under test.
 
 use std::{
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::soon;
 
-/// A peer of any server, after its upgrade.
+/// Connects and upgrades a peer to any server.
 pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Peer {
     let mut peer = Peer::connect(addr).await;
     peer.write(upgrade(addr, target, headers).as_bytes()).await;
@@ -48,7 +48,8 @@ pub(crate) fn upgrade(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) 
 /// The bit of a frame's first byte that ends the message.
 pub(crate) const FIN: u8 = 0x80;
 
-/// The mask bit of its second byte, and with it a length in 16 and in 64 bits.
+/// The mask bit of a frame's second byte, and that byte for a length in 16 and
+/// in 64 bits.
 pub(crate) const MASKED: u8 = 0x80;
 pub(crate) const LENGTH_16: u8 = 0xfe;
 pub(crate) const LENGTH_64: u8 = 0xff;
@@ -60,14 +61,14 @@ pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 pub(crate) const PONG: u8 = 10;
 
-/// A frame as it arrived.
+/// A received frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
 }
 
-/// A masked frame as a client sends it.
+/// Encodes a masked frame, as a client sends it.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![first];
@@ -92,7 +93,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A server-sent event, as the fields it came in.
+/// A server-sent event by its fields.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) comment: Option<String>,
@@ -103,14 +104,15 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What it says.
+    /// Parses the event's data as JSON.
     pub(crate) fn json(&self) -> Value {
         let data = self.data.as_deref().expect("data");
         serde_json::from_str(data).expect("JSON")
     }
 }
 
-/// One end of a connection: reads as [`Reading`] does, sends as [`Sending`].
+/// One end of a connection: [`Reading`] is its receiving half, [`Sending`] its
+/// sending half.
 pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
     reading: Reading<R>,
     pub(crate) sending: Sending<W>,
@@ -122,7 +124,7 @@ pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream
 /// The receiving half of a peer.
 pub(crate) struct Reading<R = OwnedReadHalf> {
     stream: R,
-    /// What was read and not yet used.
+    /// Bytes that were read; the first `used` of them are consumed.
     read: Vec<u8>,
     used: usize,
 }
@@ -136,19 +138,19 @@ impl Peer {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let (read, write) = stream.into_split();
         let mut peer = Peer::of(read, write);
-        // Left to itself it reads little more at a time than what it waits for.
+        // Without this, it reads little more at a time than it waits for.
         peer.reading.read.reserve(16 << 10);
         peer
     }
 
-    /// A peer after its upgrade, where there is a place for it.
+    /// Connects and upgrades a peer; `None` if the server refuses it.
     pub(crate) async fn try_upgrade(addr: SocketAddr, target: &str) -> Option<Self> {
         let mut peer = Peer::connect(addr).await;
         let head = upgrade(addr, target, &[]);
         if !peer.sending.try_write(head.as_bytes()).await {
             return None;
         }
-        // Whoever is turned away without a word is not answered at all.
+        // A peer over the limits may be closed without a response.
         let start = peer.take(13).await?;
         if start != b"HTTP/1.1 101 " {
             return None;
@@ -157,13 +159,13 @@ impl Peer {
         Some(peer)
     }
 
-    /// What is answered to a text.
+    /// Sends a text and returns the next text received.
     pub(crate) async fn text_after(&mut self, text: &str) -> String {
         self.say(text).await;
         self.text().await
     }
 
-    /// How this end is tagged.
+    /// The address tag that other members see.
     pub(crate) fn tag(&self) -> String {
         self.sending.tag()
     }
@@ -189,27 +191,27 @@ impl<R, W: AsyncWrite + Unpin> Peer<R, W> {
         }
     }
 
-    /// The two directions, for a peer that does both at the same time.
+    /// Splits the peer into its halves, to use both at the same time.
     pub(crate) fn split(self) -> (Sending<W>, Reading<R>) {
         (self.sending, self.reading)
     }
 
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         self.sending.write(bytes).await;
     }
 
-    /// Writes a frame: the first byte as it stands, the payload masked.
+    /// Writes a frame with this first byte and a masked payload.
     pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
         self.write(&frame(first, payload)).await;
     }
 
-    /// Writes a whole message.
+    /// Sends a text message.
     pub(crate) async fn say(&mut self, text: &str) {
         self.sending.say(text).await;
     }
 
-    /// Ends the sending direction.
+    /// Closes the sending half.
     pub(crate) async fn finish(&mut self) {
         let finished = soon("ending", self.sending.0.shutdown()).await;
         finished.expect("a connection");
@@ -230,36 +232,37 @@ impl<R, W> DerefMut for Peer<R, W> {
 }
 
 impl Sending {
-    /// How this end is tagged.
+    /// The address tag that other members see.
     pub(crate) fn tag(&self) -> String {
         self.0.local_addr().expect("an address").to_string()
     }
 }
 
 impl<W: AsyncWrite + Unpin> Sending<W> {
-    /// Writes bytes as they are.
+    /// Writes raw bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         assert!(self.try_write(bytes).await, "a connection that takes bytes");
     }
 
-    /// Writes bytes; false where nobody takes them any more.
+    /// Writes raw bytes; false if the connection takes no more.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
         soon("writing", self.0.write_all(bytes)).await.is_ok()
     }
 
-    /// Writes a whole message.
+    /// Sends a text message.
     pub(crate) async fn say(&mut self, text: &str) {
         assert!(self.try_say(text).await, "a connection that takes messages");
     }
 
-    /// Writes a whole message; false where nobody takes it any more.
+    /// Sends a text message; false if the connection takes no more.
     pub(crate) async fn try_say(&mut self, text: &str) -> bool {
         self.try_write(&frame(FIN | TEXT, text.as_bytes())).await
     }
 }
 
 impl<R: AsyncRead + Unpin> Reading<R> {
-    /// Reads until at least `count` unused bytes are there; false at the end.
+    /// Reads until at least `count` unused bytes are available; false at the
+    /// end.
     async fn fill(&mut self, count: usize) -> bool {
         while self.read.len() - self.used < count {
             self.read.drain(..self.used);
@@ -272,7 +275,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         true
     }
 
-    /// So many bytes; `None` where the connection ends before.
+    /// Takes `count` bytes; `None` if the connection ends before.
     pub(crate) async fn take(&mut self, count: usize) -> Option<Vec<u8>> {
         if !self.fill(count).await {
             return None;
@@ -282,7 +285,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         Some(taken)
     }
 
-    /// The next frame; `None` at the end of the connection.
+    /// Reads the next frame; `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         let head = self.take(2).await?;
         assert_eq!(head[0] & 0xf0, 0x80, "final, and no extension");
@@ -303,7 +306,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         })
     }
 
-    /// The next text; pings in between are left unanswered.
+    /// Reads the next text; pings before it are left unanswered.
     pub(crate) async fn text(&mut self) -> String {
         loop {
             let frame = self.next().await.expect("a frame");
@@ -315,12 +318,12 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// The next event of the JSON format.
+    /// Reads the next event of the JSON format.
     pub(crate) async fn any_event(&mut self) -> Value {
         serde_json::from_str(&self.text().await).expect("JSON")
     }
 
-    /// The next event but for the comings and goings of others.
+    /// Reads the next event, without other members' presence events.
     pub(crate) async fn event(&mut self) -> Value {
         loop {
             let event = self.any_event().await;
@@ -335,7 +338,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// The next event of a type; others before it are passed over.
+    /// Reads the next event of a type; other events are skipped.
     pub(crate) async fn event_of(&mut self, kind: &str) -> Value {
         loop {
             let event = self.any_event().await;
@@ -345,8 +348,8 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// The code and reason of the close frame that comes next, texts passed
-    /// over, and after it the end of the connection.
+    /// Reads to the close frame; returns its code and reason. Asserts that the
+    /// connection ends after it.
     pub(crate) async fn closed(&mut self) -> (u16, String) {
         loop {
             let frame = self.next().await.expect("a close frame before the end");
@@ -360,14 +363,14 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// An HTTP head, up to and with its empty line.
+    /// Reads an HTTP head with its empty line.
     pub(crate) async fn head(&mut self) -> String {
         let head = self.until("\r\n\r\n").await;
         head.expect("an HTTP head before the end")
     }
 
-    /// What comes next as a server-sent event, comments included; `None` at the
-    /// end of the connection.
+    /// Reads the next server-sent event or comment; `None` at the end of the
+    /// connection.
     pub(crate) async fn told(&mut self) -> Option<Told> {
         let lines = self.until("\n\n").await?;
         let mut told = Told::default();
@@ -387,7 +390,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         Some(told)
     }
 
-    /// Everything up to and with the next such end.
+    /// Reads up to and including the next `end`.
     async fn until(&mut self, end: &str) -> Option<String> {
         let mut length = 0;
         loop {
@@ -406,7 +409,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
-    /// Everything up to the end of the connection.
+    /// Reads everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> String {
         while self.fill(self.read.len() - self.used + 1).await {}
         String::from_utf8_lossy(&self.read[self.used..]).into_owned()
