@@ -108,6 +108,7 @@ impl Applying<'_> {
 }
 
 #[cfg(test)]
-mod expiry;
-#[cfg(test)]
-mod redaction;
+mod tests {
+    mod expiry;
+    mod redaction;
+}
