@@ -149,6 +149,7 @@ pub struct Message {
 impl Message {
     /// What is told of it where it was said to one person alone.
     pub fn private(&self) -> Option<Private> {
+        let to = self.to.clone()?;
         let from = self.from.name.as_ref().map(Name::key);
         Some(Private {
             sent: from.is_some_and(|key| self.room == RoomName::inbox(&key)),
@@ -156,7 +157,7 @@ impl Message {
             prev: self.prev,
             at: self.at,
             from: self.from.clone(),
-            to: self.to.clone()?,
+            to,
             text: self.text.clone(),
             id: self.id.clone(),
         })

@@ -1,8 +1,8 @@
 //! Text made safe once, at the door.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use unicode_normalization::char::is_combining_mark;
 
 use super::{Refusal, RefusalCode};
@@ -16,9 +16,12 @@ const MAX_MARKS: usize = 8;
 /// Its line ends are `\n`; it holds no control character but `\n` and tab, no
 /// bidirectional override, embedding or isolate, and no letter with more than
 /// eight combining marks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Text(String);
+///
+/// Clones share the text: a message is a draft, a row, and a slot that readers
+/// are fed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Text(Arc<str>);
 
 impl Text {
     /// Makes a text safe, or refuses it whole: an empty one, and one of more
@@ -39,29 +42,41 @@ impl Text {
                 ),
             ));
         }
-        Ok(raw.to_owned().into())
+        Ok(raw.into())
     }
 }
 
 impl Text {
     /// A text that was made safe before, by whichever version of Unicode.
-    pub fn stored(safe: String) -> Self {
-        Text(safe)
+    pub fn stored(safe: &str) -> Self {
+        Text(safe.into())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(raw: &str) -> Self {
+        Text(match clean(raw) {
+            Cow::Borrowed(safe) => safe.into(),
+            Cow::Owned(safe) => safe.into(),
+        })
     }
 }
 
 impl From<String> for Text {
     fn from(raw: String) -> Self {
-        match clean(&raw) {
-            Cow::Borrowed(_) => Text(raw),
-            Cow::Owned(clean) => Text(clean),
-        }
+        raw.as_str().into()
     }
 }
 
 impl From<Text> for String {
     fn from(text: Text) -> String {
-        text.0
+        (*text.0).to_owned()
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 

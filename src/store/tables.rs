@@ -140,8 +140,9 @@ impl MessageRow<'_> {
         self.text.is_empty()
     }
 
-    /// What stands at its number; `None` if that is nothing by today's rules.
-    pub(super) fn slot(&self, room: &RoomName) -> Option<Slot> {
+    /// The slot of its number; `None` if that is nothing by today's rules. A
+    /// slot before it lends its tag: most authors write several times.
+    pub(super) fn slot(&self, room: &RoomName, before: Option<&Slot>) -> Option<Slot> {
         let (seq, prev) = (self.seq, self.prev);
         let id = match self.id {
             Some(id) => Some(id.parse().ok()?),
@@ -150,6 +151,12 @@ impl MessageRow<'_> {
         if self.is_redacted() {
             return Some(Slot::Erased(Erased { seq, prev, id }));
         }
+        let addr = match before {
+            Some(Slot::Message(before)) if before.from.addr.as_str() == self.addr => {
+                before.from.addr.clone()
+            }
+            _ => self.addr.parse().ok()?,
+        };
         let name = |name: Option<&str>| match name {
             Some(name) => Name::stored(name).ok().map(Some),
             None => Some(None),
@@ -162,9 +169,9 @@ impl MessageRow<'_> {
             origin: self.origin,
             from: Author {
                 name: name(self.name)?,
-                addr: self.addr.parse().ok()?,
+                addr,
             },
-            text: Text::stored(self.text.to_owned()),
+            text: Text::stored(self.text),
             id,
             kind: if self.me { Kind::Me } else { Kind::Said },
             to: name(self.recipient)?,
