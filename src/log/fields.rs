@@ -47,7 +47,7 @@ as_text! {
     NameField: Name, Name::as_str, |text| Name::stored(text).ok();
     KeyField: NameKey, NameKey::as_str, |text| NameKey::stored(text).ok();
     RoomField: RoomName, RoomName::as_str, |text| RoomName::stored(text).ok();
-    TextField: Text, |text| text, |text| Some(Text::stored(text.to_owned()));
+    TextField: Text, |text| text, |text| Some(Text::stored(text));
 }
 
 /// Declares a field that is encoded as another type.

@@ -153,6 +153,7 @@ pub struct Message {
 impl Message {
     /// The private message that a client is told; `None` for a public one.
     pub fn private(&self) -> Option<Private> {
+        let to = self.to.clone()?;
         let from = self.from.name.as_ref().map(Name::key);
         Some(Private {
             sent: from.is_some_and(|key| self.room == RoomName::inbox(&key)),
@@ -160,7 +161,7 @@ impl Message {
             prev: self.prev,
             at: self.at,
             from: self.from.clone(),
-            to: self.to.clone()?,
+            to,
             text: self.text.clone(),
             id: self.id.clone(),
         })

@@ -1,8 +1,8 @@
 //! Makes texts safe, once, before they are stored or sent.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use unicode_normalization::char::is_combining_mark;
 
 use super::{Refusal, RefusalCode};
@@ -16,9 +16,11 @@ const MAX_MARKS: usize = 8;
 /// Its line ends are `\n`. It has no control character except `\n` and tab, and
 /// no bidirectional override, embedding or isolate. No letter has more than
 /// eight combining marks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct Text(String);
+///
+/// Clones share the text, because a message is copied from draft to history.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Text(Arc<str>);
 
 impl Text {
     /// Makes the text of a message safe.
@@ -42,29 +44,41 @@ impl Text {
                 ),
             ));
         }
-        Ok(raw.to_owned().into())
+        Ok(raw.into())
     }
 }
 
 impl Text {
     /// A text that was made safe earlier, under any version of Unicode.
-    pub fn stored(safe: String) -> Self {
-        Text(safe)
+    pub fn stored(safe: &str) -> Self {
+        Text(safe.into())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(raw: &str) -> Self {
+        Text(match clean(raw) {
+            Cow::Borrowed(safe) => safe.into(),
+            Cow::Owned(safe) => safe.into(),
+        })
     }
 }
 
 impl From<String> for Text {
     fn from(raw: String) -> Self {
-        match clean(&raw) {
-            Cow::Borrowed(_) => Text(raw),
-            Cow::Owned(clean) => Text(clean),
-        }
+        raw.as_str().into()
     }
 }
 
 impl From<Text> for String {
     fn from(text: Text) -> String {
-        text.0
+        (*text.0).to_owned()
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 

@@ -113,7 +113,7 @@ impl Reading<'_> {
             if bytes >= PAGE_BYTES || slots.len() == PAGE_MESSAGES {
                 break Some(reached);
             }
-            let slot = match self.next(&mut rows)? {
+            let slot = match self.next(&mut rows, slots.last())? {
                 Next::End => break (reached >= self.room.last).then_some(self.head),
                 Next::Damaged => break None,
                 Next::Slot(slot) => slot,
@@ -160,12 +160,12 @@ impl Reading<'_> {
         Ok(Some(StoredPage { hole, slots, upto }))
     }
 
-    fn next(&self, rows: &mut Rows<'_>) -> Result<Next, StoreError> {
+    fn next(&self, rows: &mut Rows<'_>, before: Option<&Slot>) -> Result<Next, StoreError> {
         Ok(match rows.next() {
             Ok(None) => Next::End,
             Ok(Some(row)) => MessageRow::read(row)
                 .filter(|row| row.room == self.room.id)
-                .and_then(|row| row.slot(self.name))
+                .and_then(|row| row.slot(self.name, before))
                 .map_or(Next::Damaged, Next::Slot),
             Err(error) if failure::is_damage(&error) => Next::Damaged,
             Err(error) => return Err(error.into()),
@@ -180,7 +180,7 @@ impl Reading<'_> {
         let mut damaged = false;
         for seq in (first.0..=last.0).map(Seq) {
             match lookup(self.view, seq, |row| {
-                (row.room == self.room.id).then(|| row.slot(self.name))
+                (row.room == self.room.id).then(|| row.slot(self.name, None))
             })? {
                 // A message of another room.
                 Some(None) => {}
@@ -278,7 +278,7 @@ pub(super) fn messages(
     for seq in seqs {
         let found = lookup(&view, *seq, |row| {
             let here = (row.room == room.id).then_some(row)?;
-            here.slot(name)
+            here.slot(name, None)
         })?;
         let Some(Slot::Message(message)) = found.flatten() else {
             continue;

@@ -37,21 +37,19 @@ pub(super) trait Stored<'a>: Sized {
     fn fields(row: &'a Row<'_>) -> Option<Self>;
 
     /// Hands each field to `put`, in the order of the columns.
-    fn each(&self, put: &mut dyn FnMut(ValueRef<'_>));
+    fn each(&self, put: impl FnMut(ValueRef<'_>));
 
     /// The row; `None` if it is damaged.
     fn read(row: &'a Row<'_>) -> Option<Self> {
-        if is_sound(row, Self::TABLE.columns.len()) {
-            Self::fields(row)
-        } else {
-            None
-        }
+        let read = Self::fields(row)?;
+        let sum = row.get_ref(Self::TABLE.columns.len()).ok()?.as_i64();
+        (sum == Ok(read.sum())).then_some(read)
     }
 
     /// The checksum of its fields.
     fn sum(&self) -> i64 {
         let mut sum = Sum::default();
-        self.each(&mut |value| sum.add(value));
+        self.each(|value| sum.add(value));
         sum.finish()
     }
 
@@ -64,7 +62,7 @@ pub(super) trait Stored<'a>: Sized {
         let mut at = number * (Self::TABLE.columns.len() + 1);
         let mut bound = Ok(());
         let mut sum = Sum::default();
-        self.each(&mut |value| {
+        self.each(|value| {
             at += 1;
             sum.add(value);
             if bound.is_ok() {
@@ -127,12 +125,15 @@ pub(super) fn is_sound(row: &Row<'_>, columns: usize) -> bool {
     row.get_ref(columns).and_then(|value| Ok(value.as_i64()?)) == Ok(sum.finish())
 }
 
+/// How many bytes of fields are hashed together: a row of a short message.
+const GATHERED: usize = 256;
+
 /// Computes the checksum of a row's fields. Each field is hashed with its type,
 /// and a text or blob with its length, so that no field runs into the next.
 struct Sum {
     hasher: Hasher,
     /// Collects small fields: the hasher is faster on one longer piece.
-    gathered: [u8; 96],
+    gathered: [u8; GATHERED],
     length: usize,
 }
 
@@ -140,20 +141,18 @@ impl Default for Sum {
     fn default() -> Self {
         Sum {
             hasher: Hasher::new(),
-            gathered: [0; 96],
+            gathered: [0; GATHERED],
             length: 0,
         }
     }
 }
 
 impl Sum {
+    #[inline]
     fn add(&mut self, value: ValueRef<'_>) {
         match value {
             ValueRef::Null => self.bytes(&[0]),
-            ValueRef::Integer(number) => {
-                self.bytes(&[1]);
-                self.bytes(&number.to_le_bytes());
-            }
+            ValueRef::Integer(number) => self.head(1, number.to_le_bytes()),
             // No table has real numbers: the damaged type does not match.
             ValueRef::Real(_) => self.bytes(&[2]),
             ValueRef::Text(text) => self.counted(3, text),
@@ -161,12 +160,21 @@ impl Sum {
         }
     }
 
+    #[inline]
     fn counted(&mut self, kind: u8, bytes: &[u8]) {
-        self.bytes(&[kind]);
-        self.bytes(&(bytes.len() as u64).to_le_bytes());
+        self.head(kind, (bytes.len() as u64).to_le_bytes());
         self.bytes(bytes);
     }
 
+    /// The type of a field, and its number or length.
+    #[inline]
+    fn head(&mut self, kind: u8, number: [u8; 8]) {
+        let mut head = [kind; 9];
+        head[1..].copy_from_slice(&number);
+        self.bytes(&head);
+    }
+
+    #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
         if self.length + bytes.len() > self.gathered.len() {
             self.hasher.update(&self.gathered[..self.length]);
@@ -305,7 +313,7 @@ macro_rules! rows {
                 })
             }
 
-            fn each(&self, put: &mut dyn FnMut(ValueRef<'_>)) {
+            fn each(&self, mut put: impl FnMut(ValueRef<'_>)) {
                 $(put(Field::value(self.$field));)*
             }
         }

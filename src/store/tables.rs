@@ -143,8 +143,9 @@ impl MessageRow<'_> {
     }
 
     /// The message or redaction that the row holds; `None` if a field is
-    /// invalid by today's rules.
-    pub(super) fn slot(&self, room: &RoomName) -> Option<Slot> {
+    /// invalid by today's rules. The slot `before` it lends its tag, because
+    /// most authors send several messages.
+    pub(super) fn slot(&self, room: &RoomName, before: Option<&Slot>) -> Option<Slot> {
         let (seq, prev) = (self.seq, self.prev);
         let id = match self.id {
             Some(id) => Some(id.parse().ok()?),
@@ -153,6 +154,12 @@ impl MessageRow<'_> {
         if self.is_redacted() {
             return Some(Slot::Erased(Erased { seq, prev, id }));
         }
+        let addr = match before {
+            Some(Slot::Message(before)) if before.from.addr.as_str() == self.addr => {
+                before.from.addr.clone()
+            }
+            _ => self.addr.parse().ok()?,
+        };
         let name = |name: Option<&str>| match name {
             Some(name) => Name::stored(name).ok().map(Some),
             None => Some(None),
@@ -165,9 +172,9 @@ impl MessageRow<'_> {
             origin: self.origin,
             from: Author {
                 name: name(self.name)?,
-                addr: self.addr.parse().ok()?,
+                addr,
             },
-            text: Text::stored(self.text.to_owned()),
+            text: Text::stored(self.text),
             id,
             kind: if self.me { Kind::Me } else { Kind::Said },
             to: name(self.recipient)?,

@@ -21,7 +21,7 @@ impl Store {
             let topic = |row: &rusqlite::Row<'_>| {
                 let row = TopicRow::read(row)?;
                 Some(Topic {
-                    text: Text::stored(row.text.to_owned()),
+                    text: Text::stored(row.text),
                     by: Some(row.author.to_owned()),
                     at: Some(At(row.at)),
                 })
