@@ -13,7 +13,6 @@ mod entries;
 mod inbox;
 mod moderation;
 mod receipts;
-mod reconnect;
 mod redaction;
 mod registry;
 mod retention;
@@ -32,10 +31,7 @@ use std::{
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    claims::Claims, effects::Effects, entries::Entries, reconnect::ReconnectDelays,
-    registry::Registry,
-};
+use self::{claims::Claims, effects::Effects, entries::Entries, registry::Registry};
 pub use self::{
     claims::{Claim, Taken},
     deferred::Deferred,
@@ -65,6 +61,14 @@ use crate::{
 /// has its subscribers catch up from the history.
 const BATCHES: usize = 64;
 
+/// In a drain, the time over which the clients come back, in ms for each
+/// connection.
+const RETURN_EACH_MS: u32 = 10;
+
+/// The shortest and the longest such time, in ms.
+const SHORTEST_RETURN_MS: u32 = 200;
+const LONGEST_RETURN_MS: u32 = 10_000;
+
 /// The settings of a hub.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -93,7 +97,6 @@ struct Shared {
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
     finished: CancellationToken,
-    delays: ReconnectDelays,
 }
 
 impl Hub {
@@ -193,7 +196,6 @@ impl Hub {
             metrics,
             failing,
             finished,
-            delays: ReconnectDelays::default(),
         });
         Ok((Hub { shared }, publisher, work, shards))
     }
@@ -253,10 +255,12 @@ impl Hub {
         self.shared.finished.cancelled().await;
     }
 
-    /// The reconnect delay of the next client in a drain.
-    pub fn reconnect_delay(&self) -> Duration {
-        let members = || self.shared.registry.members();
-        self.shared.delays.next(members)
+    /// Draws the reconnect delay of one client in a drain, in ms. The more
+    /// connections there are, the longer it may be.
+    pub fn reconnect_delay_ms(&self) -> u32 {
+        let connections = u32::try_from(self.connections()).unwrap_or(u32::MAX);
+        let all = connections.saturating_mul(RETURN_EACH_MS);
+        fastrand::u32(1..=all.clamp(SHORTEST_RETURN_MS, LONGEST_RETURN_MS))
     }
 
     /// Registers a connection that was accepted.

@@ -125,11 +125,6 @@ impl Registry {
         self.shared.lock().connections.len()
     }
 
-    /// How many connections are in rooms.
-    pub(super) fn members(&self) -> usize {
-        self.shared.lock().presence.members()
-    }
-
     /// How many rooms have a member.
     pub(super) fn rooms_in_use(&self) -> usize {
         self.shared.lock().presence.rooms_in_use()

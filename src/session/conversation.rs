@@ -159,11 +159,9 @@ impl<'a> Conversation<'a> {
     /// reading events get a reconnect delay; plain clients get 1001.
     pub(super) fn goodbye(&self) -> CloseReason {
         match self.format {
-            Format::Json | Format::EventStream => {
-                let wait = self.hub.reconnect_delay().as_millis();
-                let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
-                CloseReason::Draining { wait_ms }
-            }
+            Format::Json | Format::EventStream => CloseReason::Draining {
+                wait_ms: self.hub.reconnect_delay_ms(),
+            },
             Format::Plain | Format::NumberedPlain => CloseReason::GoingAway,
         }
     }

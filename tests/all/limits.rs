@@ -303,7 +303,8 @@ async fn a_drain_gives_clients_different_reconnect_delays() {
         let wait = reason.strip_suffix(" ms: the server restarts, come back");
         waits.insert(wait.expect(&reason).parse::<u64>().expect("a number"));
     }
-    assert_eq!(waits.len(), COUNT, "{waits:?}");
+    // The waits are random, so some may be equal.
+    assert!(waits.len() > COUNT / 2, "{waits:?}");
     assert!(waits.iter().all(|ms| (1..=410).contains(ms)), "{waits:?}");
     assert_eq!(plain.closed().await.0, 1001, "what every program knows");
     drop((peers, plain));

@@ -216,7 +216,8 @@ impl fmt::Display for Broken {
 
 /// Runs one world to its end, and returns its story.
 fn run(seed: u64) -> Result<Vec<String>, Broken> {
-    // The client draws its WebSocket key and masks from this generator.
+    // The client draws its WebSocket key and masks from this generator, the
+    // server its reconnect delays.
     fastrand::seed(seed);
     let folder = folder();
     let runtime = runtime::Builder::new_current_thread()

@@ -94,12 +94,6 @@ impl Presence {
         self.rooms.len()
     }
 
-    /// How many members all rooms have together.
-    pub(super) fn members(&self) -> usize {
-        let rooms = self.rooms.values();
-        rooms.map(|room| room.people.connections()).sum()
-    }
-
     /// Adds a member to a room.
     pub(super) fn enter(&mut self, room: &RoomName, author: Author, handle: Handle) -> Member {
         let number = self.next;
