@@ -37,7 +37,7 @@ pub use self::{
     deferred::Deferred,
     inbox::{Made, Publisher, Submission},
     receipts::{Receipt, Receipts, Referred, Reply, Wanted},
-    registry::{Bucket, Budget, Capacity, Full, Lease, Rate, Registration, Searching, too_fast},
+    registry::{Bucket, Budget, Capacity, Full, Lease, Rate, Registration, too_fast},
     retention::Keep,
     writer::Work,
 };

@@ -31,7 +31,7 @@ use self::{
 };
 pub use self::{
     rate::{Bucket, Budget, Rate, too_fast},
-    registration::{Lease, Registration, Searching},
+    registration::{Lease, Registration},
 };
 use crate::{
     fanout::{self, CatchingUp, Handle},

@@ -75,7 +75,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
     // Another connection from the same address searches.
     let place = somebody.search().expect("a place");
-    let searching = place.turn().await;
+    let searching = place.lock().await;
     let sessions = async {
         tokio::join!(
             run(one, here, &from_here, &hub, &options, &drain),

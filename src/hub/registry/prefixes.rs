@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// If a check of the table leaves more prefixes than this, all without a
-/// connection or a search are forgotten, even if their budget is not full again.
-/// So no more than twice this many are known, or twice as many as are in use.
+/// connection are forgotten, even if their budget is not full again. So no more
+/// than twice this many are known, or twice as many as are in use.
 const MAX_REMEMBERED: usize = 1 << 14;
 
 /// How many searches from one prefix may be under way or waiting.
@@ -21,8 +21,8 @@ const MAX_SEARCHES: usize = 16;
 /// How long a client should wait, in ms, if its prefix has that many.
 const RETRY_MS: u64 = 2000;
 
-/// All known prefixes: those with a connection or a search, and those whose
-/// budget is not full again. Peers without an address count as one prefix.
+/// All known prefixes: those with a connection, and those whose budget is not
+/// full again. Peers without an address count as one prefix.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
@@ -40,19 +40,13 @@ struct Known {
     connections: usize,
     /// The budget; `None` if rates are not limited.
     budget: Option<Arc<Budget>>,
-    searches: Option<Queue>,
-}
-
-/// The searches of one prefix, which run one at a time.
-#[derive(Debug, Default)]
-struct Queue {
-    length: usize,
-    turn: Arc<FairMutex<()>>,
+    /// Held by the search that runs. Each search of the prefix has a reference.
+    searching: Arc<FairMutex<()>>,
 }
 
 impl Known {
     fn is_in_use(&self) -> bool {
-        self.connections > 0 || self.searches.is_some()
+        self.connections > 0
     }
 
     fn is_needed(&self, now: Instant) -> bool {
@@ -86,7 +80,7 @@ impl Prefixes {
         let known = self.known.entry(prefix).or_insert_with(|| Known {
             connections: 0,
             budget: rate.map(|rate| Arc::new(Budget::new(rate))),
-            searches: None,
+            searching: Arc::default(),
         });
         if let Some(most) = self.most.filter(|most| known.connections >= *most) {
             return Err(most);
@@ -99,24 +93,23 @@ impl Prefixes {
     pub(super) fn disconnect(&mut self, prefix: Option<Prefix>) {
         if let Some(known) = self.known.get_mut(&prefix) {
             known.connections -= 1;
-            if known.connections == 0 {
-                self.drop_unneeded(prefix);
+            if known.connections == 0 && !known.is_needed(Instant::now()) {
+                self.known.remove(&prefix);
             }
         }
     }
 
     /// Queues one more search, which may run while it holds the returned mutex.
+    /// Dropping the mutex leaves the queue.
     ///
     /// # Errors
     ///
     /// Refuses if [`MAX_SEARCHES`] of the prefix are under way or waiting.
-    pub(super) fn queue(&mut self, prefix: Option<Prefix>) -> Result<Arc<FairMutex<()>>, Refusal> {
-        let known = self.known.get_mut(&prefix);
-        let queue = known.map(|known| known.searches.get_or_insert_default());
-        match queue {
-            Some(queue) if queue.length < MAX_SEARCHES => {
-                queue.length += 1;
-                Ok(Arc::clone(&queue.turn))
+    pub(super) fn queue(&self, prefix: Option<Prefix>) -> Result<Arc<FairMutex<()>>, Refusal> {
+        match self.known.get(&prefix) {
+            // One reference is the table's own.
+            Some(known) if Arc::strong_count(&known.searching) <= MAX_SEARCHES => {
+                Ok(Arc::clone(&known.searching))
             }
             _ => {
                 let text =
@@ -126,28 +119,6 @@ impl Prefixes {
                     ..Refusal::new(RefusalCode::Busy, text)
                 })
             }
-        }
-    }
-
-    /// Removes one search from the queue of a prefix.
-    pub(super) fn leave_queue(&mut self, prefix: Option<Prefix>) {
-        if let Some(known) = self.known.get_mut(&prefix)
-            && let Some(queue) = &mut known.searches
-        {
-            queue.length -= 1;
-            if queue.length == 0 {
-                known.searches = None;
-                self.drop_unneeded(prefix);
-            }
-        }
-    }
-
-    fn drop_unneeded(&mut self, prefix: Option<Prefix>) {
-        let now = Instant::now();
-        if let Some(known) = self.known.get(&prefix)
-            && !known.is_needed(now)
-        {
-            self.known.remove(&prefix);
         }
     }
 
@@ -238,10 +209,10 @@ mod tests {
         }
         let first = prefixes.queue(here).expect("the first");
         let searching = first.try_lock().expect("its turn");
-        for _ in 1..MAX_SEARCHES {
-            let waiting = prefixes.queue(here).expect("room");
-            assert!(waiting.try_lock().is_err());
-        }
+        let waiting: Vec<_> = (1..MAX_SEARCHES)
+            .map(|_| prefixes.queue(here).expect("room"))
+            .collect();
+        assert!(waiting.iter().all(|search| search.try_lock().is_err()));
         let refused = prefixes.queue(here).expect_err("too many");
         let told = (refused.code, refused.retry_ms);
         assert_eq!(told, (RefusalCode::Busy, Some(RETRY_MS)));
@@ -249,13 +220,9 @@ mod tests {
         let other = prefixes.queue(elsewhere).expect("another queue");
         assert!(other.try_lock().is_ok());
         drop(searching);
-        assert!(first.try_lock().is_ok());
-        prefixes.leave_queue(here);
+        assert!(waiting[0].try_lock().is_ok());
+        drop(first);
         assert!(prefixes.queue(here).is_ok(), "one search has left");
-        for _ in 0..MAX_SEARCHES {
-            prefixes.leave_queue(here);
-        }
-        prefixes.leave_queue(elsewhere);
         for prefix in [here, elsewhere] {
             prefixes.disconnect(prefix);
         }

@@ -1,14 +1,14 @@
-//! The guards of the registry: a connection's registration, its lease of a
-//! name, and its place in a search queue.
+//! The guards of the registry: a connection's registration, and its lease of a
+//! name.
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard as OwnedFairGuard, oneshot};
+use tokio::sync::{Mutex as FairMutex, oneshot};
 
 use super::{rate::Budget, tables::Shared};
 use crate::{
     fanout::Handle,
-    net::{Peer, Prefix},
+    net::Peer,
     protocol::{
         Author, Refusal, Seq,
         close::CloseReason,
@@ -70,20 +70,15 @@ impl Registration {
         })
     }
 
-    /// Joins the queue of its prefix for a search.
+    /// Joins the queue of its prefix for a search, which may run while it holds
+    /// the returned mutex. Dropping the mutex leaves the queue.
     ///
     /// # Errors
     ///
     /// Refuses if the prefix already has the most searches allowed under way or
     /// waiting.
-    pub fn search(&self) -> Result<Searching, Refusal> {
-        let prefix = self.peer.prefix();
-        let turn = self.shared.lock().prefixes.queue(prefix)?;
-        Ok(Searching {
-            shared: Arc::clone(&self.shared),
-            prefix,
-            turn,
-        })
+    pub fn search(&self) -> Result<Arc<FairMutex<()>>, Refusal> {
+        self.shared.lock().prefixes.queue(self.peer.prefix())
     }
 
     /// Begins a conversation in a room, with or without a name. The receiver
@@ -215,26 +210,5 @@ impl Drop for Lease {
         if !self.kept {
             self.shared.lock().names.release(&self.key);
         }
-    }
-}
-
-/// A place in the queue of searches of a prefix. Dropping it leaves the queue.
-#[derive(Debug)]
-pub struct Searching {
-    shared: Arc<Shared>,
-    prefix: Option<Prefix>,
-    turn: Arc<FairMutex<()>>,
-}
-
-impl Searching {
-    /// Waits for the search's turn. Dropping the returned guard ends the turn.
-    pub async fn turn(&self) -> OwnedFairGuard<()> {
-        Arc::clone(&self.turn).lock_owned().await
-    }
-}
-
-impl Drop for Searching {
-    fn drop(&mut self) {
-        self.shared.lock().prefixes.leave_queue(self.prefix);
     }
 }

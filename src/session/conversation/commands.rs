@@ -364,7 +364,7 @@ impl Conversation<'_> {
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
         Ok(Lookup::question(async move {
-            let _turn = place.turn().await;
+            let _turn = place.lock().await;
             let found = history.store().search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
                 let text = "The search took too long; use fewer or rarer words.";
