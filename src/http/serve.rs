@@ -109,7 +109,7 @@ where
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .half_close(true)
-        .serve_connection(TokioIo::new(Wordy::new(stream)), service);
+        .serve_connection(TokioIo::new(Wordy::new(stream, &asked)), service);
     let cut = async {
         drain.cancelled().await;
         if asked.load(Ordering::Relaxed) {
@@ -122,11 +122,7 @@ where
         () = cut => return None,
     };
     let parts = connection.into_parts();
-    let Wordy {
-        mut stream,
-        silenced,
-        ..
-    } = parts.io.into_inner();
+    let mut stream = parts.io.into_inner().stream;
     let visit = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((visit, told)) = visit {
         let whole = match told {
@@ -143,7 +139,7 @@ where
     }
     let told = async {
         if let Err(error) = &served
-            && let Some((status, sentence)) = unreadable(error, silenced)
+            && let Some((status, sentence)) = unreadable(error)
         {
             let answer = site.plain_answer(status, sentence);
             stream.write_all(answer.as_bytes()).await?;
@@ -176,14 +172,14 @@ fn written(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// The response to a request head that hyper could not read.
-fn unreadable(error: &hyper::Error, silenced: bool) -> Option<(StatusCode, &'static str)> {
+fn unreadable(error: &hyper::Error) -> Option<(StatusCode, &'static str)> {
     if error.is_timeout() {
         let text = "The request did not arrive within 10 seconds.";
         Some((StatusCode::REQUEST_TIMEOUT, text))
     } else if error.is_parse_too_large() {
         let text = "The request head is larger than 8 KiB or has more than 64 lines.";
         Some((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text))
-    } else if error.is_parse() || silenced {
+    } else if error.is_parse() {
         let text = "This is not an HTTP/1.1 request.";
         Some((StatusCode::BAD_REQUEST, text))
     } else {

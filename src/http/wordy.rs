@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,45 +19,28 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A stream that suppresses hyper's bare error responses.
 ///
-/// hyper answers a head it cannot read with a bare status. Suppressing that
-/// lets the server send a response with a sentence instead.
-pub(super) struct Wordy<S> {
+/// hyper answers a head it cannot read with a bare status, and has no setting
+/// for that. Suppressing it lets the server send a response with a sentence
+/// instead.
+pub(super) struct Wordy<'a, S> {
     pub(super) stream: S,
-    /// The request was read: from here on, all output is ours.
-    answered: bool,
-    /// Whether hyper's own response was suppressed.
-    pub(super) silenced: bool,
+    /// Whether a request was read. Until then, all output is hyper's own.
+    asked: &'a AtomicBool,
     /// While the peer takes nothing: when the connection is cut.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// A header line in hyper's bare responses and in none of ours: they have no
-/// body.
-const BARE: &[u8] = b"content-length: 0\r\n";
-
-impl<S> Wordy<S> {
-    pub(super) fn new(stream: S) -> Self {
+impl<'a, S> Wordy<'a, S> {
+    pub(super) fn new(stream: S, asked: &'a AtomicBool) -> Self {
         Wordy {
             stream,
-            answered: false,
-            silenced: false,
+            asked,
             stalled: None,
         }
     }
-
-    fn is_bare(&mut self, head: &[u8]) -> bool {
-        if self.answered {
-            return false;
-        }
-        let refusal = head.starts_with(b"HTTP/1.1 4") || head.starts_with(b"HTTP/1.0 4");
-        let bare = refusal && head.windows(BARE.len()).any(|part| part == BARE);
-        self.answered = !bare;
-        self.silenced |= bare;
-        bare
-    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wordy<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Wordy<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -66,13 +50,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wordy<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_bare(buf) {
+        if !self.asked.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(buf.len()));
         }
         if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {
