@@ -19,7 +19,7 @@ use crate::{hub::Registration, metrics, protocol::name::RoomName, session::Visit
 /// The health check, exempt from rate limits.
 const HEALTH: &str = "/-/health";
 
-/// The description of the HTTP interface in OpenAPI.
+/// The `OpenAPI` description of the HTTP interface.
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// The result of routing a request.

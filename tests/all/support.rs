@@ -156,7 +156,7 @@ impl TestServer {
         peer
     }
 
-    /// Asserts that the OpenAPI description lists this status for the method.
+    /// Asserts that the `OpenAPI` description lists this status for the method.
     pub(crate) async fn assert_described(&self, method: &str, status: u16) {
         let request = b"GET /-/openapi.json HTTP/1.0\r\nHost: localhost\r\n\r\n";
         let answer = self.request(request).await;
