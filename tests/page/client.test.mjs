@@ -81,7 +81,7 @@ test("a new connection resumes and sends unstored messages again", () => {
   client.push(say("b"));
   assert.deepEqual(ids(socket()), ["a", "b"]);
   socket().tell({ type: "message", seq: 8, prev: 7, id: "a" });
-  assert.equal(client.unsent, 1);
+  assert.equal(client.unconfirmed, 1);
   socket().end(1006);
   assert.equal(told.at(-1), "offline");
   around.pass(200);
@@ -94,7 +94,7 @@ test("a new connection resumes and sends unstored messages again", () => {
   socket().tell({ type: "message", seq: 9, prev: 8, id: "b" });
   assert.equal(told.filter((type) => type === "message").length, 2);
   assert.equal(told.filter((type) => type === "stored").length, 2);
-  assert.equal(client.unsent, 0);
+  assert.equal(client.unconfirmed, 0);
 });
 
 test("a reconnect delay is obeyed, a final close is final", () => {
@@ -124,7 +124,7 @@ test("reading restarts in another log or after too many misses", () => {
     socket().tell({ type: "gap", after: 7, next: 1, reason: "epoch" });
     socket().tell({ type: "message", seq: 1, prev: 0 });
     socket().tell({ type: "live", seq: 1 });
-    assert.ok(told.includes("anew") && !told.includes("gap") && !told.includes("message"));
+    assert.ok(told.includes("restart") && !told.includes("gap") && !told.includes("message"));
     socket().tell(other);
     assert.deepEqual(ids(socket()), ["join", "a"]);
     socket().tell({ type: "message", seq: other.head, prev: 3 });
@@ -161,7 +161,7 @@ test("a temporary refusal is retried, a final one reported", () => {
   assert.deepEqual(ids(socket()), ["a", "b", "a"]);
   socket().tell({ type: "refused", code: "too_long", id: "a", text: "no" });
   assert.equal(told.at(-1), "unstored");
-  assert.equal(client.unsent, 1);
+  assert.equal(client.unconfirmed, 1);
 });
 
 test("messages wait until the name is accepted or refused", () => {

@@ -27,7 +27,7 @@ function step(outbox, { push, name, confirm, refuse, hold, until, was, ...rest }
   else if (rest["start over"]) outbox.startOver();
   else if ("unconfirmed" in rest) assert.equal(outbox.unconfirmed, rest.unconfirmed);
   else if ("held until" in rest) assert.equal(outbox.heldUntil, rest["held until"]);
-  else assert.equal(outbox.changed()?.name ?? null, rest.changed);
+  else assert.equal(outbox.takeNameChange()?.name ?? null, rest.changed);
 }
 
 for (const { shows, steps } of vectors("outbox")) {

@@ -68,9 +68,9 @@ test("messages are found by number among other rows", () => {
   ]) {
     assert.equal(rows.indexOf(seq), index, `${seq}`);
   }
-  assert.equal(rows.erase(7), 2);
+  assert.equal(rows.redact(7), 2);
   assert.deepEqual([rows.at(2).kind, rows.at(2).text], ["erased", ""]);
-  assert.equal(rows.erase(8), -1);
+  assert.equal(rows.redact(8), -1);
   assert.equal(rows.add({ kind: "private", place: 8, at: 0, text: "", who: "" }), 4);
 });
 
@@ -111,7 +111,7 @@ test("messages of one person are grouped within a day", () => {
     message(4, "bob", evening + 3 * minute),
     message(5, "bob", evening + 9 * minute),
   );
-  const flags = Array.from({ length: 5 }, (_, n) => [rows.goesOn(n), rows.beginsDay(n)]);
+  const flags = Array.from({ length: 5 }, (_, n) => [rows.continuesGroup(n), rows.beginsDay(n)]);
   assert.deepEqual(flags, [
     [false, true],
     [true, false],

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { byteLength, dayName, dayOf, mentions, nameKey, parts } from "../../src/http/page/text.mjs";
+import { byteLength, dayName, dayOf, mentions, nameKey, splitLinks } from "../../src/http/page/text.mjs";
 import { vectors } from "./vectors.mjs";
 
-const links = (text) => parts(text).flatMap(({ href }) => href ?? []);
+const links = (text) => splitLinks(text).flatMap(({ href }) => href ?? []);
 
 test("only http and https addresses become links", () => {
   for (const [text, found] of [
@@ -21,7 +21,7 @@ test("only http and https addresses become links", () => {
     ["https://例え.テスト/道", ["https://例え.テスト/道"]],
   ]) {
     assert.deepEqual(links(text), found, text);
-    assert.equal(parts(text).map((part) => part.text).join(""), text, "nothing is lost");
+    assert.equal(splitLinks(text).map((part) => part.text).join(""), text, "nothing is lost");
   }
 });
 

@@ -1,21 +1,21 @@
 // Unseen messages: shown in the title, marked in the log and, if the reader asked
 // for it, announced by system notifications.
 
-import { ours } from "./keep.mjs";
-import { beginning } from "./text.mjs";
+import { shared } from "./keep.mjs";
+import { truncate } from "./text.mjs";
 
 const NOTIFY = "notify";
 
-/** How soon the browser keeps the last number seen, in milliseconds. */
-const NOTED = 1000;
+/** The delay before the browser keeps the last number seen, in milliseconds. */
+const SAVE_DELAY = 1000;
 
 export class Attention {
   /** How many messages of others the reader has not seen. */
   unseen = 0;
   /** How many of them are private or mention the reader. */
-  #named = 0;
+  #unseenForMe = 0;
   /** The place of the first of them, where the log is marked. */
-  fresh = null;
+  firstUnseen = null;
   #room;
   #on;
   #seen;
@@ -29,13 +29,13 @@ export class Attention {
   constructor(room, on) {
     this.#room = room;
     this.#on = on;
-    this.#seen = ours.get(`seen ${room}`);
-    for (const event of ["focus", "visibilitychange"]) addEventListener(event, () => this.look());
-    document.addEventListener("visibilitychange", () => this.look());
+    this.#seen = shared.get(`seen ${room}`);
+    addEventListener("focus", () => this.markSeen());
+    document.addEventListener("visibilitychange", () => this.markSeen());
   }
 
   /** Whether the reader sees new messages. */
-  get isThere() {
+  get isWatching() {
     return !document.hidden && document.hasFocus() && this.#on.isAtEnd();
   }
 
@@ -45,43 +45,43 @@ export class Attention {
   }
 
   /** Counts a message: by the reader (`own`), for the reader (`forMe`), live (`isNews`). */
-  came(row, { own, forMe, isNews }) {
+  count(row, { own, forMe, isNews }) {
     const last = this.#seen;
     const known = !isNews && (last.seq === null || row.seq <= last.seq);
-    if (own) this.fresh = null;
-    if (own || known || this.isThere) {
-      this.#note(row.seq);
+    if (own) this.firstUnseen = null;
+    if (own || known || this.isWatching) {
+      this.#recordSeen(row.seq);
       return;
     }
-    if (this.unseen === 0) this.fresh = row.place;
+    if (this.unseen === 0) this.firstUnseen = row.place;
     this.unseen += 1;
     if (forMe) {
-      this.#named += 1;
+      this.#unseenForMe += 1;
       this.#notify(row);
     }
-    this.#show();
+    this.#showUnseen();
   }
 
   /** Marks all as seen if the reader has come back or scrolled down. */
-  look() {
-    if (!this.isThere) return;
+  markSeen() {
+    if (!this.isWatching) return;
     this.unseen = 0;
-    this.#named = 0;
-    this.#note(this.#on.last());
-    this.#show();
+    this.#unseenForMe = 0;
+    this.#recordSeen(this.#on.last());
+    this.#showUnseen();
   }
 
-  #note(seq) {
+  #recordSeen(seq) {
     if (!this.#seen || !(seq > (this.#seen.seq ?? 0))) return;
     this.#seen.seq = Math.floor(seq);
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
-      ours.set(`seen ${this.#room}`, this.#seen);
-    }, NOTED);
+      shared.set(`seen ${this.#room}`, this.#seen);
+    }, SAVE_DELAY);
   }
 
-  #show() {
-    const badge = this.#named ? `(${this.#named}) ` : this.unseen ? "• " : "";
+  #showUnseen() {
+    const badge = this.#unseenForMe ? `(${this.#unseenForMe}) ` : this.unseen ? "• " : "";
     document.title = `${badge}${this.#room} · broadcast-chat`;
     this.#on.changed();
   }
@@ -89,13 +89,13 @@ export class Attention {
   /** Whether the system notifies the reader; `null` if it cannot. */
   get notifies() {
     if (!("Notification" in globalThis) || !isSecureContext || Notification.permission === "denied") return null;
-    return Notification.permission === "granted" && ours.get(NOTIFY) === true;
+    return Notification.permission === "granted" && shared.get(NOTIFY) === true;
   }
 
   /** Turns notifications on, if the reader permits them, or off. */
   async setNotifies(wanted) {
     const may = wanted && (await Notification.requestPermission()) === "granted";
-    ours.set(NOTIFY, may || undefined);
+    shared.set(NOTIFY, may || undefined);
   }
 
   #notify(row) {
@@ -103,10 +103,10 @@ export class Attention {
     try {
       // The tag makes several tabs replace one another's notification.
       const tag = `${this.#room} ${row.seq}`;
-      const told = new Notification(`${row.who} in ${this.#room}`, { body: beginning(row.text, 200), tag });
-      told.onclick = () => {
+      const notification = new Notification(`${row.who} in ${this.#room}`, { body: truncate(row.text, 200), tag });
+      notification.onclick = () => {
         focus();
-        told.close();
+        notification.close();
         this.#on.go(row.seq);
       };
     } catch {

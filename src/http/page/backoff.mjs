@@ -38,7 +38,7 @@ export function isFinal(code) {
 }
 
 /** The reconnect delay that a server asks for, in milliseconds; `null` if it asks for none. */
-export function askedWait(code, reason) {
+export function reconnectDelay(code, reason) {
   const number = code === 4003 ? /\d+/.exec(reason) : null;
   return number && Math.min(Math.max(Number(number[0]), 10), LONGEST_DRAIN);
 }

@@ -2,9 +2,9 @@
 // client makes another, resumes after the last message shown, and sends messages
 // without a receipt again.
 
-import { Backoff, askedWait, isFinal } from "./backoff.mjs";
+import { Backoff, isFinal, reconnectDelay } from "./backoff.mjs";
 import { Outbox } from "./outbox.mjs";
-import { Reading } from "./position.mjs";
+import { ReadingPosition } from "./position.mjs";
 import { nameKey } from "./text.mjs";
 
 const SUBPROTOCOL = "chat.v1";
@@ -18,17 +18,17 @@ const SHORTEST_RETRY = 10;
 const LONGEST_RETRY = 60_000;
 
 /** How long the server may take to welcome the page, and to answer a probe, in milliseconds. */
-const ARRIVAL = 20_000;
-const ANSWER = 10_000;
+const WELCOME_WAIT = 20_000;
+const PROBE_WAIT = 10_000;
 
 /** After this silence, in milliseconds, the page probes the server: a page does not see pings. */
 const SILENCE = 60_000;
 
 /** A welcomed connection this long, in milliseconds, resets the backoff even without messages. */
-const LASTED = 15_000;
+const STABLE_AFTER = 15_000;
 
 /** How many bytes may wait in the browser to be sent. */
-const UNSENT = 1 << 20;
+const MAX_BUFFERED = 1 << 20;
 
 /** The browser's clock and sockets; tests replace them. */
 const WORLD = {
@@ -47,20 +47,19 @@ export class Client {
   #socket = null;
   #backoff = new Backoff();
   #outbox = new Outbox();
-  #reading = null;
+  #position = null;
   /** It has asked to start over at the end of the log; until then, older events are ignored. */
-  #anew = false;
+  #restarting = false;
   /** The connection is welcomed: commands may be sent. */
-  #open = false;
+  #welcomed = false;
   /** The welcome lacked the wanted name: the refusal that says why comes next. */
-  #unnamed = false;
+  #nameMissing = false;
   /** Whether a message was shown or stored on this connection. */
   #progress = false;
-  #opened = 0;
-  #heard = 0;
+  #openedAt = 0;
   /** Questions that wait for their answer, by their ref. */
-  #asked = new Map();
-  #questions = 0;
+  #questions = new Map();
+  #lastQuestion = 0;
   #alarms = new Map();
   /** The wanted name and its secret. */
   #name;
@@ -70,7 +69,7 @@ export class Client {
   /**
    * `url` is the room's; `name` is `{ name, secret }` or nothing. `tell` is called
    * with the server's events, and with `state`, `stored`, `unstored`, `held`,
-   * `unnamed`, `hole` and `anew`.
+   * `unnamed`, `hole` and `restart`.
    */
   constructor({ url, name, inbox, tell, world = WORLD }) {
     this.#url = url;
@@ -81,7 +80,7 @@ export class Client {
   }
 
   /** How many messages have no receipt yet. */
-  get unsent() {
+  get unconfirmed() {
     return this.#outbox.unconfirmed;
   }
 
@@ -90,25 +89,25 @@ export class Client {
   }
 
   get isLive() {
-    return this.#open && !this.#anew;
+    return this.#welcomed && !this.#restarting;
   }
 
   /** Sends a message with an id, or a change of name: in order, and again until it is answered. */
   push(command) {
     this.#outbox.push(command);
-    this.#hand();
+    this.#sendNext();
   }
 
   /** Sends a question; resolves to its answer, or fails with a sentence. */
   ask(command) {
     return new Promise((answered, refused) => {
-      if (!this.#open) {
+      if (!this.#welcomed) {
         refused(new Error("There is no connection just now."));
         return;
       }
-      this.#questions += 1;
-      const ref = `q${this.#questions}`;
-      this.#asked.set(ref, { answered, refused });
+      this.#lastQuestion += 1;
+      const ref = `q${this.#lastQuestion}`;
+      this.#questions.set(ref, { answered, refused });
       this.#send({ ...command, ref });
     });
   }
@@ -116,9 +115,9 @@ export class Client {
   // --- Connections ---
 
   connect() {
-    this.#clear("retry");
-    const start = this.#reading ? this.#reading.start() : { backlog: BACKLOG };
-    if (!this.#reading && this.#inbox !== undefined) start.inbox = this.#inbox;
+    this.#clearAlarm("retry");
+    const start = this.#position ? this.#position.start() : { backlog: BACKLOG };
+    if (!this.#position && this.#inbox !== undefined) start.inbox = this.#inbox;
     const query = new URLSearchParams(start);
     const protocols = [SUBPROTOCOL];
     if (this.#name) {
@@ -128,58 +127,58 @@ export class Client {
     this.#tell({ type: "state", state: "connecting" });
     const socket = this.#world.open(`${this.#url}?${query}`, protocols);
     this.#socket = socket;
-    this.#opened = this.#world.now();
+    this.#openedAt = this.#world.now();
     this.#progress = false;
-    this.#set("arrival", ARRIVAL, () => this.#lost("the server does not answer", {}));
-    socket.onmessage = ({ data }) => this.#socket === socket && this.#take(data);
+    this.#setAlarm("welcome", WELCOME_WAIT, () => this.#lost("the server does not answer", {}));
+    socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
     socket.onclose = (event) => this.#socket === socket && this.#lost("", event);
   }
 
   /** Connects at once if it was waiting to, or probes the present connection. */
   wake() {
     if (this.#alarms.has("retry")) this.connect();
-    else if (this.#open) this.#probe();
+    else if (this.#welcomed) this.#probe();
   }
 
   #probe() {
-    if (this.#alarms.has("answer")) return;
-    this.#set("answer", ANSWER, () => this.#lost("the server is silent", {}));
+    if (this.#alarms.has("probe")) return;
+    this.#setAlarm("probe", PROBE_WAIT, () => this.#lost("the server is silent", {}));
     this.ask({ type: "members" }).catch(() => {});
   }
 
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#open = false;
-    this.#anew = false;
-    this.#unnamed = false;
+    this.#welcomed = false;
+    this.#restarting = false;
+    this.#nameMissing = false;
     socket?.close();
-    for (const { refused } of this.#asked.values()) refused(new Error("The connection was lost."));
-    this.#asked.clear();
+    for (const { refused } of this.#questions.values()) refused(new Error("The connection was lost."));
+    this.#questions.clear();
     this.#outbox.startOver();
   }
 
   #lost(why, { code, reason }) {
-    const lasted = this.#world.now() - this.#opened > LASTED;
-    if (this.#progress || (this.#open && lasted)) this.#backoff.startOver();
+    const isStable = this.#world.now() - this.#openedAt > STABLE_AFTER;
+    if (this.#progress || (this.#welcomed && isStable)) this.#backoff.startOver();
     this.#drop();
-    for (const alarm of [...this.#alarms.keys()]) this.#clear(alarm);
+    for (const alarm of [...this.#alarms.keys()]) this.#clearAlarm(alarm);
     // The reason begins with the wait, for the page; the rest is for people.
-    const said = why || reason?.replace(/^\d+ ms: /, "") || "";
+    const explanation = why || reason?.replace(/^\d+ ms: /, "") || "";
     if (isFinal(code)) {
-      this.#tell({ type: "state", state: "ended", why: said });
+      this.#tell({ type: "state", state: "ended", why: explanation });
       return;
     }
-    this.#wait(askedWait(code, reason) ?? this.#backoff.next(), said);
+    this.#connectAfter(reconnectDelay(code, reason) ?? this.#backoff.next(), explanation);
   }
 
-  #wait(ms, why) {
+  #connectAfter(ms, why) {
     this.#tell({ type: "state", state: "offline", why, wait: ms });
-    this.#set("retry", ms, () => this.connect());
+    this.#setAlarm("retry", ms, () => this.connect());
   }
 
-  #set(name, ms, then) {
-    this.#clear(name);
+  #setAlarm(name, ms, then) {
+    this.#clearAlarm(name);
     const stop = this.#world.after(ms, () => {
       this.#alarms.delete(name);
       then();
@@ -187,7 +186,7 @@ export class Client {
     this.#alarms.set(name, stop);
   }
 
-  #clear(name) {
+  #clearAlarm(name) {
     this.#alarms.get(name)?.();
     this.#alarms.delete(name);
   }
@@ -199,10 +198,10 @@ export class Client {
   }
 
   /** Sends the commands that may be sent now. */
-  #hand() {
-    while (this.isLive && !this.#unnamed) {
-      if (this.#socket.bufferedAmount > UNSENT) {
-        this.#set("drained", 50, () => this.#hand());
+  #sendNext() {
+    while (this.isLive && !this.#nameMissing) {
+      if (this.#socket.bufferedAmount > MAX_BUFFERED) {
+        this.#setAlarm("drained", 50, () => this.#sendNext());
         return;
       }
       const command = this.#outbox.next();
@@ -211,18 +210,18 @@ export class Client {
     }
     const until = this.#outbox.heldUntil;
     if (until !== null) {
-      this.#set("held", Math.max(0, until - this.#world.now()), () => {
+      this.#setAlarm("held", Math.max(0, until - this.#world.now()), () => {
         this.#outbox.release();
-        this.#hand();
+        this.#sendNext();
       });
     }
   }
 
   // --- Receiving: a method `_type` handles that type; other events are passed on ---
 
-  #take(data) {
-    this.#clear("answer");
-    this.#set("silence", SILENCE, () => this.#probe());
+  #receive(data) {
+    this.#clearAlarm("probe");
+    this.#setAlarm("silence", SILENCE, () => this.#probe());
     let event;
     try {
       event = JSON.parse(data);
@@ -230,60 +229,60 @@ export class Client {
       return;
     }
     // Unknown types, of later versions, are passed on; the page ignores them.
-    const take = `_${event.type}`;
-    if (Object.hasOwn(Client.prototype, take)) this[take](event);
-    else this.#pass(event);
-    this.#hand();
+    const handler = `_${event.type}`;
+    if (Object.hasOwn(Client.prototype, handler)) this[handler](event);
+    else this.#passOn(event);
+    this.#sendNext();
   }
 
   /** Passes an event on, also to the question it answers. */
-  #pass(event) {
-    this.#question(event)?.answered(event);
+  #passOn(event) {
+    this.#takeQuestion(event)?.answered(event);
     this.#tell(event);
   }
 
   /** Removes and returns the question that an event answers. */
-  #question({ ref }) {
-    const asked = this.#asked.get(ref);
-    this.#asked.delete(ref);
-    return asked;
+  #takeQuestion({ ref }) {
+    const question = this.#questions.get(ref);
+    this.#questions.delete(ref);
+    return question;
   }
 
   _welcome(welcome) {
-    this.#clear("arrival");
-    this.#open = true;
-    if (this.#anew) {
-      this.#anew = false;
-      this.#reading = this.#reading.anew(welcome, BACKLOG);
-    } else if (!this.#reading?.hasBegun) {
-      this.#reading = new Reading(welcome, BACKLOG);
-    } else if (!this.#reading.goesOn(welcome)) {
-      const other = welcome.epoch !== this.#reading.epoch;
-      if (other) this.#reading = new Reading(welcome, BACKLOG);
-      this.#anew = true;
-      this.#tell({ type: "anew", other });
+    this.#clearAlarm("welcome");
+    this.#welcomed = true;
+    if (this.#restarting) {
+      this.#restarting = false;
+      this.#position = this.#position.restart(welcome, BACKLOG);
+    } else if (!this.#position?.hasBegun) {
+      this.#position = new ReadingPosition(welcome, BACKLOG);
+    } else if (!this.#position.canResume(welcome)) {
+      const other = welcome.epoch !== this.#position.epoch;
+      if (other) this.#position = new ReadingPosition(welcome, BACKLOG);
+      this.#restarting = true;
+      this.#tell({ type: "restart", other });
       this.#send({ type: "join", room: welcome.room, backlog: BACKLOG });
       return;
     }
-    this.#reading.resume(welcome);
-    this.#unnamed = Boolean(this.#name) && !welcome.you.name;
+    this.#position.resume(welcome);
+    this.#nameMissing = Boolean(this.#name) && !welcome.you.name;
     this.#tell(welcome);
     this.#tell({ type: "state", state: "catching up" });
   }
 
   _live(event) {
-    if (this.#anew) return;
+    if (this.#restarting) return;
     // No refusal of the name comes after this.
-    this.#unnamed = false;
-    this.#reading.caughtUp(event.seq);
+    this.#nameMissing = false;
+    this.#position.caughtUp(event.seq);
     this.#tell(event);
     this.#tell({ type: "state", state: "live" });
   }
 
   _message(message) {
-    if (this.#anew) return;
-    const after = this.#reading.seq;
-    const step = this.#reading.take(message);
+    if (this.#restarting) return;
+    const after = this.#position.seq;
+    const step = this.#position.take(message);
     if (message.id) this.#confirm(message.id, message.seq);
     if (step === "repeated") return;
     this.#progress = true;
@@ -292,21 +291,21 @@ export class Client {
   }
 
   _erased(event) {
-    if (this.#anew) return;
+    if (this.#restarting) return;
     if (event.id) this.#confirm(event.id, event.seq);
     // In a replay it has `prev` and stands in its message's place; live it has none.
-    if (event.prev !== undefined && this.#reading.take(event) === "repeated") return;
+    if (event.prev !== undefined && this.#position.take(event) === "repeated") return;
     this.#tell(event);
   }
 
   _gap(event) {
-    if (this.#anew) return;
-    this.#reading.skipTo(event.next);
+    if (this.#restarting) return;
+    this.#position.skipTo(event.next);
     this.#tell(event);
   }
 
   _private(event) {
-    const step = this.#reading.takePrivate(event);
+    const step = this.#position.takePrivate(event);
     if (event.id) this.#confirm(event.id, event.seq);
     if (step !== "repeated") this.#tell(event);
   }
@@ -316,8 +315,8 @@ export class Client {
   }
 
   _name({ name, secret }) {
-    const given = this.#outbox.changed();
-    if (!this.#name || nameKey(this.#name.name) !== nameKey(name)) this.#reading.renamed();
+    const given = this.#outbox.takeNameChange();
+    if (!this.#name || nameKey(this.#name.name) !== nameKey(name)) this.#position.renamed();
     this.#name = { name, secret: secret ?? given?.secret ?? this.#name?.secret };
     this.#tell({ type: "name", ...this.#name });
   }
@@ -327,24 +326,24 @@ export class Client {
     const forNow = code === "rate" || code === "busy" || retry !== undefined;
     const wait = Math.min(Math.max(retry ?? RETRY, SHORTEST_RETRY), LONGEST_RETRY);
     if (!id) {
-      const asked = this.#question(refusal);
-      if (asked) {
-        asked.refused(new Error(refusal.text));
+      const question = this.#takeQuestion(refusal);
+      if (question) {
+        question.refused(new Error(refusal.text));
         return;
       }
-      if (this.#unnamed) {
-        this.#unnamed = false;
+      if (this.#nameMissing) {
+        this.#nameMissing = false;
         // Messages must wait until the server accepts the name.
         if (forNow) {
           this.#drop();
-          this.#wait(wait, refusal.text);
+          this.#connectAfter(wait, refusal.text);
           return;
         }
         this.#name = null;
         this.#tell({ type: "unnamed", text: refusal.text });
         return;
       }
-      this.#outbox.changed();
+      this.#outbox.takeNameChange();
       this.#tell(refusal);
       return;
     }

@@ -1,41 +1,41 @@
-// The text field: it grows with its text, offers completions, and keeps a draft
-// that outlives the page.
+// The text field: it grows with its text, offers completions, and keeps its
+// text over a reload.
 
 import { $, el, show } from "./dom.mjs";
-import { mine } from "./keep.mjs";
+import { perTab } from "./keep.mjs";
 import { byteLength } from "./text.mjs";
 import { completions } from "./typed.mjs";
 
 /** The bytes left are shown when they are fewer than this. */
-const NEAR = 500;
+const SHOW_LEFT_BELOW = 500;
 
 export class Composer {
   #text = $("text");
   #offers = $("offers");
   #left = $("left");
-  #draft;
+  #storageKey;
   #known;
   #items = [];
   #from = 0;
-  #chosen = 0;
+  #selected = 0;
   /** The longest text the server takes, in bytes. */
   limit = 8192;
 
   /**
-   * The draft belongs to `room`. `known()` returns the known names and rooms.
-   * `say(text)` carries out a typed text, and returns false if it must stay in
+   * The kept text belongs to `room`. `known()` returns the known names and rooms.
+   * `submit(text)` carries out a typed text, and returns false if it must stay in
    * the field. `scroll(pages)` scrolls the log.
    */
-  constructor({ room, known, say, scroll }) {
-    this.#draft = `draft ${room}`;
+  constructor({ room, known, submit, scroll }) {
+    this.#storageKey = `draft ${room}`;
     this.#known = known;
     const text = this.#text;
-    text.value = mine.get(this.#draft) ?? "";
-    this.#changed();
-    text.addEventListener("input", () => this.#changed());
+    text.value = perTab.get(this.#storageKey) ?? "";
+    this.#update();
+    text.addEventListener("input", () => this.#update());
     text.addEventListener("blur", () => this.#offer([]));
     const send = () => {
-      if (this.isTooLong || !say(text.value)) return;
+      if (this.isTooLong || !submit(text.value)) return;
       this.set("");
     };
     $("composer").addEventListener("submit", (event) => {
@@ -46,7 +46,7 @@ export class Composer {
     text.addEventListener("keydown", (event) => {
       // A key that ends a composition (of an accent, a syllable) does nothing else.
       if (event.isComposing) return;
-      if (this.#items.length && this.#choose(event)) return event.preventDefault();
+      if (this.#items.length && this.#useKey(event)) return event.preventDefault();
       if (event.key === "Enter" && !event.shiftKey) send();
       else if (event.key === "PageUp") scroll(-1);
       else if (event.key === "PageDown") scroll(1);
@@ -65,40 +65,40 @@ export class Composer {
 
   set(text) {
     this.#text.value = text;
-    this.#changed();
+    this.#update();
   }
 
   /** Inserts a text at the caret. */
   insert(words) {
     this.#text.focus();
     this.#text.setRangeText(words, this.#text.selectionStart, this.#text.selectionEnd, "end");
-    this.#changed();
+    this.#update();
   }
 
-  #changed() {
+  #update() {
     const text = this.#text;
-    mine.set(this.#draft, text.value || undefined);
+    perTab.set(this.#storageKey, text.value || undefined);
     // The field takes its height from an invisible copy of its text. Measuring
     // the field would mean shrinking it first, and the log above would move.
     text.parentElement.dataset.text = text.value;
     const left = this.limit - byteLength(text.value);
-    show(this.#left, left < NEAR);
+    show(this.#left, left < SHOW_LEFT_BELOW);
     this.#left.textContent = left < 0 ? `${-left} bytes too long` : `${left} bytes left`;
     text.setAttribute("aria-invalid", left < 0);
     const at = text.selectionStart;
-    const whole = at === text.selectionEnd && document.activeElement === text;
-    const { from, items } = whole ? completions(text.value, at, this.#known()) : { from: 0, items: [] };
+    const hasCaret = at === text.selectionEnd && document.activeElement === text;
+    const { from, items } = hasCaret ? completions(text.value, at, this.#known()) : { from: 0, items: [] };
     this.#from = from;
     this.#offer(items);
   }
 
   /** Handles a key while completions are offered; returns whether it used the key. */
-  #choose({ key, shiftKey }) {
+  #useKey({ key, shiftKey }) {
     const count = this.#items.length;
     if (key === "ArrowDown" || key === "ArrowUp") {
-      this.#mark((this.#chosen + (key === "ArrowDown" ? 1 : count - 1)) % count);
+      this.#select((this.#selected + (key === "ArrowDown" ? 1 : count - 1)) % count);
     } else if ((key === "Tab" || key === "Enter") && !shiftKey) {
-      this.#take(this.#items[this.#chosen]);
+      this.#complete(this.#items[this.#selected]);
     } else if (key === "Escape") {
       this.#offer([]);
     } else {
@@ -107,11 +107,11 @@ export class Composer {
     return true;
   }
 
-  #take({ text }) {
+  #complete({ text }) {
     const caret = this.#from + text.length;
     this.#text.setRangeText(text, this.#from, this.#text.selectionStart, "end");
     this.#text.setSelectionRange(caret, caret);
-    this.#changed();
+    this.#update();
   }
 
   #offer(items) {
@@ -119,21 +119,21 @@ export class Composer {
     show(this.#offers, items.length > 0);
     this.#offers.replaceChildren(
       ...items.map((item, index) => {
-        const take = (event) => {
+        const complete = (event) => {
           // The text field keeps the focus.
           event.preventDefault();
-          this.#take(item);
+          this.#complete(item);
         };
         const about = item.about ? [el("small", {}, item.about)] : [];
-        const attributes = { id: `offer-${index}`, role: "option", mousedown: take };
+        const attributes = { id: `offer-${index}`, role: "option", mousedown: complete };
         return el("li", attributes, el("bdi", {}, item.label), ...about);
       }),
     );
-    this.#mark(0);
+    this.#select(0);
   }
 
-  #mark(index) {
-    this.#chosen = index;
+  #select(index) {
+    this.#selected = index;
     const options = [...this.#offers.children];
     options.forEach((option, at) => option.setAttribute("aria-selected", at === index));
     if (options[index]) {

@@ -12,9 +12,9 @@ export function randomId(letters = 22) {
 }
 
 /** Small JSON values by name, in one of the browser's storage areas. */
-class Notes {
+class JsonStorage {
   #store;
-  #own = new Map();
+  #unstorable = new Map();
 
   constructor(find) {
     try {
@@ -25,7 +25,7 @@ class Notes {
   }
 
   get(key) {
-    if (this.#own.has(key)) return this.#own.get(key);
+    if (this.#unstorable.has(key)) return this.#unstorable.get(key);
     try {
       return JSON.parse(this.#store.getItem(key)) ?? undefined;
     } catch {
@@ -37,69 +37,69 @@ class Notes {
     try {
       if (value === undefined) this.#store.removeItem(key);
       else this.#store.setItem(key, JSON.stringify(value));
-      this.#own.delete(key);
+      this.#unstorable.delete(key);
     } catch {
-      this.#own.set(key, value);
+      this.#unstorable.set(key, value);
     }
   }
 }
 
 /** The values that all tabs of this browser share, and those this tab keeps over a reload. */
-export const ours = new Notes(() => localStorage);
-export const mine = new Notes(() => sessionStorage);
+export const shared = new JsonStorage(() => localStorage);
+export const perTab = new JsonStorage(() => sessionStorage);
 
 const NAME = "name";
 const SECRET = "secret ";
 
 /** The names of this browser, and the secret of each. */
-export const names = {
+export const ownedNames = {
   /** The name in use, and its secret. */
   current() {
-    const name = ours.get(NAME);
-    return name ? { name, secret: ours.get(SECRET + nameKey(name)) } : null;
+    const name = shared.get(NAME);
+    return name ? { name, secret: shared.get(SECRET + nameKey(name)) } : null;
   },
 
   /** The secret of a name. A new secret is kept before it is sent. */
   secret(name) {
     const key = SECRET + nameKey(name);
-    if (!ours.get(key)) ours.set(key, randomId());
-    return ours.get(key);
+    if (!shared.get(key)) shared.set(key, randomId());
+    return shared.get(key);
   },
 
   /** Uses a name from here on, in all tabs. */
-  carry(name, secret) {
-    if (secret) ours.set(SECRET + nameKey(name), secret);
-    ours.set(NAME, name);
+  use(name, secret) {
+    if (secret) shared.set(SECRET + nameKey(name), secret);
+    shared.set(NAME, name);
   },
 
   /** Calls back when another tab takes a name. */
-  onChange(told) {
+  onChange(changed) {
     addEventListener("storage", (event) => {
-      const current = event.key === NAME && names.current();
-      if (current) told(current);
+      const current = event.key === NAME && ownedNames.current();
+      if (current) changed(current);
     });
   },
 };
 
 /** How many private messages the next page shows again. */
-const AGAIN = 30;
+const MAX_REPEATED = 30;
 
 /** The start of the last private messages of a name: no room's history has them. */
 export const inbox = {
-  begin(name) {
-    return name && ours.get(`inbox ${name}`)?.[0];
+  start(name) {
+    return name && shared.get(`inbox ${name}`)?.[0];
   },
 
-  /** Records that a private message was shown; `prev` is the number before it. */
-  note(name, prev) {
-    const shown = ours.get(`inbox ${name}`) ?? [];
-    if (!shown.includes(prev)) ours.set(`inbox ${name}`, [...shown, prev].slice(-AGAIN));
+  /** Records that a private message was delivered; `prev` is the number before it. */
+  recordDelivered(name, prev) {
+    const starts = shared.get(`inbox ${name}`) ?? [];
+    if (!starts.includes(prev)) shared.set(`inbox ${name}`, [...starts, prev].slice(-MAX_REPEATED));
   },
 };
 
 /** How long a tab without locks counts as open after its last heartbeat, in milliseconds. */
 const ALIVE = 180_000;
-const BEAT = 60_000;
+const HEARTBEAT = 60_000;
 const TAB = "tab ";
 
 /**
@@ -107,20 +107,20 @@ const TAB = "tab ";
  * reloaded. No other open tab has the same id, not even a duplicate of this tab.
  *
  * Locks show which tabs are open, but need a secure context. Without locks each
- * tab records a heartbeat every `BEAT` milliseconds.
+ * tab records a heartbeat every `HEARTBEAT` milliseconds.
  */
 class Tab {
-  id = mine.get("tab") ?? randomId(12);
+  id = perTab.get("tab") ?? randomId(12);
 
   async open() {
-    if (!(await this.#hold())) {
+    if (!(await this.#claimId())) {
       this.id = randomId(12);
-      await this.#hold();
+      await this.#claimId();
     }
-    mine.set("tab", this.id);
+    perTab.set("tab", this.id);
   }
 
-  async #hold() {
+  async #claimId() {
     if (navigator.locks) {
       return new Promise((held) => {
         // The promise never settles: the lock is held until the tab is closed.
@@ -132,24 +132,24 @@ class Tab {
       });
     }
     if (this.#isAlive(this.id)) return false;
-    const beat = () => ours.set(TAB + this.id, Date.now());
+    const beat = () => shared.set(TAB + this.id, Date.now());
     beat();
-    setInterval(beat, BEAT);
+    setInterval(beat, HEARTBEAT);
     addEventListener("pageshow", beat);
-    addEventListener("pagehide", () => ours.set(TAB + this.id, undefined));
+    addEventListener("pagehide", () => shared.set(TAB + this.id, undefined));
     return true;
   }
 
   #isAlive(id) {
-    const seen = ours.get(TAB + id);
+    const seen = shared.get(TAB + id);
     if (seen === undefined) return false;
     const alive = Math.abs(Date.now() - seen) < ALIVE;
-    if (!alive) ours.set(TAB + id, undefined);
+    if (!alive) shared.set(TAB + id, undefined);
     return alive;
   }
 
   /** Returns a function that says whether the tab with an id is open. */
-  async others() {
+  async openTabs() {
     if (!navigator.locks) return (id) => this.#isAlive(id);
     const { held } = await navigator.locks.query();
     const open = new Set(held.map((lock) => lock.name));
@@ -158,18 +158,18 @@ class Tab {
 }
 
 /** How long to wait for the browser's database before sending anyway, in milliseconds. */
-const PATIENCE = 1000;
+const DATABASE_WAIT = 1000;
 
 /**
  * The messages of a room that have no receipt yet, kept beyond the page. Each
  * belongs to one tab, so that two tabs never send the same one. The next tab in
- * the same room takes over the messages of a closed tab.
+ * the same room adopts the messages of a closed tab.
  */
-export class Shelf {
+export class KeptOutbox {
   #room;
   #tab = new Tab();
   #db = null;
-  #last = 0;
+  #lastOrder = 0;
 
   constructor(room) {
     this.#room = room;
@@ -182,60 +182,60 @@ export class Shelf {
 
   async open() {
     await this.#tab.open();
-    this.#db = await within(
+    this.#db = await withTimeout(
       new Promise((opened) => {
-        const asked = indexedDB.open("broadcast-chat", 1);
-        asked.onupgradeneeded = () => asked.result.createObjectStore("outbox", { keyPath: "order" });
-        asked.onsuccess = () => opened(asked.result);
-        asked.onerror = asked.onblocked = () => opened(null);
+        const request = indexedDB.open("broadcast-chat", 1);
+        request.onupgradeneeded = () => request.result.createObjectStore("outbox", { keyPath: "order" });
+        request.onsuccess = () => opened(request.result);
+        request.onerror = request.onblocked = () => opened(null);
       }),
     );
   }
 
-  #work(change) {
+  #transact(change) {
     if (!this.#db) return Promise.resolve();
-    return within(
+    return withTimeout(
       new Promise((done) => {
-        const work = this.#db.transaction("outbox", "readwrite");
-        work.oncomplete = work.onerror = work.onabort = () => done();
-        change(work.objectStore("outbox"));
+        const transaction = this.#db.transaction("outbox", "readwrite");
+        transaction.oncomplete = transaction.onerror = transaction.onabort = () => done();
+        change(transaction.objectStore("outbox"));
       }),
     );
   }
 
   /** Keeps a message before it is sent; returns its order number. */
   async put(command) {
-    this.#last = Math.max(Date.now() * 1000, this.#last + 1);
-    const order = this.#last;
-    await this.#work((store) => store.put({ order, tab: this.#tab.id, room: this.#room, command }));
+    this.#lastOrder = Math.max(Date.now() * 1000, this.#lastOrder + 1);
+    const order = this.#lastOrder;
+    await this.#transact((store) => store.put({ order, tab: this.#tab.id, room: this.#room, command }));
     return order;
   }
 
   /** Removes a message that is stored or never will be. */
   remove(order) {
-    return this.#work((store) => store.delete(order));
+    return this.#transact((store) => store.delete(order));
   }
 
   /**
-   * Takes over this room's messages of closed tabs, and those this tab kept
+   * Adopts this room's messages of closed tabs, and those this tab kept
    * before a reload, in order and except the `known` ones. Also returns how many
    * such messages each other room has.
    */
-  async take(known) {
+  async adopt(known) {
     const found = [];
     const elsewhere = new Map();
-    const isOpen = await this.#tab.others().catch(() => () => true);
-    await this.#work((store) => {
+    const isOpen = await this.#tab.openTabs().catch(() => () => true);
+    await this.#transact((store) => {
       store.openCursor().onsuccess = ({ target: { result: cursor } }) => {
         if (!cursor) return;
-        const entry = cursor.value;
-        const own = entry.tab === this.#tab.id;
-        if (own || !isOpen(entry.tab)) {
-          if (entry.room !== this.#room) {
-            elsewhere.set(entry.room, (elsewhere.get(entry.room) ?? 0) + 1);
-          } else if (!known(entry.order)) {
-            found.push(entry);
-            if (!own) cursor.update({ ...entry, tab: this.#tab.id });
+        const record = cursor.value;
+        const own = record.tab === this.#tab.id;
+        if (own || !isOpen(record.tab)) {
+          if (record.room !== this.#room) {
+            elsewhere.set(record.room, (elsewhere.get(record.room) ?? 0) + 1);
+          } else if (!known(record.order)) {
+            found.push(record);
+            if (!own) cursor.update({ ...record, tab: this.#tab.id });
           }
         }
         cursor.continue();
@@ -245,8 +245,8 @@ export class Shelf {
   }
 }
 
-/** The value of a promise, or `null` if it fails or takes longer than `PATIENCE`. */
-function within(promise) {
-  const late = new Promise((ended) => setTimeout(() => ended(null), PATIENCE));
+/** The value of a promise, or `null` if it fails or takes longer than `DATABASE_WAIT`. */
+function withTimeout(promise) {
+  const late = new Promise((ended) => setTimeout(() => ended(null), DATABASE_WAIT));
   return Promise.race([promise.catch(() => null), late]);
 }

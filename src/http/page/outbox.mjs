@@ -2,8 +2,8 @@
 // connection or a temporary refusal.
 
 /** The most commands kept, and the most letters of their text. */
-const MOST = 1000;
-const MOST_TEXT = 4 << 20;
+const MAX_COMMANDS = 1000;
+const MAX_TEXT = 4 << 20;
 
 /**
  * The commands in the order they were given, with the state of each.
@@ -13,22 +13,22 @@ const MOST_TEXT = 4 << 20;
  * a message that is sent again keeps the name it was written under.
  */
 export class Outbox {
-  /** The entries by rising number: `{ command, inFlight }`. */
-  #entries = new Map();
+  /** The queued commands by rising number: `{ command, inFlight }`. */
+  #queue = new Map();
   /** The numbers of the messages, by id. */
   #ids = new Map();
   #text = 0;
   /** The highest number given so far. */
-  #newest = 0;
+  #lastNumber = 0;
   /** The highest number handed over on this connection. */
-  #handed = 0;
+  #lastHanded = 0;
   #inFlight = 0;
   /** How many may be in flight: one after a refusal, and one more with each receipt. */
-  #allowed = MOST;
+  #allowed = MAX_COMMANDS;
   /** The number of the change of name in flight. */
-  #changing = null;
+  #nameInFlight = null;
   /** The id of the message handed over last: the next one follows it. */
-  #before = null;
+  #lastHandedId = null;
   /** A temporary refusal: the first number refused, and when to send it again. */
   #hold = null;
 
@@ -39,23 +39,23 @@ export class Outbox {
 
   /** Whether another command may be pushed. */
   get hasRoom() {
-    return this.#entries.size < MOST && this.#text < MOST_TEXT;
+    return this.#queue.size < MAX_COMMANDS && this.#text < MAX_TEXT;
   }
 
   /** Takes a message with an id, or a change of name. */
   push(command) {
     if (this.#ids.has(command.id)) return;
-    this.#newest += 1;
-    this.#entries.set(this.#newest, { command, inFlight: false });
+    this.#lastNumber += 1;
+    this.#queue.set(this.#lastNumber, { command, inFlight: false });
     if (command.id) {
-      this.#ids.set(command.id, this.#newest);
+      this.#ids.set(command.id, this.#lastNumber);
       this.#text += command.text.length;
     }
   }
 
   #remove(number) {
-    const { command, inFlight } = this.#entries.get(number);
-    this.#entries.delete(number);
+    const { command, inFlight } = this.#queue.get(number);
+    this.#queue.delete(number);
     if (inFlight) this.#inFlight -= 1;
     if (command.id) {
       this.#ids.delete(command.id);
@@ -65,25 +65,25 @@ export class Outbox {
 
   /** Takes the next command to send; `null` if none may be sent now. */
   next() {
-    if (this.#hold || this.#changing || this.#inFlight >= this.#allowed) return null;
+    if (this.#hold || this.#nameInFlight || this.#inFlight >= this.#allowed) return null;
     let first = true;
-    for (const [number, entry] of this.#entries) {
-      if (number <= this.#handed) {
+    for (const [number, queued] of this.#queue) {
+      if (number <= this.#lastHanded) {
         first = false;
         continue;
       }
-      if (!entry.command.id) {
+      if (!queued.command.id) {
         if (!first) return null;
-        this.#changing = number;
-        this.#handed = number;
-        return entry.command;
+        this.#nameInFlight = number;
+        this.#lastHanded = number;
+        return queued.command;
       }
-      this.#handed = number;
+      this.#lastHanded = number;
       this.#inFlight += 1;
-      entry.inFlight = true;
-      const follows = this.#before ? { follows: this.#before } : {};
-      this.#before = entry.command.id;
-      return { ...entry.command, ...follows };
+      queued.inFlight = true;
+      const follows = this.#lastHandedId ? { follows: this.#lastHandedId } : {};
+      this.#lastHandedId = queued.command.id;
+      return { ...queued.command, ...follows };
     }
     return null;
   }
@@ -96,14 +96,14 @@ export class Outbox {
     const number = this.#ids.get(id);
     if (number === undefined) return false;
     this.#remove(number);
-    this.#allowed = Math.min(MOST, this.#allowed + 1);
+    this.#allowed = Math.min(MAX_COMMANDS, this.#allowed + 1);
     return true;
   }
 
   /** Removes a message that will never be stored; returns whether it was in flight. */
   refuse(id) {
     const number = this.#ids.get(id);
-    if (number === undefined || !this.#entries.get(number).inFlight) return false;
+    if (number === undefined || !this.#queue.get(number).inFlight) return false;
     this.#remove(number);
     return true;
   }
@@ -115,9 +115,9 @@ export class Outbox {
    */
   hold(id, until) {
     const number = this.#ids.get(id);
-    const entry = this.#entries.get(number);
-    if (!entry?.inFlight) return false;
-    entry.inFlight = false;
+    const queued = this.#queue.get(number);
+    if (!queued?.inFlight) return false;
+    queued.inFlight = false;
     this.#inFlight -= 1;
     this.#allowed = 1;
     this.#hold = {
@@ -135,27 +135,27 @@ export class Outbox {
   /** Lets refused messages be sent again. */
   release() {
     if (!this.#hold) return;
-    this.#handed = this.#hold.first - 1;
-    this.#before = null;
+    this.#lastHanded = this.#hold.first - 1;
+    this.#lastHandedId = null;
     this.#hold = null;
   }
 
   /** Removes and returns the change of name in flight: it is made or refused. */
-  changed() {
-    if (!this.#changing) return null;
-    const { command } = this.#entries.get(this.#changing);
-    this.#remove(this.#changing);
-    this.#changing = null;
+  takeNameChange() {
+    if (!this.#nameInFlight) return null;
+    const { command } = this.#queue.get(this.#nameInFlight);
+    this.#remove(this.#nameInFlight);
+    this.#nameInFlight = null;
     return command;
   }
 
   /** Hands over everything again, on a new connection. */
   startOver() {
-    for (const entry of this.#entries.values()) entry.inFlight = false;
+    for (const queued of this.#queue.values()) queued.inFlight = false;
     this.#inFlight = 0;
-    this.#handed = 0;
-    this.#changing = null;
-    this.#before = null;
+    this.#lastHanded = 0;
+    this.#nameInFlight = null;
+    this.#lastHandedId = null;
     this.#hold = null;
   }
 }

@@ -4,76 +4,76 @@
 import { Attention } from "./attention.mjs";
 import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
-import { $, el, show } from "./dom.mjs";
-import { Shelf, inbox, names, randomId } from "./keep.mjs";
-import { Panels, Search, askName, askRoom, showPeople, showRooms } from "./panels.mjs";
-import { draw, drawUnsent } from "./row.mjs";
+import { $, show } from "./dom.mjs";
+import { KeptOutbox, inbox, ownedNames, randomId } from "./keep.mjs";
+import { Panels, Search, setUpNameForm, setUpRoomForm, showPeople, showRooms, showYou } from "./panels.mjs";
+import { drawRow, drawUnconfirmed, markRefused } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
 
 /** The most messages of a history page. */
-const EXCERPT = 200;
+const HISTORY_PAGE = 200;
 
 /** How far back the page looks for a message, in rows. */
-const FAR_BACK = 90_000;
+const MAX_ROWS_BACK = 90_000;
 
 /** How long the connection may be lost before the page says so, in milliseconds. */
-const BLINK = 400;
+const LOSS_SHOWN_AFTER = 400;
 
 const room = document.documentElement.dataset.room;
-const shelf = new Shelf(room);
+const keptOutbox = new KeptOutbox(room);
 
 /** How others see this connection: `{ name?, addr }`. */
 let me = {};
-/** The ids of messages sent from here, with the order number of each on the shelf. */
-const said = new Map();
+/** The ids of messages sent from here, with the order number of each in the kept outbox. */
+const ownIds = new Map();
 /** The elements of messages that are not stored yet, by id. */
-const unsent = new Map();
+const unconfirmed = new Map();
 /** The members of the room, as far as their names are known. */
 let people = { names: [], total: 0 };
 /** The names and rooms offered as completions. */
 let known = { names: [], rooms: [] };
-/** Whether there may be older messages, and they are loading; a new `turn` drops late answers. */
-let older = { more: true, loading: false, turn: 0 };
+/** Whether there may be older messages, and they are loading; a new `generation` drops late answers. */
+let older = { more: true, loading: false, generation: 0 };
 
 // --- The log ---
 
 const view = new View({
   log: $("log"),
   begin: $("begin"),
-  unsent: $("unsent"),
-  draw: (row, index) => draw(row, { ...about(row, index), own: row.own, me: me.name }),
-  look(row, index) {
-    const { goesOn, day, fresh } = about(row, index);
-    return `${goesOn}|${day && dayName(row.at)}|${fresh}|${me.name}`;
+  unconfirmed: $("unsent"),
+  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name }),
+  drawKey(row, index) {
+    const { continues, day, firstUnseen } = contextOf(row, index);
+    return `${continues}|${day && dayName(row.at)}|${firstUnseen}|${me.name}`;
   },
   on: {
     top: loadOlder,
     moved() {
-      attention.look();
-      showWayDown();
+      attention.markSeen();
+      showDownButton();
     },
   },
 });
 
-function about(row, index) {
-  const fresh = row.place === attention.fresh;
-  return { goesOn: !fresh && view.rows.goesOn(index), day: view.rows.beginsDay(index), fresh };
+function contextOf(row, index) {
+  const firstUnseen = row.place === attention.firstUnseen;
+  return { continues: !firstUnseen && view.rows.continuesGroup(index), day: view.rows.beginsDay(index), firstUnseen };
 }
 
 const attention = new Attention(room, {
   isAtEnd: () => view.isAtEnd,
   last: () => view.rows.end,
   changed() {
-    showWayDown();
+    showDownButton();
     view.update();
   },
-  go: (seq) => lookBackTo(seq),
+  go: (seq) => goToMessage(seq),
 });
 
-function showWayDown() {
+function showDownButton() {
   show($("down"), !view.isAtEnd);
   const { unseen } = attention;
   $("down-count").textContent = unseen ? `${unseen} new` : "";
@@ -84,33 +84,33 @@ $("down").addEventListener("click", () => view.toEnd());
 
 function isOwn(row) {
   const byName = me.name && nameKey(row.who) === nameKey(me.name);
-  return Boolean(byName || said.has(row.id) || (!me.name && row.addr && row.addr === me.addr));
+  return Boolean(byName || ownIds.has(row.id) || (!me.name && row.addr && row.addr === me.addr));
 }
 
-function rowOf(message, about = Date.now()) {
-  const row = messageRow(message, about);
+function rowOf(message, fallbackAt = Date.now()) {
+  const row = messageRow(message, fallbackAt);
   row.own = isOwn(row);
   return row;
 }
 
-function push(row) {
+function addRow(row) {
   if (view.add(row)) older.more = true;
 }
 
 /** Shows a note of the page or the server. */
 function note(text, link = {}) {
-  push({ kind: "note", place: view.rows.end, at: Date.now(), text, who: "", ...link });
+  addRow({ kind: "note", place: view.rows.end, at: Date.now(), text, who: "", ...link });
 }
 
 async function loadOlder() {
   if (!older.more || older.loading || !client.isLive) return;
-  const { turn } = older;
+  const { generation } = older;
   older.loading = true;
   showBegin();
   try {
     const before = view.rows.firstSeq;
-    const page = await client.ask({ type: "history", limit: EXCERPT, ...(before && { before }) });
-    if (turn !== older.turn) return;
+    const page = await client.ask({ type: "history", limit: HISTORY_PAGE, ...(before && { before }) });
+    if (generation !== older.generation) return;
     older.more = page.more;
     let at = view.rows.at(0)?.at;
     const rows = page.messages.toReversed().map((message) => {
@@ -121,9 +121,9 @@ async function loadOlder() {
     view.unshift(rows.reverse());
   } catch {
     // The reader's scrolling, or a new connection, asks again.
-    if (turn === older.turn) await new Promise((later) => setTimeout(later, 1000));
+    if (generation === older.generation) await new Promise((later) => setTimeout(later, 1000));
   }
-  if (turn === older.turn) {
+  if (generation === older.generation) {
     older.loading = false;
     showBegin();
     view.update();
@@ -135,116 +135,112 @@ function showBegin() {
 }
 
 /** Brings a message into view, and loads older messages to find it. */
-async function lookBackTo(seq) {
-  while (!view.toMessage(seq) && older.more && view.rows.firstSeq > seq && view.rows.length < FAR_BACK) {
+async function goToMessage(seq) {
+  while (!view.toMessage(seq) && older.more && view.rows.firstSeq > seq && view.rows.length < MAX_ROWS_BACK) {
     const before = view.rows.firstSeq;
     while (older.loading) await new Promise((later) => setTimeout(later, 20));
     if (view.rows.firstSeq === before) await loadOlder();
     if (!client.isLive) return;
   }
-  if (view.rows.indexOf(seq) < 0) tell("That message is too far back to be shown here.");
+  if (view.rows.indexOf(seq) < 0) showHint("That message is too far back to be shown here.");
 }
 
 // --- Sending ---
 
 /** Shows a sentence about the user's last action, until the next action. */
-function tell(text) {
+function showHint(text) {
   $("told").textContent = text;
   show($("told"), text !== "");
 }
 
 /** Settles when the last message is kept: each message waits until those before it are. */
-let kept = Promise.resolve();
+let lastKept = Promise.resolve();
 
-function say(command) {
+function sendMessage(command) {
   if (!client.hasRoom) {
-    tell("Too many messages wait for the server already.");
+    showHint("Too many messages wait for the server already.");
     return false;
   }
-  const whole = { ...command, id: randomId() };
-  wait(whole);
+  const message = { ...command, id: randomId() };
+  showUnconfirmed(message);
   view.toEnd();
-  kept = kept.then(async () => {
-    said.set(whole.id, await shelf.put(whole));
-    client.push(whole);
+  lastKept = lastKept.then(async () => {
+    ownIds.set(message.id, await keptOutbox.put(message));
+    client.push(message);
   });
   return true;
 }
 
 /** Shows a message as not stored yet. */
-function wait(command) {
-  said.set(command.id, undefined);
-  const element = drawUnsent(command);
-  unsent.set(command.id, element);
+function showUnconfirmed(command) {
+  ownIds.set(command.id, undefined);
+  const element = drawUnconfirmed(command);
+  unconfirmed.set(command.id, element);
   $("unsent").append(element);
 }
 
-function settle(id) {
-  unsent.get(id)?.remove();
-  unsent.delete(id);
-  const order = said.get(id);
-  if (order !== undefined) shelf.remove(order);
-  if (unsent.size === 0) showState();
+function removeUnconfirmed(id) {
+  unconfirmed.get(id)?.remove();
+  unconfirmed.delete(id);
+  const order = ownIds.get(id);
+  if (order !== undefined) keptOutbox.remove(order);
+  if (unconfirmed.size === 0) showState();
 }
 
 /** Marks a message that will never be stored; the user may take its text back. */
-function refuse(id, text) {
-  const element = unsent.get(id);
+function showRefused(id, text) {
+  const element = unconfirmed.get(id);
   if (!element) return;
-  const words = element.querySelector(".text").textContent;
-  const back = () => {
-    element.remove();
+  markRefused(element, text, (words) => {
     composer.set(words);
     composer.focus();
-  };
-  element.classList.add("refused");
-  element.append(el("p", { class: "why" }, `Not said: ${text} `, el("button", { type: "button", click: back }, "Take it back")));
-  unsent.delete(id);
-  shelf.remove(said.get(id));
+  });
+  unconfirmed.delete(id);
+  keptOutbox.remove(ownIds.get(id));
 }
 
 /** How often to look for closed tabs, in milliseconds: a tab just closed still counts as open. */
-const GONE_SINCE = 30_000;
+const ADOPT_INTERVAL = 30_000;
 
-/** Takes over the messages of this tab, or of closed tabs, that are not stored. */
-async function takeUp() {
-  const orders = new Set(said.values());
-  const { found, elsewhere } = await shelf.take((order) => orders.has(order));
+/** Adopts the messages of this tab, or of closed tabs, that are not stored. */
+async function adoptMessages() {
+  const orders = new Set(ownIds.values());
+  const { found, elsewhere } = await keptOutbox.adopt((order) => orders.has(order));
   for (const { order, command } of found) {
-    if (said.has(command.id)) continue;
-    wait(command);
-    said.set(command.id, order);
+    if (ownIds.has(command.id)) continue;
+    showUnconfirmed(command);
+    ownIds.set(command.id, order);
     client.push(command);
   }
   return elsewhere;
 }
 
-function takeName(name, secret) {
-  client.push({ type: "name", name, secret: secret ?? names.secret(name) });
+function changeName(name, secret) {
+  client.push({ type: "name", name, secret: secret ?? ownedNames.secret(name) });
 }
 
 /** Carries out a typed text; returns false if it must stay in the field. */
-function typed(text) {
-  tell("");
-  const asked = parse(text);
-  if (!asked) return false;
-  const { command, act, wrong } = asked;
+function runTyped(text) {
+  showHint("");
+  const parsed = parse(text);
+  if (!parsed) return false;
+  const { command, act, wrong } = parsed;
   if (wrong) {
-    tell(wrong);
+    showHint(wrong);
     return false;
   }
-  if (act === "go") go(asked.room);
-  else if (act === "show") panels.open(asked.panel, $("text"));
+  if (act === "go") goToRoom(parsed.room);
+  else if (act === "show") panels.open(parsed.panel, $("text"));
   else if (act === "search") {
     panels.open("search", $("text"));
-    search.start(asked.query);
-  } else if (command.type === "publish" || command.type === "private") return say(command);
-  else if (command.type === "name") takeName(command.name, command.secret);
-  else client.ask(command).catch((error) => tell(error.message));
+    search.start(parsed.query);
+  } else if (command.type === "publish" || command.type === "private") return sendMessage(command);
+  else if (command.type === "name") changeName(command.name, command.secret);
+  else client.ask(command).catch((error) => showHint(error.message));
   return true;
 }
 
-function go(other) {
+function goToRoom(other) {
   location.assign(`/${other === "lobby" ? "" : other}`);
 }
 
@@ -253,20 +249,20 @@ function go(other) {
 const panels = new Panels({
   people: askPeople,
   rooms: () => askRooms(),
-  you: showYou,
+  you: updateYou,
 });
 const search = new Search({
   find: (query, before) => client.ask({ type: "search", query, limit: 30, ...(before && { before }) }),
-  to(seq) {
+  goTo(seq) {
     // A panel in front of the log would hide the message.
     if (getComputedStyle($("panel")).position === "fixed") panels.close();
-    lookBackTo(seq);
+    goToMessage(seq);
   },
 });
 const composer = new Composer({
   room,
   known: () => known,
-  say: typed,
+  submit: runTyped,
   scroll: (pages) => view.scrollBy(pages),
 });
 
@@ -292,35 +288,29 @@ function setPeople(now) {
   if (panels.current === "people") showPeople(people, me.name ?? me.addr, (name) => composer.insert(`@${name} `));
 }
 
-function showYou() {
-  $("you-name").textContent = me.name ?? "You";
-  $("name-name").value ||= me.name ?? "";
-  const own = me.name && names.current()?.name === me.name ? names.current().secret : null;
-  show($("secret"), Boolean(own));
-  $("secret-line").textContent = own ? `/name ${me.name} ${own}` : "";
-  const { notifies } = attention;
-  $("notify").checked = notifies === true;
-  $("notify").disabled = notifies === null;
-  show($("no-notify"), notifies === null);
+function updateYou() {
+  const current = ownedNames.current();
+  const secret = me.name && current?.name === me.name ? current.secret : null;
+  showYou(me.name, secret, attention.notifies);
 }
 
-askRoom(go);
-askName((name) => takeName(name));
+setUpRoomForm(goToRoom);
+setUpNameForm((name) => changeName(name));
 $("notify").addEventListener("change", async () => {
   await attention.setNotifies($("notify").checked);
-  showYou();
+  updateYou();
 });
 
 // --- The state of the connection ---
 
 let state = { state: "connecting" };
-let due = 0;
-let clock = 0;
+let retryAt = 0;
+let stateTimer = 0;
 
 function showState() {
-  const waiting = unsent.size ? `${unsent.size} not stored yet. ` : "";
-  const seconds = Math.ceil((due - performance.now()) / 1000);
-  clearTimeout(clock);
+  const waiting = unconfirmed.size ? `${unconfirmed.size} not stored yet. ` : "";
+  const seconds = Math.ceil((retryAt - performance.now()) / 1000);
+  clearTimeout(stateTimer);
   const [text, count, action] = {
     connecting: ["Connecting…", ""],
     "catching up": ["Catching up…", ""],
@@ -334,17 +324,17 @@ function showState() {
   show($("state-action"), Boolean(action));
   $("state-action").textContent = action ?? "";
   $("state").dataset.state = state.state;
-  if (state.state === "offline") clock = setTimeout(showState, 1000);
+  if (state.state === "offline") stateTimer = setTimeout(showState, 1000);
 }
 
 function setState(next) {
   const before = state.state;
   state = next;
-  if (next.wait) due = performance.now() + next.wait;
-  clearTimeout(clock);
+  if (next.wait) retryAt = performance.now() + next.wait;
+  clearTimeout(stateTimer);
   // A connection that returns at once is not mentioned.
-  if (before === "live" && next.state !== "live") clock = setTimeout(showState, BLINK);
-  else if (next.state === "connecting" && before === "offline") clock = setTimeout(showState, BLINK);
+  if (before === "live" && next.state !== "live") stateTimer = setTimeout(showState, LOSS_SHOWN_AFTER);
+  else if (next.state === "connecting" && before === "offline") stateTimer = setTimeout(showState, LOSS_SHOWN_AFTER);
   else showState();
   view.live = next.state === "live";
 }
@@ -357,7 +347,7 @@ $("state-action").addEventListener("click", () => {
 
 // --- Events ---
 
-const happened = {
+const handlers = {
   __proto__: null,
   state: setState,
   welcome(welcome) {
@@ -366,57 +356,57 @@ const happened = {
     composer.limit = welcome.limits.text_bytes;
     setTopic(welcome.topic ?? "");
     setPeople({ ...people, total: welcome.members });
-    showYou();
+    updateYou();
   },
   live() {
     if (view.rows.length === 0) loadOlder();
     askPeople();
     askRooms();
-    takeUp();
+    adoptMessages();
   },
   message(message) {
     const row = rowOf(message);
-    push(row);
+    addRow(row);
     const forMe = !row.own && mentions(row.text, me.name);
-    attention.came(row, { own: row.own, forMe, isNews: state.state === "live" });
+    attention.count(row, { own: row.own, forMe, isNews: state.state === "live" });
   },
   private({ seq, prev, at, from, to, text, id, sent }) {
-    inbox.note(me.name, prev);
+    inbox.recordDelivered(me.name, prev);
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
-    push(row);
-    attention.came({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
+    addRow(row);
+    attention.count({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
   },
   erased(event) {
-    if (event.prev === undefined) view.erase(event.seq);
-    else push(rowOf(event));
+    if (event.prev === undefined) view.redact(event.seq);
+    else addRow(rowOf(event));
   },
   gap({ reason }) {
     const why = { erased: "Messages here were erased.", damaged: "Messages here are damaged, and not shown." };
     note(why[reason] ?? "Messages here are not available.");
   },
   hole: ({ after, next }) => note(`Messages between ${after} and ${next} are missing.`),
-  anew({ other }) {
+  restart({ other }) {
     view.clear();
-    older = { more: true, loading: false, turn: older.turn + 1 };
-    attention.fresh = null;
+    older = { more: true, loading: false, generation: older.generation + 1 };
+    attention.firstUnseen = null;
     note(other ? "The server has another history now: these are its latest messages." : "You missed many messages: these are the latest.");
     showBegin();
   },
-  stored: ({ id }) => settle(id),
-  unstored: ({ id, text }) => refuse(id, text),
+  stored: ({ id }) => removeUnconfirmed(id),
+  unstored: ({ id, text }) => showRefused(id, text),
   held: (held) => setState({ ...held, state: "held" }),
   name({ name, secret }) {
-    names.carry(name, secret);
+    ownedNames.use(name, secret);
     me = { ...me, name };
     $("name-wrong").textContent = "";
-    showYou();
+    updateYou();
     setPeople(people);
     askPeople();
-    tell(`You are ${name} now.`);
+    showHint(`You are ${name} now.`);
   },
   unnamed: ({ text }) => note(text),
   refused({ text }) {
-    tell(text);
+    showHint(text);
     if (panels.current === "you") $("name-wrong").textContent = text;
   },
   notice: ({ text }) => note(text),
@@ -446,33 +436,33 @@ function setTopic(text) {
 
 const client = new Client({
   url: `${location.origin.replace(/^http/, "ws")}/${room}`,
-  name: names.current(),
-  inbox: inbox.begin(names.current()?.name),
+  name: ownedNames.current(),
+  inbox: inbox.start(ownedNames.current()?.name),
   tell(event) {
-    happened[event.type]?.(event);
-    if (state.state === "held" && client.unsent === 0) setState({ state: "live" });
+    handlers[event.type]?.(event);
+    if (state.state === "held" && client.unconfirmed === 0) setState({ state: "live" });
   },
 });
 
-names.onChange(({ name, secret }) => name !== me.name && takeName(name, secret));
+ownedNames.onChange(({ name, secret }) => name !== me.name && changeName(name, secret));
 addEventListener("online", () => client.wake());
 document.addEventListener("visibilitychange", () => document.hidden || client.wake());
 
 // An on-screen keyboard covers a part of the page: the page gets the height above it.
-const { visualViewport: seen } = globalThis;
-seen?.addEventListener("resize", () => {
-  document.documentElement.style.setProperty("--high", `${seen.height}px`);
+const { visualViewport: viewport } = globalThis;
+viewport?.addEventListener("resize", () => {
+  document.documentElement.style.setProperty("--high", `${viewport.height}px`);
   view.update();
 });
 
 showState();
 showBegin();
-showYou();
+updateYou();
 client.connect();
 if (matchMedia("(pointer: fine)").matches) composer.focus();
-await shelf.open();
-for (const [other, count] of await takeUp()) {
+await keptOutbox.open();
+for (const [other, count] of await adoptMessages()) {
   note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `/${other}`, link: other });
 }
-setInterval(() => state.state === "live" && takeUp(), GONE_SINCE);
-if (!shelf.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");
+setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
+if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");

@@ -3,17 +3,17 @@
 
 import { COMMANDS } from "./commands.mjs";
 import { $, el, show } from "./dom.mjs";
-import { said, time, whose } from "./row.mjs";
+import { linked, nameElement, timeElement } from "./row.mjs";
 import { isName, isRoom } from "./typed.mjs";
 
 export class Panels {
   #panel = $("panel");
   #opener = null;
   /** The function that each panel calls when it opens. */
-  #opened;
+  #onOpen;
 
-  constructor(opened) {
-    this.#opened = opened;
+  constructor(onOpen) {
+    this.#onOpen = onOpen;
     for (const button of document.querySelectorAll("[data-panel]")) {
       button.addEventListener("click", () => this.toggle(button.dataset.panel, button));
     }
@@ -43,18 +43,18 @@ export class Panels {
     this.#panel.dataset.shows = name;
     show(this.#panel, true);
     for (const part of this.#panel.querySelectorAll("section")) show(part, part.id === name);
-    this.#mark();
+    this.#markButtons();
     $(name).querySelector("input, h2").focus();
-    this.#opened[name]?.();
+    this.#onOpen[name]?.();
   }
 
   close() {
     show(this.#panel, false);
-    this.#mark();
+    this.#markButtons();
     this.#opener?.focus();
   }
 
-  #mark() {
+  #markButtons() {
     for (const button of document.querySelectorAll("[data-panel]")) {
       button.setAttribute("aria-expanded", button.dataset.panel === this.current);
     }
@@ -66,7 +66,7 @@ export function showPeople({ names, total }, me, pick) {
   const sorted = [...names].sort((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
   const items = sorted.map((name) => {
     const you = name === me ? [el("small", {}, " you")] : [];
-    return el("li", {}, el("button", { type: "button", class: "pick", click: () => pick(name) }, whose(name), ...you));
+    return el("li", {}, el("button", { type: "button", class: "pick", click: () => pick(name) }, nameElement(name), ...you));
   });
   const rest = total - names.length;
   if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
@@ -85,9 +85,20 @@ export function showRooms({ rooms, total }, here) {
   $("room-list").replaceChildren(...items);
 }
 
+/** Shows the user's name and its secret, and whether the system notifies; `null` if it cannot. */
+export function showYou(name, secret, notifies) {
+  $("you-name").textContent = name ?? "You";
+  $("name-name").value ||= name ?? "";
+  show($("secret"), Boolean(secret));
+  $("secret-line").textContent = secret ? `/name ${name} ${secret}` : "";
+  $("notify").checked = notifies === true;
+  $("notify").disabled = notifies === null;
+  show($("no-notify"), notifies === null);
+}
+
 /** Sets up the form for a room; `go` is called with a valid name. */
-export function askRoom(go) {
-  ask("room-form", "room-name", "room-wrong", (room) => {
+export function setUpRoomForm(go) {
+  setUpForm("room-form", "room-name", "room-wrong", (room) => {
     if (!isRoom(room)) return "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
     go(room.toLowerCase());
     return "";
@@ -95,8 +106,8 @@ export function askRoom(go) {
 }
 
 /** Sets up the form for the user's name; `take` is called with a valid one. */
-export function askName(take) {
-  ask("name-form", "name-name", "name-wrong", (name) => {
+export function setUpNameForm(take) {
+  setUpForm("name-form", "name-name", "name-wrong", (name) => {
     if (!isName(name)) return "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
     take(name);
     return "";
@@ -104,7 +115,7 @@ export function askName(take) {
 }
 
 /** Sets up a form of one field; `take` returns the complaint to show below it, or "". */
-function ask(form, field, wrong, take) {
+function setUpForm(form, field, wrong, take) {
   $(form).addEventListener("submit", (event) => {
     event.preventDefault();
     const complaint = take($(field).value.trim());
@@ -115,22 +126,22 @@ function ask(form, field, wrong, take) {
 
 /**
  * The search panel, with the newest hits first. `find(query, before)` returns a
- * page of hits; `to(seq)` brings a message into view.
+ * page of hits; `goTo(seq)` brings a message into view.
  */
 export class Search {
   #find;
-  #to;
+  #goTo;
   #query = "";
   #before;
 
-  constructor({ find, to }) {
+  constructor({ find, goTo }) {
     this.#find = find;
-    this.#to = to;
+    this.#goTo = goTo;
     $("search-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.start($("words").value.trim());
     });
-    $("more").addEventListener("click", () => this.#more());
+    $("more").addEventListener("click", () => this.#loadMore());
   }
 
   start(query) {
@@ -140,10 +151,10 @@ export class Search {
     $("search-state").textContent = "";
     this.#query = query;
     this.#before = undefined;
-    if (query) this.#more();
+    if (query) this.#loadMore();
   }
 
-  async #more() {
+  async #loadMore() {
     const query = this.#query;
     $("search-state").textContent = "Searching…";
     try {
@@ -160,7 +171,7 @@ export class Search {
   }
 
   #hit({ seq, at, from, text }) {
-    const go = el("button", { type: "button", class: "pick", click: () => this.#to(seq) }, whose(from.name ?? from.addr), " ", time(Date.parse(at)));
-    return el("li", {}, go, el("p", { dir: "auto" }, ...said(text)));
+    const go = el("button", { type: "button", class: "pick", click: () => this.#goTo(seq) }, nameElement(from.name ?? from.addr), " ", timeElement(Date.parse(at)));
+    return el("li", {}, go, el("p", { dir: "auto" }, ...linked(text)));
   }
 }

@@ -2,15 +2,15 @@
 // repeats or missing.
 
 /** A reader further behind than this many numbers starts over at the end of the log. */
-const FAR = 5000;
+const MAX_MISSED = 5000;
 
 /** The reader's place in the room, across connections. */
-export class Reading {
+export class ReadingPosition {
   /** The epoch of the log that the numbers belong to. */
   epoch;
   /** The last number shown. */
   seq;
-  /** The number up to which private messages were shown; undefined without a name. */
+  /** The number up to which private messages were delivered; undefined without a name. */
   #inbox;
   /** The size of the requested backlog, until any of it is shown; then null. */
   #backlog;
@@ -23,9 +23,9 @@ export class Reading {
     this.#backlog = backlog;
   }
 
-  /** A reading that starts over at the end of the log; only private messages continue. */
-  anew(welcome, backlog) {
-    return new Reading(welcome, backlog, this.#inbox);
+  /** A position that starts over at the end of the log; only private messages continue. */
+  restart(welcome, backlog) {
+    return new ReadingPosition(welcome, backlog, this.#inbox);
   }
 
   /** Whether anything was shown, or nothing had to be. */
@@ -40,10 +40,10 @@ export class Reading {
 
   /**
    * Whether reading can continue after this welcome. It cannot in another log,
-   * in a log that ends before `seq`, or after more than `FAR` missed numbers.
+   * in a log that ends before `seq`, or after more than `MAX_MISSED` missed numbers.
    */
-  goesOn(welcome) {
-    return welcome.epoch === this.epoch && welcome.head - this.seq <= FAR && welcome.head >= this.seq;
+  canResume(welcome) {
+    return welcome.epoch === this.epoch && welcome.head - this.seq <= MAX_MISSED && welcome.head >= this.seq;
   }
 
   /** The parameters of a connection that continues from here. */
@@ -62,7 +62,7 @@ export class Reading {
     if (!first && seq <= after) return "repeated";
     this.#backlog = null;
     this.seq = seq;
-    this.#reached(seq);
+    this.#raiseInbox(seq);
     return prev > after ? "hole" : "next";
   }
 
@@ -83,8 +83,8 @@ export class Reading {
     this.#inbox = undefined;
   }
 
-  /** No private message up to `seq` is still to come. */
-  #reached(seq) {
+  /** Raises the inbox to `seq`: no private message up to it is still to come. */
+  #raiseInbox(seq) {
     if (this.#inbox < seq) this.#inbox = seq;
   }
 
@@ -92,7 +92,7 @@ export class Reading {
   caughtUp(seq) {
     this.#backlog = null;
     this.seq = Math.max(this.seq, seq);
-    this.#reached(seq);
+    this.#raiseInbox(seq);
   }
 
   /** Continues at `next`, before or after the last number. */

@@ -1,7 +1,7 @@
 // Draws one row of the log.
 
 import { el } from "./dom.mjs";
-import { clockTime, dayName, mentions, nameKey, parts, wholeTime } from "./text.mjs";
+import { clockTime, dayName, mentions, nameKey, splitLinks, wholeTime } from "./text.mjs";
 
 /** How many colours names have. */
 const COLOURS = 8;
@@ -14,33 +14,33 @@ function colour(name) {
 }
 
 /** The parts of a text, with its links as elements. */
-export function said(text) {
-  return parts(text).map(({ text: part, href }) =>
+export function linked(text) {
+  return splitLinks(text).map(({ text: part, href }) =>
     href ? el("a", { href, rel: "noopener noreferrer", target: "_blank" }, part) : part,
   );
 }
 
-export function whose(name) {
+export function nameElement(name) {
   return el("bdi", { class: `who c${colour(name)}` }, name);
 }
 
-export function time(at, seq) {
+export function timeElement(at, seq) {
   const iso = new Date(at).toISOString();
   const title = seq ? `${wholeTime(at)} · number ${seq}` : wholeTime(at);
   return el("time", { datetime: iso, title }, clockTime(at));
 }
 
 /**
- * Draws the element of a row. `goesOn`: it continues the same person's messages.
- * `day`: it begins a day. `fresh`: it is the first unseen row. `own`: it is the
- * user's own. `me` is the user's name.
+ * Draws the element of a row. `continues`: it continues the same person's
+ * messages. `day`: it begins a day. `firstUnseen`: it is the first unseen row.
+ * `own`: it is the user's own. `me` is the user's name.
  */
-export function draw(row, { goesOn, day, fresh, own, me }) {
+export function drawRow(row, { continues, day, firstUnseen, own, me }) {
   const item = el("li", { class: `row ${row.kind}` });
   if (row.seq) item.dataset.seq = row.seq;
   if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
-  if (fresh) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
-  item.append(row.kind === "note" ? note(row) : message(row, { goesOn, own, me }));
+  if (firstUnseen) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
+  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me }));
   return item;
 }
 
@@ -50,32 +50,43 @@ function note(row) {
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
 }
 
-function message(row, { goesOn, own, me }) {
+function message(row, { continues, own, me }) {
   const isNamed = !own && mentions(row.text, me);
-  const kind = [goesOn && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
+  const kind = [continues && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
   const text = el("p", { class: "text", dir: "auto" });
   const about = el("div", { class: "about" });
   if (row.kind === "me") {
-    text.append(whose(row.who), " ", ...said(row.text), " ", time(row.at, row.seq));
+    text.append(nameElement(row.who), " ", ...linked(row.text), " ", timeElement(row.at, row.seq));
   } else {
     const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
-    about.append(whose(row.who), ...to, " ", time(row.at, row.seq));
-    text.append(...(row.kind === "erased" ? ["erased"] : said(row.text)));
+    about.append(nameElement(row.who), ...to, " ", timeElement(row.at, row.seq));
+    text.append(...(row.kind === "erased" ? ["erased"] : linked(row.text)));
   }
-  const receipt = own && row.kind !== "erased" ? [mark("stored")] : [];
+  const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];
   return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
 }
 
 /** The mark that says whether an own message is stored. */
-function mark(what) {
-  return el("span", { class: "receipt", role: "img", "aria-label": what, title: what });
+function receiptMark(label) {
+  return el("span", { class: "receipt", role: "img", "aria-label": label, title: label });
 }
 
 /** Draws an own message that has no receipt yet. */
-export function drawUnsent({ id, text, to, kind }) {
+export function drawUnconfirmed({ id, text, to, kind }) {
   const about = to ? [el("div", { class: "about" }, el("span", { class: "to" }, "to ", el("bdi", {}, to), " only"))] : [];
   const line = el("p", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, text);
-  const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, mark("not stored yet")));
+  const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, receiptMark("not stored yet")));
   item.dataset.id = id;
   return item;
+}
+
+/** Marks an own message as refused; `takeBack` is called with its text when the user asks for it. */
+export function markRefused(element, why, takeBack) {
+  const words = element.querySelector(".text").textContent;
+  const click = () => {
+    element.remove();
+    takeBack(words);
+  };
+  element.classList.add("refused");
+  element.append(el("p", { class: "why" }, `Not said: ${why} `, el("button", { type: "button", click }, "Take it back")));
 }

@@ -3,19 +3,19 @@
 import { dayOf } from "./text.mjs";
 
 /** The most rows kept, and the most letters of their text. */
-const MOST = 100_000;
-const MOST_TEXT = 16 << 20;
+const MAX_ROWS = 100_000;
+const MAX_TEXT = 16 << 20;
 
 /** Messages of one person closer together than this are one group, in milliseconds. */
-const TOGETHER = 5 * 60_000;
+const GROUP_WITHIN = 5 * 60_000;
 
-/** A message as a row; `about` is the time given to an erased message. */
-export function messageRow({ seq, at, from, text, id, kind }, about) {
+/** A message as a row; an erased message has no time and gets `fallbackAt`. */
+export function messageRow({ seq, at, from, text, id, kind }, fallbackAt) {
   return {
     kind: text === undefined ? "erased" : (kind ?? "said"),
     place: seq,
     seq,
-    at: at ? Date.parse(at) : about,
+    at: at ? Date.parse(at) : fallbackAt,
     who: from?.name ?? from?.addr ?? "",
     addr: from?.addr,
     id,
@@ -55,11 +55,11 @@ export class Rows {
 
   /**
    * Adds a row, nearly always at the end, and returns its index; -1 for a known
-   * message. An erased row erases the known message.
+   * message. An erased row redacts the known message.
    */
   add(row) {
     if (this.#isKnown(row)) {
-      if (row.kind === "erased") this.erase(row.seq);
+      if (row.kind === "erased") this.redact(row.seq);
       return -1;
     }
     const last = this.#rows.at(-1);
@@ -90,12 +90,12 @@ export class Rows {
   }
 
   /** Drops the oldest rows over a bound, and an eighth more; returns how many. */
-  trim(most = MOST, mostText = MOST_TEXT) {
-    if (this.#rows.length <= most && this.#text <= mostText) return 0;
+  trim(maxRows = MAX_ROWS, maxText = MAX_TEXT) {
+    if (this.#rows.length <= maxRows && this.#text <= maxText) return 0;
     let count = 0;
     while (
       count < this.#rows.length - 1 &&
-      (this.#rows.length - count > most * 0.875 || this.#text > mostText * 0.875)
+      (this.#rows.length - count > maxRows * 0.875 || this.#text > maxText * 0.875)
     ) {
       this.#text -= this.#rows[count].text.length;
       count += 1;
@@ -128,7 +128,7 @@ export class Rows {
   }
 
   /** Removes the text of a message; returns the index of its row, or -1. */
-  erase(seq) {
+  redact(seq) {
     const index = this.indexOf(seq);
     if (index >= 0) {
       const row = this.#rows[index];
@@ -145,14 +145,14 @@ export class Rows {
   }
 
   /** Whether a row continues the same person's messages before it. */
-  goesOn(index) {
+  continuesGroup(index) {
     const row = this.#rows[index];
     const before = this.#rows[index - 1];
     return (
       before?.kind === "said" &&
       row.kind === "said" &&
       before.who === row.who &&
-      Math.abs(row.at - before.at) < TOGETHER &&
+      Math.abs(row.at - before.at) < GROUP_WITHIN &&
       !this.beginsDay(index)
     );
   }

@@ -3,7 +3,7 @@
 const LINK = /https?:\/\/[^\s<>"'`\u{fffd}]+/giu;
 
 /** A link without the punctuation that ends the sentence around it. */
-function trimmed(link) {
+function withoutPunctuation(link) {
   for (;;) {
     const last = link.at(-1);
     const opened = { ")": "(", "]": "[", "}": "{" }[last];
@@ -14,7 +14,7 @@ function trimmed(link) {
 }
 
 /** Whether a link may be followed: it has a host, and no user name or password. */
-function isAddress(link) {
+function isSafeLink(link) {
   try {
     const url = new URL(link);
     return /^https?:$/.test(url.protocol) && !url.username && !url.password;
@@ -24,12 +24,12 @@ function isAddress(link) {
 }
 
 /** The parts of a text in order: `{ text }`, and for a link also `href`. */
-export function parts(text) {
+export function splitLinks(text) {
   const found = [];
   let from = 0;
   for (const { 0: whole, index } of text.matchAll(LINK)) {
-    const link = trimmed(whole);
-    if (!isAddress(link)) continue;
+    const link = withoutPunctuation(whole);
+    if (!isSafeLink(link)) continue;
     if (index > from) found.push({ text: text.slice(from, index) });
     found.push({ text: link, href: link });
     from = index + link.length;
@@ -63,9 +63,9 @@ export function byteLength(text) {
   return new TextEncoder().encode(text).length;
 }
 
-/** The first letters of a text. */
-export function beginning(text, most) {
-  return text.length > most ? `${text.slice(0, most).trimEnd()}…` : text;
+/** Cuts a text to `max` letters. */
+export function truncate(text, max) {
+  return text.length > max ? `${text.slice(0, max).trimEnd()}…` : text;
 }
 
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });

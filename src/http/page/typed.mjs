@@ -5,7 +5,7 @@ import { COMMANDS } from "./commands.mjs";
 const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._-]*$|^[._-][\p{L}\p{N}\p{M}._-]*$/u;
 const ROOM = /^[a-z0-9_][a-z0-9._-]{0,63}$/i;
 const SECRET = /^[!-~]{16,128}$/;
-const LASTING = /^(?=\d{1,5}[smhd]$)0*[1-9]\d*[smhd]$/;
+const DURATION = /^(?=\d{1,5}[smhd]$)0*[1-9]\d*[smhd]$/;
 
 /** Whether the server may accept a text as a name. The server checks more, and decides. */
 export function isName(text) {
@@ -29,14 +29,14 @@ export function parse(text) {
   if (!known) {
     return { wrong: `There is no command ${word}: /help lists them, and // begins a text that begins with a slash.` };
   }
-  return behind(word, rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
+  return parseArguments(word, rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
 }
 
 /** Parses the arguments of a command; `null` if they do not fit. */
-function behind(word, rest) {
-  const [first, after] = cut(rest);
-  const [second, last] = cut(after);
-  const lasts = LASTING.test(second) ? { for: second } : {};
+function parseArguments(word, rest) {
+  const [first, after] = splitWord(rest);
+  const [second, last] = splitWord(after);
+  const duration = DURATION.test(second) ? { for: second } : {};
   switch (word) {
     case "/name":
       if (!isName(first) || (after && !SECRET.test(after))) return null;
@@ -64,11 +64,11 @@ function behind(word, rest) {
     case "/kick":
       return first ? { command: { type: "kick", who: first, ...(after && { reason: after }) } } : null;
     case "/ban": {
-      const why = lasts.for ? last : after;
-      return first ? { command: { type: "ban", who: first, ...lasts, ...(why && { reason: why }) } } : null;
+      const why = duration.for ? last : after;
+      return first ? { command: { type: "ban", who: first, ...duration, ...(why && { reason: why }) } } : null;
     }
     case "/mute":
-      return first && (!after || LASTING.test(after)) ? { command: { type: "mute", who: first, ...lasts } } : null;
+      return first && (!after || DURATION.test(after)) ? { command: { type: "mute", who: first, ...duration } } : null;
     default:
       return first ? { command: { type: word.slice(1), who: first } } : null;
   }
@@ -80,13 +80,13 @@ function isNumber(text) {
 }
 
 /** The first word, and the text after it. */
-function cut(text) {
+function splitWord(text) {
   const [, first, rest] = /^(\S*)\s*([^]*)$/.exec(text);
   return [first, rest];
 }
 
 /** The most completions offered. */
-const OFFERED = 6;
+const MAX_OFFERED = 6;
 
 /**
  * The completions of the word before the caret: where the word starts, and the
@@ -99,7 +99,7 @@ export function completions(text, caret, { names, rooms }) {
   const offer = (words, begin = word, end = " ") =>
     words
       .filter(([full]) => full.toLowerCase().startsWith(begin.toLowerCase()) && full !== begin)
-      .slice(0, OFFERED)
+      .slice(0, MAX_OFFERED)
       .map(([full, about]) => ({ text: full + end, label: full, about }));
   const people = (mark) => names.map((name) => [mark + name, ""]);
   let items = [];

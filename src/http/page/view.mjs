@@ -8,16 +8,16 @@ import { Heights } from "./heights.mjs";
 import { Rows } from "./rows.mjs";
 
 /** How far beyond the view rows are in the document, in pixels. */
-const BEYOND = 600;
+const OVERSCAN = 600;
 
 /** This near to the end counts as at the end, in pixels. */
-const NEAR = 32;
+const AT_END_WITHIN = 32;
 
 /** This near to the top, in pixels, older messages are requested. */
-const OLDER = 2000;
+const LOAD_OLDER_WITHIN = 2000;
 
 /** How long changes by scrolling or a replay are kept from screen readers, in milliseconds. */
-const SETTLED = 500;
+const QUIET_FOR = 500;
 
 export class View {
   rows = new Rows();
@@ -35,34 +35,34 @@ export class View {
   #anchor = null;
   #width = 0;
   /** The scroll position set by this view: any other is the reader's. */
-  #scrolled = 0;
+  #lastScrollTop = 0;
   /** The heights of the whole log and of the view at the last paint. */
-  #whole = 0;
-  #view = 0;
-  #frame = 0;
-  #quiet = 0;
+  #logHeight = 0;
+  #viewHeight = 0;
+  #animationFrame = 0;
+  #quietTimer = 0;
   #live = false;
 
   /**
-   * Shows the rows in `log`, below `begin` and above `unsent`. `draw` makes the
-   * element of a row, and again when the text from `look` changes. `on.top` is
-   * called near the beginning, `on.moved` when the view was moved.
+   * Shows the rows in `log`, below `begin` and above `unconfirmed`. `draw` makes
+   * the element of a row, and again when the text from `drawKey` changes.
+   * `on.top` is called near the beginning, `on.moved` when the view was moved.
    */
-  constructor({ log, begin, unsent, draw, look, on }) {
+  constructor({ log, begin, unconfirmed, draw, drawKey, on }) {
     this.#log = log;
     this.#begin = begin;
     this.#list = el("ol", { class: "rows", role: "list" });
-    this.#draw = { draw, look };
+    this.#draw = { draw, drawKey };
     this.#on = on;
-    log.replaceChildren(begin, this.#above, this.#list, this.#below, unsent);
-    log.addEventListener("scroll", () => this.#moved(), { passive: true });
+    log.replaceChildren(begin, this.#above, this.#list, this.#below, unconfirmed);
+    log.addEventListener("scroll", () => this.#followScroll(), { passive: true });
     const watch = new ResizeObserver(() => {
       // The browser may have scrolled because of the new size. After the next
       // paint that could not be told from the reader's scrolling.
-      this.#moved();
+      this.#followScroll();
       this.update();
     });
-    for (const part of [log, begin, unsent]) watch.observe(part);
+    for (const part of [log, begin, unconfirmed]) watch.observe(part);
   }
 
   /** Whether the end is in view and stays in view. */
@@ -72,21 +72,21 @@ export class View {
 
   /** Adds a row at its place; returns how many rows were dropped at the beginning. */
   add(row) {
-    this.#moved();
+    this.#followScroll();
     const index = this.rows.add(row);
     if (index < 0) {
       this.update();
       return 0;
     }
     this.#heights.insert(index, this.#guess(row));
-    const gone = this.rows.trim();
-    if (gone) {
-      this.#heights.dropFirst(gone);
+    const dropped = this.rows.trim();
+    if (dropped) {
+      this.#heights.dropFirst(dropped);
       this.paint();
     } else {
       this.update();
     }
-    return gone;
+    return dropped;
   }
 
   /**
@@ -94,15 +94,15 @@ export class View {
    * the heights above a scroll position say which row is there.
    */
   unshift(rows) {
-    this.#moved();
+    this.#followScroll();
     const { moved, older } = this.rows.unshift(rows);
     this.#heights.dropFirst(moved);
     this.#heights.unshift(older.map((row) => this.#guess(row)));
     this.paint();
   }
 
-  erase(seq) {
-    if (this.rows.erase(seq) >= 0) this.update();
+  redact(seq) {
+    if (this.rows.redact(seq) >= 0) this.update();
   }
 
   clear() {
@@ -114,7 +114,7 @@ export class View {
   /** Sets whether screen readers read new rows at the end aloud. */
   set live(live) {
     this.#live = live;
-    this.#hush();
+    this.#pauseReading();
   }
 
   toEnd() {
@@ -131,7 +131,7 @@ export class View {
     this.paint();
     const element = this.#shown.get(this.rows.at(index));
     element.classList.remove("found");
-    // In the next frame: so the animation runs again on the same row.
+    // In the next animation frame: so the animation runs again on the same row.
     requestAnimationFrame(() => element.classList.add("found"));
     return true;
   }
@@ -140,16 +140,16 @@ export class View {
     this.#log.scrollBy({ top: pages * this.#log.clientHeight * 0.9 });
   }
 
-  /** Schedules one paint for all changes before the next frame. */
+  /** Schedules one paint for all changes before the next animation frame. */
   update() {
-    this.#frame ||= requestAnimationFrame(() => this.paint());
+    this.#animationFrame ||= requestAnimationFrame(() => this.paint());
   }
 
   paint() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+    cancelAnimationFrame(this.#animationFrame);
+    this.#animationFrame = 0;
     const log = this.#log;
-    this.#moved();
+    this.#followScroll();
     if (log.clientWidth !== this.#width) {
       this.#width = log.clientWidth;
       this.#heights.reset(this.rows.all.map((row) => this.#guess(row)));
@@ -157,22 +157,22 @@ export class View {
     // Drawn rows may be lower than guessed, which leaves room for more rows. Each
     // round only measures more heights, so the rounds end.
     for (let round = 0; round < 8; round += 1) {
-      const y = this.#wanted() - this.#begin.offsetHeight;
-      const first = this.#heights.at(y - BEYOND);
-      const last = this.#heights.at(y + log.clientHeight + BEYOND);
+      const y = this.#wantedScrollTop() - this.#begin.offsetHeight;
+      const first = this.#heights.at(y - OVERSCAN);
+      const last = this.#heights.at(y + log.clientHeight + OVERSCAN);
       this.#show(first, last);
       if (!this.#measure(first, last)) break;
     }
-    const y = this.#wanted();
+    const y = this.#wantedScrollTop();
     if (Math.abs(log.scrollTop - y) >= 1) log.scrollTop = y;
-    this.#scrolled = log.scrollTop;
-    this.#whole = log.scrollHeight;
-    this.#view = log.clientHeight;
-    if (this.#scrolled < OLDER) this.#on.top();
+    this.#lastScrollTop = log.scrollTop;
+    this.#logHeight = log.scrollHeight;
+    this.#viewHeight = log.clientHeight;
+    if (this.#lastScrollTop < LOAD_OLDER_WITHIN) this.#on.top();
   }
 
   /** The scroll position at which the view should be. */
-  #wanted() {
+  #wantedScrollTop() {
     const log = this.#log;
     if (!this.#anchor) return Math.max(0, log.scrollHeight - log.clientHeight);
     const { row, offset } = this.#anchor;
@@ -187,11 +187,11 @@ export class View {
     const wanted = new Map();
     for (let index = first; index <= last && index < this.rows.length; index += 1) {
       const row = this.rows.at(index);
-      const look = this.#draw.look(row, index);
+      const drawKey = this.#draw.drawKey(row, index);
       let element = this.#shown.get(row);
-      if (element?.dataset.look !== look) {
+      if (element?.dataset.drawKey !== drawKey) {
         const drawn = this.#draw.draw(row, index);
-        drawn.dataset.look = look;
+        drawn.dataset.drawKey = drawKey;
         element?.replaceWith(drawn);
         element = drawn;
       }
@@ -233,30 +233,30 @@ export class View {
   }
 
   /** Anchors the view where the reader has scrolled to. */
-  #moved() {
+  #followScroll() {
     const log = this.#log;
-    if (Math.abs(log.scrollTop - this.#scrolled) < 1) return;
-    const up = log.scrollTop < this.#scrolled;
-    this.#scrolled = log.scrollTop;
+    if (Math.abs(log.scrollTop - this.#lastScrollTop) < 1) return;
+    const up = log.scrollTop < this.#lastScrollTop;
+    this.#lastScrollTop = log.scrollTop;
     // When the log gets shorter or the view higher, the browser scrolls up by
     // itself, and rows may have been added below since.
-    const other = log.scrollHeight !== this.#whole || log.clientHeight !== this.#view;
-    if (this.isAtEnd && up && other) return this.update();
-    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - NEAR;
+    const resized = log.scrollHeight !== this.#logHeight || log.clientHeight !== this.#viewHeight;
+    if (this.isAtEnd && up && resized) return this.update();
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - AT_END_WITHIN;
     const y = log.scrollTop - this.#begin.offsetHeight;
     const index = this.#heights.at(y);
     const row = this.rows.at(index);
     this.#anchor = atEnd || !row ? null : { row, offset: y - this.#heights.top(index) };
-    this.#hush();
+    this.#pauseReading();
     this.update();
     this.#on.moved();
   }
 
   /** Keeps screen readers from reading the rows drawn now: they are not new. */
-  #hush() {
+  #pauseReading() {
     this.#log.setAttribute("aria-live", "off");
-    clearTimeout(this.#quiet);
+    clearTimeout(this.#quietTimer);
     if (!this.#live || !this.isAtEnd) return;
-    this.#quiet = setTimeout(() => this.#log.setAttribute("aria-live", "polite"), SETTLED);
+    this.#quietTimer = setTimeout(() => this.#log.setAttribute("aria-live", "polite"), QUIET_FOR);
   }
 }
