@@ -4,8 +4,8 @@
 //! batches, already encoded. A subscriber that is not live is catching up: its
 //! own session feeds it from the history at the pace of its socket. Every
 //! subscriber starts by catching up. A live subscriber whose socket is full
-//! goes back to catching up. So no reader waits for a slow one, and no message
-//! is kept in memory for a slow reader.
+//! goes back to catching up. So no reader waits for a slow one, and at most the
+//! rest of one frame is kept in memory for a slow reader.
 //!
 //! This module knows positions and frames, not what a message says.
 

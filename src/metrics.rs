@@ -121,7 +121,7 @@ impl Default for Metrics {
             rooms: figure(r, "rooms", "Rooms with at least one member"),
             catching_up: figure(r, "subscribers_catching_up", "Subscribers that are catching up: new ones, and subscribers slower than the room"),
             behind: measure(r, "behind", "How far the slowest subscriber is behind the log, in message numbers", messages(), Level::default()),
-            unsent: measure(r, "unsent", "Answers and events kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
+            unsent: measure(r, "unsent", "Answers, events and the rests of partly written frames, kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
             unindexed: measure(r, "unindexed", "Message numbers that the search index does not cover yet", messages(), Level::default()),
             stored: figure(r, "messages_stored", "Messages committed to the log"),
             duplicates: figure(r, "messages_duplicate", "Messages published again under an id that was stored before"),

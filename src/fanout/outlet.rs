@@ -3,7 +3,6 @@
 //! The session and the shard share it behind a lock.
 
 mod held;
-mod waiting;
 mod wire;
 
 use std::{
@@ -12,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use self::{held::Held, waiting::Cut, wire::Wire};
+use self::{held::Held, wire::Wire};
 use super::{
     ephemeral::Ephemeral,
     history::History,
@@ -70,7 +69,8 @@ pub(super) struct Outlet {
     pub(super) room: Feed,
     /// The inbox of the reader, if the reader has a name.
     pub(super) inbox: Option<Box<Inbox>>,
-    /// Every message for this reader up to this number was written.
+    /// Every message for this reader up to this number was written, except
+    /// for the bytes that wait.
     pub(super) position: Seq,
     /// A message was redacted since the session began to read, so it must read
     /// again.
@@ -143,7 +143,7 @@ impl Outlet {
 
     /// The number of bytes kept in memory until the socket takes them.
     pub(super) fn kept(&self) -> usize {
-        self.wire.kept() + self.held.len()
+        self.wire.waiting() + self.held.len()
     }
 
     /// The number of writes that made progress. While it stays the same, the
@@ -173,8 +173,8 @@ impl Outlet {
     /// Reads the next messages for this reader from the tail; `None` if the
     /// tail may not have all of them.
     pub(super) fn recent(&self, history: &History) -> Option<Reading> {
-        let (after, room, inbox) = self.next();
-        Reading::recent(history, after, &room, inbox.as_ref())
+        let inbox = self.inbox.as_ref().map(|inbox| &inbox.feed);
+        Reading::recent(history, self.position, &self.room, inbox)
     }
 
     /// Reads the next messages for this reader from the tail or the store.
@@ -185,31 +185,8 @@ impl Outlet {
         &self,
         history: History,
     ) -> impl Future<Output = Result<Reading, StoreError>> + use<> {
-        let (after, room, inbox) = self.next();
-        Reading::find(history, after, room, inbox)
-    }
-
-    /// The number after which the session reads next, and the feeds that it
-    /// reads. A frame that is partly written comes first: it is read again.
-    fn next(&self) -> (Seq, Feed, Option<Feed>) {
-        let after = self.wire.cut().map_or(self.position, Cut::before);
-        match self.wire.cut() {
-            Some(cut) if !self.goes_on(cut) => (after, cut.feed(), None),
-            _ => {
-                let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
-                (after, self.room.clone(), inbox)
-            }
-        }
-    }
-
-    /// Whether the reader still follows the feed of a partly written frame,
-    /// from that frame on. It does not if it moved to another room or position,
-    /// or stopped.
-    fn goes_on(&self, cut: &Cut) -> bool {
-        let is_in = |feed: &Feed| feed.room == cut.room && feed.floor < cut.seq;
-        let private = self.inbox.as_ref().is_some_and(|inbox| is_in(&inbox.feed));
-        let stayed = self.mode == Mode::CatchingUp && self.position == cut.seq;
-        stayed && (private || is_in(&self.room))
+        let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
+        Reading::find(history, self.position, self.room.clone(), inbox)
     }
 
     /// Closes the socket and drops everything that waits for it.
@@ -245,6 +222,9 @@ impl Outlet {
     /// Handles a redaction. A reader that was shown the message is sent `told`.
     /// Any other reader reads the history again, and is no longer shown the
     /// message.
+    ///
+    /// A frame that is partly written counts as shown. Its rest is still sent,
+    /// as no other frame can follow half a frame; `told` comes behind it.
     pub(super) fn redacted(&mut self, room: &RoomName, seq: Seq, told: &Ephemeral) {
         if self.room.room != *room {
             return;
@@ -299,14 +279,9 @@ impl Outlet {
         }
     }
 
-    /// Whether a frame is partly written.
-    pub(super) fn is_cut(&self) -> bool {
-        self.wire.cut().is_some()
-    }
-
-    /// Writes the session's frames, unless a partly written frame must be
-    /// completed first. Then waits for the socket if messages are to be
-    /// written, so that nothing is read for a full socket.
+    /// Writes the bytes that come before any message. Then waits for the socket
+    /// if messages are to be written, so that nothing is read for a full
+    /// socket.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_ready(cx, self.mode == Mode::CatchingUp)
     }
@@ -335,17 +310,7 @@ impl Outlet {
         cx: &mut Context<'_>,
         reading: &Reading,
     ) -> Poll<io::Result<()>> {
-        // A hole behind the cut frame must be announced before the messages
-        // that follow the hole.
-        let goes_on = match self.wire.cut() {
-            Some(cut) => self.goes_on(cut) && reading.missing().is_none(),
-            None => true,
-        };
-        ready!(self.wire.poll_cut(cx, reading))?;
-        ready!(self.wire.poll_said(cx))?;
-        if !goes_on {
-            return Poll::Ready(Ok(()));
-        }
+        ready!(self.wire.poll_rest(cx))?;
         let mut pieces = Vec::new();
         for part in reading.parts() {
             self.add_pieces(&part, &mut pieces);
@@ -415,12 +380,6 @@ impl Outlet {
     /// Shuts down the sending direction of the connection.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.wire.poll_shutdown(cx)
-    }
-
-    /// The number of the message whose frame is partly written.
-    #[cfg(test)]
-    pub(super) fn cut(&self) -> Option<Seq> {
-        self.wire.cut().map(|cut| cut.seq)
     }
 
     /// Whether the session's waker is registered.

@@ -217,7 +217,6 @@ impl Subscriber {
                 }
             }
             match outlet.mode {
-                _ if outlet.is_cut() => {}
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
                 Mode::Idle | Mode::Live | Mode::Gone => {
                     self.deadline = None;
@@ -238,7 +237,7 @@ impl Subscriber {
                 }
                 reading
             } else if let Some(reading) = outlet.recent(&self.history) {
-                if reading.is_empty() && !outlet.is_cut() {
+                if reading.is_empty() {
                     outlet.position = outlet.position.max(reading.upto());
                     if self.ending {
                         outlet.mode = Mode::Idle;
@@ -260,12 +259,10 @@ impl Subscriber {
                 self.reading = Some(Box::pin(outlet.find(self.history.clone())));
                 continue;
             };
-            if !outlet.is_cut() {
-                outlet.say_missing(&reading);
-            }
+            outlet.say_missing(&reading);
             // Messages that the socket does not take now are not kept, but read
-            // again when it is ready. So memory does not grow with slow
-            // readers.
+            // again when it is ready; only the rest of one frame is kept. So
+            // memory does not grow with slowness.
             let written = outlet.write_reading(cx, &reading);
             self.metrics.delivered(outlet.take_written());
             match written {

@@ -131,10 +131,12 @@ async fn metrics_show_a_reader_that_is_behind() {
     let other = |name: &str| figure(&chat.hub.figures(), name);
     // This chat runs no indexer.
     assert_eq!(other("chat_unindexed_messages"), Some(20.0));
-    assert_eq!(other("chat_unsent_bytes"), Some(0.0));
+    // At most the rest of one frame, `ana: 19` at the longest.
+    let rest = other("chat_unsent_bytes").expect("a figure");
+    assert!(rest < 9.0, "{rest}");
     slow.send(FIN | PING, b"here?").await;
     soon("the pong waits", async {
-        while other("chat_unsent_bytes") != Some(7.0) {
+        while other("chat_unsent_bytes") != Some(rest + 7.0) {
             tokio::task::yield_now().await;
         }
     })

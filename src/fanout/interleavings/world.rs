@@ -13,14 +13,8 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use crate::{
     fanout::{
-        Applier, Batch, History,
-        fresh::Fresh,
-        handle::redacted,
-        mailbox::Mailbox,
-        outlet::Outlet,
-        shard::Shard,
-        socket::Socket,
-        subscriber::{Subscriber, Undelivered},
+        Applier, Batch, History, fresh::Fresh, handle::redacted, mailbox::Mailbox, outlet::Outlet,
+        shard::Shard, socket::Socket, subscriber::Subscriber,
     },
     log::{Action, Draft, Local, Recipient},
     protocol::{
@@ -111,25 +105,13 @@ pub(super) struct Reader {
     pub(super) since: Vec<Seq>,
     /// How many frames its session sent.
     pub(super) said: usize,
-    /// Delivery ended because a message was redacted while its frame was partly
-    /// written.
-    pub(super) ended: bool,
 }
 
 impl Reader {
-    /// Polls the session, which may end if it cannot complete a frame.
-    fn poll(&mut self, cx: &mut Context<'_>, erased: &BTreeSet<Seq>) -> Poll<()> {
-        let cut = self.subscriber.outlet().cut();
-        match self.subscriber.poll_deliver(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(Undelivered::Lost(_)))
-                if cut.is_some_and(|cut| erased.contains(&cut)) =>
-            {
-                self.ended = true;
-                Poll::Ready(())
-            }
-            Poll::Ready(end) => panic!("delivery ended: {end:?}, {cut:?}"),
-        }
+    /// Polls the session, which does not end.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let delivered = self.subscriber.poll_deliver(cx);
+        assert!(delivered.is_pending(), "delivery ended: {delivered:?}");
     }
 }
 
@@ -195,7 +177,6 @@ impl World {
                     pipe,
                     since,
                     said: 0,
-                    ended: false,
                 }
             })
             .collect();
@@ -265,7 +246,7 @@ impl World {
         self.untold.extend(new.then_some(seq));
     }
 
-    pub(super) fn tell(&mut self) {
+    fn tell(&mut self) {
         for seq in self.untold.drain(..) {
             let readers = self.readers.iter();
             redacted(
@@ -280,7 +261,7 @@ impl World {
     fn begin(&mut self, reader: usize) {
         let reader = &mut self.readers[reader];
         self.runtime.block_on(poll_fn(|cx| {
-            let _over = reader.poll(cx, &self.erased);
+            reader.poll(cx);
             Poll::Ready(())
         }));
         // Reads of the store take turns, so this one is done after the
@@ -294,12 +275,9 @@ impl World {
     pub(super) fn deliver(&mut self, reader: usize) {
         let reader = &mut self.readers[reader];
         self.runtime.block_on(poll_fn(|cx| {
-            let over = reader.poll(cx, &self.erased);
+            reader.poll(cx);
             // The session's read is awaited, but a full socket is not.
-            let outlet = reader.subscriber.outlet();
-            let blocked = outlet.waiting() > 0 && !outlet.is_cut();
-            drop(outlet);
-            if over.is_pending() && reader.subscriber.is_reading() && !blocked {
+            if reader.subscriber.is_reading() {
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -307,18 +285,8 @@ impl World {
         }));
     }
 
-    /// Whether delivery to a reader has not ended.
-    fn goes_on(&self, reader: u8) -> bool {
-        !self.readers[usize::from(reader)].ended
-    }
-
     pub(super) fn run(&mut self, step: &Step) {
         match *step {
-            Step::Deliver(reader)
-            | Step::Say(reader)
-            | Step::Follow(reader)
-            | Step::Begin(reader)
-                if !self.goes_on(reader) => {}
             Step::Publish {
                 here,
                 private,
@@ -372,11 +340,7 @@ impl World {
         self.tell();
         for _ in 0..4 {
             self.fan_out(usize::MAX);
-            (0..READERS)
-                .filter(|reader| self.goes_on(*reader))
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|reader| self.deliver(reader.into()));
+            (0..READERS).for_each(|reader| self.deliver(reader.into()));
             self.shard.settle();
         }
         assert!(self.coming.is_empty());

@@ -11,13 +11,8 @@ use std::{
 
 use tokio::io::AsyncWrite;
 
-use super::waiting::{Cut, Waiting};
 use crate::{
-    fanout::{
-        reading::{Part, Reading},
-        socket::Socket,
-        stretch::Stretch,
-    },
+    fanout::{reading::Part, socket::Socket, stretch::Stretch},
     metrics::Tally,
     protocol::{Seq, format::Format},
 };
@@ -29,8 +24,9 @@ const MAX_PIECES: usize = 64;
 pub(super) struct Wire {
     socket: Option<Socket>,
     format: Format,
-    /// The bytes that are written before anything else.
-    rest: Waiting,
+    /// The bytes that are written before anything else: the rest of a partly
+    /// written frame, and behind it the session's own frames.
+    rest: Vec<u8>,
     /// The number of writes that made progress. While it stays the same, the
     /// writer is blocked.
     progress: u64,
@@ -46,7 +42,7 @@ impl Wire {
         Wire {
             socket: Some(socket),
             format,
-            rest: Waiting::default(),
+            rest: Vec::new(),
             progress: 0,
             failed: None,
             written: Tally::default(),
@@ -58,14 +54,10 @@ impl Wire {
         self.format
     }
 
-    /// The number of bytes that must be written before any message.
+    /// The number of bytes that must be written before any message. They are
+    /// kept in memory until then.
     pub(super) fn waiting(&self) -> usize {
         self.rest.len()
-    }
-
-    /// The number of bytes kept in memory until the socket takes them.
-    pub(super) fn kept(&self) -> usize {
-        self.rest.said().len()
     }
 
     pub(super) fn progress(&self) -> u64 {
@@ -100,13 +92,8 @@ impl Wire {
     /// Closes the socket and drops everything that waits for it.
     pub(super) fn close(&mut self) {
         self.socket = None;
-        self.rest = Waiting::default();
+        self.rest = Vec::new();
         self.waker = None;
-    }
-
-    /// The frame that is partly written.
-    pub(super) fn cut(&self) -> Option<&Cut> {
-        self.rest.cut()
     }
 
     /// Queues whole frames and writes what the socket takes at once.
@@ -114,68 +101,37 @@ impl Wire {
         if self.failed.is_some() {
             return;
         }
-        self.rest.say(frames);
+        self.rest.extend_from_slice(frames);
         // The next poll of the session reports a failure.
         let mut cx = Context::from_waker(Waker::noop());
-        if self.cut().is_some() || self.poll_said(&mut cx).is_pending() {
+        if self.poll_rest(&mut cx).is_pending() {
             self.wake();
         }
     }
 
-    /// Writes the session's frames, unless a partly written frame must be
-    /// completed first. Then waits for the socket if there is such a frame or
+    /// Writes the bytes that come before any message. Then waits for the socket
     /// if `more` is set.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>, more: bool) -> Poll<io::Result<()>> {
-        let is_cut = self.cut().is_some();
-        if !is_cut {
-            ready!(self.poll_said(cx))?;
-        }
+        ready!(self.poll_rest(cx))?;
         match &self.socket {
-            Some(socket) if is_cut || more => socket.poll_ready(cx),
+            Some(socket) if more => socket.poll_ready(cx),
             _ => Poll::Ready(Ok(())),
         }
     }
 
-    /// Writes the session's frames. Must not be called while a frame is partly
-    /// written.
-    pub(super) fn poll_said(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.rest.said().is_empty() {
-            let written = ready!(self.poll_write(cx, |wire, socket, cx| {
-                socket.poll_write(cx, wire.rest.said())
-            }))?;
-            self.rest.advance(written);
+    /// Writes the bytes that come before any message.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.is_empty() {
+            let written =
+                ready!(self.poll_write(cx, |wire, socket, cx| socket.poll_write(cx, &wire.rest)))?;
+            self.rest.drain(..written);
         }
+        // Usually nothing waits, and the memory is released.
+        self.rest = Vec::new();
         match self.failed {
             Some(kind) => Poll::Ready(Err(kind.into())),
             None => Poll::Ready(Ok(())),
         }
-    }
-
-    /// Writes the rest of the partly written frame, which is the first frame of
-    /// the reading.
-    pub(super) fn poll_cut(
-        &mut self,
-        cx: &mut Context<'_>,
-        reading: &Reading,
-    ) -> Poll<io::Result<()>> {
-        let parts = reading.parts();
-        let format = self.format;
-        while let Some(cut) = self.rest.cut() {
-            let frame = parts.first().and_then(|part| cut.find(part, format));
-            let Some(frame) = frame else {
-                // No other frame can follow half a frame, so the connection
-                // ends.
-                let erased = io::Error::other("a message was redacted within its frame");
-                return Poll::Ready(Err(self.fail(&erased)));
-            };
-            let out = cut.out;
-            let written =
-                ready!(self.poll_write(cx, |_, socket, cx| socket.poll_write(cx, &frame[out..])))?;
-            if self.rest.advance_cut(written) {
-                self.written.add(1, frame.len());
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 
     /// Writes a stretch in one write; no task is woken when the socket takes
@@ -189,7 +145,8 @@ impl Wire {
         stretch: &Stretch,
         position: &mut Seq,
     ) -> Option<io::Result<bool>> {
-        let (0, Some(socket), None) = (self.rest.len(), &mut self.socket, self.failed) else {
+        let (true, Some(socket), None) = (self.rest.is_empty(), &mut self.socket, self.failed)
+        else {
             return None;
         };
         let frames = stretch.frames(self.format);
@@ -266,29 +223,24 @@ impl Wire {
     }
 
     /// Notes that the socket took only `out` bytes of a piece. They end between
-    /// two frames or within one.
+    /// two frames or within one. The rest of that one frame is kept, and counts
+    /// as written; the frames behind it are read again.
     fn stop_in(&mut self, piece: &Part<'_>, mut out: usize, position: &mut Seq) {
+        debug_assert!(self.rest.is_empty(), "messages come after all other bytes");
         let Part { run, from, to } = *piece;
         let block = run.block(self.format);
         for at in from..to {
-            let length = block.frames(at, at + 1).len();
-            let seq = run.slots()[at].seq();
-            if out < length {
-                if out > 0 {
-                    let room = run.room().clone();
-                    *position = seq;
-                    self.rest.cut_at(Cut {
-                        room,
-                        seq,
-                        length,
-                        out,
-                    });
-                }
+            if out == 0 {
                 return;
             }
-            out -= length;
-            self.written.add(1, length);
-            *position = seq;
+            let frame = block.frames(at, at + 1);
+            self.written.add(1, frame.len());
+            *position = run.slots()[at].seq();
+            if out < frame.len() {
+                self.rest.extend_from_slice(&frame[out..]);
+                return;
+            }
+            out -= frame.len();
         }
     }
 
@@ -319,7 +271,7 @@ impl Wire {
     /// Marks the socket as failed: nothing more is written to it.
     fn fail(&mut self, error: &io::Error) -> io::Error {
         self.failed = Some(error.kind());
-        self.rest = Waiting::default();
+        self.rest = Vec::new();
         self.wake();
         error.kind().into()
     }
