@@ -22,7 +22,10 @@ mod server {
 
 fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let commands: [Command; 2] = [client::Flags::command(), server::flags::Flags::command()];
+    let commands: [Command; 2] = [
+        client::ClientFlags::command(),
+        server::flags::ServerFlags::command(),
+    ];
     for command in commands {
         let name = command.get_name().to_owned();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {

@@ -44,14 +44,14 @@ use tokio::{
 use self::{
     address::Target,
     backoff::{Backoff, LONGEST_DRAIN},
-    connect::{Arrival, Connecting, Connector},
-    conversation::{Conversation, NameRefused},
+    connect::{Connecting, Connector, NewConnection},
+    conversation::{ClientConversation, NameRefused},
     link::{Link, TURN},
 };
 pub use self::{
     connect::ConnectError,
     end::End,
-    happened::{Frame, Happened, State},
+    happened::{ClientEvent, ConnectionState, Frame},
     keyring::Keyring,
     one_line::one_line,
     outbox::{Outbox, OutboxError},
@@ -61,7 +61,7 @@ use crate::protocol::{Command, Start, Welcome};
 
 /// The options of a [`Client`].
 #[derive(Debug)]
-pub struct Options {
+pub struct ClientOptions {
     /// Whether the client connects again after it lost the connection.
     pub reconnect: bool,
     /// The seed of the random waits between attempts. Each client needs its
@@ -82,7 +82,7 @@ pub struct Client {
     reconnect: bool,
     phase: Phase,
     backoff: Backoff,
-    conversation: Conversation,
+    conversation: ClientConversation,
     /// Fires when the client may send refused messages again.
     alarm: Pin<Box<Sleep>>,
 }
@@ -102,7 +102,7 @@ impl Client {
     ///
     /// Fails if the server cannot be reached, refuses the client, or does not
     /// answer.
-    pub async fn connect(target: &Target, options: Options) -> Result<Self, ConnectError> {
+    pub async fn connect(target: &Target, options: ClientOptions) -> Result<Self, ConnectError> {
         Self::begin(Connector::tcp(target), target, options).await
     }
 
@@ -118,7 +118,7 @@ impl Client {
     pub async fn over<F, S>(
         open: impl FnMut() -> F + Send + 'static,
         target: &Target,
-        options: Options,
+        options: ClientOptions,
     ) -> Result<Self, ConnectError>
     where
         F: Future<Output = io::Result<S>> + Send + 'static,
@@ -130,9 +130,9 @@ impl Client {
     async fn begin(
         mut connector: Connector,
         target: &Target,
-        options: Options,
+        options: ClientOptions,
     ) -> Result<Self, ConnectError> {
-        let Options {
+        let ClientOptions {
             reconnect,
             seed,
             mut outbox,
@@ -154,7 +154,7 @@ impl Client {
                     backlog: None,
                     inbox: position.inbox,
                 };
-                (target.resumed(&position.room, &start, None), start)
+                (target.resume_uri(&position.room, &start, None), start)
             }
             None => (target.uri().to_string(), target.start().clone()),
         };
@@ -172,7 +172,7 @@ impl Client {
             reconnect,
             phase: Phase::Up(Box::new(Link::new(arrival.socket))),
             backoff: Backoff::seeded(seed),
-            conversation: Conversation::begin(target, keyring, name, outbox, &start, told),
+            conversation: ClientConversation::begin(target, keyring, name, outbox, &start, told),
             alarm: Box::pin(sleep_until(Instant::now())),
         })
     }
@@ -234,7 +234,7 @@ impl Client {
 
     /// Waits for the next thing that happens. After the conversation has ended,
     /// it returns the end every time. It is cancel-safe.
-    pub async fn next(&mut self) -> Happened {
+    pub async fn next(&mut self) -> ClientEvent {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
@@ -265,9 +265,9 @@ impl Client {
         self.conversation.outbox.end();
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<ClientEvent> {
         loop {
-            if let Some(happened) = self.conversation.happened.pop_front() {
+            if let Some(happened) = self.conversation.events.pop_front() {
                 return Poll::Ready(happened);
             }
             match self.poll_phase(cx) {
@@ -284,7 +284,7 @@ impl Client {
             Phase::Connecting(connecting) => {
                 settle(&mut self.conversation.outbox, cx)?;
                 match ready!(connecting.as_mut().poll(cx)) {
-                    Ok(arrival) => self.arrive(arrival),
+                    Ok(arrival) => self.resume_over(arrival),
                     Err(error) => self.failed(&error),
                 }
                 Poll::Ready(Ok(()))
@@ -297,8 +297,8 @@ impl Client {
                 Poll::Ready(Ok(()))
             }
             Phase::Over(end) => {
-                let ended = Happened::Ended(end.clone());
-                self.conversation.happened.push_back(ended);
+                let ended = ClientEvent::Ended(end.clone());
+                self.conversation.events.push_back(ended);
                 Poll::Ready(Ok(()))
             }
         }
@@ -316,11 +316,11 @@ impl Client {
             let Poll::Ready(frame) = link.poll_read(cx) else {
                 break;
             };
-            if let Err(refused) = talk.take(frame?) {
+            if let Err(refused) = talk.handle_frame(frame?) {
                 self.name_refused(refused);
                 return Poll::Ready(Ok(()));
             }
-            if !talk.happened.is_empty() {
+            if !talk.events.is_empty() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -336,7 +336,7 @@ impl Client {
             return Poll::Ready(Ok(()));
         };
         write(link, talk, cx)?;
-        link.poll_listen(cx)?;
+        link.poll_silence(cx)?;
         Poll::Pending
     }
 
@@ -345,14 +345,17 @@ impl Client {
         if self.reconnect {
             // Queued messages must go out under that name, so the client
             // connects again and asks for it once more.
-            self.wait(Some(backoff::asked(&refusal)), End::Lost(refusal.text));
+            self.wait(
+                Some(backoff::refusal_delay(&refusal)),
+                End::Lost(refusal.text),
+            );
         } else {
             self.conversation.tell_refused(frame, refusal);
         }
     }
 
     /// Continues the conversation over a new connection.
-    fn arrive(&mut self, arrival: Arrival) {
+    fn resume_over(&mut self, arrival: NewConnection) {
         self.phase = Phase::Up(Box::new(Link::new(arrival.socket)));
         self.conversation.resume(arrival.frame, arrival.welcome);
     }
@@ -389,7 +392,7 @@ impl Client {
         let again = Instant::now() + asked.unwrap_or_else(|| self.backoff.next());
         self.phase = Phase::Waiting(Box::pin(sleep_until(again)));
         let unsent = self.unconfirmed();
-        let offline = State::Offline { why, unsent, again };
+        let offline = ConnectionState::Offline { why, unsent, again };
         self.conversation.tell(offline);
     }
 
@@ -399,12 +402,12 @@ impl Client {
 }
 
 /// Writes the outbox into its file, and sends the commands that are on disk.
-fn write(link: &mut Link, talk: &mut Conversation, cx: &mut Context<'_>) -> Result<(), End> {
+fn write(link: &mut Link, talk: &mut ClientConversation, cx: &mut Context<'_>) -> Result<(), End> {
     settle(&mut talk.outbox, cx)?;
-    if talk.unnamed {
+    if talk.awaiting_name_refusal {
         return Ok(());
     }
-    link.poll_write(cx, || talk.outbox.next())
+    link.poll_write(cx, || talk.outbox.next_to_send())
 }
 
 /// Writes the outbox into its file, without waiting for the disk.

@@ -36,16 +36,16 @@ use std::sync::{
 use tokio::sync::broadcast;
 
 pub use self::{
-    applier::{Applier, Committed, NotApplied},
+    applier::{AppliedBatch, Applier, ApplyError},
     ephemeral::Ephemeral,
-    excerpt::{Excerpt, Span},
-    fresh::{Fresh, Underway},
-    handle::{CatchingUp, Handle, redacted},
+    excerpt::{HistoryPage, PageQuery},
+    fresh::{FanOutProgress, InFlightBatch},
+    handle::{DeliveryFigures, Handle, tell_redaction},
     history::History,
-    page::Page,
-    run::{Batch, Block, Run},
+    page::FeedPage,
+    run::{Block, CommittedBatch, RoomBatch},
     socket::Socket,
-    subscriber::{Subscriber, Undelivered},
+    subscriber::{DeliveryError, Subscriber},
 };
 use self::{mailbox::Mailbox, outlet::Outlet, shard::Shard};
 use crate::{
@@ -68,7 +68,7 @@ impl Fanout {
     /// future ends when `batches` is closed.
     pub fn prepare(
         history: &History,
-        batches: &broadcast::Sender<Fresh>,
+        batches: &broadcast::Sender<InFlightBatch>,
         shards: usize,
         metrics: &Arc<Metrics>,
     ) -> (Self, Vec<impl Future<Output = ()> + Send + use<>>) {
@@ -104,8 +104,8 @@ impl Fanout {
     ) -> Subscriber {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len();
         let mailbox = Arc::clone(&self.mailboxes[place]);
-        let skip = (!echo).then(|| self.history.head());
-        let outlet = Outlet::new(socket, format, origin, skip);
+        let skip_own_after = (!echo).then(|| self.history.head());
+        let outlet = Outlet::new(socket, format, origin, skip_own_after);
         let metrics = Arc::clone(&self.metrics);
         Subscriber::new(self.history.clone(), mailbox, outlet, metrics)
     }

@@ -20,5 +20,5 @@ mod wordy;
 pub use self::{
     origin::Trust,
     serve::{Upgraded, serve},
-    site::Site,
+    site::HttpState,
 };

@@ -31,47 +31,47 @@ use std::{
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{claims::Claims, effects::Effects, entries::Entries, registry::Registry};
+use self::{claims::Claims, effects::Effects, entries::Actions, registry::Registry};
 pub use self::{
-    claims::{Claim, Taken},
+    claims::{Claim, Claimed},
     deferred::Deferred,
-    inbox::{Made, Publisher, Submission},
-    receipts::{Receipt, Receipts, Referred, Reply, Wanted},
-    registry::{Bucket, Budget, Capacity, Full, Lease, Rate, Registration, too_fast},
-    retention::Keep,
-    writer::Work,
+    inbox::{ActionResult, Submission, Submitter},
+    receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
+    registry::{Bucket, Budget, Capacity, Full, NameUse, Rate, Registration, too_fast},
+    retention::RetentionLimits,
+    writer::Writer,
 };
 use crate::{
     fanout::{Applier, Fanout, History},
-    log::{Action, Clock, SanctionKind},
-    metrics::{Levels, Metrics},
+    log::{Action, GuardedClock, SanctionKind},
+    metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
         Author, ConnectionId, Event, Refusal, Seq, Topic,
-        lasting::Lasting,
+        lasting::TypedDuration,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
-        who::Who,
+        who::CommandTarget,
     },
     store::StoreError,
 };
 
 /// How many batches a shard may be behind. A shard that falls further behind
 /// has its subscribers catch up from the history.
-const BATCHES: usize = 64;
+const MAX_BATCHES_BEHIND: usize = 64;
 
 /// In a drain, the time over which the clients come back, in ms for each
 /// connection.
-const RETURN_EACH_MS: u32 = 10;
+const RECONNECT_MS_PER_CONNECTION: u32 = 10;
 
 /// The shortest and the longest such time, in ms.
-const SHORTEST_RETURN_MS: u32 = 200;
-const LONGEST_RETURN_MS: u32 = 10_000;
+const MIN_RECONNECT_MS: u32 = 200;
+const MAX_RECONNECT_MS: u32 = 10_000;
 
 /// The settings of a hub.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct HubOptions {
     /// How many shards fan out batches.
     pub shards: usize,
     /// An owned name is free again after it was not used for this long.
@@ -83,13 +83,13 @@ pub struct Options {
 /// The state that all sessions share. Clones are the same hub.
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    shared: Arc<HubState>,
 }
 
-struct Shared {
-    entries: Entries,
+struct HubState {
+    actions: Actions,
     history: History,
-    clock: Arc<Clock>,
+    clock: Arc<GuardedClock>,
     fanout: Fanout,
     registry: Registry,
     claims: Claims,
@@ -109,17 +109,17 @@ impl Hub {
     /// Fails if the settings cannot be stored or a thread cannot be started.
     pub fn start(
         applier: Applier<'static>,
-        options: &Options,
+        options: &HubOptions,
         tasks: &TaskTracker,
-    ) -> io::Result<(Hub, Publisher)> {
+    ) -> io::Result<(Hub, Submitter)> {
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        let (hub, publisher, work, shards) = Self::assemble(applier, options, tasks)?;
+        let (hub, submitter, work, shards) = Self::assemble(applier, options, tasks)?;
         thread("writer").spawn(|| work.run())?;
         for shard in shards {
             let (runtime, shard) = (Handle::current(), tasks.track_future(shard));
             thread("shard").spawn(move || runtime.block_on(shard))?;
         }
-        Ok((hub, publisher))
+        Ok((hub, submitter))
     }
 
     /// Starts a hub without threads: the shards run as tasks, and the caller
@@ -128,55 +128,55 @@ impl Hub {
     /// # Errors
     ///
     /// Fails if the settings cannot be stored.
-    pub fn prepare(
+    pub fn start_in_tasks(
         applier: Applier<'static>,
-        options: &Options,
+        options: &HubOptions,
         tasks: &TaskTracker,
-    ) -> io::Result<(Hub, Publisher, Work<'static>)> {
-        let (hub, publisher, work, shards) = Self::assemble(applier, options, tasks)?;
+    ) -> io::Result<(Hub, Submitter, Writer<'static>)> {
+        let (hub, submitter, work, shards) = Self::assemble(applier, options, tasks)?;
         for shard in shards {
             tasks.spawn(shard);
         }
-        Ok((hub, publisher, work))
+        Ok((hub, submitter, work))
     }
 
     /// Builds all parts, and returns the work of the writer and of each shard
     /// without starting it.
     fn assemble(
         mut applier: Applier<'static>,
-        options: &Options,
+        options: &HubOptions,
         tasks: &TaskTracker,
     ) -> io::Result<(
         Hub,
-        Publisher,
-        Work<'static>,
+        Submitter,
+        Writer<'static>,
         Vec<impl Future<Output = ()> + Send + use<>>,
     )> {
         share_settings(&mut applier, options)?;
         let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
         let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
-        let (publisher, inbox) = inbox::inbox();
-        let (batches, _) = broadcast::channel(BATCHES);
+        let (submitter, submissions) = inbox::queue();
+        let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
         let metrics = Arc::<Metrics>::default();
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
         let registry = Registry::new(options.capacity, sanctions, Arc::clone(&clock));
-        let work = Work::new(
+        let work = Writer::new(
             applier,
             Effects::new(registry.clone()),
-            inbox,
+            submissions,
             batches,
             Arc::clone(&metrics),
             Arc::clone(&failing),
             finished.clone().drop_guard(),
         );
-        let entries = Entries::new(publisher.downgrade());
+        let actions = Actions::new(submitter.downgrade());
         let claims = Claims::new(
             registry.clone(),
             history.clone(),
             Arc::clone(&clock),
-            entries.clone(),
+            actions.clone(),
             options.name_expiry,
         );
         let (announced, over) = (registry.clone(), finished.clone());
@@ -186,8 +186,8 @@ impl Hub {
                 () = over.cancelled() => {}
             }
         });
-        let shared = Arc::new(Shared {
-            entries,
+        let shared = Arc::new(HubState {
+            actions,
             history,
             clock,
             fanout,
@@ -197,13 +197,13 @@ impl Hub {
             failing,
             finished,
         });
-        Ok((Hub { shared }, publisher, work, shards))
+        Ok((Hub { shared }, submitter, work, shards))
     }
 
     /// A publisher, which submits entries to the writer; `None` once the server
     /// stops.
-    pub fn publisher(&self) -> Option<Publisher> {
-        self.shared.entries.publisher()
+    pub fn submitter(&self) -> Option<Submitter> {
+        self.shared.actions.submitter()
     }
 
     /// Orders and applies an entry that is not a message. Returns once the
@@ -212,8 +212,12 @@ impl Hub {
     /// # Errors
     ///
     /// Refuses if the server stops or the entry cannot be stored.
-    pub async fn act(&self, connection: ConnectionId, action: Action) -> Result<Made, Refusal> {
-        self.shared.entries.act(connection, action).await
+    pub async fn act(
+        &self,
+        connection: ConnectionId,
+        action: Action,
+    ) -> Result<ActionResult, Refusal> {
+        self.shared.actions.act(connection, action).await
     }
 
     /// The history, from which readers catch up.
@@ -228,7 +232,7 @@ impl Hub {
 
     /// Whether an entry submitted now would be stored, as far as the hub knows.
     pub fn is_ready(&self) -> bool {
-        self.shared.entries.is_open() && !self.shared.failing.load(Ordering::Relaxed)
+        self.shared.actions.is_open() && !self.shared.failing.load(Ordering::Relaxed)
     }
 
     /// The counters.
@@ -237,15 +241,15 @@ impl Hub {
     }
 
     /// All counters and the current levels, as `OpenMetrics` text.
-    pub fn figures(&self) -> String {
+    pub fn openmetrics(&self) -> String {
         let registry = &self.shared.registry;
         let catching_up = registry.catching_up(self.history().head());
-        self.shared.metrics.text(Levels {
+        self.shared.metrics.text(Gauges {
             rooms: registry.rooms_in_use(),
             catching_up: catching_up.subscribers,
             behind: catching_up.behind,
             unsent: catching_up.kept,
-            unindexed: self.history().store().unindexed(),
+            unindexed: self.history().store().unindexed_count(),
         })
     }
 
@@ -259,8 +263,8 @@ impl Hub {
     /// connections there are, the longer it may be.
     pub fn reconnect_delay_ms(&self) -> u32 {
         let connections = u32::try_from(self.connections()).unwrap_or(u32::MAX);
-        let all = connections.saturating_mul(RETURN_EACH_MS);
-        fastrand::u32(1..=all.clamp(SHORTEST_RETURN_MS, LONGEST_RETURN_MS))
+        let all = connections.saturating_mul(RECONNECT_MS_PER_CONNECTION);
+        fastrand::u32(1..=all.clamp(MIN_RECONNECT_MS, MAX_RECONNECT_MS))
     }
 
     /// Registers a connection that was accepted.
@@ -279,19 +283,19 @@ impl Hub {
     }
 
     /// The event that lists the rooms with members, except unlisted rooms.
-    pub fn rooms(&self) -> Event {
-        self.shared.registry.listed_rooms()
+    pub fn rooms_event(&self) -> Event {
+        self.shared.registry.rooms_event()
     }
 
     /// How many people are in a room.
-    pub fn people(&self, room: &RoomName) -> usize {
-        self.shared.registry.people(room)
+    pub fn people_count(&self, room: &RoomName) -> usize {
+        self.shared.registry.people_count(room)
     }
 
     /// The event that names the people in a room. If they are many, it names
     /// only some.
-    pub fn members(&self, room: &RoomName) -> Event {
-        self.shared.registry.named_people(room)
+    pub fn members_event(&self, room: &RoomName) -> Event {
+        self.shared.registry.members_event(room)
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.
@@ -304,8 +308,8 @@ impl Hub {
     /// # Errors
     ///
     /// Fails if the store cannot be read.
-    pub async fn find_topic(&self, room: &RoomName) -> Result<(), StoreError> {
-        topics::find(self.history().store(), &self.shared.registry, room).await
+    pub async fn load_topic(&self, room: &RoomName) -> Result<(), StoreError> {
+        topics::load(self.history().store(), &self.shared.registry, room).await
     }
 
     /// Sets the topic of a room, as asked on the connection `origin`.
@@ -320,7 +324,7 @@ impl Hub {
         by: &Author,
         origin: ConnectionId,
     ) -> impl Future<Output = Result<Topic, Refusal>> + use<> {
-        topics::set(self.entries(), origin, room.clone(), text, by.to_string())
+        topics::set(self.actions(), origin, room.clone(), text, by.to_string())
     }
 
     /// Redacts the message with a given number in a room.
@@ -336,7 +340,7 @@ impl Hub {
         room: &RoomName,
         seq: Seq,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        redaction::redact(self.entries(), origin, by.to_string(), room.clone(), seq)
+        redaction::redact(self.actions(), origin, by.to_string(), room.clone(), seq)
     }
 
     /// Bans or mutes a name or an address.
@@ -350,13 +354,13 @@ impl Hub {
         by: &Author,
         origin: ConnectionId,
         kind: SanctionKind,
-        who: &Who,
-        lasts: Option<Lasting>,
+        who: &CommandTarget,
+        lasts: Option<TypedDuration>,
         why: Option<Text>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
         let action = moderation::sanction(by, kind, who, lasts, why);
-        let entries = self.entries();
-        async move { entries.act(origin, action?).await.map(|_| ()) }
+        let actions = self.actions();
+        async move { actions.act(origin, action?).await.map(|_| ()) }
     }
 
     /// Lifts a ban or a mute.
@@ -370,11 +374,11 @@ impl Hub {
         by: &Author,
         origin: ConnectionId,
         kind: SanctionKind,
-        who: &Who,
+        who: &CommandTarget,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
         let action = moderation::lift(by, kind, who);
-        let entries = self.entries();
-        async move { entries.act(origin, action?).await.map(|_| ()) }
+        let actions = self.actions();
+        async move { actions.act(origin, action?).await.map(|_| ()) }
     }
 
     /// Ends the conversations of a name, an address or a connection. Returns
@@ -387,28 +391,28 @@ impl Hub {
         &self,
         by: &Author,
         origin: ConnectionId,
-        who: &Who,
+        who: &CommandTarget,
         why: Option<Text>,
     ) -> impl Future<Output = Result<usize, Refusal>> + use<> {
         let action = moderation::kick(by, who, why);
-        let entries = self.entries();
-        async move { entries.act(origin, action).await.map(|made| made.ended) }
+        let actions = self.actions();
+        async move { actions.act(origin, action).await.map(|made| made.ended) }
     }
 
-    fn entries(&self) -> Entries {
-        self.shared.entries.clone()
+    fn actions(&self) -> Actions {
+        self.shared.actions.clone()
     }
 
     /// Expires old messages, now and later, if `keep` sets a limit. Never
     /// returns.
-    pub async fn expire(&self, keep: Keep) {
-        let Shared {
-            entries,
+    pub async fn expire(&self, keep: RetentionLimits) {
+        let HubState {
+            actions,
             history,
             clock,
             ..
         } = &*self.shared;
-        retention::run(entries, history.store(), clock, keep).await;
+        retention::run(actions, history.store(), clock, keep).await;
     }
 
     /// Has a connection use a name as its owner: it proves an owned name by its
@@ -419,7 +423,7 @@ impl Hub {
     /// Refuses a name that another person owns or uses, a wrong secret, and a
     /// new name if the claim allows none. Also refuses if the store cannot be
     /// read or written.
-    pub fn claim(&self, claim: Claim) -> impl Future<Output = Result<Taken, Refusal>> + use<> {
+    pub fn claim(&self, claim: Claim) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.claim(claim).await }
     }
@@ -432,13 +436,13 @@ impl Hub {
     ///
     /// Refuses a name that another person owns or uses, and a wrong secret.
     /// Also refuses if the store cannot be read or written.
-    pub async fn lease(
+    pub async fn use_name(
         &self,
         name: &Name,
         secret: Option<Secret>,
         peer: Peer,
-    ) -> Result<Lease, Refusal> {
-        self.shared.claims.lease(name, secret, peer).await
+    ) -> Result<NameUse, Refusal> {
+        self.shared.claims.use_name(name, secret, peer).await
     }
 
     /// Checks that a private message to a name has a recipient: a connection
@@ -448,31 +452,37 @@ impl Hub {
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub fn reaches(&self, name: &Name) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    pub fn check_recipient(
+        &self,
+        name: &Name,
+    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
         let (claims, name) = (self.shared.claims.clone(), name.clone());
-        async move { claims.reaches(&name).await }
+        async move { claims.check_recipient(&name).await }
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
-    pub fn note_shown(&self, key: &NameKey, upto: Seq) {
-        self.shared.claims.note_shown(key, upto);
+    pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
+        self.shared.claims.note_delivered(key, upto);
     }
 
     /// Notes twice a day which names are in use. Never returns.
-    pub async fn note_names(&self) {
-        self.shared.claims.note_use().await;
+    pub async fn note_names_in_use(&self) {
+        self.shared.claims.note_names_in_use().await;
     }
 }
 
 /// Stores the settings that replicas share as an entry, unless they are the
 /// same.
-fn share_settings(applier: &mut Applier<'_>, options: &Options) -> io::Result<()> {
+fn share_settings(applier: &mut Applier<'_>, options: &HubOptions) -> io::Result<()> {
     let expiry = u64::try_from(options.name_expiry.as_millis()).unwrap_or(u64::MAX);
-    let standing = applier.replica().standing().map_err(io::Error::other)?;
+    let standing = applier
+        .replica()
+        .starting_state()
+        .map_err(io::Error::other)?;
     if standing.name_expiry_ms != expiry {
         let name_expiry_ms = expiry;
-        let settings = applier.act(Action::Settings { name_expiry_ms });
+        let settings = applier.apply_action(Action::Settings { name_expiry_ms });
         settings.map_err(io::Error::other)?;
     }
     Ok(())

@@ -16,12 +16,13 @@ mod order;
 mod sealer;
 
 pub use self::{
-    clock::Clock,
+    clock::GuardedClock,
     encoding::{DecodeError, FORMAT, decode, encode},
     entry::{
-        Action, Audit, Batch, ClockTime, Draft, Entry, Origin, Recipient, SanctionKind, Stamp,
+        Action, AuditRecord, Batch, BatchId, Draft, Entry, GuardedTime, Recipient, SanctionKind,
+        Stamp,
     },
-    local::Local,
-    order::{Log, Ordered, Position, Unanswered},
-    sealer::{Sealed, Sealer},
+    local::LocalLog,
+    order::{BatchPosition, Log, NoAnswer, OrderedBatch},
+    sealer::{SealedBatch, Sealer},
 };

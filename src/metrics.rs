@@ -76,12 +76,12 @@ pub struct Metrics {
 
 /// A count of messages written to sockets, and the bytes of their frames.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct DeliveryCount {
     messages: usize,
     bytes: usize,
 }
 
-impl Tally {
+impl DeliveryCount {
     /// Adds messages and the bytes of their frames.
     pub fn add(&mut self, messages: usize, bytes: usize) {
         self.messages += messages;
@@ -89,15 +89,15 @@ impl Tally {
     }
 }
 
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
+impl AddAssign for DeliveryCount {
+    fn add_assign(&mut self, other: DeliveryCount) {
         self.add(other.messages, other.bytes);
     }
 }
 
 /// The values that are looked up when a client asks for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Levels {
+pub struct Gauges {
     /// The number of rooms with a member.
     pub rooms: usize,
     /// The number of subscribers that are catching up.
@@ -117,40 +117,40 @@ impl Default for Metrics {
         let mut all = Registry::with_prefix("chat");
         let r = &mut all;
         Metrics {
-            connections: figure(r, "connections", "Open connections, upgraded or not"),
-            rooms: figure(r, "rooms", "Rooms with at least one member"),
-            catching_up: figure(r, "subscribers_catching_up", "Subscribers that are catching up: new ones, and subscribers slower than the room"),
-            behind: measure(r, "behind", "How far the slowest subscriber is behind the log, in message numbers", messages(), Level::default()),
-            unsent: measure(r, "unsent", "Answers, events and the rests of partly written frames, kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
-            unindexed: measure(r, "unindexed", "Message numbers that the search index does not cover yet", messages(), Level::default()),
-            stored: figure(r, "messages_stored", "Messages committed to the log"),
-            duplicates: figure(r, "messages_duplicate", "Messages published again under an id that was stored before"),
-            stored_bytes: measure(r, "stored", "Text of the messages committed to the log, without frames", Unit::Bytes, Counter::default()),
-            delivered: figure(r, "messages_delivered", "Messages written to sockets"),
-            delivered_bytes: measure(r, "delivered", "Frames of messages written to sockets, without answers, events and pages", Unit::Bytes, Counter::default()),
-            batch: measure(r, "batch", "Messages committed together", messages(), Histogram::new(MESSAGES)),
-            commit: measure(r, "commit", "Time a commit takes", Unit::Seconds, Histogram::new(SECONDS)),
-            failed_commits: figure(r, "commit_failures", "Commits that failed; their messages were refused"),
-            delivery: measure(r, "delivery", "Time from the arrival of a batch's first message to a shard's last write of the batch", Unit::Seconds, Histogram::new(SECONDS)),
-            lags: figure(r, "shard_lags", "Times a shard fell so far behind that its subscribers had to catch up"),
-            pages: figure(r, "pages_read", "Pages of messages that readers read from the store"),
-            refusals: figure(r, "refusals", "Commands refused, by code"),
-            closes: figure(r, "closes", "Conversations ended, by the close code sent; lost: the connection broke"),
-            answers: figure(r, "http_answers", "HTTP requests answered, by status; malformed requests and refused connections count too"),
+            connections: register(r, "connections", "Open connections, upgraded or not"),
+            rooms: register(r, "rooms", "Rooms with at least one member"),
+            catching_up: register(r, "subscribers_catching_up", "Subscribers that are catching up: new ones, and subscribers slower than the room"),
+            behind: register_with_unit(r, "behind", "How far the slowest subscriber is behind the log, in message numbers", messages(), Level::default()),
+            unsent: register_with_unit(r, "unsent", "Answers, events and the rests of partly written frames, kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
+            unindexed: register_with_unit(r, "unindexed", "Message numbers that the search index does not cover yet", messages(), Level::default()),
+            stored: register(r, "messages_stored", "Messages committed to the log"),
+            duplicates: register(r, "messages_duplicate", "Messages published again under an id that was stored before"),
+            stored_bytes: register_with_unit(r, "stored", "Text of the messages committed to the log, without frames", Unit::Bytes, Counter::default()),
+            delivered: register(r, "messages_delivered", "Messages written to sockets"),
+            delivered_bytes: register_with_unit(r, "delivered", "Frames of messages written to sockets, without answers, events and pages", Unit::Bytes, Counter::default()),
+            batch: register_with_unit(r, "batch", "Messages committed together", messages(), Histogram::new(MESSAGES)),
+            commit: register_with_unit(r, "commit", "Time a commit takes", Unit::Seconds, Histogram::new(SECONDS)),
+            failed_commits: register(r, "commit_failures", "Commits that failed; their messages were refused"),
+            delivery: register_with_unit(r, "delivery", "Time from the arrival of a batch's first message to a shard's last write of the batch", Unit::Seconds, Histogram::new(SECONDS)),
+            lags: register(r, "shard_lags", "Times a shard fell so far behind that its subscribers had to catch up"),
+            pages: register(r, "pages_read", "Pages of messages that readers read from the store"),
+            refusals: register(r, "refusals", "Commands refused, by code"),
+            closes: register(r, "closes", "Conversations ended, by the close code sent; lost: the connection broke"),
+            answers: register(r, "http_answers", "HTTP requests answered, by status; malformed requests and refused connections count too"),
             registry: all,
         }
     }
 }
 
 /// Registers a metric without a unit.
-fn figure<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let figure = M::default();
     registry.register(name, help, figure.clone());
     figure
 }
 
 /// Registers a metric with a unit.
-fn measure<M: Metric + Clone>(
+fn register_with_unit<M: Metric + Clone>(
     registry: &mut Registry,
     name: &str,
     help: &str,
@@ -169,7 +169,7 @@ impl Metrics {
     }
 
     /// Counts messages written to sockets.
-    pub fn delivered(&self, tally: Tally) {
+    pub fn delivered(&self, tally: DeliveryCount) {
         self.delivered.inc_by(tally.messages as u64);
         self.delivered_bytes.inc_by(tally.bytes as u64);
     }
@@ -196,7 +196,7 @@ impl Metrics {
     }
 
     /// Encodes all metrics as `OpenMetrics` text.
-    pub fn text(&self, levels: Levels) -> String {
+    pub fn text(&self, levels: Gauges) -> String {
         let level = |number| i64::try_from(number).unwrap_or(i64::MAX);
         self.rooms.set(level(levels.rooms as u64));
         self.catching_up.set(level(levels.catching_up as u64));
@@ -236,7 +236,7 @@ mod tests {
         metrics.closed(&1000);
         metrics.answered(200);
         metrics.commit.observe(0.000_3);
-        let levels = Levels {
+        let levels = Gauges {
             rooms: 2,
             catching_up: 1,
             behind: 7,

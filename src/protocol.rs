@@ -29,12 +29,14 @@ pub mod who;
 pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
-    event::{Event, GapReason, Page, RoomInfo, Search, Topic, Welcome},
+    event::{Event, GapReason, PageEvent, RoomInfo, Search, Topic, Welcome},
     limits::{
-        DEFAULT_PORT, DEFAULT_TEXT_BYTES, EXCERPT, Limits, MAX_BACKLOG, MAX_EXCERPT,
-        MAX_EXCERPT_BYTES, MAX_TOPIC, SUBPROTOCOL, WELCOME,
+        DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_HISTORY_PAGE,
+        MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
-    message::{At, Author, Epoch, Erased, Kind, Message, Private, Seq, Slot},
+    message::{
+        Author, Epoch, Message, MessageKind, PrivateMessage, Redaction, Seq, Slot, WallTime,
+    },
     refusal::{Refusal, RefusalCode},
     request::Request,
     tag::Tag,

@@ -17,8 +17,8 @@ use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
-    http::{self, Site, Trust},
-    hub::{self, Full, Hub, Keep, Registration},
+    http::{self, HttpState, Trust},
+    hub::{self, Full, Hub, Registration, RetentionLimits},
     net::Peer,
     session,
     store::Replica,
@@ -39,19 +39,19 @@ const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The shortest time between two warnings about that: it may happen many times
 /// a second.
-const COMPLAINTS: Duration = Duration::from_secs(60);
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The options of a server.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ServerOptions {
     /// The options of the hub.
-    pub hub: hub::Options,
+    pub hub: hub::HubOptions,
     /// Which messages are kept, by age and number.
-    pub keep: Keep,
+    pub keep: RetentionLimits,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
     /// The options of all sessions.
-    pub session: session::Options,
+    pub session: session::SessionOptions,
 }
 
 /// Serves until `shutdown` is cancelled, then drains.
@@ -66,27 +66,31 @@ pub struct Options {
 pub async fn run(
     listener: TcpListener,
     replica: Replica,
-    options: Options,
+    options: ServerOptions,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let applier = Applier::local(replica).map_err(io::Error::other)?;
     let index = applier.history().store().clone().index();
-    let (hub, publisher) = Hub::start(applier, &options.hub, &tasks)?;
+    let (hub, submitter) = Hub::start(applier, &options.hub, &tasks)?;
     let keep = options.keep;
     let expiring = hub.clone();
     let noting = hub.clone();
     background(&tasks, &hub, async move { expiring.expire(keep).await });
     background(&tasks, &hub, index);
-    background(&tasks, &hub, async move { noting.note_names().await });
+    background(
+        &tasks,
+        &hub,
+        async move { noting.note_names_in_use().await },
+    );
     let drain = CancellationToken::new();
-    let site = Site {
+    let state = HttpState {
         hub: hub.clone(),
         trust: options.trust,
         limits: options.session.limits,
     };
     let server = Arc::new(Server {
-        site,
+        state,
         session: options.session,
         drain: drain.clone(),
     });
@@ -107,7 +111,7 @@ pub async fn run(
         hub.connections()
     );
     drop(listener);
-    drop(publisher);
+    drop(submitter);
     drain.cancel();
     tasks.close();
     if timeout(GRACE, tasks.wait()).await.is_err() {
@@ -135,8 +139,8 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
 }
 
 struct Server {
-    site: Site,
-    session: session::Options,
+    state: HttpState,
+    session: session::SessionOptions,
     drain: CancellationToken,
 }
 
@@ -149,9 +153,9 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
     loop {
         let (stream, peer) = match accepted(listener).await {
             Ok(accepted) => accepted,
-            Err(error) if is_the_peers(&error) => continue,
+            Err(error) if is_peer_error(&error) => continue,
             Err(error) => {
-                if complained.is_none_or(|at| at.elapsed() > COMPLAINTS) {
+                if complained.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
                     complained = Some(Instant::now());
                     warn!("no more connections can be accepted for now: {error}");
                 }
@@ -161,7 +165,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
             }
         };
         pause = ACCEPT_PAUSE;
-        match server.site.hub.register(peer) {
+        match server.state.hub.register(peer) {
             Ok(registration) => {
                 tasks.spawn(Arc::clone(server).serve(stream, registration));
             }
@@ -169,7 +173,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
                 if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
                     let server = Arc::clone(server);
                     tasks.spawn(async move {
-                        turn_away(stream, full, &server.site).await;
+                        turn_away(stream, full, &server.state).await;
                         drop(place);
                     });
                 }
@@ -184,7 +188,7 @@ async fn accepted(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
 }
 
 /// Whether an error of `accept(2)` concerns only the incoming connection.
-fn is_the_peers(error: &io::Error) -> bool {
+fn is_peer_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
         error.kind(),
@@ -192,15 +196,15 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
+async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
     let answer = match full {
-        Full::Prefix(count) => site.plain_answer(
+        Full::Prefix(count) => state.plain_response(
             StatusCode::TOO_MANY_REQUESTS,
             &format!(
                 "Your address has {count} connections, which is as many as it may have; close one, or try again later."
             ),
         ),
-        Full::Server => site.plain_answer(
+        Full::Server => state.plain_response(
             StatusCode::SERVICE_UNAVAILABLE,
             "The server has as many connections as it takes; try again later.",
         ),
@@ -218,7 +222,7 @@ async fn turn_away(mut stream: TcpStream, full: Full, site: &Site) {
 
 impl Server {
     async fn serve(self: Arc<Self>, stream: TcpStream, registration: Registration) {
-        let _open = self.site.hub.metrics().connection();
+        let _open = self.state.hub.metrics().connection();
         // Boxed: the memory of the HTTP stage is freed before the session
         // starts.
         if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
@@ -238,17 +242,17 @@ impl Server {
             debug!("{}: {error}", registration.peer());
             return None;
         }
-        let upgraded = http::serve(stream, registration, &self.site, &self.drain).await?;
+        let upgraded = http::serve(stream, registration, &self.state, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();
-        let connection = session::Connection {
+        let transport = session::Transport {
             read,
             early: upgraded.early,
             write: write.into(),
         };
-        let (visit, hub) = (upgraded.visit, &self.site.hub);
+        let (request, hub) = (upgraded.visit, &self.state.hub);
         let session = session::run(
-            connection,
-            visit,
+            transport,
+            request,
             registration,
             hub,
             &self.session,

@@ -5,12 +5,12 @@
 //! subscriber, the only writer of the socket.
 
 mod conversation;
+mod delivered;
 mod end;
 mod inbound;
 mod operator;
 mod pace;
 mod pending;
-mod shown;
 mod silence;
 mod visit;
 
@@ -24,16 +24,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use self::visit::{Options, Visit};
+pub use self::visit::{SessionOptions, SessionRequest};
 use self::{
     conversation::Conversation,
-    end::End,
+    end::SessionEnd,
     inbound::{Inbound, Received},
     pending::{Done, Pending},
-    silence::Silence,
+    silence::Heartbeat,
 };
 use crate::{
-    fanout::{Socket, Subscriber, Undelivered},
+    fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},
     protocol::{close::CloseReason, format::Format, frame},
 };
@@ -59,7 +59,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A connection after its upgrade, or after the head of an event-stream
 /// response.
-pub struct Connection<R> {
+pub struct Transport<R> {
     /// The reading half.
     pub read: R,
     /// Bytes that arrived behind the request; they are decoded first.
@@ -77,11 +77,11 @@ struct Ends<R> {
 
 /// Runs one conversation to its end, then closes the connection.
 pub fn run<'a, R>(
-    connection: Connection<R>,
-    visit: Visit,
+    transport: Transport<R>,
+    request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a Options,
+    options: &'a SessionOptions,
     drain: &'a CancellationToken,
 ) -> impl Future<Output = ()> + use<'a, R>
 where
@@ -89,7 +89,7 @@ where
 {
     // Boxed, like everything that happens once: otherwise every idle session
     // keeps room for it.
-    let started = Box::pin(start(connection, visit, registration, hub, options));
+    let started = Box::pin(start(transport, request, registration, hub, options));
     async move {
         let (mut ends, mut conversation) = started.await;
         let end = match &mut conversation {
@@ -99,7 +99,7 @@ where
                 conversation.end(&end, &ends.subscriber);
                 end
             }
-            Err(reason) => End::Close(reason.clone()),
+            Err(reason) => SessionEnd::Close(reason.clone()),
         };
         // The member leaves its room when the conversation ends; closing the
         // connection comes after that.
@@ -107,11 +107,11 @@ where
         registration.leave();
         let peer = registration.peer();
         match end {
-            End::Lost(why) => {
+            SessionEnd::Lost(why) => {
                 hub.metrics().closed(&"lost");
                 info!(target: "chat", "{peer} left: {why}");
             }
-            End::Close(reason) => {
+            SessionEnd::Close(reason) => {
                 hub.metrics().closed(&reason.code());
                 info!(target: "chat", "{peer} left: {reason}");
                 Box::pin(close(reason, ends)).await;
@@ -121,15 +121,15 @@ where
 }
 
 async fn start<'a, R: AsyncRead + Unpin>(
-    connection: Connection<R>,
-    visit: Visit,
+    transport: Transport<R>,
+    request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a Options,
+    options: &'a SessionOptions,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
-    let (peer, format) = (registration.peer(), visit.format);
+    let (peer, format) = (registration.peer(), request.format);
     info!(target: "chat", "New connection from {peer}");
-    let Connection { read, early, write } = connection;
+    let Transport { read, early, write } = transport;
     let inbound = match format {
         Format::EventStream => Inbound::deaf(read),
         _ => Inbound::new(read, &early, options.limits),
@@ -138,10 +138,10 @@ async fn start<'a, R: AsyncRead + Unpin>(
     let mut ends = Ends {
         format,
         inbound,
-        subscriber: hub.fanout().subscribe(write, format, peer.id, visit.echo),
+        subscriber: hub.fanout().subscribe(write, format, peer.id, request.echo),
     };
     let subscriber = &mut ends.subscriber;
-    let conversation = Conversation::start(visit, registration, hub, options, subscriber).await;
+    let conversation = Conversation::start(request, registration, hub, options, subscriber).await;
     (ends, conversation)
 }
 
@@ -150,69 +150,70 @@ async fn converse<R: AsyncRead + Unpin>(
     ends: &mut Ends<R>,
     registration: &Registration,
     hub: &Hub,
-    options: &Options,
+    options: &SessionOptions,
     drain: &CancellationToken,
-) -> End {
+) -> SessionEnd {
     let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
     let receipts = conversation.receipts();
-    let mut publisher = hub.publisher();
+    let mut submitter = hub.submitter();
     let mut pending = Pending::default();
     let mut draining = false;
-    let mut broken = false;
+    let mut write_failed = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
-    let mut silence = Silence::new(options.ping, registration.peer().id, ends.format);
-    let mut alarm = pin!(tokio::time::sleep_until(silence.next()));
+    let mut heartbeat = Heartbeat::new(options.ping, registration.peer().id, ends.format);
+    let mut alarm = pin!(tokio::time::sleep_until(heartbeat.next()));
     loop {
         // While the server drains, the session accepts no new commands. It
         // submits the pending draft and then drops its publisher; the writer
         // ends when the last publisher is dropped.
-        if draining && !pending.submits() {
-            publisher = None;
+        if draining && !pending.is_submitting() {
+            submitter = None;
         }
         let owed = receipts.owed();
-        let listening = !draining && pending.is_nothing() && may_say_more(owed, subscriber);
-        inbound.is_read(listening);
+        let listening =
+            !draining && pending.is_nothing() && has_room_for_commands(owed, subscriber);
+        inbound.set_reading(listening);
         // Before a reader changes rooms it sees the echoes of its messages,
         // because the echo is the receipt.
         if pending.joins() && owed == 0 {
-            subscriber.finish();
+            subscriber.end_at_head();
         }
-        let few = awaited(owed, pending.joins());
+        let few = receipts_to_await(owed, pending.joins());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
-            reason = conversation.sent_away() => return End::Close(reason),
-            () = &mut finished, if publisher.is_none() && !pending.changes() => {
+            reason = conversation.closed_by_operator() => return SessionEnd::Close(reason),
+            () = &mut finished, if submitter.is_none() && !pending.is_changing() => {
                 // The writer sent every reply before it ended.
-                while let Some((reply, reference)) = receipts.take() {
+                while let Some((reply, reference)) = receipts.try_next() {
                     conversation.reply(reply, reference.as_ref(), subscriber);
                 }
-                return End::Close(conversation.goodbye());
+                return SessionEnd::Close(conversation.goodbye());
             }
-            result = subscriber.deliver_below(MAX_WAITING), if !broken => match result {
+            result = subscriber.deliver_below(MAX_WAITING), if !write_failed => match result {
                 Ok(false) => {}
                 Ok(true) => {
                     let Pending::Joining(place) = std::mem::take(&mut pending) else {
-                        return End::Close(CloseReason::Internal);
+                        return SessionEnd::Close(CloseReason::Internal);
                     };
                     let (room, start, reference) = *place;
                     let joined = conversation.join(room, &start, reference.as_ref(), subscriber);
                     let joined = Box::pin(joined);
                     if let Err(reason) = joined.await {
-                        return End::Close(reason);
+                        return SessionEnd::Close(reason);
                     }
                 }
-                Err(Undelivered::Slow) => return End::Close(CloseReason::Slow),
+                Err(DeliveryError::Stalled) => return SessionEnd::Close(CloseReason::WriteTimeout),
                 // A peer that no longer reads may have sent commands before:
                 // they are still read.
-                Err(Undelivered::Lost(_)) => {
-                    broken = true;
+                Err(DeliveryError::Lost(_)) => {
+                    write_failed = true;
                     alarm.as_mut().reset(Instant::now() + LINGER);
                 }
-                Err(Undelivered::Unreadable(why)) => {
+                Err(DeliveryError::Unreadable(why)) => {
                     tracing::error!("the message store cannot be read: {why}");
-                    return End::Close(CloseReason::Internal);
+                    return SessionEnd::Close(CloseReason::Internal);
                 }
             },
             told = receipts.next(few) => if let Some((reply, reference)) = told {
@@ -223,39 +224,39 @@ async fn converse<R: AsyncRead + Unpin>(
                 // The writer has ended, so the server is draining.
                 Done::Submitted(false) => draining = true,
                 Done::Found(found, reference) => {
-                    if let Some(asked) = conversation.found(found, reference, subscriber) {
-                        pending.begin(asked, &receipts, publisher.as_ref());
+                    if let Some(command) = conversation.found(found, reference, subscriber) {
+                        pending.begin(command, &receipts, submitter.as_ref());
                     }
                 }
             },
             received = inbound.next(), if listening => match received {
                 Received::Text(text) => {
-                    silence.broken();
+                    heartbeat.reset();
                     match conversation.handle(&text, subscriber) {
-                        Ok(Some(asked)) => pending.begin(asked, &receipts, publisher.as_ref()),
+                        Ok(Some(asked)) => pending.begin(asked, &receipts, submitter.as_ref()),
                         Ok(None) => {}
-                        Err(reason) => return End::Close(reason),
+                        Err(reason) => return SessionEnd::Close(reason),
                     }
                 }
                 Received::Ping(payload) => {
-                    silence.broken();
+                    heartbeat.reset();
                     subscriber.send(&frame::pong(&payload));
                 }
-                Received::Pong => silence.broken(),
-                Received::Bad(reason) => return End::Close(reason),
-                Received::Gone => return End::Lost("the connection broke"),
+                Received::Pong => heartbeat.reset(),
+                Received::Close(reason) => return SessionEnd::Close(reason),
+                Received::Gone => return SessionEnd::Lost("the connection broke"),
             },
             // Last, after the read: if this task or the whole server was
             // suspended, a pong may have arrived unread.
             () = &mut alarm => {
-                if broken {
-                    return End::Lost("the connection broke");
+                if write_failed {
+                    return SessionEnd::Lost("the connection broke");
                 }
-                conversation.note_shown(silence.since, subscriber);
-                if let Some(reason) = silence.look(inbound, subscriber, listening) {
-                    return End::Close(reason);
+                conversation.note_delivered(heartbeat.heard_at, subscriber);
+                if let Some(reason) = heartbeat.tick(inbound, subscriber, listening) {
+                    return SessionEnd::Close(reason);
                 }
-                alarm.as_mut().reset(silence.next());
+                alarm.as_mut().reset(heartbeat.next());
             }
         }
     }
@@ -263,13 +264,13 @@ async fn converse<R: AsyncRead + Unpin>(
 
 /// Whether the outstanding receipts and the queued answers leave room for
 /// another command.
-fn may_say_more(owed: usize, subscriber: &Subscriber) -> bool {
+fn has_room_for_commands(owed: usize, subscriber: &Subscriber) -> bool {
     owed < MAX_OWED && subscriber.waiting() < MAX_WAITING
 }
 
 /// How many receipts may still be outstanding when the session next acts on
 /// their number.
-fn awaited(owed: usize, leaving: bool) -> Option<usize> {
+fn receipts_to_await(owed: usize, leaving: bool) -> Option<usize> {
     match owed {
         0 => None,
         _ if leaving => Some(0),
@@ -289,10 +290,10 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
         reason,
         CloseReason::GoingAway | CloseReason::Draining { .. }
     ) {
-        subscriber.finish();
+        subscriber.end_at_head();
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
-    subscriber.stop();
+    subscriber.unfollow();
     subscriber.send(&format.close(&reason));
     let said = async {
         subscriber.deliver().await.ok()?;

@@ -43,7 +43,7 @@ pub use self::{
     outcome::Outcome,
     pages::{Hole, StoredPage},
     reader::Store,
-    replica::{Replica, Standing, open},
+    replica::{Replica, StartingState, open},
     sanctions::Sanction,
-    search::Found,
+    search::SearchResult,
 };

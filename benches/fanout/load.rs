@@ -102,11 +102,11 @@ pub struct Load {
     connections: Vec<Connection>,
     /// Connections to open: the request target, and how many messages of each
     /// publisher precede the first one expected.
-    wanted: VecDeque<(String, u32)>,
+    to_open: VecDeque<(String, u32)>,
     /// Connections that are not upgraded yet.
     opening: usize,
     /// How many messages each publisher has sent.
-    said: Vec<u32>,
+    sent: Vec<u32>,
     /// How many more each publisher may send now.
     credit: Vec<usize>,
     started: Instant,
@@ -117,12 +117,12 @@ pub struct Load {
     deliveries: u64,
     latency: Histogram<u64>,
     /// How many connections the server closed, if they are counted.
-    cut: Option<usize>,
+    closed: Option<usize>,
     buffer: Vec<u8>,
     /// When the connections with `reads_every` last read.
     read_by_all: Instant,
     /// The frames that a publisher sends at once; reused.
-    words: Vec<u8>,
+    outgoing: Vec<u8>,
     filler: Vec<u8>,
 }
 
@@ -140,19 +140,19 @@ impl Load {
             shape,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(shape.connections),
-            wanted: VecDeque::new(),
+            to_open: VecDeque::new(),
             opening: 0,
-            said: vec![0; shape.publishers],
+            sent: vec![0; shape.publishers],
             credit: vec![0; shape.publishers],
             started: Instant::now(),
             due: 0,
             paced_from: None,
             deliveries: 0,
             latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3)?,
-            cut: None,
+            closed: None,
             buffer: vec![0; 1 << 20],
             read_by_all: Instant::now(),
-            words: Vec::new(),
+            outgoing: Vec::new(),
             filler: vec![b'x'; shape.text - STAMP],
         };
         for index in 0..shape.connections {
@@ -161,7 +161,7 @@ impl Load {
             } else {
                 "/".into()
             };
-            load.wanted.push_back((target, 0));
+            load.to_open.push_back((target, 0));
         }
         let begun = Instant::now();
         while !load.is_open() {
@@ -178,7 +178,7 @@ impl Load {
     /// these.
     fn resume(&mut self, count: usize, after: u32) {
         for _ in 0..count {
-            self.wanted.push_back((format!("/?after={after}"), after));
+            self.to_open.push_back((format!("/?after={after}"), after));
         }
     }
 
@@ -188,7 +188,7 @@ impl Load {
     /// # Errors
     /// Fails if a connection fails, or a delivery is missing, doubled or out of
     /// order.
-    pub fn come_back(
+    pub fn resume_many(
         address: SocketAddr,
         shape: Shape,
         count: usize,
@@ -213,18 +213,18 @@ impl Load {
     /// # Errors
     /// As [`Load::finish`].
     pub fn finish_like(&mut self, other: &Load) -> anyhow::Result<()> {
-        self.said.clone_from(&other.said);
+        self.sent.clone_from(&other.sent);
         self.finish()
     }
 
     fn is_open(&self) -> bool {
-        self.wanted.is_empty() && self.opening == 0
+        self.to_open.is_empty() && self.opening == 0
     }
 
     /// Begins to open further connections, at most `OPENED_AT_ONCE` at a time.
     fn connect(&mut self) -> anyhow::Result<()> {
         while self.opening < OPENED_AT_ONCE
-            && let Some((target, after)) = self.wanted.pop_front()
+            && let Some((target, after)) = self.to_open.pop_front()
         {
             let mut stream = TcpStream::connect(self.address)?;
             stream.set_nodelay(true)?;
@@ -269,7 +269,7 @@ impl Load {
     }
 
     fn has_all(&self, connection: &Connection) -> bool {
-        let from = |place: usize| self.said[place * self.shape.rooms + connection.room];
+        let from = |place: usize| self.sent[place * self.shape.rooms + connection.room];
         (0..connection.next.len()).all(|place| connection.next[place] == from(place))
     }
 
@@ -304,7 +304,7 @@ impl Load {
     ///
     /// # Errors
     /// As [`Load::run_until`].
-    pub fn hurry(&mut self, messages: u64) -> anyhow::Result<()> {
+    pub fn send_at_full_speed(&mut self, messages: u64) -> anyhow::Result<()> {
         let pace = std::mem::replace(&mut self.shape.pace, Pace::InFlight(10));
         self.run_until(|load| load.messages() >= messages)?;
         self.shape.pace = pace;
@@ -316,15 +316,15 @@ impl Load {
     ///
     /// # Errors
     /// Fails if epoll fails.
-    pub fn run_and_count_cut(&mut self, time: Duration) -> anyhow::Result<usize> {
-        self.cut = Some(0);
+    pub fn run_and_count_closed(&mut self, time: Duration) -> anyhow::Result<usize> {
+        self.closed = Some(0);
         self.run(time)?;
-        Ok(self.cut.unwrap_or_default())
+        Ok(self.closed.unwrap_or_default())
     }
 
     /// How many messages were sent.
     pub fn messages(&self) -> u64 {
-        self.said.iter().map(|said| u64::from(*said)).sum()
+        self.sent.iter().map(|said| u64::from(*said)).sum()
     }
 
     /// Sends and reads for a time.
@@ -368,7 +368,7 @@ impl Load {
     ///
     /// # Errors
     /// As [`Load::run_until`].
-    pub fn rest(&mut self, time: Duration) -> anyhow::Result<()> {
+    pub fn read_only_for(&mut self, time: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < time {
             self.listen(time.saturating_sub(begun.elapsed()))?;
@@ -396,7 +396,7 @@ impl Load {
             self.listen(Duration::from_millis(1))?;
         }
         // A message that arrives twice fails this too.
-        self.rest(Duration::from_millis(20))
+        self.read_only_for(Duration::from_millis(20))
     }
 
     /// Sends the messages that are due; returns how long to wait for more.
@@ -438,14 +438,14 @@ impl Load {
     }
 
     fn put_message(&mut self, publisher: usize, due: Duration) -> anyhow::Result<()> {
-        let number = self.said[publisher];
-        self.said[publisher] += 1;
-        wire::put_head(&mut self.words, self.shape.text, Some(MASK));
-        let start = self.words.len();
+        let number = self.sent[publisher];
+        self.sent[publisher] += 1;
+        wire::put_head(&mut self.outgoing, self.shape.text, Some(MASK));
+        let start = self.outgoing.len();
         let due = tenths(due)?;
-        write!(self.words, "{publisher:04x} {number:08x} {due:012x} ")?;
-        self.words.extend_from_slice(&self.filler);
-        for (byte, mask) in self.words[start..].iter_mut().zip(MASK.iter().cycle()) {
+        write!(self.outgoing, "{publisher:04x} {number:08x} {due:012x} ")?;
+        self.outgoing.extend_from_slice(&self.filler);
+        for (byte, mask) in self.outgoing[start..].iter_mut().zip(MASK.iter().cycle()) {
             *byte ^= mask;
         }
         Ok(())
@@ -455,8 +455,8 @@ impl Load {
     /// unsent.
     fn say(&mut self, publisher: usize) -> anyhow::Result<bool> {
         let connection = &mut self.connections[publisher];
-        connection.unsent.append(&mut self.words);
-        match (self.cut, flush(connection)) {
+        connection.unsent.append(&mut self.outgoing);
+        match (self.closed, flush(connection)) {
             // The server closed the connection, which the next read counts.
             (Some(_), Err(_)) => connection.unsent.clear(),
             (_, flushed) => flushed?,
@@ -485,7 +485,7 @@ impl Load {
         for event in &events {
             let index = usize::try_from(event.data.u64())?;
             let read = self.read(index);
-            match (&mut self.cut, read) {
+            match (&mut self.closed, read) {
                 (Some(cut), Err(_)) => {
                     *cut += 1;
                     epoll::delete(&self.epoll, &self.connections[index].stream)?;
@@ -542,7 +542,7 @@ impl Load {
                 opcode => bail!("a frame with opcode {opcode}"),
             }
             let text = &frame.payload[frame.payload.len() - self.shape.text..];
-            let (publisher, number, due) = stamp(text)
+            let (publisher, number, due) = parse_stamp(text)
                 .ok_or_else(|| anyhow!("no message: {:?}", String::from_utf8_lossy(text)))?;
             ensure!(
                 publisher % rooms == connection.room && publisher < self.shape.publishers,
@@ -602,7 +602,7 @@ fn one(address: SocketAddr, target: &str) -> anyhow::Result<(Load, TcpStream)> {
     };
     let (mut load, _) = Load::open(address, shape, true)?;
     load.resume(1, 0);
-    load.wanted[0].0 = target.into();
+    load.to_open[0].0 = target.into();
     load.connect()?;
     let stream = load.connections.remove(0).stream;
     stream.set_nonblocking(false)?;
@@ -630,7 +630,7 @@ pub fn fill(address: SocketAddr, count: u64) -> anyhow::Result<()> {
         }
         Ok(())
     });
-    hear(load, stream, count, || Ok(0))?;
+    read_numbers(load, stream, count, || Ok(0))?;
     saying.join().map_err(|_| anyhow!("a panic"))?
 }
 
@@ -645,11 +645,11 @@ pub fn replay(
     watch: impl Fn() -> anyhow::Result<u64>,
 ) -> anyhow::Result<u64> {
     let (load, stream) = one(address, "/?after=0")?;
-    hear(load, stream, count, watch)
+    read_numbers(load, stream, count, watch)
 }
 
 /// Reads the numbers from `count` down to 1, as [`replay`] does.
-fn hear(
+fn read_numbers(
     mut load: Load,
     mut stream: TcpStream,
     count: u64,
@@ -703,7 +703,7 @@ fn tenths(time: Duration) -> anyhow::Result<u64> {
 }
 
 /// Publisher, number and due time of a message.
-fn stamp(text: &[u8]) -> Option<(usize, u32, u64)> {
+fn parse_stamp(text: &[u8]) -> Option<(usize, u32, u64)> {
     let publisher = hex(text.get(..4)?)?;
     let number = hex(text.get(5..13)?)?;
     let due = hex(text.get(14..26)?)?;

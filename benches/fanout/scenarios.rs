@@ -271,7 +271,7 @@ fn flood(setting: &Setting) -> anyhow::Result<()> {
     side_by_side(setting, &shape)?;
     let data = folder()?;
     let (_server, mut load) = start(Kind::Exercise16, shape, setting.cores, data.path())?;
-    let cut = load.run_and_count_cut(WARM_UP + WINDOW)?;
+    let cut = load.run_and_count_closed(WARM_UP + WINDOW)?;
     println!(
         "With its own channel of 16 messages, the exercise threw out {cut} of {} connections.",
         shape.connections
@@ -366,10 +366,10 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
         let server = Server::start(kind, setting.cores, data.path())?;
         let before = server.resident()?;
         let (mut load, opened) = Load::open(server.address(), shape, kind.greets())?;
-        load.rest(Duration::from_millis(200))?;
+        load.read_only_for(Duration::from_millis(200))?;
         let memory = (server.resident()? - before) as f64 / CONNECTIONS as f64;
         let cpu = server.cpu_ns()?;
-        load.rest(WATCHED)?;
+        load.read_only_for(WATCHED)?;
         let cpu = (server.cpu_ns()? - cpu) as f64 / WATCHED.as_nanos() as f64;
         Ok((memory, opened, cpu))
     })?;
@@ -450,7 +450,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
     let all = in_turn(&setting.products(), setting.repeats, |kind| {
         let data = folder()?;
         let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
-        load.hurry(2 * BACK)?;
+        load.send_at_full_speed(2 * BACK)?;
         load.finish()?;
         let until = load.messages();
         let after = u32::try_from(until - BACK)?;
@@ -458,7 +458,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         // The herd has a thread of its own: reading its hundred megabytes would
         // delay the live readers.
         let address = server.address();
-        let herd = thread::spawn(move || Load::come_back(address, shape, READERS, after, until));
+        let herd = thread::spawn(move || Load::resume_many(address, shape, READERS, after, until));
         let sample = load.run_until(|_| herd.is_finished())?;
         let took = begun.elapsed().as_secs_f64();
         let herd = herd
@@ -493,7 +493,7 @@ fn filled(setting: &Setting, count: u64) -> anyhow::Result<Vec<(Kind, tempfile::
 }
 
 /// The folder of this build.
-fn of(folders: &[(Kind, tempfile::TempDir)], kind: Kind) -> anyhow::Result<&Path> {
+fn folder_of(folders: &[(Kind, tempfile::TempDir)], kind: Kind) -> anyhow::Result<&Path> {
     let found = folders.iter().find(|(of, _)| *of == kind);
     found.map(|(_, folder)| folder.path()).context("a folder")
 }
@@ -502,7 +502,7 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
     const STORED: u64 = 1_000_000;
     let folders = filled(setting, STORED)?;
     let all = in_turn(&setting.products(), setting.repeats.div_ceil(2), |kind| {
-        let server = Server::start(kind, setting.cores, of(&folders, kind)?)?;
+        let server = Server::start(kind, setting.cores, folder_of(&folders, kind)?)?;
         let before = server.resident()?;
         let begun = Instant::now();
         let resident = load::replay(server.address(), STORED, || server.resident())?;
@@ -543,7 +543,7 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
     }
     let shape = in_flight(100, 10, 10);
     let all = in_turn(&setting.products(), setting.repeats, |kind| {
-        let behind = run_on(of(&long, kind)?, kind, &shape, setting.cores)?;
+        let behind = run_on(folder_of(&long, kind)?, kind, &shape, setting.cores)?;
         Ok((behind, run(kind, &shape, setting.cores)?))
     })?;
     for (kind, runs) in all {

@@ -21,13 +21,13 @@ use anyhow::Context;
 use broadcast_chat::{
     client::{
         self, Client, Keyring, Outbox, OutboxError,
-        address::{Target, Wanted},
+        address::{AddressOptions, Target},
         ids::Ids,
         input,
-        lines::{self, Options, Source},
+        lines::{self, LinesOptions, Source},
         output::Printer,
         preferences::Preferences,
-        screen::{self, Colours, Settings},
+        screen::{self, ColourDepth, ScreenOptions},
     },
     protocol::{Epoch, Seq, Start},
 };
@@ -35,16 +35,16 @@ use clap::{Parser, error::ErrorKind};
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::flags::Flags;
+use self::flags::ClientFlags;
 
 /// The size of the input buffer, in bytes.
 const READ: usize = 64 * 1024;
 
 /// The time that the output may take for its last lines after an interruption.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const PRINT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The exit code for wrong usage.
-const MISUSED: u8 = 2;
+const EXIT_USAGE: u8 = 2;
 
 const NO_IDS: &str = "the system gives no random bytes for ids";
 
@@ -56,15 +56,15 @@ fn user_folder() -> Option<PathBuf> {
 }
 
 fn main() -> ExitCode {
-    let mut flags = match Flags::try_parse() {
+    let mut flags = match ClientFlags::try_parse() {
         Ok(flags) => flags,
-        Err(error) => return explain(&error),
+        Err(error) => return report_usage(&error),
     };
     let preferences = match flags.preferences() {
         Ok(preferences) => preferences,
         Err(mistakes) => {
-            mistakes.iter().for_each(complain);
-            return ExitCode::from(MISUSED);
+            mistakes.iter().for_each(print_error);
+            return ExitCode::from(EXIT_USAGE);
         }
     };
     let mut target = flags.target();
@@ -74,21 +74,21 @@ fn main() -> ExitCode {
     }
     let target = match target {
         Ok(target) => target,
-        Err(why) => return misused(why),
+        Err(why) => return usage_error(why),
     };
-    let outbox = match flags.outbox(&target) {
+    let outbox = match flags.open_outbox(&target) {
         Ok(outbox) => outbox,
-        Err(why) => return misused(why),
+        Err(why) => return usage_error(why),
     };
     start(&flags, &preferences, &target, outbox).unwrap_or_else(|error| {
-        complain(format_args!("{error:#}"));
+        print_error(format_args!("{error:#}"));
         ExitCode::FAILURE
     })
 }
 
-impl Flags {
+impl ClientFlags {
     fn target(&self) -> Result<Target, client::address::BadAddress> {
-        Target::new(&Wanted {
+        Target::new(&AddressOptions {
             address: self.address.clone(),
             port: self.port,
             room: self.room.clone(),
@@ -102,7 +102,7 @@ impl Flags {
         })
     }
 
-    fn outbox(&self, target: &Target) -> Result<Outbox, OutboxError> {
+    fn open_outbox(&self, target: &Target) -> Result<Outbox, OutboxError> {
         if let Some(path) = &self.outbox {
             return Outbox::open(path, target);
         }
@@ -113,7 +113,7 @@ impl Flags {
             return Ok(Outbox::in_memory());
         };
         Ok(Outbox::in_folder(&folder, target).unwrap_or_else(|why| {
-            complain(format_args!(
+            print_error(format_args!(
                 "{why}; unsent messages are lost when this client ends"
             ));
             Outbox::in_memory()
@@ -127,13 +127,13 @@ impl Flags {
         is_person() && able && !self.plain && !self.json && !self.quiet
     }
 
-    fn options(&self) -> io::Result<Options> {
+    fn lines_options(&self) -> io::Result<LinesOptions> {
         let source = if io::stdin().is_terminal() {
             Source::Terminal
         } else {
             Source::Pipe
         };
-        Ok(Options {
+        Ok(LinesOptions {
             source,
             // With a pipe as input, standard error is the log output of a job.
             // A person sees connection states only on the terminal.
@@ -162,9 +162,11 @@ impl Flags {
         }
     }
 
-    fn settings(&self, preferences: &Preferences) -> io::Result<Settings> {
-        Ok(Settings {
-            colours: preferences.colours.unwrap_or_else(|| Colours::of(variable)),
+    fn screen_settings(&self, preferences: &Preferences) -> io::Result<ScreenOptions> {
+        Ok(ScreenOptions {
+            colours: preferences
+                .colours
+                .unwrap_or_else(|| ColourDepth::of(variable)),
             bell: preferences.bell.unwrap_or(true) && !self.no_bell,
             quiet: preferences.quiet.unwrap_or(false),
             ids: self.ids()?,
@@ -192,12 +194,12 @@ fn is_person() -> bool {
 /// Runs the conversation on one thread. It is one task, so a second thread would
 /// not help.
 fn start(
-    flags: &Flags,
+    flags: &ClientFlags,
     preferences: &Preferences,
     target: &Target,
     outbox: Outbox,
 ) -> anyhow::Result<ExitCode> {
-    let behaviour = client::Options {
+    let behaviour = client::ClientOptions {
         reconnect: !flags.no_reconnect,
         seed: getrandom::u64().context("the system gives no random bytes for delays")?,
         outbox,
@@ -210,8 +212,8 @@ fn start(
     let stop = CancellationToken::new();
     let outcome = runtime.block_on(async {
         select! {
-            outcome = converse(flags, preferences, behaviour, target, &stop) => outcome,
-            Err(error) = heed_signals(flags, &stop) => Err(error).context("cannot receive signals"),
+            outcome = run_conversation(flags, preferences, behaviour, target, &stop) => outcome,
+            Err(error) = handle_signals(flags, &stop) => Err(error).context("cannot receive signals"),
         }
     });
     // A lookup of a host name cannot be cancelled, and its result is not needed.
@@ -219,10 +221,10 @@ fn start(
     outcome
 }
 
-async fn converse(
-    flags: &Flags,
+async fn run_conversation(
+    flags: &ClientFlags,
     preferences: &Preferences,
-    behaviour: client::Options,
+    behaviour: client::ClientOptions,
     target: &Target,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
@@ -231,10 +233,10 @@ async fn converse(
         () = stop.cancelled() => anyhow::bail!("interrupted before {target} had answered"),
     };
     if flags.wants_screen() {
-        let settings = flags.settings(preferences).context(NO_IDS)?;
-        return show(client, settings, stop).await;
+        let settings = flags.screen_settings(preferences).context(NO_IDS)?;
+        return run_screen(client, settings, stop).await;
     }
-    let options = flags.options().context(NO_IDS)?;
+    let options = flags.lines_options().context(NO_IDS)?;
     let limit = options.source.longest_line(client.welcome().limits);
     let input = input::read(BufReader::with_capacity(READ, io::stdin()), limit)
         .context("standard input cannot be read")?;
@@ -242,21 +244,21 @@ async fn converse(
     let mut complaints = io::stderr();
     let outcome = lines::run(client, input, &mut printer, &mut complaints, options, stop).await;
     if let Err(failure) = &outcome {
-        forget_half_typed();
-        complain(failure);
+        drop_typed_input();
+        print_error(failure);
     }
     let written = select! {
         written = printer.finish() => written,
-        () = async { stop.cancelled().await; sleep(LAST_WORDS).await } => Ok(()),
+        () = async { stop.cancelled().await; sleep(PRINT_DEADLINE).await } => Ok(()),
     };
     written.context("standard output cannot be written")?;
     Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
 /// Shows the conversation on the screen.
-async fn show(
+async fn run_screen(
     client: Client,
-    settings: Settings,
+    settings: ScreenOptions,
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
     // `io::Stdout` would write every line on its own.
@@ -266,19 +268,19 @@ async fn show(
         .context("nothing can be shown")?;
     let outcome = screen::run(client, &mut printer, settings, stop).await;
     if let Err(failure) = &outcome {
-        complain(failure);
+        print_error(failure);
     }
     Ok(outcome.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS))
 }
 
 /// Ends the conversation in order at the first signal, and the process at the
 /// second.
-async fn heed_signals(flags: &Flags, stop: &CancellationToken) -> io::Result<()> {
+async fn handle_signals(flags: &ClientFlags, stop: &CancellationToken) -> io::Result<()> {
     let mut signals = Signals::listen(flags.wants_screen())?;
     signals.next().await;
     stop.cancel();
     signals.next().await;
-    screen::terminal::give_back();
+    screen::terminal::restore();
     std::process::exit(INTERRUPTED)
 }
 
@@ -318,7 +320,7 @@ impl Signals {
 
 /// Drops input that was typed without Enter. Otherwise the shell would read it
 /// and run it.
-fn forget_half_typed() {
+fn drop_typed_input() {
     let input = io::stdin();
     if input.is_terminal() {
         let _ = rustix::termios::tcflush(input, rustix::termios::QueueSelector::IFlush);
@@ -327,7 +329,7 @@ fn forget_half_typed() {
 }
 
 /// Prints the help or the version, or complains of wrong flags in one sentence.
-fn explain(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -346,16 +348,16 @@ fn explain(error: &clap::Error) -> ExitCode {
         .min()
         .unwrap_or(text.len());
     let sentence = &text[..end];
-    misused(sentence.strip_prefix("error: ").unwrap_or(sentence))
+    usage_error(sentence.strip_prefix("error: ").unwrap_or(sentence))
 }
 
-fn misused(why: impl Display) -> ExitCode {
-    complain(format_args!("{why}; see client --help"));
-    ExitCode::from(MISUSED)
+fn usage_error(why: impl Display) -> ExitCode {
+    print_error(format_args!("{why}; see client --help"));
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// Prints a complaint on standard error, always as one line.
-fn complain(why: impl Display) {
+fn print_error(why: impl Display) {
     let sentence = client::one_line(&why.to_string());
     // If standard error is closed, the exit code still tells of the failure.
     let _ = writeln!(io::stderr(), "client: {}", sentence.trim_end());

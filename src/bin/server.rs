@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::{
     console,
-    exit::unusable,
-    flags::{self, Asked, Checked},
+    exit::fail,
+    flags::{self, CheckedFlags, Task},
     upkeep,
 };
 
@@ -33,20 +33,20 @@ const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
     let checked = match flags::read() {
-        Ok(Asked::Serve(checked)) => checked,
-        Ok(Asked::Backup { data, file }) => return upkeep::backup(&data, &file),
-        Ok(Asked::Check { data }) => return upkeep::check(&data),
+        Ok(Task::Serve(checked)) => checked,
+        Ok(Task::Backup { data, file }) => return upkeep::backup(&data, &file),
+        Ok(Task::Check { data }) => return upkeep::check(&data),
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.
     let _printing = console::start(&checked);
     let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
-        Err(error) => return unusable(&format_args!("no threads can be started: {error}")),
+        Err(error) => return fail(&format_args!("no threads can be started: {error}")),
     };
     match runtime.block_on(run(*checked)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => unusable(&error),
+        Err(error) => fail(&error),
     }
 }
 
@@ -70,7 +70,7 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.worker_threads(workers).enable_all().build()
 }
 
-async fn run(checked: Checked) -> anyhow::Result<()> {
+async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let listener = bind(checked.address)?;
     let address = listener.local_addr()?;
     let holder = format!("process {}, {address}", std::process::id());

@@ -8,7 +8,7 @@ use http::Uri;
 
 use crate::protocol::{
     DEFAULT_PORT, Epoch, Seq, Start,
-    name::{BadName, Name, RoomName},
+    name::{Name, RoomName, RuleBroken},
 };
 
 /// The host if the address names none.
@@ -16,7 +16,7 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 
 /// The address and the flags beside it, each checked on its own.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct AddressOptions {
     /// `host`, `host:port`, or the URL of a room.
     pub address: Option<String>,
     /// The port, if the address has none.
@@ -44,7 +44,7 @@ pub struct Target {
     /// The start that the URI's query asks for.
     start: Start,
     /// Whether the reader wants no echo of its own messages.
-    pub(super) mute: bool,
+    pub(super) hide_echoes: bool,
 }
 
 impl Target {
@@ -53,10 +53,10 @@ impl Target {
     /// # Errors
     ///
     /// Fails if the address is malformed or contradicts a flag.
-    pub fn new(wanted: &Wanted) -> Result<Self, BadAddress> {
+    pub fn new(wanted: &AddressOptions) -> Result<Self, BadAddress> {
         let place = match &wanted.address {
-            Some(address) => Place::parse(address)?,
-            None => Place::bare(DEFAULT_HOST, None),
+            Some(address) => AddressParts::parse(address)?,
+            None => AddressParts::bare(DEFAULT_HOST, None),
         };
         let port = match (place.port, wanted.port) {
             (Some(said), Some(flag)) if said != flag => {
@@ -89,7 +89,7 @@ impl Target {
             start: start(&query),
             // The client needs every echo, as a receipt and to prove that no
             // message is missing. So it hides echoes itself.
-            mute: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
+            hide_echoes: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
             room: room.unwrap_or_else(RoomName::lobby),
             host: place.host,
             port,
@@ -122,7 +122,7 @@ impl Target {
 
     /// The URI that reads a room of this server from `start` on. `name`, if
     /// given, replaces the name in the address.
-    pub(super) fn resumed(&self, room: &RoomName, start: &Start, name: Option<&Name>) -> String {
+    pub(super) fn resume_uri(&self, room: &RoomName, start: &Start, name: Option<&Name>) -> String {
         let given = self.uri.query().unwrap_or_default();
         let kept = pairs(given).filter(|(key, _)| match &**key {
             "name" => name.is_none(),
@@ -164,7 +164,7 @@ impl fmt::Display for BadAddress {
 impl std::error::Error for BadAddress {}
 
 /// The parts of an address, before the flags are added.
-struct Place {
+struct AddressParts {
     tls: bool,
     host: String,
     port: Option<u16>,
@@ -173,9 +173,9 @@ struct Place {
     query: String,
 }
 
-impl Place {
+impl AddressParts {
     fn bare(host: &str, port: Option<u16>) -> Self {
-        Place {
+        AddressParts {
             tls: false,
             host: host.to_owned(),
             port,
@@ -236,10 +236,10 @@ impl Place {
             "" | "/" => None,
             path => Some(
                 RoomName::from_path(path)
-                    .map_err(|why: BadName| BadAddress(format!("{path} is no room: {why}")))?,
+                    .map_err(|why: RuleBroken| BadAddress(format!("{path} is no room: {why}")))?,
             ),
         };
-        Ok(Place {
+        Ok(AddressParts {
             tls,
             host: host.to_owned(),
             port,
@@ -302,7 +302,7 @@ fn in_uri(host: &str) -> Cow<'_, str> {
 }
 
 /// The query of the address, with the values of flags in place of its own.
-fn query(given: &str, wanted: &Wanted) -> String {
+fn query(given: &str, wanted: &AddressOptions) -> String {
     let Start {
         after,
         epoch,
@@ -368,10 +368,10 @@ fn start(query: &str) -> Start {
 mod tests {
     use super::*;
 
-    fn wanted(address: &str) -> Wanted {
-        Wanted {
+    fn wanted(address: &str) -> AddressOptions {
+        AddressOptions {
             address: Some(address.to_owned()),
-            ..Wanted::default()
+            ..AddressOptions::default()
         }
     }
 
@@ -402,7 +402,7 @@ mod tests {
         }
         let zoned = Target::new(&wanted("fe80::1%eth0")).expect("an address");
         assert_eq!(zoned.host, "fe80::1%eth0");
-        let none = Target::new(&Wanted::default()).expect("the default");
+        let none = Target::new(&AddressOptions::default()).expect("the default");
         assert_eq!(none.uri().to_string(), "ws://127.0.0.1:2000/");
     }
 
@@ -451,7 +451,7 @@ mod tests {
             ("ws://h:1/OPS", None, room("ops"), Some("ws://h:1/ops")),
             ("ws://h:1/lobby", None, room("ops"), None),
         ] {
-            let target = Target::new(&Wanted {
+            let target = Target::new(&AddressOptions {
                 port,
                 room: named,
                 ..wanted(address)
@@ -487,14 +487,14 @@ mod tests {
             ),
             (None, start(None, None, Some(20)), "name=bob&backlog=20"),
         ] {
-            let target = Target::new(&Wanted {
+            let target = Target::new(&AddressOptions {
                 name: name.map(|name| name.parse().expect("a name")),
                 start,
                 ..wanted(given)
             })
             .expect("an address");
             assert_eq!(target.uri().query(), Some(query));
-            assert!(target.mute, "the client hides echoes itself");
+            assert!(target.hide_echoes, "the client hides echoes itself");
         }
     }
 
@@ -524,7 +524,7 @@ mod tests {
                 "wss://h:443/tea?x=1&name=bob&after=7&epoch=e&inbox=5",
             ),
         ] {
-            assert_eq!(target.resumed(room, &start, name), uri);
+            assert_eq!(target.resume_uri(room, &start, name), uri);
         }
     }
 }

@@ -26,7 +26,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(300);
 
 /// The wait that a temporary refusal asks for, within bounds.
-pub(super) fn asked(refusal: &Refusal) -> Duration {
+pub(super) fn refusal_delay(refusal: &Refusal) -> Duration {
     let wait = refusal.retry_ms.map_or(RETRY, Duration::from_millis);
     wait.clamp(SHORTEST_RETRY, LONGEST_RETRY)
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
-use self::overheard::Overheard;
+use self::overheard::HeadRecorder;
 use super::{address::Target, end::End, happened::Frame, one_line::one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
@@ -36,21 +36,22 @@ const WRITE_BYTES: usize = 64 * 1024;
 const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 /// A byte stream that can carry the handshake.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-pub(super) type Socket = WebSocketStream<Box<dyn Transport>>;
+pub(super) type ClientSocket = WebSocketStream<Box<dyn ByteStream>>;
 
 /// A byte stream that is being opened.
-type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn Transport>, Why>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<dyn ByteStream>, ConnectErrorKind>> + Send>>;
 
 /// An attempt to connect.
-pub(super) type Connecting = Pin<Box<dyn Future<Output = Result<Arrival, ConnectError>> + Send>>;
+pub(super) type Connecting =
+    Pin<Box<dyn Future<Output = Result<NewConnection, ConnectError>> + Send>>;
 
 /// A new connection and its welcome.
-pub(super) struct Arrival {
-    pub(super) socket: Socket,
+pub(super) struct NewConnection {
+    pub(super) socket: ClientSocket,
     pub(super) frame: Frame,
     pub(super) welcome: Welcome,
 }
@@ -71,7 +72,7 @@ impl Connector {
             Box::pin(async move {
                 let stream = dial(&place).await?;
                 let secured = timeout(HANDSHAKE_DEADLINE, secure(&place, stream)).await;
-                secured.unwrap_or(Err(Why::NoAnswer))
+                secured.unwrap_or(Err(ConnectErrorKind::NoAnswer))
             })
         };
         Self::with(Box::new(open), target)
@@ -89,8 +90,8 @@ impl Connector {
                 let opened = timeout(CONNECT_DEADLINE, opening).await;
                 let stream = opened
                     .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-                    .map_err(Why::Unreachable)?;
-                Ok(Box::new(stream) as Box<dyn Transport>)
+                    .map_err(ConnectErrorKind::Unreachable)?;
+                Ok(Box::new(stream) as Box<dyn ByteStream>)
             })
         };
         Self::with(Box::new(open), target)
@@ -120,7 +121,7 @@ impl Connector {
                 let stream = opening.await?;
                 timeout(HANDSHAKE_DEADLINE, enter(stream, &uri, secret.as_ref()))
                     .await
-                    .unwrap_or(Err(Why::NoAnswer))
+                    .unwrap_or(Err(ConnectErrorKind::NoAnswer))
             };
             arrival
                 .await
@@ -131,14 +132,14 @@ impl Connector {
 
 /// Upgrades a stream, and waits for the welcome.
 async fn enter(
-    stream: Box<dyn Transport>,
+    stream: Box<dyn ByteStream>,
     uri: &str,
     secret: Option<&Secret>,
-) -> Result<Arrival, Why> {
-    let (stream, head) = Overheard::new(stream);
+) -> Result<NewConnection, ConnectErrorKind> {
+    let (stream, head) = HeadRecorder::new(stream);
     let mut builder = builder()
         .uri(uri)
-        .map_err(|error| Why::Handshake(error.to_string()))?
+        .map_err(|error| ConnectErrorKind::Handshake(error.to_string()))?
         .add_header(
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(SUBPROTOCOL),
@@ -147,38 +148,40 @@ async fn enter(
     if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
         builder = builder.add_header(AUTHORIZATION, proof)?;
     }
-    let stream = Box::new(stream) as Box<dyn Transport>;
+    let stream = Box::new(stream) as Box<dyn ByteStream>;
     let entered = builder.connect_on(stream).await;
     let (mut socket, answer) = entered.map_err(|error| match error {
         Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) => {
-            Why::Status(status, head.retry_after())
+            ConnectErrorKind::Status(status, head.retry_after())
         }
         error => error.into(),
     })?;
     drop(head);
     let confirmed = answer.headers().get(SEC_WEBSOCKET_PROTOCOL);
     if confirmed.is_none_or(|protocol| protocol != SUBPROTOCOL) {
-        return Err(Why::OtherChat("did not confirm the subprotocol chat.v1"));
+        return Err(ConnectErrorKind::OtherChat(
+            "did not confirm the subprotocol chat.v1",
+        ));
     }
     let frame = loop {
         match socket.next().await {
             Some(Ok(frame)) if frame.is_text() => break Frame(frame),
             Some(Ok(frame)) if frame.is_binary() => {
-                return Err(Why::OtherChat("began with a binary message"));
+                return Err(ConnectErrorKind::OtherChat("began with a binary message"));
             }
             Some(Ok(frame)) => {
                 if let Some(end) = End::closed(&frame) {
-                    return Err(Why::Ended(end));
+                    return Err(ConnectErrorKind::Ended(end));
                 }
             }
-            Some(Err(error)) => return Err(Why::Ended(error.into())),
-            None => return Err(Why::Ended(End::cut_off())),
+            Some(Err(error)) => return Err(ConnectErrorKind::Ended(error.into())),
+            None => return Err(ConnectErrorKind::Ended(End::cut_off())),
         }
     };
     let Ok(Event::Welcome(welcome)) = json::parse_event(frame.text()) else {
-        return Err(Why::OtherChat("did not begin with a welcome"));
+        return Err(ConnectErrorKind::OtherChat("did not begin with a welcome"));
     };
-    Ok(Arrival {
+    Ok(NewConnection {
         socket,
         frame,
         welcome,
@@ -193,15 +196,19 @@ fn builder() -> ClientBuilder<'static> {
 
 /// Connects to the first address of the host that accepts. Each address gets an
 /// equal share of the time left.
-async fn dial(target: &Target) -> Result<TcpStream, Why> {
+async fn dial(target: &Target) -> Result<TcpStream, ConnectErrorKind> {
     let deadline = Instant::now() + CONNECT_DEADLINE;
     let found = timeout_at(deadline, lookup_host((target.host.as_str(), target.port))).await;
     let addresses: Vec<_> = match found {
         Ok(Ok(addresses)) => addresses.collect(),
-        Ok(Err(error)) => return Err(Why::UnknownHost(error.to_string())),
-        Err(_) => return Err(Why::UnknownHost("no name server answered".to_owned())),
+        Ok(Err(error)) => return Err(ConnectErrorKind::UnknownHost(error.to_string())),
+        Err(_) => {
+            return Err(ConnectErrorKind::UnknownHost(
+                "no name server answered".to_owned(),
+            ));
+        }
     };
-    let mut why = Why::UnknownHost("it has none".to_owned());
+    let mut why = ConnectErrorKind::UnknownHost("it has none".to_owned());
     let mut untried = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     for address in addresses {
         let share = deadline.saturating_duration_since(Instant::now()) / untried.max(1);
@@ -213,14 +220,17 @@ async fn dial(target: &Target) -> Result<TcpStream, Why> {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Ok(Err(error)) => Why::Unreachable(error),
-            Err(_) => Why::Unreachable(io::ErrorKind::TimedOut.into()),
+            Ok(Err(error)) => ConnectErrorKind::Unreachable(error),
+            Err(_) => ConnectErrorKind::Unreachable(io::ErrorKind::TimedOut.into()),
         };
     }
     Err(why)
 }
 
-async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>, Why> {
+async fn secure(
+    target: &Target,
+    stream: TcpStream,
+) -> Result<Box<dyn ByteStream>, ConnectErrorKind> {
     if !target.tls {
         return Ok(Box::new(stream));
     }
@@ -230,10 +240,10 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
     let wrap = async { tokio_websockets::Connector::new()?.wrap(host, stream).await };
     match wrap.await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(Error::NoNativeRootCertificatesFound(_)) => {
-            Err(Why::Tls("this machine trusts no certificates".to_owned()))
-        }
-        Err(error) => Err(Why::Tls(error.to_string())),
+        Err(Error::NoNativeRootCertificatesFound(_)) => Err(ConnectErrorKind::Tls(
+            "this machine trusts no certificates".to_owned(),
+        )),
+        Err(error) => Err(ConnectErrorKind::Tls(error.to_string())),
     }
 }
 
@@ -243,7 +253,7 @@ async fn secure(target: &Target, stream: TcpStream) -> Result<Box<dyn Transport>
 pub struct ConnectError {
     server: Arc<str>,
     host: Arc<str>,
-    why: Why,
+    why: ConnectErrorKind,
 }
 
 impl ConnectError {
@@ -254,9 +264,9 @@ impl ConnectError {
     /// a proxy may come back.
     pub(super) fn is_final(&self) -> bool {
         match &self.why {
-            Why::Status(408 | 425 | 429, _) => false,
-            Why::Status(status, _) => (400..500).contains(status),
-            Why::Ended(end) => end.is_final(),
+            ConnectErrorKind::Status(408 | 425 | 429, _) => false,
+            ConnectErrorKind::Status(status, _) => (400..500).contains(status),
+            ConnectErrorKind::Ended(end) => end.is_final(),
             _ => false,
         }
     }
@@ -264,7 +274,7 @@ impl ConnectError {
     /// The reconnect delay that a draining server asks this client for.
     pub(super) fn wait(&self) -> Option<Duration> {
         match &self.why {
-            Why::Ended(end) => end.wait(),
+            ConnectErrorKind::Ended(end) => end.wait(),
             _ => None,
         }
     }
@@ -273,7 +283,7 @@ impl ConnectError {
     /// `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match &self.why {
-            Why::Status(_, wait) => *wait,
+            ConnectErrorKind::Status(_, wait) => *wait,
             _ => None,
         }
     }
@@ -281,7 +291,7 @@ impl ConnectError {
 
 /// The step that failed.
 #[derive(Debug)]
-enum Why {
+enum ConnectErrorKind {
     /// The name lookup found no address.
     UnknownHost(String),
     /// No address accepted a connection.
@@ -304,12 +314,12 @@ enum Why {
     Ended(End),
 }
 
-impl From<Error> for Why {
+impl From<Error> for ConnectErrorKind {
     fn from(error: Error) -> Self {
         match error {
-            Error::Upgrade(upgrade::Error::Parsing(_)) => Why::NotHttp,
-            Error::Io(error) => Why::HungUp(error.to_string()),
-            error => Why::Handshake(error.to_string()),
+            Error::Upgrade(upgrade::Error::Parsing(_)) => ConnectErrorKind::NotHttp,
+            Error::Io(error) => ConnectErrorKind::HungUp(error.to_string()),
+            error => ConnectErrorKind::Handshake(error.to_string()),
         }
     }
 }
@@ -318,7 +328,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
         match &self.why {
-            Why::UnknownHost(why) => {
+            ConnectErrorKind::UnknownHost(why) => {
                 let why = why
                     .strip_prefix("failed to lookup address information: ")
                     .unwrap_or(why);
@@ -329,7 +339,7 @@ impl fmt::Display for ConnectError {
                     one_line(why)
                 )
             }
-            Why::Unreachable(error) => {
+            ConnectErrorKind::Unreachable(error) => {
                 let kind = error.kind();
                 match kind {
                     io::ErrorKind::ConnectionRefused => write!(
@@ -351,18 +361,18 @@ impl fmt::Display for ConnectError {
                     ),
                 }
             }
-            Why::NoAnswer => write!(
+            ConnectErrorKind::NoAnswer => write!(
                 f,
                 "{server} takes connections but said nothing for {} seconds: is it a chat server?",
                 HANDSHAKE_DEADLINE.as_secs()
             ),
-            Why::Tls(why) => write!(
+            ConnectErrorKind::Tls(why) => write!(
                 f,
                 "no secure connection to {server} ({}): does it speak TLS, with a certificate for {}?",
                 one_line(why),
                 self.host
             ),
-            Why::Status(status, _) => {
+            ConnectErrorKind::Status(status, _) => {
                 write!(f, "{server} answers HTTP {status}")?;
                 f.write_str(match status {
                     400 => ": it does not take this request",
@@ -377,25 +387,25 @@ impl fmt::Display for ConnectError {
                 })?;
                 write!(f, " (DidNotSwitchProtocols({status}))")
             }
-            Why::NotHttp => write!(
+            ConnectErrorKind::NotHttp => write!(
                 f,
                 "{server} answers, but not in HTTP: is the chat on another port, or behind wss://?"
             ),
-            Why::HungUp(why) => write!(
+            ConnectErrorKind::HungUp(why) => write!(
                 f,
                 "{server} ended the connection without an answer ({}): is it a chat server?",
                 one_line(why)
             ),
-            Why::Handshake(why) => write!(
+            ConnectErrorKind::Handshake(why) => write!(
                 f,
                 "{server} answers the WebSocket handshake wrongly ({}): is it a chat server?",
                 one_line(why)
             ),
-            Why::OtherChat(why) => write!(
+            ConnectErrorKind::OtherChat(why) => write!(
                 f,
                 "{server} is a WebSocket server, but not this chat: it {why}"
             ),
-            Why::Ended(end) => write!(
+            ConnectErrorKind::Ended(end) => write!(
                 f,
                 "the server at {server} went away before it said welcome ({})",
                 one_line(&end.to_string())

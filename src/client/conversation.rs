@@ -9,10 +9,10 @@ use tokio_websockets::Message;
 use super::{
     address::Target,
     backoff,
-    happened::{Frame, Happened, State},
+    happened::{ClientEvent, ConnectionState, Frame},
     keyring::Keyring,
     outbox::Outbox,
-    position::{Position, Reading, Step},
+    position::{Position, RoomReader, Step},
 };
 use crate::protocol::{
     Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
@@ -21,47 +21,47 @@ use crate::protocol::{
 };
 
 /// How long temporary refusals must last before the face is told.
-const HELD_LONG: Duration = Duration::from_secs(5);
+const REPORT_REFUSALS_AFTER: Duration = Duration::from_secs(5);
 
 /// How many confirmed messages wait for a possible later echo: as many as the
 /// outbox can have sent twice.
-const MUTED: usize = 1000;
+const MAX_HIDDEN_ECHOES: usize = 1000;
 
 /// The name that a client wants, and the secret that proves it.
-pub(super) type Claim = (Name, Option<Secret>);
+pub(super) type OwnName = (Name, Option<Secret>);
 
 /// The ref of a question that a person asks.
 ///
 /// The client ignores the ref of the answer. But the ref of a refusal shows
 /// that it does not answer a change of name or room, which has no ref.
-const ASKED: &str = "asked";
+const QUESTION_REF: &str = "asked";
 
 /// The state of a conversation, independent of its connections.
-pub(super) struct Conversation {
+pub(super) struct ClientConversation {
     target: Target,
     /// Whether a message was shown or confirmed on this connection.
     pub(super) progress: bool,
     welcome: Welcome,
     /// The name that the client wants.
-    name: Option<Claim>,
+    name: Option<OwnName>,
     /// Whether the welcome did not give the client that name. The server sends
     /// the reason next; the client sends nothing before it.
-    pub(super) unnamed: bool,
+    pub(super) awaiting_name_refusal: bool,
     keyring: Keyring,
-    reading: Reading,
+    reader: RoomReader,
     pub(super) outbox: Outbox,
     /// Values that the client has not returned to its face yet.
-    pub(super) happened: VecDeque<Happened>,
+    pub(super) events: VecDeque<ClientEvent>,
     /// The current series of temporary refusals.
-    held: Option<Held>,
+    refusals: Option<RefusalSeries>,
     /// Own messages that were confirmed and may still be echoed; used only if
     /// the face wants no echoes.
-    muted: VecDeque<MessageId>,
+    hidden_echoes: VecDeque<MessageId>,
 }
 
 /// A series of temporary refusals: its first, its last, and whether the face
 /// was told.
-struct Held {
+struct RefusalSeries {
     since: Instant,
     last: Instant,
     told: bool,
@@ -73,32 +73,32 @@ pub(super) struct NameRefused {
     pub(super) refusal: Refusal,
 }
 
-impl Conversation {
+impl ClientConversation {
     /// Starts a conversation with the first welcome, which answers `start`.
     pub(super) fn begin(
         target: &Target,
         keyring: Keyring,
-        name: Option<Claim>,
+        name: Option<OwnName>,
         outbox: Outbox,
         start: &Start,
         (frame, welcome): (Frame, Welcome),
     ) -> Self {
-        let mut conversation = Conversation {
+        let mut conversation = ClientConversation {
             target: target.clone(),
             progress: false,
-            unnamed: name.is_some() && welcome.you.name.is_none(),
+            awaiting_name_refusal: name.is_some() && welcome.you.name.is_none(),
             name,
             keyring,
-            reading: Reading::begin(&welcome, start, welcome.inbox),
+            reader: RoomReader::begin(&welcome, start, welcome.inbox),
             outbox,
-            happened: VecDeque::new(),
-            held: None,
-            muted: VecDeque::new(),
+            events: VecDeque::new(),
+            refusals: None,
+            hidden_echoes: VecDeque::new(),
             welcome: welcome.clone(),
         };
         conversation.remember_start();
-        let welcome = Happened::Told(frame, Event::Welcome(welcome));
-        conversation.happened.push_back(welcome);
+        let welcome = ClientEvent::Event(frame, Event::Welcome(welcome));
+        conversation.events.push_back(welcome);
         conversation.tell_catching_up();
         conversation
     }
@@ -106,25 +106,25 @@ impl Conversation {
     /// Continues over a new connection.
     pub(super) fn resume(&mut self, frame: Frame, welcome: Welcome) {
         self.progress = false;
-        self.held = None;
+        self.refusals = None;
         self.outbox.start_over();
-        self.reading.resume(&welcome);
+        self.reader.resume(&welcome);
         self.welcome = welcome.clone();
-        self.unnamed = self.name.is_some() && self.welcome.you.name.is_none();
-        let welcome = Happened::Told(frame, Event::Welcome(welcome));
-        self.happened
-            .extend([Happened::State(State::Connected), welcome]);
+        self.awaiting_name_refusal = self.name.is_some() && self.welcome.you.name.is_none();
+        let welcome = ClientEvent::Event(frame, Event::Welcome(welcome));
+        self.events
+            .extend([ClientEvent::State(ConnectionState::Connected), welcome]);
         self.tell_catching_up();
     }
 
     /// The request that continues the conversation: a URI, and the secret of
     /// the name in it.
     pub(super) fn request(&self) -> (String, Option<&Secret>) {
-        let (room, start) = (self.reading.room(), self.reading.start());
+        let (room, start) = (self.reader.room(), self.reader.start());
         let name = self.name.as_ref();
         let uri = self
             .target
-            .resumed(room, &start, name.map(|(name, _)| name));
+            .resume_uri(room, &start, name.map(|(name, _)| name));
         (uri, name.and_then(|(_, secret)| secret.as_ref()))
     }
 
@@ -137,12 +137,12 @@ impl Conversation {
     }
 
     pub(super) fn position(&self) -> Option<&Position> {
-        self.reading.position()
+        self.reader.position()
     }
 
     pub(super) fn remember(&mut self, position: &Position) {
         // A position in a room that the client has left does not count here.
-        if position.room == *self.reading.room() {
+        if position.room == *self.reader.room() {
             self.outbox.remember(position);
         }
     }
@@ -158,7 +158,7 @@ impl Conversation {
             | Command::Private { .. }
             | Command::Name { .. }
             | Command::Join { .. } => {}
-            _ => return self.ask(command, ASKED),
+            _ => return self.ask(command, QUESTION_REF),
         }
         self.outbox.push(command);
     }
@@ -168,8 +168,8 @@ impl Conversation {
         self.outbox.ask(question, reference.parse().ok());
     }
 
-    pub(super) fn tell(&mut self, state: State) {
-        self.happened.push_back(Happened::State(state));
+    pub(super) fn tell(&mut self, state: ConnectionState) {
+        self.events.push_back(ClientEvent::State(state));
     }
 
     fn tell_catching_up(&mut self) {
@@ -177,14 +177,14 @@ impl Conversation {
         if let Some(at) = self.position().map(|position| position.seq)
             && at < head
         {
-            self.tell(State::CatchingUp { at, head });
+            self.tell(ConnectionState::CatchingUp { at, head });
         }
     }
 
     /// Notes the position at which the client enters a room, before any message
     /// of it is shown.
     fn remember_start(&mut self) {
-        if let Some(position) = self.reading.position() {
+        if let Some(position) = self.reader.position() {
             self.outbox.remember(position);
         }
     }
@@ -194,29 +194,29 @@ impl Conversation {
     /// # Errors
     ///
     /// Fails if the frame temporarily refuses the name in the request.
-    pub(super) fn take(&mut self, frame: Frame) -> Result<(), NameRefused> {
+    pub(super) fn handle_frame(&mut self, frame: Frame) -> Result<(), NameRefused> {
         let Ok(event) = json::parse_event(frame.text()) else {
-            self.happened.push_back(Happened::Heard(frame));
+            self.events.push_back(ClientEvent::ForPrograms(frame));
             return Ok(());
         };
         match &event {
             Event::Message(message) => {
-                let step = self.reading.take(message);
+                let step = self.reader.receive(message);
                 if !self.step(&step, message.id.as_ref(), message.seq) {
                     return Ok(());
                 }
             }
             Event::Private(private) => {
-                let step = self.reading.take_private(private);
+                let step = self.reader.receive_private(private);
                 if !self.step(&step, private.id.as_ref(), private.seq) {
                     return Ok(());
                 }
             }
             Event::Accepted { id: Some(id), .. } => {
                 let own = self.confirm(id);
-                if own && self.target.mute {
-                    self.muted.truncate(MUTED - 1);
-                    self.muted.push_front(id.clone());
+                if own && self.target.hide_echoes {
+                    self.hidden_echoes.truncate(MAX_HIDDEN_ECHOES - 1);
+                    self.hidden_echoes.push_front(id.clone());
                 }
             }
             Event::Refused(refusal) => return self.refused(frame, refusal.clone()),
@@ -226,43 +226,43 @@ impl Conversation {
                 }
                 // Without `prev`, the redacted message was shown before.
                 if let Some(prev) = prev
-                    && let Step::Hole { after, next } = self.reading.pass(*prev, *seq)
+                    && let Step::Missing { after, next } = self.reader.advance(*prev, *seq)
                 {
-                    self.happened.push_back(Happened::Hole { after, next });
+                    self.events.push_back(ClientEvent::Missing { after, next });
                 }
             }
-            Event::Gap { next, .. } => self.reading.skip_to(*next),
+            Event::Gap { next, .. } => self.reader.skip_to(*next),
             Event::Live { seq } => {
                 // A refusal of the name would have come before `live`.
-                self.unnamed = false;
-                self.reading.caught_up(*seq);
-                self.happened.push_back(Happened::Told(frame, event));
-                self.tell(State::CaughtUp);
+                self.awaiting_name_refusal = false;
+                self.reader.caught_up(*seq);
+                self.events.push_back(ClientEvent::Event(frame, event));
+                self.tell(ConnectionState::CaughtUp);
                 return Ok(());
             }
             Event::Name { name, secret } => {
-                let given = match self.outbox.changed() {
+                let given = match self.outbox.take_change() {
                     Some(Command::Name { secret, .. }) => secret,
                     _ => None,
                 };
-                self.named(name.clone(), secret.clone().or(given));
+                self.set_name(name.clone(), secret.clone().or(given));
             }
             Event::Welcome(welcome) => {
-                let start = match self.outbox.changed() {
+                let start = match self.outbox.take_change() {
                     Some(Command::Join { start, .. }) => start,
                     _ => Start::default(),
                 };
                 self.welcome = welcome.clone();
-                let inbox = self.reading.inbox();
-                self.reading = Reading::begin(welcome, &start, inbox);
+                let inbox = self.reader.inbox();
+                self.reader = RoomReader::begin(welcome, &start, inbox);
                 self.remember_start();
-                self.happened.push_back(Happened::Told(frame, event));
+                self.events.push_back(ClientEvent::Event(frame, event));
                 self.tell_catching_up();
                 return Ok(());
             }
             _ => {}
         }
-        self.happened.push_back(Happened::Told(frame, event));
+        self.events.push_back(ClientEvent::Event(frame, event));
         Ok(())
     }
 
@@ -276,14 +276,14 @@ impl Conversation {
                 }
                 return false;
             }
-            Step::Hole { after, next } => {
-                self.happened.push_back(Happened::Hole { after, next });
+            Step::Missing { after, next } => {
+                self.events.push_back(ClientEvent::Missing { after, next });
             }
             Step::Next => {}
         }
         self.progress = true;
         let own = id.filter(|id| self.is_own_echo(id));
-        if let Some(id) = own.filter(|_| self.target.mute) {
+        if let Some(id) = own.filter(|_| self.target.hide_echoes) {
             // The face wants no echo, so it gets a receipt instead.
             let receipt = Event::Accepted {
                 id: Some(id.clone()),
@@ -291,7 +291,7 @@ impl Conversation {
                 duplicate: false,
             };
             let frame = Frame(Message::text(json::event(&receipt)));
-            self.happened.push_back(Happened::Told(frame, receipt));
+            self.events.push_back(ClientEvent::Event(frame, receipt));
             return false;
         }
         true
@@ -302,17 +302,17 @@ impl Conversation {
         let waited = self.outbox.confirm(id);
         if waited {
             self.progress = true;
-            let quiet = |held: &Held| held.last.elapsed() > HELD_LONG;
-            self.held.take_if(|held| quiet(held));
+            let quiet = |held: &RefusalSeries| held.last.elapsed() > REPORT_REFUSALS_AFTER;
+            self.refusals.take_if(|held| quiet(held));
         }
         waited
     }
 
     /// Whether a message with this id is an echo of this client's own.
     fn is_own_echo(&mut self, id: &MessageId) -> bool {
-        let muted = self.muted.iter().position(|muted| muted == id);
+        let muted = self.hidden_echoes.iter().position(|muted| muted == id);
         if let Some(n) = muted {
-            self.muted.remove(n);
+            self.hidden_echoes.remove(n);
         }
         self.confirm(id) || muted.is_some()
     }
@@ -325,8 +325,8 @@ impl Conversation {
             // room. The first one may instead answer the name in the request.
             if frame.reference().is_some() {
                 // The server refused a question.
-            } else if !mem::take(&mut self.unnamed) {
-                self.outbox.changed();
+            } else if !mem::take(&mut self.awaiting_name_refusal) {
+                self.outbox.take_change();
             } else if for_now {
                 return Err(NameRefused { frame, refusal });
             }
@@ -334,17 +334,17 @@ impl Conversation {
             return Ok(());
         };
         if for_now {
-            let again = Instant::now() + backoff::asked(&refusal);
+            let again = Instant::now() + backoff::refusal_delay(&refusal);
             let held = self.outbox.hold(id, again);
-            self.happened.push_back(Happened::Heard(frame));
+            self.events.push_back(ClientEvent::ForPrograms(frame));
             // If not held, the message was sent twice and is already stored.
             if held {
-                self.hold(refusal.text, again);
+                self.note_temporary_refusal(refusal.text, again);
             }
         } else if self.outbox.refuse(id) {
             let (id, text) = (id.clone(), refusal.text);
-            self.happened
-                .push_back(Happened::Refused { frame, id, text });
+            self.events
+                .push_back(ClientEvent::Refused { frame, id, text });
         } else {
             self.tell_refused(frame, refusal);
         }
@@ -352,13 +352,13 @@ impl Conversation {
     }
 
     pub(super) fn tell_refused(&mut self, frame: Frame, refusal: Refusal) {
-        let refused = Happened::Told(frame, Event::Refused(refusal));
-        self.happened.push_back(refused);
+        let refused = ClientEvent::Event(frame, Event::Refused(refusal));
+        self.events.push_back(refused);
     }
 
     /// Notes the client's new name; the client asks for it again after every
     /// break.
-    fn named(&mut self, name: Name, secret: Option<Secret>) {
+    fn set_name(&mut self, name: Name, secret: Option<Secret>) {
         if let Some(secret) = &secret {
             // If the file cannot be written, the secret lasts as long as this
             // client.
@@ -370,7 +370,7 @@ impl Conversation {
             .take()
             .filter(|(before, _)| before.key() == name.key());
         if before.is_none() {
-            self.reading.renamed();
+            self.reader.renamed();
         }
         let secret = secret.or_else(|| before.and_then(|(_, secret)| secret));
         self.name = Some((name, secret));
@@ -378,18 +378,18 @@ impl Conversation {
 
     /// Notes a temporary refusal, and tells the face once they have lasted
     /// [`HELD_LONG`].
-    fn hold(&mut self, why: String, again: Instant) {
+    fn note_temporary_refusal(&mut self, why: String, again: Instant) {
         let now = Instant::now();
-        let held = self.held.get_or_insert(Held {
+        let held = self.refusals.get_or_insert(RefusalSeries {
             since: now,
             last: now,
             told: false,
         });
         held.last = now;
-        if !held.told && held.since.elapsed() >= HELD_LONG {
+        if !held.told && held.since.elapsed() >= REPORT_REFUSALS_AFTER {
             held.told = true;
             let unsent = self.outbox.unconfirmed();
-            self.tell(State::Held { why, unsent, again });
+            self.tell(ConnectionState::Refusing { why, unsent, again });
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{end::End, one_line::one_line};
 
 /// The number of lines that were not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lost {
+pub struct Unstored {
     /// The lines that were counted.
     pub(super) lines: u64,
     /// Whether counting stopped before the input ended.
@@ -15,7 +15,7 @@ pub struct Lost {
     pub(super) kept: bool,
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for Unstored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = if self.more { "at least " } else { "" };
         match self.lines {
@@ -40,17 +40,17 @@ pub enum Failure {
         /// The reason.
         end: End,
         /// The unconfirmed lines.
-        lost: Lost,
+        lost: Unstored,
     },
     /// A person or a signal ended the client while lines were unconfirmed.
     Interrupted {
         /// `host:port`.
         server: String,
         /// The unconfirmed lines.
-        lost: Lost,
+        lost: Unstored,
     },
     /// The server refused some lines, or they exceeded a limit.
-    NotStored(Lost),
+    NotStored(Unstored),
     /// Reading the input failed.
     Unreadable(io::Error),
 }

@@ -12,9 +12,9 @@ use crate::protocol::{
 
 /// One thing that happened in a conversation.
 #[derive(Debug)]
-pub enum Happened {
+pub enum ClientEvent {
     /// The server sent an event.
-    Told(Frame, Event),
+    Event(Frame, Event),
     /// The server refused a message of this client for good, and did not store
     /// it.
     Refused {
@@ -27,23 +27,23 @@ pub enum Happened {
     },
     /// The server sent an event for programs only: this version does not know
     /// it, or the client handles it itself.
-    Heard(Frame),
+    ForPrograms(Frame),
     /// Messages are missing, and the server sent no gap for them.
-    Hole {
+    Missing {
         /// The last number shown before the hole.
         after: Seq,
         /// The number of the first message after it.
         next: Seq,
     },
     /// The state of the connection changed.
-    State(State),
+    State(ConnectionState),
     /// The conversation is over.
     Ended(End),
 }
 
 /// The state of the connection, as a person wants to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ConnectionState {
     /// There is no connection; the client will try again. Returned after every
     /// failed attempt.
     Offline {
@@ -66,7 +66,7 @@ pub enum State {
     /// Every missed message has arrived: the reader is live.
     CaughtUp,
     /// The server has refused messages temporarily for 5 s or more.
-    Held {
+    Refusing {
         /// The server's reason; not yet safe to show.
         why: String,
         /// The number of unconfirmed messages.

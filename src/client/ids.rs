@@ -5,7 +5,7 @@ use std::{fmt::Write, io};
 
 use fastrand::Rng;
 
-use crate::protocol::name::{BadName, MessageId};
+use crate::protocol::name::{MessageId, RuleBroken};
 
 /// The digits of a random id prefix.
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -66,7 +66,7 @@ impl Ids {
     /// # Errors
     ///
     /// Fails if the id would be longer than 64 characters.
-    pub fn of(&self, line: u64) -> Result<MessageId, BadName> {
+    pub fn of(&self, line: u64) -> Result<MessageId, RuleBroken> {
         if self.bare_first && line == 1 {
             return self.prefix.parse();
         }

@@ -46,7 +46,14 @@ impl Keyring {
         }
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
-        write(folder, &path, server, name, &Secret::of(random), false)?;
+        write(
+            folder,
+            &path,
+            server,
+            name,
+            &Secret::from_random(random),
+            false,
+        )?;
         // Another client may have been faster, and its secret counts.
         read(&path)
     }

@@ -18,29 +18,29 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::incoming::Incoming;
+use self::incoming::PendingInput;
 use super::{
-    Client, End, Frame, Happened, Position, State,
-    failure::{Failure, Lost},
+    Client, ClientEvent, ConnectionState, End, Frame, Position,
+    failure::{Failure, Unstored},
     ids::Ids,
     input::Input,
     one_line,
     output::Printer,
 };
 use crate::protocol::{
-    Command, Event, Kind, Limits, Refusal, RefusalCode, json, plain,
-    text::{Text, clean},
+    Command, Event, Limits, MessageKind, Refusal, RefusalCode, json, plain,
+    text::{Text, sanitize},
     typed,
 };
 
 /// How long the client waits for receipts after an interruption.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long the client waits for a lost server after the input has ended.
-const RETURN: Duration = Duration::from_secs(30);
+const RECONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the output may take before the end is reported regardless.
-const SHOWING: Duration = Duration::from_secs(1);
+const PRINT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Room for the word of a typed command and the blanks after it, in bytes.
 const COMMAND: usize = 256;
@@ -67,7 +67,7 @@ impl Source {
 
 /// The options of [`run`].
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct LinesOptions {
     /// The source of the lines.
     pub source: Source,
     /// Whether to print events as JSON, as received.
@@ -96,7 +96,7 @@ pub async fn run(
     input: mpsc::Receiver<Vec<Input>>,
     printer: &mut Printer,
     complaints: &mut impl Write,
-    options: Options,
+    options: LinesOptions,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let mut lines = Lines {
@@ -106,34 +106,34 @@ pub async fn run(
         complaints,
         live: false,
         welcomed: false,
-        connection: Connection::Up,
-        shown: None,
+        reported: ReportedState::Up,
+        printed_position: None,
         unremembered: None,
-        lost: 0,
+        unstored: 0,
         unreadable: None,
     };
-    let mut input = Incoming::new(input);
-    let mut over = lines.hold(&mut input, stop).await;
+    let mut input = PendingInput::new(input);
+    let mut over = lines.run_loop(&mut input, stop).await;
     if let Err(end) = lines.client.settle().await {
-        over = Over::Gone(end);
+        over = Ending::Gone(end);
     }
     let outcome = lines.outcome(over, input).await;
     select! {
         () = lines.remember_all() => {}
-        () = async { stop.cancelled().await; sleep(SHOWING).await } => {}
-        () = sleep(SHOWING), if outcome.is_err() => {}
+        () = async { stop.cancelled().await; sleep(PRINT_DEADLINE).await } => {}
+        () = sleep(PRINT_DEADLINE), if outcome.is_err() => {}
     }
     lines.client.close().await;
     if outcome.is_err() {
         // The events before the end should be printed before the failure. An
         // output without a reader must not delay the failure for ever.
-        let _ = timeout(SHOWING, printer.finish()).await;
+        let _ = timeout(PRINT_DEADLINE, printer.finish()).await;
     }
     outcome
 }
 
 /// The reason why the conversation is over.
-enum Over {
+enum Ending {
     /// The input has ended and every message is stored.
     Done,
     /// The conversation ended before the client was done.
@@ -143,7 +143,7 @@ enum Over {
 }
 
 /// The state of the connection, as the face has reported it.
-enum Connection {
+enum ReportedState {
     /// It is up.
     Up,
     /// It is lost; the reason.
@@ -156,62 +156,62 @@ enum Connection {
 
 struct Lines<'a, W> {
     client: Client,
-    options: Options,
+    options: LinesOptions,
     printer: &'a mut Printer,
     complaints: &'a mut W,
     /// Whether the replay is over.
     live: bool,
     welcomed: bool,
-    connection: Connection,
+    reported: ReportedState,
     /// The position given to the printer last, if the outbox is a file.
-    shown: Option<Position>,
+    printed_position: Option<Position>,
     /// The position to remember once the printer has reached the mark.
     unremembered: Option<(u64, Position)>,
     /// Lines that will never be stored.
-    lost: u64,
+    unstored: u64,
     unreadable: Option<io::Error>,
 }
 
 impl<W: Write> Lines<'_, W> {
-    async fn hold(&mut self, input: &mut Incoming, stop: &CancellationToken) -> Over {
+    async fn run_loop(&mut self, input: &mut PendingInput, stop: &CancellationToken) -> Ending {
         let mut stopped = pin!(stop.cancelled());
-        let mut patience = pin!(sleep(PATIENCE));
+        let mut patience = pin!(sleep(RECEIPT_DEADLINE));
         let mut interrupted = false;
-        let mut alone = pin!(sleep(RETURN));
+        let mut alone = pin!(sleep(RECONNECT_DEADLINE));
         let mut forsaken = false;
         loop {
             if interrupted {
                 if self.client.unconfirmed() == 0 {
-                    return Over::Interrupted;
+                    return Ending::Interrupted;
                 }
             } else {
                 while self.client.has_room()
                     && let Some(line) = input.waiting.next()
                 {
-                    self.enter(line);
+                    self.send_line(line);
                 }
-                if input.over
+                if input.ended
                     && !input.is_waiting()
                     && self.client.unconfirmed() == 0
                     && self.has_shown_all()
                 {
-                    return Over::Done;
+                    return Ending::Done;
                 }
             }
             // The client waits for a lost server until the input has ended, and
             // for `RETURN` after that.
-            let forsake = input.over && !input.is_waiting() && self.is_offline();
+            let forsake = input.ended && !input.is_waiting() && self.is_offline();
             if forsake && !forsaken {
-                alone.as_mut().reset(Instant::now() + RETURN);
+                alone.as_mut().reset(Instant::now() + RECONNECT_DEADLINE);
             }
             forsaken = forsake;
             if self.unremembered.is_none()
-                && let Some(position) = self.shown.take()
+                && let Some(position) = self.printed_position.take()
             {
                 self.unremembered = Some((self.printer.mark(), position));
             }
             let mark = self.unremembered.as_ref().map_or(0, |(mark, _)| *mark);
-            let wanted = !interrupted && !input.over && !input.is_waiting();
+            let wanted = !interrupted && !input.ended && !input.is_waiting();
             let printing = self.printer.is_open();
             let printable = !self.printer.is_full();
             // The order is: input, then events, then printing when no event
@@ -221,12 +221,12 @@ impl<W: Write> Lines<'_, W> {
                 biased;
                 () = &mut stopped, if !interrupted => {
                     interrupted = true;
-                    patience.as_mut().reset(Instant::now() + PATIENCE);
+                    patience.as_mut().reset(Instant::now() + RECEIPT_DEADLINE);
                 }
-                () = &mut patience, if interrupted => return Over::Interrupted,
+                () = &mut patience, if interrupted => return Ending::Interrupted,
                 () = &mut alone, if forsaken => {
-                    if let Connection::Offline(why) = &self.connection {
-                        return Over::Gone(why.clone());
+                    if let ReportedState::Offline(why) = &self.reported {
+                        return Ending::Gone(why.clone());
                     }
                 }
                 written = self.printer.written(mark), if self.unremembered.is_some() => {
@@ -238,18 +238,18 @@ impl<W: Write> Lines<'_, W> {
                 }
                 batch = input.batches.recv(), if wanted => match batch {
                     Some(batch) => input.waiting = batch.into_iter(),
-                    None => input.over = true,
+                    None => input.ended = true,
                 },
                 happened = self.client.next(), if printable => {
                     if let Some(end) = self.show(happened) {
-                        return Over::Gone(end);
+                        return Ending::Gone(end);
                     }
                 }
                 () = self.printer.work(), if printing => {
                     if !self.printer.is_open() && self.options.source == Source::Terminal {
                         // The output has no reader, so the client only waits
                         // for the lines typed so far.
-                        input.over = true;
+                        input.ended = true;
                     }
                 }
             }
@@ -259,7 +259,7 @@ impl<W: Write> Lines<'_, W> {
     /// Remembers the last position, once everything up to it is printed.
     async fn remember_all(&mut self) {
         let waiting = self.unremembered.take().map(|(_, position)| position);
-        if let Some(position) = self.shown.take().or(waiting)
+        if let Some(position) = self.printed_position.take().or(waiting)
             && self.printer.flush().await
         {
             self.client.remember(&position);
@@ -267,7 +267,7 @@ impl<W: Write> Lines<'_, W> {
     }
 
     fn is_offline(&self) -> bool {
-        matches!(self.connection, Connection::Offline(_))
+        matches!(self.reported, ReportedState::Offline(_))
     }
 
     /// Whether the replay is printed, or need not be: a printing pipe prints all
@@ -278,19 +278,19 @@ impl<W: Write> Lines<'_, W> {
     }
 
     /// Sends a line of the input, or complains about it.
-    fn enter(&mut self, input: Input) {
+    fn send_line(&mut self, input: Input) {
         let limit = self.client.welcome().limits.text_bytes;
         match (self.options.source, input) {
             (Source::Pipe, Input::Line { number, text }) => match self.options.ids.of(number) {
                 Ok(id) => self.client.send(Command::Publish {
                     text,
                     id: Some(id),
-                    kind: Kind::Said,
+                    kind: MessageKind::Said,
                     follows: None,
                 }),
-                Err(why) => self.lose(format_args!("line {number} was not sent: {why}")),
+                Err(why) => self.count_unstored(format_args!("line {number} was not sent: {why}")),
             },
-            (Source::Pipe, Input::TooLong { number }) => self.lose(format_args!(
+            (Source::Pipe, Input::TooLong { number }) => self.count_unstored(format_args!(
                 "line {number} has more than {limit} bytes and was not sent"
             )),
             (Source::Terminal, Input::Line { number, text }) => self.typed(number, &text),
@@ -313,7 +313,7 @@ impl<W: Write> Lines<'_, W> {
         };
         match command {
             Command::Help => self.put(&plain::help()),
-            Command::Publish { text, kind, .. } => match Text::accept(&text, limit) {
+            Command::Publish { text, kind, .. } => match Text::parse(&text, limit) {
                 Ok(_) => self.client.send(Command::Publish {
                     text,
                     id: self.options.ids.of(number).ok(),
@@ -322,7 +322,7 @@ impl<W: Write> Lines<'_, W> {
                 }),
                 Err(refusal) => self.put(&Event::Refused(refusal)),
             },
-            Command::Private { to, text, .. } => match Text::accept(&text, limit) {
+            Command::Private { to, text, .. } => match Text::parse(&text, limit) {
                 Ok(_) => self.client.send(Command::Private {
                     to,
                     text,
@@ -336,9 +336,9 @@ impl<W: Write> Lines<'_, W> {
     }
 
     /// Prints what happened; returns the end without printing it.
-    fn show(&mut self, happened: Happened) -> Option<End> {
+    fn show(&mut self, happened: ClientEvent) -> Option<End> {
         match happened {
-            Happened::Told(frame, event) => {
+            ClientEvent::Event(frame, event) => {
                 let mut shown = event;
                 match &shown {
                     Event::Live { .. } => self.live = true,
@@ -346,8 +346,8 @@ impl<W: Write> Lines<'_, W> {
                         self.live = false;
                         // A person reads one welcome, and a line for each later
                         // room. A new connection to the same room needs none.
-                        if matches!(self.connection, Connection::Back) {
-                            self.connection = Connection::Behind;
+                        if matches!(self.reported, ReportedState::Back) {
+                            self.reported = ReportedState::Behind;
                             if !self.options.json {
                                 return None;
                             }
@@ -360,53 +360,56 @@ impl<W: Write> Lines<'_, W> {
                 }
                 self.put_told(&frame, &shown);
                 if self.client.is_kept() && self.printer.is_open() {
-                    self.shown = self.client.position().cloned();
+                    self.printed_position = self.client.position().cloned();
                 }
             }
-            Happened::Refused { frame, id, text } => {
+            ClientEvent::Refused { frame, id, text } => {
                 if self.options.source == Source::Pipe {
                     match self.options.ids.line(&id) {
-                        Some(line) => self.lose(format_args!("line {line} was not stored: {text}")),
-                        None => self.lose(format_args!("an earlier line was not stored: {text}")),
+                        Some(line) => {
+                            self.count_unstored(format_args!("line {line} was not stored: {text}"))
+                        }
+                        None => self
+                            .count_unstored(format_args!("an earlier line was not stored: {text}")),
                     }
                 }
                 if self.options.json || self.options.source == Source::Terminal {
                     self.put_told(&frame, &Event::Notice { text });
                 }
             }
-            Happened::Heard(frame) => {
+            ClientEvent::ForPrograms(frame) => {
                 if self.options.json && !self.options.quiet {
                     self.printer.put(&one_line(frame.text()));
                 }
             }
-            Happened::Hole { after, next } => self.complain(format_args!(
+            ClientEvent::Missing { after, next } => self.complain(format_args!(
                 "messages between {after} and {next} are missing, and the server does not say why"
             )),
-            Happened::State(state) => self.show_state(state),
-            Happened::Ended(end) => return Some(end),
+            ClientEvent::State(state) => self.show_state(state),
+            ClientEvent::Ended(end) => return Some(end),
         }
         None
     }
 
     /// Complains about a change of the connection, once for each change.
-    fn show_state(&mut self, state: State) {
+    fn show_state(&mut self, state: ConnectionState) {
         let said = match state {
-            State::Offline { .. } if self.is_offline() => return,
-            State::Offline { why, unsent, .. } => {
+            ConnectionState::Offline { .. } if self.is_offline() => return,
+            ConnectionState::Offline { why, unsent, .. } => {
                 let said = format!("offline ({why}), {unsent} unsent; trying again");
-                self.connection = Connection::Offline(why);
+                self.reported = ReportedState::Offline(why);
                 said
             }
-            State::Connected => {
-                self.connection = Connection::Back;
+            ConnectionState::Connected => {
+                self.reported = ReportedState::Back;
                 "connected again".to_owned()
             }
-            State::CaughtUp if matches!(self.connection, Connection::Behind) => {
-                self.connection = Connection::Up;
+            ConnectionState::CaughtUp if matches!(self.reported, ReportedState::Behind) => {
+                self.reported = ReportedState::Up;
                 "caught up".to_owned()
             }
-            State::CatchingUp { .. } | State::CaughtUp => return,
-            State::Held { why, unsent, .. } => {
+            ConnectionState::CatchingUp { .. } | ConnectionState::CaughtUp => return,
+            ConnectionState::Refusing { why, unsent, .. } => {
                 format!("the server takes no more for now ({why}), {unsent} unsent; trying again")
             }
         };
@@ -429,12 +432,12 @@ impl<W: Write> Lines<'_, W> {
         if self.options.json {
             self.printer.put(&one_line(&json::event(event)));
         } else if let Some(line) = plain::event(event) {
-            self.printer.put(&shown(&line));
+            self.printer.put(&safe_line(&line));
         }
     }
 
-    fn lose(&mut self, why: fmt::Arguments<'_>) {
-        self.lost += 1;
+    fn count_unstored(&mut self, why: fmt::Arguments<'_>) {
+        self.unstored += 1;
         self.complain(why);
     }
 
@@ -443,31 +446,31 @@ impl<W: Write> Lines<'_, W> {
         let _ = writeln!(self.complaints, "client: {}", one_line(&why.to_string()));
     }
 
-    async fn outcome(&mut self, over: Over, mut input: Incoming) -> Result<(), Failure> {
+    async fn outcome(&mut self, over: Ending, mut input: PendingInput) -> Result<(), Failure> {
         let kept = self.client.is_kept();
-        let pending = self.lost + self.client.unconfirmed() as u64;
+        let pending = self.unstored + self.client.unconfirmed() as u64;
         let server = self.client.server().to_owned();
         match over {
-            Over::Done => match self.unreadable.take() {
+            Ending::Done => match self.unreadable.take() {
                 Some(error) => Err(Failure::Unreadable(error)),
-                None if self.lost > 0 => Err(Failure::NotStored(Lost {
-                    lines: self.lost,
+                None if self.unstored > 0 => Err(Failure::NotStored(Unstored {
+                    lines: self.unstored,
                     more: false,
                     kept: false,
                 })),
                 None => Ok(()),
             },
-            Over::Gone(end) => {
+            Ending::Gone(end) => {
                 let (unsent, more) = match self.options.source {
-                    Source::Pipe => input.count_all().await,
-                    Source::Terminal => (input.count_read(), false),
+                    Source::Pipe => input.count_rest().await,
+                    Source::Terminal => (input.count_buffered(), false),
                 };
                 let lines = pending + unsent;
                 let done = matches!(end, End::Closed { code: 1000, .. });
                 let gone = Failure::Gone {
                     server,
                     end,
-                    lost: Lost { lines, more, kept },
+                    lost: Unstored { lines, more, kept },
                 };
                 if done && lines == 0 {
                     self.complain(format_args!("{gone}"));
@@ -475,11 +478,11 @@ impl<W: Write> Lines<'_, W> {
                 }
                 Err(gone)
             }
-            Over::Interrupted => match pending + input.count_read() {
+            Ending::Interrupted => match pending + input.count_buffered() {
                 0 => Ok(()),
                 lines => Err(Failure::Interrupted {
                     server,
-                    lost: Lost {
+                    lost: Unstored {
                         lines,
                         more: false,
                         kept,
@@ -492,8 +495,8 @@ impl<W: Write> Lines<'_, W> {
 
 /// Makes a line of the plain format safe to print. Every further line in it is
 /// indented, so that it cannot pose as another person's message.
-fn shown(line: &str) -> Cow<'_, str> {
-    match clean(line) {
+fn safe_line(line: &str) -> Cow<'_, str> {
+    match sanitize(line) {
         Cow::Borrowed(line) => line.into(),
         Cow::Owned(line) => {
             let mut safe = String::with_capacity(line.len());

@@ -11,14 +11,14 @@ use futures_util::{Sink, SinkExt, Stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_websockets::Message;
 
-use super::{connect::Socket, end::End, happened::Frame};
+use super::{connect::ClientSocket, end::End, happened::Frame};
 
 /// How long the server may take to answer our close frame. The answer changes
 /// nothing, so a person at a terminal should not wait long for it.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The interval of the checks for a silent server.
-const LISTEN: Duration = Duration::from_secs(15);
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 
 /// The number of silent checks after which the client pings the server.
 const SILENT_ASK: u32 = 2;
@@ -36,7 +36,7 @@ const MAX_PINGS: usize = 1000;
 
 /// One connection of a client.
 pub(super) struct Link {
-    socket: Socket,
+    socket: ClientSocket,
     since: Instant,
     /// Whether the socket holds frames that are not flushed.
     unflushed: bool,
@@ -50,9 +50,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(super) fn new(socket: ClientSocket) -> Self {
         let since = Instant::now();
-        let mut listen = interval_at(since + LISTEN, LISTEN);
+        let mut listen = interval_at(since + CHECK_INTERVAL, CHECK_INTERVAL);
         // Checks missed while the caller did not poll say nothing about the
         // server, so they must not fire in a burst.
         listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,7 +145,7 @@ impl Link {
     /// # Errors
     ///
     /// Fails if the server was silent for 60 s, or if the socket fails.
-    pub(super) fn poll_listen(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(super) fn poll_silence(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while self.listen.poll_tick(cx).is_ready() {
             self.silent += 1;
             if self.silent >= SILENT_GONE {

@@ -1,9 +1,9 @@
 //! Text made safe to show on one line.
 
-use crate::protocol::text::clean;
+use crate::protocol::text::sanitize;
 
 /// The text with unsafe characters replaced and line breaks made spaces. A
 /// server's text may hold both.
 pub fn one_line(text: &str) -> String {
-    clean(text).replace('\n', " ")
+    sanitize(text).replace('\n', " ")
 }

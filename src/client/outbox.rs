@@ -36,7 +36,7 @@ const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// The number of outbox files that one user may have for one room. Further
 /// clients keep their outbox in memory.
-const MOST: u32 = 64;
+const MAX_FILES: u32 = 64;
 
 /// Commands in the order in which the client gave them, each with its state.
 ///
@@ -46,32 +46,32 @@ const MOST: u32 = 64;
 /// the right name. All other commands are questions. They leave as soon as they
 /// are sent, because a question is not repeated.
 pub struct Outbox {
-    entries: BTreeMap<u64, Entry>,
+    commands: BTreeMap<u64, OutboxCommand>,
     ids: HashMap<MessageId, u64>,
     bytes: usize,
     /// The highest number ever given to a command.
     newest: u64,
     /// The highest number sent on this connection.
-    handed: u64,
+    last_sent: u64,
     in_flight: usize,
     /// The number of messages that may be in flight: one after a temporary
     /// refusal, and one more with each receipt. A slow server would otherwise
     /// get the same hundreds of messages again and again.
-    allowed: usize,
+    max_in_flight: usize,
     /// The number of the change of name or room that is in flight.
-    changing: Option<u64>,
+    change_in_flight: Option<u64>,
     /// The message sent last; the next one follows it.
-    before: Option<MessageId>,
+    previous_id: Option<MessageId>,
     hold: Option<Hold>,
     journal: Option<Journal>,
     /// Whether the file is only for a crash. A client that ends in order with
     /// nothing unsent removes it.
-    passing: bool,
+    remove_when_empty: bool,
     position: Option<Position>,
 }
 
 /// A command and its state.
-struct Entry {
+struct OutboxCommand {
     command: Command,
     /// The ref that a question is sent with.
     reference: Option<Reference>,
@@ -89,18 +89,18 @@ impl Outbox {
     /// An outbox that ends with this process.
     pub fn in_memory() -> Self {
         Outbox {
-            entries: BTreeMap::new(),
+            commands: BTreeMap::new(),
             ids: HashMap::new(),
             bytes: 0,
             newest: 0,
-            handed: 0,
+            last_sent: 0,
             in_flight: 0,
-            allowed: WINDOW,
-            changing: None,
-            before: None,
+            max_in_flight: WINDOW,
+            change_in_flight: None,
+            previous_id: None,
             hold: None,
             journal: None,
-            passing: false,
+            remove_when_empty: false,
             position: None,
         }
     }
@@ -152,14 +152,15 @@ impl Outbox {
             let kind = format!("outbox-{number}");
             folder::file(folder, &kind, &target.room_url())
         };
-        let (left, new): (Vec<_>, Vec<_>) = (1..=MOST).map(path).partition(|path| path.exists());
+        let (left, new): (Vec<_>, Vec<_>) =
+            (1..=MAX_FILES).map(path).partition(|path| path.exists());
         for path in left.iter().chain(&new) {
             match Self::open(path, target) {
                 Err(error) if error.is_taken() => {}
                 Err(error) => return Err(error),
                 Ok(outbox) => {
                     return Ok(Outbox {
-                        passing: true,
+                        remove_when_empty: true,
                         ..outbox
                     });
                 }
@@ -180,7 +181,7 @@ impl Outbox {
 
     /// The room in which the client will be after all commands here, if known.
     pub(super) fn last_room(&self) -> Option<&RoomName> {
-        let joined = self.entries.values().rev().find_map(|entry| {
+        let joined = self.commands.values().rev().find_map(|entry| {
             if let Command::Join { room, .. } = &entry.command {
                 Some(room)
             } else {
@@ -192,7 +193,7 @@ impl Outbox {
 
     /// Whether another command may be pushed.
     pub(super) fn has_room(&self) -> bool {
-        self.entries.len() < WINDOW && self.bytes < WINDOW_BYTES
+        self.commands.len() < WINDOW && self.bytes < WINDOW_BYTES
     }
 
     /// The number of messages that the server has neither stored nor refused.
@@ -202,23 +203,23 @@ impl Outbox {
 
     /// The number of commands that were not sent on this connection.
     pub(super) fn waiting(&self) -> usize {
-        self.entries.len() - self.in_flight
+        self.commands.len() - self.in_flight
     }
 
     /// Adds a question whose answer will carry this ref.
     pub(super) fn ask(&mut self, command: Command, reference: Option<Reference>) {
         self.newest += 1;
-        let entry = Entry {
+        let entry = OutboxCommand {
             command,
             reference,
             in_flight: false,
         };
-        self.entries.insert(self.newest, entry);
+        self.commands.insert(self.newest, entry);
     }
 
     /// Adds a message, or a change of name or room.
     pub(super) fn push(&mut self, command: Command) {
-        if let Some((id, _)) = said(&command)
+        if let Some((id, _)) = id_and_text(&command)
             && self.ids.contains_key(id)
         {
             // The same message waits already; the server stores it once.
@@ -226,7 +227,7 @@ impl Outbox {
         }
         let number = self.newest + 1;
         if let Some(journal) = &mut self.journal
-            && outlives(&command)
+            && is_kept_in_file(&command)
         {
             let command = Cow::Borrowed(&command);
             journal.add(&Record::Take { number, command });
@@ -235,30 +236,30 @@ impl Outbox {
     }
 
     fn keep(&mut self, number: u64, command: Command) {
-        if let Some((id, text)) = said(&command) {
+        if let Some((id, text)) = id_and_text(&command) {
             self.bytes += text.len();
             self.ids.insert(id.clone(), number);
         }
         self.newest = self.newest.max(number);
-        let entry = Entry {
+        let entry = OutboxCommand {
             command,
             reference: None,
             in_flight: false,
         };
-        self.entries.insert(number, entry);
+        self.commands.insert(number, entry);
     }
 
     fn remove(&mut self, number: u64) {
-        let Some(entry) = self.entries.remove(&number) else {
+        let Some(entry) = self.commands.remove(&number) else {
             return;
         };
         self.in_flight -= usize::from(entry.in_flight);
-        if let Some((id, text)) = said(&entry.command) {
+        if let Some((id, text)) = id_and_text(&entry.command) {
             self.bytes -= text.len();
             self.ids.remove(id);
         }
         if let Some(journal) = &mut self.journal
-            && outlives(&entry.command)
+            && is_kept_in_file(&entry.command)
         {
             journal.add(&Record::Done(number));
         }
@@ -266,12 +267,15 @@ impl Outbox {
 
     /// The next command to send, encoded; `None` if none may be sent now. With a
     /// file, only commands that are on disk are sent.
-    pub(super) fn next(&mut self) -> Option<String> {
-        if self.hold.is_some() || self.changing.is_some() || self.in_flight >= self.allowed {
+    pub(super) fn next_to_send(&mut self) -> Option<String> {
+        if self.hold.is_some()
+            || self.change_in_flight.is_some()
+            || self.in_flight >= self.max_in_flight
+        {
             return None;
         }
-        let first = *self.entries.first_key_value()?.0;
-        let (&number, entry) = self.entries.range_mut(self.handed + 1..).next()?;
+        let first = *self.commands.first_key_value()?.0;
+        let (&number, entry) = self.commands.range_mut(self.last_sent + 1..).next()?;
         let journal = self.journal.as_ref();
         if journal.is_some_and(|journal| !journal.has_settled(number)) {
             return None;
@@ -287,7 +291,7 @@ impl Outbox {
                 follows,
                 ..
             } => {
-                *follows = self.before.replace(id.clone());
+                *follows = self.previous_id.replace(id.clone());
                 entry.in_flight = true;
                 self.in_flight += 1;
             }
@@ -295,16 +299,16 @@ impl Outbox {
                 if number != first {
                     return None;
                 }
-                self.changing = Some(number);
+                self.change_in_flight = Some(number);
             }
             _ => {
                 let question = json::request(&entry.command, entry.reference.as_ref());
-                self.handed = number;
+                self.last_sent = number;
                 self.remove(number);
                 return Some(question);
             }
         }
-        self.handed = number;
+        self.last_sent = number;
         Some(json::command(&entry.command))
     }
 
@@ -315,7 +319,7 @@ impl Outbox {
             return false;
         };
         self.remove(number);
-        self.allowed = WINDOW.min(self.allowed + 1);
+        self.max_in_flight = WINDOW.min(self.max_in_flight + 1);
         true
     }
 
@@ -323,7 +327,7 @@ impl Outbox {
     /// returns whether it was in flight.
     pub(super) fn refuse(&mut self, id: &MessageId) -> bool {
         let number = self.ids.get(id).copied();
-        let Some(number) = number.filter(|n| self.entries[n].in_flight) else {
+        let Some(number) = number.filter(|n| self.commands[n].in_flight) else {
             return false;
         };
         self.remove(number);
@@ -340,12 +344,12 @@ impl Outbox {
         let Some(first) = self.ids.get(id).copied() else {
             return false;
         };
-        let entry = self.entries.get_mut(&first);
+        let entry = self.commands.get_mut(&first);
         if !entry.is_some_and(|entry| mem::take(&mut entry.in_flight)) {
             return false;
         }
         self.in_flight -= 1;
-        self.allowed = 1;
+        self.max_in_flight = 1;
         let hold = self.hold.get_or_insert(Hold { first, until });
         hold.first = hold.first.min(first);
         hold.until = hold.until.max(until);
@@ -362,29 +366,29 @@ impl Outbox {
     /// Ends the hold: sending goes on with the first refused message.
     pub(super) fn release(&mut self) {
         if let Some(hold) = self.hold.take() {
-            self.handed = hold.first - 1;
-            self.before = None;
+            self.last_sent = hold.first - 1;
+            self.previous_id = None;
         }
     }
 
     /// Removes the change of name or room that the server has made or refused,
     /// and returns it.
-    pub(super) fn changed(&mut self) -> Option<Command> {
-        let number = self.changing.take()?;
-        let command = self.entries.get(&number)?.command.clone();
+    pub(super) fn take_change(&mut self) -> Option<Command> {
+        let number = self.change_in_flight.take()?;
+        let command = self.commands.get(&number)?.command.clone();
         self.remove(number);
         Some(command)
     }
 
     /// Prepares for a new connection, on which everything is sent again.
     pub(super) fn start_over(&mut self) {
-        for entry in self.entries.values_mut() {
+        for entry in self.commands.values_mut() {
             entry.in_flight = false;
         }
         self.in_flight = 0;
-        self.handed = 0;
-        self.changing = None;
-        self.before = None;
+        self.last_sent = 0;
+        self.change_in_flight = None;
+        self.previous_id = None;
         self.hold = None;
     }
 
@@ -401,8 +405,8 @@ impl Outbox {
     /// Ends the outbox with its client. Commands left in a file are for the next
     /// client.
     pub(super) fn end(self) {
-        if self.passing
-            && self.entries.is_empty()
+        if self.remove_when_empty
+            && self.commands.is_empty()
             && let Some(journal) = self.journal
         {
             journal.remove();
@@ -419,7 +423,7 @@ impl Outbox {
         let Some(journal) = &mut self.journal else {
             return Poll::Ready(Ok(()));
         };
-        let (entries, position) = (&self.entries, self.position.as_ref());
+        let (entries, position) = (&self.commands, self.position.as_ref());
         journal.poll_settle(cx, || records(entries, position))
     }
 
@@ -435,10 +439,10 @@ impl Outbox {
 
 /// The records of a rewritten file: only the commands still needed, and the
 /// position.
-fn records(entries: &BTreeMap<u64, Entry>, position: Option<&Position>) -> Vec<u8> {
+fn records(entries: &BTreeMap<u64, OutboxCommand>, position: Option<&Position>) -> Vec<u8> {
     let mut records = Vec::new();
     for (&number, entry) in entries {
-        if outlives(&entry.command) {
+        if is_kept_in_file(&entry.command) {
             let command = Cow::Borrowed(&entry.command);
             put(&mut records, &Record::Take { number, command });
         }
@@ -450,13 +454,13 @@ fn records(entries: &BTreeMap<u64, Entry>, position: Option<&Position>) -> Vec<u
 }
 
 /// Whether a command is kept in the file: messages, and changes of room.
-fn outlives(command: &Command) -> bool {
-    said(command).is_some() || matches!(command, Command::Join { .. })
+fn is_kept_in_file(command: &Command) -> bool {
+    id_and_text(command).is_some() || matches!(command, Command::Join { .. })
 }
 
 /// The id and the text of a message that may be sent again; `None` for any
 /// other command.
-fn said(command: &Command) -> Option<(&MessageId, &str)> {
+fn id_and_text(command: &Command) -> Option<(&MessageId, &str)> {
     match command {
         Command::Publish { id, text, .. } | Command::Private { id, text, .. } => {
             Some((id.as_ref()?, text))

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Epoch, Message, Private, Seq, Start, Welcome, name::RoomName};
+use crate::protocol::{Epoch, Message, PrivateMessage, Seq, Start, Welcome, name::RoomName};
 
 /// A position in a room. The reader has seen everything up to it, or joined
 /// later.
@@ -23,7 +23,7 @@ pub struct Position {
 
 /// The reading of one room, across connections.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct RoomReader {
     position: Position,
     /// The size of the backlog that was asked for, until its first message
     /// arrives. Until then, `position` is the head at the welcome, and the
@@ -39,10 +39,10 @@ pub(super) enum Step {
     /// It was shown before.
     Repeated,
     /// Messages between these two are missing, and the server sent no gap.
-    Hole { after: Seq, next: Seq },
+    Missing { after: Seq, next: Seq },
 }
 
-impl Reading {
+impl RoomReader {
     /// Starts reading the room of a welcome, which answers `start`.
     pub(super) fn begin(welcome: &Welcome, start: &Start, inbox: Option<Seq>) -> Self {
         let foreign = start.epoch.as_ref().is_some_and(|e| *e != welcome.epoch);
@@ -52,7 +52,7 @@ impl Reading {
             Some(after) => after,
             None => welcome.head,
         };
-        Reading {
+        RoomReader {
             position: Position {
                 room: welcome.room.clone(),
                 epoch: welcome.epoch.clone(),
@@ -114,24 +114,24 @@ impl Reading {
     }
 
     /// Takes the next message of the room.
-    pub(super) fn take(&mut self, message: &Message) -> Step {
+    pub(super) fn receive(&mut self, message: &Message) -> Step {
         if message.room != self.position.room {
             return Step::Next;
         }
-        self.pass(message.prev, message.seq)
+        self.advance(message.prev, message.seq)
     }
 
     /// Moves to the number `next`, whose predecessor in the room is `prev`.
-    pub(super) fn pass(&mut self, prev: Seq, next: Seq) -> Step {
+    pub(super) fn advance(&mut self, prev: Seq, next: Seq) -> Step {
         let after = self.position.seq;
         if self.backlog.is_none() && next <= after {
             return Step::Repeated;
         }
         self.backlog = None;
         self.position.seq = next;
-        self.reached(next);
+        self.reached_inbox(next);
         if prev > after {
-            return Step::Hole { after, next };
+            return Step::Missing { after, next };
         }
         Step::Next
     }
@@ -140,7 +140,7 @@ impl Reading {
     ///
     /// Private messages have their own chain of `prev`, but arrive among the
     /// room's messages in the order of the log.
-    pub(super) fn take_private(&mut self, private: &Private) -> Step {
+    pub(super) fn receive_private(&mut self, private: &PrivateMessage) -> Step {
         let seq = private.seq;
         let before = self.position.inbox.replace(seq);
         if let Some(after) = before.filter(|after| seq <= *after) {
@@ -151,7 +151,7 @@ impl Reading {
             self.position.seq = self.position.seq.max(seq);
         }
         match before.filter(|after| private.prev > *after) {
-            Some(after) => Step::Hole { after, next: seq },
+            Some(after) => Step::Missing { after, next: seq },
             None => Step::Next,
         }
     }
@@ -162,7 +162,7 @@ impl Reading {
     }
 
     /// Notes that every private message up to `seq` has arrived.
-    fn reached(&mut self, seq: Seq) {
+    fn reached_inbox(&mut self, seq: Seq) {
         let inbox = self.position.inbox.map(|inbox| inbox.max(seq));
         self.position.inbox = inbox;
     }
@@ -171,7 +171,7 @@ impl Reading {
     pub(super) fn caught_up(&mut self, seq: Seq) {
         self.backlog = None;
         self.position.seq = self.position.seq.max(seq);
-        self.reached(seq);
+        self.reached_inbox(seq);
     }
 
     /// Moves the position to just before `next`, forward or back.
@@ -198,7 +198,7 @@ mod tests {
                 backlog: backlog.map(|count| u32::try_from(count).expect("few")),
                 ..Start::default()
             };
-            let mut reading = Reading::begin(&begin, &asked, begin.inbox);
+            let mut reading = RoomReader::begin(&begin, &asked, begin.inbox);
             for step in vector["steps"].as_array().expect("steps") {
                 take(&mut reading, step);
             }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// Takes one step of a vector.
-    fn take(reading: &mut Reading, step: &Value) {
+    fn take(reading: &mut RoomReader, step: &Value) {
         let (what, value) = step
             .as_object()
             .and_then(|step| step.iter().find(|(key, _)| *key != "is"))
@@ -216,7 +216,7 @@ mod tests {
             let said = match taken {
                 Step::Next => "next",
                 Step::Repeated => "repeated",
-                Step::Hole { .. } => "hole",
+                Step::Missing { .. } => "hole",
             };
             assert_eq!(said, step["is"], "{step}");
         };
@@ -229,14 +229,14 @@ mod tests {
                 }
                 assert_eq!(told, *value, "{step}");
             }
-            "message" => is(&reading.take(&message(number(&value[0]), number(&value[1])))),
+            "message" => is(&reading.receive(&message(number(&value[0]), number(&value[1])))),
             "private" => {
                 let private = json!({
                     "seq": value[1], "prev": value[0], "at": "2026-01-01T00:00:00.000Z",
                     "from": {"name": "ana", "addr": "127.0.0.1:5000"}, "to": "bob", "text": "x",
                 });
                 let private = serde_json::from_value(private).expect("a private message");
-                is(&reading.take_private(&private));
+                is(&reading.receive_private(&private));
             }
             "resume" => reading.resume(&welcome_of(value)),
             "caught up" => reading.caught_up(Seq(number(value))),
@@ -281,26 +281,26 @@ mod tests {
 
     #[test]
     fn repeats_and_holes_are_recognised() {
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &Start::default(), None);
         assert_eq!(reading.start(), resume("e", 7));
         // Messages of other rooms have the numbers between. Only a `prev` that
         // was not shown makes a hole.
-        assert_eq!(reading.take(&message(4, 9)), Step::Next);
-        assert_eq!(reading.take(&message(9, 12)), Step::Next);
-        assert_eq!(reading.take(&message(9, 12)), Step::Repeated);
-        assert_eq!(reading.take(&message(4, 9)), Step::Repeated);
-        let hole = Step::Hole {
+        assert_eq!(reading.receive(&message(4, 9)), Step::Next);
+        assert_eq!(reading.receive(&message(9, 12)), Step::Next);
+        assert_eq!(reading.receive(&message(9, 12)), Step::Repeated);
+        assert_eq!(reading.receive(&message(4, 9)), Step::Repeated);
+        let hole = Step::Missing {
             after: Seq(12),
             next: Seq(15),
         };
-        assert_eq!(reading.take(&message(13, 15)), hole);
+        assert_eq!(reading.receive(&message(13, 15)), hole);
         // A redacted message keeps its number.
-        assert_eq!(reading.pass(Seq(12), Seq(15)), Step::Repeated);
-        assert_eq!(reading.take(&message(15, 16)), Step::Next);
+        assert_eq!(reading.advance(Seq(12), Seq(15)), Step::Repeated);
+        assert_eq!(reading.receive(&message(15, 16)), Step::Next);
         reading.caught_up(Seq(20));
-        assert_eq!(reading.take(&message(16, 21)), Step::Next);
+        assert_eq!(reading.receive(&message(16, 21)), Step::Next);
         reading.skip_to(Seq(30));
-        assert_eq!(reading.take(&message(29, 30)), Step::Next);
+        assert_eq!(reading.receive(&message(29, 30)), Step::Next);
         assert_eq!(reading.start(), resume("e", 30));
     }
 
@@ -310,36 +310,36 @@ mod tests {
             backlog: Some(2),
             ..Start::default()
         };
-        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &start, None);
         assert_eq!(reading.position(), None);
         assert_eq!(reading.start(), start, "nothing of it was shown");
-        assert_eq!(reading.take(&message(3, 5)), Step::Next);
+        assert_eq!(reading.receive(&message(3, 5)), Step::Next);
         assert_eq!(reading.start(), resume("e", 5));
         // An empty backlog ends with `live`.
-        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &start, None);
         reading.caught_up(Seq(7));
         assert_eq!(reading.start(), resume("e", 7));
         // A backlog that arrives only after a break may lack messages from
         // during the break.
-        let mut reading = Reading::begin(&welcome("e", 7), &start, None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &start, None);
         reading.resume(&welcome("e", 12));
-        let hole = Step::Hole {
+        let hole = Step::Missing {
             after: Seq(7),
             next: Seq(11),
         };
-        assert_eq!(reading.take(&message(10, 11)), hole);
+        assert_eq!(reading.receive(&message(10, 11)), hole);
     }
 
     #[test]
     fn another_log_is_read_from_its_start() {
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("f", 3));
-        assert_eq!(reading.take(&message(0, 1)), Step::Next);
+        assert_eq!(reading.receive(&message(0, 1)), Step::Next);
         assert_eq!(reading.start(), resume("f", 1));
         // If the same log has a lower head, the server announces it by a gap.
-        let mut reading = Reading::begin(&welcome("e", 7), &Start::default(), None);
+        let mut reading = RoomReader::begin(&welcome("e", 7), &Start::default(), None);
         reading.resume(&welcome("e", 3));
         reading.skip_to(Seq(1));
-        assert_eq!(reading.take(&message(0, 1)), Step::Next);
+        assert_eq!(reading.receive(&message(0, 1)), Step::Next);
     }
 }

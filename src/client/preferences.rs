@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::screen::Colours;
+use super::screen::ColourDepth;
 use crate::protocol::name::Name;
 
 /// The known keys, for the error about an unknown one.
@@ -19,7 +19,7 @@ pub struct Preferences {
     /// The name to use.
     pub name: Option<Name>,
     /// The colours of the terminal, in place of those the environment names.
-    pub colours: Option<Colours>,
+    pub colours: Option<ColourDepth>,
     /// Whether the bell rings.
     pub bell: Option<bool>,
     /// Whether joins and leaves are hidden at first.
@@ -28,12 +28,12 @@ pub struct Preferences {
 
 /// An error in the file, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct PreferenceError {
     line: usize,
     why: String,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for PreferenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.why)
     }
@@ -45,13 +45,13 @@ impl Preferences {
     /// # Errors
     ///
     /// Fails if the text has mistakes, and returns all of them.
-    pub fn read(text: &str) -> Result<Self, Vec<Mistake>> {
+    pub fn read(text: &str) -> Result<Self, Vec<PreferenceError>> {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mistake = |at: Range<usize>, why: String| Mistake {
+        let mistake = |at: Range<usize>, why: String| PreferenceError {
             line: 1 + text[..at.start.min(text.len())].matches('\n').count(),
             why,
         };
-        let mut mistakes: Vec<Mistake> = errors
+        let mut mistakes: Vec<PreferenceError> = errors
             .iter()
             .map(|error| mistake(error.span().unwrap_or_default(), error.message().to_owned()))
             .collect();
@@ -89,15 +89,16 @@ impl Preferences {
         match key.get_ref().as_ref() {
             "name" => {
                 let name = text()?.parse();
-                self.name = Some(
-                    name.map_err(|why: crate::protocol::name::BadName| wrong(why.to_string()))?,
-                );
+                self.name =
+                    Some(name.map_err(|why: crate::protocol::name::RuleBroken| {
+                        wrong(why.to_string())
+                    })?);
             }
             "colours" => {
                 self.colours = Some(match text()? {
-                    "none" => Colours::None,
-                    "few" => Colours::Few,
-                    "many" => Colours::Many,
+                    "none" => ColourDepth::None,
+                    "few" => ColourDepth::Few,
+                    "many" => ColourDepth::Many,
                     _ => {
                         return Err(wrong(
                             "\"none\", \"few\" or \"many\" is expected".to_owned(),
@@ -128,7 +129,7 @@ mod tests {
             read,
             Preferences {
                 name: "ana".parse().ok(),
-                colours: Some(Colours::Few),
+                colours: Some(ColourDepth::Few),
                 bell: Some(false),
                 quiet: Some(true),
             }
@@ -140,7 +141,7 @@ mod tests {
     fn all_mistakes_are_returned_at_once() {
         let lines = |text: &str| -> Vec<String> {
             let mistakes = Preferences::read(text).expect_err(text);
-            mistakes.iter().map(Mistake::to_string).collect()
+            mistakes.iter().map(PreferenceError::to_string).collect()
         };
         let text = "name = \"a b\"\nbell = 1\n\ncolor = \"few\"\ncolours = \"red\"";
         let said = lines(text);

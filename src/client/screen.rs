@@ -14,7 +14,7 @@ mod keys;
 mod line;
 mod model;
 mod painter;
-mod past;
+mod sent_texts;
 pub mod terminal;
 
 use std::{io, path::PathBuf, pin::pin, time::Duration};
@@ -30,38 +30,38 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::painter::Colours;
+pub use self::painter::ColourDepth;
 use self::{
-    editor::cells,
+    editor::text_width,
     footer::{Footer, footer},
-    keys::Action,
+    keys::KeyAction,
     line::Line,
-    model::{Manner, Model, Now, OWN, typing::Effect},
+    model::{Model, ModelOptions, Now, SCREEN_REF, typing::Effect},
     painter::Painter,
-    past::Past,
-    terminal::Borrowed,
+    sent_texts::Past,
+    terminal::RawMode,
 };
 use super::{
-    Client, End, Happened, Position,
-    failure::{Failure, Lost},
+    Client, ClientEvent, End, Position,
+    failure::{Failure, Unstored},
     ids::Ids,
     output::Printer,
 };
 
 /// How long the client waits for outstanding receipts before it leaves.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long the last screen update may take before the client exits.
-const SHOWING: Duration = Duration::from_secs(1);
+const LAST_UPDATE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The shortest time between two screen updates when no key was pressed.
-const PACE: Duration = Duration::from_millis(8);
+const MIN_UPDATE_INTERVAL: Duration = Duration::from_millis(8);
 
 /// The options of the screen.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ScreenOptions {
     /// Which colours the terminal supports.
-    pub colours: Colours,
+    pub colours: ColourDepth,
     /// Whether the bell rings for private messages and for messages with the
     /// user's name.
     pub bell: bool,
@@ -74,7 +74,7 @@ pub struct Settings {
 }
 
 /// Why the conversation ended.
-enum Over {
+enum Ending {
     Left,
     Gone(End),
     Broken(io::Error),
@@ -87,22 +87,22 @@ struct Screen<'a> {
     painter: Painter,
     printer: &'a mut Printer,
     past: Past,
-    borrowed: Borrowed,
+    raw_mode: RawMode,
     columns: usize,
     rows: usize,
     /// The terminal does not show the latest state.
-    changed: bool,
+    stale: bool,
     /// A key was pressed since the last update: the next one is not delayed.
     pressed: bool,
     /// The next update redraws the whole screen.
-    anew: bool,
+    redraw: bool,
     /// The update being written: the printer's mark for it, and the position
     /// that was shown once it is written.
-    frame: Option<(u64, Option<Position>)>,
+    update: Option<(u64, Option<Position>)>,
     painted: Instant,
     /// `suspend` has already taken the terminal again: the next `SIGCONT` is
     /// ignored.
-    resumed: bool,
+    skip_next_continue: bool,
     leaving: bool,
 }
 
@@ -116,46 +116,46 @@ struct Screen<'a> {
 pub async fn run(
     client: Client,
     printer: &mut Printer,
-    settings: Settings,
+    settings: ScreenOptions,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let borrowed = Borrowed::enter().map_err(Failure::Unreadable)?;
-    let manner = Manner {
+    let borrowed = RawMode::enter().map_err(Failure::Unreadable)?;
+    let manner = ModelOptions {
         zone: TimeZone::system(),
         ids: settings.ids,
         bell: settings.bell,
         quiet: settings.quiet,
     };
-    let past = Past {
+    let sent_texts = Past {
         folder: settings.folder,
         origin: client.origin(),
     };
     let mut screen = Screen {
-        past,
+        past: sent_texts,
         model: Model::new(client.welcome(), manner, now()),
         client,
         painter: Painter::new(settings.colours),
         printer,
-        borrowed,
+        raw_mode: borrowed,
         columns: 80,
         rows: 24,
-        changed: true,
+        stale: true,
         pressed: true,
-        anew: false,
-        frame: None,
+        redraw: false,
+        update: None,
         painted: Instant::now(),
-        resumed: false,
+        skip_next_continue: false,
         leaving: false,
     };
     screen.measure();
     // A key may come before the first event and needs the sent texts.
-    screen.recall();
-    let mut over = match screen.hold(stop).await {
+    screen.load_sent_texts();
+    let mut over = match screen.run_loop(stop).await {
         Ok(over) => over,
-        Err(error) => Over::Broken(error),
+        Err(error) => Ending::Broken(error),
     };
     if let Err(end) = screen.client.settle().await {
-        over = Over::Gone(end);
+        over = Ending::Gone(end);
     }
     screen.end(over).await
 }
@@ -168,24 +168,29 @@ fn now() -> Now {
 }
 
 impl Screen<'_> {
-    async fn hold(&mut self, stop: &CancellationToken) -> io::Result<Over> {
+    async fn run_loop(&mut self, stop: &CancellationToken) -> io::Result<Ending> {
         let mut keys = EventStream::new();
         let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
         let mut stopped = pin!(stop.cancelled());
-        let mut patience = pin!(sleep(PATIENCE));
+        let mut patience = pin!(sleep(RECEIPT_DEADLINE));
         loop {
             if self.leaving && self.client.unconfirmed() == 0 {
-                return Ok(Over::Left);
+                return Ok(Ending::Left);
             }
             if !self.printer.is_open() {
-                return Ok(Over::Left);
+                return Ok(Ending::Left);
             }
-            let due = self.painted + if self.pressed { Duration::ZERO } else { PACE };
-            if self.changed && self.frame.is_none() && Instant::now() >= due {
+            let due = self.painted
+                + if self.pressed {
+                    Duration::ZERO
+                } else {
+                    MIN_UPDATE_INTERVAL
+                };
+            if self.stale && self.update.is_none() && Instant::now() >= due {
                 self.paint().await;
             }
-            let mark = self.frame.as_ref().map_or(0, |(mark, _)| *mark);
-            let waiting = self.changed && self.frame.is_none();
+            let mark = self.update.as_ref().map_or(0, |(mark, _)| *mark);
+            let waiting = self.stale && self.update.is_none();
             let tick = self.model.next_tick(now());
             // Keys come first, then the end of the current write, which allows
             // the next update, then events. No branch starves a later one.
@@ -194,24 +199,24 @@ impl Screen<'_> {
                 () = &mut stopped, if !self.leaving => {
                     self.leave(patience.as_mut());
                 }
-                () = &mut patience, if self.leaving => return Ok(Over::Left),
+                () = &mut patience, if self.leaving => return Ok(Ending::Left),
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
                         if let Some(action) = keys::action(event)
                             && self.act(action).await?
                         {
                             if self.leaving {
-                                return Ok(Over::Left);
+                                return Ok(Ending::Left);
                             }
                             self.leave(patience.as_mut());
                         }
                     }
-                    Some(Err(error)) => return Ok(Over::Broken(error)),
-                    None => return Ok(Over::Left),
+                    Some(Err(error)) => return Ok(Ending::Broken(error)),
+                    None => return Ok(Ending::Left),
                 },
                 _ = continued.recv() => self.resume()?,
-                written = self.printer.written(mark), if self.frame.is_some() => {
-                    if let Some((_, position)) = self.frame.take()
+                written = self.printer.written(mark), if self.update.is_some() => {
+                    if let Some((_, position)) = self.update.take()
                         && let Some(position) = position
                         && written
                     {
@@ -219,28 +224,28 @@ impl Screen<'_> {
                     }
                 }
                 happened = self.client.next(), if !self.model.is_full() => {
-                    if let Happened::Ended(end) = happened {
-                        return Ok(Over::Gone(end));
+                    if let ClientEvent::Ended(end) = happened {
+                        return Ok(Ending::Gone(end));
                     }
                     self.follow(happened);
                 }
                 () = sleep_until(due), if waiting => {}
-                () = sleep_until(tick.unwrap_or(due)), if tick.is_some() => self.changed = true,
+                () = sleep_until(tick.unwrap_or(due)), if tick.is_some() => self.stale = true,
             }
         }
     }
 
     fn leave(&mut self, patience: std::pin::Pin<&mut tokio::time::Sleep>) {
         self.leaving = true;
-        patience.reset(Instant::now() + PATIENCE);
+        patience.reset(Instant::now() + RECEIPT_DEADLINE);
         self.model.hint = Some("leaving; Ctrl-C leaves now".to_owned());
-        self.changed = true;
+        self.stale = true;
     }
 
     /// Carries out an action; true when the user wants to leave.
-    async fn act(&mut self, action: Action) -> io::Result<bool> {
-        (self.changed, self.pressed) = (true, true);
-        if let Action::Resize { columns, rows } = action {
+    async fn act(&mut self, action: KeyAction) -> io::Result<bool> {
+        (self.stale, self.pressed) = (true, true);
+        if let KeyAction::Resize { columns, rows } = action {
             self.columns = usize::from(columns).max(1);
             self.rows = usize::from(rows).max(1);
             return Ok(false);
@@ -248,19 +253,19 @@ impl Screen<'_> {
         match self.model.act(action, now(), self.client.has_room()) {
             Some(Effect::Leave) => return Ok(true),
             Some(Effect::Suspend) => self.suspend().await?,
-            Some(Effect::Redraw) => self.anew = true,
+            Some(Effect::Redraw) => self.redraw = true,
             None => {}
         }
-        if let Some(text) = self.model.take_typed() {
+        if let Some(text) = self.model.take_just_sent() {
             self.past.keep(self.model.room(), &text);
         }
         self.send();
         Ok(false)
     }
 
-    fn follow(&mut self, happened: Happened) {
+    fn follow(&mut self, happened: ClientEvent) {
         self.model.follow(happened, now());
-        self.recall();
+        self.load_sent_texts();
         if let Some(position) = self.client.position() {
             self.model.bookmark(position);
         }
@@ -268,13 +273,13 @@ impl Screen<'_> {
             self.model.all_stored();
         }
         self.send();
-        self.changed = true;
+        self.stale = true;
     }
 
     /// Loads the texts sent in this room by earlier clients, once.
-    fn recall(&mut self) {
-        if !self.model.recalls() {
-            self.model.recall(self.past.of(self.model.room()));
+    fn load_sent_texts(&mut self) {
+        if !self.model.has_earlier() {
+            self.model.add_earlier(self.past.of(self.model.room()));
         }
     }
 
@@ -283,7 +288,7 @@ impl Screen<'_> {
             self.client.send(command);
         }
         for question in self.model.take_questions() {
-            self.client.ask(question, OWN);
+            self.client.ask(question, SCREEN_REF);
         }
     }
 
@@ -291,23 +296,23 @@ impl Screen<'_> {
     async fn paint(&mut self) {
         let lines = self.model.take_lines();
         let footer = footer(&self.model, now(), self.columns, self.rows);
-        let mut frame = if std::mem::take(&mut self.anew) {
+        let mut update = if std::mem::take(&mut self.redraw) {
             let last = self.last_lines(&footer);
             self.painter.repaint(&last, &footer)
         } else {
             self.painter.paint(&lines, &footer, self.columns)
         };
         if self.model.take_bell() {
-            frame.push('\x07');
+            update.push('\x07');
         }
-        self.printer.write(&frame);
+        self.printer.write(&update);
         let kept = self.client.is_kept();
         let position = self.client.position().filter(|_| kept).cloned();
-        self.frame = Some((self.printer.mark(), position));
+        self.update = Some((self.printer.mark(), position));
         // No other update is being written, so the printer has room for this.
         self.printer.work().await;
         self.painted = Instant::now();
-        (self.changed, self.pressed) = (false, false);
+        (self.stale, self.pressed) = (false, false);
     }
 
     /// The last lines that fit on the screen above the footer.
@@ -315,7 +320,7 @@ impl Screen<'_> {
         let mut room = self.rows.saturating_sub(footer.rows());
         let lines = self.model.last_lines(self.rows);
         let rows = |line: &Line| -> usize {
-            let rows = |row: &str| cells(row).div_ceil(self.columns).max(1);
+            let rows = |row: &str| text_width(row).div_ceil(self.columns).max(1);
             line.text().split('\n').map(rows).sum()
         };
         let fitting = lines.iter().rev().take_while(|line| {
@@ -332,20 +337,20 @@ impl Screen<'_> {
     /// continues it.
     async fn suspend(&mut self) -> io::Result<()> {
         let lines = self.model.take_lines();
-        let frame = self.painter.leave(&lines, self.columns);
-        self.printer.write(&frame);
+        let update = self.painter.leave(&lines, self.columns);
+        self.printer.write(&update);
         self.printer.flush().await;
-        terminal::give_back();
+        terminal::restore();
         // The kernel ignores this in an orphaned process group, which no shell
         // could continue.
         kill_current_process_group(Signal::TSTP)?;
-        self.resumed = true;
+        self.skip_next_continue = true;
         self.take_up()
     }
 
     /// Takes the terminal again on `SIGCONT`, unless `suspend` already did.
     fn resume(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.resumed) {
+        if std::mem::take(&mut self.skip_next_continue) {
             return Ok(());
         }
         self.painter.forget();
@@ -353,9 +358,9 @@ impl Screen<'_> {
     }
 
     fn take_up(&mut self) -> io::Result<()> {
-        self.borrowed.again()?;
+        self.raw_mode.retake()?;
         self.measure();
-        (self.changed, self.pressed) = (true, true);
+        (self.stale, self.pressed) = (true, true);
         Ok(())
     }
 
@@ -367,19 +372,19 @@ impl Screen<'_> {
     }
 
     /// Gives the terminal back and closes the connection.
-    async fn end(mut self, over: Over) -> Result<(), Failure> {
+    async fn end(mut self, over: Ending) -> Result<(), Failure> {
         let lines = self.model.take_lines();
-        let frame = self.painter.leave(&lines, self.columns);
-        self.printer.write(&frame);
-        let shown = timeout(SHOWING, self.printer.flush()).await;
-        drop(self.borrowed);
+        let update = self.painter.leave(&lines, self.columns);
+        self.printer.write(&update);
+        let shown = timeout(LAST_UPDATE_DEADLINE, self.printer.flush()).await;
+        drop(self.raw_mode);
         if shown == Ok(true)
             && self.client.is_kept()
             && let Some(position) = self.client.position().cloned()
         {
             self.client.remember(&position);
         }
-        let lost = Lost {
+        let lost = Unstored {
             lines: self.client.unconfirmed() as u64,
             more: false,
             kept: self.client.is_kept(),
@@ -387,10 +392,10 @@ impl Screen<'_> {
         let server = self.client.server().to_owned();
         self.client.close().await;
         match over {
-            Over::Left if lost.lines == 0 => Ok(()),
-            Over::Left => Err(Failure::Interrupted { server, lost }),
-            Over::Gone(end) => Err(Failure::Gone { server, end, lost }),
-            Over::Broken(error) => Err(Failure::Unreadable(error)),
+            Ending::Left if lost.lines == 0 => Ok(()),
+            Ending::Left => Err(Failure::Interrupted { server, lost }),
+            Ending::Gone(end) => Err(Failure::Gone { server, end, lost }),
+            Ending::Broken(error) => Err(Failure::Unreadable(error)),
         }
     }
 }

@@ -19,14 +19,14 @@ use tokio::{
 use tokio_websockets::{CloseCode, Message, ServerBuilder, WebSocketStream};
 
 use super::{
-    Client, ConnectError, Keyring, Options, Outbox,
-    address::{Target, Wanted},
+    Client, ClientOptions, ConnectError, Keyring, Outbox,
+    address::{AddressOptions, Target},
 };
 
 /// The place that a client connects to: it accepts or refuses each attempt.
 pub(super) struct Host {
     arrivals: mpsc::Receiver<(Instant, DuplexStream)>,
-    deaf: Arc<AtomicUsize>,
+    refusals_left: Arc<AtomicUsize>,
     /// The time of each attempt to connect.
     pub(super) attempts: Vec<Instant>,
 }
@@ -43,8 +43,8 @@ pub(super) fn host(
     impl Future<Output = Result<Client, ConnectError>> + use<>,
 ) {
     let (arriving, arrivals) = mpsc::channel(64);
-    let deaf = Arc::new(AtomicUsize::new(0));
-    let refusals = Arc::clone(&deaf);
+    let refusals_left = Arc::new(AtomicUsize::new(0));
+    let refusals = Arc::clone(&refusals_left);
     let open = move || {
         let (ours, theirs) = duplex(buffer);
         let refused = refusals.load(Ordering::Relaxed) > 0;
@@ -60,7 +60,7 @@ pub(super) fn host(
         }
     };
     let target = target(query);
-    let options = Options {
+    let options = ClientOptions {
         reconnect,
         seed: 7,
         outbox,
@@ -68,7 +68,7 @@ pub(super) fn host(
     };
     let host = Host {
         arrivals,
-        deaf,
+        refusals_left,
         attempts: Vec::new(),
     };
     (
@@ -78,17 +78,17 @@ pub(super) fn host(
 }
 
 pub(super) fn target(query: &str) -> Target {
-    Target::new(&Wanted {
+    Target::new(&AddressOptions {
         address: Some(format!("ws://test:1/{query}")),
-        ..Wanted::default()
+        ..AddressOptions::default()
     })
     .expect("an address")
 }
 
 impl Host {
     /// Makes the next `attempts` attempts to connect fail.
-    pub(super) fn refuse(&mut self, attempts: usize) {
-        self.deaf.store(attempts, Ordering::Relaxed);
+    pub(super) fn refuse_next(&mut self, attempts: usize) {
+        self.refusals_left.store(attempts, Ordering::Relaxed);
     }
 
     async fn arrival(&mut self) -> DuplexStream {

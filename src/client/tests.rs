@@ -10,34 +10,38 @@ use super::{
     scripted::{Host, Server, host, message, target},
     *,
 };
-use crate::protocol::{Event, Kind};
+use crate::protocol::{Event, MessageKind};
 
 /// The values that a client returned, each as a word or two.
-struct Told(Vec<String>);
+struct ReturnedEvents(Vec<String>);
 
-impl Told {
-    fn note(&mut self, happened: &Happened) {
+impl ReturnedEvents {
+    fn note(&mut self, happened: &ClientEvent) {
         self.0.push(match happened {
-            Happened::Told(_, Event::Message(message)) => {
+            ClientEvent::Event(_, Event::Message(message)) => {
                 format!("{} {}", message.seq, &*message.text)
             }
-            Happened::Told(frame, _) => kind(frame),
-            Happened::Heard(frame) => format!("heard {}", kind(frame)),
-            Happened::Refused { id, .. } => format!("{id} refused"),
-            Happened::Hole { after, next } => format!("hole {after}-{next}"),
-            Happened::State(State::Offline { why, unsent, .. }) => {
+            ClientEvent::Event(frame, _) => kind(frame),
+            ClientEvent::ForPrograms(frame) => format!("heard {}", kind(frame)),
+            ClientEvent::Refused { id, .. } => format!("{id} refused"),
+            ClientEvent::Missing { after, next } => format!("hole {after}-{next}"),
+            ClientEvent::State(ConnectionState::Offline { why, unsent, .. }) => {
                 format!("offline with {unsent}: {why}")
             }
-            Happened::State(State::Connected) => "connected".to_owned(),
-            Happened::State(State::CatchingUp { at, head }) => format!("at {at} of {head}"),
-            Happened::State(State::CaughtUp) => "caught up".to_owned(),
-            Happened::State(State::Held { unsent, .. }) => format!("held with {unsent}"),
-            Happened::Ended(end) => format!("ended: {end}"),
+            ClientEvent::State(ConnectionState::Connected) => "connected".to_owned(),
+            ClientEvent::State(ConnectionState::CatchingUp { at, head }) => {
+                format!("at {at} of {head}")
+            }
+            ClientEvent::State(ConnectionState::CaughtUp) => "caught up".to_owned(),
+            ClientEvent::State(ConnectionState::Refusing { unsent, .. }) => {
+                format!("held with {unsent}")
+            }
+            ClientEvent::Ended(end) => format!("ended: {end}"),
         });
     }
 
     /// The values without those that every conversation has.
-    fn rest(self) -> Vec<String> {
+    fn without_usual(self) -> Vec<String> {
         let usual = ["welcome", "live", "caught up", "connected"];
         let told = self.0.into_iter();
         told.filter(|word| !usual.contains(&word.as_str()))
@@ -55,7 +59,7 @@ fn publish(number: u64, text: &str) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: ids.of(number).ok(),
-        kind: Kind::Said,
+        kind: MessageKind::Said,
         follows: None,
     }
 }
@@ -72,9 +76,9 @@ async fn converse_with(
     connecting: impl Future<Output = Result<Client, ConnectError>>,
     commands: Vec<Command>,
     script: impl AsyncFnOnce(&mut Host),
-) -> Told {
+) -> ReturnedEvents {
     let mut host = host;
-    let mut told = Told(Vec::new());
+    let mut told = ReturnedEvents(Vec::new());
     let client = async {
         let mut client = connecting.await.expect("a welcome");
         for command in commands {
@@ -83,12 +87,12 @@ async fn converse_with(
         loop {
             let happened = client.next().await;
             told.note(&happened);
-            if let Happened::Told(_, Event::Message(_)) = happened
+            if let ClientEvent::Event(_, Event::Message(_)) = happened
                 && let Some(position) = client.position().cloned()
             {
                 client.remember(&position);
             }
-            if let Happened::Ended(_) = happened {
+            if let ClientEvent::Ended(_) = happened {
                 break;
             }
         }
@@ -98,7 +102,7 @@ async fn converse_with(
     told
 }
 
-async fn converse(commands: Vec<Command>, script: impl AsyncFnOnce(&mut Host)) -> Told {
+async fn converse(commands: Vec<Command>, script: impl AsyncFnOnce(&mut Host)) -> ReturnedEvents {
     let (host, connecting) = host(64 * 1024, "", Outbox::in_memory(), true);
     converse_with(host, connecting, commands, script).await
 }
@@ -133,7 +137,7 @@ async fn a_redacted_message_counts_as_stored() {
     })
     .await;
     assert_eq!(
-        told.rest(),
+        told.without_usual(),
         [
             "erased",
             "2 b",
@@ -225,7 +229,7 @@ async fn messages_stored_without_a_receipt_are_recognised() {
     })
     .await;
     assert_eq!(
-        told.rest(),
+        told.without_usual(),
         [
             "offline with 4: the connection was cut off",
             "at 0 of 3",
@@ -256,7 +260,7 @@ async fn a_hidden_repeat_counts_as_a_receipt() {
     })
     .await;
     assert_eq!(
-        told.rest(),
+        told.without_usual(),
         ["offline with 0: the connection was cut off", "ended: done"]
     );
 }
@@ -295,7 +299,7 @@ async fn waits_between_attempts_grow() {
     let told = converse_with(host, connecting, say("a"), async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.take(1, "a").await;
-        host.refuse(8);
+        host.refuse_next(8);
         server.vanish();
         let (server, _) = host.welcome(1).await;
         attempts.clone_from(&host.attempts);
@@ -311,7 +315,7 @@ async fn waits_between_attempts_grow() {
         let (least, most) = (Duration::from_millis(99), Duration::from_millis(2));
         assert!((least..longest + most).contains(&wait), "{wait:?}");
     }
-    let told = told.rest();
+    let told = told.without_usual();
     assert_eq!(told[1], "offline with 0: the connection was cut off");
     let refused = "offline with 0: nothing listens on test:1 (ConnectionRefused): is the server on another port?";
     assert!(told[2..10].iter().all(|told| told == refused), "{told:?}");
@@ -329,7 +333,7 @@ async fn an_attempt_has_a_deadline() {
         done(server).await;
     })
     .await;
-    assert!(told.rest()[1].contains("said nothing for 10 seconds"));
+    assert!(told.without_usual()[1].contains("said nothing for 10 seconds"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -364,7 +368,7 @@ async fn close_codes_decide_whether_the_client_reconnects() {
             server.close(code, "why").await;
         })
         .await;
-        let told = told.rest();
+        let told = told.without_usual();
         assert_eq!(told.len(), 1, "{code}: {told:?}");
         assert!(told[0].starts_with("ended: "), "{code}: {told:?}");
     }
@@ -379,7 +383,7 @@ async fn close_codes_decide_whether_the_client_reconnects() {
             server.close(4502, "banned").await;
         })
         .await;
-        let told = told.rest();
+        let told = told.without_usual();
         assert_eq!(told.len(), 3, "{code}: {told:?}");
         let end = "ended: the server at test:1 went away before it said welcome (4502: banned)";
         assert_eq!(told[2], end, "{code}");
@@ -398,7 +402,7 @@ async fn http_statuses_decide_whether_the_client_reconnects() {
             host.answer(status).await;
         })
         .await;
-        let told = told.rest();
+        let told = told.without_usual();
         assert_eq!(told.len(), 6, "{told:?}");
         let end = format!("ended: test:1 answers HTTP {status}");
         assert!(told[5].starts_with(&end), "{told:?}");
@@ -449,7 +453,7 @@ async fn without_the_reconnect_option_the_client_ends() {
         server.vanish();
     })
     .await;
-    assert_eq!(told.rest(), ["ended: the connection was cut off"]);
+    assert_eq!(told.without_usual(), ["ended: the connection was cut off"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -493,7 +497,7 @@ async fn temporarily_refused_messages_are_sent_again_in_order() {
             done(server).await;
         })
         .await;
-        let mut told = told.rest();
+        let mut told = told.without_usual();
         told.retain(|told| told != "heard refused");
         let shown = if heeds {
             ["1 a", "2 b", "3 c", "4 d", "ended: done"]
@@ -522,7 +526,10 @@ async fn a_refusal_of_a_stored_message_is_ignored() {
     let mut told = told;
     told.0.retain(|told| told != "at 0 of 1");
     let cut = "offline with 1: the connection was cut off";
-    assert_eq!(told.rest(), [cut, "1 a", "heard refused", "ended: done"]);
+    assert_eq!(
+        told.without_usual(),
+        [cut, "1 a", "heard refused", "ended: done"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -542,7 +549,7 @@ async fn a_long_hold_is_reported_once_and_outlasted() {
         done(server).await;
     })
     .await;
-    let mut told = told.rest();
+    let mut told = told.without_usual();
     told.retain(|told| told != "heard refused");
     assert_eq!(told, ["held with 2", "1 a", "2 b", "ended: done"]);
 }
@@ -568,7 +575,7 @@ async fn missing_messages_are_reported_as_holes() {
     })
     .await;
     assert_eq!(
-        told.rest(),
+        told.without_usual(),
         [
             "4 a",
             "hole 4-7",
@@ -605,7 +612,7 @@ async fn another_log_is_read_from_its_start() {
     .await;
     let offline = "offline with 0: the connection was cut off";
     assert_eq!(
-        told.rest()[..6],
+        told.without_usual()[..6],
         ["8 a", offline, "at 0 of 2", "gap", "1 b", offline]
     );
 }
@@ -720,7 +727,7 @@ async fn without_echoes_the_client_shows_receipts() {
         done(server).await;
     })
     .await;
-    let mut told = told.rest();
+    let mut told = told.without_usual();
     told.retain(|told| !told.starts_with("offline") && !told.starts_with("at "));
     assert_eq!(
         told,
@@ -762,7 +769,7 @@ async fn an_outbox_in_a_file_outlives_the_client() {
         done(server).await;
     })
     .await;
-    assert_eq!(told.rest(), ["3 b", "4 c", "5 d", "ended: done"]);
+    assert_eq!(told.without_usual(), ["3 b", "4 c", "5 d", "ended: done"]);
     let (third, connecting) = host(1024, "", open(), false);
     converse_with(third, connecting, Vec::new(), async |host| {
         let (mut server, asked) = host.welcome(5).await;

@@ -3,11 +3,11 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{history::History, run::Batch};
+use super::{history::History, run::CommittedBatch};
 use crate::{
-    log::{Action, Clock, Draft, Entry, Local, Log, Sealed, Sealer, Unanswered},
+    log::{Action, Draft, Entry, GuardedClock, LocalLog, Log, NoAnswer, SealedBatch, Sealer},
     protocol::{ConnectionId, Seq},
-    store::{Applied, Outcome, Replica, Standing, StoreError},
+    store::{Applied, Outcome, Replica, StartingState, StoreError},
 };
 
 /// Seals entries, has them ordered, and applies them in that order. A store has
@@ -17,59 +17,59 @@ pub struct Applier<'a> {
     sealer: Sealer,
     replica: Replica,
     history: History,
-    clock: Arc<Clock>,
+    clock: Arc<GuardedClock>,
 }
 
 /// A batch that was applied.
 #[derive(Debug)]
-pub struct Committed {
+pub struct AppliedBatch {
     /// Its entries.
-    pub sealed: Sealed,
+    pub sealed: SealedBatch,
     /// The outcome of each entry; empty for a repeated batch.
     pub outcomes: Vec<Outcome>,
     /// Its messages, as readers are sent them.
-    pub batch: Arc<Batch>,
+    pub batch: Arc<CommittedBatch>,
 }
 
 /// Why a batch was not applied, as far as is known.
 #[derive(Debug)]
-pub enum NotApplied {
+pub enum ApplyError {
     /// The log gave no answer.
-    Log(Unanswered),
+    Log(NoAnswer),
     /// The store could not be read or written.
     Store(StoreError),
 }
 
-impl NotApplied {
+impl ApplyError {
     /// Whether the store is damaged. The disk or the network can be the cause
     /// instead.
     pub fn is_damage(&self) -> bool {
-        matches!(self, NotApplied::Store(error) if error.is_damage())
+        matches!(self, ApplyError::Store(error) if error.is_damage())
     }
 }
 
-impl From<Unanswered> for NotApplied {
-    fn from(error: Unanswered) -> Self {
-        NotApplied::Log(error)
+impl From<NoAnswer> for ApplyError {
+    fn from(error: NoAnswer) -> Self {
+        ApplyError::Log(error)
     }
 }
 
-impl From<StoreError> for NotApplied {
+impl From<StoreError> for ApplyError {
     fn from(error: StoreError) -> Self {
-        NotApplied::Store(error)
+        ApplyError::Store(error)
     }
 }
 
-impl fmt::Display for NotApplied {
+impl fmt::Display for ApplyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotApplied::Log(error) => error.fmt(f),
-            NotApplied::Store(error) => error.fmt(f),
+            ApplyError::Log(error) => error.fmt(f),
+            ApplyError::Store(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for NotApplied {}
+impl std::error::Error for ApplyError {}
 
 impl<'a> Applier<'a> {
     /// Creates an applier over any log. It first applies the batches that the
@@ -77,9 +77,11 @@ impl<'a> Applier<'a> {
     ///
     /// # Errors
     /// Fails if the log cannot be read or the store cannot be written.
-    pub fn new(log: impl Log + 'a, replica: Replica, history: History) -> Result<Self, NotApplied> {
-        let Standing { origin, clock, .. } = replica.standing()?;
-        let clock = Arc::new(Clock::after(clock));
+    pub fn new(log: impl Log + 'a, replica: Replica, history: History) -> Result<Self, ApplyError> {
+        let StartingState {
+            id: origin, clock, ..
+        } = replica.starting_state()?;
+        let clock = Arc::new(GuardedClock::after(clock));
         let mut applier = Applier {
             log: Box::new(log),
             sealer: Sealer::after(origin, Arc::clone(&clock)),
@@ -87,10 +89,10 @@ impl<'a> Applier<'a> {
             history,
             clock: Arc::clone(&clock),
         };
-        applier.read(&mut Vec::new())?;
+        applier.apply_ordered(&mut Vec::new())?;
         // The batches just applied may come from a later run of this server, so
         // its last origin is read only now.
-        let Standing { origin, .. } = applier.replica.standing()?;
+        let StartingState { id: origin, .. } = applier.replica.starting_state()?;
         applier.sealer = Sealer::after(origin, clock);
         Ok(applier)
     }
@@ -99,9 +101,9 @@ impl<'a> Applier<'a> {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub fn local(replica: Replica) -> Result<Applier<'static>, NotApplied> {
+    pub fn local(replica: Replica) -> Result<Applier<'static>, ApplyError> {
         let history = History::new(replica.store().clone());
-        Applier::new(Local::default(), replica, history)
+        Applier::new(LocalLog::default(), replica, history)
     }
 
     /// The history that readers are fed from.
@@ -110,7 +112,7 @@ impl<'a> Applier<'a> {
     }
 
     /// The guarded clock; entries are sealed with its time.
-    pub fn clock(&self) -> &Arc<Clock> {
+    pub fn clock(&self) -> &Arc<GuardedClock> {
         &self.clock
     }
 
@@ -120,7 +122,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Seals entries with the current time.
-    pub fn seal(&mut self, entries: Vec<Entry>) -> Sealed {
+    pub fn seal(&mut self, entries: Vec<Entry>) -> SealedBatch {
         self.sealer.seal(entries)
     }
 
@@ -133,36 +135,36 @@ impl<'a> Applier<'a> {
     /// applied before the failure are in `committed`.
     pub fn commit(
         &mut self,
-        sealed: &Sealed,
-        committed: &mut Vec<Committed>,
-    ) -> Result<(), NotApplied> {
+        sealed: &SealedBatch,
+        committed: &mut Vec<AppliedBatch>,
+    ) -> Result<(), ApplyError> {
         self.log.propose(sealed)?;
-        self.read(committed)
+        self.apply_ordered(committed)
     }
 
-    fn read(&mut self, committed: &mut Vec<Committed>) -> Result<(), NotApplied> {
+    fn apply_ordered(&mut self, committed: &mut Vec<AppliedBatch>) -> Result<(), ApplyError> {
         loop {
             let (position, head) = self.replica.position()?;
             self.history.skip_to(head);
-            let Some(ordered) = self.log.next(position)? else {
+            let Some(ordered) = self.log.read_after(position)? else {
                 return Ok(());
             };
             let applied = self.replica.apply(&ordered)?;
-            committed.push(self.take(ordered.sealed, applied));
+            committed.push(self.add_to_history(ordered.sealed, applied));
         }
     }
 
     /// Makes an applied batch readable in the history.
-    fn take(&self, sealed: Sealed, applied: Applied) -> Committed {
+    fn add_to_history(&self, sealed: SealedBatch, applied: Applied) -> AppliedBatch {
         let batch = self.history.push(applied.messages);
         for (entry, outcome) in sealed.batch.entries.iter().zip(&applied.outcomes) {
             match (outcome, &entry.action) {
-                (Outcome::Redacted, Action::Redact { seq, .. }) => self.history.redacted(*seq),
-                (Outcome::Expired(upto), _) => self.history.expired(*upto),
+                (Outcome::Redacted, Action::Redact { seq, .. }) => self.history.redact(*seq),
+                (Outcome::Expired(upto), _) => self.history.expire(*upto),
                 _ => {}
             }
         }
-        Committed {
+        AppliedBatch {
             sealed,
             outcomes: applied.outcomes,
             batch,
@@ -171,23 +173,23 @@ impl<'a> Applier<'a> {
 
     /// Withdraws a batch that was not applied; returns false if the log keeps
     /// it.
-    pub fn withdraw(&mut self, sealed: &Sealed) -> bool {
-        self.log.withdraw(sealed.origin())
+    pub fn withdraw(&mut self, sealed: &SealedBatch) -> bool {
+        self.log.withdraw(sealed.id())
     }
 
     /// Seals entries and applies them, all in one batch.
     ///
     /// # Errors
     /// As [`Applier::commit`].
-    pub fn apply(&mut self, entries: Vec<Entry>) -> Result<Committed, NotApplied> {
+    pub fn apply(&mut self, entries: Vec<Entry>) -> Result<AppliedBatch, ApplyError> {
         let sealed = self.seal(entries);
         let mut committed = Vec::new();
         let done = self.commit(&sealed, &mut committed);
-        let own = |one: &Committed| one.sealed.origin() == sealed.origin();
+        let own = |one: &AppliedBatch| one.sealed.id() == sealed.id();
         let own = committed.into_iter().find(own);
         own.ok_or_else(|| {
             self.withdraw(&sealed);
-            done.err().unwrap_or(NotApplied::Log(Unanswered))
+            done.err().unwrap_or(ApplyError::Log(NoAnswer))
         })
     }
 
@@ -195,20 +197,20 @@ impl<'a> Applier<'a> {
     ///
     /// # Errors
     /// As [`Applier::commit`].
-    pub fn act(&mut self, action: Action) -> Result<Outcome, NotApplied> {
+    pub fn apply_action(&mut self, action: Action) -> Result<Outcome, ApplyError> {
         let mut committed = self.apply(vec![Entry::of_server(action)])?;
-        committed.outcomes.pop().ok_or(NotApplied::Log(Unanswered))
+        committed.outcomes.pop().ok_or(ApplyError::Log(NoAnswer))
     }
 
     /// Applies messages from one connection, all in one batch.
     ///
     /// # Errors
     /// As [`Applier::commit`].
-    pub fn say(
+    pub fn apply_messages(
         &mut self,
         connection: ConnectionId,
         drafts: impl IntoIterator<Item = Draft>,
-    ) -> Result<Committed, NotApplied> {
+    ) -> Result<AppliedBatch, ApplyError> {
         let entry = |draft| Entry {
             connection,
             action: Action::Message(draft),
@@ -237,8 +239,8 @@ mod tests {
     use super::*;
     use crate::{
         log::{
-            ClockTime, Origin,
-            model::{Model, faults},
+            BatchId, GuardedTime,
+            model::{ModelLog, faults},
         },
         protocol::name::RoomName,
         store::{Storage, open},
@@ -250,7 +252,7 @@ mod tests {
 
     /// An applier over an empty store, which applies the batches of the log at
     /// once.
-    fn applier(log: Model) -> Applier<'static> {
+    fn applier(log: ModelLog) -> Applier<'static> {
         let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
         Applier::new(log, replica, History::new(store)).expect("a log")
     }
@@ -258,7 +260,7 @@ mod tests {
     /// The numbers of all messages in a room, from the store.
     async fn stored(history: &History) -> Vec<u64> {
         let page = history.stored(&RoomName::lobby(), Seq::START).await;
-        let runs = page.expect("readable").runs;
+        let runs = page.expect("readable").room_batches;
         let slots = runs.iter().flat_map(|run| run.slots());
         slots.map(|slot| slot.seq().0).collect()
     }
@@ -272,9 +274,9 @@ mod tests {
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build()?;
             // The first proposal and the first read of the log do not fail.
-            let mut model = Model::with(iter::repeat_n(None, 2).chain(faults).collect());
-            let clock = Arc::new(Clock::after(ClockTime(0)));
-            let first = Sealer::after(Origin::default(), clock).seal(Vec::new());
+            let mut model = ModelLog::with(iter::repeat_n(None, 2).chain(faults).collect());
+            let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
+            let first = Sealer::after(BatchId::default(), clock).seal(Vec::new());
             model.propose(&first)?;
             let mut log = applier(model.clone());
             let mut last = 0;

@@ -27,7 +27,7 @@ impl Ephemeral {
     }
 
     /// Encodes an event that replaces no other event.
-    pub(super) fn each(event: &Event) -> Self {
+    pub(super) fn without_kind(event: &Event) -> Self {
         Ephemeral {
             kind: None,
             ..Ephemeral::new(event)

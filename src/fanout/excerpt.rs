@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 
 use super::history::History;
 use crate::{
-    protocol::{Event, MAX_EXCERPT_BYTES, Seq, Slot, name::RoomName},
+    protocol::{Event, MAX_HISTORY_PAGE_BYTES, Seq, Slot, name::RoomName},
     store::StoreError,
 };
 
 /// The messages of a room that a client asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub struct PageQuery {
     /// Take the first messages after this number; if absent, take the last
     /// messages.
     pub after: Option<Seq>,
@@ -23,7 +23,7 @@ pub struct Span {
 
 /// A history page, oldest message first.
 #[derive(Debug)]
-pub struct Excerpt {
+pub struct HistoryPage {
     /// The gap right after `after`, as the event that readers are sent.
     pub gap: Option<Event>,
     /// The messages. Their texts have at most [`MAX_EXCERPT_BYTES`] together; a
@@ -39,19 +39,19 @@ impl History {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn excerpt(&self, room: &RoomName, span: Span) -> Result<Excerpt, StoreError> {
+    pub async fn page(&self, room: &RoomName, query: PageQuery) -> Result<HistoryPage, StoreError> {
         let head = self.head();
-        let end = span
+        let end = query
             .before
             .map_or(head, |before| head.min(Seq(before.0.saturating_sub(1))));
-        let mut after = if let Some(after) = span.after {
+        let mut after = if let Some(after) = query.after {
             after
         } else {
             // One message more than the limit shows whether there are more.
-            let count = span.limit.saturating_add(1);
+            let count = query.limit.saturating_add(1);
             self.store().before_last(room, count, end).await?
         };
-        let limit = span.limit as usize;
+        let limit = query.limit as usize;
         let mut gap = None;
         let mut messages: VecDeque<Slot> = VecDeque::new();
         let mut bytes = 0;
@@ -59,7 +59,7 @@ impl History {
         'pages: while after < end {
             let page = self.after(room, after).await?;
             if let Some((hole, next)) = page.gap()
-                && Some(after) == span.after
+                && Some(after) == query.after
             {
                 gap = Some(Event::Gap {
                     after,
@@ -67,16 +67,17 @@ impl History {
                     reason: hole.reason,
                 });
             }
-            let new = page.runs.iter().flat_map(|run| run.slots());
+            let new = page.room_batches.iter().flat_map(|run| run.slots());
             for slot in new.skip_while(|slot| slot.seq() <= after) {
                 if slot.seq() > end {
                     break 'pages;
                 }
                 messages.push_back(slot.clone());
                 bytes += slot.text_bytes();
-                while messages.len() > limit || bytes > MAX_EXCERPT_BYTES && messages.len() > 1 {
+                while messages.len() > limit || bytes > MAX_HISTORY_PAGE_BYTES && messages.len() > 1
+                {
                     more = true;
-                    if span.after.is_some() {
+                    if query.after.is_some() {
                         messages.pop_back();
                         break 'pages;
                     }
@@ -86,7 +87,7 @@ impl History {
             }
             after = page.upto;
         }
-        Ok(Excerpt {
+        Ok(HistoryPage {
             gap,
             messages: messages.into(),
             more,
@@ -99,7 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         fanout::Applier,
-        log::{Draft, Local},
+        log::{Draft, LocalLog},
         protocol::ConnectionId,
         store::{Storage, open},
     };
@@ -110,33 +111,30 @@ mod tests {
         before: Option<u64>,
         limit: u32,
     ) -> (Vec<u64>, bool) {
-        let span = Span {
+        let query = PageQuery {
             after: after.map(Seq),
             before: before.map(Seq),
             limit,
         };
-        let excerpt = history
-            .excerpt(&RoomName::lobby(), span)
+        let page = history
+            .page(&RoomName::lobby(), query)
             .await
             .expect("readable");
-        (
-            excerpt.messages.iter().map(|m| m.seq().0).collect(),
-            excerpt.more,
-        )
+        (page.messages.iter().map(|m| m.seq().0).collect(), page.more)
     }
 
     /// A history of 3000 messages; every third one is in the lobby.
     fn log(tail: usize, text: usize) -> History {
         let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
         let history = History::with_tail(store, tail);
-        let mut log = Applier::new(Local::default(), replica, history).expect("a log");
+        let mut log = Applier::new(LocalLog::default(), replica, history).expect("a log");
         let draft = |n: usize| {
             let room = if n.is_multiple_of(3) { "lobby" } else { "tea" };
             Draft::of(room, "x".repeat(text))
         };
         for batch in 0..10 {
             let drafts: Vec<_> = (1..=300).map(|n| draft(batch * 300 + n)).collect();
-            log.say(ConnectionId(7), drafts).expect("stored");
+            log.apply_messages(ConnectionId(7), drafts).expect("stored");
         }
         log.history().clone()
     }
@@ -189,14 +187,14 @@ mod tests {
             .build()
             .expect("a runtime");
         let history = log(usize::MAX, 8000);
-        let fit = MAX_EXCERPT_BYTES / 8000;
+        let fit = MAX_HISTORY_PAGE_BYTES / 8000;
         runtime.block_on(async {
             let (seqs, more) = found(&history, None, None, 200).await;
             assert_eq!((seqs.len(), seqs.last(), more), (fit, Some(&3000), true));
             let (seqs, more) = found(&history, Some(0), None, 200).await;
             assert_eq!((seqs.len(), seqs.first(), more), (fit, Some(&3), true));
         });
-        let history = log(usize::MAX, MAX_EXCERPT_BYTES + 1);
+        let history = log(usize::MAX, MAX_HISTORY_PAGE_BYTES + 1);
         runtime.block_on(async {
             assert_eq!(found(&history, Some(0), None, 200).await, (vec![3], true));
             assert_eq!(found(&history, None, None, 200).await, (vec![3000], true));

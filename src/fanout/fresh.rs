@@ -8,27 +8,27 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::run::Batch;
+use super::run::CommittedBatch;
 
 /// A committed batch on its way to the shards.
 #[derive(Clone, Debug)]
-pub struct Fresh {
+pub struct InFlightBatch {
     /// The batch.
-    pub batch: Arc<Batch>,
+    pub batch: Arc<CommittedBatch>,
     /// When the first entry of the batch arrived.
     pub arrived: Instant,
     /// Each shard drops its clone when it has finished with the batch.
     #[expect(dead_code)]
-    through: Arc<Through>,
+    done: Arc<DoneSignal>,
 }
 
 /// Unparks the writer when the last shard has finished with a batch. A channel
 /// would wake the writer while the channel still holds the lock that the writer
 /// takes first.
 #[derive(Debug)]
-struct Through(Thread);
+struct DoneSignal(Thread);
 
-impl Drop for Through {
+impl Drop for DoneSignal {
     fn drop(&mut self) {
         self.0.unpark();
     }
@@ -36,27 +36,27 @@ impl Drop for Through {
 
 /// Tells the writer whether every shard has finished with a batch.
 #[derive(Debug)]
-pub struct Underway(Weak<Through>);
+pub struct FanOutProgress(Weak<DoneSignal>);
 
-impl Fresh {
+impl InFlightBatch {
     /// Creates a batch for the shards. The calling thread can wait on the
     /// returned [`Underway`]. `arrived` is when the first entry of the batch
     /// arrived.
-    pub fn new(batch: Arc<Batch>, arrived: Instant) -> (Self, Underway) {
-        let through = Arc::new(Through(thread::current()));
-        let underway = Underway(Arc::downgrade(&through));
-        let fresh = Fresh {
+    pub fn new(batch: Arc<CommittedBatch>, arrived: Instant) -> (Self, FanOutProgress) {
+        let done = Arc::new(DoneSignal(thread::current()));
+        let progress = FanOutProgress(Arc::downgrade(&done));
+        let in_flight = InFlightBatch {
             batch,
             arrived,
-            through,
+            done,
         };
-        (fresh, underway)
+        (in_flight, progress)
     }
 }
 
-impl Underway {
+impl FanOutProgress {
     /// Whether every shard has finished with the batch.
-    pub fn is_over(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.0.strong_count() == 0
     }
 
@@ -64,7 +64,7 @@ impl Underway {
     /// true, or `until` has passed. A thread that makes `enough` true must
     /// unpark this one.
     pub fn wait(&self, until: Instant, enough: impl Fn() -> bool) {
-        while !self.is_over() && !enough() {
+        while !self.is_done() && !enough() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     ephemeral::Ephemeral,
-    outlet::{Mode, Shared},
+    outlet::{Mode, SharedOutlet},
 };
 use crate::protocol::{Event, Seq, format::Format, name::RoomName};
 
@@ -14,13 +14,13 @@ use crate::protocol::{Event, Seq, format::Format, name::RoomName};
 /// and no buffer, and ignores what it is sent.
 #[derive(Clone)]
 pub struct Handle {
-    subscriber: Arc<Shared>,
+    subscriber: Arc<SharedOutlet>,
 }
 
 /// How many subscribers are catching up, how far they are behind, and the
 /// memory kept for all subscribers.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CatchingUp {
+pub struct DeliveryFigures {
     /// The number of subscribers that are catching up.
     pub subscribers: usize,
     /// How many numbers the slowest of them is behind the head of the log.
@@ -31,7 +31,7 @@ pub struct CatchingUp {
 }
 
 impl Handle {
-    pub(super) fn new(subscriber: &Arc<Shared>) -> Self {
+    pub(super) fn new(subscriber: &Arc<SharedOutlet>) -> Self {
         Handle {
             subscriber: Arc::clone(subscriber),
         }
@@ -47,7 +47,7 @@ impl Handle {
     /// Some subscribers are sent `later` instead, once they are live: those
     /// that do not follow the room yet, have not seen their replay, or take
     /// nothing now. They are sent the last missed event of each kind.
-    pub fn send(&self, room: &RoomName, now: &Ephemeral, later: &Ephemeral) {
+    pub fn send_ephemeral(&self, room: &RoomName, now: &Ephemeral, later: &Ephemeral) {
         self.subscriber.lock().send_ephemeral(room, now, later);
     }
 }
@@ -60,18 +60,18 @@ impl Handle {
 /// page that a session has read. So a reader whose position is before the
 /// message reads the history again. `readers` must include all that follow the
 /// room, and may include others.
-pub fn redacted(readers: impl IntoIterator<Item = Handle>, room: &RoomName, seq: Seq) {
+pub fn tell_redaction(readers: impl IntoIterator<Item = Handle>, room: &RoomName, seq: Seq) {
     let (prev, id) = (None, None);
-    let told = Ephemeral::each(&Event::Erased { seq, prev, id });
+    let told = Ephemeral::without_kind(&Event::Erased { seq, prev, id });
     for reader in readers {
-        reader.subscriber.lock().redacted(room, seq, &told);
+        reader.subscriber.lock().tell_redaction(room, seq, &told);
     }
 }
 
-impl CatchingUp {
+impl DeliveryFigures {
     /// Adds up these subscribers; `head` is the end of the log.
     pub fn of(subscribers: impl IntoIterator<Item = Handle>, head: Seq) -> Self {
-        let mut all = CatchingUp::default();
+        let mut all = DeliveryFigures::default();
         for handle in subscribers {
             let outlet = handle.subscriber.lock();
             if outlet.mode == Mode::CatchingUp {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    page::Page,
-    run::{Batch, Run},
+    page::FeedPage,
+    run::{CommittedBatch, RoomBatch},
     tail::Tail,
 };
 use crate::{
@@ -60,8 +60,8 @@ impl History {
     }
 
     /// Adds applied messages; readers can be fed them from here on.
-    pub(super) fn push(&self, messages: Vec<Message>) -> Arc<Batch> {
-        let batch = Arc::new(Batch::of(messages));
+    pub(super) fn push(&self, messages: Vec<Message>) -> Arc<CommittedBatch> {
+        let batch = Arc::new(CommittedBatch::of(messages));
         self.tail().push(&batch);
         batch
     }
@@ -73,19 +73,19 @@ impl History {
     }
 
     /// Removes a message's text from the tail, after the store has redacted it.
-    pub(super) fn redacted(&self, seq: Seq) {
+    pub(super) fn redact(&self, seq: Seq) {
         self.tail().redact(seq);
     }
 
     /// Removes the messages up to a number from the tail, after the store has
     /// expired them.
-    pub(super) fn expired(&self, upto: Seq) {
+    pub(super) fn expire(&self, upto: Seq) {
         self.tail().expire(upto);
     }
 
     /// The messages after `after` in a room, from the tail; a part of them if
     /// there are many. `None` if the tail may not have all of them.
-    pub fn recent(&self, room: &RoomName, after: Seq) -> Option<Page> {
+    pub fn recent(&self, room: &RoomName, after: Seq) -> Option<FeedPage> {
         self.tail().after(room, after)
     }
 
@@ -94,7 +94,7 @@ impl History {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn after(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
+    pub async fn after(&self, room: &RoomName, after: Seq) -> Result<FeedPage, StoreError> {
         match self.recent(room, after) {
             Some(page) => Ok(page),
             None => self.stored(room, after).await,
@@ -106,12 +106,12 @@ impl History {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<Page, StoreError> {
+    pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<FeedPage, StoreError> {
         let page = self.store.page(room, after, self.head()).await?;
-        let run = Run::of(room.clone(), page.slots);
-        Ok(Page {
+        let room_batch = RoomBatch::of(room.clone(), page.slots);
+        Ok(FeedPage {
             hole: page.hole,
-            runs: run.into_iter().map(Into::into).collect(),
+            room_batches: room_batch.into_iter().map(Into::into).collect(),
             upto: page.upto,
         })
     }

@@ -8,32 +8,32 @@ use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll, time::D
 
 use proptest::prelude::*;
 
-use self::world::{FORMATS, READERS, Step, World, here, inbox};
+use self::world::{FORMATS, ModelStep, READERS, World, here, inbox};
 use super::outlet::Mode;
 use crate::protocol::{Event, Seq, format::Format, json, name::RoomName};
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ModelStep> {
     let session = prop_oneof![
-        (0..READERS).prop_map(Step::Deliver),
-        (0..READERS).prop_map(Step::Follow),
-        (0..READERS).prop_map(Step::Say),
-        (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| Step::Read(reader, bytes)),
+        (0..READERS).prop_map(ModelStep::Deliver),
+        (0..READERS).prop_map(ModelStep::Follow),
+        (0..READERS).prop_map(ModelStep::Say),
+        (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| ModelStep::Read(reader, bytes)),
     ];
     let meanwhile = proptest::option::of(session.prop_map(Box::new));
     prop_oneof![
         3 => (0..4_u8, prop_oneof![3 => Just(0_u8), 1 => 1..3_u8], 0..3_u8).prop_map(
-            |(here, private, elsewhere)| Step::Publish { here, private, elsewhere }
+            |(here, private, elsewhere)| ModelStep::Publish { here, private, elsewhere }
         ),
-        4 => (1..4_u8, meanwhile).prop_map(|(count, step)| Step::FanOut(count, step)),
-        1 => (1..4_u8).prop_map(Step::Lag),
-        4 => Just(Step::Settle),
-        6 => (0..READERS).prop_map(Step::Deliver),
-        1 => (0..READERS).prop_map(Step::Say),
-        4 => (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| Step::Read(reader, bytes)),
-        1 => (0..READERS).prop_map(Step::Follow),
-        1 => (0..READERS).prop_map(Step::Begin),
-        1 => (0..6_u8).prop_map(Step::Erase),
-        1 => Just(Step::Tell),
+        4 => (1..4_u8, meanwhile).prop_map(|(count, step)| ModelStep::FanOut(count, step)),
+        1 => (1..4_u8).prop_map(ModelStep::Lag),
+        4 => Just(ModelStep::UpdateLists),
+        6 => (0..READERS).prop_map(ModelStep::Deliver),
+        1 => (0..READERS).prop_map(ModelStep::Say),
+        4 => (0..READERS, 0..120_u16).prop_map(|(reader, bytes)| ModelStep::Read(reader, bytes)),
+        1 => (0..READERS).prop_map(ModelStep::Follow),
+        1 => (0..READERS).prop_map(ModelStep::BeginRead),
+        1 => (0..6_u8).prop_map(ModelStep::Redact),
+        1 => Just(ModelStep::TellRedactions),
     ]
 }
 
@@ -67,7 +67,7 @@ struct Shown {
 /// Reads the frames of a reader. Panics if it was shown a message after the
 /// redaction of that message, or was not told of the redaction of a message it
 /// was shown.
-fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
+fn shown(texts: &[String], format: Format, redacted: &BTreeSet<Seq>) -> Shown {
     let mut shown = Shown::default();
     let (mut seen, mut gone) = (BTreeSet::new(), BTreeSet::new());
     for text in texts {
@@ -95,7 +95,7 @@ fn shown(texts: &[String], format: Format, erased: &BTreeSet<Seq>) -> Shown {
         }
     }
     let secret: Vec<_> = seen
-        .intersection(erased)
+        .intersection(redacted)
         .filter(|seq| !gone.contains(seq))
         .collect();
     assert!(
@@ -115,7 +115,7 @@ fn stored(world: &World, room: &RoomName) -> Vec<u64> {
             .block_on(world.history.stored(room, upto))
             .unwrap();
         all.extend(
-            page.runs
+            page.room_batches
                 .iter()
                 .flat_map(|run| run.slots())
                 .map(|entry| entry.seq().0),
@@ -125,7 +125,7 @@ fn stored(world: &World, room: &RoomName) -> Vec<u64> {
     all
 }
 
-fn check(steps: &[Step], tail_bytes: usize) {
+fn check(steps: &[ModelStep], tail_bytes: usize) {
     let mut world = World::new(tail_bytes);
     for step in steps {
         world.run(step);
@@ -134,8 +134,8 @@ fn check(steps: &[Step], tail_bytes: usize) {
     let (all, private) = (stored(&world, &here()), stored(&world, &inbox()));
     for (reader, format) in world.readers.iter().zip(FORMATS) {
         let state = reader.pipe.0.lock().unwrap();
-        let Shown { own, numbers } = shown(&texts(&state.taken), format, &world.erased);
-        assert_eq!(own, reader.said);
+        let Shown { own, numbers } = shown(&texts(&state.taken), format, &world.redacted);
+        assert_eq!(own, reader.frames_sent);
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         let (to_all, to_it): (Vec<u64>, Vec<u64>) =
             numbers.iter().partition(|number| all.contains(number));
@@ -145,16 +145,19 @@ fn check(steps: &[Step], tail_bytes: usize) {
         if format == Format::NumberedPlain {
             // Lines do not show a redacted message, unless they did before the
             // redaction.
-            numbers.retain(|seq| !world.erased.contains(&Seq(*seq)));
-            all.retain(|seq| !world.erased.contains(&Seq(*seq)));
+            numbers.retain(|seq| !world.redacted.contains(&Seq(*seq)));
+            all.retain(|seq| !world.redacted.contains(&Seq(*seq)));
         }
         // Each `follow` begins a stretch of numbers without holes. The last
         // stretch reaches the head; earlier ones may end before it.
         let mut rest = &numbers[..];
-        for (index, after) in reader.since.iter().enumerate() {
+        for (index, after) in reader.follow_starts.iter().enumerate() {
             let due = all.iter().filter(|seq| **seq > after.0);
-            let last = index + 1 == reader.since.len();
-            let next_starts = reader.since.get(index + 1).map_or(u64::MAX, |next| next.0);
+            let last = index + 1 == reader.follow_starts.len();
+            let next_starts = reader
+                .follow_starts
+                .get(index + 1)
+                .map_or(u64::MAX, |next| next.0);
             let stretch: Vec<u64> = due.copied().filter(|seq| *seq <= next_starts).collect();
             let common = rest
                 .iter()
@@ -193,13 +196,13 @@ proptest! {
 fn only_the_rest_of_one_frame_is_kept_for_a_stalled_reader() {
     let mut world = World::new(usize::MAX);
     world.deliver(0);
-    world.shard.settle();
+    world.shard.update_lists();
     let frame = 2 + "1 127.0.0.1:5000: text".len();
-    world.readers[0].pipe.0.lock().unwrap().room = 10;
+    world.readers[0].pipe.0.lock().unwrap().capacity = 10;
     let mut runs = Vec::new();
     for _ in 0..1000 {
         world.publish(3, 0, 0);
-        runs.push(Arc::clone(&world.coming[0].runs[0]));
+        runs.push(Arc::clone(&world.undelivered[0].room_batches[0]));
         world.fan_out(1);
         world.deliver(0);
     }
@@ -221,7 +224,7 @@ fn a_socket_that_is_full_between_two_frames_is_blocked() {
     world.settle_all();
     let blocked = |world: &World| world.readers[0].subscriber.is_blocked();
     let frame = b"\x81\x171 127.0.0.1:5000: text".len();
-    world.readers[0].pipe.0.lock().unwrap().room = frame;
+    world.readers[0].pipe.0.lock().unwrap().capacity = frame;
     world.publish(2, 0, 0);
     world.fan_out(1);
     world.deliver(0);
@@ -237,16 +240,16 @@ fn a_socket_that_is_full_between_two_frames_is_blocked() {
 fn nothing_follows_the_close_frame() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
-    world.readers[0].pipe.0.lock().unwrap().room = 10;
+    world.readers[0].pipe.0.lock().unwrap().capacity = 10;
     world.publish(3, 0, 0);
     world.fan_out(1);
     let reader = &mut world.readers[0];
     assert!(reader.subscriber.waiting() > 0);
     let mut close = Vec::new();
     crate::protocol::frame::put_text(&mut close, b"* closed");
-    reader.subscriber.stop();
+    reader.subscriber.unfollow();
     reader.subscriber.send(&close);
-    reader.pipe.0.lock().unwrap().room = 1000;
+    reader.pipe.0.lock().unwrap().capacity = 1000;
     let over = poll_fn(|cx| reader.subscriber.poll_deliver(cx));
     world.runtime.block_on(over).expect("all is out");
     let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);
@@ -260,17 +263,17 @@ fn a_full_socket_does_not_hold_up_other_reads() {
     let mut world = World::new(0);
     world.settle_all();
     world.publish(1, 0, 0);
-    world.run(&Step::Lag(1));
-    world.readers[0].pipe.0.lock().unwrap().room = 0;
-    let turn = world.runtime.block_on(world.history.store().turn());
+    world.run(&ModelStep::Lag(1));
+    world.readers[0].pipe.0.lock().unwrap().capacity = 0;
+    let turn = world.runtime.block_on(world.history.store().hold_reader());
     let poll = |world: &mut World| {
         let subscriber = &mut world.readers[0].subscriber;
         let once = poll_fn(|cx| Poll::Ready(subscriber.poll_deliver(cx).is_pending()));
         assert!(world.runtime.block_on(once));
     };
     poll(&mut world);
-    assert!(world.readers[0].subscriber.is_reading());
-    world.run(&Step::Say(0));
+    assert!(world.readers[0].subscriber.has_pending_read());
+    world.run(&ModelStep::Say(0));
     poll(&mut world);
     drop(turn);
     let here = here();
@@ -278,7 +281,7 @@ fn a_full_socket_does_not_hold_up_other_reads() {
         let read = world.history.stored(&here, Seq::START);
         tokio::time::timeout(Duration::from_secs(60), read).await
     });
-    assert_eq!(page.expect("its turn").unwrap().runs.len(), 1);
+    assert_eq!(page.expect("its turn").unwrap().room_batches.len(), 1);
 }
 
 /// Verified to fail when the session has no waker while it waits for its
@@ -287,7 +290,7 @@ fn a_full_socket_does_not_hold_up_other_reads() {
 fn a_send_wakes_a_session_that_waits_for_its_socket() {
     let mut world = World::new(usize::MAX);
     world.settle_all();
-    world.readers[0].pipe.0.lock().unwrap().room = 0;
+    world.readers[0].pipe.0.lock().unwrap().capacity = 0;
     world.publish(1, 0, 0);
     world.fan_out(1);
     for _ in 0..2 {
@@ -306,13 +309,13 @@ fn a_follow_within_a_frame_first_completes_the_frame() {
     world.settle_all();
     world.publish(2, 0, 0);
     world.fan_out(1);
-    world.readers[0].pipe.0.lock().unwrap().room = 10;
+    world.readers[0].pipe.0.lock().unwrap().capacity = 10;
     world.publish(1, 0, 0);
     world.fan_out(1);
     let reader = &mut world.readers[0];
     assert!(reader.subscriber.waiting() > 0);
     reader.subscriber.follow(here(), Seq(1));
-    reader.pipe.0.lock().unwrap().room = 1000;
+    reader.pipe.0.lock().unwrap().capacity = 1000;
     world.deliver(0);
     let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);
     let numbers: Vec<_> = shown.iter().map(|text| &text[..1]).collect();
@@ -324,14 +327,14 @@ fn a_message_redacted_within_its_frame_is_completed_and_its_reader_told() {
     for tail_bytes in [0, usize::MAX] {
         let mut world = World::new(tail_bytes);
         world.settle_all();
-        world.readers[1].pipe.0.lock().unwrap().room = 10;
+        world.readers[1].pipe.0.lock().unwrap().capacity = 10;
         world.publish(2, 0, 0);
         world.fan_out(1);
         assert!(world.readers[1].subscriber.waiting() > 0);
-        world.erase(1);
+        world.redact(1);
         world.settle_all();
         let texts = texts(&world.readers[1].pipe.0.lock().unwrap().taken);
-        let shown = shown(&texts, FORMATS[1], &world.erased);
+        let shown = shown(&texts, FORMATS[1], &world.redacted);
         assert_eq!(shown.numbers, [1, 2]);
     }
 }
@@ -342,7 +345,7 @@ fn prev_reveals_a_hole_that_the_history_fills() {
     world.settle_all();
     world.publish(1, 0, 0);
     // The shard is not told that it missed this batch.
-    world.coming.clear();
+    world.undelivered.clear();
     world.publish(1, 0, 0);
     world.fan_out(1);
     world.deliver(0);
@@ -363,7 +366,7 @@ fn a_dropped_subscriber_leaves_nothing_behind() {
         1,
         "the socket is closed at once"
     );
-    world.shard.settle();
+    world.shard.update_lists();
     assert!(
         world.shard.is_empty(),
         "the shard drops its list without a new batch"

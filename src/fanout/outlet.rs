@@ -15,13 +15,13 @@ use self::{held::Held, wire::Wire};
 use super::{
     ephemeral::Ephemeral,
     history::History,
-    reading::{Feed, Part, Reading},
-    run::Run,
+    reading::{Feed, MergedPage, Part},
+    run::RoomBatch,
     socket::Socket,
-    stretch::Stretch,
+    stretch::RoomBatches,
 };
 use crate::{
-    metrics::Tally,
+    metrics::DeliveryCount,
     protocol::{ConnectionId, Event, Seq, format::Format, name::RoomName},
     store::StoreError,
 };
@@ -31,14 +31,14 @@ use crate::{
 const MAX_BEFORE_EPHEMERAL: usize = 4096;
 
 /// An outlet, shared by its session, its shard and its handles.
-pub(super) struct Shared {
+pub(super) struct SharedOutlet {
     outlet: Mutex<Outlet>,
 }
 
-impl Shared {
+impl SharedOutlet {
     pub(super) fn new(outlet: Outlet) -> Arc<Self> {
         let outlet = Mutex::new(outlet);
-        Arc::new(Shared { outlet })
+        Arc::new(SharedOutlet { outlet })
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Outlet> {
@@ -64,7 +64,7 @@ pub(super) struct Outlet {
     /// The connection; a message with this origin is the subscriber's own.
     pub(super) origin: ConnectionId,
     /// The subscriber's own messages after this number are not delivered.
-    skip: Option<Seq>,
+    skip_own_after: Option<Seq>,
     pub(super) mode: Mode,
     pub(super) room: Feed,
     /// The inbox of the reader, if the reader has a name.
@@ -74,9 +74,9 @@ pub(super) struct Outlet {
     pub(super) position: Seq,
     /// A message was redacted since the session began to read, so it must read
     /// again.
-    pub(super) outdated: bool,
+    pub(super) must_reread: bool,
     /// The `live` event must still be sent.
-    pub(super) announce: bool,
+    pub(super) live_event_due: bool,
     /// Ephemeral events to send once the subscriber is live.
     held: Held,
     /// The lists of the shard that hold this subscriber; the shard maintains
@@ -90,7 +90,7 @@ pub(super) struct Outlet {
 pub(super) struct Inbox {
     pub(super) feed: Feed,
     /// The number of its last message that was written.
-    pub(super) written: Seq,
+    pub(super) delivered: Seq,
 }
 
 /// The lists of a shard that hold a subscriber.
@@ -111,12 +111,12 @@ impl Outlet {
         socket: Socket,
         format: Format,
         origin: ConnectionId,
-        skip: Option<Seq>,
+        skip_own_after: Option<Seq>,
     ) -> Self {
         Outlet {
             wire: Wire::new(socket, format),
             origin,
-            skip,
+            skip_own_after,
             mode: Mode::Idle,
             room: Feed {
                 room: RoomName::lobby(),
@@ -124,8 +124,8 @@ impl Outlet {
             },
             inbox: None,
             position: Seq::START,
-            outdated: false,
-            announce: false,
+            must_reread: false,
+            live_event_due: false,
             held: Held::default(),
             listed: Listed::default(),
             mailed: false,
@@ -153,14 +153,14 @@ impl Outlet {
     }
 
     /// Takes the tally of what was written since the last call.
-    pub(super) fn take_written(&mut self) -> Tally {
+    pub(super) fn take_written(&mut self) -> DeliveryCount {
         self.wire.take_written()
     }
 
     /// Registers the session's waker: from here on the session is woken when it
     /// has something to do.
-    pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
-        self.wire.is_awaited(cx);
+    pub(super) fn register_waker(&mut self, cx: &Context<'_>) {
+        self.wire.register_waker(cx);
     }
 
     /// Ends live delivery and wakes the session, which feeds the subscriber
@@ -172,9 +172,9 @@ impl Outlet {
 
     /// Reads the next messages for this reader from the tail; `None` if the
     /// tail may not have all of them.
-    pub(super) fn recent(&self, history: &History) -> Option<Reading> {
+    pub(super) fn recent(&self, history: &History) -> Option<MergedPage> {
         let inbox = self.inbox.as_ref().map(|inbox| &inbox.feed);
-        Reading::recent(history, self.position, &self.room, inbox)
+        MergedPage::recent(history, self.position, &self.room, inbox)
     }
 
     /// Reads the next messages for this reader from the tail or the store.
@@ -184,9 +184,9 @@ impl Outlet {
     pub(super) fn find(
         &self,
         history: History,
-    ) -> impl Future<Output = Result<Reading, StoreError>> + use<> {
+    ) -> impl Future<Output = Result<MergedPage, StoreError>> + use<> {
         let inbox = self.inbox.as_ref().map(|inbox| inbox.feed.clone());
-        Reading::find(history, self.position, self.room.clone(), inbox)
+        MergedPage::find(history, self.position, self.room.clone(), inbox)
     }
 
     /// Closes the socket and drops everything that waits for it.
@@ -210,7 +210,7 @@ impl Outlet {
         };
         self.held.replace(later);
         let follows = matches!(self.mode, Mode::CatchingUp | Mode::Live)
-            && !self.announce
+            && !self.live_event_due
             && self.room.room == *room;
         if follows && self.waiting() < MAX_BEFORE_EPHEMERAL {
             self.send(frame);
@@ -225,25 +225,25 @@ impl Outlet {
     ///
     /// A frame that is partly written counts as shown. Its rest is still sent,
     /// as no other frame can follow half a frame; `told` comes behind it.
-    pub(super) fn redacted(&mut self, room: &RoomName, seq: Seq, told: &Ephemeral) {
+    pub(super) fn tell_redaction(&mut self, room: &RoomName, seq: Seq, told: &Ephemeral) {
         if self.room.room != *room {
             return;
         }
         if self.position.max(self.room.floor) >= seq {
             return self.send_ephemeral(room, told, told);
         }
-        self.outdated = true;
+        self.must_reread = true;
         if self.mode == Mode::Live {
             self.fall_behind();
         }
     }
 
     /// Announces the holes of a reading that were not announced yet.
-    pub(super) fn say_missing(&mut self, reading: &Reading) {
-        if let Some((hole, next)) = reading.gap()
+    pub(super) fn announce_holes(&mut self, page: &MergedPage) {
+        if let Some((hole, next)) = page.gap()
             && hole.upto > self.position.max(self.room.floor)
         {
-            self.say(&Event::Gap {
+            self.send_event(&Event::Gap {
                 after: self.position.max(self.room.floor),
                 next,
                 reason: hole.reason,
@@ -251,17 +251,17 @@ impl Outlet {
             self.room.floor = hole.upto;
             self.position = hole.upto;
         }
-        if let (Some(hole), Some(inbox)) = (reading.missing(), &mut self.inbox)
+        if let (Some(hole), Some(inbox)) = (page.inbox_hole(), &mut self.inbox)
             && hole.upto > inbox.feed.floor
         {
             inbox.feed.floor = hole.upto;
-            self.say(&Event::Notice {
+            self.send_event(&Event::Notice {
                 text: "Something that was said to you alone is not to be had any more.".into(),
             });
         }
     }
 
-    fn say(&mut self, event: &Event) {
+    fn send_event(&mut self, event: &Event) {
         if let Some(frame) = self.format().frame(event) {
             self.send(&frame);
         }
@@ -271,8 +271,8 @@ impl Outlet {
     /// held events.
     pub(super) fn go_live(&mut self) {
         self.mode = Mode::Live;
-        if std::mem::take(&mut self.announce) {
-            self.say(&Event::Live { seq: self.position });
+        if std::mem::take(&mut self.live_event_due) {
+            self.send_event(&Event::Live { seq: self.position });
         }
         for (_, frame) in self.held.take(&self.room.room) {
             self.send(&frame);
@@ -291,37 +291,40 @@ impl Outlet {
     ///
     /// # Errors
     /// Fails if the connection is broken.
-    pub(super) fn write_stretch(&mut self, stretch: &Stretch) -> io::Result<bool> {
+    pub(super) fn write_live(&mut self, room_batches: &RoomBatches) -> io::Result<bool> {
         // In nearly every delivery the whole stretch is new, and the socket
         // takes it at once.
-        if self.skip.is_none()
-            && stretch.follows(self.position)
-            && let Some(written) = self.wire.try_write(stretch, &mut self.position)
+        if self.skip_own_after.is_none()
+            && room_batches.follows(self.position)
+            && let Some(written) = self.wire.try_write(room_batches, &mut self.position)
         {
             return written;
         }
-        self.write_runs(&mut Context::from_waker(Waker::noop()), stretch.runs())
+        self.write_room_batches(
+            &mut Context::from_waker(Waker::noop()),
+            room_batches.as_slice(),
+        )
     }
 
     /// Writes a reading. Pending if the socket is full: then the position tells
     /// how far the write came.
-    pub(super) fn write_reading(
+    pub(super) fn write_page(
         &mut self,
         cx: &mut Context<'_>,
-        reading: &Reading,
+        page: &MergedPage,
     ) -> Poll<io::Result<()>> {
         ready!(self.wire.poll_rest(cx))?;
         let mut pieces = Vec::new();
-        for part in reading.parts() {
+        for part in page.parts() {
             self.add_pieces(&part, &mut pieces);
         }
-        let reached = self.position.max(reading.upto());
+        let reached = self.position.max(page.upto());
         let wire = &mut self.wire;
         let written = wire.write_pieces(cx, &pieces, &mut self.position, reached);
         if let Some(inbox) = &mut self.inbox
-            && let Some(last) = reading.last_private(self.position)
+            && let Some(last) = page.last_private(self.position)
         {
-            inbox.written = inbox.written.max(last);
+            inbox.delivered = inbox.delivered.max(last);
         }
         written
     }
@@ -332,24 +335,35 @@ impl Outlet {
     /// Returns true if everything was written. Returns false if the socket is
     /// full, or if a room batch does not follow the messages written before.
     /// Then the position tells how far the write came.
-    fn write_runs(&mut self, cx: &mut Context<'_>, runs: &[Arc<Run>]) -> io::Result<bool> {
+    fn write_room_batches(
+        &mut self,
+        cx: &mut Context<'_>,
+        room_batches: &[Arc<RoomBatch>],
+    ) -> io::Result<bool> {
         if self.waiting() > 0 {
             return Ok(false);
         }
-        let mut pieces = Vec::with_capacity(runs.len());
+        let mut pieces = Vec::with_capacity(room_batches.len());
         let mut reached = self.position;
         let mut follow = true;
-        for run in runs {
-            if run.last() <= reached {
+        for room_batch in room_batches {
+            if room_batch.last() <= reached {
                 continue;
             }
-            if run.prev() > reached {
+            if room_batch.prev() > reached {
                 follow = false;
                 break;
             }
-            let (from, to) = (0, run.slots().len());
-            self.add_pieces(&Part { run, from, to }, &mut pieces);
-            reached = run.last();
+            let (from, to) = (0, room_batch.slots().len());
+            self.add_pieces(
+                &Part {
+                    room_batch,
+                    from,
+                    to,
+                },
+                &mut pieces,
+            );
+            reached = room_batch.last();
         }
         let wire = &mut self.wire;
         let written = wire.write_pieces(cx, &pieces, &mut self.position, reached)?;
@@ -358,17 +372,27 @@ impl Outlet {
 
     /// Adds the pieces of a part that must be written; each piece has a frame.
     fn add_pieces<'a>(&self, part: &Part<'a>, pieces: &mut Vec<Part<'a>>) {
-        let Part { run, from, to } = *part;
-        let mut from = from.max(run.index_after(self.position));
-        let block = run.block(self.format());
+        let Part {
+            room_batch,
+            from,
+            to,
+        } = *part;
+        let mut from = from.max(room_batch.index_after(self.position));
+        let block = room_batch.block(self.format());
         let mut put = |from, to| {
             if !block.frames(from, to).is_empty() {
-                pieces.push(Part { run, from, to });
+                pieces.push(Part {
+                    room_batch,
+                    from,
+                    to,
+                });
             }
         };
-        if let Some(since) = self.skip {
-            for (index, entry) in run.slots()[..to].iter().enumerate().skip(from) {
-                if entry.seq() > since && entry.message().is_some_and(|m| m.origin == self.origin) {
+        if let Some(since) = self.skip_own_after {
+            for (index, entry) in room_batch.slots()[..to].iter().enumerate().skip(from) {
+                if entry.seq() > since
+                    && entry.message().is_some_and(|m| m.connection == self.origin)
+                {
                     put(from, index);
                     from = index + 1;
                 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{history::History, page::Page, run::Run};
+use super::{history::History, page::FeedPage, run::RoomBatch};
 use crate::{
     protocol::{Seq, format::Format, name::RoomName},
     store::{Hole, StoreError},
@@ -19,7 +19,7 @@ pub(super) struct Feed {
 
 /// Consecutive messages of one room batch; at least one.
 pub(super) struct Part<'a> {
-    pub(super) run: &'a Run,
+    pub(super) room_batch: &'a RoomBatch,
     pub(super) from: usize,
     pub(super) to: usize,
 }
@@ -27,54 +27,54 @@ pub(super) struct Part<'a> {
 impl<'a> Part<'a> {
     /// Its frames in a format.
     pub(super) fn frames(&self, format: Format) -> &'a [u8] {
-        self.run.block(format).frames(self.from, self.to)
+        self.room_batch.block(format).frames(self.from, self.to)
     }
 
     /// The number of its last message.
     pub(super) fn last(&self) -> Seq {
-        self.run.slots()[self.to - 1].seq()
+        self.room_batch.slots()[self.to - 1].seq()
     }
 }
 
 /// The next part of the log as one reader sees it.
-pub(super) struct Reading {
-    room: Stored,
-    inbox: Option<Stored>,
+pub(super) struct MergedPage {
+    room: PageAfter,
+    inbox: Option<PageAfter>,
 }
 
 /// The page that follows a number in a feed.
-struct Stored {
+struct PageAfter {
     after: Seq,
-    page: Page,
+    page: FeedPage,
 }
 
-impl Stored {
+impl PageAfter {
     fn recent(history: &History, position: Seq, feed: &Feed) -> Option<Self> {
         let after = position.max(feed.floor);
         let page = history.recent(&feed.room, after)?;
-        Some(Stored { after, page })
+        Some(PageAfter { after, page })
     }
 
     async fn find(history: &History, position: Seq, feed: &Feed) -> Result<Self, StoreError> {
         let after = position.max(feed.floor);
         let page = history.after(&feed.room, after).await?;
-        Ok(Stored { after, page })
+        Ok(PageAfter { after, page })
     }
 
     fn is_empty(&self) -> bool {
-        self.page.runs.is_empty() && self.page.hole.is_none()
+        self.page.room_batches.is_empty() && self.page.hole.is_none()
     }
 
     fn messages(&self) -> Cursor<'_> {
-        let mut cursor = Cursor::of(&self.page.runs);
+        let mut cursor = Cursor::of(&self.page.room_batches);
         // The first room batch may begin before that number.
-        let first = self.page.runs.first();
+        let first = self.page.room_batches.first();
         cursor.taken = first.map_or(0, |run| run.index_after(self.after));
         cursor
     }
 }
 
-impl Reading {
+impl MergedPage {
     /// Reads what follows a position from the tail; `None` if the tail may not
     /// have all of it.
     pub(super) fn recent(
@@ -83,12 +83,12 @@ impl Reading {
         room: &Feed,
         inbox: Option<&Feed>,
     ) -> Option<Self> {
-        let room = Stored::recent(history, position, room)?;
+        let room = PageAfter::recent(history, position, room)?;
         let inbox = match inbox {
-            Some(inbox) => Some(Stored::recent(history, position, inbox)?),
+            Some(inbox) => Some(PageAfter::recent(history, position, inbox)?),
             None => None,
         };
-        Some(Reading { room, inbox })
+        Some(MergedPage { room, inbox })
     }
 
     /// Reads what follows a position from the tail or the store.
@@ -101,17 +101,17 @@ impl Reading {
         room: Feed,
         inbox: Option<Feed>,
     ) -> Result<Self, StoreError> {
-        let room = Stored::find(&history, position, &room).await?;
+        let room = PageAfter::find(&history, position, &room).await?;
         let inbox = match inbox {
-            Some(inbox) => Some(Stored::find(&history, position, &inbox).await?),
+            Some(inbox) => Some(PageAfter::find(&history, position, &inbox).await?),
             None => None,
         };
-        Ok(Reading { room, inbox })
+        Ok(MergedPage { room, inbox })
     }
 
     /// Whether nothing follows: the reader is at the end of the log.
     pub(super) fn is_empty(&self) -> bool {
-        self.room.is_empty() && self.inbox.as_ref().is_none_or(Stored::is_empty)
+        self.room.is_empty() && self.inbox.as_ref().is_none_or(PageAfter::is_empty)
     }
 
     /// The hole in the room, and the first number available after it. `None`
@@ -119,14 +119,14 @@ impl Reading {
     pub(super) fn gap(&self) -> Option<(Hole, Seq)> {
         let (hole, next) = self.room.page.gap()?;
         let read = self.inbox.as_ref().is_none_or(|inbox| {
-            let private = inbox.messages().next();
+            let private = inbox.messages().peek();
             inbox.page.upto >= hole.upto && private.is_none_or(|seq| seq > hole.upto)
         });
         read.then_some((hole, next))
     }
 
     /// The hole in the inbox.
-    pub(super) fn missing(&self) -> Option<Hole> {
+    pub(super) fn inbox_hole(&self) -> Option<Hole> {
         self.inbox.as_ref()?.page.hole
     }
 
@@ -145,10 +145,10 @@ impl Reading {
     /// All messages up to [`Reading::upto`], in order.
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
         let upto = self.upto();
-        let mut parts = Vec::with_capacity(self.room.page.runs.len());
+        let mut parts = Vec::with_capacity(self.room.page.room_batches.len());
         let (mut room, mut inbox) = (self.room.messages(), self.private());
         loop {
-            let (next, other) = match (room.next(), inbox.next()) {
+            let (next, other) = match (room.peek(), inbox.peek()) {
                 (Some(first), Some(private)) if private < first => (&mut inbox, Some(first)),
                 (None, Some(_)) => (&mut inbox, None),
                 (_, private) => (&mut room, private),
@@ -174,40 +174,47 @@ impl Reading {
 
     fn private(&self) -> Cursor<'_> {
         let inbox = self.inbox.as_ref();
-        inbox.map_or(Cursor::of(&[]), Stored::messages)
+        inbox.map_or(Cursor::of(&[]), PageAfter::messages)
     }
 }
 
 /// A cursor over room batches.
 struct Cursor<'a> {
-    runs: &'a [Arc<Run>],
+    room_batches: &'a [Arc<RoomBatch>],
     /// How many messages of the first room batch were taken.
     taken: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn of(runs: &'a [Arc<Run>]) -> Self {
-        Cursor { runs, taken: 0 }
+    fn of(room_batches: &'a [Arc<RoomBatch>]) -> Self {
+        Cursor {
+            room_batches,
+            taken: 0,
+        }
     }
 
-    fn next(&self) -> Option<Seq> {
-        Some(self.runs.first()?.slots()[self.taken].seq())
+    fn peek(&self) -> Option<Seq> {
+        Some(self.room_batches.first()?.slots()[self.taken].seq())
     }
 
     /// Takes messages of one room batch up to a number; `None` if there are
     /// none.
     fn take(&mut self, upto: Seq) -> Option<Part<'a>> {
-        let (run, rest) = self.runs.split_first()?;
-        let (from, to) = (self.taken, run.index_after(upto));
+        let (room_batch, rest) = self.room_batches.split_first()?;
+        let (from, to) = (self.taken, room_batch.index_after(upto));
         if to <= from {
             return None;
         }
-        if to == run.slots().len() {
+        if to == room_batch.slots().len() {
             *self = Cursor::of(rest);
         } else {
             self.taken = to;
         }
-        Some(Part { run, from, to })
+        Some(Part {
+            room_batch,
+            from,
+            to,
+        })
     }
 }
 
@@ -222,26 +229,33 @@ mod tests {
     };
 
     /// Room batches of one message each, numbered from 1.
-    fn runs(count: usize) -> Vec<Arc<Run>> {
+    fn room_batches(count: usize) -> Vec<Arc<RoomBatch>> {
         let (replica, _) = open(&Storage::Memory, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
         let mut say = |_| {
             let draft = Draft::of("lobby", "text");
-            log.say(ConnectionId(7), [draft]).expect("stored")
+            log.apply_messages(ConnectionId(7), [draft])
+                .expect("stored")
         };
-        (0..count).flat_map(|n| say(n).batch.runs.clone()).collect()
+        (0..count)
+            .flat_map(|n| say(n).batch.room_batches.clone())
+            .collect()
     }
 
-    fn stored(hole: Option<u64>, runs: &[Arc<Run>], upto: u64) -> Stored {
+    fn page_after(hole: Option<u64>, room_batches: &[Arc<RoomBatch>], upto: u64) -> PageAfter {
         let reason = GapReason::Damaged;
         let hole = hole.map(|upto| Hole {
             upto: Seq(upto),
             reason,
         });
-        let (runs, upto) = (runs.to_vec(), Seq(upto));
-        Stored {
+        let (room_batches, upto) = (room_batches.to_vec(), Seq(upto));
+        PageAfter {
             after: Seq::START,
-            page: Page { hole, runs, upto },
+            page: FeedPage {
+                hole,
+                room_batches,
+                upto,
+            },
         }
     }
 
@@ -249,7 +263,7 @@ mod tests {
     /// front of it.
     #[test]
     fn private_messages_come_before_a_later_hole() {
-        let all = runs(9);
+        let all = room_batches(9);
         let [second, fifth, eighth, ninth] = [1, 4, 7, 8].map(|n: usize| &all[n..=n]);
         // The inbox and how far it was read; whether the hole up to 6 is
         // announced; the numbers that are written; the position that is
@@ -261,14 +275,14 @@ mod tests {
             (&[], 9, true, &[8], 9),
             (&[], 4, false, &[], 4),
         ] {
-            let reading = Reading {
-                room: stored(Some(6), eighth, 9),
-                inbox: Some(stored(None, inbox, reaches)),
+            let reading = MergedPage {
+                room: page_after(Some(6), eighth, 9),
+                inbox: Some(page_after(None, inbox, reaches)),
             };
             assert_eq!(reading.gap().is_some(), told, "{written:?}");
             assert_eq!(reading.upto(), Seq(upto), "{written:?}");
             let parts = reading.parts();
-            let parts: Vec<_> = parts.iter().map(|part| part.run.first().0).collect();
+            let parts: Vec<_> = parts.iter().map(|part| part.room_batch.first().0).collect();
             assert_eq!(parts, written);
         }
     }

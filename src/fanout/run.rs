@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::protocol::{Erased, Message, Seq, Slot, format::Format, name::RoomName};
+use crate::protocol::{Message, Redaction, Seq, Slot, format::Format, name::RoomName};
 
 /// The bytes that one message costs in a [`Run`] besides its text: the
 /// structure itself, and the tags, numbers and frame headers of its encodings.
@@ -18,14 +18,14 @@ const TEXT_FACTOR: usize = 11;
 
 /// The messages committed together: one room batch for each room that has any.
 #[derive(Debug, Default)]
-pub struct Batch {
+pub struct CommittedBatch {
     /// The room batches; no two of the same room.
-    pub runs: Vec<Arc<Run>>,
+    pub room_batches: Vec<Arc<RoomBatch>>,
     /// The last number in the batch; [`Seq::START`] if the batch is empty.
     pub last: Seq,
 }
 
-impl Batch {
+impl CommittedBatch {
     /// Sorts messages, given in the order of the log, into room batches.
     pub(super) fn of(messages: Vec<Message>) -> Self {
         let last = messages.last().map_or(Seq::START, |m| m.seq);
@@ -38,31 +38,31 @@ impl Batch {
             });
             rooms[place].push(message);
         }
-        let runs = rooms
+        let room_batches = rooms
             .into_iter()
             .filter_map(|messages| {
                 let room = messages.first()?.room.clone();
-                Run::of(room, messages.into_iter().map(Slot::Message).collect())
+                RoomBatch::of(room, messages.into_iter().map(Slot::Message).collect())
             })
             .map(Arc::new)
             .collect();
-        Batch { runs, last }
+        CommittedBatch { room_batches, last }
     }
 }
 
 /// A room batch: consecutive messages of one room, at least one. It holds their
 /// frames in each format that was needed so far.
 #[derive(Debug)]
-pub struct Run {
+pub struct RoomBatch {
     room: RoomName,
     slots: Vec<Slot>,
     blocks: [OnceLock<Block>; Format::COUNT],
 }
 
-impl Run {
+impl RoomBatch {
     /// Creates a room batch of slots in order; `None` if there are none.
     pub(super) fn of(room: RoomName, slots: Vec<Slot>) -> Option<Self> {
-        (!slots.is_empty()).then(|| Run {
+        (!slots.is_empty()).then(|| RoomBatch {
             room,
             slots,
             blocks: Default::default(),
@@ -77,9 +77,9 @@ impl Run {
         let mut slots = self.slots.clone();
         if let Slot::Message(message) = &slots[place] {
             let (prev, id) = (message.prev, message.id.clone());
-            slots[place] = Slot::Erased(Erased { seq, prev, id });
+            slots[place] = Slot::Redacted(Redaction { seq, prev, id });
         }
-        Run::of(self.room.clone(), slots)
+        RoomBatch::of(self.room.clone(), slots)
     }
 
     /// The room.
@@ -172,53 +172,53 @@ impl Block {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::protocol::{At, Author, ConnectionId, Kind};
+    use crate::protocol::{Author, ConnectionId, MessageKind, WallTime};
 
     pub(in crate::fanout) fn message(room: &str, prev: u64, seq: u64) -> Message {
         Message {
             seq: Seq(seq),
             prev: Seq(prev),
             room: room.parse().expect("a room"),
-            at: At(0),
-            origin: ConnectionId(7),
+            at: WallTime(0),
+            connection: ConnectionId(7),
             from: Author {
                 name: None,
                 addr: ([127, 0, 0, 1], 5000).into(),
             },
             text: format!("text {seq}").into(),
             id: None,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             to: None,
         }
     }
 
-    pub(in crate::fanout) fn run(messages: Vec<Message>) -> Run {
+    pub(in crate::fanout) fn room_batch(messages: Vec<Message>) -> RoomBatch {
         let room = messages[0].room.clone();
         let slots = messages.into_iter().map(Slot::Message).collect();
-        Run::of(room, slots).expect("a run")
+        RoomBatch::of(room, slots).expect("a run")
     }
 
     #[test]
     fn a_batch_has_one_run_per_room() {
-        let batch = Batch::of(vec![
+        let batch = CommittedBatch::of(vec![
             message("a", 0, 1),
             message("b", 0, 2),
             message("a", 1, 3),
             message("b", 2, 4),
         ]);
         let runs: Vec<_> = batch
-            .runs
+            .room_batches
             .iter()
             .map(|r| (r.room().as_str(), r.prev().0, r.last().0))
             .collect();
         assert_eq!(runs, [("a", 0, 3), ("b", 0, 4)]);
         assert_eq!(batch.last, Seq(4));
-        assert!(Batch::of(Vec::new()).runs.is_empty());
+        assert!(CommittedBatch::of(Vec::new()).room_batches.is_empty());
     }
 
     #[test]
     fn blocks_are_whole_frames_end_to_end() {
-        let run = run(vec![message("a", 0, 1), message("a", 1, 5)]);
+        let run = room_batch(vec![message("a", 0, 1), message("a", 1, 5)]);
         let block = run.block(Format::Plain);
         let first = b"\x81\x16127.0.0.1:5000: text 1";
         assert_eq!(block.frames(0, 1), first);
@@ -237,7 +237,7 @@ pub(super) mod tests {
     #[test]
     fn a_redacted_message_keeps_its_place() {
         let messages = vec![message("a", 0, 1), message("a", 1, 5), message("a", 5, 6)];
-        let run = run(messages);
+        let run = room_batch(messages);
         assert!(run.without(Seq(2)).is_none());
         let without = run.without(Seq(5)).expect("it was there");
         assert!(without.without(Seq(5)).is_none(), "once");

@@ -9,13 +9,13 @@ use std::{
 use tokio::sync::broadcast;
 
 use super::{
-    fresh::Fresh,
+    fresh::InFlightBatch,
     mailbox::Mailbox,
-    outlet::{Listed, Mode, Outlet, Shared},
-    stretch::Stretch,
+    outlet::{Listed, Mode, Outlet, SharedOutlet},
+    stretch::RoomBatches,
 };
 use crate::{
-    metrics::{Metrics, Tally},
+    metrics::{DeliveryCount, Metrics},
     protocol::name::RoomName,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Shard {
 }
 
 /// Subscribers by the room or the inbox that they read.
-type Subscribers = BTreeMap<RoomName, Vec<Arc<Shared>>>;
+type Subscribers = BTreeMap<RoomName, Vec<Arc<SharedOutlet>>>;
 
 impl Shard {
     pub(super) fn new(mailbox: Arc<Mailbox>, metrics: Arc<Metrics>) -> Self {
@@ -48,21 +48,21 @@ impl Shard {
     }
 
     /// Runs until the channel of batches is closed.
-    pub(super) async fn run(mut self, mut batches: broadcast::Receiver<Fresh>) {
+    pub(super) async fn run(mut self, mut batches: broadcast::Receiver<InFlightBatch>) {
         use broadcast::error::{RecvError, TryRecvError};
         loop {
             let batch = tokio::select! {
                 biased;
                 batch = batches.recv() => batch,
-                () = self.mailbox.many() => {
-                    self.settle();
+                () = self.mailbox.threshold_reached() => {
+                    self.update_lists();
                     continue;
                 }
             };
             let mut gathered = match batch {
                 Ok(batch) => vec![batch],
                 Err(RecvError::Lagged(_)) => {
-                    self.miss();
+                    self.handle_lag();
                     continue;
                 }
                 Err(RecvError::Closed) => return,
@@ -82,10 +82,10 @@ impl Shard {
             // received so far, for its room and its inbox. A subscriber that
             // went live before is listed by now: it is written to, or sent to
             // the history.
-            self.settle();
+            self.update_lists();
             self.fan_out(&gathered);
             if missed {
-                self.miss();
+                self.handle_lag();
             }
         }
     }
@@ -98,9 +98,9 @@ impl Shard {
     /// Handles missed batches: the channel dropped them while this shard was
     /// busy. Every live subscriber may now have a hole, and fills it from the
     /// history.
-    pub(super) fn miss(&mut self) {
+    pub(super) fn handle_lag(&mut self) {
         self.metrics.lags.inc();
-        self.settle();
+        self.update_lists();
         // Every live subscriber is listed under a room, whether or not it reads
         // an inbox.
         for subscriber in mem::take(&mut self.rooms).into_values().flatten() {
@@ -113,35 +113,43 @@ impl Shard {
     }
 
     /// Writes batches to the listed subscribers.
-    pub(super) fn fan_out(&mut self, fresh: &[Fresh]) {
+    pub(super) fn fan_out(&mut self, batches: &[InFlightBatch]) {
         let mut visited = 0;
-        let mut written = Tally::default();
+        let mut written = DeliveryCount::default();
         // This comes before any write. A private message is read from the
         // history, where it stands in its place between the messages of the
         // room.
-        for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
-            if !run.room().is_inbox() {
+        for room_batch in batches
+            .iter()
+            .flat_map(|in_flight| &in_flight.batch.room_batches)
+        {
+            if !room_batch.room().is_inbox() {
                 continue;
             }
-            for subscriber in self.inboxes.get(run.room()).into_iter().flatten() {
+            for subscriber in self.inboxes.get(room_batch.room()).into_iter().flatten() {
                 let mut outlet = subscriber.lock();
                 if outlet.mode == Mode::Live {
                     outlet.fall_behind();
                 }
             }
         }
-        let mut rooms: BTreeMap<&RoomName, Stretch> = BTreeMap::new();
-        for run in fresh.iter().flat_map(|fresh| &fresh.batch.runs) {
-            if self.rooms.contains_key(run.room()) {
-                match rooms.entry(run.room()) {
-                    Entry::Occupied(mut stretch) => stretch.get_mut().push(Arc::clone(run)),
+        let mut rooms: BTreeMap<&RoomName, RoomBatches> = BTreeMap::new();
+        for room_batch in batches
+            .iter()
+            .flat_map(|in_flight| &in_flight.batch.room_batches)
+        {
+            if self.rooms.contains_key(room_batch.room()) {
+                match rooms.entry(room_batch.room()) {
+                    Entry::Occupied(mut room_batches) => {
+                        room_batches.get_mut().push(Arc::clone(room_batch))
+                    }
                     Entry::Vacant(place) => {
-                        place.insert(Stretch::of(Arc::clone(run)));
+                        place.insert(RoomBatches::of(Arc::clone(room_batch)));
                     }
                 }
             }
         }
-        for (room, stretch) in rooms {
+        for (room, room_batches) in rooms {
             let Some(subscribers) = self.rooms.get_mut(room) else {
                 continue;
             };
@@ -149,9 +157,9 @@ impl Shard {
             while let Some(subscriber) = subscribers.get(index) {
                 let (live, author) = {
                     let mut outlet = subscriber.lock();
-                    let live = deliver(&mut outlet, &stretch);
+                    let live = deliver(&mut outlet, &room_batches);
                     written += outlet.take_written();
-                    (live, stretch.is_by(outlet.origin))
+                    (live, room_batches.is_by(outlet.origin))
                 };
                 if live {
                     if author {
@@ -170,8 +178,8 @@ impl Shard {
         }
         if visited > 0 {
             self.metrics.delivered(written);
-            for fresh in fresh {
-                let taken = fresh.arrived.elapsed();
+            for in_flight in batches {
+                let taken = in_flight.arrived.elapsed();
                 self.metrics.delivery.observe(taken.as_secs_f64());
             }
         }
@@ -179,7 +187,7 @@ impl Shard {
 
     /// Updates the lists for the subscribers in the mailbox. Each live one is
     /// listed under its room and its inbox, and no other is listed.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn update_lists(&mut self) {
         let (mut left, mut joined) = (BTreeSet::new(), Vec::new());
         let (mut inboxes_left, mut inboxes_joined) = (BTreeSet::new(), Vec::new());
         for subscriber in self.mailbox.take() {
@@ -190,17 +198,17 @@ impl Shard {
             let room = live.then_some(&outlet.room.room);
             let inbox = outlet.inbox.as_ref().filter(|_| live);
             let inbox = inbox.map(|inbox| &inbox.feed.room);
-            if let Some((before, now)) = change(&mut outlet.listed.room, room) {
+            if let Some((before, now)) = relist(&mut outlet.listed.room, room) {
                 left.extend(before);
                 joined.extend(now.map(|room| (room, Arc::clone(&subscriber))));
             }
-            if let Some((before, now)) = change(&mut outlet.listed.inbox, inbox) {
+            if let Some((before, now)) = relist(&mut outlet.listed.inbox, inbox) {
                 inboxes_left.extend(before);
                 inboxes_joined.extend(now.map(|inbox| (inbox, Arc::clone(&subscriber))));
             }
         }
-        list(&mut self.rooms, left, joined, |listed| &listed.room);
-        list(&mut self.inboxes, inboxes_left, inboxes_joined, |listed| {
+        move_subscribers(&mut self.rooms, left, joined, |listed| &listed.room);
+        move_subscribers(&mut self.inboxes, inboxes_left, inboxes_joined, |listed| {
             &listed.inbox
         });
     }
@@ -209,7 +217,7 @@ impl Shard {
 /// Records the list that holds a subscriber. Returns the list before and the
 /// list now, if they differ.
 #[allow(clippy::type_complexity)] // before, and now
-fn change(
+fn relist(
     listed: &mut Option<RoomName>,
     now: Option<&RoomName>,
 ) -> Option<(Option<RoomName>, Option<RoomName>)> {
@@ -221,10 +229,10 @@ fn change(
 }
 
 /// Removes subscribers from the lists they left, and adds others to theirs.
-fn list(
+fn move_subscribers(
     lists: &mut Subscribers,
     left: BTreeSet<RoomName>,
-    joined: Vec<(RoomName, Arc<Shared>)>,
+    joined: Vec<(RoomName, Arc<SharedOutlet>)>,
     place: impl Fn(&Listed) -> &Option<RoomName>,
 ) {
     // One pass for all that left a room: thousands may leave it together.
@@ -244,9 +252,9 @@ fn list(
 /// Writes the new messages to a listed subscriber; returns false if it is not
 /// live or no longer live. A subscriber may have gone live in another room
 /// since it was listed. Its position is then past the whole stretch.
-fn deliver(outlet: &mut Outlet, stretch: &Stretch) -> bool {
+fn deliver(outlet: &mut Outlet, room_batches: &RoomBatches) -> bool {
     let live = outlet.mode == Mode::Live;
-    if live && matches!(outlet.write_stretch(stretch), Ok(true)) {
+    if live && matches!(outlet.write_live(room_batches), Ok(true)) {
         return true;
     }
     outlet.listed.room = None;
@@ -270,7 +278,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        fanout::{Applier, mailbox::MANY, socket::Socket, subscriber::Subscriber},
+        fanout::{Applier, mailbox::WAKE_THRESHOLD, socket::Socket, subscriber::Subscriber},
         log::{Action, Draft, Entry, Recipient},
         protocol::{ConnectionId, Seq, format::Format, name::Name},
         store::{Storage, open},
@@ -330,24 +338,24 @@ mod tests {
         }
 
         /// Commits one message in the lobby from each of these connections.
-        fn say(&mut self, ports: &[u16]) -> Fresh {
+        fn say(&mut self, ports: &[u16]) -> InFlightBatch {
             let say = |port: &u16| Entry {
                 connection: ConnectionId((*port).into()),
                 action: Action::Message(Draft::of("lobby", "text")),
             };
             let said = self.log.apply(ports.iter().map(say).collect()).unwrap();
-            Fresh::new(said.batch, Instant::now()).0
+            InFlightBatch::new(said.batch, Instant::now()).0
         }
 
         /// Commits a private message to one person.
-        fn say_to(&mut self, to: &str) -> Fresh {
+        fn say_to(&mut self, to: &str) -> InFlightBatch {
             let draft = Draft {
                 room: RoomName::inbox(&"eve".parse::<Name>().unwrap().key()),
                 to: Some(Recipient::new(to.parse().unwrap())),
                 ..Draft::of("lobby", "text")
             };
-            let said = self.log.say(ConnectionId(7), [draft]).unwrap();
-            Fresh::new(said.batch, Instant::now()).0
+            let said = self.log.apply_messages(ConnectionId(7), [draft]).unwrap();
+            InFlightBatch::new(said.batch, Instant::now()).0
         }
 
         fn noted(&self) -> Vec<u16> {
@@ -380,7 +388,7 @@ mod tests {
             let fresh = world.say(&[2]);
             // The reader moves after the shard has emptied its mailbox, before
             // it writes.
-            shard.settle();
+            shard.update_lists();
             if reader.outlet().room.room.as_str() != room {
                 follow(&mut reader, room.parse().unwrap()).await;
             }
@@ -405,16 +413,16 @@ mod tests {
             ("bob", "ana", false),
             ("bob", "bob", true),
         ] {
-            reader.receive(inbox(own), world.log.head());
+            reader.follow_inbox(inbox(own), world.log.head());
             follow(&mut reader, RoomName::lobby()).await;
             let fresh = world.say_to(to);
-            shard.settle();
+            shard.update_lists();
             shard.fan_out(&[fresh]);
             let mode = reader.outlet().mode;
             assert_eq!(mode == Mode::CatchingUp, sent, "{own} {to}");
         }
         drop(reader);
-        shard.settle();
+        shard.update_lists();
         assert!(shard.is_empty());
     }
 
@@ -424,14 +432,14 @@ mod tests {
         let (world, shard) = World::new();
         let (_batches, fresh) = broadcast::channel(1);
         let mut running = pin!(shard.run(fresh));
-        for port in 1..=4 * u16::try_from(MANY).unwrap() {
+        for port in 1..=4 * u16::try_from(WAKE_THRESHOLD).unwrap() {
             drop(world.reader(port).await);
             poll_fn(|cx| {
                 assert!(running.as_mut().poll(cx).is_pending());
                 Poll::Ready(())
             })
             .await;
-            assert!(world.mailbox.len() < MANY);
+            assert!(world.mailbox.len() < WAKE_THRESHOLD);
         }
     }
 
@@ -443,7 +451,7 @@ mod tests {
         for port in 1..=200 {
             readers.push(world.reader(port).await);
         }
-        shard.settle();
+        shard.update_lists();
         for (speakers, first) in [
             (&[150][..], &[1][..]),
             (&[150], &[150]),

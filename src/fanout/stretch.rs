@@ -2,38 +2,40 @@
 
 use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
-use super::run::Run;
+use super::run::RoomBatch;
 use crate::protocol::{ConnectionId, Seq, format::Format};
 
 /// The new room batches of one room: at least one.
-pub(super) struct Stretch {
-    runs: Vec<Arc<Run>>,
+pub(super) struct RoomBatches {
+    batches: Vec<Arc<RoomBatch>>,
     messages: usize,
     authors: Authors,
     /// The frames of all room batches, end to end; joined when first needed.
     joined: [OnceCell<Vec<u8>>; Format::COUNT],
 }
 
-impl Stretch {
-    pub(super) fn of(first: Arc<Run>) -> Self {
-        let mut stretch = Stretch {
+impl RoomBatches {
+    pub(super) fn of(first: Arc<RoomBatch>) -> Self {
+        let mut room_batches = RoomBatches {
             messages: 0,
-            runs: Vec::with_capacity(1),
+            batches: Vec::with_capacity(1),
             authors: Authors::default(),
             joined: Default::default(),
         };
-        stretch.push(first);
-        stretch
+        room_batches.push(first);
+        room_batches
     }
 
-    pub(super) fn push(&mut self, run: Arc<Run>) {
-        self.messages += run.slots().len();
-        run.messages().for_each(|m| self.authors.add(m.origin));
-        self.runs.push(run);
+    pub(super) fn push(&mut self, room_batch: Arc<RoomBatch>) {
+        self.messages += room_batch.slots().len();
+        room_batch
+            .messages()
+            .for_each(|m| self.authors.add(m.connection));
+        self.batches.push(room_batch);
     }
 
-    pub(super) fn runs(&self) -> &[Arc<Run>] {
-        &self.runs
+    pub(super) fn as_slice(&self) -> &[Arc<RoomBatch>] {
+        &self.batches
     }
 
     /// Whether any of its messages came from this connection.
@@ -49,19 +51,19 @@ impl Stretch {
     /// Whether a reader at this position needs all of it, and nothing before
     /// it.
     pub(super) fn follows(&self, position: Seq) -> bool {
-        let first = &self.runs[0];
+        let first = &self.batches[0];
         first.prev() <= position && position < first.first()
     }
 
     /// The last number in the stretch.
     pub(super) fn last(&self) -> Seq {
-        self.runs[self.runs.len() - 1].last()
+        self.batches[self.batches.len() - 1].last()
     }
 
     /// All frames, end to end. One copy costs less than a system call with many
     /// pieces for each of many sockets.
     pub(super) fn frames(&self, format: Format) -> &[u8] {
-        match &self.runs[..] {
+        match &self.batches[..] {
             [one] => one.block(format).all(),
             many => self.joined[format.index()].get_or_init(|| {
                 let blocks = many.iter().map(|run| run.block(format).all());

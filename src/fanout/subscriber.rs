@@ -16,8 +16,8 @@ use super::{
     handle::Handle,
     history::History,
     mailbox::Mailbox,
-    outlet::{Inbox, Mode, Outlet, Shared},
-    reading::{Feed, Reading},
+    outlet::{Inbox, Mode, Outlet, SharedOutlet},
+    reading::{Feed, MergedPage},
 };
 use crate::{
     metrics::Metrics,
@@ -32,9 +32,9 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why delivery ended early.
 #[derive(Debug)]
-pub enum Undelivered {
+pub enum DeliveryError {
     /// The socket took nothing for the whole write deadline.
-    Slow,
+    Stalled,
     /// The connection broke.
     Lost(io::Error),
     /// The store could not be read.
@@ -42,7 +42,7 @@ pub enum Undelivered {
 }
 
 /// A read of the history that is under way.
-type Looking = Pin<Box<dyn Future<Output = Result<Reading, StoreError>> + Send>>;
+type PendingRead = Pin<Box<dyn Future<Output = Result<MergedPage, StoreError>> + Send>>;
 
 /// The delivery end of a session: follows one room, and sends the session's own
 /// frames.
@@ -50,10 +50,10 @@ type Looking = Pin<Box<dyn Future<Output = Result<Reading, StoreError>> + Send>>
 /// It catches up only while [`Subscriber::deliver`] is polled. Dropping it
 /// leaves the room and closes the socket.
 pub struct Subscriber {
-    shared: Arc<Shared>,
+    shared: Arc<SharedOutlet>,
     mailbox: Arc<Mailbox>,
     history: History,
-    reading: Option<Looking>,
+    pending_read: Option<PendingRead>,
     /// While the socket is full: when the reader is disconnected, and the
     /// progress when this was set.
     deadline: Option<(Pin<Box<Sleep>>, u64)>,
@@ -71,10 +71,10 @@ impl Subscriber {
     ) -> Self {
         Subscriber {
             metrics,
-            shared: Shared::new(outlet),
+            shared: SharedOutlet::new(outlet),
             mailbox,
             history,
-            reading: None,
+            pending_read: None,
             deadline: None,
             ending: false,
         }
@@ -83,7 +83,7 @@ impl Subscriber {
     /// Follows a room from a position on, instead of the room followed before.
     pub fn follow(&mut self, room: RoomName, after: Seq) {
         self.ending = false;
-        self.reading = None;
+        self.pending_read = None;
         let mut guard = self.shared.lock();
         let outlet = &mut *guard;
         outlet.room = Feed { room, floor: after };
@@ -92,14 +92,14 @@ impl Subscriber {
             inbox.feed.floor = inbox.feed.floor.max(written);
             outlet.position = after.min(inbox.feed.floor);
         }
-        outlet.announce = true;
+        outlet.live_event_due = true;
         self.set_mode(outlet, Mode::CatchingUp);
     }
 
     /// Also reads a person's inbox after a number, instead of any inbox read
     /// before.
-    pub fn receive(&mut self, inbox: RoomName, after: Seq) {
-        self.reading = None;
+    pub fn follow_inbox(&mut self, inbox: RoomName, after: Seq) {
+        self.pending_read = None;
         let mut guard = self.shared.lock();
         let outlet = &mut *guard;
         let feed = Feed {
@@ -108,7 +108,7 @@ impl Subscriber {
         };
         outlet.inbox = Some(Box::new(Inbox {
             feed,
-            written: after,
+            delivered: after,
         }));
         if outlet.mode != Mode::Idle {
             outlet.room.floor = outlet.room.floor.max(outlet.position);
@@ -119,14 +119,14 @@ impl Subscriber {
 
     /// The number up to which the reader's private messages were written.
     /// `None` if it reads no inbox, or if bytes still wait for the socket.
-    pub fn received(&self) -> Option<Seq> {
+    pub fn inbox_delivered(&self) -> Option<Seq> {
         let outlet = self.shared.lock();
         let inbox = outlet.inbox.as_ref()?;
-        (outlet.waiting() == 0).then_some(inbox.written)
+        (outlet.waiting() == 0).then_some(inbox.delivered)
     }
 
     /// Delivers everything committed so far; then [`Subscriber::deliver`] ends.
-    pub fn finish(&mut self) {
+    pub fn end_at_head(&mut self) {
         self.ending = true;
         let mut outlet = self.shared.lock();
         if outlet.mode != Mode::Idle {
@@ -136,9 +136,9 @@ impl Subscriber {
 
     /// Follows no room any more. [`Subscriber::deliver`] ends once everything
     /// sent before is written.
-    pub fn stop(&mut self) {
+    pub fn unfollow(&mut self) {
         self.ending = true;
-        self.reading = None;
+        self.pending_read = None;
         self.set_mode(&mut self.shared.lock(), Mode::Idle);
     }
 
@@ -178,7 +178,7 @@ impl Subscriber {
     /// # Errors
     /// Fails if the socket takes nothing for the write deadline, the connection
     /// breaks or the store cannot be read.
-    pub async fn deliver(&mut self) -> Result<(), Undelivered> {
+    pub async fn deliver(&mut self) -> Result<(), DeliveryError> {
         poll_fn(|cx| self.poll_deliver(cx)).await
     }
 
@@ -187,7 +187,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// As [`Subscriber::deliver`].
-    pub async fn deliver_below(&mut self, most: usize) -> Result<bool, Undelivered> {
+    pub async fn deliver_below(&mut self, most: usize) -> Result<bool, DeliveryError> {
         let many = self.waiting() >= most;
         poll_fn(|cx| match self.poll_deliver(cx) {
             Poll::Pending if many && self.waiting() < most => Poll::Ready(Ok(false)),
@@ -196,22 +196,22 @@ impl Subscriber {
         .await
     }
 
-    pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Undelivered>> {
+    pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DeliveryError>> {
         loop {
             let mut outlet = self.shared.lock();
             // Needed even while the session waits for its socket: a `send`
             // replaces the socket's one waker and wakes this one instead.
-            outlet.is_awaited(cx);
+            outlet.register_waker(cx);
             match outlet.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.reading = None;
-                    return Poll::Ready(Err(Undelivered::Lost(error)));
+                    self.pending_read = None;
+                    return Poll::Ready(Err(DeliveryError::Lost(error)));
                 }
                 Poll::Pending => {
                     // A read in progress would hold up other readers of the
                     // store.
-                    self.reading = None;
+                    self.pending_read = None;
                     drop(outlet);
                     return self.poll_deadline(cx).map(Err);
                 }
@@ -224,21 +224,21 @@ impl Subscriber {
                 }
                 Mode::CatchingUp => {}
             }
-            let reading = if let Some(looking) = &mut self.reading {
+            let page = if let Some(pending) = &mut self.pending_read {
                 drop(outlet);
-                let Poll::Ready(found) = looking.as_mut().poll(cx) else {
+                let Poll::Ready(found) = pending.as_mut().poll(cx) else {
                     return Poll::Pending;
                 };
-                self.reading = None;
+                self.pending_read = None;
                 outlet = self.shared.lock();
-                let reading = found.map_err(Undelivered::Unreadable)?;
-                if outlet.outdated {
+                let page = found.map_err(DeliveryError::Unreadable)?;
+                if outlet.must_reread {
                     continue;
                 }
-                reading
-            } else if let Some(reading) = outlet.recent(&self.history) {
-                if reading.is_empty() {
-                    outlet.position = outlet.position.max(reading.upto());
+                page
+            } else if let Some(page) = outlet.recent(&self.history) {
+                if page.is_empty() {
+                    outlet.position = outlet.position.max(page.upto());
                     if self.ending {
                         outlet.mode = Mode::Idle;
                     } else if outlet.mailed {
@@ -252,22 +252,22 @@ impl Subscriber {
                     }
                     continue;
                 }
-                reading
+                page
             } else {
-                outlet.outdated = false;
+                outlet.must_reread = false;
                 self.metrics.pages.inc();
-                self.reading = Some(Box::pin(outlet.find(self.history.clone())));
+                self.pending_read = Some(Box::pin(outlet.find(self.history.clone())));
                 continue;
             };
-            outlet.say_missing(&reading);
+            outlet.announce_holes(&page);
             // Messages that the socket does not take now are not kept, but read
             // again when it is ready; only the rest of one frame is kept. So
             // memory does not grow with slowness.
-            let written = outlet.write_reading(cx, &reading);
+            let written = outlet.write_page(cx, &page);
             self.metrics.delivered(outlet.take_written());
             match written {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Undelivered::Lost(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(DeliveryError::Lost(error))),
                 Poll::Pending => {
                     drop(outlet);
                     return self.poll_deadline(cx).map(Err);
@@ -278,7 +278,7 @@ impl Subscriber {
 
     /// Waits for a full socket, at most for the write deadline; progress
     /// restarts the deadline.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Undelivered> {
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<DeliveryError> {
         let progress = self.shared.lock().progress();
         let sleep = match &mut self.deadline {
             Some((sleep, seen)) if *seen == progress => sleep,
@@ -287,12 +287,12 @@ impl Subscriber {
                 &mut deadline.insert((sleep, progress)).0
             }
         };
-        sleep.as_mut().poll(cx).map(|()| Undelivered::Slow)
+        sleep.as_mut().poll(cx).map(|()| DeliveryError::Stalled)
     }
 
     #[cfg(test)]
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
+    pub(super) fn has_pending_read(&self) -> bool {
+        self.pending_read.is_some()
     }
 
     #[cfg(test)]

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    page::Page,
-    run::{Batch, Run},
+    page::FeedPage,
+    run::{CommittedBatch, RoomBatch},
 };
 use crate::protocol::{Seq, name::RoomName};
 
 /// The most room batches in one page: as many as one `writev(2)` is given.
-const PAGE_RUNS: usize = 64;
+const PAGE_ROOM_BATCHES: usize = 64;
 
 /// The last room batches of all rooms, up to a bound in bytes.
 pub(super) struct Tail {
@@ -21,9 +21,9 @@ pub(super) struct Tail {
     /// The number of the last committed message.
     head: Seq,
     /// All room batches, oldest first: the order in which they are dropped.
-    order: VecDeque<Arc<Run>>,
+    order: VecDeque<Arc<RoomBatch>>,
     /// The same room batches by room, oldest first.
-    rooms: HashMap<RoomName, VecDeque<Arc<Run>>>,
+    rooms: HashMap<RoomName, VecDeque<Arc<RoomBatch>>>,
     weight: usize,
     bound: usize,
 }
@@ -56,15 +56,15 @@ impl Tail {
 
     /// Adds a batch that was just committed, and drops the oldest room batches
     /// beyond the bound.
-    pub(super) fn push(&mut self, batch: &Batch) {
+    pub(super) fn push(&mut self, batch: &CommittedBatch) {
         self.head = self.head.max(batch.last);
-        for run in &batch.runs {
-            self.weight += run.weight();
+        for room_batch in &batch.room_batches {
+            self.weight += room_batch.weight();
             self.rooms
-                .entry(run.room().clone())
+                .entry(room_batch.room().clone())
                 .or_default()
-                .push_back(Arc::clone(run));
-            self.order.push_back(Arc::clone(run));
+                .push_back(Arc::clone(room_batch));
+            self.order.push_back(Arc::clone(room_batch));
         }
         while self.weight > self.bound && self.drop_oldest() {}
     }
@@ -87,7 +87,7 @@ impl Tail {
     pub(super) fn redact(&mut self, seq: Seq) {
         // The room batches of one batch interleave, so more than one may span
         // the number.
-        let without = |run: &Arc<Run>| {
+        let without = |run: &Arc<RoomBatch>| {
             let spans = run.first() <= seq && seq <= run.last();
             Some((Arc::clone(run), Arc::new(spans.then(|| run.without(seq))??)))
         };
@@ -95,10 +95,10 @@ impl Tail {
             return;
         };
         self.weight = self.weight - old.weight() + new.weight();
-        let runs = self.rooms.get_mut(old.room());
-        for run in runs.into_iter().chain([&mut self.order]).flatten() {
-            if Arc::ptr_eq(run, &old) {
-                *run = Arc::clone(&new);
+        let room_batches = self.rooms.get_mut(old.room());
+        for room_batch in room_batches.into_iter().chain([&mut self.order]).flatten() {
+            if Arc::ptr_eq(room_batch, &old) {
+                *room_batch = Arc::clone(&new);
             }
         }
     }
@@ -112,9 +112,9 @@ impl Tail {
         // The room batches of one batch interleave, so the floor is the highest
         // number dropped.
         self.floor = self.floor.max(oldest.last());
-        if let Some(runs) = self.rooms.get_mut(oldest.room()) {
-            runs.pop_front();
-            if runs.is_empty() {
+        if let Some(room_batches) = self.rooms.get_mut(oldest.room()) {
+            room_batches.pop_front();
+            if room_batches.is_empty() {
                 self.rooms.remove(oldest.room());
             }
         }
@@ -123,29 +123,33 @@ impl Tail {
 
     /// The messages after `after` in a room; `None` if some of them may have
     /// been dropped.
-    pub(super) fn after(&self, room: &RoomName, after: Seq) -> Option<Page> {
-        let runs = self.rooms.get(room);
-        let unbroken = runs
+    pub(super) fn after(&self, room: &RoomName, after: Seq) -> Option<FeedPage> {
+        let room_batches = self.rooms.get(room);
+        let unbroken = room_batches
             .and_then(VecDeque::front)
             .is_some_and(|first| first.prev() <= after);
         if !unbroken && after < self.floor {
             return None;
         }
-        let Some(runs) = runs else {
-            return Some(Page {
+        let Some(room_batches) = room_batches else {
+            return Some(FeedPage {
                 upto: self.head,
-                ..Page::default()
+                ..FeedPage::default()
             });
         };
-        let first = runs.partition_point(|run| run.last() <= after);
-        let page: Vec<_> = runs.range(first..).take(PAGE_RUNS).cloned().collect();
+        let first = room_batches.partition_point(|run| run.last() <= after);
+        let page: Vec<_> = room_batches
+            .range(first..)
+            .take(PAGE_ROOM_BATCHES)
+            .cloned()
+            .collect();
         let upto = match page.last() {
-            Some(last) if first + page.len() < runs.len() => last.last(),
+            Some(last) if first + page.len() < room_batches.len() => last.last(),
             _ => self.head,
         };
-        Some(Page {
+        Some(FeedPage {
             hole: None,
-            runs: page,
+            room_batches: page,
             upto,
         })
     }
@@ -154,7 +158,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::run::tests::{message, run},
+        super::run::tests::{message, room_batch},
         *,
     };
 
@@ -162,8 +166,8 @@ mod tests {
         name.parse().expect("a room")
     }
 
-    fn seqs(page: &Page) -> Vec<u64> {
-        page.runs
+    fn seqs(page: &FeedPage) -> Vec<u64> {
+        page.room_batches
             .iter()
             .flat_map(|r| r.messages())
             .map(|m| m.seq.0)
@@ -182,14 +186,17 @@ mod tests {
             Seq(10)
         );
 
-        tail.push(&Batch::of(vec![message("a", 4, 11), message("b", 0, 12)]));
+        tail.push(&CommittedBatch::of(vec![
+            message("a", 4, 11),
+            message("b", 0, 12),
+        ]));
         assert_eq!(
             seqs(&tail.after(&room("a"), Seq(4)).expect("prev proves it")),
             [11]
         );
         assert!(tail.after(&room("a"), Seq(3)).is_none());
         let page = tail.after(&room("a"), Seq(11)).expect("the end");
-        assert_eq!((page.runs.len(), page.upto), (0, Seq(12)));
+        assert_eq!((page.room_batches.len(), page.upto), (0, Seq(12)));
         assert_eq!(
             seqs(&tail.after(&room("b"), Seq(0)).expect("its first")),
             [12]
@@ -202,19 +209,19 @@ mod tests {
 
     #[test]
     fn tail_is_bounded_in_bytes() {
-        let longest = run(vec![message("b", 11, 12)]).weight();
+        let longest = room_batch(vec![message("b", 11, 12)]).weight();
         let mut tail = Tail::new(Seq(0), longest * 3);
         for seq in 1..=9 {
-            tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
+            tail.push(&CommittedBatch::of(vec![message("a", seq - 1, seq)]));
         }
         assert!(tail.after(&room("a"), Seq(5)).is_none());
         assert_eq!(
             seqs(&tail.after(&room("a"), Seq(6)).expect("the last three")),
             [7, 8, 9]
         );
-        tail.push(&Batch::of(vec![message("b", 0, 10)]));
-        tail.push(&Batch::of(vec![message("b", 10, 11)]));
-        tail.push(&Batch::of(vec![message("b", 11, 12)]));
+        tail.push(&CommittedBatch::of(vec![message("b", 0, 10)]));
+        tail.push(&CommittedBatch::of(vec![message("b", 10, 11)]));
+        tail.push(&CommittedBatch::of(vec![message("b", 11, 12)]));
         assert!(tail.after(&room("a"), Seq(8)).is_none());
         assert_eq!(
             seqs(&tail.after(&room("a"), Seq(9)).expect("nothing since")),
@@ -225,19 +232,19 @@ mod tests {
     #[test]
     fn redaction_removes_the_text_from_memory() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
-        tail.push(&Batch::of(vec![
+        tail.push(&CommittedBatch::of(vec![
             message("a", 0, 1),
             message("b", 0, 2),
             message("a", 1, 3),
         ]));
-        tail.push(&Batch::of(vec![message("a", 3, 4)]));
+        tail.push(&CommittedBatch::of(vec![message("a", 3, 4)]));
         let kept = tail.order.clone();
         for seq in [3, 3, 5] {
             tail.redact(Seq(seq));
         }
         let page = tail.after(&room("a"), Seq(0)).expect("all");
         assert_eq!((seqs(&page), page.upto), (vec![1, 4], Seq(4)));
-        assert_eq!(page.runs[0].last(), Seq(3), "its place is kept");
+        assert_eq!(page.room_batches[0].last(), Seq(3), "its place is kept");
         assert_eq!(Arc::strong_count(&kept[0]), 1, "the old one is dropped");
         assert_eq!(Arc::strong_count(&kept[1]), 3);
         let weight: usize = tail.order.iter().map(|run| run.weight()).sum();
@@ -251,11 +258,14 @@ mod tests {
     fn many_room_batches_are_split_into_pages() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
         for seq in 1..=100 {
-            tail.push(&Batch::of(vec![message("a", seq - 1, seq)]));
+            tail.push(&CommittedBatch::of(vec![message("a", seq - 1, seq)]));
         }
         let page = tail.after(&room("a"), Seq(0)).expect("the first");
-        assert_eq!((page.runs.len(), page.upto), (PAGE_RUNS, Seq(64)));
+        assert_eq!(
+            (page.room_batches.len(), page.upto),
+            (PAGE_ROOM_BATCHES, Seq(64))
+        );
         let page = tail.after(&room("a"), page.upto).expect("the second");
-        assert_eq!((page.runs.len(), page.upto), (36, Seq(100)));
+        assert_eq!((page.room_batches.len(), page.upto), (36, Seq(100)));
     }
 }

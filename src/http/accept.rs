@@ -6,7 +6,7 @@ use super::answer::Refused;
 
 /// A representation of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Representation {
     /// Plain lines, the default for `*/*`.
     Lines,
     /// The HTML page for browsers.
@@ -19,11 +19,11 @@ pub(super) enum Form {
 
 /// The forms as `type` and `subtype`. Among equally preferred forms the first
 /// wins.
-const FORMS: [(Form, &str, &str); 4] = [
-    (Form::Page, "text", "html"),
-    (Form::Json, "application", "json"),
-    (Form::Events, "text", "event-stream"),
-    (Form::Lines, "text", "plain"),
+const REPRESENTATIONS: [(Representation, &str, &str); 4] = [
+    (Representation::Page, "text", "html"),
+    (Representation::Json, "application", "json"),
+    (Representation::Events, "text", "event-stream"),
+    (Representation::Lines, "text", "plain"),
 ];
 
 /// Returns the form the request prefers.
@@ -31,7 +31,7 @@ const FORMS: [(Form, &str, &str); 4] = [
 /// # Errors
 ///
 /// Fails with 406 if the request accepts none of the forms.
-pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
+pub(super) fn preferred(head: &Parts) -> Result<Representation, Refused> {
     let lines = head.headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<Range<'_>> = lines
         .filter_map(|line| line.to_str().ok())
@@ -40,19 +40,27 @@ pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
         .collect();
     // Without `Accept`, any form is acceptable.
     if ranges.is_empty() {
-        return Ok(Form::Lines);
+        return Ok(Representation::Lines);
     }
-    let mut best: Option<(Wish, Form)> = None;
-    for (form, kind, subtype) in FORMS {
-        let wish = ranges.iter().filter_map(|range| range.wish(kind, subtype));
+    let mut best: Option<(Preference, Representation)> = None;
+    for (form, kind, subtype) in REPRESENTATIONS {
+        let wish = ranges
+            .iter()
+            .filter_map(|range| range.preference(kind, subtype));
         // The most specific range counts, not the one with the highest quality.
-        let Some(wish) = wish.max_by_key(|wish| wish.told) else {
+        let Some(wish) = wish.max_by_key(|wish| wish.specificity) else {
             continue;
         };
         // A program that accepts any text does not ask for a browser's page.
         let better = best.is_none_or(|(other, _)| {
-            let (new, old) = ((wish.quality, wish.told), (other.quality, other.told));
-            new > old || new == old && form == Form::Lines && wish.told != Told::Subtype
+            let (new, old) = (
+                (wish.quality, wish.specificity),
+                (other.quality, other.specificity),
+            );
+            new > old
+                || new == old
+                    && form == Representation::Lines
+                    && wish.specificity != Specificity::Subtype
         });
         if wish.quality > 0 && better {
             best = Some((wish, form));
@@ -68,7 +76,7 @@ pub(super) fn form(head: &Parts) -> Result<Form, Refused> {
 
 /// How specific a media range is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Specificity {
     Nothing,
     Type,
     Subtype,
@@ -76,9 +84,9 @@ enum Told {
 
 /// The quality of a type in thousandths, and the range's specificity.
 #[derive(Clone, Copy, Debug)]
-struct Wish {
+struct Preference {
     quality: u16,
-    told: Told,
+    specificity: Specificity,
 }
 
 /// One media range of `Accept`.
@@ -106,18 +114,18 @@ impl<'a> Range<'a> {
         })
     }
 
-    fn wish(&self, kind: &str, subtype: &str) -> Option<Wish> {
-        let told = match (self.kind, self.subtype) {
-            ("*", "*") => Told::Nothing,
-            (same, "*") if same.eq_ignore_ascii_case(kind) => Told::Type,
+    fn preference(&self, kind: &str, subtype: &str) -> Option<Preference> {
+        let specificity = match (self.kind, self.subtype) {
+            ("*", "*") => Specificity::Nothing,
+            (same, "*") if same.eq_ignore_ascii_case(kind) => Specificity::Type,
             (same, too) if same.eq_ignore_ascii_case(kind) && too.eq_ignore_ascii_case(subtype) => {
-                Told::Subtype
+                Specificity::Subtype
             }
             _ => return None,
         };
-        Some(Wish {
+        Some(Preference {
             quality: self.quality,
-            told,
+            specificity,
         })
     }
 }
@@ -137,56 +145,65 @@ fn thousandths(value: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn asked(accept: &[&str]) -> Result<Form, u16> {
+    fn asked(accept: &[&str]) -> Result<Representation, u16> {
         let mut request = http::Request::get("/");
         for line in accept {
             request = request.header(header::ACCEPT, *line);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        form(&head).map_err(|refused| refused.status.as_u16())
+        preferred(&head).map_err(|refused| refused.status.as_u16())
     }
 
     #[test]
     fn accept_headers_select_the_form_of_a_room() {
-        assert_eq!(asked(&[]), Ok(Form::Lines));
-        assert_eq!(asked(&["image/png", "application/json"]), Ok(Form::Json));
+        assert_eq!(asked(&[]), Ok(Representation::Lines));
+        assert_eq!(
+            asked(&["image/png", "application/json"]),
+            Ok(Representation::Json)
+        );
         for (accept, form) in [
-            ("*/*", Ok(Form::Lines)),
-            ("text/*", Ok(Form::Lines)),
-            ("text/plain", Ok(Form::Lines)),
-            ("TEXT/Plain; charset=utf-8", Ok(Form::Lines)),
-            ("application/*", Ok(Form::Json)),
-            ("application/json", Ok(Form::Json)),
-            ("text/event-stream", Ok(Form::Events)),
-            ("text/event-stream, */*", Ok(Form::Events)),
+            ("*/*", Ok(Representation::Lines)),
+            ("text/*", Ok(Representation::Lines)),
+            ("text/plain", Ok(Representation::Lines)),
+            ("TEXT/Plain; charset=utf-8", Ok(Representation::Lines)),
+            ("application/*", Ok(Representation::Json)),
+            ("application/json", Ok(Representation::Json)),
+            ("text/event-stream", Ok(Representation::Events)),
+            ("text/event-stream, */*", Ok(Representation::Events)),
             // A browser, lynx, w3m, and a script's usual headers.
             (
                 "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-                Ok(Form::Page),
+                Ok(Representation::Page),
             ),
             (
                 "text/html, text/plain, text/css, */*;q=0.01",
-                Ok(Form::Page),
+                Ok(Representation::Page),
             ),
-            ("text/html, text/*;q=0.5, image/*", Ok(Form::Page)),
-            ("application/json, text/plain, */*", Ok(Form::Json)),
-            ("application/json, text/event-stream", Ok(Form::Json)),
+            ("text/html, text/*;q=0.5, image/*", Ok(Representation::Page)),
+            (
+                "application/json, text/plain, */*",
+                Ok(Representation::Json),
+            ),
+            (
+                "application/json, text/event-stream",
+                Ok(Representation::Json),
+            ),
             // The higher quality wins; the more specific range counts.
-            ("text/html;q=0.1, text/plain", Ok(Form::Lines)),
+            ("text/html;q=0.1, text/plain", Ok(Representation::Lines)),
             (
                 "application/json;q=0.5, text/plain;q=0.501",
-                Ok(Form::Lines),
+                Ok(Representation::Lines),
             ),
-            ("text/html;q=0, */*", Ok(Form::Lines)),
-            ("text/plain;q=0, text/*", Ok(Form::Page)),
+            ("text/html;q=0, */*", Ok(Representation::Lines)),
+            ("text/plain;q=0, text/*", Ok(Representation::Page)),
             (
                 "*/*, text/plain;q=0.1, text/html;q=0.2, application/json;q=0.3",
-                Ok(Form::Events),
+                Ok(Representation::Events),
             ),
             // An invalid range is ignored.
-            ("text/html;q=2", Ok(Form::Lines)),
-            ("nonsense", Ok(Form::Lines)),
-            ("", Ok(Form::Lines)),
+            ("text/html;q=2", Ok(Representation::Lines)),
+            ("nonsense", Ok(Representation::Lines)),
+            ("", Ok(Representation::Lines)),
             ("image/png", Err(406)),
             ("*/*;q=0", Err(406)),
             ("text/html;q=0.000", Err(406)),

@@ -4,12 +4,12 @@ use http::{HeaderName, HeaderValue, Response, header, request::Parts};
 
 use super::{
     answer::Refused,
-    origin::only,
+    origin::single_header,
     query::{Query, number},
 };
 use crate::{
     protocol::{Seq, format::Format, name::RoomName},
-    session::Visit,
+    session::SessionRequest,
 };
 
 /// The number of the last event a browser received before it reconnected.
@@ -25,19 +25,19 @@ pub(super) fn follow(
     head: &Parts,
     room: RoomName,
     mut query: Query,
-) -> Result<(Response<()>, Visit), Refused> {
+) -> Result<(Response<()>, SessionRequest), Refused> {
     if query.is_for_a_page() {
         return Err(Refused::bad_request(
             "An event stream has no end: before and limit are for other forms; ?backlog=20 begins with the last 20 messages.",
         ));
     }
     // Newer than `after` in the URL, which a browser repeats unchanged.
-    if let Some(seen) = only(head, &LAST_EVENT_ID)?
+    if let Some(seen) = single_header(head, &LAST_EVENT_ID)?
         && !seen.is_empty()
     {
         query.start.after = Some(Seq(number("Last-Event-ID", seen)?));
     }
-    let visit = query.visit(room, Format::EventStream);
+    let request = query.session_request(room, Format::EventStream);
     let mut response = Response::new(());
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -49,5 +49,5 @@ pub(super) fn follow(
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
     }
-    Ok((response, visit))
+    Ok((response, request))
 }

@@ -11,14 +11,14 @@ use super::{
     room::unreadable,
 };
 use crate::{
-    fanout::{Excerpt, Span},
+    fanout::{HistoryPage, PageQuery},
     hub::Hub,
-    protocol::{EXCERPT, Epoch, Event, MAX_EXCERPT, Seq, Slot, name::RoomName, plain},
+    protocol::{Epoch, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Seq, Slot, name::RoomName, plain},
 };
 
 /// The body of the JSON response.
 #[derive(Serialize)]
-struct Page<'a> {
+struct PageBody<'a> {
     epoch: &'a Epoch,
     /// The last number in the log.
     head: Seq,
@@ -37,18 +37,18 @@ struct Page<'a> {
 /// # Errors
 ///
 /// Fails with 503 if the message store cannot be read.
-pub(super) async fn page(
+pub(super) async fn json(
     hub: &Hub,
     room: &RoomName,
     query: &Query,
 ) -> Result<Response<Full<Bytes>>, Refused> {
-    let (head, excerpt) = look_up(hub, room, query).await?;
-    let page = Page {
+    let (head, history_page) = read_page(hub, room, query).await?;
+    let page = PageBody {
         epoch: hub.history().epoch(),
         head,
-        gap: excerpt.gap,
-        messages: excerpt.messages,
-        more: excerpt.more,
+        gap: history_page.gap,
+        messages: history_page.messages,
+        more: history_page.more,
     };
     // Serializing fails only for map keys that are no strings; this has none.
     let body = serde_json::to_string(&page).unwrap_or_default() + "\n";
@@ -65,35 +65,39 @@ pub(super) async fn lines(
     room: &RoomName,
     query: &Query,
 ) -> Result<Response<Full<Bytes>>, Refused> {
-    let (_, excerpt) = look_up(hub, room, query).await?;
+    let (_, history_page) = read_page(hub, room, query).await?;
     let mut lines = String::new();
-    if let Some(gap) = excerpt.gap.as_ref().and_then(plain::event) {
+    if let Some(gap) = history_page.gap.as_ref().and_then(plain::event) {
         lines.extend([&gap, "\n"]);
     }
-    for message in excerpt.messages.iter().filter_map(Slot::message) {
-        query.lines().put_line(&mut lines, message);
+    for message in history_page.messages.iter().filter_map(Slot::message) {
+        query.line_format().put_line(&mut lines, message);
         lines.push('\n');
     }
     Ok(fresh(text(StatusCode::OK, lines)))
 }
 
-async fn look_up(hub: &Hub, room: &RoomName, query: &Query) -> Result<(Seq, Excerpt), Refused> {
+async fn read_page(
+    hub: &Hub,
+    room: &RoomName,
+    query: &Query,
+) -> Result<(Seq, HistoryPage), Refused> {
     let history = hub.history();
     let head = history.head();
     let foreign = query.start.gap(history.epoch(), head);
-    let limit = query.limit.or(query.start.backlog).unwrap_or(EXCERPT);
-    let span = Span {
+    let limit = query.limit.or(query.start.backlog).unwrap_or(HISTORY_PAGE);
+    let span = PageQuery {
         after: match foreign {
             Some(_) => Some(Seq::START),
             None => query.start.after,
         },
         before: query.before,
-        limit: limit.min(MAX_EXCERPT),
+        limit: limit.min(MAX_HISTORY_PAGE),
     };
-    let excerpt = history.excerpt(room, span).await;
-    let mut excerpt = excerpt.map_err(|why| unreadable(&why))?;
-    excerpt.gap = foreign.or(excerpt.gap);
-    Ok((head, excerpt))
+    let history_page = history.page(room, span).await;
+    let mut history_page = history_page.map_err(|why| unreadable(&why))?;
+    history_page.gap = foreign.or(history_page.gap);
+    Ok((head, history_page))
 }
 
 fn fresh(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {

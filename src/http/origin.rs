@@ -34,7 +34,7 @@ impl Trust {
     /// Fails with 400 if the host is missing or invalid. Fails with 421 if the
     /// server is bound to loopback and does not go by this name.
     pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
-        let asked = match only(head, &header::HOST)? {
+        let asked = match single_header(head, &header::HOST)? {
             Some(host) => host,
             None if head.version == Version::HTTP_10 => "localhost",
             None => return Err(Refused::bad_request("The header Host is missing.")),
@@ -70,7 +70,7 @@ impl Trust {
     /// Fails with 403 if the origin is another one, and with 400 if the header
     /// is invalid.
     pub(super) fn check_origin(&self, head: &Parts, host: &Authority) -> Result<(), Refused> {
-        let Some(origin) = only(head, &header::ORIGIN)? else {
+        let Some(origin) = single_header(head, &header::ORIGIN)? else {
             return Ok(());
         };
         let own = origin
@@ -94,8 +94,8 @@ impl Trust {
 
 impl Trust {
     /// Whether a request comes from a page of a trusted other origin.
-    fn is_from_abroad(&self, head: &Parts) -> bool {
-        let Ok(Some(origin)) = only(head, &header::ORIGIN) else {
+    fn is_from_trusted_origin(&self, head: &Parts) -> bool {
+        let Ok(Some(origin)) = single_header(head, &header::ORIGIN) else {
             return false;
         };
         self.origins
@@ -110,13 +110,13 @@ impl Trust {
             && head
                 .headers
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-            && self.is_from_abroad(head)
+            && self.is_from_trusted_origin(head)
     }
 
     /// Lets a page of a trusted other origin read the response (CORS).
-    pub(super) fn allow(&self, head: &Parts, answer: &mut HeaderMap) {
+    pub(super) fn add_cors_headers(&self, head: &Parts, answer: &mut HeaderMap) {
         if let Some(origin) = head.headers.get(header::ORIGIN)
-            && self.is_from_abroad(head)
+            && self.is_from_trusted_origin(head)
         {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             answer.append(header::VARY, HeaderValue::from_static("origin"));
@@ -152,7 +152,10 @@ fn is_loopback(host: &str) -> bool {
 /// # Errors
 ///
 /// Fails with 400 if the header occurs twice or is not ASCII.
-pub(super) fn only<'a>(head: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+pub(super) fn single_header<'a>(
+    head: &'a Parts,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Refused> {
     let mut values = head.headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {

@@ -55,7 +55,7 @@ static STYLE_ASSET: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("css", "text/css; charset=utf-8", STYLE.into()));
 
 static SCRIPT_ASSET: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("js", "text/javascript; charset=utf-8", joined()));
+    LazyLock::new(|| Asset::new("js", "text/javascript; charset=utf-8", bundle()));
 
 /// A file that is the same for every client of this build.
 struct Asset {
@@ -67,8 +67,8 @@ struct Asset {
 
 impl Asset {
     fn new(ending: &str, kind: &'static str, text: String) -> Self {
-        let name = format!("page-{}.{ending}", sum(&text));
-        let zipped = zip(&text);
+        let name = format!("page-{}.{ending}", content_hash(&text));
+        let zipped = gzip(&text);
         Asset {
             name,
             kind,
@@ -85,7 +85,7 @@ pub(super) fn document(head: &Parts, host: &Authority, room: &RoomName) -> Respo
         .replace("{address}", &escape(host.as_str()))
         .replace("{style}", &format!("/-/{ASSETS}{}", STYLE_ASSET.name))
         .replace("{script}", &format!("/-/{ASSETS}{}", SCRIPT_ASSET.name));
-    let tag = format!("W/\"{}\"", sum(&page));
+    let tag = format!("W/\"{}\"", content_hash(&page));
     let known = head
         .headers
         .get_all(header::IF_NONE_MATCH)
@@ -97,7 +97,7 @@ pub(super) fn document(head: &Parts, host: &Authority, room: &RoomName) -> Respo
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
-        let zipped = takes_gzip(head).then(|| zip(&page)).flatten();
+        let zipped = takes_gzip(head).then(|| gzip(&page)).flatten();
         encoded("text/html; charset=utf-8", page.into(), zipped)
     };
     for (name, value) in [
@@ -179,14 +179,14 @@ fn takes_gzip(head: &Parts) -> bool {
     anything
 }
 
-fn zip(text: &str) -> Option<Bytes> {
+fn gzip(text: &str) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text.as_bytes()).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }
 
 /// The first 72 bits of the text's SHA-256, in base64url.
-fn sum(text: &str) -> String {
+fn content_hash(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     URL_SAFE_NO_PAD.encode(&digest.as_ref()[..9])
 }
@@ -194,7 +194,7 @@ fn sum(text: &str) -> String {
 /// Joins the modules into one. Each gets a scope of its own that returns its
 /// exports. Only one module may therefore export a given name; private names
 /// cannot collide.
-fn joined() -> String {
+fn bundle() -> String {
     let mut module = String::new();
     for (name, source) in MODULES {
         let mut exports = Vec::new();

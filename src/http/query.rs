@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use http::{header, request::Parts};
 
-use super::{answer::Refused, origin::only};
+use super::{answer::Refused, origin::single_header};
 use crate::{
     protocol::{
         Epoch, Seq, Start,
@@ -15,7 +15,7 @@ use crate::{
         name::{Name, RoomName},
         secret::Secret,
     },
-    session::Visit,
+    session::SessionRequest,
 };
 
 /// The query of a room's URL.
@@ -97,7 +97,7 @@ impl Query {
     }
 
     /// The format of plain lines.
-    pub(super) fn lines(&self) -> Format {
+    pub(super) fn line_format(&self) -> Format {
         if self.numbered {
             Format::NumberedPlain
         } else {
@@ -106,8 +106,8 @@ impl Query {
     }
 
     /// The session it asks for.
-    pub(super) fn visit(self, room: RoomName, format: Format) -> Visit {
-        Visit {
+    pub(super) fn session_request(self, room: RoomName, format: Format) -> SessionRequest {
+        SessionRequest {
             room,
             name: self.name,
             secret: self.secret,
@@ -122,7 +122,7 @@ impl Query {
 /// front of this server: a browser that the proxy let in sends them with every
 /// request.
 fn bearer(head: &Parts) -> Result<Option<Secret>, Refused> {
-    let Some(value) = only(head, &header::AUTHORIZATION)? else {
+    let Some(value) = single_header(head, &header::AUTHORIZATION)? else {
         return Ok(None);
     };
     let (scheme, secret) = value.split_once(' ').unwrap_or((value, ""));

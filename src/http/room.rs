@@ -16,16 +16,16 @@ use tracing::{error, info};
 
 use super::{
     answer::{Refused, content},
-    origin::only,
+    origin::single_header,
     query::Query,
-    site::Site,
+    site::HttpState,
 };
 use crate::{
-    fanout::{History, Page},
-    hub::{Hub, Receipts, Registration, Reply, Submission, Wanted},
+    fanout::{FeedPage, History},
+    hub::{Hub, Receipts, Registration, Reply, Submission, WantedReplies},
     log::Draft,
     protocol::{
-        Author, Event, Kind, Limits, MAX_BACKLOG, Refusal, RefusalCode, Seq,
+        Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
         format::Format,
         name::{MessageId, RoomName},
         plain,
@@ -57,13 +57,13 @@ pub(super) async fn lines(
     hub: &Hub,
     room: RoomName,
     query: &Query,
-) -> Result<Response<Lines>, Refused> {
+) -> Result<Response<LinesBody>, Refused> {
     let history = hub.history().clone();
     let head = history.head();
-    let mut first = String::new();
+    let mut prepared = String::new();
     let after = if let Some(after) = query.start.after {
         let gap = query.start.gap(history.epoch(), head);
-        first.extend(gap.as_ref().and_then(plain::event).map(|line| line + "\n"));
+        prepared.extend(gap.as_ref().and_then(plain::event).map(|line| line + "\n"));
         if gap.is_some() { Seq::START } else { after }
     } else {
         let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
@@ -72,11 +72,11 @@ pub(super) async fn lines(
             .await
             .map_err(|why| unreadable(&why))?
     };
-    let mut response = Response::new(Lines {
-        first,
+    let mut response = Response::new(LinesBody {
+        prepared,
         history,
         room,
-        format: query.lines(),
+        format: query.line_format(),
         after,
         head,
         reading: None,
@@ -93,13 +93,13 @@ pub(super) async fn lines(
 }
 
 /// A read of a page in progress.
-type Reading = Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send>>;
+type PageRead = Pin<Box<dyn Future<Output = Result<FeedPage, StoreError>> + Send>>;
 
 /// A response body of a room's lines, read from the history as fast as the
 /// client takes them.
-pub(super) struct Lines {
+pub(super) struct LinesBody {
     /// Text that is ready to be sent.
-    first: String,
+    prepared: String,
     history: History,
     room: RoomName,
     format: Format,
@@ -107,10 +107,10 @@ pub(super) struct Lines {
     after: Seq,
     /// The number at which the body ends.
     head: Seq,
-    reading: Option<Reading>,
+    reading: Option<PageRead>,
 }
 
-impl Body for Lines {
+impl Body for LinesBody {
     type Data = Bytes;
     type Error = StoreError;
 
@@ -119,7 +119,7 @@ impl Body for Lines {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
         let lines = &mut *self;
-        while lines.after < lines.head && lines.first.len() < CHUNK {
+        while lines.after < lines.head && lines.prepared.len() < CHUNK {
             let page = lines.reading.get_or_insert_with(|| {
                 let (history, room, after) =
                     (lines.history.clone(), lines.room.clone(), lines.after);
@@ -137,28 +137,28 @@ impl Body for Lines {
                     reason: hole.reason,
                 };
                 if let Some(line) = plain::event(&gap) {
-                    lines.first.push_str(&line);
-                    lines.first.push('\n');
+                    lines.prepared.push_str(&line);
+                    lines.prepared.push('\n');
                 }
                 lines.after = hole.upto;
             }
-            let messages = page.runs.iter().flat_map(|run| run.messages());
+            let messages = page.room_batches.iter().flat_map(|run| run.messages());
             let mut whole = true;
             let given = lines.after;
             for message in messages.skip_while(|message| message.seq <= given) {
-                if lines.first.len() >= CHUNK {
+                if lines.prepared.len() >= CHUNK {
                     whole = false;
                     break;
                 }
-                lines.format.put_line(&mut lines.first, message);
-                lines.first.push('\n');
+                lines.format.put_line(&mut lines.prepared, message);
+                lines.prepared.push('\n');
                 lines.after = message.seq;
             }
             if whole {
                 lines.after = page.upto;
             }
         }
-        let chunk = std::mem::take(&mut lines.first);
+        let chunk = std::mem::take(&mut lines.prepared);
         Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk.into()))))
     }
 }
@@ -173,7 +173,7 @@ pub(super) async fn publish<B>(
     head: &Parts,
     body: B,
     registration: &Registration,
-    site: &Site,
+    state: &HttpState,
     room: RoomName,
     query: Query,
 ) -> Result<Response<Full<Bytes>>, Refused>
@@ -181,7 +181,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let id = match only(head, &IDEMPOTENCY_KEY)? {
+    let id = match single_header(head, &IDEMPOTENCY_KEY)? {
         // The draft standard of this header puts the value in quotation marks.
         Some(key) => Some(
             key.trim_matches('"')
@@ -198,14 +198,14 @@ where
         name: query.name.clone(),
         addr: peer.tag(),
     };
-    registration.admits(query.name.as_ref())?;
-    registration.hears(query.name.as_ref())?;
-    let text = read(body, site.limits).await?;
+    registration.check_ban(query.name.as_ref())?;
+    registration.check_mute(query.name.as_ref())?;
+    let text = read(body, state.limits).await?;
     // The name is leased until the message is stored.
     let _lease = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
-            let lease = site.hub.lease(name, query.secret, peer).await;
+            let lease = state.hub.use_name(name, query.secret, peer).await;
             Some(lease.map_err(|refusal| not_yours(refusal, proves))?)
         }
         None => None,
@@ -215,15 +215,15 @@ where
         text,
         room,
         id,
-        kind: Kind::Said,
+        kind: MessageKind::Said,
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
-    let receipts = Receipts::new(peer.id, Wanted::All);
-    let submission = Submission::message(draft, None, receipts.expect());
-    let publisher = site.hub.publisher().ok_or_else(going_away)?;
-    publisher.send(submission).await.map_err(|_| going_away())?;
-    drop(publisher);
+    let receipts = Receipts::new(peer.id, WantedReplies::All);
+    let submission = Submission::message(draft, None, receipts.issue());
+    let submitter = state.hub.submitter().ok_or_else(going_away)?;
+    submitter.send(submission).await.map_err(|_| going_away())?;
+    drop(submitter);
     let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
     match reply {
         Reply::Stored { seq, duplicate, .. } => {
@@ -263,7 +263,7 @@ where
     let raw = raw
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    Ok(Text::accept(raw, limits.text_bytes)?)
+    Ok(Text::parse(raw, limits.text_bytes)?)
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

@@ -6,15 +6,15 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
-    accept::{self, Form},
+    accept::{self, Representation},
     answer::{Refused, content, text},
     events, excerpt, page,
     query::Query,
     room,
-    site::Site,
+    site::HttpState,
     upgrade,
 };
-use crate::{hub::Registration, metrics, protocol::name::RoomName, session::Visit};
+use crate::{hub::Registration, metrics, protocol::name::RoomName, session::SessionRequest};
 
 /// The health check, exempt from rate limits.
 const HEALTH: &str = "/-/health";
@@ -27,11 +27,11 @@ pub(super) enum Answer {
     /// A complete response.
     Respond(Response<Full<Bytes>>),
     /// A response whose body is a room's lines.
-    Lines(Response<room::Lines>),
+    Lines(Response<room::LinesBody>),
     /// A response, and then WebSocket.
-    Upgrade(Response<Full<Bytes>>, Box<Visit>),
+    Upgrade(Response<Full<Bytes>>, Box<SessionRequest>),
     /// A response head, and then events until the connection ends.
-    Follow(Response<()>, Box<Visit>),
+    Follow(Response<()>, Box<SessionRequest>),
 }
 
 /// Answers a request or refuses it.
@@ -43,7 +43,7 @@ pub(super) async fn answer(
     head: &Parts,
     body: Incoming,
     registration: &Registration,
-    site: &Site,
+    state: &HttpState,
 ) -> Result<Answer, Refused> {
     let path = head.uri.path();
     if let Some(budget) = registration.budget()
@@ -51,7 +51,7 @@ pub(super) async fn answer(
     {
         budget.request()?;
     }
-    let host = site.trust.check_host(head)?;
+    let host = state.trust.check_host(head)?;
     // The target was `*` or a host alone (RFC 9112 §3.2).
     if !path.starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
@@ -59,13 +59,17 @@ pub(super) async fn answer(
     if let Some(own) = path.strip_prefix("/-/") {
         let page = match own {
             "health" => text(StatusCode::OK, "ok\n".into()),
-            "ready" if site.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
+            "ready" if state.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
             "ready" => {
                 let text =
                     "The message store cannot be written just now, or the server is shutting down.";
                 return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
             }
-            "metrics" => content(StatusCode::OK, metrics::CONTENT_TYPE, site.hub.figures()),
+            "metrics" => content(
+                StatusCode::OK,
+                metrics::CONTENT_TYPE,
+                state.hub.openmetrics(),
+            ),
             "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
             _ => {
                 let asset = own.strip_prefix(page::ASSETS);
@@ -79,13 +83,13 @@ pub(super) async fn answer(
     }
     let room = RoomName::from_path(path)
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
-    if upgrade::is_asked(head) {
-        let (response, visit) = upgrade::accept(head, room)?;
-        site.trust.check_origin(head, &host)?;
-        registration.admits(visit.name.as_ref())?;
-        return Ok(Answer::Upgrade(response, Box::new(visit)));
+    if upgrade::is_upgrade(head) {
+        let (response, request) = upgrade::accept(head, room)?;
+        state.trust.check_origin(head, &host)?;
+        registration.check_ban(request.name.as_ref())?;
+        return Ok(Answer::Upgrade(response, Box::new(request)));
     }
-    if site.trust.is_preflight(head) {
+    if state.trust.is_preflight(head) {
         return Ok(Answer::Respond(text(StatusCode::NO_CONTENT, String::new())));
     }
     allow_only(
@@ -94,34 +98,34 @@ pub(super) async fn answer(
         "GET, HEAD, POST",
     )?;
     let query = || Query::of(head);
-    let hub = &site.hub;
+    let hub = &state.hub;
     if head.method == Method::POST {
-        site.trust.check_origin(head, &host)?;
-        return room::publish(head, body, registration, site, room, query()?)
+        state.trust.check_origin(head, &host)?;
+        return room::publish(head, body, registration, state, room, query()?)
             .await
             .map(Answer::Respond);
     }
-    let form = accept::form(head)?;
+    let form = accept::preferred(head)?;
     let query = match form {
         // The page ignores the query: an invalid one must not keep a visitor
         // out.
-        Form::Page => Query::default(),
+        Representation::Page => Query::default(),
         _ => query()?,
     };
     let mut answer = match form {
-        Form::Page => Answer::Respond(page::document(head, &host, &room)),
-        Form::Json => Answer::Respond(excerpt::page(hub, &room, &query).await?),
-        Form::Lines if query.is_for_a_page() => {
+        Representation::Page => Answer::Respond(page::document(head, &host, &room)),
+        Representation::Json => Answer::Respond(excerpt::json(hub, &room, &query).await?),
+        Representation::Lines if query.is_for_a_page() => {
             Answer::Respond(excerpt::lines(hub, &room, &query).await?)
         }
-        Form::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
-        Form::Events => {
-            let (response, visit) = events::follow(head, room, query)?;
-            registration.admits(visit.name.as_ref())?;
+        Representation::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
+        Representation::Events => {
+            let (response, request) = events::follow(head, room, query)?;
+            registration.check_ban(request.name.as_ref())?;
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))
             } else {
-                Answer::Follow(response, Box::new(visit))
+                Answer::Follow(response, Box::new(request))
             }
         }
     };

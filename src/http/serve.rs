@@ -25,10 +25,10 @@ use tracing::debug;
 
 use super::{
     route::{Answer, answer},
-    site::Site,
-    wordy::{ANSWER_DEADLINE, Wordy},
+    site::HttpState,
+    wordy::{ANSWER_DEADLINE, ErrorFilter},
 };
-use crate::{hub::Registration, session::Visit};
+use crate::{hub::Registration, session::SessionRequest};
 
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 8 << 10;
@@ -52,7 +52,7 @@ pub struct Upgraded<S> {
     /// yields.
     pub early: Bytes,
     /// The session the client asked for.
-    pub visit: Visit,
+    pub visit: SessionRequest,
 }
 
 /// Serves one request. Returns the connection if it becomes a WebSocket or an
@@ -63,43 +63,43 @@ pub struct Upgraded<S> {
 pub async fn serve<S>(
     stream: S,
     registration: &Registration,
-    site: &Site,
+    state: &HttpState,
     drain: &CancellationToken,
 ) -> Option<Upgraded<S>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let visit = Mutex::new(None);
-    let asked = AtomicBool::new(false);
+    let request_read = AtomicBool::new(false);
     let respond = async |request: http::Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+        request_read.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
-        let leave = |asked: Box<Visit>, told| {
-            *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some((*asked, told));
+        let leave = |asked: Box<SessionRequest>, stream_head| {
+            *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some((*asked, stream_head));
         };
-        let answered = |headers: &mut HeaderMap, status: StatusCode| {
-            site.trust.allow(&head, headers);
-            site.hub.metrics().answered(status.as_u16());
+        let record_response = |headers: &mut HeaderMap, status: StatusCode| {
+            state.trust.add_cors_headers(&head, headers);
+            state.hub.metrics().answered(status.as_u16());
             let peer = registration.peer();
             debug!("{peer}: {} {} is answered {status}", head.method, head.uri);
         };
-        let mut response = match answer(&head, body, registration, site).await {
-            Ok(Answer::Respond(response)) => last(response).map(Either::Left),
-            Ok(Answer::Lines(response)) => last(response).map(Either::Right),
-            Ok(Answer::Upgrade(response, asked)) => {
-                leave(asked, None);
+        let mut response = match answer(&head, body, registration, state).await {
+            Ok(Answer::Respond(response)) => with_connection_close(response).map(Either::Left),
+            Ok(Answer::Lines(response)) => with_connection_close(response).map(Either::Right),
+            Ok(Answer::Upgrade(response, request)) => {
+                leave(request, None);
                 response.map(Either::Left)
             }
             Ok(Answer::Follow(response, asked)) => {
-                let mut response = last(response);
-                answered(response.headers_mut(), StatusCode::OK);
+                let mut response = with_connection_close(response);
+                record_response(response.headers_mut(), StatusCode::OK);
                 leave(asked, Some(written(response.headers())));
                 return Err(TAKEN);
             }
-            Err(refused) => last(Response::from(refused)).map(Either::Left),
+            Err(refused) => with_connection_close(Response::from(refused)).map(Either::Left),
         };
         let status = response.status();
-        answered(response.headers_mut(), status);
+        record_response(response.headers_mut(), status);
         Ok(response)
     };
     let service = service_fn(|request| Box::pin(respond(request)));
@@ -109,10 +109,13 @@ where
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .half_close(true)
-        .serve_connection(TokioIo::new(Wordy::new(stream, &asked)), service);
+        .serve_connection(
+            TokioIo::new(ErrorFilter::new(stream, &request_read)),
+            service,
+        );
     let cut = async {
         drain.cancelled().await;
-        if asked.load(Ordering::Relaxed) {
+        if request_read.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
     };
@@ -123,9 +126,9 @@ where
     };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().stream;
-    let visit = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((visit, told)) = visit {
-        let whole = match told {
+    let takeover = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((request, stream_head)) = takeover {
+        let whole = match stream_head {
             None => served.is_ok(),
             Some(head) => timeout(ANSWER_DEADLINE, stream.write_all(&head))
                 .await
@@ -134,14 +137,14 @@ where
         return whole.then_some(Upgraded {
             stream,
             early: parts.read_buf,
-            visit,
+            visit: request,
         });
     }
     let told = async {
         if let Err(error) = &served
             && let Some((status, sentence)) = unreadable(error)
         {
-            let answer = site.plain_answer(status, sentence);
+            let answer = state.plain_response(status, sentence);
             stream.write_all(answer.as_bytes()).await?;
         }
         stream.shutdown().await?;
@@ -189,7 +192,7 @@ fn unreadable(error: &hyper::Error) -> Option<(StatusCode, &'static str)> {
 
 /// Marks a response as the last one of its connection. hyper's own
 /// `keep_alive(false)` would add `close` to upgrades too.
-fn last<B>(mut response: Response<B>) -> Response<B> {
+fn with_connection_close<B>(mut response: Response<B>) -> Response<B> {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response

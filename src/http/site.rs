@@ -7,7 +7,7 @@ use crate::{hub::Hub, protocol::Limits};
 
 /// The hub and the rules that requests are answered from.
 #[derive(Debug)]
-pub struct Site {
+pub struct HttpState {
     /// The hub.
     pub hub: Hub,
     /// Which hosts and origins are trusted.
@@ -16,10 +16,10 @@ pub struct Site {
     pub limits: Limits,
 }
 
-impl Site {
+impl HttpState {
     /// Formats a complete HTTP response, for connections on which no request
     /// was read.
-    pub fn plain_answer(&self, status: StatusCode, sentence: &str) -> String {
+    pub fn plain_response(&self, status: StatusCode, sentence: &str) -> String {
         self.hub.metrics().answered(status.as_u16());
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sentence}\n",

@@ -11,17 +11,17 @@ use http::{
 use http_body_util::Full;
 use ring::digest;
 
-use super::{answer::Refused, origin::only, query::Query};
+use super::{answer::Refused, origin::single_header, query::Query};
 use crate::{
     protocol::{SUBPROTOCOL, format::Format, name::RoomName, secret::Secret},
-    session::Visit,
+    session::SessionRequest,
 };
 
 /// The string that a server appends to the key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// Whether a request asks for an upgrade, valid or not.
-pub(super) fn is_asked(head: &Parts) -> bool {
+pub(super) fn is_upgrade(head: &Parts) -> bool {
     has_token(head, &header::UPGRADE, "websocket")
         || head.headers.contains_key(header::SEC_WEBSOCKET_KEY)
         || head.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
@@ -35,7 +35,7 @@ pub(super) fn is_asked(head: &Parts) -> bool {
 pub(super) fn accept(
     head: &Parts,
     room: RoomName,
-) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
+) -> Result<(Response<Full<Bytes>>, SessionRequest), Refused> {
     if head.method != Method::GET {
         let text = format!("A WebSocket is asked for with GET, not {}.", head.method);
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
@@ -66,7 +66,7 @@ pub(super) fn accept(
             "A request for a WebSocket has no body.",
         ));
     }
-    if single(head, &header::SEC_WEBSOCKET_VERSION)? != "13" {
+    if required_header(head, &header::SEC_WEBSOCKET_VERSION)? != "13" {
         return Err(Refused::new(
             StatusCode::UPGRADE_REQUIRED,
             "WebSocket version 13 is spoken here.",
@@ -76,7 +76,7 @@ pub(super) fn accept(
             HeaderValue::from_static("13"),
         ));
     }
-    let key = single(head, &header::SEC_WEBSOCKET_KEY)?;
+    let key = required_header(head, &header::SEC_WEBSOCKET_KEY)?;
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
         return Err(Refused::bad_request(
             "Sec-WebSocket-Key is not 16 bytes in base64.",
@@ -88,8 +88,12 @@ pub(super) fn accept(
     if let Some(secret) = offered_secret(head)? {
         query.secret = Some(secret);
     }
-    let format = if json { Format::Json } else { query.lines() };
-    let visit = query.visit(room, format);
+    let format = if json {
+        Format::Json
+    } else {
+        query.line_format()
+    };
+    let request = query.session_request(room, format);
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -105,7 +109,7 @@ pub(super) fn accept(
             HeaderValue::from_static(SUBPROTOCOL),
         );
     }
-    Ok((response, visit))
+    Ok((response, request))
 }
 
 /// Returns the secret of a name among the subprotocols, in base64url. A page
@@ -130,9 +134,9 @@ fn accept_key(key: &str) -> String {
 }
 
 /// Returns the value of a required header.
-fn single<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
+fn required_header<'a>(head: &'a Parts, name: &HeaderName) -> Result<&'a str, Refused> {
     let missing = || Refused::bad_request(format!("The header {name} is missing."));
-    only(head, name)?.ok_or_else(missing)
+    single_header(head, name)?.ok_or_else(missing)
 }
 
 /// Whether a list header contains a token, in any case.
@@ -160,7 +164,10 @@ mod tests {
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
-    fn ask(uri: &str, headers: &[(&str, &str)]) -> Result<(Response<Full<Bytes>>, Visit), Refused> {
+    fn ask(
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Response<Full<Bytes>>, SessionRequest), Refused> {
         let mut request = http::Request::get(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -22,25 +22,25 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// hyper answers a head it cannot read with a bare status, and has no setting
 /// for that. Suppressing it lets the server send a response with a sentence
 /// instead.
-pub(super) struct Wordy<'a, S> {
+pub(super) struct ErrorFilter<'a, S> {
     pub(super) stream: S,
     /// Whether a request was read. Until then, all output is hyper's own.
-    asked: &'a AtomicBool,
+    request_read: &'a AtomicBool,
     /// While the peer takes nothing: when the connection is cut.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<'a, S> Wordy<'a, S> {
-    pub(super) fn new(stream: S, asked: &'a AtomicBool) -> Self {
-        Wordy {
+impl<'a, S> ErrorFilter<'a, S> {
+    pub(super) fn new(stream: S, request_read: &'a AtomicBool) -> Self {
+        ErrorFilter {
             stream,
-            asked,
+            request_read,
             stalled: None,
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wordy<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ErrorFilter<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -50,13 +50,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wordy<'_, S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wordy<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorFilter<'_, S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if !self.asked.load(Ordering::Relaxed) {
+        if !self.request_read.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(buf.len()));
         }
         if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {

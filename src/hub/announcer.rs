@@ -28,7 +28,7 @@ pub(super) async fn announce(registry: &Registry) {
             for News { event, later, to } in news {
                 let (now, later) = (Ephemeral::new(&event), Ephemeral::new(&later));
                 for subscriber in to {
-                    subscriber.send(&room, &now, &later);
+                    subscriber.send_ephemeral(&room, &now, &later);
                     told += 1;
                     if told % WRITES_A_TURN == 0 {
                         yield_now().await;

@@ -12,12 +12,12 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::{
-    entries::{BUSY_RETRY_MS, Entries},
-    registry::{Delivered, Grounds, Lease, Registry},
+    entries::{Actions, BUSY_RETRY_MS},
+    registry::{Deliveries, Grounds, NameUse, Registry},
 };
 use crate::{
     fanout::History,
-    log::{Action, Clock, ClockTime},
+    log::{Action, GuardedClock, GuardedTime},
     net::Peer,
     protocol::{
         ConnectionId, Refusal, RefusalCode, Seq,
@@ -44,20 +44,20 @@ pub struct Claim {
     /// absent, the server makes a secret for a new name.
     pub secret: Option<Secret>,
     /// The name that the connection uses now.
-    pub instead_of: Option<NameKey>,
+    pub current_name: Option<NameKey>,
     /// Whether the claim may make a free name owned.
     pub may_be_new: bool,
 }
 
 /// A successful claim.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Claimed {
     /// The use of the name by the connection.
-    pub lease: Lease,
+    pub name_use: NameUse,
     /// Whether the claim made the name owned.
     pub new: bool,
     /// The secret, if the server made one.
-    pub made: Option<Secret>,
+    pub new_secret: Option<Secret>,
 }
 
 /// Decides which connection may use or own which name.
@@ -65,8 +65,8 @@ pub struct Taken {
 pub(super) struct Claims {
     registry: Registry,
     history: History,
-    clock: Arc<Clock>,
-    entries: Entries,
+    clock: Arc<GuardedClock>,
+    actions: Actions,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
 }
@@ -75,15 +75,15 @@ impl Claims {
     pub(super) fn new(
         registry: Registry,
         history: History,
-        clock: Arc<Clock>,
-        entries: Entries,
+        clock: Arc<GuardedClock>,
+        actions: Actions,
         expiry: Duration,
     ) -> Self {
         Claims {
             registry,
             history,
             clock,
-            entries,
+            actions,
             expiry,
         }
     }
@@ -96,17 +96,17 @@ impl Claims {
     /// Refuses a name that another person owns or uses, a wrong secret, and a
     /// new name if the claim allows none. Also refuses if the store cannot be
     /// read or written.
-    pub(super) async fn claim(&self, claim: Claim) -> Result<Taken, Refusal> {
+    pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         let key = claim.name.key();
-        let own = usize::from(claim.instead_of.as_ref() == Some(&key));
+        let own_uses = usize::from(claim.current_name.as_ref() == Some(&key));
         // Another connection may claim the name between the lookup and the
         // entry, perhaps with the same secret. A second lookup finds that out.
         for _ in 0..2 {
             let now = self.clock.now();
-            if let Some(owned) = self.still_owned(&key, own, now).await? {
+            if let Some(owned) = self.still_owned(&key, own_uses, now).await? {
                 return self.prove(&claim, &owned, now);
             }
-            if let Some(taken) = self.make_own(&claim, &key, own).await? {
+            if let Some(taken) = self.claim_free(&claim, &key, own_uses).await? {
                 return Ok(taken);
             }
         }
@@ -115,36 +115,41 @@ impl Claims {
 
     /// Takes an owned name by its secret. Waits neither for the writer nor for
     /// a failing disk.
-    fn prove(&self, claim: &Claim, owned: &OwnedName, now: ClockTime) -> Result<Taken, Refusal> {
+    fn prove(
+        &self,
+        claim: &Claim,
+        owned: &OwnedName,
+        now: GuardedTime,
+    ) -> Result<Claimed, Refusal> {
         match &claim.secret {
             None => return Err(owned_by_another(&claim.name)),
             Some(secret) if !owned.is_proved_by(secret) => return Err(wrong_secret(&claim.name)),
             Some(_) => {}
         }
-        let lease = self.take(&claim.name, Grounds::Owner, Delivered::of(owned))?;
-        if owned.unused(now) >= USE_NOTED {
+        let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
+        if owned.unused_for(now) >= USE_NOTED {
             let key = claim.name.key();
-            self.entries.note(Action::Use { key });
+            self.actions.note(Action::Use { key });
         }
-        Ok(Taken {
-            lease,
+        Ok(Claimed {
+            name_use,
             new: false,
-            made: None,
+            new_secret: None,
         })
     }
 
     /// Makes a free name owned; `None` if another connection did so at the same
     /// time.
-    async fn make_own(
+    async fn claim_free(
         &self,
         claim: &Claim,
         key: &NameKey,
-        own: usize,
-    ) -> Result<Option<Taken>, Refusal> {
+        own_uses: usize,
+    ) -> Result<Option<Claimed>, Refusal> {
         // The name is leased first, so that no other connection can take it
         // before the entry is stored.
-        let delivered = Delivered::from(self.history.head());
-        let mut lease = self.take(&claim.name, Grounds::NewOwner(own), delivered)?;
+        let delivered = Deliveries::after(self.history.head());
+        let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), delivered)?;
         if !claim.may_be_new {
             let text =
                 "You have made so many names your own on this connection that it may be no more.";
@@ -153,8 +158,8 @@ impl Claims {
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };
-        let made = claim.secret.is_none().then(|| Secret::of(drawn));
-        let Some(secret) = made.as_ref().or(claim.secret.as_ref()) else {
+        let new_secret = claim.secret.is_none().then(|| Secret::from_random(drawn));
+        let Some(secret) = new_secret.as_ref().or(claim.secret.as_ref()) else {
             return Err(unknown());
         };
         let action = Action::Claim {
@@ -163,13 +168,13 @@ impl Claims {
             salt,
             tag: OwnedName::tag(secret, &salt),
         };
-        match self.entries.act(claim.origin, action).await?.outcome {
+        match self.actions.act(claim.origin, action).await?.outcome {
             Outcome::Claimed { since } => {
-                lease.begins(since);
-                Ok(Some(Taken {
-                    lease,
+                name_use.set_owned_since(since);
+                Ok(Some(Claimed {
+                    name_use,
                     new: true,
-                    made,
+                    new_secret,
                 }))
             }
             _ => Ok(None),
@@ -184,25 +189,25 @@ impl Claims {
     ///
     /// Refuses a name that another person owns or uses, and a wrong secret.
     /// Also refuses if the store cannot be read or written.
-    pub(super) async fn lease(
+    pub(super) async fn use_name(
         &self,
         name: &Name,
         secret: Option<Secret>,
         peer: Peer,
-    ) -> Result<Lease, Refusal> {
+    ) -> Result<NameUse, Refusal> {
         if secret.is_some() {
             let claim = Claim {
                 origin: peer.id,
                 name: name.clone(),
                 secret,
-                instead_of: None,
+                current_name: None,
                 may_be_new: true,
             };
-            return self.claim(claim).await.map(|taken| taken.lease);
+            return self.claim(claim).await.map(|taken| taken.name_use);
         }
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
-        let delivered = Delivered::from(self.history.head());
+        let delivered = Deliveries::after(self.history.head());
         let lease = self.take(name, Grounds::Lease(peer.ip()), delivered)?;
         match self.still_owned(lease.key(), 1, self.clock.now()).await? {
             Some(_) => Err(owned_by_another(name)),
@@ -217,7 +222,7 @@ impl Claims {
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub(super) async fn reaches(&self, name: &Name) -> Result<(), Refusal> {
+    pub(super) async fn check_recipient(&self, name: &Name) -> Result<(), Refusal> {
         let key = name.key();
         let now = self.clock.now();
         if self.registry.users(&key) > 0 || self.still_owned(&key, 0, now).await?.is_some() {
@@ -229,18 +234,18 @@ impl Claims {
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. If the note is lost, some messages are shown once more.
-    pub(super) fn note_shown(&self, key: &NameKey, upto: Seq) {
+    pub(super) fn note_delivered(&self, key: &NameKey, upto: Seq) {
         let key = key.clone();
-        self.entries.note(Action::Delivered { key, upto });
+        self.actions.note(Action::Delivered { key, upto });
     }
 
     /// Notes which names are in use, once every [`NOTED_EVERY`]. Never returns.
-    pub(super) async fn note_use(&self) {
+    pub(super) async fn note_names_in_use(&self) {
         loop {
             sleep(NOTED_EVERY).await;
             for key in self.registry.names_in_use() {
                 // If this cannot be stored, the next round notes it.
-                let noted = self.entries.act(ConnectionId::SERVER, Action::Use { key });
+                let noted = self.actions.act(ConnectionId::SERVER, Action::Use { key });
                 let _ = noted.await;
             }
         }
@@ -251,19 +256,25 @@ impl Claims {
     async fn still_owned(
         &self,
         key: &NameKey,
-        own: usize,
-        now: ClockTime,
+        own_uses: usize,
+        now: GuardedTime,
     ) -> Result<Option<OwnedName>, Refusal> {
         let owned = self.history.store().owned(key).await.map_err(|why| {
             error!("the message store cannot be read: {why}");
             unknown()
         })?;
-        let is_used =
-            |owned: &OwnedName| owned.unused(now) < self.expiry || self.registry.users(key) > own;
+        let is_used = |owned: &OwnedName| {
+            owned.unused_for(now) < self.expiry || self.registry.users(key) > own_uses
+        };
         Ok(owned.filter(is_used))
     }
 
-    fn take(&self, name: &Name, grounds: Grounds, delivered: Delivered) -> Result<Lease, Refusal> {
+    fn take(
+        &self,
+        name: &Name,
+        grounds: Grounds,
+        delivered: Deliveries,
+    ) -> Result<NameUse, Refusal> {
         let taken = self.registry.take_name(name, grounds, delivered);
         taken.ok_or_else(|| used_by_another(name))
     }

@@ -13,7 +13,7 @@ use crate::protocol::name::MessageId;
 ///
 /// The limit does not depend on how many messages are under way. Each message
 /// follows the one before it, so only the last refused one must be known.
-const MAX: usize = 1024;
+const MAX_REFUSED: usize = 1024;
 
 /// The messages of one publisher that were refused for now and not accepted
 /// since.
@@ -33,23 +33,23 @@ pub struct Deferred {
 impl Deferred {
     /// Whether a message follows one of these.
     pub fn holds(&self, follows: Option<&MessageId>) -> bool {
-        follows.is_some_and(|id| self.place(id).is_some())
+        follows.is_some_and(|id| self.position(id).is_some())
     }
 
     /// Notes that a message is refused for now. No message can follow one
     /// without an id, so such a message is not noted.
-    pub fn put(&mut self, id: Option<&MessageId>) {
+    pub fn refuse(&mut self, id: Option<&MessageId>) {
         let Some(id) = id else { return };
-        self.take(Some(id));
-        if self.ids.len() >= MAX {
+        self.accept(Some(id));
+        if self.ids.len() >= MAX_REFUSED {
             self.ids.pop_front();
         }
         self.ids.push_back(self.hasher.hash_one(id));
     }
 
     /// Notes that a message is accepted, or refused for good.
-    pub fn take(&mut self, id: Option<&MessageId>) {
-        if let Some(place) = id.and_then(|id| self.place(id)) {
+    pub fn accept(&mut self, id: Option<&MessageId>) {
+        if let Some(place) = id.and_then(|id| self.position(id)) {
             self.ids.remove(place);
             if self.ids.is_empty() {
                 // Usually no message is refused: free the memory.
@@ -58,7 +58,7 @@ impl Deferred {
         }
     }
 
-    fn place(&self, id: &MessageId) -> Option<usize> {
+    fn position(&self, id: &MessageId) -> Option<usize> {
         if self.ids.is_empty() {
             return None;
         }
@@ -78,26 +78,26 @@ mod tests {
     #[test]
     fn a_chain_of_any_length_is_refused_to_its_end() {
         let mut deferred = Deferred::default();
-        deferred.put(Some(&id(0)));
-        for n in 1..10 * MAX {
+        deferred.refuse(Some(&id(0)));
+        for n in 1..10 * MAX_REFUSED {
             assert!(deferred.holds(Some(&id(n - 1))), "{n}");
-            deferred.put(Some(&id(n)));
+            deferred.refuse(Some(&id(n)));
         }
-        assert!(deferred.ids.len() <= MAX);
+        assert!(deferred.ids.len() <= MAX_REFUSED);
     }
 
     #[test]
     fn an_accepted_message_no_longer_holds_its_followers() {
         let mut deferred = Deferred::default();
         for n in [1, 2, 1] {
-            deferred.put(Some(&id(n)));
+            deferred.refuse(Some(&id(n)));
         }
-        deferred.put(None);
+        deferred.refuse(None);
         assert!(!deferred.holds(None) && !deferred.holds(Some(&id(3))));
-        deferred.take(Some(&id(1)));
+        deferred.accept(Some(&id(1)));
         assert!(!deferred.holds(Some(&id(1))) && deferred.holds(Some(&id(2))));
-        deferred.take(None);
-        deferred.take(Some(&id(2)));
+        deferred.accept(None);
+        deferred.accept(Some(&id(2)));
         assert!(!deferred.holds(Some(&id(2))));
     }
 }

@@ -6,7 +6,7 @@
 use super::registry::Registry;
 use crate::{
     log::{Action, Entry},
-    protocol::{close::CloseReason, who::Who},
+    protocol::{close::CloseReason, who::CommandTarget},
     store::Outcome,
 };
 
@@ -22,7 +22,7 @@ impl Effects {
 
     /// Carries out the effects of one entry. Returns how many conversations a
     /// kick ended.
-    pub(super) fn follow(&self, entry: &Entry, outcome: &Outcome) -> usize {
+    pub(super) fn carry_out(&self, entry: &Entry, outcome: &Outcome) -> usize {
         let registry = &self.registry;
         match (&entry.action, outcome) {
             (Action::Topic { room, .. }, Outcome::Topic(topic)) => {
@@ -37,7 +37,7 @@ impl Effects {
             }
             (Action::Kick(audit), _) => {
                 let reason = CloseReason::kicked(&audit.reason);
-                let who = audit.target.parse::<Who>();
+                let who = audit.target.parse::<CommandTarget>();
                 return who.map_or(0, |who| registry.kicked(&who, &reason));
             }
             _ => {}

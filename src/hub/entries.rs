@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inbox::{Made, Publisher, Submission, WeakPublisher};
+use super::inbox::{ActionResult, Submission, Submitter, WeakSubmitter};
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, RefusalCode},
@@ -14,24 +14,24 @@ pub(super) const BUSY_RETRY_MS: u64 = 1000;
 
 /// A way to the writer that does not keep the writer running.
 #[derive(Clone)]
-pub(super) struct Entries {
-    inbox: Arc<WeakPublisher>,
+pub(super) struct Actions {
+    submitter: Arc<WeakSubmitter>,
 }
 
-impl Entries {
-    pub(super) fn new(inbox: WeakPublisher) -> Self {
-        let inbox = Arc::new(inbox);
-        Entries { inbox }
+impl Actions {
+    pub(super) fn new(submitter: WeakSubmitter) -> Self {
+        let submitter = Arc::new(submitter);
+        Actions { submitter }
     }
 
     /// A publisher for the inbox; `None` once the server stops.
-    pub(super) fn publisher(&self) -> Option<Publisher> {
-        self.inbox.upgrade()
+    pub(super) fn submitter(&self) -> Option<Submitter> {
+        self.submitter.upgrade()
     }
 
     /// Whether the inbox still takes entries.
     pub(super) fn is_open(&self) -> bool {
-        self.inbox.is_open()
+        self.submitter.is_open()
     }
 
     /// Orders and applies an entry. Returns once the entry is durable.
@@ -43,7 +43,7 @@ impl Entries {
         &self,
         connection: ConnectionId,
         action: Action,
-    ) -> Result<Made, Refusal> {
+    ) -> Result<ActionResult, Refusal> {
         let busy = || Refusal {
             retry_ms: Some(BUSY_RETRY_MS),
             ..Refusal::new(
@@ -51,11 +51,11 @@ impl Entries {
                 "The server cannot store anything just now; try again in a while.",
             )
         };
-        let publisher = self.publisher().ok_or_else(busy)?;
+        let submitter = self.submitter().ok_or_else(busy)?;
         let (submission, told) = Submission::action(connection, action);
-        let sent = publisher.send(submission).await;
+        let sent = submitter.send(submission).await;
         // A task that waits for the outcome must not keep the writer running.
-        drop(publisher);
+        drop(submitter);
         sent.map_err(|_| busy())?;
         told.await.map_err(|_| busy())
     }
@@ -63,8 +63,8 @@ impl Entries {
     /// Submits an entry without waiting for its outcome. The entry is lost if
     /// the inbox is full or nothing can be stored.
     pub(super) fn note(&self, action: Action) {
-        if let Some(publisher) = self.publisher() {
-            let _ = publisher.try_send(Submission::unattended(action));
+        if let Some(submitter) = self.submitter() {
+            let _ = submitter.try_send(Submission::unattended(action));
         }
     }
 }

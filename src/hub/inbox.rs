@@ -23,7 +23,7 @@ use tokio::{
 
 use super::Receipt;
 use crate::{
-    fanout::Underway,
+    fanout::FanOutProgress,
     log::{Action, Draft, Entry},
     protocol::{ConnectionId, name::MessageId},
     store::Outcome,
@@ -39,24 +39,24 @@ pub struct Submission {
     pub(super) entry: Entry,
     /// The id of the message that its publisher sent before it.
     pub(super) follows: Option<MessageId>,
-    pub(super) asker: Asker,
+    pub(super) receiver: OutcomeReceiver,
     pub(super) arrived: Instant,
 }
 
 /// The recipient of an entry's outcome.
 #[derive(Debug)]
-pub(super) enum Asker {
+pub(super) enum OutcomeReceiver {
     /// A publisher of messages, by the draft's receipt.
     Publisher(Receipt),
     /// A task that waits for this outcome alone.
-    Task(oneshot::Sender<Made>),
+    Task(oneshot::Sender<ActionResult>),
     /// No recipient.
     Nobody,
 }
 
 /// The result of an entry that is not a message.
 #[derive(Debug)]
-pub struct Made {
+pub struct ActionResult {
     /// Its outcome in the store.
     pub outcome: Outcome,
     /// How many conversations it ended.
@@ -71,7 +71,7 @@ impl Submission {
         let action = Action::Message(draft);
         Submission {
             follows,
-            ..Self::new(connection, action, Asker::Publisher(receipt))
+            ..Self::new(connection, action, OutcomeReceiver::Publisher(receipt))
         }
     }
 
@@ -79,51 +79,54 @@ impl Submission {
     pub(super) fn action(
         connection: ConnectionId,
         action: Action,
-    ) -> (Self, oneshot::Receiver<Made>) {
+    ) -> (Self, oneshot::Receiver<ActionResult>) {
         let (tell, told) = oneshot::channel();
-        (Self::new(connection, action, Asker::Task(tell)), told)
+        (
+            Self::new(connection, action, OutcomeReceiver::Task(tell)),
+            told,
+        )
     }
 
     /// Submits an entry of the server whose outcome no task waits for.
     pub(super) fn unattended(action: Action) -> Self {
-        Self::new(ConnectionId::SERVER, action, Asker::Nobody)
+        Self::new(ConnectionId::SERVER, action, OutcomeReceiver::Nobody)
     }
 
-    fn new(connection: ConnectionId, action: Action, asker: Asker) -> Self {
+    fn new(connection: ConnectionId, action: Action, receiver: OutcomeReceiver) -> Self {
         Submission {
             entry: Entry { connection, action },
             follows: None,
-            asker,
+            receiver,
             arrived: Instant::now(),
         }
     }
 }
 
 /// Makes an inbox and its first publisher.
-pub(super) fn inbox() -> (Publisher, Inbox) {
+pub(super) fn queue() -> (Submitter, Submissions) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
-    let awaited = Arc::<Awaited>::default();
-    let publisher = Publisher {
+    let wake_up = Arc::<WakeUp>::default();
+    let submitter = Submitter {
         sender,
-        awaited: Arc::clone(&awaited),
+        wake_up: Arc::clone(&wake_up),
     };
-    (publisher, Inbox { receiver, awaited })
+    (submitter, Submissions { receiver, wake_up })
 }
 
 /// The number of waiting entries that wakes the writer while it waits for a
 /// fan-out.
-struct Awaited {
+struct WakeUp {
     count: AtomicUsize,
     writer: OnceLock<Thread>,
 }
 
 /// More entries than can ever wait: the writer is not waiting.
-const NOBODY: usize = usize::MAX;
+const NOT_WAITING: usize = usize::MAX;
 
-impl Default for Awaited {
+impl Default for WakeUp {
     fn default() -> Self {
-        Awaited {
-            count: AtomicUsize::new(NOBODY),
+        WakeUp {
+            count: AtomicUsize::new(NOT_WAITING),
             writer: OnceLock::new(),
         }
     }
@@ -132,12 +135,12 @@ impl Default for Awaited {
 /// Submits entries to the writer. When the last publisher is dropped, the
 /// writer stores the waiting entries and ends.
 #[derive(Clone)]
-pub struct Publisher {
+pub struct Submitter {
     sender: mpsc::Sender<Submission>,
-    awaited: Arc<Awaited>,
+    wake_up: Arc<WakeUp>,
 }
 
-impl Publisher {
+impl Submitter {
     /// Submits an entry if the inbox has room.
     ///
     /// # Errors
@@ -162,10 +165,10 @@ impl Publisher {
     }
 
     /// A publisher that does not keep the writer running.
-    pub(super) fn downgrade(&self) -> WeakPublisher {
-        WeakPublisher {
+    pub(super) fn downgrade(&self) -> WeakSubmitter {
+        WeakSubmitter {
             sender: self.sender.downgrade(),
-            awaited: Arc::clone(&self.awaited),
+            wake_up: Arc::clone(&self.wake_up),
         }
     }
 
@@ -174,32 +177,32 @@ impl Publisher {
     /// fan-out.
     fn wake(&self) {
         let waiting = self.sender.max_capacity() - self.sender.capacity();
-        if waiting >= self.awaited.count.load(Ordering::SeqCst)
-            && self.awaited.count.swap(NOBODY, Ordering::SeqCst) != NOBODY
-            && let Some(writer) = self.awaited.writer.get()
+        if waiting >= self.wake_up.count.load(Ordering::SeqCst)
+            && self.wake_up.count.swap(NOT_WAITING, Ordering::SeqCst) != NOT_WAITING
+            && let Some(writer) = self.wake_up.writer.get()
         {
             writer.unpark();
         }
     }
 }
 
-impl fmt::Debug for Publisher {
+impl fmt::Debug for Submitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publisher").finish_non_exhaustive()
     }
 }
 
 /// A publisher that does not keep the writer running.
-pub(super) struct WeakPublisher {
+pub(super) struct WeakSubmitter {
     sender: mpsc::WeakSender<Submission>,
-    awaited: Arc<Awaited>,
+    wake_up: Arc<WakeUp>,
 }
 
-impl WeakPublisher {
-    pub(super) fn upgrade(&self) -> Option<Publisher> {
-        Some(Publisher {
+impl WeakSubmitter {
+    pub(super) fn upgrade(&self) -> Option<Submitter> {
+        Some(Submitter {
             sender: self.sender.upgrade()?,
-            awaited: Arc::clone(&self.awaited),
+            wake_up: Arc::clone(&self.wake_up),
         })
     }
 
@@ -210,12 +213,12 @@ impl WeakPublisher {
 }
 
 /// The writer's end.
-pub(super) struct Inbox {
+pub(super) struct Submissions {
     receiver: mpsc::Receiver<Submission>,
-    awaited: Arc<Awaited>,
+    wake_up: Arc<WakeUp>,
 }
 
-impl Inbox {
+impl Submissions {
     /// Waits for the next entry; `None` once every publisher is gone. Blocks.
     pub(super) fn blocking_recv(&mut self) -> Option<Submission> {
         self.receiver.blocking_recv()
@@ -240,15 +243,15 @@ impl Inbox {
     /// Blocks until `count` entries wait here, the inbox is full, the fan-out
     /// is over, or the moment `until` comes. Only ever called by one and the
     /// same thread.
-    pub(super) fn wait(&self, count: usize, underway: &Underway, until: Instant) {
+    pub(super) fn wait(&self, count: usize, underway: &FanOutProgress, until: Instant) {
         let count = count.min(MAX_WAITING);
-        self.awaited.writer.get_or_init(thread::current);
+        self.wake_up.writer.get_or_init(thread::current);
         underway.wait(until, || {
             // Set at each check: a publisher that read an earlier count may
             // have reset this one as it woke the thread.
-            self.awaited.count.store(count, Ordering::SeqCst);
+            self.wake_up.count.store(count, Ordering::SeqCst);
             self.len() >= count
         });
-        self.awaited.count.store(NOBODY, Ordering::SeqCst);
+        self.wake_up.count.store(NOT_WAITING, Ordering::SeqCst);
     }
 }

@@ -2,14 +2,14 @@
 
 use super::registry::sanction_key;
 use crate::{
-    log::{Action, Audit, SanctionKind},
-    protocol::{Author, Refusal, lasting::Lasting, text::Text, who::Who},
+    log::{Action, AuditRecord, SanctionKind},
+    protocol::{Author, Refusal, lasting::TypedDuration, text::Text, who::CommandTarget},
 };
 
-fn audit(by: &Author, action: String, who: &Who, why: Option<Text>) -> Audit {
-    Audit {
+fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) -> AuditRecord {
+    AuditRecord {
         operator: by.to_string(),
-        action,
+        act: action,
         target: who.to_string(),
         reason: why.map_or_else(String::new, String::from),
     }
@@ -24,17 +24,17 @@ fn audit(by: &Author, action: String, who: &Who, why: Option<Text>) -> Audit {
 pub(super) fn sanction(
     by: &Author,
     kind: SanctionKind,
-    who: &Who,
-    lasts: Option<Lasting>,
+    who: &CommandTarget,
+    lasts: Option<TypedDuration>,
     why: Option<Text>,
 ) -> Result<Action, Refusal> {
     let word = kind.word();
     let action = lasts.map_or_else(|| word.to_owned(), |lasts| format!("{word} {lasts}"));
-    let ms = |lasts: Lasting| u64::try_from(lasts.duration().as_millis()).unwrap_or(u64::MAX);
+    let ms = |lasts: TypedDuration| u64::try_from(lasts.duration().as_millis()).unwrap_or(u64::MAX);
     Ok(Action::Sanction {
         kind,
         target: sanction_key(who)?,
-        lasts_ms: lasts.map(ms),
+        duration_ms: lasts.map(ms),
         audit: audit(by, action, who, why),
     })
 }
@@ -44,7 +44,11 @@ pub(super) fn sanction(
 /// # Errors
 ///
 /// Refuses a single connection as target: it cannot have a sanction.
-pub(super) fn lift(by: &Author, kind: SanctionKind, who: &Who) -> Result<Action, Refusal> {
+pub(super) fn lift(
+    by: &Author,
+    kind: SanctionKind,
+    who: &CommandTarget,
+) -> Result<Action, Refusal> {
     Ok(Action::Lift {
         kind,
         target: sanction_key(who)?,
@@ -53,6 +57,6 @@ pub(super) fn lift(by: &Author, kind: SanctionKind, who: &Who) -> Result<Action,
 }
 
 /// The entry that ends the conversations of a name, an address or a connection.
-pub(super) fn kick(by: &Author, who: &Who, why: Option<Text>) -> Action {
+pub(super) fn kick(by: &Author, who: &CommandTarget, why: Option<Text>) -> Action {
     Action::Kick(audit(by, "kick".into(), who, why))
 }

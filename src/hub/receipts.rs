@@ -33,11 +33,11 @@ pub enum Reply {
 /// Which replies a publisher wants. The others only reduce the count of owed
 /// replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum WantedReplies {
     /// All replies.
     All,
     /// Replies to drafts that have no echo: duplicates and refused drafts.
-    Unseen,
+    WithoutEcho,
 }
 
 /// A publisher's end of the receipts: the number of drafts without a reply, and
@@ -45,31 +45,31 @@ pub enum Wanted {
 /// publishes.
 #[derive(Debug)]
 pub struct Receipts {
-    shared: Arc<Shared>,
+    shared: Arc<SharedReceipts>,
 }
 
 /// A draft's end of the receipts. It goes to the writer with the draft.
 #[derive(Debug)]
 pub struct Receipt {
-    shared: Arc<Shared>,
+    shared: Arc<SharedReceipts>,
     /// The ref of the command that brought the draft.
     reference: Option<Reference>,
 }
 
 /// A reply, and the ref of the command it answers.
-pub type Referred = (Reply, Option<Reference>);
+pub type ReplyWithRef = (Reply, Option<Reference>);
 
-struct Shared {
+struct SharedReceipts {
     /// The connection of the publisher.
     connection: ConnectionId,
-    wanted: Wanted,
-    state: Mutex<State>,
+    wanted: WantedReplies,
+    state: Mutex<ReceiptState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ReceiptState {
     owed: usize,
-    replies: VecDeque<Referred>,
+    replies: VecDeque<ReplyWithRef>,
     /// The messages that the writer refused for now.
     deferred: Deferred,
     /// The task that waits for a reply. If it has a number, it also wakes once
@@ -77,18 +77,18 @@ struct State {
     waiting: Option<(Waker, Option<usize>)>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedReceipts {
+    fn lock(&self) -> MutexGuard<'_, ReceiptState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Receipts {
     /// The receipts of a publisher that has sent no draft yet.
-    pub fn new(connection: ConnectionId, wanted: Wanted) -> Self {
+    pub fn new(connection: ConnectionId, wanted: WantedReplies) -> Self {
         let state = Mutex::default();
         Receipts {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedReceipts {
                 connection,
                 wanted,
                 state,
@@ -97,12 +97,12 @@ impl Receipts {
     }
 
     /// Makes the receipt for one more draft.
-    pub fn expect(&self) -> Receipt {
-        self.expect_for(None)
+    pub fn issue(&self) -> Receipt {
+        self.issue_for(None)
     }
 
     /// Makes the receipt for a draft that came with a command of this ref.
-    pub fn expect_for(&self, reference: Option<Reference>) -> Receipt {
+    pub fn issue_for(&self, reference: Option<Reference>) -> Receipt {
         self.shared.lock().owed += 1;
         Receipt {
             shared: Arc::clone(&self.shared),
@@ -116,27 +116,31 @@ impl Receipts {
     }
 
     /// Takes a reply that has arrived, without waiting.
-    pub fn take(&self) -> Option<Referred> {
+    pub fn try_next(&self) -> Option<ReplyWithRef> {
         self.shared.lock().replies.pop_front()
     }
 
     /// Waits for the next reply. Given a number, returns `None` once no more
     /// replies than that are owed. Cancel-safe.
-    pub async fn next(&self, few: Option<usize>) -> Option<Referred> {
-        poll_fn(|cx| self.poll_next(cx, few)).await
+    pub async fn next(&self, until_owed: Option<usize>) -> Option<ReplyWithRef> {
+        poll_fn(|cx| self.poll_next(cx, until_owed)).await
     }
 
-    fn poll_next(&self, cx: &mut Context<'_>, few: Option<usize>) -> Poll<Option<Referred>> {
+    fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        until_owed: Option<usize>,
+    ) -> Poll<Option<ReplyWithRef>> {
         let mut state = self.shared.lock();
         if let Some(reply) = state.replies.pop_front() {
             return Poll::Ready(Some(reply));
         }
-        if few.is_some_and(|few| state.owed <= few) {
+        if until_owed.is_some_and(|few| state.owed <= few) {
             return Poll::Ready(None);
         }
         match &mut state.waiting {
-            Some((waker, waited)) if waker.will_wake(cx.waker()) => *waited = few,
-            waiting => *waiting = Some((cx.waker().clone(), few)),
+            Some((waker, waited)) if waker.will_wake(cx.waker()) => *waited = until_owed,
+            waiting => *waiting = Some((cx.waker().clone(), until_owed)),
         }
         Poll::Pending
     }
@@ -150,11 +154,11 @@ impl Receipt {
 
     /// Whether the draft may be stored now: not if it follows a message that
     /// the writer refused.
-    pub(super) fn is_due(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
+    pub(super) fn accept(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
         let deferred = &mut self.shared.lock().deferred;
         let due = !deferred.holds(follows);
         if due {
-            deferred.take(id);
+            deferred.accept(id);
         }
         due
     }
@@ -162,7 +166,7 @@ impl Receipt {
     /// Gives the publisher the reply to the draft.
     pub fn tell(mut self, reply: Reply) {
         if let Reply::Refused(refusal) = &reply {
-            self.shared.lock().deferred.put(refusal.id.as_ref());
+            self.shared.lock().deferred.refuse(refusal.id.as_ref());
         }
         let seen = matches!(
             reply,
@@ -171,7 +175,7 @@ impl Receipt {
                 ..
             }
         );
-        if !seen || self.shared.wanted == Wanted::All {
+        if !seen || self.shared.wanted == WantedReplies::All {
             let reference = self.reference.take();
             self.shared.lock().replies.push_back((reply, reference));
         }
@@ -184,8 +188,8 @@ impl Drop for Receipt {
         let mut state = self.shared.lock();
         state.owed -= 1;
         let due = !state.replies.is_empty();
-        if let Some((_, few)) = &state.waiting
-            && (due || few.is_some_and(|few| state.owed <= few))
+        if let Some((_, until_owed)) = &state.waiting
+            && (due || until_owed.is_some_and(|few| state.owed <= few))
             && let Some((waker, _)) = state.waiting.take()
         {
             drop(state);
@@ -194,7 +198,7 @@ impl Drop for Receipt {
     }
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedReceipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
@@ -216,22 +220,22 @@ mod tests {
 
     #[tokio::test]
     async fn replies_arrive_in_order() {
-        let receipts = Receipts::new(ConnectionId(7), Wanted::All);
+        let receipts = Receipts::new(ConnectionId(7), WantedReplies::All);
         let reference: Option<Reference> = "r".parse().ok();
-        let (first, second) = (receipts.expect(), receipts.expect_for(reference.clone()));
+        let (first, second) = (receipts.issue(), receipts.issue_for(reference.clone()));
         assert_eq!(receipts.owed(), 2);
         assert!(receipts.next(None).now_or_never().is_none());
         first.tell(stored(1));
         second.tell(stored(2));
         assert_eq!(receipts.next(None).await, Some((stored(1), None)));
-        assert_eq!(receipts.take(), Some((stored(2), reference)));
-        assert_eq!((receipts.take(), receipts.owed()), (None, 0));
+        assert_eq!(receipts.try_next(), Some((stored(2), reference)));
+        assert_eq!((receipts.try_next(), receipts.owed()), (None, 0));
     }
 
     #[tokio::test]
     async fn an_unwanted_reply_wakes_only_a_wait_for_the_count() {
-        let receipts = Receipts::new(ConnectionId(7), Wanted::Unseen);
-        let (first, second) = (receipts.expect(), receipts.expect());
+        let receipts = Receipts::new(ConnectionId(7), WantedReplies::WithoutEcho);
+        let (first, second) = (receipts.issue(), receipts.issue());
         let mut few = std::pin::pin!(receipts.next(Some(0)));
         assert!(few.as_mut().now_or_never().is_none());
         first.tell(stored(1));

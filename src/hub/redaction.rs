@@ -1,6 +1,6 @@
 //! The redaction of a message.
 
-use super::entries::Entries;
+use super::entries::Actions;
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, RefusalCode, Seq, name::RoomName},
@@ -15,7 +15,7 @@ use crate::{
 /// Refuses if the room has no message with this number, or if the redaction
 /// cannot be stored.
 pub(super) async fn redact(
-    entries: Entries,
+    actions: Actions,
     origin: ConnectionId,
     by: String,
     room: RoomName,
@@ -23,7 +23,7 @@ pub(super) async fn redact(
 ) -> Result<(), Refusal> {
     let place = room.clone();
     let action = Action::Redact { room, seq, by };
-    match entries.act(origin, action).await?.outcome {
+    match actions.act(origin, action).await?.outcome {
         Outcome::NotHere => Err(not_here(&place, seq)),
         _ => Ok(()),
     }

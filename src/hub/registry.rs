@@ -20,28 +20,28 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::{sync::Notify, time::Instant};
 
 pub(super) use self::{
-    names::Grounds, presence::News, registration::Delivered, sanctions::key as sanction_key,
+    names::Grounds, presence::News, registration::Deliveries, sanctions::key as sanction_key,
 };
 use self::{
     names::Names,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
-    tables::{Shared, Tables},
+    tables::{LockedTables, Tables},
 };
 pub use self::{
     rate::{Bucket, Budget, Rate, too_fast},
-    registration::{Lease, Registration},
+    registration::{NameUse, Registration},
 };
 use crate::{
-    fanout::{self, CatchingUp, Handle},
-    log::{Clock, SanctionKind},
+    fanout::{self, DeliveryFigures, Handle},
+    log::{GuardedClock, SanctionKind},
     net::Peer,
     protocol::{
         ConnectionId, Event, Seq, Topic,
         close::CloseReason,
         name::{Name, NameKey, RoomName},
-        who::Who,
+        who::CommandTarget,
     },
     store::Sanction,
 };
@@ -79,19 +79,23 @@ pub enum Full {
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
     /// The most connections at a time.
-    places: usize,
-    shared: Arc<Shared>,
+    max_connections: usize,
+    shared: Arc<LockedTables>,
     /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
 }
 
 impl Registry {
-    pub(super) fn new(capacity: Capacity, sanctions: Vec<Sanction>, clock: Arc<Clock>) -> Self {
+    pub(super) fn new(
+        capacity: Capacity,
+        sanctions: Vec<Sanction>,
+        clock: Arc<GuardedClock>,
+    ) -> Self {
         let presence = Presence::default();
         Registry {
-            places: capacity.connections,
+            max_connections: capacity.connections,
             sooner: presence.sooner(),
-            shared: Arc::new(Shared::new(Tables {
+            shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
                 prefixes: Prefixes::new(capacity.per_prefix, capacity.rate),
                 names: Names::default(),
@@ -111,7 +115,7 @@ impl Registry {
         let mut tables = self.shared.lock();
         let budget = tables.prefixes.connect(peer.prefix());
         let budget = budget.map_err(Full::Prefix)?;
-        if tables.connections.len() >= self.places {
+        if tables.connections.len() >= self.max_connections {
             tables.prefixes.disconnect(peer.prefix());
             return Err(Full::Server);
         }
@@ -131,18 +135,18 @@ impl Registry {
     }
 
     /// The event that lists the rooms with members, except unlisted rooms.
-    pub(super) fn listed_rooms(&self) -> Event {
-        self.shared.lock().presence.listed()
+    pub(super) fn rooms_event(&self) -> Event {
+        self.shared.lock().presence.rooms_event()
     }
 
     /// How many people are in a room.
-    pub(super) fn people(&self, room: &RoomName) -> usize {
-        self.shared.lock().presence.people(room)
+    pub(super) fn people_count(&self, room: &RoomName) -> usize {
+        self.shared.lock().presence.people_count(room)
     }
 
     /// The event that names the people in a room. If they are many, it names
     /// only some.
-    pub(super) fn named_people(&self, room: &RoomName) -> Event {
+    pub(super) fn members_event(&self, room: &RoomName) -> Event {
         let (mut names, total) = self.shared.lock().presence.names(room);
         names.sort_unstable();
         Event::Members { names, total }
@@ -154,8 +158,8 @@ impl Registry {
     }
 
     /// Keeps the topic that was looked up for a room.
-    pub(super) fn found_topic(&self, room: &RoomName, topic: &Topic) {
-        self.shared.lock().presence.found_topic(room, topic);
+    pub(super) fn cache_topic(&self, room: &RoomName, topic: &Topic) {
+        self.shared.lock().presence.cache_topic(room, topic);
     }
 
     /// Takes a name for one more connection; `None` if the other users of the
@@ -165,11 +169,11 @@ impl Registry {
         &self,
         name: &Name,
         grounds: Grounds,
-        delivered: Delivered,
-    ) -> Option<Lease> {
+        delivered: Deliveries,
+    ) -> Option<NameUse> {
         let key = name.key();
         let taken = self.shared.lock().names.take(name, &key, grounds);
-        taken.then(|| Lease::new(&self.shared, key, delivered))
+        taken.then(|| NameUse::new(&self.shared, key, delivered))
     }
 
     /// How many connections use a name.
@@ -193,7 +197,7 @@ impl Registry {
     }
 
     /// Ends the conversations of a kicked target. Returns how many it ended.
-    pub(super) fn kicked(&self, who: &Who, why: &CloseReason) -> usize {
+    pub(super) fn kicked(&self, who: &CommandTarget, why: &CloseReason) -> usize {
         self.shared.lock().kicked(who, why)
     }
 
@@ -207,13 +211,13 @@ impl Registry {
     pub(super) fn redacted(&self, room: &RoomName, seq: Seq) {
         // All subscribers: a reader of another room ignores it, and no reader
         // is missed while it changes rooms.
-        fanout::redacted(self.subscribers(), room, seq);
+        fanout::tell_redaction(self.subscribers(), room, seq);
     }
 
     /// How many subscribers are catching up, and how far they are behind
     /// `head`.
-    pub(super) fn catching_up(&self, head: Seq) -> CatchingUp {
-        CatchingUp::of(self.subscribers(), head)
+    pub(super) fn catching_up(&self, head: Seq) -> DeliveryFigures {
+        DeliveryFigures::of(self.subscribers(), head)
     }
 
     fn subscribers(&self) -> Vec<Handle> {

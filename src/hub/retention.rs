@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::entries::Entries;
+use super::entries::Actions;
 use crate::{
-    log::{Action, Clock},
-    protocol::{At, ConnectionId},
+    log::{Action, GuardedClock},
+    protocol::{ConnectionId, WallTime},
     store::Store,
 };
 
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Which messages are kept. A message expires as soon as either limit excludes
 /// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
+pub struct RetentionLimits {
     /// The greatest age of a kept message; absent: no limit.
     pub age: Option<Duration>,
     /// How many of the log's last messages are kept; absent: no limit.
@@ -34,10 +34,15 @@ pub struct Keep {
 }
 
 /// Expires old messages, now and later, if `keep` sets a limit. Never returns.
-pub(super) async fn run(entries: &Entries, store: &Store, clock: &Clock, keep: Keep) {
+pub(super) async fn run(
+    actions: &Actions,
+    store: &Store,
+    clock: &GuardedClock,
+    keep: RetentionLimits,
+) {
     let mut failing = false;
     loop {
-        let step = expire_some(entries, store, clock, keep).await;
+        let step = expire_some(actions, store, clock, keep).await;
         if let Err(why) = &step
             && !failing
         {
@@ -57,22 +62,22 @@ pub(super) async fn run(entries: &Entries, store: &Store, clock: &Clock, keep: K
 
 /// Expires some old messages; false if there were none.
 async fn expire_some(
-    entries: &Entries,
+    actions: &Actions,
     store: &Store,
-    clock: &Clock,
-    keep: Keep,
+    clock: &GuardedClock,
+    keep: RetentionLimits,
 ) -> Result<bool, String> {
-    if keep == Keep::default() {
+    if keep == RetentionLimits::default() {
         return Ok(false);
     }
     let before = keep.age.map(|age| {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        At(clock.now().0.saturating_sub(age))
+        WallTime(clock.now().0.saturating_sub(age))
     });
     let old = store.expirable(before, keep.messages).await;
     let Some(upto) = old.map_err(|why| why.to_string())? else {
         return Ok(false);
     };
-    let expired = entries.act(ConnectionId::SERVER, Action::Expire { upto });
+    let expired = actions.act(ConnectionId::SERVER, Action::Expire { upto });
     expired.await.map(|_| true).map_err(|refusal| refusal.text)
 }

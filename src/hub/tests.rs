@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::{
-    log::{Local, Log, Ordered, Origin, Position, Sealed, Unanswered},
+    log::{BatchId, BatchPosition, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
     protocol::RefusalCode,
     store::{self, Storage},
 };
@@ -12,23 +12,23 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A local log that gives no answer while `off` is set.
 #[derive(Clone, Default)]
 struct Switched {
-    local: Arc<Mutex<Local>>,
+    local: Arc<Mutex<LocalLog>>,
     off: Arc<AtomicBool>,
 }
 
 impl Log for Switched {
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
         if self.off.load(Ordering::Relaxed) {
-            return Err(Unanswered);
+            return Err(NoAnswer);
         }
         self.local.lock().unwrap().propose(sealed)
     }
 
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
-        self.local.lock().unwrap().next(after)
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
+        self.local.lock().unwrap().read_after(after)
     }
 
-    fn withdraw(&mut self, origin: Origin) -> bool {
+    fn withdraw(&mut self, origin: BatchId) -> bool {
         self.local.lock().unwrap().withdraw(origin)
     }
 }
@@ -38,7 +38,7 @@ impl Log for Switched {
 struct World {
     hub: Hub,
     log: Switched,
-    _publisher: Publisher,
+    _publisher: Submitter,
 }
 
 impl World {
@@ -47,7 +47,7 @@ impl World {
         let log = Switched::default();
         let history = History::new(store);
         let applier = Applier::new(log.clone(), replica, history).expect("in step");
-        let options = Options {
+        let options = HubOptions {
             shards: 1,
             name_expiry,
             capacity: Capacity::UNLIMITED,
@@ -65,19 +65,19 @@ impl World {
         &self,
         name: &str,
         secret: Option<&str>,
-    ) -> impl Future<Output = Result<Taken, Refusal>> + use<> {
+    ) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         self.hub.claim(Claim {
             origin: ConnectionId(7),
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
-            instead_of: None,
+            current_name: None,
             may_be_new: true,
         })
     }
 
-    async fn lease(&self, name: &str, from: [u8; 4]) -> Result<Lease, Refusal> {
+    async fn lease(&self, name: &str, from: [u8; 4]) -> Result<NameUse, Refusal> {
         let peer = Peer::accepted(Some((from, 5000).into())).expect("random bits");
-        self.hub.lease(&name.parse().unwrap(), None, peer).await
+        self.hub.use_name(&name.parse().unwrap(), None, peer).await
     }
 }
 
@@ -89,13 +89,13 @@ fn code<T>(claimed: Result<T, Refusal>) -> Option<RefusalCode> {
 async fn an_owned_name_is_proved_by_its_secret() {
     let world = World::new(90 * DAY);
     let first = world.claim("ana", None).await.expect("free");
-    let secret = first.made.as_ref().expect("made").reveal().to_owned();
+    let secret = first.new_secret.as_ref().expect("made").reveal().to_owned();
     assert!(first.new);
     // The first connection may be dead and not yet closed: the owner can return
     // beside it, more than once.
     for _ in 0..2 {
         let again = world.claim("Ana", Some(&secret)).await.expect("owned");
-        assert_eq!((again.new, again.made), (false, None));
+        assert_eq!((again.new, again.new_secret), (false, None));
     }
     drop(first);
     for (name, secret) in [

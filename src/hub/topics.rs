@@ -1,6 +1,6 @@
 //! The topics of rooms.
 
-use super::{entries::Entries, registry::Registry};
+use super::{entries::Actions, registry::Registry};
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, Topic, name::RoomName, text::Text},
@@ -14,14 +14,14 @@ use crate::{
 ///
 /// Refuses if the server stops or the topic cannot be stored.
 pub(super) async fn set(
-    entries: Entries,
+    actions: Actions,
     origin: ConnectionId,
     room: RoomName,
     text: Text,
     by: String,
 ) -> Result<Topic, Refusal> {
     let action = Action::Topic { room, text, by };
-    match entries.act(origin, action).await?.outcome {
+    match actions.act(origin, action).await?.outcome {
         Outcome::Topic(topic) => Ok(topic),
         _ => Ok(Topic::none()),
     }
@@ -33,14 +33,14 @@ pub(super) async fn set(
 /// # Errors
 ///
 /// Fails if the store cannot be read.
-pub(super) async fn find(
+pub(super) async fn load(
     store: &Store,
     registry: &Registry,
     room: &RoomName,
 ) -> Result<(), StoreError> {
     if registry.topic(room).is_none() {
         let found = store.topic(room).await?;
-        registry.found_topic(room, &found);
+        registry.cache_topic(room, &found);
     }
     Ok(())
 }

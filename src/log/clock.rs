@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::entry::{ClockTime, Stamp};
-use crate::protocol::At;
+use super::entry::{GuardedTime, Stamp};
+use crate::protocol::WallTime;
 
 /// The time that the wall clock must stay ahead before the guarded clock
 /// follows.
@@ -23,22 +23,22 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(60 * 60);
 /// its last time. At a start it runs on from the log's clock, for at least an
 /// hour. It follows a jump back at once. The log's clock itself never goes back,
 /// because a store keeps the highest time that it has seen.
-pub struct Clock(Mutex<Guarded>);
+pub struct GuardedClock(Mutex<Guarded>);
 
-impl Clock {
+impl GuardedClock {
     /// A clock that starts at the log's clock, or at the wall clock if that is
     /// earlier or the log has no time yet.
-    pub fn after(log: ClockTime) -> Self {
+    pub fn after(log: GuardedTime) -> Self {
         let wall = wall();
         let start = match log {
-            ClockTime(0) => wall.0,
-            ClockTime(ms) => ms.min(wall.0),
+            GuardedTime(0) => wall.0,
+            GuardedTime(ms) => ms.min(wall.0),
         };
-        Clock(Mutex::new(Guarded::start(start)))
+        GuardedClock(Mutex::new(Guarded::start(start)))
     }
 
     /// The guarded time.
-    pub fn now(&self) -> ClockTime {
+    pub fn now(&self) -> GuardedTime {
         self.at(wall())
     }
 
@@ -46,18 +46,18 @@ impl Clock {
     pub fn stamp(&self) -> Stamp {
         let at = wall();
         Stamp {
-            at,
-            clock: self.at(at),
+            wall: at,
+            guarded: self.at(at),
         }
     }
 
-    fn at(&self, wall: At) -> ClockTime {
+    fn at(&self, wall: WallTime) -> GuardedTime {
         let mut guarded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ClockTime(guarded.now(wall.0))
+        GuardedTime(guarded.now(wall.0))
     }
 }
 
-impl fmt::Debug for Clock {
+impl fmt::Debug for GuardedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clock").finish_non_exhaustive()
     }
@@ -65,8 +65,8 @@ impl fmt::Debug for Clock {
 
 /// The time of the wall clock: for people, and as the input of the guarded
 /// clock.
-fn wall() -> At {
-    At(jiff::Timestamp::now().as_millisecond())
+fn wall() -> WallTime {
+    WallTime(jiff::Timestamp::now().as_millisecond())
 }
 
 struct Guarded {

@@ -72,11 +72,11 @@ mod tests {
     use super::*;
     use crate::{
         log::{
-            Action, Audit, ClockTime, Draft, Entry, Origin, Recipient, SanctionKind, Stamp,
-            model::batch,
+            Action, AuditRecord, BatchId, Draft, Entry, GuardedTime, Recipient, SanctionKind,
+            Stamp, model::batch,
         },
         protocol::{
-            At, ConnectionId, Epoch, Kind, Seq,
+            ConnectionId, Epoch, MessageKind, Seq, WallTime,
             name::{Name, RoomName},
         },
     };
@@ -84,15 +84,15 @@ mod tests {
     /// One entry of every kind.
     fn every_kind() -> Batch {
         let key = "ana".parse::<Name>().expect("a name").key();
-        let audit = || Audit {
+        let audit = || AuditRecord {
             operator: "op".into(),
-            action: "ban 2h".into(),
+            act: "ban 2h".into(),
             target: "ana".into(),
             reason: "spam".into(),
         };
         let draft = Draft {
             id: Some("a-1".parse().expect("an id")),
-            kind: Kind::Me,
+            kind: MessageKind::Me,
             to: Some(Recipient::new("bob".parse().expect("a name"))),
             ..Draft::of("tea", "hi")
         };
@@ -118,7 +118,7 @@ mod tests {
             Action::Sanction {
                 kind: SanctionKind::Mute,
                 target: "@ana".into(),
-                lasts_ms: Some(300),
+                duration_ms: Some(300),
                 audit: audit(),
             },
             Action::Lift {
@@ -135,13 +135,13 @@ mod tests {
             Action::Expire { upto: Seq(300) },
         ];
         Batch {
-            origin: Origin {
+            id: BatchId {
                 incarnation: 2,
                 number: 5,
             },
             stamp: Stamp {
-                at: At(1000),
-                clock: ClockTime(900),
+                wall: WallTime(1000),
+                guarded: GuardedTime(900),
             },
             entries: actions
                 .into_iter()

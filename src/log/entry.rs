@@ -9,24 +9,24 @@ use super::fields::{
     AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField,
 };
 use crate::protocol::{
-    At, Author, ConnectionId, Epoch, Kind, Seq,
+    Author, ConnectionId, Epoch, MessageKind, Seq, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
 
 /// A time of the guarded [`Clock`](super::Clock), in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ClockTime(pub i64);
+pub struct GuardedTime(pub i64);
 
-impl ClockTime {
+impl GuardedTime {
     /// The time that is `ms` milliseconds later.
     #[must_use]
-    pub fn plus(self, ms: u64) -> ClockTime {
-        ClockTime(self.0.saturating_add_unsigned(ms))
+    pub fn plus(self, ms: u64) -> GuardedTime {
+        GuardedTime(self.0.saturating_add_unsigned(ms))
     }
 
     /// The milliseconds since an earlier time; 0 if that time is later.
-    pub fn since(self, earlier: ClockTime) -> u64 {
+    pub fn since(self, earlier: GuardedTime) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
@@ -36,15 +36,15 @@ impl ClockTime {
 pub struct Stamp {
     /// The time of the wall clock, for people.
     #[serde(with = "AtField")]
-    pub at: At,
+    pub wall: WallTime,
     /// The time of the guarded clock. Everything that expires goes by it.
-    pub clock: ClockTime,
+    pub guarded: GuardedTime,
 }
 
 /// The identity of a batch: a run of a server, and a number within that run.
 /// A replica applies each batch once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Origin {
+pub struct BatchId {
     /// The run. Each run has a higher number than all runs before it.
     pub incarnation: u64,
     /// The batch within the run: from 1, dense.
@@ -55,7 +55,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// The server run that sealed it, and its number there.
-    pub origin: Origin,
+    pub id: BatchId,
     /// The time at which it was sealed.
     pub stamp: Stamp,
     /// The entries, in order.
@@ -143,9 +143,9 @@ pub enum Action {
         /// A name or an address, in the form that comparisons use.
         target: String,
         /// The duration in milliseconds; absent: until an operator lifts it.
-        lasts_ms: Option<u64>,
+        duration_ms: Option<u64>,
         /// The audit record.
-        audit: Audit,
+        audit: AuditRecord,
     },
     /// Lifts a sanction.
     Lift {
@@ -154,7 +154,7 @@ pub enum Action {
         /// As in [`Action::Sanction`].
         target: String,
         /// The audit record.
-        audit: Audit,
+        audit: AuditRecord,
     },
     /// Redacts a message: removes its words.
     Redact {
@@ -168,7 +168,7 @@ pub enum Action {
     },
     /// Closes the connections of a target. The store keeps only the audit
     /// record.
-    Kick(Audit),
+    Kick(AuditRecord),
     /// Expires every message up to a number.
     Expire {
         /// The last number.
@@ -204,7 +204,7 @@ pub struct Draft {
     pub id: Option<MessageId>,
     /// Whether it is something said or something done.
     #[serde(with = "KindField")]
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// The recipient of a private message.
     pub to: Option<Recipient>,
 }
@@ -251,11 +251,11 @@ impl SanctionKind {
 
 /// An audit record: one act of an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audit {
+pub struct AuditRecord {
     /// The operator's name or tag.
     pub operator: String,
     /// The act: `kick`, `ban 2h`.
-    pub action: String,
+    pub act: String,
     /// The target: a name, tag or address; for a redaction, the message's
     /// author.
     pub target: String,
@@ -275,7 +275,7 @@ impl Draft {
             },
             text: text.into().into(),
             id: None,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             to: None,
         }
     }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::protocol::{
-    At, Author, Kind,
+    Author, MessageKind, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -83,9 +83,9 @@ macro_rules! as_other {
 }
 
 as_other! {
-    AtField: At as i64, |at| at.0, |ms| Some(At(ms));
-    KindField: Kind as bool, |kind| *kind == Kind::Me,
-        |me| Some(if me { Kind::Me } else { Kind::Said });
+    AtField: WallTime as i64, |at| at.0, |ms| Some(WallTime(ms));
+    KindField: MessageKind as bool, |kind| *kind == MessageKind::Me,
+        |me| Some(if me { MessageKind::Me } else { MessageKind::Said });
 }
 
 pub(super) enum IdField {}

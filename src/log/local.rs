@@ -2,9 +2,9 @@
 //! batches durable.
 
 use super::{
-    entry::Origin,
-    order::{Log, Ordered, Position, Unanswered},
-    sealer::Sealed,
+    entry::BatchId,
+    order::{BatchPosition, Log, NoAnswer, OrderedBatch},
+    sealer::SealedBatch,
 };
 
 /// The log of a single server.
@@ -12,24 +12,24 @@ use super::{
 /// It holds the proposed batch until the applier reads it. A batch that the
 /// store could not apply never had a position.
 #[derive(Debug, Default)]
-pub struct Local {
-    proposed: Option<Sealed>,
+pub struct LocalLog {
+    proposed: Option<SealedBatch>,
 }
 
-impl Log for Local {
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+impl Log for LocalLog {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
         self.proposed = Some(sealed.clone());
         Ok(())
     }
 
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
-        Ok(self.proposed.take().map(|sealed| Ordered {
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
+        Ok(self.proposed.take().map(|sealed| OrderedBatch {
             position: after.next(),
             sealed,
         }))
     }
 
-    fn withdraw(&mut self, _: Origin) -> bool {
+    fn withdraw(&mut self, _: BatchId) -> bool {
         self.proposed = None;
         true
     }

@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::{
-    Action, Audit, Batch, ClockTime, Draft, Entry, Log, Ordered, Origin, Position, Recipient,
-    SanctionKind, Sealed, Stamp, Unanswered,
+    Action, AuditRecord, Batch, BatchId, BatchPosition, Draft, Entry, GuardedTime, Log, NoAnswer,
+    OrderedBatch, Recipient, SanctionKind, SealedBatch, Stamp,
 };
 use crate::protocol::{
-    At, Author, ConnectionId, Epoch, Kind, Seq,
+    Author, ConnectionId, Epoch, MessageKind, Seq, WallTime,
     name::{Name, RoomName},
 };
 
@@ -33,18 +33,18 @@ pub(crate) enum Fault {
 
 /// The ordered batches. Clones share them, because the log outlives a server.
 #[derive(Clone, Default)]
-pub(crate) struct Model {
-    ordered: Arc<Mutex<Vec<Sealed>>>,
+pub(crate) struct ModelLog {
+    ordered: Arc<Mutex<Vec<SealedBatch>>>,
     faults: Arc<Mutex<Vec<Option<Fault>>>>,
 }
 
-impl Model {
+impl ModelLog {
     /// A log with one fault for each call. Calls after the last fault succeed.
     pub(crate) fn with(mut faults: Vec<Option<Fault>>) -> Self {
         faults.reverse();
-        Model {
+        ModelLog {
             faults: Arc::new(Mutex::new(faults)),
-            ..Model::default()
+            ..ModelLog::default()
         }
     }
 
@@ -59,10 +59,10 @@ impl Model {
     }
 
     /// The batch after a position, without faults.
-    pub(crate) fn read(&self, after: Position) -> Option<Ordered> {
+    pub(crate) fn read(&self, after: BatchPosition) -> Option<OrderedBatch> {
         let ordered = self.ordered.lock().expect("no panic");
         let place = usize::try_from(after.0).expect("few");
-        ordered.get(place).map(|sealed| Ordered {
+        ordered.get(place).map(|sealed| OrderedBatch {
             position: after.next(),
             sealed: sealed.clone(),
         })
@@ -73,31 +73,31 @@ impl Model {
     }
 }
 
-impl Log for Model {
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+impl Log for ModelLog {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
         let mut ordered = self.ordered.lock().expect("no panic");
         match self.fault() {
-            Some(Fault::Lost) => return Err(Unanswered),
+            Some(Fault::Lost) => return Err(NoAnswer),
             Some(Fault::Twice) => ordered.extend([sealed.clone(), sealed.clone()]),
             Some(Fault::NoAnswer) => {
                 ordered.push(sealed.clone());
-                return Err(Unanswered);
+                return Err(NoAnswer);
             }
             Some(Fault::Stall | Fault::Unreadable) | None => ordered.push(sealed.clone()),
         }
         Ok(())
     }
 
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
         match self.fault() {
             Some(Fault::Stall) => return Ok(None),
-            Some(Fault::Unreadable) => return Err(Unanswered),
+            Some(Fault::Unreadable) => return Err(NoAnswer),
             _ => {}
         }
         Ok(self.read(after))
     }
 
-    fn withdraw(&mut self, _: Origin) -> bool {
+    fn withdraw(&mut self, _: BatchId) -> bool {
         false
     }
 }
@@ -124,10 +124,10 @@ fn room() -> impl Strategy<Value = RoomName> {
         .prop_map(|room| room.parse().expect("a room"))
 }
 
-fn audit() -> impl Strategy<Value = Audit> {
-    ("[a-z]{0,3}", "[ab]{1,4}").prop_map(|(reason, target)| Audit {
+fn audit() -> impl Strategy<Value = AuditRecord> {
+    ("[a-z]{0,3}", "[ab]{1,4}").prop_map(|(reason, target)| AuditRecord {
         operator: "op".into(),
-        action: "kick".into(),
+        act: "kick".into(),
         target,
         reason,
     })
@@ -154,7 +154,11 @@ fn draft() -> impl Strategy<Value = Draft> {
                 },
                 text: text.into(),
                 id: id.map(|id| id.parse().expect("an id")),
-                kind: if me { Kind::Me } else { Kind::Said },
+                kind: if me {
+                    MessageKind::Me
+                } else {
+                    MessageKind::Said
+                },
                 to: to.filter(|_| from.is_some()).map(Recipient::new),
             }
         })
@@ -178,7 +182,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
             Action::Topic { room, text: text.into(), by: "ana".into() }
         }),
         3 => (kind(), target(), proptest::option::of(0..3000_u64), audit()).prop_map(
-            |(kind, target, lasts_ms, audit)| Action::Sanction { kind, target, lasts_ms, audit }
+            |(kind, target, duration_ms, audit)| Action::Sanction { kind, target, duration_ms, audit }
         ),
         2 => (kind(), target(), audit())
             .prop_map(|(kind, target, audit)| Action::Lift { kind, target, audit }),
@@ -197,13 +201,13 @@ pub(crate) fn batch() -> impl Strategy<Value = Batch> {
     let entries = proptest::collection::vec(entry, 0..40);
     (any::<u32>(), 0..10_000_i64, 0..10_000_i64, entries).prop_map(
         |(number, at, clock, entries)| Batch {
-            origin: Origin {
+            id: BatchId {
                 incarnation: 1,
                 number: number.into(),
             },
             stamp: Stamp {
-                at: At(at),
-                clock: ClockTime(clock),
+                wall: WallTime(at),
+                guarded: GuardedTime(clock),
             },
             entries,
         },
@@ -211,16 +215,18 @@ pub(crate) fn batch() -> impl Strategy<Value = Batch> {
 }
 
 /// Batches of one server in their order; some occur twice.
-pub(crate) fn history() -> impl Strategy<Value = Vec<Ordered>> {
+pub(crate) fn history() -> impl Strategy<Value = Vec<OrderedBatch>> {
     let batches = proptest::collection::vec((batch(), proptest::bool::weighted(0.1)), 1..8);
     batches.prop_map(|batches| {
-        let mut ordered: Vec<Ordered> = Vec::new();
+        let mut ordered: Vec<OrderedBatch> = Vec::new();
         for (number, (mut batch, twice)) in (1..).zip(batches) {
-            batch.origin.number = number;
-            let sealed = Sealed::new(batch);
+            batch.id.number = number;
+            let sealed = SealedBatch::new(batch);
             for _ in 0..=usize::from(twice) {
-                let before = ordered.last().map_or(Position::START, |last| last.position);
-                ordered.push(Ordered {
+                let before = ordered
+                    .last()
+                    .map_or(BatchPosition::START, |last| last.position);
+                ordered.push(OrderedBatch {
                     position: before.next(),
                     sealed: sealed.clone(),
                 });

@@ -4,27 +4,27 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{entry::Origin, sealer::Sealed};
+use super::{entry::BatchId, sealer::SealedBatch};
 
 /// The position of a batch in the log: from 1, dense. 0 is before the first
 /// batch.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-pub struct Position(pub u64);
+pub struct BatchPosition(pub u64);
 
-impl Position {
+impl BatchPosition {
     /// The position before the first batch.
-    pub const START: Position = Position(0);
+    pub const START: BatchPosition = BatchPosition(0);
 
     /// The position after this one.
     #[must_use]
-    pub fn next(self) -> Position {
-        Position(self.0 + 1)
+    pub fn next(self) -> BatchPosition {
+        BatchPosition(self.0 + 1)
     }
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for BatchPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -32,11 +32,11 @@ impl fmt::Display for Position {
 
 /// A batch with its position in the log.
 #[derive(Clone, Debug)]
-pub struct Ordered {
+pub struct OrderedBatch {
     /// The position.
-    pub position: Position,
+    pub position: BatchPosition,
     /// The batch, with its bytes.
-    pub sealed: Sealed,
+    pub sealed: SealedBatch,
 }
 
 /// The authority that orders batches.
@@ -50,27 +50,27 @@ pub trait Log: Send {
     /// # Errors
     /// [`Unanswered`] if the log gives no answer. The batch may have a position
     /// or not.
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered>;
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer>;
 
     /// The batch after a position; `None` if there is none yet.
     ///
     /// # Errors
     /// [`Unanswered`] if the log cannot be read now.
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered>;
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer>;
 
     /// Withdraws a batch that could not be applied. False if the log keeps the
     /// batch: the replica must then apply it later.
-    fn withdraw(&mut self, origin: Origin) -> bool;
+    fn withdraw(&mut self, origin: BatchId) -> bool;
 }
 
 /// The log gave no answer in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered;
+pub struct NoAnswer;
 
-impl fmt::Display for Unanswered {
+impl fmt::Display for NoAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the log gives no answer")
     }
 }
 
-impl std::error::Error for Unanswered {}
+impl std::error::Error for NoAnswer {}

@@ -3,46 +3,46 @@
 use std::sync::Arc;
 
 use super::{
-    clock::Clock,
+    clock::GuardedClock,
     encoding::encode,
-    entry::{Batch, Entry, Origin},
+    entry::{Batch, BatchId, Entry},
 };
 
 /// A sealed batch: the batch with its encoded bytes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Sealed {
+pub struct SealedBatch {
     /// The batch.
     pub batch: Arc<Batch>,
     /// The encoded batch.
     pub bytes: Arc<[u8]>,
 }
 
-impl Sealed {
+impl SealedBatch {
     /// Seals a batch: encodes it.
     pub fn new(batch: Batch) -> Self {
-        Sealed {
+        SealedBatch {
             bytes: encode(&batch).into(),
             batch: Arc::new(batch),
         }
     }
 
     /// The server run that sealed it, and its number there.
-    pub fn origin(&self) -> Origin {
-        self.batch.origin
+    pub fn id(&self) -> BatchId {
+        self.batch.id
     }
 }
 
 /// Seals batches for one run of one server.
 #[derive(Debug)]
 pub struct Sealer {
-    last: Origin,
-    clock: Arc<Clock>,
+    last: BatchId,
+    clock: Arc<GuardedClock>,
 }
 
 impl Sealer {
     /// A sealer for the run after the one that sealed `last`.
-    pub fn after(last: Origin, clock: Arc<Clock>) -> Self {
-        let last = Origin {
+    pub fn after(last: BatchId, clock: Arc<GuardedClock>) -> Self {
+        let last = BatchId {
             incarnation: last.incarnation + 1,
             number: 0,
         };
@@ -50,10 +50,10 @@ impl Sealer {
     }
 
     /// Seals entries as the next batch, with the current time.
-    pub fn seal(&mut self, entries: Vec<Entry>) -> Sealed {
+    pub fn seal(&mut self, entries: Vec<Entry>) -> SealedBatch {
         self.last.number += 1;
-        Sealed::new(Batch {
-            origin: self.last,
+        SealedBatch::new(Batch {
+            id: self.last,
             stamp: self.clock.stamp(),
             entries,
         })

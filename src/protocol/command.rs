@@ -5,11 +5,11 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, Event, GapReason, Kind, Seq,
-    lasting::Lasting,
+    Epoch, Event, GapReason, MessageKind, Seq,
+    lasting::TypedDuration,
     name::{MessageId, Name, RoomName},
     secret::Secret,
-    who::Who,
+    who::CommandTarget,
 };
 
 /// The position at which a subscriber starts to read a room.
@@ -60,8 +60,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
         /// Whether the text is something said or something done.
-        #[serde(default, skip_serializing_if = "Kind::is_said")]
-        kind: Kind,
+        #[serde(default, skip_serializing_if = "MessageKind::is_said")]
+        kind: MessageKind,
         /// The id of the message that the client sent before this one. If the
         /// server refused that one for now, it refuses this one too. The client
         /// can then send both again in order.
@@ -140,7 +140,7 @@ pub enum Command {
     /// Closes the connections of a person; for operators.
     Kick {
         /// The target: a name, an address or one connection.
-        who: Who,
+        who: CommandTarget,
         /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -148,10 +148,10 @@ pub enum Command {
     /// Closes the connections of a person and refuses new ones; for operators.
     Ban {
         /// The target: a name or an address.
-        who: Who,
+        who: CommandTarget,
         /// The duration; absent: until an operator lifts the ban.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
-        lasts: Option<Lasting>,
+        duration: Option<TypedDuration>,
         /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
@@ -159,20 +159,20 @@ pub enum Command {
     /// Lifts a ban; for operators.
     Unban {
         /// The target of the ban.
-        who: Who,
+        who: CommandTarget,
     },
     /// Stops a person from publishing; for operators.
     Mute {
         /// The target: a name or an address.
-        who: Who,
+        who: CommandTarget,
         /// The duration; absent: until an operator lifts the mute.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
-        lasts: Option<Lasting>,
+        duration: Option<TypedDuration>,
     },
     /// Lifts a mute; for operators.
     Unmute {
         /// The target of the mute.
-        who: Who,
+        who: CommandTarget,
     },
     /// Redacts a message of the room; for operators.
     Erase {
@@ -186,7 +186,7 @@ pub enum Command {
 
 impl Command {
     /// The declaration of this command in the [table](table::TABLE).
-    pub fn spec(&self) -> Option<&'static table::Spec> {
+    pub fn spec(&self) -> Option<&'static table::CommandSpec> {
         let kind = match self {
             Command::Publish { .. } => "publish",
             Command::Name { .. } => "name",
@@ -204,8 +204,8 @@ impl Command {
             Command::Mute { .. } => "mute",
             Command::Unmute { .. } => "unmute",
             Command::Erase { .. } => "erase",
-            Command::Help => return table::typed("help"),
+            Command::Help => return table::by_word("help"),
         };
-        table::sent(kind)
+        table::by_json_type(kind)
     }
 }

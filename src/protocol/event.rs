@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    At, Author, Epoch, Erased, Limits, MAX_TOPIC, Message, Private, Refusal, RefusalCode, Seq,
-    Slot,
+    Author, Epoch, Limits, MAX_TOPIC_BYTES, Message, PrivateMessage, Redaction, Refusal,
+    RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::Text,
@@ -26,7 +26,7 @@ pub enum Event {
     Message(Message),
     /// A private message. The server sends it to its author and its recipient,
     /// whichever rooms they are in.
-    Private(Private),
+    Private(PrivateMessage),
     /// A message was redacted. In a replay this event stands in the message's
     /// place and has `prev`. A reader that may have seen the message gets the
     /// event at once, without `prev`.
@@ -104,7 +104,7 @@ pub enum Event {
         total: usize,
     },
     /// The answer to `history` and to `search`.
-    Page(Page),
+    Page(PageEvent),
     /// The answer to `rooms`.
     Rooms {
         /// The rooms, those with most people first. If there are many, only a
@@ -130,8 +130,8 @@ pub enum Event {
     },
 }
 
-impl From<Erased> for Event {
-    fn from(Erased { seq, prev, id }: Erased) -> Event {
+impl From<Redaction> for Event {
+    fn from(Redaction { seq, prev, id }: Redaction) -> Event {
         let prev = Some(prev);
         Event::Erased { seq, prev, id }
     }
@@ -147,7 +147,7 @@ pub struct Topic {
     pub by: Option<String>,
     /// The time when it was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at: Option<At>,
+    pub at: Option<WallTime>,
 }
 
 impl Topic {
@@ -164,10 +164,10 @@ impl Topic {
     ///
     /// # Errors
     /// Refuses a text of more than [`MAX_TOPIC`] bytes or more than one line.
-    pub fn accept(raw: &str) -> Result<Text, Refusal> {
+    pub fn parse_text(raw: &str) -> Result<Text, Refusal> {
         let text = Text::from(raw.trim().to_owned());
-        if text.len() > MAX_TOPIC {
-            let (length, most) = (text.len(), MAX_TOPIC);
+        if text.len() > MAX_TOPIC_BYTES {
+            let (length, most) = (text.len(), MAX_TOPIC_BYTES);
             let why = format!("The topic has {length} bytes; at most {most} are taken.");
             return Err(Refusal::new(RefusalCode::TooLong, why));
         }
@@ -219,7 +219,7 @@ pub struct Welcome {
 
 /// A page of messages of the room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
+pub struct PageEvent {
     /// The last messages that match, oldest first.
     pub messages: Vec<Slot>,
     /// Whether there are more messages before these.
@@ -247,7 +247,8 @@ pub enum GapReason {
     /// beginning of this log.
     Epoch,
     /// The messages have expired.
-    Erased,
+    #[serde(rename = "erased")]
+    Expired,
     /// The messages are damaged. The server shows no message that may be wrong.
     Damaged,
     /// A reason of a later version.

@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use super::{Event, Message, Private, Seq, close::CloseReason, json};
+use super::{Event, Message, PrivateMessage, Seq, close::CloseReason, json};
 
 /// The beginning of an event's object, up to the value of its type.
 const TYPE: &str = r#"{"type":""#;
@@ -22,7 +22,7 @@ pub fn event(event: &Event) -> String {
         }
         // The reader has everything up to this number, so it can resume here.
         Event::Live { seq }
-        | Event::Private(Private { seq, .. })
+        | Event::Private(PrivateMessage { seq, .. })
         | Event::Erased {
             seq, prev: Some(_), ..
         } => put_id(&mut out, *seq),
@@ -56,13 +56,13 @@ fn put_id(out: &mut String, seq: Seq) {
 }
 
 /// An empty comment, which keeps the connection from looking idle.
-pub fn nothing() -> &'static str {
+pub fn keep_alive() -> &'static str {
     ":\n\n"
 }
 
 /// Encodes the end of the stream: a comment with the reason, for people. A drain
 /// adds the reconnect delay.
-pub fn end(reason: &CloseReason) -> String {
+pub fn close(reason: &CloseReason) -> String {
     let retry = match reason {
         CloseReason::Draining { wait_ms } => format!("retry: {wait_ms}\n"),
         _ => String::new(),
@@ -73,7 +73,7 @@ pub fn end(reason: &CloseReason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{At, Author, ConnectionId, GapReason, Kind, name::RoomName};
+    use crate::protocol::{Author, ConnectionId, GapReason, MessageKind, WallTime, name::RoomName};
 
     #[test]
     fn events_are_written_as_server_sent_events() {
@@ -81,21 +81,21 @@ mod tests {
             seq: Seq(7),
             prev: Seq(3),
             room: RoomName::lobby(),
-            at: At(0),
+            at: WallTime(0),
             from: Author {
                 name: None,
                 addr: ([127, 0, 0, 1], 5000).into(),
             },
             text: "a\nid: 9\n\ndata: b".to_owned().into(),
             id: None,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             to: None,
-            origin: ConnectionId::SERVER,
+            connection: ConnectionId::SERVER,
         };
         let gap = Event::Gap {
             after: Seq(1),
             next: Seq(2),
-            reason: GapReason::Erased,
+            reason: GapReason::Expired,
         };
         for (told, written) in [
             (
@@ -133,9 +133,9 @@ mod tests {
         }
         let wait_ms = 120;
         assert_eq!(
-            end(&CloseReason::Draining { wait_ms }),
+            close(&CloseReason::Draining { wait_ms }),
             ": 120 ms: the server restarts, come back (4003)\nretry: 120\n\n"
         );
-        assert_eq!(end(&CloseReason::GoingAway).lines().count(), 2);
+        assert_eq!(close(&CloseReason::GoingAway).lines().count(), 2);
     }
 }

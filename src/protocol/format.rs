@@ -90,7 +90,7 @@ impl Format {
     pub fn put_slot(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Slot) {
         match entry {
             Slot::Message(message) => self.put_message(out, scratch, message),
-            Slot::Erased(erased) => {
+            Slot::Redacted(erased) => {
                 out.extend(self.frame(&erased.clone().into()).unwrap_or_default());
             }
         }
@@ -109,7 +109,7 @@ impl Format {
     /// answer.
     pub fn ping(self) -> Vec<u8> {
         match self {
-            Format::EventStream => event_stream::nothing().into(),
+            Format::EventStream => event_stream::keep_alive().into(),
             _ => frame::ping(),
         }
     }
@@ -117,7 +117,7 @@ impl Format {
     /// Encodes the end of the connection.
     pub fn close(self, reason: &CloseReason) -> Vec<u8> {
         match self {
-            Format::EventStream => event_stream::end(reason).into(),
+            Format::EventStream => event_stream::close(reason).into(),
             _ => frame::close(reason),
         }
     }

@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 
 use super::{
     Command, Event, Message, Refusal, RefusalCode, Request,
-    command::table::{self, Spec},
+    command::table::{self, CommandSpec},
     name::{Name, Reference},
 };
 
 /// The `ref` of a frame, read apart from its command or event.
 #[derive(Deserialize)]
-struct Mark {
+struct RefField {
     #[serde(default, rename = "ref")]
     reference: Option<Reference>,
 }
@@ -19,7 +19,7 @@ struct Mark {
 /// Parses a text frame of a client.
 pub fn parse(frame: &str) -> Request {
     let command = serde_json::from_str(frame).map_err(|error| refusal(frame, &error));
-    match (mark(frame), command) {
+    match (parse_ref(frame), command) {
         (Ok(reference), command) => Request { reference, command },
         // The frame is no object, or another field is wrong too.
         (Err(_), Err(refusal)) => Request::without_ref(Err(refusal)),
@@ -28,20 +28,20 @@ pub fn parse(frame: &str) -> Request {
 }
 
 /// Parses the ref of a frame; `None` if it has none.
-fn mark(frame: &str) -> Result<Option<Reference>, serde_json::Error> {
+fn parse_ref(frame: &str) -> Result<Option<Reference>, serde_json::Error> {
     // `serde_json` would read an array as the fields in their order.
     if !frame.trim_start().starts_with('{') {
         return Ok(None);
     }
-    serde_json::from_str(frame).map(|Mark { reference }| reference)
+    serde_json::from_str(frame).map(|RefField { reference }| reference)
 }
 
 /// The refusal of a frame that is no command: the mistake, and an example of a
 /// command.
 fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
-    let specs = table::all_sent();
+    let specs = table::all_in_json();
     let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
-        let example = specs.first().map_or("", |spec| spec.sent);
+        let example = specs.first().map_or("", |spec| spec.json_example);
         let text = format!("Send one JSON object in a frame, like {example}.");
         return Refusal::new(RefusalCode::BadJson, text);
     };
@@ -50,27 +50,35 @@ fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         .and_then(Value::as_str)
         .and_then(|id| id.parse().ok());
     let kind = object.get("type").and_then(Value::as_str);
-    let Some(spec) = kind.and_then(table::sent) else {
+    let Some(spec) = kind.and_then(table::by_json_type) else {
         let code = match kind {
             Some(_) => RefusalCode::UnknownType,
             None => RefusalCode::BadField,
         };
-        let known: Vec<_> = specs.iter().filter_map(|spec| spec.kind).collect();
+        let known: Vec<_> = specs.iter().filter_map(|spec| spec.json_type).collect();
         let known = known.join(", ");
         let text = format!("No such command: \"type\" is to be one of {known}.");
-        return Refusal::new(code, text).of(id);
+        return Refusal::new(code, text).with_id(id);
     };
     let kind = kind.unwrap_or_default();
     let code = match kind {
         "name" | "private" if has_bad_name(&object, kind) => RefusalCode::BadName,
         _ => RefusalCode::BadField,
     };
-    let why = wrong(&object, spec, error);
-    Refusal::new(code, format!("{why}; {kind} is like {}.", spec.sent)).of(id)
+    let why = describe_mistake(&object, spec, error);
+    Refusal::new(
+        code,
+        format!("{why}; {kind} is like {}.", spec.json_example),
+    )
+    .with_id(id)
 }
 
 /// A sentence that names the wrong field of a command.
-fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) -> String {
+fn describe_mistake(
+    object: &Map<String, Value>,
+    spec: &CommandSpec,
+    error: &serde_json::Error,
+) -> String {
     let said = error.to_string();
     // The position of the mistake in the frame does not help a client.
     let said = said.split(" at line ").next().unwrap_or_default();
@@ -78,7 +86,7 @@ fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) ->
     if let Some(field) = named("missing field `") {
         return format!("\"{field}\" is missing");
     }
-    let field = named("duplicate field `").or_else(|| unfit(object, spec, said));
+    let field = named("duplicate field `").or_else(|| wrong_field(object, spec, said));
     let field = field.unwrap_or("type");
     // The rules of this crate's types help a client. The messages of serde,
     // which begin with these words, do not.
@@ -95,7 +103,11 @@ fn wrong(object: &Map<String, Value>, spec: &Spec, error: &serde_json::Error) ->
 
 /// The field whose value fails its check with the error `said`, or else the
 /// first field whose value fails.
-fn unfit(object: &Map<String, Value>, spec: &Spec, said: &str) -> Option<&'static str> {
+fn wrong_field(
+    object: &Map<String, Value>,
+    spec: &CommandSpec,
+    said: &str,
+) -> Option<&'static str> {
     let mark = std::iter::once(&table::REF);
     let mut fields = spec.fields.iter().chain(mark).filter_map(|field| {
         let error = (field.check)(object.get(field.name)?).err()?;
@@ -119,7 +131,7 @@ pub fn command(command: &Command) -> String {
 
 /// Encodes a command with a ref, by which the client recognises its answer.
 pub fn request(asked: &Command, reference: Option<&Reference>) -> String {
-    marked(command(asked), reference)
+    with_ref(command(asked), reference)
 }
 
 /// Encodes an event as the server sends it.
@@ -129,16 +141,16 @@ pub fn event(event: &Event) -> String {
 
 /// Encodes an event that answers a command with this ref.
 pub fn answer(told: &Event, reference: Option<&Reference>) -> String {
-    marked(event(told), reference)
+    with_ref(event(told), reference)
 }
 
 /// The ref of a frame; `None` if it has none, or one that breaks the rule.
 pub fn reference(frame: &str) -> Option<Reference> {
-    mark(frame).ok()?
+    parse_ref(frame).ok()?
 }
 
 /// Adds a ref to an object.
-fn marked(mut object: String, reference: Option<&Reference>) -> String {
+fn with_ref(mut object: String, reference: Option<&Reference>) -> String {
     if let Some(reference) = reference
         && object.ends_with('}')
     {
@@ -182,7 +194,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        At, Author, ConnectionId, Erased, Kind, Seq, Slot, Start, name::RoomName, who::Who,
+        Author, ConnectionId, MessageKind, Redaction, Seq, Slot, Start, WallTime, name::RoomName,
+        who::CommandTarget,
     };
 
     #[test]
@@ -196,22 +209,22 @@ mod tests {
         for (frame, expected) in [
             (
                 r#"{"type":"publish","text":"hi"}"#,
-                publish("hi", None, Kind::Said),
+                publish("hi", None, MessageKind::Said),
             ),
             (
                 r#"{"text":"hi","id":"a-1","x":[1],"type":"publish"}"#,
-                publish("hi", Some("a-1"), Kind::Said),
+                publish("hi", Some("a-1"), MessageKind::Said),
             ),
             (
                 r#"{"type":"publish","text":"waves","kind":"me"}"#,
-                publish("waves", None, Kind::Me),
+                publish("waves", None, MessageKind::Me),
             ),
             (
                 r#"{"type":"publish","text":"b","id":"a-2","follows":"a-1"}"#,
                 Command::Publish {
                     text: "b".to_owned(),
                     id: Some("a-2".parse().expect("an id")),
-                    kind: Kind::Said,
+                    kind: MessageKind::Said,
                     follows: Some("a-1".parse().expect("an id")),
                 },
             ),
@@ -325,8 +338,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_the_mistake_and_an_example() {
-        let examples = table::all_sent();
-        let examples: Vec<_> = examples.iter().map(|spec| spec.sent).collect();
+        let examples = table::all_in_json();
+        let examples: Vec<_> = examples.iter().map(|spec| spec.json_example).collect();
         let publish = examples[0];
         for (frame, text) in [
             (
@@ -360,7 +373,7 @@ mod tests {
                 r#"{"type":"kick","who":"a b"}"#,
                 format!(
                     "\"who\" is not what it is to be ({}); kick is like {}.",
-                    "a b".parse::<Who>().expect_err("no name"),
+                    "a b".parse::<CommandTarget>().expect_err("no name"),
                     examples[10]
                 ),
             ),
@@ -422,9 +435,9 @@ mod tests {
     fn a_redacted_message_survives_the_wire() {
         let (seq, prev) = (Seq(7), Seq(3));
         for id in [None, Some("a-1".parse().expect("an id"))] {
-            let erased = Erased { seq, prev, id };
+            let erased = Redaction { seq, prev, id };
             let told = event(&erased.clone().into());
-            let entry = Slot::Erased(erased);
+            let entry = Slot::Redacted(erased);
             assert_eq!(to_string(&entry), told, "the same in a page");
             let read: Slot = serde_json::from_str(&told).expect("an entry");
             assert_eq!(read, entry);
@@ -447,13 +460,13 @@ mod tests {
                 seq: Seq(seq),
                 prev: Seq(seq - 1),
                 room: RoomName::lobby(),
-                at: At(at),
+                at: WallTime(at),
                 from: Author { name: None, addr: ([127, 0, 0, 1], 5000).into() },
                 text: text.into(),
                 id: None,
-                kind: Kind::Me,
+                kind: MessageKind::Me,
                 to: None,
-                origin: ConnectionId::SERVER,
+                connection: ConnectionId::SERVER,
             };
             let mut written = String::new();
             put_message(&mut written, &message);

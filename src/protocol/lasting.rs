@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::name::BadName;
+use super::name::RuleBroken;
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
 
@@ -12,19 +12,19 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1
 /// `2h`, `7d`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Lasting(Duration);
+pub struct TypedDuration(Duration);
 
-impl Lasting {
+impl TypedDuration {
     /// A duration in the largest unit that it has at least two of, rounded up.
     /// The shortest is one second.
-    pub fn of(duration: Duration) -> Self {
+    pub fn rounded_up(duration: Duration) -> Self {
         let seconds = duration.as_millis().div_ceil(1000);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX).max(1);
         let (_, unit) = UNITS
             .into_iter()
             .find(|(_, unit)| seconds >= 2 * unit)
             .unwrap_or(('s', 1));
-        Lasting(Duration::from_secs(
+        TypedDuration(Duration::from_secs(
             seconds.div_ceil(unit).saturating_mul(unit),
         ))
     }
@@ -35,24 +35,25 @@ impl Lasting {
     }
 }
 
-impl FromStr for Lasting {
-    type Err = BadName;
+impl FromStr for TypedDuration {
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("a time is a number from 1 on and s, m, h or d, like 2h");
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken =
+            RuleBroken::new("a time is a number from 1 on and s, m, h or d, like 2h");
         let unit = |(name, unit)| Some((text.strip_suffix(name)?, unit));
         let (digits, unit) = UNITS.into_iter().find_map(unit).ok_or(RULE)?;
         // `parse` would also accept a sign.
         let whole = digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit());
         let number = whole.then(|| digits.parse::<u64>().ok()).flatten();
         match number {
-            Some(number @ 1..) => Ok(Lasting(Duration::from_secs(number * unit))),
+            Some(number @ 1..) => Ok(TypedDuration(Duration::from_secs(number * unit))),
             _ => Err(RULE),
         }
     }
 }
 
-impl fmt::Display for Lasting {
+impl fmt::Display for TypedDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
         let whole = |(_, unit): &(char, u64)| seconds.is_multiple_of(*unit);
@@ -61,16 +62,16 @@ impl fmt::Display for Lasting {
     }
 }
 
-impl TryFrom<String> for Lasting {
-    type Error = BadName;
+impl TryFrom<String> for TypedDuration {
+    type Error = RuleBroken;
 
-    fn try_from(text: String) -> Result<Self, BadName> {
+    fn try_from(text: String) -> Result<Self, RuleBroken> {
         text.parse()
     }
 }
 
-impl From<Lasting> for String {
-    fn from(lasting: Lasting) -> String {
+impl From<TypedDuration> for String {
+    fn from(lasting: TypedDuration) -> String {
         lasting.to_string()
     }
 }
@@ -82,14 +83,14 @@ mod tests {
     #[test]
     fn durations_are_read_and_rounded_up() {
         for (text, seconds) in [("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800)] {
-            let lasting: Lasting = text.parse().expect(text);
+            let lasting: TypedDuration = text.parse().expect(text);
             assert_eq!(lasting.duration().as_secs(), seconds);
             assert_eq!(lasting.to_string(), text);
         }
         for text in [
             "", "2", "h", "0s", "-1s", "+1s", "1.5h", "2w", "2 h", "100000d",
         ] {
-            assert!(text.parse::<Lasting>().is_err(), "{text:?}");
+            assert!(text.parse::<TypedDuration>().is_err(), "{text:?}");
         }
         for (ms, text) in [
             (0, "1s"),
@@ -98,7 +99,10 @@ mod tests {
             (119_000, "119s"),
             (7_100_000, "119m"),
         ] {
-            assert_eq!(Lasting::of(Duration::from_millis(ms)).to_string(), text);
+            assert_eq!(
+                TypedDuration::rounded_up(Duration::from_millis(ms)).to_string(),
+                text
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const SUBPROTOCOL: &str = "chat.v1";
 
 /// The first line that the server sends in the plain format.
-pub const WELCOME: &str = "Welcome to chat! Type a message";
+pub const PLAIN_WELCOME: &str = "Welcome to chat! Type a message";
 
 /// The port that server and client use if none is given.
 pub const DEFAULT_PORT: u16 = 2000;
@@ -15,20 +15,20 @@ pub const DEFAULT_PORT: u16 = 2000;
 pub const DEFAULT_TEXT_BYTES: usize = 8192;
 
 /// The longest topic of a room, in bytes.
-pub const MAX_TOPIC: usize = 300;
+pub const MAX_TOPIC_BYTES: usize = 300;
 
 /// The largest backlog that a subscriber gets, in messages.
 pub const MAX_BACKLOG: u32 = 1000;
 
 /// The number of messages on a history page if the client sets no limit.
-pub const EXCERPT: u32 = 50;
+pub const HISTORY_PAGE: u32 = 50;
 
 /// The most messages on a history page.
-pub const MAX_EXCERPT: u32 = 200;
+pub const MAX_HISTORY_PAGE: u32 = 200;
 
 /// The most bytes of text on a history page. A page of a single message may have
 /// more.
-pub const MAX_EXCERPT_BYTES: usize = 128 << 10;
+pub const MAX_HISTORY_PAGE_BYTES: usize = 128 << 10;
 
 /// The limits that a client is told in the welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

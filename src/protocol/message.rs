@@ -53,9 +53,9 @@ impl fmt::Display for Epoch {
 /// A wall-clock time for people to read, in milliseconds since 1970 UTC. Order,
 /// ids and timers never use it. JSON has it as RFC 3339 with milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At(pub i64);
+pub struct WallTime(pub i64);
 
-impl fmt::Display for At {
+impl fmt::Display for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment =
             jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -63,18 +63,18 @@ impl fmt::Display for At {
     }
 }
 
-impl Serialize for At {
+impl Serialize for WallTime {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for At {
+impl<'de> Deserialize<'de> for WallTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let moment: jiff::Timestamp = String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)?;
-        Ok(At(moment.as_millisecond()))
+        Ok(WallTime(moment.as_millisecond()))
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Display for Author {
 /// The kind of a message. An ordinary message has no `kind` in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum MessageKind {
     /// Something said: an ordinary message.
     #[default]
     Said,
@@ -109,12 +109,12 @@ pub enum Kind {
     Me,
 }
 
-impl Kind {
+impl MessageKind {
     /// Whether JSON leaves the kind out. Takes a reference because serde passes
     /// one.
     #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn is_said(&self) -> bool {
-        *self == Kind::Said
+        *self == MessageKind::Said
     }
 }
 
@@ -129,7 +129,7 @@ pub struct Message {
     /// The room it was published in.
     pub room: RoomName,
     /// The time when it was stored.
-    pub at: At,
+    pub at: WallTime,
     /// The author.
     pub from: Author,
     /// The text, made safe.
@@ -138,8 +138,8 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
     /// Whether it is something said or something done.
-    #[serde(default, skip_serializing_if = "Kind::is_said")]
-    pub kind: Kind,
+    #[serde(default, skip_serializing_if = "MessageKind::is_said")]
+    pub kind: MessageKind,
     /// The recipient of a private message. The room is then the inbox of the
     /// author or of the recipient, and the event is an
     /// [`Event::Private`](super::Event::Private).
@@ -147,15 +147,15 @@ pub struct Message {
     pub to: Option<Name>,
     /// The connection it was published on. No client is told.
     #[serde(skip)]
-    pub origin: ConnectionId,
+    pub connection: ConnectionId,
 }
 
 impl Message {
     /// The private message that a client is told; `None` for a public one.
-    pub fn private(&self) -> Option<Private> {
+    pub fn private(&self) -> Option<PrivateMessage> {
         let to = self.to.clone()?;
         let from = self.from.name.as_ref().map(Name::key);
-        Some(Private {
+        Some(PrivateMessage {
             sent: from.is_some_and(|key| self.room == RoomName::inbox(&key)),
             seq: self.seq,
             prev: self.prev,
@@ -170,14 +170,14 @@ impl Message {
 
 /// A private message, as its author and its recipient see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Private {
+pub struct PrivateMessage {
     /// The number in the log. The author and the recipient see different
     /// numbers.
     pub seq: Seq,
     /// The number of the private message before it in the same person's inbox.
     pub prev: Seq,
     /// The time when it was stored.
-    pub at: At,
+    pub at: WallTime,
     /// The author.
     pub from: Author,
     /// The recipient.
@@ -199,7 +199,8 @@ pub struct Private {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Slot {
     /// A message that was redacted.
-    Erased(Erased),
+    #[serde(rename = "erased")]
+    Redacted(Redaction),
     /// A message. On a page it has no `type`.
     #[serde(untagged)]
     Message(Message),
@@ -210,7 +211,7 @@ impl Slot {
     pub fn seq(&self) -> Seq {
         match self {
             Slot::Message(message) => message.seq,
-            Slot::Erased(erased) => erased.seq,
+            Slot::Redacted(erased) => erased.seq,
         }
     }
 
@@ -218,7 +219,7 @@ impl Slot {
     pub fn prev(&self) -> Seq {
         match self {
             Slot::Message(message) => message.prev,
-            Slot::Erased(erased) => erased.prev,
+            Slot::Redacted(erased) => erased.prev,
         }
     }
 
@@ -226,7 +227,7 @@ impl Slot {
     pub fn message(&self) -> Option<&Message> {
         match self {
             Slot::Message(message) => Some(message),
-            Slot::Erased(_) => None,
+            Slot::Redacted(_) => None,
         }
     }
 
@@ -239,7 +240,7 @@ impl Slot {
 /// The rest of a redacted message. Readers see from it that they missed no
 /// message, and the publisher sees that its message was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Erased {
+pub struct Redaction {
     /// The number in the log.
     pub seq: Seq,
     /// The number of the message before it in its room.
@@ -260,10 +261,13 @@ mod tests {
             (1_234, "1970-01-01T00:00:01.234Z"),
             (1_767_225_600_000, "2026-01-01T00:00:00.000Z"),
         ] {
-            assert_eq!(At(ms).to_string(), written);
-            let json = serde_json::to_string(&At(ms)).expect("a time is JSON");
+            assert_eq!(WallTime(ms).to_string(), written);
+            let json = serde_json::to_string(&WallTime(ms)).expect("a time is JSON");
             assert_eq!(json, format!("\"{written}\""));
-            assert_eq!(serde_json::from_str::<At>(&json).expect("and back"), At(ms));
+            assert_eq!(
+                serde_json::from_str::<WallTime>(&json).expect("and back"),
+                WallTime(ms)
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-pub use self::{key::NameKey, rule::BadName};
+pub use self::{key::NameKey, rule::RuleBroken};
 
 macro_rules! name {
     ($(#[$doc:meta])* $Name:ident) => {
@@ -32,8 +32,8 @@ macro_rules! name {
         }
 
         impl TryFrom<String> for $Name {
-            type Error = BadName;
-            fn try_from(text: String) -> Result<Self, BadName> {
+            type Error = RuleBroken;
+            fn try_from(text: String) -> Result<Self, RuleBroken> {
                 text.parse()
             }
         }
@@ -79,8 +79,8 @@ impl RoomName {
     /// Reads the name of a room or an inbox from the log.
     ///
     /// # Errors
-    /// [`BadName`] if the text is the name of neither.
-    pub fn stored(name: &str) -> Result<Self, BadName> {
+    /// [`RuleBroken`] if the text is the name of neither.
+    pub fn stored(name: &str) -> Result<Self, RuleBroken> {
         match name.strip_prefix(INBOX) {
             Some(key) => NameKey::stored(key).map(|key| Self::inbox(&key)),
             None => name.parse(),
@@ -95,8 +95,8 @@ impl RoomName {
     /// The room of a URL path.
     ///
     /// # Errors
-    /// [`BadName`] if the path is no room name.
-    pub fn from_path(path: &str) -> Result<Self, BadName> {
+    /// [`RuleBroken`] if the path is no room name.
+    pub fn from_path(path: &str) -> Result<Self, RuleBroken> {
         match path.strip_prefix('/').unwrap_or(path) {
             "" => Ok(Self::lobby()),
             room => room.parse(),
@@ -105,10 +105,10 @@ impl RoomName {
 }
 
 impl FromStr for RoomName {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of(
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new(
             "a room name is 1 to 64 of the characters a-z 0-9 . _ - and starts with a letter, a digit or _",
         );
         let good = text.len() <= Self::MAX
@@ -146,10 +146,10 @@ impl Name {
     /// rules that no version of Unicode changes.
     ///
     /// # Errors
-    /// [`BadName`] if the name is empty, has more than 512 bytes, or has a
+    /// [`RuleBroken`] if the name is empty, has more than 512 bytes, or has a
     /// space, an ASCII control character or a colon.
-    pub fn stored(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("this is no stored name");
+    pub fn stored(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new("this is no stored name");
         let bad = |byte: u8| byte <= b' ' || byte == 0x7f || byte == b':';
         if text.is_empty() || text.len() > 512 || text.bytes().any(bad) {
             return Err(RULE);
@@ -159,10 +159,10 @@ impl Name {
 }
 
 impl FromStr for Name {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of(
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new(
             "a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
         );
         // Normalising leaves at least a third of the characters. So a longer
@@ -207,10 +207,11 @@ impl MessageId {
 }
 
 impl FromStr for MessageId {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -");
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken =
+            RuleBroken::new("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -");
         if is_token(text, Self::MAX) {
             Ok(MessageId(text.into()))
         } else {
@@ -231,10 +232,11 @@ impl Reference {
 }
 
 impl FromStr for Reference {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -");
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken =
+            RuleBroken::new("a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -");
         if is_token(text, Self::MAX) {
             Ok(Reference(text.into()))
         } else {

@@ -7,10 +7,11 @@
 use std::fmt::Write;
 
 use super::{
-    Event, GapReason, Kind, Message, Page, Private, RoomInfo, Search, Slot, WELCOME,
-    command::table::{Listing, May, TABLE},
+    Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
+    Search, Slot,
+    command::table::{Listing, Permission, TABLE},
     name::RoomName,
-    text::{Text, clean},
+    text::{Text, sanitize},
 };
 
 /// The columns at which `/help` may begin the description of a command.
@@ -25,11 +26,11 @@ pub fn help() -> Event {
             continue;
         };
         let mut form = spec.form();
-        while let Some(beside) = specs.next_if(|next| next.help == Listing::Beside) {
+        while let Some(beside) = specs.next_if(|next| next.help == Listing::SharedLine) {
             form = format!("{form}, {}", beside.form());
         }
         // The operators' commands use later columns, apart from the others.
-        let first = usize::from(spec.may == May::Operators);
+        let first = usize::from(spec.permission == Permission::Operators);
         let fits = |column: &&usize| form.len() + 2 <= **column;
         let column = COLUMNS[first..].iter().find(fits).unwrap_or(&0);
         let about = about.replace('\n', &format!("\n{:column$}", ""));
@@ -56,15 +57,15 @@ pub fn put_message(line: &mut String, message: &Message) {
         return put_private(line, &private);
     }
     let verb = match message.kind {
-        Kind::Said => "",
-        Kind::Me => "* ",
+        MessageKind::Said => "",
+        MessageKind::Me => "* ",
     };
     // Writing to a String cannot fail.
     let _ = write!(line, "{}: {verb}", message.from);
     put_inset(line, &message.text);
 }
 
-fn put_private(line: &mut String, private: &Private) {
+fn put_private(line: &mut String, private: &PrivateMessage) {
     // Writing to a String cannot fail.
     let _ = if private.sent {
         write!(line, "* you to {}: ", private.to)
@@ -76,7 +77,7 @@ fn put_private(line: &mut String, private: &Private) {
 
 /// The answer to `/history` or `/search`: each message on a line of its own, as
 /// `put` writes it.
-pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
+pub fn page(page: &PageEvent, put: impl Fn(&mut String, &Message)) -> String {
     let mut lines = String::new();
     for message in page.messages.iter().filter_map(Slot::message) {
         lines.push_str(if lines.is_empty() { "* " } else { "\n* " });
@@ -103,7 +104,7 @@ pub fn page(page: &Page, put: impl Fn(&mut String, &Message)) -> String {
 /// Encodes an event; `None` if the plain format does not show it.
 pub fn event(event: &Event) -> Option<String> {
     let said = match event {
-        Event::Welcome(_) => return Some(WELCOME.to_owned()),
+        Event::Welcome(_) => return Some(PLAIN_WELCOME.to_owned()),
         Event::Message(message) => {
             let mut line = String::new();
             put_message(&mut line, message);
@@ -190,7 +191,7 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Notice { text } => text.clone(),
     };
     let mut line = String::from("* ");
-    put_inset(&mut line, &clean(&said));
+    put_inset(&mut line, &sanitize(&said));
     Some(line)
 }
 
@@ -208,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{At, Author, ConnectionId, Erased, Seq};
+    use crate::protocol::{Author, ConnectionId, Redaction, Seq, WallTime};
 
     /// The answer to `/help`.
     const HELP: &str = "\
@@ -231,12 +232,12 @@ Type a message to say it to the room. Commands:
 /help          this list
 //TEXT         say a text that begins with a slash";
 
-    fn message(name: Option<&str>, text: &str, kind: Kind) -> Message {
+    fn message(name: Option<&str>, text: &str, kind: MessageKind) -> Message {
         Message {
             seq: Seq(7),
             prev: Seq(3),
             room: RoomName::lobby(),
-            at: At(0),
+            at: WallTime(0),
             from: Author {
                 name: name.map(|n| n.parse().expect("a name")),
                 addr: ([127, 0, 0, 1], 5000).into(),
@@ -245,7 +246,7 @@ Type a message to say it to the room. Commands:
             id: None,
             kind,
             to: None,
-            origin: ConnectionId::SERVER,
+            connection: ConnectionId::SERVER,
         }
     }
 
@@ -258,11 +259,14 @@ Type a message to say it to the room. Commands:
     #[test]
     fn a_message_is_a_line_with_indented_continuation() {
         for (message, line) in [
-            (message(None, "hi", Kind::Said), "127.0.0.1:5000: hi"),
-            (message(Some("ana"), "hi", Kind::Said), "ana: hi"),
-            (message(Some("ana"), "waves", Kind::Me), "ana: * waves"),
+            (message(None, "hi", MessageKind::Said), "127.0.0.1:5000: hi"),
+            (message(Some("ana"), "hi", MessageKind::Said), "ana: hi"),
             (
-                message(None, "a\nbob: b\n* c", Kind::Said),
+                message(Some("ana"), "waves", MessageKind::Me),
+                "ana: * waves",
+            ),
+            (
+                message(None, "a\nbob: b\n* c", MessageKind::Said),
                 "127.0.0.1:5000: a\n  bob: b\n  * c",
             ),
         ] {
@@ -272,15 +276,15 @@ Type a message to say it to the room. Commands:
 
     #[test]
     fn a_page_ends_with_its_result() {
-        let erased = Slot::Erased(Erased {
+        let erased = Slot::Redacted(Redaction {
             seq: Seq(8),
             prev: Seq(7),
             id: None,
         });
         let messages = vec![
-            Slot::Message(message(Some("ana"), "a\n* bob: b", Kind::Said)),
+            Slot::Message(message(Some("ana"), "a\n* bob: b", MessageKind::Said)),
             erased.clone(),
-            Slot::Message(message(None, "waves", Kind::Me)),
+            Slot::Message(message(None, "waves", MessageKind::Me)),
         ];
         let found = [messages[0].clone(), messages[2].clone()];
         let lines = "* ana: a\n  * bob: b\n* 127.0.0.1:5000: * waves";
@@ -289,7 +293,7 @@ Type a message to say it to the room. Commands:
             indexed: Seq(9),
         });
         let page = |messages: &[Slot], more, search: &Option<Search>| {
-            event(&Event::Page(Page {
+            event(&Event::Page(PageEvent {
                 messages: messages.to_vec(),
                 more,
                 search: search.clone(),
@@ -317,7 +321,7 @@ Type a message to say it to the room. Commands:
         #[test]
         fn no_text_fakes_a_line_of_another_person(text in any::<String>()) {
             let mut line = String::new();
-            put_message(&mut line, &message(Some("ana"), &text, Kind::Said));
+            put_message(&mut line, &message(Some("ana"), &text, MessageKind::Said));
             let mut lines = line.split('\n');
             prop_assert!(lines.next().is_some_and(|first| first.starts_with("ana: ")));
             prop_assert!(lines.all(|next| next.starts_with("  ")));

@@ -34,7 +34,7 @@ impl Refusal {
 
     /// The same refusal with the id of the refused message.
     #[must_use]
-    pub fn of(mut self, id: Option<MessageId>) -> Self {
+    pub fn with_id(mut self, id: Option<MessageId>) -> Self {
         self.id = id;
         self
     }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use super::name::BadName;
+use super::name::RuleBroken;
 
 /// A secret: 16 to 128 printable ASCII characters, no spaces. `Debug` hides it,
 /// so log output never has it.
@@ -15,7 +15,7 @@ pub struct Secret(Box<str>);
 
 impl Secret {
     /// Encodes 128 random bits as a secret.
-    pub fn of(random: [u8; 16]) -> Self {
+    pub fn from_random(random: [u8; 16]) -> Self {
         Secret(URL_SAFE_NO_PAD.encode(random).into())
     }
 
@@ -26,11 +26,11 @@ impl Secret {
 }
 
 impl FromStr for Secret {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName =
-            BadName::of("a secret is 16 to 128 printable ASCII characters, no spaces");
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken =
+            RuleBroken::new("a secret is 16 to 128 printable ASCII characters, no spaces");
         let good = (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if good {
             Ok(Secret(text.into()))
@@ -41,9 +41,9 @@ impl FromStr for Secret {
 }
 
 impl TryFrom<String> for Secret {
-    type Error = BadName;
+    type Error = RuleBroken;
 
-    fn try_from(text: String) -> Result<Self, BadName> {
+    fn try_from(text: String) -> Result<Self, RuleBroken> {
         text.parse()
     }
 }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_printable_and_hidden_by_debug() {
-        let made = Secret::of([0xff; 16]);
+        let made = Secret::from_random([0xff; 16]);
         assert_eq!(made.reveal(), "_____________________w");
         assert_eq!(made.reveal().parse(), Ok(made.clone()));
         assert_eq!(format!("{made:?}"), "Secret(…)");

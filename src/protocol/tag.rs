@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{connection_id::ConnectionId, name::BadName};
+use super::{connection_id::ConnectionId, name::RuleBroken};
 
 /// The tag that people see for a connection without a name: `IP:port`, or
 /// `guest-ID` if the peer has no address.
@@ -30,10 +30,11 @@ impl Tag {
 }
 
 impl FromStr for Tag {
-    type Err = BadName;
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("a tag has 1 to 64 printable characters and no space");
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken =
+            RuleBroken::new("a tag has 1 to 64 printable characters and no space");
         let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
         (fits && printable).then(|| Tag(text.into())).ok_or(RULE)
@@ -65,9 +66,9 @@ impl From<ConnectionId> for Tag {
 }
 
 impl TryFrom<String> for Tag {
-    type Error = BadName;
+    type Error = RuleBroken;
 
-    fn try_from(text: String) -> Result<Self, BadName> {
+    fn try_from(text: String) -> Result<Self, RuleBroken> {
         text.parse()
     }
 }

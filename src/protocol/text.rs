@@ -28,7 +28,7 @@ impl Text {
     /// # Errors
     /// Refuses an empty text, and one of more than `limit` bytes before it is
     /// made safe.
-    pub fn accept(raw: &str, limit: usize) -> Result<Self, Refusal> {
+    pub fn parse(raw: &str, limit: usize) -> Result<Self, Refusal> {
         if raw.is_empty() {
             return Err(Refusal::new(
                 RefusalCode::Empty,
@@ -57,7 +57,7 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(raw: &str) -> Self {
-        Text(match clean(raw) {
+        Text(match sanitize(raw) {
             Cow::Borrowed(safe) => safe.into(),
             Cow::Owned(safe) => safe.into(),
         })
@@ -97,7 +97,7 @@ impl fmt::Display for Text {
 
 /// Replaces every unsafe character of a text and drops surplus combining marks.
 /// A safe text is borrowed.
-pub fn clean(raw: &str) -> Cow<'_, str> {
+pub fn sanitize(raw: &str) -> Cow<'_, str> {
     // Most texts are ASCII, and only control characters are unsafe there.
     if raw
         .bytes()
@@ -176,21 +176,21 @@ mod tests {
             ("שלום\u{200f} مرحبا 👨‍👩‍👧", "שלום\u{200f} مرحبا 👨‍👩‍👧"),
             (&stacked, &bounded),
         ] {
-            assert_eq!(clean(raw), safe, "{raw:?}");
+            assert_eq!(sanitize(raw), safe, "{raw:?}");
         }
         let joined = format!("a{}", format!("{}\u{200d}", "\u{301}".repeat(8)).repeat(9));
-        assert_eq!(clean(&joined).matches('\u{301}').count(), 8);
+        assert_eq!(sanitize(&joined).matches('\u{301}').count(), 8);
     }
 
     #[test]
     fn an_empty_or_long_text_is_refused() {
         assert_eq!(
-            Text::accept("", 8).expect_err("empty").code,
+            Text::parse("", 8).expect_err("empty").code,
             RefusalCode::Empty
         );
-        assert!(Text::accept("12345678", 8).is_ok());
+        assert!(Text::parse("12345678", 8).is_ok());
         assert_eq!(
-            Text::accept("123456789", 8).expect_err("long").code,
+            Text::parse("123456789", 8).expect_err("long").code,
             RefusalCode::TooLong
         );
     }
@@ -198,11 +198,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_unsafe_character_survives(raw in any::<String>()) {
-            let safe = clean(&raw).into_owned();
+            let safe = sanitize(&raw).into_owned();
             prop_assert!(safe.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()));
             prop_assert!(!safe.contains(is_bidi_control));
             prop_assert!(safe.chars().all(|c| c != '\u{2028}' && c != '\u{2029}'), "no separators");
-            prop_assert_eq!(clean(&safe), safe.as_str(), "safe text stays as it is");
+            prop_assert_eq!(sanitize(&safe), safe.as_str(), "safe text stays as it is");
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::{fmt::Display, num::NonZeroU32};
 
 use super::{
-    Command, Kind, Refusal, RefusalCode, Seq, Start,
-    command::table::{self, Spec},
-    who::Who,
+    Command, MessageKind, Refusal, RefusalCode, Seq, Start,
+    command::table::{self, CommandSpec},
+    who::CommandTarget,
 };
 
 /// Parses a text frame; `None` for an empty one.
@@ -20,24 +20,24 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
         return Ok(None);
     }
     let Some(typed) = line.strip_prefix('/') else {
-        return Ok(Some(publish(line, Kind::Said)));
+        return Ok(Some(publish(line, MessageKind::Said)));
     };
     if typed.starts_with('/') {
-        return Ok(Some(publish(typed, Kind::Said)));
+        return Ok(Some(publish(typed, MessageKind::Said)));
     }
-    let (word, rest) = cut(typed);
-    match table::typed(word) {
+    let (word, rest) = split_word(typed);
+    match table::by_word(word) {
         Some(spec) => command(spec, rest.trim()).map(Some),
         None => Err(unknown()),
     }
 }
 
 /// Parses the arguments of a command.
-fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
+fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
     Ok(match spec.word {
-        "me" => publish(some(spec, rest)?, Kind::Me),
+        "me" => publish(some(spec, rest)?, MessageKind::Me),
         "msg" => {
-            let (to, text) = cut(rest);
+            let (to, text) = split_word(rest);
             let text = some(spec, text)?;
             Command::Private {
                 to: to.parse().map_err(|rule| bad_name(spec, rule))?,
@@ -47,7 +47,7 @@ fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
             }
         }
         "name" => {
-            let (name, secret) = cut(rest);
+            let (name, secret) = split_word(rest);
             let secret = match secret.trim_start() {
                 "" => None,
                 secret => Some(secret.parse().map_err(|rule| {
@@ -89,29 +89,33 @@ fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
             secret: rest.to_owned(),
         },
         "kick" => {
-            let (who, why) = somebody(spec, rest)?;
+            let (who, why) = target(spec, rest)?;
             let reason = optional(why);
             Command::Kick { who, reason }
         }
         "ban" => {
-            let (who, rest) = somebody(spec, rest)?;
-            let (first, behind) = cut(rest);
-            let lasts = first.parse().ok();
-            let why = if lasts.is_some() { behind } else { rest };
+            let (who, rest) = target(spec, rest)?;
+            let (first, behind) = split_word(rest);
+            let duration = first.parse().ok();
+            let why = if duration.is_some() { behind } else { rest };
             let reason = optional(why.trim_start());
-            Command::Ban { who, lasts, reason }
+            Command::Ban {
+                who,
+                duration,
+                reason,
+            }
         }
         "mute" => {
-            let (who, lasts) = somebody(spec, rest)?;
-            let lasts = (!lasts.is_empty()).then(|| lasts.parse()).transpose();
-            let lasts = lasts.map_err(|rule| bad_field(spec.form(), rule))?;
-            Command::Mute { who, lasts }
+            let (who, duration) = target(spec, rest)?;
+            let duration = (!duration.is_empty()).then(|| duration.parse()).transpose();
+            let duration = duration.map_err(|rule| bad_field(spec.form(), rule))?;
+            Command::Mute { who, duration }
         }
         "unban" => Command::Unban {
-            who: somebody(spec, rest)?.0,
+            who: target(spec, rest)?.0,
         },
         "unmute" => Command::Unmute {
-            who: somebody(spec, rest)?.0,
+            who: target(spec, rest)?.0,
         },
         "erase" => Command::Erase {
             seq: Seq(rest
@@ -123,7 +127,7 @@ fn command(spec: &Spec, rest: &str) -> Result<Command, Refusal> {
     })
 }
 
-fn publish(text: &str, kind: Kind) -> Command {
+fn publish(text: &str, kind: MessageKind) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: None,
@@ -133,7 +137,7 @@ fn publish(text: &str, kind: Kind) -> Command {
 }
 
 /// The first word, and the text after the space that ends it.
-fn cut(text: &str) -> (&str, &str) {
+fn split_word(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).unwrap_or((text, ""))
 }
 
@@ -143,7 +147,7 @@ fn optional(text: &str) -> Option<String> {
 }
 
 /// The text; refused if it is empty.
-fn some<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, Refusal> {
+fn some<'a>(spec: &CommandSpec, text: &'a str) -> Result<&'a str, Refusal> {
     if text.is_empty() {
         return Err(example(spec, ""));
     }
@@ -151,8 +155,8 @@ fn some<'a>(spec: &Spec, text: &'a str) -> Result<&'a str, Refusal> {
 }
 
 /// The target of an operator's command, and the text after it.
-fn somebody<'a>(spec: &Spec, rest: &'a str) -> Result<(Who, &'a str), Refusal> {
-    let (who, behind) = cut(rest);
+fn target<'a>(spec: &CommandSpec, rest: &'a str) -> Result<(CommandTarget, &'a str), Refusal> {
+    let (who, behind) = split_word(rest);
     let who = who.parse().map_err(|rule| bad_field(spec.form(), rule))?;
     Ok((who, behind.trim_start()))
 }
@@ -161,16 +165,19 @@ fn bad_field(form: impl Display, rule: impl Display) -> Refusal {
     Refusal::new(RefusalCode::BadField, format!("{form}: {rule}"))
 }
 
-fn bad_name(spec: &Spec, rule: impl Display) -> Refusal {
+fn bad_name(spec: &CommandSpec, rule: impl Display) -> Refusal {
     Refusal::new(RefusalCode::BadName, format!("{}: {rule}", spec.form()))
 }
 
 /// The refusal of a command whose only argument is missing or wrong. It shows an
 /// example.
-fn example(spec: &Spec, hint: &str) -> Refusal {
+fn example(spec: &CommandSpec, hint: &str) -> Refusal {
     let argument = spec.arguments.trim_matches(['[', ']']);
     let form = format!("/{} {argument}", spec.word);
-    bad_field(form, format_args!("for example {}{hint}", spec.typed))
+    bad_field(
+        form,
+        format_args!("for example {}{hint}", spec.typed_example),
+    )
 }
 
 fn unknown() -> Refusal {
@@ -205,7 +212,7 @@ mod tests {
 
     #[test]
     fn each_line_is_read_as_its_command() {
-        let said = |text: &str| Some(publish(text, Kind::Said));
+        let said = |text: &str| Some(publish(text, MessageKind::Said));
         let history = |limit| {
             let before = None;
             Some(Command::History { before, limit })
@@ -220,7 +227,7 @@ mod tests {
             (" ", said(" ")),
             ("//x", said("/x")),
             ("///x", said("//x")),
-            ("/me waves", Some(publish("waves", Kind::Me))),
+            ("/me waves", Some(publish("waves", MessageKind::Me))),
             ("/members", Some(Command::Members)),
             ("/help\n", Some(Command::Help)),
             (
@@ -234,7 +241,7 @@ mod tests {
                 "/ban ana 2h spam",
                 Some(Command::Ban {
                     who: "ana".parse().expect("somebody"),
-                    lasts: "2h".parse().ok(),
+                    duration: "2h".parse().ok(),
                     reason: Some("spam".to_owned()),
                 }),
             ),
@@ -242,7 +249,7 @@ mod tests {
                 "/ban ana spam 2h",
                 Some(Command::Ban {
                     who: "ana".parse().expect("somebody"),
-                    lasts: None,
+                    duration: None,
                     reason: Some("spam 2h".to_owned()),
                 }),
             ),

@@ -8,12 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::name::{BadName, Name};
+use super::name::{Name, RuleBroken};
 
 /// The target of an operator's command: a person as other people see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Who {
+pub enum CommandTarget {
     /// One connection, by its address and port.
     Connection(SocketAddr),
     /// All connections from an address.
@@ -22,40 +22,40 @@ pub enum Who {
     Name(Name),
 }
 
-impl FromStr for Who {
-    type Err = BadName;
+impl FromStr for CommandTarget {
+    type Err = RuleBroken;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("it is no name, no IP address and no IP:port");
-        let address = |text: &str| text.parse().ok().map(Who::Address);
-        let connection = |text: &str| text.parse().ok().map(Who::Connection);
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new("it is no name, no IP address and no IP:port");
+        let address = |text: &str| text.parse().ok().map(CommandTarget::Address);
+        let connection = |text: &str| text.parse().ok().map(CommandTarget::Connection);
         let found = address(text).or_else(|| connection(text));
         found
-            .or_else(|| text.parse().ok().map(Who::Name))
+            .or_else(|| text.parse().ok().map(CommandTarget::Name))
             .ok_or(RULE)
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for CommandTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Who::Connection(addr) => addr.fmt(f),
-            Who::Address(ip) => ip.fmt(f),
-            Who::Name(name) => name.fmt(f),
+            CommandTarget::Connection(addr) => addr.fmt(f),
+            CommandTarget::Address(ip) => ip.fmt(f),
+            CommandTarget::Name(name) => name.fmt(f),
         }
     }
 }
 
-impl TryFrom<String> for Who {
-    type Error = BadName;
+impl TryFrom<String> for CommandTarget {
+    type Error = RuleBroken;
 
-    fn try_from(text: String) -> Result<Self, BadName> {
+    fn try_from(text: String) -> Result<Self, RuleBroken> {
         text.parse()
     }
 }
 
-impl From<Who> for String {
-    fn from(who: Who) -> String {
+impl From<CommandTarget> for String {
+    fn from(who: CommandTarget) -> String {
         who.to_string()
     }
 }
@@ -67,13 +67,16 @@ mod tests {
     #[test]
     fn a_target_is_a_name_or_an_address() {
         for text in ["ana", "10.0.0.7", "10.0.0.7:5000", "::1", "[::1]:5000"] {
-            let who: Who = text.parse().expect(text);
+            let who: CommandTarget = text.parse().expect(text);
             assert_eq!(who.to_string(), text);
-            assert_eq!(matches!(who, Who::Name(_)), text == "ana");
-            assert_eq!(matches!(who, Who::Connection(_)), text.ends_with(":5000"));
+            assert_eq!(matches!(who, CommandTarget::Name(_)), text == "ana");
+            assert_eq!(
+                matches!(who, CommandTarget::Connection(_)),
+                text.ends_with(":5000")
+            );
         }
         for text in ["", "a b", "10.0.0.7:", "a:b"] {
-            assert!(text.parse::<Who>().is_err(), "{text:?}");
+            assert!(text.parse::<CommandTarget>().is_err(), "{text:?}");
         }
     }
 }

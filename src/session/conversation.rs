@@ -7,15 +7,15 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{
-    end::End,
+    delivered::Shown,
+    end::SessionEnd,
     operator::Operator,
     pace::Pace,
-    shown::Shown,
-    visit::{Options, Visit},
+    visit::{SessionOptions, SessionRequest},
 };
 use crate::{
     fanout::Subscriber,
-    hub::{Hub, Receipts, Registration, Wanted},
+    hub::{Hub, Receipts, Registration, WantedReplies},
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
@@ -49,7 +49,7 @@ pub(super) struct Conversation<'a> {
     pace: Option<Box<Pace>>,
     operator: Operator<'a>,
     /// Receives the close reason when an operator ends this conversation.
-    sent_away: oneshot::Receiver<CloseReason>,
+    operator_close: oneshot::Receiver<CloseReason>,
 }
 
 impl<'a> Conversation<'a> {
@@ -59,24 +59,24 @@ impl<'a> Conversation<'a> {
     ///
     /// Fails with the close reason if the message store cannot be read.
     pub(super) async fn start(
-        visit: Visit,
+        request: SessionRequest,
         registration: &'a Registration,
         hub: &'a Hub,
-        options: &'a Options,
+        options: &'a SessionOptions,
         subscriber: &mut Subscriber,
     ) -> Result<Self, CloseReason> {
-        let Visit {
+        let SessionRequest {
             room,
             name,
             secret,
             format,
             start,
             echo,
-        } = visit;
+        } = request;
         let peer = registration.peer();
         let (lease, refused) = match &name {
             None => (None, None),
-            Some(name) => match hub.lease(name, secret, peer).await {
+            Some(name) => match hub.use_name(name, secret, peer).await {
                 Ok(lease) => (Some(lease), None),
                 Err(refusal) => (None, Some(Event::Refused(refusal))),
             },
@@ -89,13 +89,13 @@ impl<'a> Conversation<'a> {
         let here = start.gap(history.epoch(), history.head()).is_none();
         let inbox = lease.as_ref().map(|lease| {
             let given = start.inbox.filter(|seq| *seq <= history.head());
-            let after = lease.inbox(given.or(start.after.filter(|_| here)));
-            subscriber.receive(RoomName::inbox(lease.key()), after);
+            let after = lease.inbox_start(given.or(start.after.filter(|_| here)));
+            subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
             after
         });
         let key = lease.as_ref().map(|lease| lease.key().clone());
         let handle = subscriber.handle();
-        let sent_away = registration.begin(author.clone(), lease, &room, handle);
+        let operator_close = registration.begin(author.clone(), lease, &room, handle);
         let conversation = Conversation {
             hub,
             limits: options.limits,
@@ -109,10 +109,10 @@ impl<'a> Conversation<'a> {
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
             operator: Operator::new(options.operator.as_ref()),
-            sent_away,
+            operator_close,
         };
         conversation
-            .begin(&start, None, subscriber, |it, head| it.welcome(head, inbox))
+            .follow_room(&start, None, subscriber, |it, head| it.welcome(head, inbox))
             .await?;
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
@@ -128,30 +128,32 @@ impl<'a> Conversation<'a> {
 
     /// Waits until an operator ends this conversation; returns the close
     /// reason.
-    pub(super) async fn sent_away(&mut self) -> CloseReason {
-        let reason = (&mut self.sent_away).await;
+    pub(super) async fn closed_by_operator(&mut self) -> CloseReason {
+        let reason = (&mut self.operator_close).await;
         reason.unwrap_or(CloseReason::Internal)
     }
 
     /// Records, at intervals, the private messages delivered to the peer.
     /// `heard` is when the peer was last heard.
-    pub(super) fn note_shown(&mut self, heard: Instant, subscriber: &Subscriber) {
-        let shown = self.shown.look(subscriber.received(), heard);
+    pub(super) fn note_delivered(&mut self, heard: Instant, subscriber: &Subscriber) {
+        let shown = self.shown.look(subscriber.inbox_delivered(), heard);
         self.note(shown);
     }
 
     /// Records the delivered messages at the end: a peer that closes in order
     /// has received everything sent.
-    pub(super) fn end(&mut self, end: &End, subscriber: &Subscriber) {
-        if let End::Close(CloseReason::Done | CloseReason::Answer(_)) = end {
-            let shown = subscriber.received().and_then(|seq| self.shown.note(seq));
-            self.note(shown);
+    pub(super) fn end(&mut self, end: &SessionEnd, subscriber: &Subscriber) {
+        if let SessionEnd::Close(CloseReason::Done | CloseReason::Echo(_)) = end {
+            let delivered = subscriber
+                .inbox_delivered()
+                .and_then(|seq| self.shown.note(seq));
+            self.note(delivered);
         }
     }
 
     fn note(&self, shown: Option<Seq>) {
         if let (Some(seq), Some(key)) = (shown, &self.key) {
-            self.hub.note_shown(key, seq);
+            self.hub.note_delivered(key, seq);
         }
     }
 
@@ -170,9 +172,9 @@ impl<'a> Conversation<'a> {
     /// duplicates and refusals.
     pub(super) fn receipts(&self) -> Receipts {
         let wanted = if self.echo {
-            Wanted::Unseen
+            WantedReplies::WithoutEcho
         } else {
-            Wanted::All
+            WantedReplies::All
         };
         Receipts::new(self.registration.peer().id, wanted)
     }
@@ -208,7 +210,7 @@ impl<'a> Conversation<'a> {
             self.registration.join(&room, self.author.clone());
             self.room = room;
         }
-        self.begin(
+        self.follow_room(
             start,
             reference,
             subscriber,
@@ -230,7 +232,7 @@ impl<'a> Conversation<'a> {
             epoch: self.hub.history().epoch().clone(),
             head,
             inbox,
-            members: self.hub.people(&self.room),
+            members: self.hub.people_count(&self.room),
             topic: self.topic_text(),
             server: SERVER.into(),
             limits: self.limits,
@@ -244,7 +246,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends the greeting and follows the room from the requested start.
-    async fn begin(
+    async fn follow_room(
         &self,
         start: &Start,
         reference: Option<&Reference>,
@@ -255,7 +257,7 @@ impl<'a> Conversation<'a> {
         let room = &self.room;
         let head = history.head();
         let gap = start.gap(history.epoch(), head);
-        if let Err(why) = self.hub.find_topic(room).await {
+        if let Err(why) = self.hub.load_topic(room).await {
             // Not a reason to end the conversation.
             tracing::error!("the topic of {room} cannot be read: {why}");
         }

@@ -4,7 +4,7 @@ use crate::protocol::close::CloseReason;
 
 /// How a conversation ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum SessionEnd {
     /// The session sends a close frame.
     Close(CloseReason),
     /// The connection is gone; no close frame can be sent.

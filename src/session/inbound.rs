@@ -31,7 +31,7 @@ pub(super) enum Received {
     /// A pong: the peer is alive.
     Pong,
     /// A close frame, or a protocol error: the reason to close.
-    Bad(CloseReason),
+    Close(CloseReason),
     /// The connection has ended.
     Gone,
 }
@@ -60,7 +60,7 @@ enum Stage<R> {
     /// A message has begun, or ended a moment ago.
     Decoding(Box<WebSocketStream<ReadHalf<R>>>),
     /// No input is expected; all bytes are dropped.
-    Deaf(R),
+    Discarding(R),
     /// Only while the stage changes.
     Neither,
 }
@@ -93,14 +93,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     pub(super) fn deaf(read: R) -> Self {
         Inbound {
             limits: tokio_websockets::Limits::default(),
-            stage: Stage::Deaf(read),
+            stage: Stage::Discarding(read),
             deadline: None,
         }
     }
 
     /// Tells whether the session reads from now on. If not, the message
     /// deadline starts over.
-    pub(super) fn is_read(&mut self, listening: bool) {
+    pub(super) fn set_reading(&mut self, listening: bool) {
         if !listening {
             self.deadline = None;
         }
@@ -114,18 +114,18 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             }
             return Poll::Ready(received);
         }
-        if let Stage::Silent(_) | Stage::Deaf(_) = self.stage {
+        if let Stage::Silent(_) | Stage::Discarding(_) = self.stage {
             self.deadline = None;
             return Poll::Pending;
         }
         let begun = || Box::pin(sleep(MESSAGE_DEADLINE));
         let deadline = self.deadline.get_or_insert_with(begun);
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Received::Bad(CloseReason::Unfinished))
+        Poll::Ready(Received::Close(CloseReason::Unfinished))
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        if let Stage::Deaf(read) = &mut self.stage {
+        if let Stage::Discarding(read) = &mut self.stage {
             return poll_end(read, cx).map(|()| None);
         }
         if let Stage::Silent(half) = &mut self.stage {
@@ -159,7 +159,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         match &mut self.stage {
             Stage::Silent(half) => Some(half),
             Stage::Decoding(stream) => Some(stream.get_mut()),
-            Stage::Deaf(_) | Stage::Neither => None,
+            Stage::Discarding(_) | Stage::Neither => None,
         }
     }
 
@@ -170,7 +170,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
 
     /// Whether any byte arrived since the last call. Within a long message a
     /// peer cannot answer a ping.
-    pub(super) fn heard(&mut self) -> bool {
+    pub(super) fn take_heard(&mut self) -> bool {
         self.half()
             .is_some_and(|half| std::mem::take(&mut half.heard))
     }
@@ -180,7 +180,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         let read = match &mut self.stage {
             Stage::Silent(half) => &mut half.read,
             Stage::Decoding(stream) => &mut stream.get_mut().read,
-            Stage::Deaf(read) => read,
+            Stage::Discarding(read) => read,
             Stage::Neither => return,
         };
         poll_fn(|cx| poll_end(read, cx)).await;
@@ -214,15 +214,15 @@ fn received(message: Option<Result<Message, Error>>) -> Received {
             } else if message.is_pong() {
                 Received::Pong
             } else if let Some((code, _)) = message.as_close() {
-                Received::Bad(CloseReason::answering(code.into()))
+                Received::Close(CloseReason::echoing(code.into()))
             } else {
-                Received::Bad(CloseReason::Binary)
+                Received::Close(CloseReason::Binary)
             }
         }
         Some(Err(error)) => match error {
-            Error::Protocol(ProtocolError::InvalidUtf8) => Received::Bad(CloseReason::NotUtf8),
-            Error::PayloadTooLong { .. } => Received::Bad(CloseReason::TooBig),
-            Error::Protocol(_) => Received::Bad(CloseReason::Protocol),
+            Error::Protocol(ProtocolError::InvalidUtf8) => Received::Close(CloseReason::NotUtf8),
+            Error::PayloadTooLong { .. } => Received::Close(CloseReason::TooBig),
+            Error::Protocol(_) => Received::Close(CloseReason::Protocol),
             _ => Received::Gone,
         },
     }
@@ -236,7 +236,7 @@ fn received(message: Option<Result<Message, Error>>) -> Received {
 fn text(message: &Message) -> Received {
     match str::from_utf8(message.as_payload()) {
         Ok(text) => Received::Text(text.to_owned()),
-        Err(_) => Received::Bad(CloseReason::NotUtf8),
+        Err(_) => Received::Close(CloseReason::NotUtf8),
     }
 }
 

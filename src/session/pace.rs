@@ -29,7 +29,7 @@ pub(super) struct Pace {
     messages: Bucket,
     deferred: Deferred,
     /// When the next message may arrive, as told in the last refusal.
-    told: Option<Instant>,
+    retry_at: Option<Instant>,
     patience: u32,
     /// Since when `patience` is below its maximum.
     drawn: Option<Instant>,
@@ -43,7 +43,7 @@ impl Pace {
             budget: Arc::clone(budget),
             messages: budget.connection(),
             deferred: Deferred::default(),
-            told: None,
+            retry_at: None,
             patience: PATIENCE,
             drawn: None,
         }
@@ -63,7 +63,7 @@ impl Pace {
         let now = Instant::now();
         let paced = if self.deferred.holds(follows) {
             let wait = self
-                .told
+                .retry_at
                 .map_or(Duration::ZERO, |told| told.saturating_duration_since(now));
             Err(too_fast(
                 "The message before it was refused",
@@ -73,11 +73,11 @@ impl Pace {
             self.budget.message(&mut self.messages, now)
         };
         match &paced {
-            Ok(()) => self.deferred.take(id),
-            Err(_) => self.deferred.put(id),
+            Ok(()) => self.deferred.accept(id),
+            Err(_) => self.deferred.refuse(id),
         }
-        self.heeded(now, paced)
-            .map_err(|refusal| refusal.of(id.cloned()))
+        self.charge_patience(now, paced)
+            .map_err(|refusal| refusal.with_id(id.cloned()))
     }
 
     /// Charges a command other than a message to the rate limit.
@@ -88,10 +88,10 @@ impl Pace {
     pub(super) fn command(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         let paced = self.budget.command(now);
-        self.heeded(now, paced)
+        self.charge_patience(now, paced)
     }
 
-    fn heeded(&mut self, now: Instant, paced: Result<(), Refusal>) -> Result<(), Refusal> {
+    fn charge_patience(&mut self, now: Instant, paced: Result<(), Refusal>) -> Result<(), Refusal> {
         match &paced {
             Ok(()) => {
                 self.patience = PATIENCE.min(self.patience + 1);
@@ -100,12 +100,12 @@ impl Pace {
                 }
             }
             Err(refusal) => {
-                if self.told.is_some_and(|told| now < told) {
+                if self.retry_at.is_some_and(|told| now < told) {
                     self.patience = self.patience.saturating_sub(1);
                     self.drawn.get_or_insert(now);
                 }
                 let wait = Duration::from_millis(refusal.retry_ms.unwrap_or_default());
-                self.told = self.told.max(Some(now + wait));
+                self.retry_at = self.retry_at.max(Some(now + wait));
             }
         }
         paced

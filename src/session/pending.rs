@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::{
-    hub::{Publisher, Receipts, Submission, Taken},
+    hub::{Claimed, Receipts, Submission, Submitter},
     log::Draft,
     protocol::{
         Event, Start,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A command's work that cannot be answered at once.
-pub(super) enum Job {
+pub(super) enum PendingWork {
     /// Store a draft; the id is that of the message it follows.
     Publish(Draft, Option<MessageId>),
     /// Join another room, or read this one from another position.
@@ -27,15 +27,15 @@ pub(super) enum Job {
 }
 
 /// A command's work, and the `ref` of its answer.
-pub(super) struct Asked {
-    pub(super) job: Job,
+pub(super) struct PendingCommand {
+    pub(super) work: PendingWork,
     pub(super) reference: Option<Reference>,
 }
 
 /// A lookup in progress.
 pub(super) struct Lookup {
     /// Resolves to the finding.
-    found: Pin<Box<dyn Future<Output = Finding> + Send>>,
+    future: Pin<Box<dyn Future<Output = LookupResult> + Send>>,
     /// Whether it changes state. A change is completed even if the server
     /// drains; a plain lookup is dropped.
     changes: bool,
@@ -43,34 +43,34 @@ pub(super) struct Lookup {
 
 impl Lookup {
     /// A lookup that changes state.
-    pub(super) fn change(found: impl Future<Output = Finding> + Send + 'static) -> Self {
+    pub(super) fn write(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
         Lookup {
-            found: Box::pin(found),
+            future: Box::pin(future),
             changes: true,
         }
     }
 
     /// A lookup that only reads.
-    pub(super) fn question(found: impl Future<Output = Finding> + Send + 'static) -> Self {
+    pub(super) fn question(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
         Lookup {
-            found: Box::pin(found),
+            future: Box::pin(future),
             changes: false,
         }
     }
 }
 
 /// The result of a lookup.
-pub(super) enum Finding {
+pub(super) enum LookupResult {
     /// The answer.
     Event(Event),
     /// The name, as typed, is now the member's.
-    Name(Name, Taken),
+    Name(Name, Claimed),
     /// The draft may be stored; the id is that of the message it follows.
     Draft(Draft, Option<MessageId>),
 }
 
 /// The room to join, where to start in it, and the `ref` of the answer.
-pub(super) type Joining = (RoomName, Start, Option<Reference>);
+pub(super) type JoinTarget = (RoomName, Start, Option<Reference>);
 
 /// The work in progress; the session reads no further command until it is done.
 #[derive(Default)]
@@ -79,7 +79,7 @@ pub(super) enum Pending {
     Nothing,
     /// Waits for room in the hub's inbox for a draft.
     Submitting(Pin<Box<dyn Future<Output = bool> + Send>>),
-    Joining(Box<Joining>),
+    Joining(Box<JoinTarget>),
     LookingUp(Lookup, Option<Reference>),
 }
 
@@ -88,7 +88,7 @@ impl Pending {
         matches!(self, Pending::Nothing)
     }
 
-    pub(super) fn submits(&self) -> bool {
+    pub(super) fn is_submitting(&self) -> bool {
         matches!(self, Pending::Submitting(_))
     }
 
@@ -97,38 +97,41 @@ impl Pending {
     }
 
     /// Whether the pending work changes state.
-    pub(super) fn changes(&self) -> bool {
+    pub(super) fn is_changing(&self) -> bool {
         matches!(self, Pending::LookingUp(lookup, _) if lookup.changes)
     }
 
     pub(super) fn begin(
         &mut self,
-        asked: Asked,
+        asked: PendingCommand,
         receipts: &Receipts,
-        publisher: Option<&Publisher>,
+        publisher: Option<&Submitter>,
     ) {
-        let Asked { job, reference } = asked;
+        let PendingCommand {
+            work: job,
+            reference,
+        } = asked;
         *self = match job {
-            Job::Publish(draft, follows) => {
-                let receipt = receipts.expect_for(reference);
+            PendingWork::Publish(draft, follows) => {
+                let receipt = receipts.issue_for(reference);
                 Pending::submit(Submission::message(draft, follows, receipt), publisher)
             }
-            Job::Join(room, start) => Pending::Joining(Box::new((room, start, reference))),
-            Job::LookUp(lookup) => Pending::LookingUp(lookup, reference),
+            PendingWork::Join(room, start) => Pending::Joining(Box::new((room, start, reference))),
+            PendingWork::LookUp(lookup) => Pending::LookingUp(lookup, reference),
         }
     }
 
     /// Submits a draft at once if the hub's inbox has room; otherwise waits for
     /// room.
-    fn submit(submission: Submission, publisher: Option<&Publisher>) -> Self {
-        let Some(publisher) = publisher else {
+    fn submit(submission: Submission, submitter: Option<&Submitter>) -> Self {
+        let Some(publisher) = submitter else {
             return Pending::Submitting(Box::pin(ready(false)));
         };
         match publisher.try_send(submission) {
             Ok(()) => Pending::Nothing,
             Err(TrySendError::Full(left) | TrySendError::Closed(left)) => {
-                let publisher = publisher.clone();
-                Pending::Submitting(Box::pin(async move { publisher.send(left).await.is_ok() }))
+                let submitter = publisher.clone();
+                Pending::Submitting(Box::pin(async move { submitter.send(left).await.is_ok() }))
             }
         }
     }
@@ -138,7 +141,7 @@ impl Pending {
         let done = match self {
             Pending::Submitting(submitting) => Done::Submitted(submitting.await),
             Pending::LookingUp(lookup, reference) => {
-                let found = lookup.found.as_mut().await;
+                let found = lookup.future.as_mut().await;
                 Done::Found(found, reference.take())
             }
             Pending::Nothing | Pending::Joining(_) => pending().await,
@@ -153,5 +156,5 @@ pub(super) enum Done {
     /// A draft was submitted; false if the writer has ended.
     Submitted(bool),
     /// A lookup is done; the `ref` is that of its command.
-    Found(Finding, Option<Reference>),
+    Found(LookupResult, Option<Reference>),
 }

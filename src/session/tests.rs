@@ -9,7 +9,7 @@ use crate::{
     fanout::Applier,
     hub::{self, Capacity},
     net::Peer,
-    protocol::{Limits, Start, WELCOME, name::RoomName},
+    protocol::{Limits, PLAIN_WELCOME, Start, name::RoomName},
     store::{self, Storage},
 };
 
@@ -23,15 +23,15 @@ fn register(hub: &Hub, ip: [u8; 4]) -> Registration {
 
 /// A request in the plain format, the server's end of its connection, and the
 /// client's end.
-fn visit() -> (Visit, Connection<impl AsyncRead + Unpin>, Client) {
+fn visit() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
     let (near, far) = tokio::io::duplex(4096);
     let (read, write) = tokio::io::split(far);
-    let connection = Connection {
+    let transport = Transport {
         read,
         early: Bytes::new(),
         write: Socket::Other(Box::new(write)),
     };
-    let visit = Visit {
+    let request = SessionRequest {
         room: RoomName::lobby(),
         name: None,
         secret: None,
@@ -39,12 +39,12 @@ fn visit() -> (Visit, Connection<impl AsyncRead + Unpin>, Client) {
         start: Start::default(),
         echo: true,
     };
-    (visit, connection, ClientBuilder::new().take_over(near))
+    (request, transport, ClientBuilder::new().take_over(near))
 }
 
 /// The options of the session.
-fn options() -> Options {
-    Options {
+fn options() -> SessionOptions {
+    SessionOptions {
         limits: Limits::default(),
         ping: Duration::from_secs(25),
         motd: None,
@@ -63,7 +63,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
     let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
-    let hub = hub::Options {
+    let hub = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
@@ -74,7 +74,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let [from_here, somebody, from_elsewhere] =
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
     // Another connection from the same address searches.
-    let place = somebody.search().expect("a place");
+    let place = somebody.queue_search().expect("a place");
     let searching = place.lock().await;
     let sessions = async {
         tokio::join!(
@@ -84,7 +84,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     };
     let talk = async {
         for peer in [&mut waiting, &mut answered] {
-            assert_eq!(line(peer).await, WELCOME);
+            assert_eq!(line(peer).await, PLAIN_WELCOME);
             peer.send(Message::text("/search tea")).await.expect("open");
         }
         let nothing = "* Nothing was found up to number 0.";
@@ -113,20 +113,20 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
     let applier = Applier::local(replica).expect("in step");
     let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
-    let options = hub::Options {
+    let options = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
     };
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
     // The index is busy for the whole test.
-    let _searching = store.busy().await;
+    let _searching = store.hold_index().await;
     let (visit, connection, mut peer) = visit();
     let registration = register(&hub, [127, 0, 0, 1]);
     let options = self::options();
     let run = run(connection, visit, &registration, &hub, &options, &drain);
     let talk = async {
-        assert_eq!(line(&mut peer).await, WELCOME);
+        assert_eq!(line(&mut peer).await, PLAIN_WELCOME);
         peer.send(Message::text("/search tea")).await.expect("open");
         // Let the session start the search.
         for _ in 0..100 {

@@ -12,7 +12,7 @@ use crate::protocol::{
 
 /// The session that a request asks for.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct SessionRequest {
     /// The room to join.
     pub room: RoomName,
     /// The name to use.
@@ -29,7 +29,7 @@ pub struct Visit {
 
 /// The options of all sessions.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct SessionOptions {
     /// The limits on a client's messages.
     pub limits: Limits,
     /// The ping interval: a silent peer is pinged twice within it and closed

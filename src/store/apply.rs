@@ -18,13 +18,13 @@ use self::messages::Numbering;
 use super::{
     Outcome, StoreError,
     index::Index,
-    room::Room,
-    row::{Stored, find},
-    state::State,
+    room::RoomState,
+    row::{TableRow, find},
+    state::ReplicaState,
     tables::{AUDIT, AuditRow},
 };
 use crate::{
-    log::{Action, Audit, Entry, Ordered, Stamp},
+    log::{Action, AuditRecord, Entry, OrderedBatch, Stamp},
     protocol::{Message, name::RoomName},
 };
 
@@ -36,7 +36,7 @@ pub struct Applied {
     /// The messages stored, in the order of their numbers.
     pub messages: Vec<Message>,
     /// The rooms of the batch, as they are after it.
-    pub(super) rooms: Vec<(RoomName, Room)>,
+    pub(super) rooms: Vec<(RoomName, RoomState)>,
     /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
@@ -45,7 +45,7 @@ pub struct Applied {
 pub(super) struct Applying<'a> {
     db: &'a Connection,
     stamp: Stamp,
-    state: &'a mut State,
+    state: &'a mut ReplicaState,
     numbering: Numbering<'a>,
     /// The search index: words leave it before they leave the store.
     index: Option<&'a mut Index>,
@@ -61,20 +61,20 @@ pub(super) struct Applying<'a> {
 /// Fails if the database cannot be read or written, or contradicts itself.
 pub(super) fn apply(
     db: &Connection,
-    state: &mut State,
-    known: &HashMap<RoomName, Room>,
+    state: &mut ReplicaState,
+    known: &HashMap<RoomName, RoomState>,
     index: Option<&mut Index>,
-    ordered: &Ordered,
+    ordered: &OrderedBatch,
 ) -> Result<Applied, StoreError> {
     let before = state.head;
     let batch = &ordered.sealed.batch;
     let mut applied = Applied::default();
-    if batch.origin > state.origin {
-        state.clock = state.clock.max(batch.stamp.clock);
+    if batch.id > state.id {
+        state.clock = state.clock.max(batch.stamp.guarded);
         let mut applying = Applying {
             db,
             stamp: batch.stamp,
-            numbering: Numbering::after(before, db, known, batch.stamp.at),
+            numbering: Numbering::after(before, db, known, batch.stamp.wall),
             state,
             index,
             removed: false,
@@ -91,7 +91,7 @@ pub(super) fn apply(
 
 /// Whether any of these entries redacts or expires messages, and so removes
 /// words from the search index.
-pub(super) fn needs_index(entries: &[Entry]) -> bool {
+pub(super) fn removes_words(entries: &[Entry]) -> bool {
     entries
         .iter()
         .any(|entry| matches!(entry.action, Action::Redact { .. } | Action::Expire { .. }))
@@ -140,9 +140,9 @@ impl Applying<'_> {
             Action::Sanction {
                 kind,
                 target,
-                lasts_ms,
+                duration_ms,
                 audit,
-            } => self.sanction(*kind, target, *lasts_ms, audit),
+            } => self.sanction(*kind, target, *duration_ms, audit),
             Action::Lift {
                 kind,
                 target,
@@ -158,15 +158,15 @@ impl Applying<'_> {
     }
 
     /// Adds an audit record of what an operator did.
-    fn record(&mut self, audit: &Audit) -> Result<(), StoreError> {
+    fn record(&mut self, audit: &AuditRecord) -> Result<(), StoreError> {
         let last = find(self.db, &AUDIT, "ORDER BY id DESC LIMIT 1", [], |row| {
             row.get::<_, i64>(0)
         })?;
         let row = AuditRow {
             id: last.transpose()?.unwrap_or(0) + 1,
-            at: self.stamp.at.0,
+            at: self.stamp.wall.0,
             operator: &audit.operator,
-            action: &audit.action,
+            action: &audit.act,
             target: &audit.target,
             reason: &audit.reason,
         };

@@ -13,12 +13,12 @@ use rusqlite::{
 
 use super::{
     StoreError,
-    beside::open_beside,
+    beside::open_read_only,
     check::{self, Report},
     database::Database,
     folder::OpenError,
     schema,
-    state::State,
+    state::ReplicaState,
 };
 
 /// How many pages are copied between two reports of the progress.
@@ -39,7 +39,7 @@ pub fn backup(
     to: &Path,
     mut progress: impl FnMut(u8),
 ) -> Result<Report, BackupError> {
-    let db = open_beside(&folder.join("chat.sqlite")).map_err(BackupError::Source)?;
+    let db = open_read_only(&folder.join("chat.sqlite")).map_err(BackupError::Source)?;
     let target = |source| BackupError::Target {
         path: to.to_owned(),
         source,
@@ -74,7 +74,7 @@ fn copy(
 ) -> Result<Report, StoreError> {
     // One view of the store, so that commits made meanwhile are not copied.
     let view = source.unchecked_transaction()?;
-    State::load(&view)?;
+    ReplicaState::load(&view)?;
     let mut copy = schema::connect(path)?;
     {
         let backup = Backup::new(&view, &mut copy)?;
@@ -88,8 +88,8 @@ fn copy(
     // Without WAL mode the copy is a single file.
     let _mode: String =
         copy.pragma_update_and_check(None, "journal_mode", "delete", |row| row.get(0))?;
-    let mut copy = Database::on(copy)?;
-    copy.begin_anew()?;
+    let mut copy = Database::from_connection(copy)?;
+    copy.begin_another_log()?;
     check::whole(copy.db(), path)
 }
 

@@ -14,9 +14,9 @@ use rusqlite::Connection;
 
 use super::{
     StoreError,
-    room::Room,
-    row::{Stored, find, is_sound, query, to_db},
-    state::State,
+    room::RoomState,
+    row::{TableRow, checksum_matches, find, query, to_db},
+    state::ReplicaState,
     tables::{self, ALL, MESSAGES, MessageRow, ROOMS, RoomRow},
 };
 use crate::protocol::{Seq, name::RoomName};
@@ -26,10 +26,10 @@ use crate::protocol::{Seq, name::RoomName};
 const CHECKED_AT_START: i64 = 256 << 20;
 
 /// How many of the last messages are checked after a failed write.
-const LOOKED_AT: u64 = 1000;
+const MAX_RECENT: u64 = 1000;
 
 /// The most faults that a report names.
-const NAMED: usize = 20;
+const MAX_FAULTS: usize = 20;
 
 /// Checks the structure of a database, unless it is larger than
 /// `CHECKED_AT_START`.
@@ -56,7 +56,7 @@ pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// Fails if one of them is damaged or cannot be read.
 pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
-    let head = State::load(db)?.head;
+    let head = ReplicaState::load(db)?.head;
     let mut last = Seq::START;
     let mut rooms = query(db, &ROOMS, "NOT INDEXED")?;
     let mut rows = rooms.query([])?;
@@ -67,7 +67,7 @@ pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
             return Err(StoreError::damaged("the row of a room"));
         };
         // A room that the index lacks would be created a second time.
-        if Room::find(db, &name)?.map(|found| found.id) != Some(room.id) {
+        if RoomState::find(db, &name)?.map(|found| found.id) != Some(room.id) {
             return Err(StoreError::damaged("the index of rooms"));
         }
         last = last.max(room.last);
@@ -86,14 +86,21 @@ pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
 ///
 /// # Errors
 /// Fails if a message is missing or damaged, or the database cannot be read.
-pub(super) fn end(db: &Connection, since: Seq, acknowledged: Seq) -> Result<Seq, StoreError> {
-    let State { head, expired, .. } = State::load(db)?;
+pub(super) fn recent_messages(
+    db: &Connection,
+    since: Seq,
+    acknowledged: Seq,
+) -> Result<Seq, StoreError> {
+    let ReplicaState { head, expired, .. } = ReplicaState::load(db)?;
     if head < acknowledged {
         return Err(StoreError::damaged(format!(
             "the message store, which ends at {head} though {acknowledged} was stored,"
         )));
     }
-    let from = since.0.max(expired.0).max(head.0.saturating_sub(LOOKED_AT));
+    let from = since
+        .0
+        .max(expired.0)
+        .max(head.0.saturating_sub(MAX_RECENT));
     let mut rows = query(db, &MESSAGES, "WHERE seq > ?1 ORDER BY seq")?;
     let mut rows = rows.query([to_db(Seq(from))])?;
     let mut expected = Seq(from);
@@ -140,7 +147,7 @@ pub struct Report {
 
 impl Report {
     fn fault(&mut self, what: impl FnOnce() -> String) {
-        if self.faults.len() < NAMED {
+        if self.faults.len() < MAX_FAULTS {
             self.faults.push(what());
         }
     }
@@ -184,7 +191,7 @@ pub(super) fn whole(db: &Connection, path: &Path) -> Result<Report, StoreError> 
             report.fault(|| one_line(&found));
         }
     }
-    if let Err(why) = look(&view, &mut report) {
+    if let Err(why) = check_rows(&view, &mut report) {
         if !why.is_damage() {
             return Err(why);
         }
@@ -194,25 +201,25 @@ pub(super) fn whole(db: &Connection, path: &Path) -> Result<Report, StoreError> 
 }
 
 /// Checks every row of every table.
-fn look(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
+fn check_rows(view: &Connection, report: &mut Report) -> Result<(), StoreError> {
     start(view)?;
-    let State { head, expired, .. } = State::load(view)?;
+    let ReplicaState { head, expired, .. } = ReplicaState::load(view)?;
     report.head = head;
     for (table, order) in ALL {
         let mut rows = query(view, table, &format!("NOT INDEXED ORDER BY {order}"))?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            if !is_sound(row, table.columns.len()) {
+            if !checksum_matches(row, table.columns.len()) {
                 report.fault(|| format!("{} is damaged", (table.describe)(row)));
             }
         }
     }
-    follow(view, expired, report)
+    check_sequence(view, expired, report)
 }
 
 /// Checks that no message number is missing, and that the `prev` of each
 /// message is the number before it in its room.
-fn follow(view: &Connection, expired: Seq, report: &mut Report) -> Result<(), StoreError> {
+fn check_sequence(view: &Connection, expired: Seq, report: &mut Report) -> Result<(), StoreError> {
     let mut last = HashMap::new();
     let mut rooms = query(view, &ROOMS, "NOT INDEXED")?;
     let mut rooms = rooms.query([])?;
@@ -266,7 +273,7 @@ mod tests {
     use super::*;
     use crate::{
         fanout::Applier,
-        log::{Action, Audit},
+        log::{Action, AuditRecord},
         store::{Storage, open},
     };
 
@@ -281,13 +288,13 @@ mod tests {
         };
         let (replica, _) = open(&storage, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
-        let kick = Action::Kick(Audit {
+        let kick = Action::Kick(AuditRecord {
             operator: "ana".into(),
-            action: "kick".into(),
+            act: "kick".into(),
             target: "bob".into(),
             reason: "spam".into(),
         });
-        log.act(kick).expect("applied");
+        log.apply_action(kick).expect("applied");
         assert_eq!(faults(), [""; 0]);
         let db = Connection::open(folder.path().join("chat.sqlite")).expect("the store");
         let damaged = db.execute("UPDATE audit SET reason = ''", []);

@@ -10,18 +10,18 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{
     Applied, StoreError, apply, check,
     folder::{self, OpenError},
-    index::{Index, Indexed},
+    index::{Index, IndexedMessage},
     pages::{self, StoredPage},
-    room::Room,
-    row::{Stored, find, query, to_db},
+    room::RoomState,
+    row::{TableRow, find, query, to_db},
     schema,
-    state::State,
+    state::ReplicaState,
     tables::{MESSAGES, MessageRow},
     wal,
 };
 use crate::{
-    log::{Action, Batch, Entry, Ordered, Position, Sealed, Stamp},
-    protocol::{At, Message, Seq, name::RoomName},
+    log::{Action, Batch, BatchPosition, Entry, OrderedBatch, SealedBatch, Stamp},
+    protocol::{Message, Seq, WallTime, name::RoomName},
 };
 
 /// How many rooms the replica caches. With more, it drops them all and reads
@@ -40,17 +40,17 @@ pub(super) struct Database {
     db: Connection,
     path: Option<PathBuf>,
     /// For the replica: where it stands.
-    state: State,
+    state: ReplicaState,
     /// For the replica: the cached rooms.
-    rooms: HashMap<RoomName, Room>,
+    rooms: HashMap<RoomName, RoomState>,
     /// The last number when this process opened the store.
     since: Seq,
     /// A write failed, and may or may not be committed.
     failed: bool,
     /// For the replica: the write-ahead log may hold redacted or expired words.
-    leftovers: bool,
+    wal_may_hold_words: bool,
     /// For readers: the damaged messages that were reported.
-    complained: BTreeSet<Seq>,
+    reported_damage: BTreeSet<Seq>,
     /// For the replica: held while this process uses the folder.
     _lock: Option<folder::Lock>,
 }
@@ -60,17 +60,17 @@ impl Database {
     ///
     /// # Errors
     /// As [`super::open`].
-    pub(super) fn create(folder: &Path, holder: &str) -> Result<Self, OpenError> {
-        let lock = folder::take(folder, holder)?;
+    pub(super) fn open(folder: &Path, holder: &str) -> Result<Self, OpenError> {
+        let lock = folder::lock_folder(folder, holder)?;
         let path = folder.join("chat.sqlite");
         let db = schema::open(&path)?;
         let failed = |error| OpenError::database(&path, error);
         let mut database = Database {
             path: Some(path.clone()),
             // A killed process may have left words in the write-ahead log.
-            leftovers: true,
+            wal_may_hold_words: true,
             _lock: Some(lock),
-            ..Database::on(db).map_err(failed)?
+            ..Database::from_connection(db).map_err(failed)?
         };
         database.begin().map_err(failed)?;
         Ok(database)
@@ -92,7 +92,7 @@ impl Database {
     /// # Errors
     /// Fails if SQLite cannot create it.
     pub(super) fn empty() -> Result<Self, StoreError> {
-        Database::on(schema::in_memory()?)
+        Database::from_connection(schema::in_memory()?)
     }
 
     /// Opens another connection to the same database, for reading.
@@ -102,15 +102,15 @@ impl Database {
     pub(super) fn reader(&self) -> Result<Self, OpenError> {
         let path = self.path.as_deref().unwrap_or(Path::new(":memory:"));
         let db = schema::connect_reader(path).map_err(|e| OpenError::database(path, e.into()))?;
-        Database::on(db).map_err(|error| OpenError::database(path, error))
+        Database::from_connection(db).map_err(|error| OpenError::database(path, error))
     }
 
     /// Takes over an open connection.
     ///
     /// # Errors
     /// Fails if the row of the state is damaged or cannot be read.
-    pub(super) fn on(db: Connection) -> Result<Self, StoreError> {
-        let state = State::load(&db)?;
+    pub(super) fn from_connection(db: Connection) -> Result<Self, StoreError> {
+        let state = ReplicaState::load(&db)?;
         Ok(Database {
             db,
             path: None,
@@ -118,16 +118,16 @@ impl Database {
             state,
             rooms: HashMap::new(),
             failed: false,
-            leftovers: false,
-            complained: BTreeSet::new(),
+            wal_may_hold_words: false,
+            reported_damage: BTreeSet::new(),
             _lock: None,
         })
     }
 
     /// Begins a log of its own in a store that has applied nothing.
     fn begin(&mut self) -> Result<(), StoreError> {
-        if self.state.applied == Position::START {
-            self.begin_anew()?;
+        if self.state.applied == BatchPosition::START {
+            self.begin_another_log()?;
         }
         Ok(())
     }
@@ -136,18 +136,18 @@ impl Database {
     ///
     /// # Errors
     /// Fails if the database cannot be written.
-    pub(super) fn begin_anew(&mut self) -> Result<(), StoreError> {
+    pub(super) fn begin_another_log(&mut self) -> Result<(), StoreError> {
         let epoch = schema::new_epoch(&self.db)?;
-        let mut origin = self.state.origin;
+        let mut origin = self.state.id;
         origin.incarnation += 1;
         let batch = Batch {
-            origin,
+            id: origin,
             stamp: Stamp::default(),
             entries: vec![Entry::of_server(Action::Begin { epoch })],
         };
-        let ordered = Ordered {
+        let ordered = OrderedBatch {
             position: self.state.applied.next(),
-            sealed: Sealed::new(batch),
+            sealed: SealedBatch::new(batch),
         };
         self.apply(&ordered, None)?;
         Ok(())
@@ -159,7 +159,7 @@ impl Database {
     }
 
     /// Where the replica stands.
-    pub(super) fn state(&self) -> &State {
+    pub(super) fn state(&self) -> &ReplicaState {
         &self.state
     }
 
@@ -179,13 +179,13 @@ impl Database {
             // Closes the old connection first, with its cache and its locks.
             self.db = Connection::open_in_memory()?;
             self.db = schema::connect(path)?;
-            wal::write_anew(&self.db, path)?;
+            wal::rewrite_and_sync(&self.db, path)?;
         } else if !self.db.is_autocommit() {
             // An interrupted `BEGIN` leaves a transaction open.
             self.db.execute_batch("ROLLBACK")?;
         }
-        check::end(&self.db, self.since, self.state.head)?;
-        let state = State::load(&self.db)?;
+        check::recent_messages(&self.db, self.since, self.state.head)?;
+        let state = ReplicaState::load(&self.db)?;
         if state.applied < self.state.applied {
             return Err(StoreError::damaged(format!(
                 "the message store, which ends at batch {} though {} was applied,",
@@ -205,7 +205,7 @@ impl Database {
     /// written.
     pub(super) fn apply(
         &mut self,
-        ordered: &Ordered,
+        ordered: &OrderedBatch,
         index: Option<&mut Index>,
     ) -> Result<Applied, StoreError> {
         if ordered.position <= self.state.applied {
@@ -228,7 +228,7 @@ impl Database {
         self.failed = false;
         self.state = state;
         self.rooms.extend(std::mem::take(&mut applied.rooms));
-        self.leftovers |= applied.removed;
+        self.wal_may_hold_words |= applied.removed;
         Ok(applied)
     }
 
@@ -238,8 +238,8 @@ impl Database {
     /// # Errors
     /// Fails if the database cannot be written.
     pub(super) fn empty_wal(&mut self) -> Result<(), StoreError> {
-        if self.leftovers && !self.failed {
-            self.leftovers = !wal::empty(&self.db, self.path.as_deref())?;
+        if self.wal_may_hold_words && !self.failed {
+            self.wal_may_hold_words = !wal::empty(&self.db, self.path.as_deref())?;
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Database {
     /// Fails if the database cannot be read.
     pub(super) fn expirable(
         &mut self,
-        before: Option<At>,
+        before: Option<WallTime>,
         surplus: Seq,
     ) -> Result<Option<Seq>, StoreError> {
         let mut rows = query(&self.db, &MESSAGES, "ORDER BY seq LIMIT ?1")?;
@@ -280,7 +280,7 @@ impl Database {
         &mut self,
         after: Seq,
         head: Seq,
-    ) -> Result<(Vec<Indexed>, Seq), StoreError> {
+    ) -> Result<(Vec<IndexedMessage>, Seq), StoreError> {
         let mut rows = query(
             &self.db,
             &MESSAGES,
@@ -292,7 +292,7 @@ impl Database {
             // A damaged message is never shown, so no search may find it.
             if let Some(message) = MessageRow::read(row) {
                 bytes += message.text.len();
-                entries.extend(Indexed::of(&message));
+                entries.extend(IndexedMessage::of(&message));
                 if entries.len() == INDEXED_AT_ONCE || bytes >= INDEXED_BYTES {
                     return Ok((entries, message.seq));
                 }
@@ -305,13 +305,13 @@ impl Database {
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub(super) fn last_said(&self) -> Result<Option<At>, StoreError> {
+    pub(super) fn last_sealed_at(&self) -> Result<Option<WallTime>, StoreError> {
         let last = find(
             &self.db,
             &MESSAGES,
             "ORDER BY seq DESC LIMIT 1",
             [],
-            |row| MessageRow::read(row).map(|message| At(message.at)),
+            |row| MessageRow::read(row).map(|message| WallTime(message.at)),
         )?;
         Ok(last.flatten())
     }
@@ -321,7 +321,7 @@ impl Database {
     /// # Errors
     /// Fails if the row is damaged or the database cannot be read.
     pub(super) fn room(&mut self, room: &RoomName) -> Result<Option<i64>, StoreError> {
-        Ok(Room::find(&self.db, room)?.map(|room| room.id))
+        Ok(RoomState::find(&self.db, room)?.map(|room| room.id))
     }
 
     /// The messages of a room with these numbers, oldest first, and whether
@@ -329,13 +329,13 @@ impl Database {
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub(super) fn messages(
+    pub(super) fn messages_by_number(
         &mut self,
         room: &RoomName,
         seqs: &[Seq],
         limit: usize,
     ) -> Result<(Vec<Message>, bool), StoreError> {
-        pages::messages(&self.db, room, seqs, limit)
+        pages::messages_by_number(&self.db, room, seqs, limit)
     }
 
     /// A page of the messages of a room after `after`, up to `head`.
@@ -348,7 +348,7 @@ impl Database {
         after: Seq,
         head: Seq,
     ) -> Result<StoredPage, StoreError> {
-        pages::page(&self.db, room, after, head, &mut self.complained)
+        pages::page(&self.db, room, after, head, &mut self.reported_damage)
     }
 
     /// The position after which the last `count` messages of a room up to
@@ -369,17 +369,17 @@ impl Database {
 #[cfg(test)]
 impl Database {
     /// Applies entries as the next batch, sealed at `at`.
-    pub(super) fn apply_next(&mut self, at: At, entries: Vec<Entry>) -> Applied {
-        let mut origin = self.state.origin;
+    pub(super) fn apply_next(&mut self, at: WallTime, entries: Vec<Entry>) -> Applied {
+        let mut origin = self.state.id;
         origin.number += 1;
         let stamp = Stamp {
-            at,
+            wall: at,
             ..Stamp::default()
         };
-        let ordered = Ordered {
+        let ordered = OrderedBatch {
             position: self.state.applied.next(),
-            sealed: Sealed::new(Batch {
-                origin,
+            sealed: SealedBatch::new(Batch {
+                id: origin,
                 stamp,
                 entries,
             }),
@@ -399,7 +399,7 @@ impl Database {
     }
 
     /// Takes the state of another store, which has no messages.
-    pub(super) fn follow(&mut self, state: &State) {
+    pub(super) fn copy_state(&mut self, state: &ReplicaState) {
         state.write(&self.db).expect("written");
         self.state = state.clone();
     }

@@ -34,7 +34,7 @@ impl Drop for Lock {
 ///
 /// # Errors
 /// Fails if another process has the folder, or it cannot be created or written.
-pub(super) fn take(folder: &Path, holder: &str) -> Result<Lock, OpenError> {
+pub(super) fn lock_folder(folder: &Path, holder: &str) -> Result<Lock, OpenError> {
     let path = folder.join("lock");
     let unusable = |source| OpenError::Folder {
         folder: folder.to_owned(),
@@ -202,12 +202,12 @@ mod tests {
     #[test]
     fn a_released_folder_is_free_despite_an_inherited_descriptor() {
         let folder = tempfile::tempdir().expect("a folder");
-        let lock = take(folder.path(), "a test").expect("free");
+        let lock = lock_folder(folder.path(), "a test").expect("free");
         // A child process that is being started has such a descriptor.
         let _inherited = lock.0.try_clone().expect("a descriptor");
-        let taken = take(folder.path(), "another").map(drop);
+        let taken = lock_folder(folder.path(), "another").map(drop);
         assert!(matches!(taken, Err(OpenError::InUse { holder, .. }) if holder == "a test"));
         drop(lock);
-        take(folder.path(), "another").expect("free");
+        lock_folder(folder.path(), "another").expect("free");
     }
 }

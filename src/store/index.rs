@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 pub use self::words::Words;
-use self::words::apart;
+use self::words::space_out;
 use super::{
     StoreError,
     row::{from_db, to_db},
@@ -48,23 +48,23 @@ const STEPS: i32 = 10;
 
 /// The part of a message that is indexed.
 #[derive(Debug)]
-pub(super) struct Indexed {
+pub(super) struct IndexedMessage {
     pub(super) seq: Seq,
     /// The id of its room.
     pub(super) room: i64,
     pub(super) text: String,
 }
 
-impl Indexed {
+impl IndexedMessage {
     /// The indexed part of a message; `None` if it is redacted or private.
     pub(super) fn of(message: &MessageRow<'_>) -> Option<Self> {
         let indexed = message.recipient.is_none() && !message.is_redacted();
-        indexed.then(|| Indexed::always(message))
+        indexed.then(|| IndexedMessage::always(message))
     }
 
     /// The same of any message, even a redacted or private one.
     pub(super) fn always(message: &MessageRow<'_>) -> Self {
-        Indexed {
+        IndexedMessage {
             seq: message.seq,
             room: message.room,
             text: message.text.to_owned(),
@@ -99,7 +99,7 @@ impl Index {
     /// Tries to open the index now: later the process may have no file
     /// descriptor left. The indexing task reports an error.
     pub(super) fn prepare(&mut self) {
-        let _ = self.on(|db| upto(db));
+        let _ = self.with_db(|db| indexed_upto(db));
     }
 
     /// Removes messages, before their words leave the store: no search may find
@@ -107,9 +107,9 @@ impl Index {
     ///
     /// # Errors
     /// Fails if the index cannot be written; a damaged one is deleted instead.
-    pub(super) fn remove(&mut self, entries: &[Indexed]) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
         self.removals += 1;
-        match self.on(|db| remove(db, entries)) {
+        match self.with_db(|db| remove(db, entries)) {
             // `on` deleted the whole index.
             Err(why) if why.is_damage() => Ok(()),
             removed => removed,
@@ -120,16 +120,16 @@ impl Index {
     ///
     /// # Errors
     /// Fails if the index can be neither written nor deleted.
-    pub(super) fn let_go_of(&mut self, entry: &Indexed) -> Result<(), StoreError> {
+    pub(super) fn remove_one(&mut self, entry: &IndexedMessage) -> Result<(), StoreError> {
         self.remove(std::slice::from_ref(entry))
-            .or_else(|_| self.clear())
+            .or_else(|_| self.delete())
     }
 
     /// Runs `work` on the database, and deletes the index if that shows damage.
     ///
     /// # Errors
     /// Fails if the index cannot be opened, or `work` fails.
-    pub(super) fn on<T>(
+    pub(super) fn with_db<T>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -149,7 +149,7 @@ impl Index {
             Err(why) if why.is_damage() => {
                 warn!("the search index is damaged and will be made again: {why}");
                 drop(db);
-                self.clear()?;
+                self.delete()?;
             }
             // The next call opens it again.
             Err(_) => {}
@@ -161,7 +161,7 @@ impl Index {
     ///
     /// # Errors
     /// Fails if a file cannot be removed.
-    pub(super) fn clear(&mut self) -> Result<(), StoreError> {
+    pub(super) fn delete(&mut self) -> Result<(), StoreError> {
         self.removals += 1;
         self.db = None;
         let Some(path) = &self.path else {
@@ -186,7 +186,7 @@ impl Index {
             return Ok(db);
         }
         drop(db);
-        self.clear()?;
+        self.delete()?;
         let db = self.connect()?;
         let made = db.unchecked_transaction()?;
         made.execute_batch(SCHEMA)?;
@@ -228,7 +228,7 @@ impl Index {
 ///
 /// # Errors
 /// Fails if the index cannot be read.
-pub(super) fn upto(db: &Connection) -> Result<Seq, StoreError> {
+pub(super) fn indexed_upto(db: &Connection) -> Result<Seq, StoreError> {
     let mut upto = db.prepare_cached("SELECT upto FROM about")?;
     Ok(from_db(upto.query_row([], |row| row.get(0))?))
 }
@@ -237,13 +237,21 @@ pub(super) fn upto(db: &Connection) -> Result<Seq, StoreError> {
 ///
 /// # Errors
 /// Fails if the index cannot be written.
-pub(super) fn add(db: &Connection, entries: &[Indexed], upto: Seq) -> Result<(), StoreError> {
+pub(super) fn add(
+    db: &Connection,
+    entries: &[IndexedMessage],
+    upto: Seq,
+) -> Result<(), StoreError> {
     let step = db.unchecked_transaction()?;
     {
         let mut insert =
             step.prepare_cached("INSERT INTO words (rowid, room, text) VALUES (?1, ?2, ?3)")?;
         for entry in entries {
-            insert.execute(params![to_db(entry.seq), entry.room, apart(&entry.text)])?;
+            insert.execute(params![
+                to_db(entry.seq),
+                entry.room,
+                space_out(&entry.text)
+            ])?;
         }
     }
     step.prepare_cached("UPDATE about SET upto = ?1")?
@@ -251,18 +259,22 @@ pub(super) fn add(db: &Connection, entries: &[Indexed], upto: Seq) -> Result<(),
     Ok(step.commit()?)
 }
 
-fn remove(db: &Connection, entries: &[Indexed]) -> Result<(), StoreError> {
+fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
     // Removed words may neither come back after a power cut nor stay in the
     // write-ahead log.
     db.pragma_update(None, "synchronous", "full")?;
     let step = db.unchecked_transaction()?;
     {
-        let upto = upto(&step)?;
+        let upto = indexed_upto(&step)?;
         let mut delete = step.prepare_cached(
             "INSERT INTO words (words, rowid, room, text) VALUES ('delete', ?1, ?2, ?3)",
         )?;
         for entry in entries.iter().filter(|entry| entry.seq <= upto) {
-            delete.execute(params![to_db(entry.seq), entry.room, apart(&entry.text)])?;
+            delete.execute(params![
+                to_db(entry.seq),
+                entry.room,
+                space_out(&entry.text)
+            ])?;
         }
     }
     step.commit()?;
@@ -273,7 +285,7 @@ fn remove(db: &Connection, entries: &[Indexed]) -> Result<(), StoreError> {
 
 /// How a lookup in the index ended.
 #[derive(Debug, PartialEq)]
-pub(super) enum Looked {
+pub(super) enum IndexLookup {
     /// The numbers of the messages, newest first, and the number up to which
     /// every message is indexed.
     Found(Vec<Seq>, Seq),
@@ -288,7 +300,7 @@ pub(super) enum Looked {
 ///
 /// # Errors
 /// Fails if the index cannot be read.
-pub(super) fn find_in_time(
+pub(super) fn find_until(
     db: &mut Connection,
     room: i64,
     words: &Words,
@@ -296,15 +308,15 @@ pub(super) fn find_in_time(
     limit: u32,
     end: Instant,
     is_removing: impl Fn() -> bool + Send + 'static,
-) -> Result<Looked, StoreError> {
+) -> Result<IndexLookup, StoreError> {
     let stop = move || Instant::now() >= end || is_removing();
     db.progress_handler(STEPS, Some(stop))?;
     let found = find(db, room, words, before, limit);
     db.progress_handler(0, None::<fn() -> bool>)?;
     match found {
-        Ok((seqs, indexed)) => Ok(Looked::Found(seqs, indexed)),
-        Err(why) if why.is_interruption() && Instant::now() >= end => Ok(Looked::TooLong),
-        Err(why) if why.is_interruption() => Ok(Looked::MadeWay),
+        Ok((seqs, indexed)) => Ok(IndexLookup::Found(seqs, indexed)),
+        Err(why) if why.is_interruption() && Instant::now() >= end => Ok(IndexLookup::TooLong),
+        Err(why) if why.is_interruption() => Ok(IndexLookup::MadeWay),
         Err(why) => Err(why),
     }
 }
@@ -323,7 +335,10 @@ fn find(
     let query = format!("room : \"{room}\" AND text : ({})", words.query());
     let rows = found.query_map(params![query, to_db(before), limit], |row| row.get(0))?;
     let seqs: Result<Vec<i64>, _> = rows.collect();
-    Ok((seqs?.into_iter().map(from_db).collect(), upto(&view)?))
+    Ok((
+        seqs?.into_iter().map(from_db).collect(),
+        indexed_upto(&view)?,
+    ))
 }
 
 impl fmt::Debug for Index {

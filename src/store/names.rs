@@ -8,11 +8,11 @@ use tracing::error;
 use super::{
     StoreError,
     reader::Store,
-    row::{Stored, find},
+    row::{TableRow, find},
     tables::{NAMES, NameRow},
 };
 use crate::{
-    log::ClockTime,
+    log::GuardedTime,
     protocol::{Seq, name::NameKey, secret::Secret},
 };
 
@@ -28,7 +28,7 @@ pub struct OwnedName(
 struct Proof {
     salt: Vec<u8>,
     tag: Vec<u8>,
-    used: ClockTime,
+    used: GuardedTime,
     since: Seq,
     delivered: Seq,
 }
@@ -66,7 +66,7 @@ impl OwnedName {
 
     /// For how long the name was not used, up to a day too long: a use is noted
     /// once a day. Zero if the row is damaged.
-    pub fn unused(&self, now: ClockTime) -> Duration {
+    pub fn unused_for(&self, now: GuardedTime) -> Duration {
         let unused = self.0.as_ref().map_or(0, |proof| now.since(proof.used));
         Duration::from_millis(unused)
     }
@@ -90,7 +90,7 @@ impl Store {
                     Some(Proof {
                         salt: row.salt.to_owned(),
                         tag: row.tag.to_owned(),
-                        used: ClockTime(row.used),
+                        used: GuardedTime(row.used),
                         since: row.since,
                         delivered: row.delivered,
                     })
@@ -128,7 +128,7 @@ mod tests {
         let mut log = Applier::local(replica).expect("a log");
         // A damaged name stays taken however old its last use is.
         let expiry = Action::Settings { name_expiry_ms: 1 };
-        log.act(expiry).expect("applied");
+        log.apply_action(expiry).expect("applied");
         let salt = [7; 16];
         let claim = Action::Claim {
             name: name.clone(),
@@ -136,14 +136,14 @@ mod tests {
             salt,
             tag: OwnedName::tag(&secret, &salt),
         };
-        let claimed = log.act(claim.clone()).expect("applied");
+        let claimed = log.apply_action(claim.clone()).expect("applied");
         assert_eq!(claimed, Outcome::Claimed { since: Seq::START });
         let proved = async || {
             let owned = store.owned(&name.key()).await.expect("readable");
             let owned = owned.expect("owned");
             (
                 owned.is_proved_by(&secret),
-                owned.unused(ClockTime(i64::MAX)).is_zero(),
+                owned.unused_for(GuardedTime(i64::MAX)).is_zero(),
             )
         };
         assert_eq!(proved().await, (true, false));
@@ -153,7 +153,10 @@ mod tests {
         db.execute("UPDATE names SET used = 0", [])
             .expect("written");
         assert_eq!(proved().await, (false, true));
-        assert_eq!(log.act(claim).expect("applied"), Outcome::NameTaken);
+        assert_eq!(
+            log.apply_action(claim).expect("applied"),
+            Outcome::NameTaken
+        );
         assert_eq!(faults(), ["the owned name \"ana\" is damaged"]);
     }
 }

@@ -13,12 +13,12 @@ use tracing::error;
 
 use super::{
     StoreError, failure,
-    room::Room,
-    row::{Stored, from_db, query, to_db},
-    state::State,
+    room::RoomState,
+    row::{TableRow, from_db, query, to_db},
+    state::ReplicaState,
     tables::{MESSAGES, MessageRow},
 };
-use crate::protocol::{GapReason, MAX_EXCERPT_BYTES, Message, Seq, Slot, name::RoomName};
+use crate::protocol::{GapReason, MAX_HISTORY_PAGE_BYTES, Message, Seq, Slot, name::RoomName};
 
 /// A page of one room, as it is stored.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ const PAGE_BYTES: usize = 64 << 10;
 const LOOKED_UP: u64 = 10_000;
 
 /// How many damaged messages are reported, once each.
-const MAX_COMPLAINTS: usize = 1000;
+const MAX_REPORTED: usize = 1000;
 
 /// A page of the messages of a room after `after`, up to `head`.
 ///
@@ -61,17 +61,17 @@ pub(super) fn page(
     name: &RoomName,
     after: Seq,
     head: Seq,
-    complained: &mut BTreeSet<Seq>,
+    reported: &mut BTreeSet<Seq>,
 ) -> Result<StoredPage, StoreError> {
     // One view: no entry is applied between one query and the next.
     let view = db.unchecked_transaction()?;
-    let Some(room) = Room::find(&view, name)? else {
+    let Some(room) = RoomState::find(&view, name)? else {
         return Ok(StoredPage {
             upto: head,
             ..StoredPage::default()
         });
     };
-    let reading = Reading {
+    let reading = PageReader {
         view: &view,
         name,
         room,
@@ -80,21 +80,21 @@ pub(super) fn page(
     };
     match reading.by_index() {
         Ok(Some(page)) => Ok(page),
-        Ok(None) => reading.by_number(complained),
-        Err(why) if why.is_damage() => reading.by_number(complained),
+        Ok(None) => reading.by_number(reported),
+        Err(why) if why.is_damage() => reading.by_number(reported),
         Err(why) => Err(why),
     }
 }
 
-struct Reading<'a> {
+struct PageReader<'a> {
     view: &'a Connection,
     name: &'a RoomName,
-    room: Room,
+    room: RoomState,
     after: Seq,
     head: Seq,
 }
 
-impl Reading<'_> {
+impl PageReader<'_> {
     /// The page as read by the index; `None` if the index or the first message
     /// is damaged.
     fn by_index(&self) -> Result<Option<StoredPage>, StoreError> {
@@ -128,12 +128,12 @@ impl Reading<'_> {
                 slot.prev() == reached
             };
             if !follows {
-                if !slots.is_empty() || slot.prev() > self.erased()? {
+                if !slots.is_empty() || slot.prev() > self.expired()? {
                     break None;
                 }
                 hole = Some(Hole {
                     upto: slot.prev(),
-                    reason: GapReason::Erased,
+                    reason: GapReason::Expired,
                 });
             }
             if slot.seq() > self.head {
@@ -148,10 +148,10 @@ impl Reading<'_> {
             Some(upto) => upto,
             // The damage comes after these slots: the next page finds it.
             None if !slots.is_empty() => reached,
-            None if reached < self.room.last && self.room.last <= self.erased()? => {
+            None if reached < self.room.last && self.room.last <= self.expired()? => {
                 hole = Some(Hole {
                     upto: self.room.last,
-                    reason: GapReason::Erased,
+                    reason: GapReason::Expired,
                 });
                 self.head
             }
@@ -173,9 +173,9 @@ impl Reading<'_> {
     }
 
     /// A page with the next message that can be read, or one without a message.
-    fn by_number(&self, complained: &mut BTreeSet<Seq>) -> Result<StoredPage, StoreError> {
-        let erased = self.erased()?;
-        let first = self.after.max(erased).next();
+    fn by_number(&self, reported: &mut BTreeSet<Seq>) -> Result<StoredPage, StoreError> {
+        let expired = self.expired()?;
+        let first = self.after.max(expired).next();
         let last = Seq(self.head.0.min(first.0.saturating_add(LOOKED_UP)));
         let mut damaged = false;
         for seq in (first.0..=last.0).map(Seq) {
@@ -188,8 +188,8 @@ impl Reading<'_> {
                     let prev = slot.prev();
                     let hole = (prev > self.after).then(|| Hole {
                         upto: prev,
-                        reason: if prev <= erased {
-                            GapReason::Erased
+                        reason: if prev <= expired {
+                            GapReason::Expired
                         } else {
                             GapReason::Damaged
                         },
@@ -202,16 +202,16 @@ impl Reading<'_> {
                 }
                 Some(Some(None)) | None => {
                     damaged = true;
-                    if complained.len() < MAX_COMPLAINTS && complained.insert(seq) {
+                    if reported.len() < MAX_REPORTED && reported.insert(seq) {
                         error!("the message {seq} is damaged: its readers are told of a gap");
                     }
                 }
             }
         }
         // The room of a damaged message is unknown: it may be this one.
-        let reason = match (damaged, self.after < erased) {
+        let reason = match (damaged, self.after < expired) {
             (true, _) => Some(GapReason::Damaged),
-            (false, true) => Some(GapReason::Erased),
+            (false, true) => Some(GapReason::Expired),
             (false, false) => None,
         };
         let upto = last.max(self.after);
@@ -222,8 +222,8 @@ impl Reading<'_> {
         })
     }
 
-    fn erased(&self) -> Result<Seq, StoreError> {
-        Ok(State::load(self.view)?.expired)
+    fn expired(&self) -> Result<Seq, StoreError> {
+        Ok(ReplicaState::load(self.view)?.expired)
     }
 }
 
@@ -262,14 +262,14 @@ fn lookup<T>(
 ///
 /// # Errors
 /// Fails if the database cannot be read.
-pub(super) fn messages(
+pub(super) fn messages_by_number(
     db: &Connection,
     name: &RoomName,
     seqs: &[Seq],
     limit: usize,
 ) -> Result<(Vec<Message>, bool), StoreError> {
     let view = db.unchecked_transaction()?;
-    let Some(room) = Room::find(&view, name)? else {
+    let Some(room) = RoomState::find(&view, name)? else {
         return Ok((Vec::new(), false));
     };
     let mut messages = Vec::new();
@@ -284,7 +284,7 @@ pub(super) fn messages(
             continue;
         };
         bytes += message.text.len();
-        more = messages.len() == limit || bytes > MAX_EXCERPT_BYTES && !messages.is_empty();
+        more = messages.len() == limit || bytes > MAX_HISTORY_PAGE_BYTES && !messages.is_empty();
         if more {
             break;
         }
@@ -306,14 +306,14 @@ pub(super) fn before_last(
     head: Seq,
 ) -> Result<Seq, StoreError> {
     let view = db.unchecked_transaction()?;
-    let Some(room) = Room::find(&view, name)? else {
+    let Some(room) = RoomState::find(&view, name)? else {
         return Ok(head);
     };
-    let erased = State::load(&view)?.expired;
-    if room.last <= erased || head <= erased {
+    let expired = ReplicaState::load(&view)?.expired;
+    if room.last <= expired || head <= expired {
         return Ok(head);
     }
-    match oldest_by_index(&view, room, erased, count, head) {
+    match oldest_by_index(&view, room, expired, count, head) {
         Ok(Some(oldest)) => return Ok(before(oldest)),
         Ok(None) => {}
         Err(why) if why.is_damage() => {}
@@ -323,7 +323,7 @@ pub(super) fn before_last(
     let mut position = head;
     let mut seq = room.last;
     let mut counted = 0;
-    while seq > erased && counted < count {
+    while seq > expired && counted < count {
         if seq <= head {
             position = before(seq);
             counted += 1;
@@ -342,8 +342,8 @@ pub(super) fn before_last(
 /// room's row.
 fn oldest_by_index(
     view: &Connection,
-    room: Room,
-    erased: Seq,
+    room: RoomState,
+    expired: Seq,
     count: u32,
     head: Seq,
 ) -> Result<Option<Seq>, StoreError> {
@@ -373,7 +373,7 @@ fn oldest_by_index(
         let first = next
             .query_row([room.id, to_db(head)], |row| row.get(0).map(from_db))
             .optional()?;
-        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= erased;
+        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= expired;
         let sound = match first {
             Some(seq) => lookup(view, seq, begins)?,
             None => None,
@@ -382,7 +382,7 @@ fn oldest_by_index(
     };
     // If there are fewer, the first has no message before it.
     let sound = lookup(view, seq, |row| {
-        row.room == room.id && (counted == count || row.prev <= erased)
+        row.room == room.id && (counted == count || row.prev <= expired)
     })?;
     Ok((sound == Some(true)).then_some(seq))
 }
@@ -409,7 +409,7 @@ mod tests {
         let (replica, _) = open(&storage, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
         for room in ["a", "a", "b", "a", "b"] {
-            log.say(ConnectionId(7), [Draft::of(room, "text")])
+            log.apply_messages(ConnectionId(7), [Draft::of(room, "text")])
                 .expect("stored");
         }
         let db = schema::connect_reader(&folder.path().join("chat.sqlite")).expect("a log");
@@ -421,7 +421,7 @@ mod tests {
             ("a", 1, 1),
         ] {
             let name: RoomName = room.parse().expect("a room");
-            let row = Room::find(&db, &name).expect("a log").expect("a room");
+            let row = RoomState::find(&db, &name).expect("a log").expect("a room");
             let found = oldest_by_index(&db, row, Seq::START, 50, Seq(upto));
             assert_eq!(
                 found.expect("readable"),

@@ -11,17 +11,17 @@ use std::{
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
 
 use super::{StoreError, database::Database, index::Index, pages::StoredPage};
-use crate::protocol::{At, Epoch, Seq, name::RoomName};
+use crate::protocol::{Epoch, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
 #[derive(Clone)]
 pub struct Store {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<StoreState>,
     /// Reads on the caller's thread, not on a thread for blocking work.
-    pub(super) in_place: bool,
+    pub(super) on_caller_thread: bool,
 }
 
-pub(super) struct Shared {
+pub(super) struct StoreState {
     pub(super) epoch: OnceLock<Epoch>,
     /// The last number committed.
     pub(super) head: AtomicU64,
@@ -36,7 +36,7 @@ pub(super) struct Shared {
     /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,
     /// Tells the indexing task that messages were stored.
-    pub(super) grown: Notify,
+    pub(super) messages_stored: Notify,
 }
 
 /// Locks a mutex outside of a runtime. Within one the mutex must be free, as
@@ -52,9 +52,9 @@ impl Store {
     /// The same store, which reads on the caller's thread: for a simulation,
     /// which runs on one thread.
     #[must_use]
-    pub fn in_place(self) -> Self {
+    pub fn on_caller_thread(self) -> Self {
         Store {
-            in_place: true,
+            on_caller_thread: true,
             ..self
         }
     }
@@ -110,7 +110,7 @@ impl Store {
     /// Fails if the database cannot be read.
     pub async fn expirable(
         &self,
-        before: Option<At>,
+        before: Option<WallTime>,
         keep: Option<u64>,
     ) -> Result<Option<Seq>, StoreError> {
         let head = self.head();
@@ -126,7 +126,7 @@ impl Store {
     /// Fails if the database cannot be written.
     pub async fn empty_wal(&self) -> Result<(), StoreError> {
         let mut database = Arc::clone(&self.shared.writer).lock_owned().await;
-        if self.in_place {
+        if self.on_caller_thread {
             return database.empty_wal();
         }
         tokio::task::spawn_blocking(move || database.empty_wal())
@@ -136,7 +136,7 @@ impl Store {
 
     /// Holds the readers' connection for as long as the result is kept.
     #[cfg(test)]
-    pub(crate) async fn turn(&self) -> impl Sized + use<> {
+    pub(crate) async fn hold_reader(&self) -> impl Sized + use<> {
         Arc::clone(&self.shared.reader).lock_owned().await
     }
 
@@ -148,7 +148,7 @@ impl Store {
         &self,
         read: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if self.in_place {
+        if self.on_caller_thread {
             tokio::task::yield_now().await;
             // This releases the lock at once. In memory it is the replica's
             // connection, and the replica must not wait for it.

@@ -17,11 +17,11 @@ use super::{
     folder::{OpenError, Storage},
     index::Index,
     outcome::Outcome,
-    reader::{Shared, Store, lock},
+    reader::{Store, StoreState, lock},
     sanctions::{self, Sanction},
 };
 use crate::{
-    log::{ClockTime, Ordered, Origin, Position},
+    log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
     protocol::Seq,
 };
 
@@ -32,11 +32,11 @@ pub struct Replica {
 
 /// The state from which a server continues when it starts.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct StartingState {
     /// The origin of the last batch applied.
-    pub origin: Origin,
+    pub id: BatchId,
     /// Where the guarded clock starts.
-    pub clock: ClockTime,
+    pub clock: GuardedTime,
     /// The name expiry that replicas share, in milliseconds.
     pub name_expiry_ms: u64,
 }
@@ -50,7 +50,7 @@ pub struct Standing {
 pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenError> {
     let (writer, reader, folder) = match storage {
         Storage::Folder(folder) => {
-            let writer = Database::create(folder, holder)?;
+            let writer = Database::open(folder, holder)?;
             let reader = writer.reader()?;
             (writer, Some(reader), Some(folder.as_path()))
         }
@@ -62,7 +62,7 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
     let writer = Arc::new(FairMutex::new(writer));
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let store = Store {
-        shared: Arc::new(Shared {
+        shared: Arc::new(StoreState {
             epoch: OnceLock::from(state.epoch),
             head: AtomicU64::new(state.head.0),
             writer,
@@ -70,9 +70,9 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
             index: Arc::new(FairMutex::new(index)),
             removing: AtomicUsize::new(0),
             indexed: AtomicU64::new(0),
-            grown: Notify::new(),
+            messages_stored: Notify::new(),
         }),
-        in_place: false,
+        on_caller_thread: false,
     };
     let replica = Replica {
         store: store.clone(),
@@ -94,7 +94,7 @@ impl Replica {
     ///
     /// # Errors
     /// Fails as long as the database cannot be read and written.
-    pub fn position(&mut self) -> Result<(Position, Seq), StoreError> {
+    pub fn position(&mut self) -> Result<(BatchPosition, Seq), StoreError> {
         let mut database = self.database();
         database.recover()?;
         let (applied, head) = (database.state().applied, database.state().head);
@@ -107,15 +107,15 @@ impl Replica {
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub fn standing(&self) -> Result<Standing, StoreError> {
+    pub fn starting_state(&self) -> Result<StartingState, StoreError> {
         let database = self.database();
         let state = database.state();
         // The guarded clock may have distrusted the wall clock of the last
         // message. After a restart that time is trusted.
-        let said = database.last_said()?.map_or(0, |at| at.0);
-        Ok(Standing {
-            origin: state.origin,
-            clock: state.clock.max(ClockTime(said)),
+        let said = database.last_sealed_at()?.map_or(0, |at| at.0);
+        Ok(StartingState {
+            id: state.id,
+            clock: state.clock.max(GuardedTime(said)),
             name_expiry_ms: state.name_expiry_ms,
         })
     }
@@ -139,9 +139,9 @@ impl Replica {
     /// # Errors
     /// Fails if the database cannot be written, or a batch is missing before
     /// this one.
-    pub fn apply(&mut self, ordered: &Ordered) -> Result<Applied, StoreError> {
+    pub fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
         let shared = &self.store.shared;
-        let removes = apply::needs_index(&ordered.sealed.batch.entries);
+        let removes = apply::removes_words(&ordered.sealed.batch.entries);
         // Locks the index first: with the database locked, readers would wait
         // for a search.
         let mut index = removes.then(|| self.store.index_for_removal());
@@ -151,7 +151,7 @@ impl Replica {
             && let Some(index) = &mut index
         {
             // The index may lack words that the store still has.
-            let _ = index.clear();
+            let _ = index.delete();
         }
         let applied = applied?;
         if applied.outcomes.contains(&Outcome::Redacted) {
@@ -162,7 +162,7 @@ impl Replica {
         drop(database);
         shared.head.store(head.0, Ordering::Release);
         if !applied.messages.is_empty() {
-            shared.grown.notify_one();
+            shared.messages_stored.notify_one();
         }
         Ok(applied)
     }

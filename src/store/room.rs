@@ -4,20 +4,20 @@ use rusqlite::Connection;
 
 use super::{
     StoreError,
-    row::{Stored, find},
+    row::{TableRow, find},
     tables::{ROOMS, RoomRow},
 };
 use crate::protocol::{Seq, name::RoomName};
 
 /// A room, or an inbox.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct RoomState {
     pub(super) id: i64,
     /// The last number in it; it stays when that message expires.
     pub(super) last: Seq,
 }
 
-impl Room {
+impl RoomState {
     /// The room of this name, if it has a row.
     ///
     /// # Errors
@@ -25,7 +25,7 @@ impl Room {
     pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Self>, StoreError> {
         let found = find(db, &ROOMS, "WHERE name = ?1", [name.as_str()], |row| {
             let RoomRow { id, last, .. } = RoomRow::read(row)?;
-            Some(Room { id, last })
+            Some(RoomState { id, last })
         })?;
         found
             .map(|room| room.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))

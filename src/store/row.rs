@@ -28,7 +28,7 @@ pub(super) struct Table {
 }
 
 /// A row of one table.
-pub(super) trait Stored<'a>: Sized {
+pub(super) trait TableRow<'a>: Sized {
     /// The table.
     const TABLE: &'static Table;
 
@@ -114,7 +114,7 @@ pub(super) fn find<T>(
 }
 
 /// Whether the fields of a row match the checksum after them.
-pub(super) fn is_sound(row: &Row<'_>, columns: usize) -> bool {
+pub(super) fn checksum_matches(row: &Row<'_>, columns: usize) -> bool {
     let mut sum = Sum::default();
     for column in 0..columns {
         let Ok(value) = row.get_ref(column) else {
@@ -196,7 +196,7 @@ impl Sum {
 }
 
 /// A field of a row.
-pub(super) trait Field<'a>: Copy {
+pub(super) trait ColumnValue<'a>: Copy {
     /// The field as a value of the database.
     fn value(self) -> ValueRef<'a>;
 
@@ -204,7 +204,7 @@ pub(super) trait Field<'a>: Copy {
     fn of(value: ValueRef<'a>) -> Option<Self>;
 }
 
-impl<'a> Field<'a> for i64 {
+impl<'a> ColumnValue<'a> for i64 {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Integer(self)
     }
@@ -214,7 +214,7 @@ impl<'a> Field<'a> for i64 {
     }
 }
 
-impl<'a> Field<'a> for Seq {
+impl<'a> ColumnValue<'a> for Seq {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Integer(to_db(self))
     }
@@ -224,7 +224,7 @@ impl<'a> Field<'a> for Seq {
     }
 }
 
-impl<'a> Field<'a> for ConnectionId {
+impl<'a> ColumnValue<'a> for ConnectionId {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Integer(self.0.cast_signed())
     }
@@ -234,7 +234,7 @@ impl<'a> Field<'a> for ConnectionId {
     }
 }
 
-impl<'a> Field<'a> for bool {
+impl<'a> ColumnValue<'a> for bool {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Integer(self.into())
     }
@@ -244,7 +244,7 @@ impl<'a> Field<'a> for bool {
     }
 }
 
-impl<'a> Field<'a> for &'a str {
+impl<'a> ColumnValue<'a> for &'a str {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Text(self.as_bytes())
     }
@@ -254,7 +254,7 @@ impl<'a> Field<'a> for &'a str {
     }
 }
 
-impl<'a> Field<'a> for &'a [u8] {
+impl<'a> ColumnValue<'a> for &'a [u8] {
     fn value(self) -> ValueRef<'a> {
         ValueRef::Blob(self)
     }
@@ -264,7 +264,7 @@ impl<'a> Field<'a> for &'a [u8] {
     }
 }
 
-impl<'a, F: Field<'a>> Field<'a> for Option<F> {
+impl<'a, F: ColumnValue<'a>> ColumnValue<'a> for Option<F> {
     fn value(self) -> ValueRef<'a> {
         self.map_or(ValueRef::Null, F::value)
     }
@@ -303,18 +303,18 @@ macro_rules! rows {
             describe: $describe,
         };
 
-        impl<'a> Stored<'a> for $Row<'a> {
+        impl<'a> TableRow<'a> for $Row<'a> {
             const TABLE: &'static Table = &$TABLE;
 
             fn fields(row: &'a Row<'_>) -> Option<Self> {
                 let mut column = 0..;
                 Some($Row {
-                    $($field: Field::of(row.get_ref(column.next()?).ok()?)?,)*
+                    $($field: ColumnValue::of(row.get_ref(column.next()?).ok()?)?,)*
                 })
             }
 
             fn each(&self, mut put: impl FnMut(ValueRef<'_>)) {
-                $(put(Field::value(self.$field));)*
+                $(put(ColumnValue::value(self.$field));)*
             }
         }
     )*};

@@ -5,10 +5,10 @@ use tracing::error;
 
 use super::{
     StoreError,
-    row::{Stored, query},
+    row::{TableRow, query},
     tables::{SANCTIONS, SanctionRow},
 };
-use crate::log::{ClockTime, SanctionKind};
+use crate::log::{GuardedTime, SanctionKind};
 
 /// A sanction in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Sanction {
     /// addresses are compared.
     pub target: String,
     /// When it ends, by the log's clock; `None`: when it is lifted.
-    pub until: Option<ClockTime>,
+    pub until: Option<GuardedTime>,
     /// The operator's reason; may be empty.
     pub reason: String,
 }
@@ -27,7 +27,7 @@ pub struct Sanction {
 impl Sanction {
     /// For how many milliseconds it is still in force: 0 if it has ended,
     /// `None` if it has no end.
-    pub fn left(&self, now: ClockTime) -> Option<u64> {
+    pub fn remaining_ms(&self, now: GuardedTime) -> Option<u64> {
         Some(self.until?.since(now))
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Sanction>, StoreError> {
             Some(Sanction {
                 kind: kinds.into_iter().find(|kind| kind.word() == row.kind)?,
                 target: row.target.to_owned(),
-                until: row.until.map(ClockTime),
+                until: row.until.map(GuardedTime),
                 reason: row.reason.to_owned(),
             })
         });
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         fanout::Applier,
-        log::{Action, Audit},
+        log::{Action, AuditRecord},
         store::{Outcome, Storage, check, open},
     };
 
@@ -77,20 +77,20 @@ mod tests {
         }
     }
 
-    fn audit(sanction: &Sanction) -> Audit {
-        Audit {
+    fn audit(sanction: &Sanction) -> AuditRecord {
+        AuditRecord {
             operator: "op".to_owned(),
-            action: sanction.kind.word().to_owned(),
+            act: sanction.kind.word().to_owned(),
             target: sanction.target.clone(),
             reason: sanction.reason.clone(),
         }
     }
 
     fn add(log: &mut Applier<'_>, sanction: &Sanction) {
-        let outcome = log.act(Action::Sanction {
+        let outcome = log.apply_action(Action::Sanction {
             kind: sanction.kind,
             target: sanction.target.clone(),
-            lasts_ms: None,
+            duration_ms: None,
             audit: audit(sanction),
         });
         let added = Outcome::Sanctioned(sanction.clone());
@@ -134,7 +134,7 @@ mod tests {
             target: ban.target.clone(),
             audit: audit(&ban),
         };
-        assert_eq!(log.act(lift).expect("applied"), Outcome::Done);
+        assert_eq!(log.apply_action(lift).expect("applied"), Outcome::Done);
         drop(log);
         assert_eq!(in_force(&start()), [mute]);
     }

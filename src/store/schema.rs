@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{StoreError, check, folder::OpenError, state::State, wal};
+use super::{StoreError, check, folder::OpenError, state::ReplicaState, wal};
 use crate::protocol::Epoch;
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let keep_as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     db.set_db_config(keep_as_it_is, true)
         .map_err(|e| failed(e.into()))?;
-    let format = Format::of(&db).map_err(|e| failed(e.into()))?;
+    let format = FileFormat::of(&db).map_err(|e| failed(e.into()))?;
     format.check(path, true)?;
     prepare(&db, format, Some(path)).map_err(failed)?;
     db.set_db_config(keep_as_it_is, false)
@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 /// Fails if SQLite cannot create it.
 pub(super) fn in_memory() -> Result<Connection, StoreError> {
     let db = Connection::open_in_memory()?;
-    prepare(&db, Format::Empty, None)?;
+    prepare(&db, FileFormat::Empty, None)?;
     Ok(db)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(wal::BUSY_TIMEOUT)?;
     // Syncs at every commit: NORMAL loses acknowledged messages in a power cut.
     db.pragma_update(None, "synchronous", "full")?;
-    db.pragma_update(None, "wal_autocheckpoint", wal::PAGES)?;
+    db.pragma_update(None, "wal_autocheckpoint", wal::CHECKPOINT_PAGES)?;
     // Redacted and expired words must not stay in the file.
     db.pragma_update(None, "secure_delete", true)?;
     Ok(db)
@@ -90,7 +90,7 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// The format of a file, by its marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum FileFormat {
     /// No store yet.
     Empty,
     /// A store of this version.
@@ -101,7 +101,7 @@ pub(super) enum Format {
     Old,
 }
 
-impl Format {
+impl FileFormat {
     /// The format of a database.
     ///
     /// # Errors
@@ -109,10 +109,10 @@ impl Format {
     pub(super) fn of(db: &Connection) -> rusqlite::Result<Self> {
         let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
         Ok(match (pragma("application_id")?, pragma("user_version")?) {
-            (APPLICATION, VERSION) => Format::Ours,
-            (APPLICATION, version) => Format::Other(version),
-            (0, 0) => Format::Empty,
-            _ => Format::Old,
+            (APPLICATION, VERSION) => FileFormat::Ours,
+            (APPLICATION, version) => FileFormat::Other(version),
+            (0, 0) => FileFormat::Empty,
+            _ => FileFormat::Old,
         })
     }
 
@@ -123,26 +123,28 @@ impl Format {
     pub(super) fn check(self, path: &Path, new: bool) -> Result<(), OpenError> {
         let path = path.to_owned();
         match self {
-            Format::Ours => Ok(()),
-            Format::Empty if new => Ok(()),
-            Format::Other(version) if version > VERSION => Err(OpenError::Newer {
+            FileFormat::Ours => Ok(()),
+            FileFormat::Empty if new => Ok(()),
+            FileFormat::Other(version) if version > VERSION => Err(OpenError::Newer {
                 path,
                 version,
                 known: VERSION,
             }),
-            Format::Empty | Format::Other(_) | Format::Old => Err(OpenError::Older { path }),
+            FileFormat::Empty | FileFormat::Other(_) | FileFormat::Old => {
+                Err(OpenError::Older { path })
+            }
         }
     }
 }
 
-fn prepare(db: &Connection, format: Format, path: Option<&Path>) -> Result<(), StoreError> {
+fn prepare(db: &Connection, format: FileFormat, path: Option<&Path>) -> Result<(), StoreError> {
     // WAL lets readers read while the writer writes.
     let _mode: String =
         db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
-    if format == Format::Empty {
+    if format == FileFormat::Empty {
         create(db)?;
     } else if let Some(path) = path {
-        wal::write_anew(db, path)?;
+        wal::rewrite_and_sync(db, path)?;
         check::structure(db)?;
     }
     check::start(db)
@@ -151,7 +153,7 @@ fn prepare(db: &Connection, format: Format, path: Option<&Path>) -> Result<(), S
 fn create(db: &Connection) -> Result<(), StoreError> {
     let transaction = db.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
-    State::create(&transaction)?;
+    ReplicaState::create(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)

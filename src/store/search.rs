@@ -13,36 +13,36 @@ use tracing::{info, warn};
 
 use super::{
     StoreError,
-    index::{Index, Looked, Words, add, find_in_time, upto},
+    index::{Index, IndexLookup, Words, add, find_until, indexed_upto},
     reader::{Store, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
 
 /// How long the indexing task waits for more messages: indexing them together
 /// is less work. A search does not wait for this.
-const GATHER: Duration = Duration::from_secs(1);
+const BATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// While messages are being stored, the indexing task rests this many times as
 /// long as its last step took: it takes a twentieth of a core at most.
-const REST: u32 = 19;
+const REST_FACTOR: u32 = 19;
 
 /// From this many messages to index on, the indexing task logs their number.
-const LONG: u64 = 100_000;
+const REPORT_FROM: u64 = 100_000;
 
 /// How much time passes between two of these log lines.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// How long one search may take, as other searches wait for it. In half a
 /// million messages a tenth of this is enough, except for a search made to take
 /// long.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long the indexing task waits after a failure.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// The result of a search.
 #[derive(Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// The newest messages that match, oldest first.
     pub messages: Vec<Message>,
     /// Whether earlier messages match too.
@@ -64,39 +64,40 @@ impl Store {
         words: &Words,
         before: Option<Seq>,
         limit: u32,
-    ) -> Result<Option<Found>, StoreError> {
+    ) -> Result<Option<SearchResult>, StoreError> {
         // In a quiet chat this indexes every new message. If it fails, the
         // search uses what is indexed, and the indexing task reports the error.
         let _ = self.index_some(self.head()).await;
         let name = room.clone();
         let id = self.on_reader(move |database| database.room(&name)).await?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIME_LIMIT;
         let (seqs, indexed) = loop {
             let (shared, words) = (Arc::clone(&self.shared), words.clone());
             let looked = self
                 .on_index(move |index| {
-                    index.on(|db| match id {
+                    index.with_db(|db| match id {
                         Some(id) => {
                             let before = before.unwrap_or(Seq(u64::MAX));
                             // One match more shows whether there are others.
                             let limit = limit.saturating_add(1);
                             let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
-                            find_in_time(db, id, &words, before, limit, end, is_removing)
+                            find_until(db, id, &words, before, limit, end, is_removing)
                         }
-                        None => Ok(Looked::Found(Vec::new(), upto(db)?)),
+                        None => Ok(IndexLookup::Found(Vec::new(), indexed_upto(db)?)),
                     })
                 })
                 .await?;
             match looked {
-                Looked::Found(seqs, indexed) => break (seqs, indexed),
-                Looked::TooLong => return Ok(None),
-                Looked::MadeWay => {}
+                IndexLookup::Found(seqs, indexed) => break (seqs, indexed),
+                IndexLookup::TooLong => return Ok(None),
+                IndexLookup::MadeWay => {}
             }
         };
         let name = room.clone();
-        let shown = self.on_reader(move |database| database.messages(&name, &seqs, limit as usize));
+        let shown = self
+            .on_reader(move |database| database.messages_by_number(&name, &seqs, limit as usize));
         let (messages, more) = shown.await?;
-        Ok(Some(Found {
+        Ok(Some(SearchResult {
             messages,
             more,
             indexed,
@@ -119,14 +120,14 @@ impl Store {
             if failing {
                 sleep(RETRY).await;
             } else {
-                self.shared.grown.notified().await;
-                sleep(GATHER).await;
+                self.shared.messages_stored.notified().await;
+                sleep(BATCH_DELAY).await;
             }
         }
     }
 
     /// How many numbers of the log are not indexed yet.
-    pub fn unindexed(&self) -> u64 {
+    pub fn unindexed_count(&self) -> u64 {
         let indexed = self.shared.indexed.load(Ordering::Relaxed);
         self.head().0.saturating_sub(indexed)
     }
@@ -142,14 +143,14 @@ impl Store {
                 }
                 return Ok(());
             }
-            let left = self.unindexed();
-            if left >= LONG && told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            let left = self.unindexed_count();
+            if left >= REPORT_FROM && told.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 info!("{left} messages are still to be indexed for searching");
                 told = Some(Instant::now());
             }
             // Publishers come first.
             if self.head() > head {
-                sleep(begun.elapsed() * REST).await;
+                sleep(begun.elapsed() * REST_FACTOR).await;
             }
         }
     }
@@ -163,11 +164,11 @@ impl Store {
 
     async fn index_page(&self, head: Seq) -> Result<Seq, StoreError> {
         let (done, removals) = self
-            .on_index(move |index| Ok((index.on(|db| upto(db))?, index.removals)))
+            .on_index(move |index| Ok((index.with_db(|db| indexed_upto(db))?, index.removals)))
             .await?;
         if done > head {
             // The index is ahead of the store, so it is of another past.
-            self.on_index(Index::clear).await?;
+            self.on_index(Index::delete).await?;
             return Ok(Seq::START);
         }
         if done == head {
@@ -181,8 +182,8 @@ impl Store {
             if index.removals != removals {
                 return Ok(done);
             }
-            index.on(|db| {
-                let now = upto(db)?;
+            index.with_db(|db| {
+                let now = indexed_upto(db)?;
                 if now != done {
                     return Ok(now);
                 }
@@ -203,7 +204,7 @@ impl Store {
 
     /// Holds the index for as long as the result is kept.
     #[cfg(test)]
-    pub(crate) async fn busy(&self) -> impl Sized {
+    pub(crate) async fn hold_index(&self) -> impl Sized {
         self.index_turn().await
     }
 
@@ -218,7 +219,7 @@ impl Store {
         work: impl FnOnce(&mut Index) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut index = self.index_turn().await;
-        if self.in_place {
+        if self.on_caller_thread {
             return work(&mut index);
         }
         tokio::task::spawn_blocking(move || work(&mut index))

@@ -8,7 +8,7 @@ use tokio::{runtime::Builder, time::Instant};
 use super::{Storage, open};
 use crate::{
     fanout::{Applier, History},
-    log::{Draft, Local},
+    log::{Draft, LocalLog},
     protocol::{ConnectionId, Seq, name::RoomName},
 };
 
@@ -36,7 +36,7 @@ fn log(folder: &Path, tail: usize) -> Applier<'static> {
     let storage = Storage::Folder(folder.to_owned());
     let (replica, store) = open(&storage, "speed").expect("a store");
     let history = History::with_tail(store, tail);
-    Applier::new(Local::default(), replica, history).expect("a log")
+    Applier::new(LocalLog::default(), replica, history).expect("a log")
 }
 
 fn append(log: &mut Applier<'_>, count: usize, rooms: usize, ids: bool) -> Duration {
@@ -45,7 +45,7 @@ fn append(log: &mut Applier<'_>, count: usize, rooms: usize, ids: bool) -> Durat
         .collect();
     let times = batches.into_iter().map(|drafts| {
         let start = Instant::now();
-        log.say(ConnectionId(7), drafts).expect("stored");
+        log.apply_messages(ConnectionId(7), drafts).expect("stored");
         start.elapsed()
     });
     typical(times.collect())
@@ -104,7 +104,11 @@ fn append_and_read() {
                     let page = runtime
                         .block_on(history.stored(&room, after))
                         .expect("a page");
-                    read += page.runs.iter().map(|r| r.slots().len()).sum::<usize>();
+                    read += page
+                        .room_batches
+                        .iter()
+                        .map(|r| r.slots().len())
+                        .sum::<usize>();
                     times.push(start.elapsed());
                     after = page.upto;
                 }

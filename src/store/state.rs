@@ -5,30 +5,30 @@ use rusqlite::Connection;
 
 use super::{
     StoreError,
-    row::{Stored, find},
+    row::{TableRow, find},
     tables::{STATE, StateRow},
 };
 use crate::{
-    log::{ClockTime, Ordered, Origin, Position},
+    log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
     protocol::{Epoch, Seq},
 };
 
 /// The row of the state, and the last message number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct State {
+pub(super) struct ReplicaState {
     /// The log's name; empty before its first entry.
     pub(super) epoch: Epoch,
     /// The position of the last batch applied.
-    pub(super) applied: Position,
+    pub(super) applied: BatchPosition,
     /// The hash of everything applied: SHA-256 of the chain before, the
     /// position, the length of the batch, its bytes, and the last number after
     /// it.
     pub(super) chain: [u8; 32],
     /// The log's clock: the highest guarded time of any batch.
-    pub(super) clock: ClockTime,
+    pub(super) clock: GuardedTime,
     /// The origin of the last batch applied: a batch that is not later is a
     /// repeat.
-    pub(super) origin: Origin,
+    pub(super) id: BatchId,
     /// Every message up to this number has expired.
     pub(super) expired: Seq,
     /// After this many milliseconds without use an owned name is free.
@@ -37,15 +37,15 @@ pub(super) struct State {
     pub(super) head: Seq,
 }
 
-impl State {
+impl ReplicaState {
     /// The state before the first batch.
     fn empty() -> Self {
-        State {
+        ReplicaState {
             epoch: Epoch("".into()),
-            applied: Position::START,
+            applied: BatchPosition::START,
             chain: [0; 32],
-            clock: ClockTime(0),
-            origin: Origin::default(),
+            clock: GuardedTime(0),
+            id: BatchId::default(),
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
             head: Seq::START,
@@ -57,7 +57,7 @@ impl State {
     /// # Errors
     /// Fails if the database cannot be written.
     pub(super) fn create(db: &Connection) -> Result<(), StoreError> {
-        State::empty().write(db)
+        ReplicaState::empty().write(db)
     }
 
     /// Reads the row and the last message number.
@@ -67,12 +67,12 @@ impl State {
     pub(super) fn load(db: &Connection) -> Result<Self, StoreError> {
         let read = |row: &rusqlite::Row<'_>| {
             let row = StateRow::read(row)?;
-            Some(State {
+            Some(ReplicaState {
                 epoch: Epoch(row.epoch.into()),
-                applied: Position(row.applied.0),
+                applied: BatchPosition(row.applied.0),
                 chain: row.chain.try_into().ok()?,
-                clock: ClockTime(row.clock),
-                origin: Origin {
+                clock: GuardedTime(row.clock),
+                id: BatchId {
                     incarnation: row.incarnation.0,
                     number: row.number.0,
                 },
@@ -101,8 +101,8 @@ impl State {
             applied: Seq(self.applied.0),
             chain: &self.chain,
             clock: self.clock.0,
-            incarnation: Seq(self.origin.incarnation),
-            number: Seq(self.origin.number),
+            incarnation: Seq(self.id.incarnation),
+            number: Seq(self.id.number),
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
         }
@@ -110,9 +110,9 @@ impl State {
     }
 
     /// Records that a batch was applied.
-    pub(super) fn advance(&mut self, ordered: &Ordered) {
+    pub(super) fn advance(&mut self, ordered: &OrderedBatch) {
         self.applied = ordered.position;
-        self.origin = self.origin.max(ordered.sealed.origin());
+        self.id = self.id.max(ordered.sealed.id());
         let mut chain = digest::Context::new(&digest::SHA256);
         chain.update(&self.chain);
         chain.update(&self.applied.0.to_le_bytes());

@@ -3,9 +3,9 @@
 
 use rusqlite::{Row, types::ValueRef};
 
-use super::row::{Field, Stored, Table, from_db, rows};
+use super::row::{ColumnValue, Table, TableRow, from_db, rows};
 use crate::protocol::{
-    At, Author, ConnectionId, Erased, Kind, Message, Seq, Slot,
+    Author, ConnectionId, Message, MessageKind, Redaction, Seq, Slot, WallTime,
     name::{Name, RoomName},
     text::Text,
 };
@@ -152,7 +152,7 @@ impl MessageRow<'_> {
             None => None,
         };
         if self.is_redacted() {
-            return Some(Slot::Erased(Erased { seq, prev, id }));
+            return Some(Slot::Redacted(Redaction { seq, prev, id }));
         }
         let addr = match before {
             Some(Slot::Message(before)) if before.from.addr.as_str() == self.addr => {
@@ -168,15 +168,19 @@ impl MessageRow<'_> {
             seq,
             prev,
             room: room.clone(),
-            at: At(self.at),
-            origin: self.origin,
+            at: WallTime(self.at),
+            connection: self.origin,
             from: Author {
                 name: name(self.name)?,
                 addr,
             },
             text: Text::stored(self.text),
             id,
-            kind: if self.me { Kind::Me } else { Kind::Said },
+            kind: if self.me {
+                MessageKind::Me
+            } else {
+                MessageKind::Said
+            },
             to: name(self.recipient)?,
         }))
     }

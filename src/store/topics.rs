@@ -5,10 +5,10 @@ use tracing::error;
 use super::{
     StoreError,
     reader::Store,
-    row::{Stored, find},
+    row::{TableRow, find},
     tables::{TOPICS, TopicRow},
 };
-use crate::protocol::{At, Topic, name::RoomName, text::Text};
+use crate::protocol::{Topic, WallTime, name::RoomName, text::Text};
 
 impl Store {
     /// The topic of a room; an empty one if it has none or its row is damaged.
@@ -23,7 +23,7 @@ impl Store {
                 Some(Topic {
                     text: Text::stored(row.text),
                     by: Some(row.author.to_owned()),
-                    at: Some(At(row.at)),
+                    at: Some(WallTime(row.at)),
                 })
             };
             let db = database.db();
@@ -61,7 +61,7 @@ mod tests {
             text: "tea".to_owned().into(),
             by: "ana".into(),
         };
-        let set = log.act(set).expect("applied");
+        let set = log.apply_action(set).expect("applied");
         let topic = store.topic(&room).await.expect("readable");
         assert_eq!(&*topic.text, "tea");
         assert_eq!(set, Outcome::Topic(topic));

@@ -22,11 +22,11 @@ const CHUNK: usize = 1 << 20;
 
 /// How many pages the write-ahead log holds before they are moved into the
 /// database: SQLite's default, about 4 MB.
-pub(super) const PAGES: i64 = 1000;
+pub(super) const CHECKPOINT_PAGES: i64 = 1000;
 
 /// How many more pages the last commit before that may add without making the
 /// file longer.
-const PAGES_OF_A_COMMIT: i64 = 100;
+const SPARE_PAGES: i64 = 100;
 
 /// The bytes of the header before each page.
 const FRAME_HEAD: i64 = 24;
@@ -35,7 +35,7 @@ const FRAME_HEAD: i64 = 24;
 const FILE_HEAD: i64 = 32;
 
 /// How long emptying the file waits for readers; publishers wait with it.
-const READERS: Duration = Duration::from_millis(100);
+const READER_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Moves all pages into the database and empties the file; false if a reader
 /// still sees an earlier state.
@@ -43,13 +43,13 @@ const READERS: Duration = Duration::from_millis(100);
 /// # Errors
 /// Fails if the database cannot be written.
 pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Result<bool> {
-    db.busy_timeout(READERS)?;
+    db.busy_timeout(READER_TIMEOUT)?;
     let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
     let busy = db.query_row(checkpoint, [], |row| row.get::<_, bool>(0));
     db.busy_timeout(BUSY_TIMEOUT)?;
     let empty = !busy?;
     if let (true, Some(database)) = (empty, database)
-        && let Err(why) = lay_out(db, database)
+        && let Err(why) = preallocate(db, database)
     {
         // Commits work without it. If the disk is full, a commit reports that.
         debug!("the write-ahead log could not be allocated beforehand: {why}");
@@ -63,11 +63,11 @@ pub(super) fn empty(db: &Connection, database: Option<&Path>) -> rusqlite::Resul
 /// A commit that makes the file longer also waits for the sync of its new
 /// length. It takes twice as long, and twice the CPU, as one that overwrites
 /// old bytes.
-fn lay_out(db: &Connection, database: &Path) -> Result<(), StoreError> {
+fn preallocate(db: &Connection, database: &Path) -> Result<(), StoreError> {
     let page: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    let length = FILE_HEAD + (FRAME_HEAD + page) * (PAGES + PAGES_OF_A_COMMIT);
-    alone(db, || {
-        let file = fs::File::options().write(true).open(beside(database))?;
+    let length = FILE_HEAD + (FRAME_HEAD + page) * (CHECKPOINT_PAGES + SPARE_PAGES);
+    with_write_lock(db, || {
+        let file = fs::File::options().write(true).open(wal_path(database))?;
         fill(&file, length.unsigned_abs())
     })
 }
@@ -97,20 +97,23 @@ fn fill(file: &fs::File, length: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// Fails if the file cannot be read, written or synced.
-pub(super) fn write_anew(db: &Connection, database: &Path) -> Result<(), StoreError> {
-    alone(db, || rewrite(&beside(database)))
+pub(super) fn rewrite_and_sync(db: &Connection, database: &Path) -> Result<(), StoreError> {
+    with_write_lock(db, || rewrite(&wal_path(database)))
 }
 
 /// Runs `work` on the file while no other connection writes to it, not even one
 /// of another program.
-fn alone(db: &Connection, work: impl FnOnce() -> io::Result<()>) -> Result<(), StoreError> {
+fn with_write_lock(
+    db: &Connection,
+    work: impl FnOnce() -> io::Result<()>,
+) -> Result<(), StoreError> {
     db.execute_batch("BEGIN IMMEDIATE")?;
     let done = work();
     db.execute_batch("ROLLBACK")?;
     Ok(done?)
 }
 
-fn beside(database: &Path) -> PathBuf {
+fn wal_path(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-wal");
     name.into()
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
     use crate::{
         log::{Action, Draft, Entry},
-        protocol::{At, Seq, name::RoomName},
+        protocol::{Seq, WallTime, name::RoomName},
         store::database::Database,
     };
 
@@ -149,7 +152,7 @@ mod tests {
     #[test]
     fn a_commit_does_not_make_the_file_longer() {
         let folder = tempfile::tempdir().unwrap();
-        let mut database = Database::create(folder.path(), "a test").unwrap();
+        let mut database = Database::open(folder.path(), "a test").unwrap();
         let length = || {
             let wal = folder.path().join("chat.sqlite-wal");
             fs::metadata(wal).unwrap().len()
@@ -157,7 +160,7 @@ mod tests {
         let say = |database: &mut Database, count| {
             for _ in 0..count {
                 let entry = Draft::of("lobby", "x".repeat(8192)).entry();
-                database.apply_next(At(0), vec![entry; 10]);
+                database.apply_next(WallTime(0), vec![entry; 10]);
             }
         };
         database.empty_wal().unwrap();
@@ -170,7 +173,7 @@ mod tests {
         for name in ["chat.sqlite", "chat.sqlite-wal"] {
             fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
         }
-        let copy = Database::create(killed.path(), "a test").unwrap();
+        let copy = Database::open(killed.path(), "a test").unwrap();
         assert_eq!(database.state().head, Seq(500));
         assert_eq!(copy.state(), database.state());
         // A redaction empties the file again.
@@ -179,7 +182,7 @@ mod tests {
             seq: Seq(500),
             by: "op".into(),
         };
-        database.apply_next(At(0), vec![Entry::of_server(redact)]);
+        database.apply_next(WallTime(0), vec![Entry::of_server(redact)]);
         database.empty_wal().unwrap();
         assert_eq!(length(), laid_out);
         // Later commits overwrite it from its beginning.

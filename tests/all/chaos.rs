@@ -20,11 +20,11 @@ use std::{
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Keyring, Options, Outbox,
-        address::{Target, Wanted},
+        Client, ClientEvent, ClientOptions, Keyring, Outbox,
+        address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Event, Kind, Seq, Start},
+    protocol::{Command, Event, MessageKind, Seq, Start},
 };
 use fastrand::Rng;
 use tokio::{
@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::{CLIENT, Program, STATE, folder, listening, server_command_at},
-    disk::faulty::{Disk, Fault},
+    disk::faulty::{ControlField, Disk},
 };
 
 const ROOM: &str = "chaos";
@@ -122,9 +122,9 @@ struct Stages {
 }
 
 /// The messages of the room: number and text.
-type Log = Vec<(u64, String)>;
+type Messages = Vec<(u64, String)>;
 
-fn log(folder: &Path) -> Log {
+fn stored_messages(folder: &Path) -> Messages {
     let db = rusqlite::Connection::open(folder.join("chat-data/chat.sqlite")).expect("the store");
     let mut query = db
         .prepare("SELECT seq, text FROM messages ORDER BY seq")
@@ -147,13 +147,13 @@ fn jumps(folder: &Path) -> [i64; 2] {
 }
 
 fn target(addr: SocketAddr) -> Target {
-    let wanted = Wanted {
+    let wanted = AddressOptions {
         address: Some(format!("ws://{addr}/{ROOM}")),
         start: Start {
             after: Some(Seq::START),
             ..Start::default()
         },
-        ..Wanted::default()
+        ..AddressOptions::default()
     };
     Target::new(&wanted).expect("an address")
 }
@@ -161,7 +161,7 @@ fn target(addr: SocketAddr) -> Target {
 /// Connects a client of the library; tries until it succeeds.
 async fn client(addr: SocketAddr, seed: u64) -> Client {
     loop {
-        let options = Options {
+        let options = ClientOptions {
             reconnect: true,
             seed,
             outbox: Outbox::in_memory(),
@@ -193,7 +193,7 @@ async fn speak(addr: SocketAddr, name: String, mut rng: Rng, stages: Stages) -> 
                 client.send(Command::Publish {
                     text: format!("{name} {said}"),
                     id: ids.of(said).ok(),
-                    kind: Kind::Said,
+                    kind: MessageKind::Said,
                     follows: None,
                 });
                 due = Instant::now() + pause(&mut rng);
@@ -205,20 +205,20 @@ async fn speak(addr: SocketAddr, name: String, mut rng: Rng, stages: Stages) -> 
     (name, said)
 }
 
-fn expect_order(happened: &Happened) {
+fn expect_order(happened: &ClientEvent) {
     match happened {
-        Happened::Told(_, Event::Gap { .. } | Event::Refused(_))
-        | Happened::Hole { .. }
-        | Happened::Refused { .. }
-        | Happened::Ended(_) => panic!("{happened:?}"),
+        ClientEvent::Event(_, Event::Gap { .. } | Event::Refused(_))
+        | ClientEvent::Missing { .. }
+        | ClientEvent::Refused { .. }
+        | ClientEvent::Ended(_) => panic!("{happened:?}"),
         _ => {}
     }
 }
 
 /// Reads the room from its beginning to its end.
-async fn read(addr: SocketAddr, mut rng: Rng, stages: Stages, folder: PathBuf) -> Log {
+async fn read(addr: SocketAddr, mut rng: Rng, stages: Stages, folder: PathBuf) -> Messages {
     let mut client = client(addr, rng.u64(..)).await;
-    let mut seen = Log::new();
+    let mut seen = Messages::new();
     let mut end = None;
     loop {
         if end.is_some_and(|end| seen.last().is_some_and(|(seq, _)| *seq >= end)) {
@@ -228,12 +228,12 @@ async fn read(addr: SocketAddr, mut rng: Rng, stages: Stages, folder: PathBuf) -
         select! {
             happened = client.next() => {
                 expect_order(&happened);
-                if let Happened::Told(_, Event::Message(message)) = happened {
+                if let ClientEvent::Event(_, Event::Message(message)) = happened {
                     seen.push((message.seq.0, message.text.to_string()));
                 }
             }
             () = stages.said.cancelled(), if end.is_none() => {
-                end = log(&folder).last().map(|(seq, _)| *seq);
+                end = stored_messages(&folder).last().map(|(seq, _)| *seq);
             }
         }
     }
@@ -324,7 +324,7 @@ async fn read_by_process(addr: SocketAddr, stages: Stages, folder: PathBuf) -> V
                 let (_, text) = line.split_once(": ").expect("a line of somebody");
                 seen.push(text.to_owned());
             }
-            () = stages.said.cancelled(), if count.is_none() => count = Some(log(&folder).len()),
+            () = stages.said.cancelled(), if count.is_none() => count = Some(stored_messages(&folder).len()),
         }
     }
     assert_eq!(program.exit().await, 0);
@@ -378,7 +378,7 @@ async fn killing_processes_loses_and_reorders_nothing() {
         for _ in 0..rng.usize(..3) {
             sleep(Duration::from_millis(rng.u64(..200))).await;
             proxy.cut(rng.usize(..4));
-            clock.set(Fault::Clock, CLOCKS[rng.usize(..CLOCKS.len())]);
+            clock.set(ControlField::Clock, CLOCKS[rng.usize(..CLOCKS.len())]);
         }
         // A kill may come before any client has reconnected, or amid them.
         let lives = [0, 20, 300, 800][rng.usize(..4)];
@@ -394,8 +394,8 @@ async fn killing_processes_loses_and_reorders_nothing() {
     };
     let aftermath = timeout(AFTERMATH, aftermath).await;
     let (said, seen, printed) = aftermath.expect("everyone comes to an end");
-    let log = log(&folder);
-    let account = Account::of(&said, &log);
+    let messages = stored_messages(&folder);
+    let account = Account::of(&said, &messages);
     let [forwards, back] = jumps(&folder);
     println!(
         "{account} (killed {kills} times; the clock jumped {forwards} times forwards, {back} back)"
@@ -403,10 +403,10 @@ async fn killing_processes_loses_and_reorders_nothing() {
     assert!(account.is_good());
     assert!(forwards > 0 && back > 0, "the times stored show the jumps");
     assert!(
-        seen.iter().all(|seen| *seen == log),
+        seen.iter().all(|seen| *seen == messages),
         "everyone has read the log"
     );
-    let texts: Vec<&String> = log.iter().map(|(_, text)| text).collect();
+    let texts: Vec<&String> = messages.iter().map(|(_, text)| text).collect();
     for printed in printed {
         assert_eq!(printed.iter().collect::<Vec<_>>(), texts);
     }
@@ -422,16 +422,16 @@ struct Account {
 }
 
 impl Account {
-    fn of(said: &BTreeMap<String, u64>, log: &Log) -> Self {
+    fn of(said: &BTreeMap<String, u64>, messages: &Messages) -> Self {
         let mut account = Account {
             sent: said.values().sum(),
-            stored: log.len(),
+            stored: messages.len(),
             lost: 0,
             duplicated: 0,
             reordered: 0,
         };
         let mut numbers = BTreeMap::<&str, Vec<u64>>::new();
-        for (_, text) in log {
+        for (_, text) in messages {
             let (name, number) = text.split_once(' ').expect("a line of somebody");
             let number = number.parse().expect("a number");
             numbers.entry(name).or_default().push(number);

@@ -70,7 +70,7 @@ impl Program {
     }
 
     /// Reads standard error to its end.
-    pub(crate) async fn complaints(&mut self) -> Vec<String> {
+    pub(crate) async fn stderr_lines(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Some(line) = soon("a line", self.errors.next_line())
             .await
@@ -155,10 +155,10 @@ pub(crate) fn folder() -> TempDir {
 
 /// Runs a server that must print one sentence and exit with code 2; returns the
 /// sentence.
-pub(crate) async fn unusable(command: &mut Command) -> String {
+pub(crate) async fn rejected_start(command: &mut Command) -> String {
     let mut program = Program::start(command);
     assert_eq!(program.exit().await, 2, "{command:?}");
-    let said = program.complaints().await;
+    let said = program.stderr_lines().await;
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].starts_with("server: "), "{said:?}");
     said[0].clone()

@@ -15,7 +15,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Chat, FIN, MASKED, MemoryPeer, PING, PONG, TEXT, frame, peer, soon,
+    BINARY, CLOSE, CONTINUATION, FIN, MASKED, MemoryChat, MemoryPeer, PING, PONG, TEXT, frame,
+    peer, soon,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,8 +35,13 @@ fn much(n: usize) -> String {
 
 /// Starts a chat with 50 long messages, and a slow peer that holds 4 KiB and
 /// has read nothing. Pauses the clock.
-async fn one_that_does_not_read() -> (Chat, MemoryPeer, MemoryPeer, tokio::task::JoinHandle<()>) {
-    let chat = Chat::start();
+async fn one_that_does_not_read() -> (
+    MemoryChat,
+    MemoryPeer,
+    MemoryPeer,
+    tokio::task::JoinHandle<()>,
+) {
+    let chat = MemoryChat::start();
     let (slow, ended) = chat.join("slow", 4096);
     let (mut ana, _) = chat.join("ana", 1 << 20);
     ana.text().await;
@@ -76,7 +82,7 @@ async fn a_peer_that_stalls_for_20_seconds_misses_nothing() {
 
 #[tokio::test]
 async fn a_slow_subscriber_buffers_at_most_one_frame() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (near, far) = tokio::io::duplex(1000);
     let far = Socket::Other(Box::new(far));
     let fanout = chat.hub.fanout();
@@ -109,7 +115,7 @@ async fn a_slow_subscriber_buffers_at_most_one_frame() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_no_ping_is_closed() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let start = Instant::now();
     let (mut peer, ended) = chat.join("eve", 4096);
     let mut pings = 0;
@@ -131,7 +137,7 @@ async fn a_peer_that_answers_no_ping_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_answers_pings_stays_connected() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let start = Instant::now();
     let (mut peer, _) = chat.join("eve", 4096);
     peer.text().await;
@@ -151,7 +157,7 @@ async fn a_peer_that_answers_pings_stays_connected() {
 // fragment, and with one deadline for all messages together.
 #[tokio::test(start_paused = true)]
 async fn a_started_message_must_end_within_30_seconds() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let fragments = (frame(TEXT, b"/mem"), frame(CONTINUATION, b""));
     let bytes = (vec![FIN | TEXT, MASKED | 0x7d, 0, 0, 0, 0], vec![b'x']);
     for (beginning, piece) in [fragments, bytes] {
@@ -192,7 +198,7 @@ async fn a_started_message_must_end_within_30_seconds() {
 // room for answers again.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_reads_again_is_read_at_once() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (mut eve, _) = chat.join("eve", 4096);
     eve.text().await;
     let (mut sending, mut reading) = eve.split();
@@ -224,7 +230,7 @@ fn a_server_stopped_for_a_minute_closes_no_peer() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let chat = Chat::start();
+        let chat = MemoryChat::start();
         let (mut asked, _) = chat.join("eve", 4096);
         asked.text().await;
         assert_eq!(asked.next().await.expect("a frame").opcode, PING);
@@ -245,7 +251,7 @@ fn a_server_stopped_for_a_minute_closes_no_peer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_server_stops_reading_a_peer_that_does_not_read() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let ping = frame(FIN | PING, b"");
     let pings = ping.repeat(100_000);
     for reads_late in [true, false] {
@@ -304,7 +310,7 @@ async fn the_close_frame_has_a_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_connection_has_a_deadline() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     for endless in [false, true] {
         let (mut peer, ended) = chat.join("eve", 4096);
         let start = Instant::now();
@@ -334,7 +340,7 @@ async fn draining_waits_at_most_8_seconds_for_a_peer() {
     assert_eq!(ana.closed().await.0, 1001);
     // A session that has left the room has begun to close.
     soon("the members' leaving", async {
-        while chat.hub.people(&RoomName::lobby()) > 0 {
+        while chat.hub.people_count(&RoomName::lobby()) > 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -359,7 +365,7 @@ async fn a_request_head_must_arrive_within_10_seconds() {
         (HEAD, SECOND),
     ] {
         let (near, far) = tokio::io::duplex(1024);
-        let chat = Chat::start();
+        let chat = MemoryChat::start();
         let (site, registration) = (chat.site(), chat.register());
         let drain = CancellationToken::new();
         let served = http::serve(far, &registration, &site, &drain);
@@ -392,7 +398,7 @@ async fn a_request_head_must_arrive_within_10_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_request_head_may_arrive_byte_by_byte() {
     let (near, far) = tokio::io::duplex(1);
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (site, registration) = (chat.site(), chat.register());
     let drain = CancellationToken::new();
     let served = http::serve(far, &registration, &site, &drain);
@@ -409,7 +415,7 @@ async fn a_request_head_may_arrive_byte_by_byte() {
 #[tokio::test(start_paused = true)]
 async fn a_request_body_must_arrive_within_10_seconds() {
     let (near, far) = tokio::io::duplex(1024);
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (site, registration) = (chat.site(), chat.register());
     let drain = CancellationToken::new();
     let served = http::serve(far, &registration, &site, &drain);
@@ -435,7 +441,7 @@ async fn writing_a_response_has_a_deadline() {
         HEAD,
     ] {
         let (near, far) = tokio::io::duplex(64);
-        let chat = Chat::start();
+        let chat = MemoryChat::start();
         let (site, registration) = (chat.site(), chat.register());
         let drain = CancellationToken::new();
         let served = http::serve(far, &registration, &site, &drain);

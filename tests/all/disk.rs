@@ -15,7 +15,10 @@ use tokio::process::Command;
 
 use self::{
     bit_flips::{append, applier, draft, read, room},
-    faulty::{Disk, EIO, ENOSPC, EROFS, Fault, Faulty, SERVER, publish, publish_until_stored},
+    faulty::{
+        ControlField, Disk, EIO, ENOSPC, EROFS, SERVER, ServerProcess, publish,
+        publish_until_stored,
+    },
 };
 use crate::support::{TestServer, soon};
 
@@ -34,7 +37,7 @@ async fn a_failing_disk_refuses_messages_until_it_recovers() {
         assert_eq!(publish(&mut ana, "before", &id).await["seq"], seq);
         assert_eq!(bob.event_of("message").await["seq"], seq);
 
-        disk.set(Fault::Write, error);
+        disk.set(ControlField::Write, error);
         let id = format!("during-{error}");
         let refused = publish(&mut ana, "during", &id).await;
         assert_eq!(refused["code"], "busy", "{refused}");
@@ -42,11 +45,11 @@ async fn a_failing_disk_refuses_messages_until_it_recovers() {
         let answer = server.request("POST", "/", "x").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
-        let tried = disk.get(Fault::Writes);
+        let tried = disk.get(ControlField::Writes);
         for _ in 0..200 {
             assert_eq!(publish(&mut ana, "during", &id).await["code"], "busy");
         }
-        let tried = disk.get(Fault::Writes) - tried;
+        let tried = disk.get(ControlField::Writes) - tried;
         assert!(tried < 40, "{tried} writes were tried");
         // Readers are still served.
         let lines = server.request("GET", "/", "").await;
@@ -54,7 +57,7 @@ async fn a_failing_disk_refuses_messages_until_it_recovers() {
         let mut eve = server.join("/?after=0").await;
         assert_eq!(eve.event_of("message").await["seq"], 1);
 
-        disk.set(Fault::Write, 0);
+        disk.set(ControlField::Write, 0);
         seq += 1;
         let stored = publish_until_stored(&mut ana, "during", &id).await;
         assert_eq!(
@@ -79,7 +82,7 @@ async fn a_file_size_limit_refuses_messages_until_it_is_lifted() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(SERVER);
     command.current_dir(folder.path()).args(["--port", "0"]);
-    let server = Faulty::start(&mut command).await;
+    let server = ServerProcess::start(&mut command).await;
     let id = i32::try_from(server.child.id().expect("it runs")).expect("a process id");
     let limit = |bytes: Option<u64>| {
         let limit = Rlimit {
@@ -112,13 +115,13 @@ async fn a_message_gets_no_receipt_before_its_sync() {
         let text = format!("before {round}");
         publish(&mut ana, &text, &format!("a{round}")).await;
         due.push(text);
-        disk.set(Fault::Sync, EIO);
+        disk.set(ControlField::Sync, EIO);
         let text = format!("during {round}");
         for _ in 0..3 {
             let refused = publish(&mut ana, &text, &format!("b{round}")).await;
             assert_eq!(refused["code"], "busy");
         }
-        disk.set(Fault::Sync, 0);
+        disk.set(ControlField::Sync, 0);
         publish_until_stored(&mut ana, &text, &format!("b{round}")).await;
         due.push(text);
     }
@@ -151,11 +154,12 @@ async fn a_lost_acknowledged_message_stops_publishing() {
         for n in 0..5 {
             publish(&mut ana, "before", &n.to_string()).await;
         }
-        disk.set(Fault::Write, EIO);
+        disk.set(ControlField::Write, EIO);
         assert_eq!(publish(&mut ana, "during", "a").await["code"], "busy");
-        let log = rusqlite::Connection::open(disk.data().join("chat.sqlite")).expect("the store");
-        assert_eq!(log.execute(damage, []), Ok(1));
-        disk.set(Fault::Write, 0);
+        let database =
+            rusqlite::Connection::open(disk.data().join("chat.sqlite")).expect("the store");
+        assert_eq!(database.execute(damage, []), Ok(1));
+        disk.set(ControlField::Write, 0);
         for _ in 0..20 {
             assert_eq!(publish(&mut ana, "during", "a").await["code"], "busy");
         }
@@ -178,11 +182,11 @@ async fn a_slow_disk_delays_no_reader() {
     let mut ana = server.join("/?name=ana").await;
     publish(&mut ana, "before", "a").await;
     // The sync takes an hour, unless the delay is reset.
-    let syncs = disk.get(Fault::Syncs);
-    disk.set(Fault::Delay, 3_600_000_000);
+    let syncs = disk.get(ControlField::Syncs);
+    disk.set(ControlField::Delay, 3_600_000_000);
     ana.say(r#"{"type":"publish","text":"during","id":"b"}"#)
         .await;
-    disk.tried_to_sync(syncs).await;
+    disk.wait_for_sync(syncs).await;
     // The history of a quiet room is not in memory.
     for target in ["/?after=0", "/quiet?backlog=5"] {
         server.join(target).await.event_of("live").await;
@@ -190,13 +194,13 @@ async fn a_slow_disk_delays_no_reader() {
     let lines = server.request("GET", "/", "").await;
     assert!(lines.contains("ana: before\n"), "{lines}");
     assert!(!lines.contains("during"), "{lines}");
-    disk.set(Fault::Delay, 0);
+    disk.set(ControlField::Delay, 0);
     assert_eq!(ana.event().await["seq"], 2);
 }
 
 /// Runs a server that must print one sentence and exit with code 2; returns the
 /// sentence.
-async fn unusable(command: &mut Command) -> String {
+async fn rejected_start(command: &mut Command) -> String {
     let output = soon("its end", command.output()).await.expect("it runs");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8(output.stderr).expect("UTF-8");
@@ -240,7 +244,7 @@ async fn a_folder_without_write_permission_is_named() {
     set(path, 0o555);
     for data in [&empty, &empty.join("new"), &full, &path.join("new")] {
         let mut command = unprivileged(&server);
-        let said = unusable(command.args(["--port", "0", "--data"]).arg(data)).await;
+        let said = rejected_start(command.args(["--port", "0", "--data"]).arg(data)).await;
         let named = said.contains(&data.display().to_string());
         assert!(named && said.contains("--data"), "{said}");
         assert!(said.contains("Permission denied"), "{said}");
@@ -251,7 +255,7 @@ async fn a_folder_without_write_permission_is_named() {
     );
     // With `--ephemeral` the server needs no folder.
     let mut command = unprivileged(&server);
-    let running = Faulty::start(command.args(["--port", "0", "--ephemeral"])).await;
+    let running = ServerProcess::start(command.args(["--port", "0", "--ephemeral"])).await;
     let answer = running.request("GET", "/-/health", "").await;
     assert!(answer.ends_with("ok\n"), "{answer}");
     running.kill().await;
@@ -276,7 +280,7 @@ async fn a_corrupt_database_is_named_and_kept() {
     std::fs::write(&path, &bytes).expect("a file");
     let mut command = Command::new(SERVER);
     command.args(["--port", "0", "--data"]).arg(&data);
-    let said = unusable(&mut command).await;
+    let said = rejected_start(&mut command).await;
     for part in ["chat.sqlite", "damaged", "left as it is", "backup"] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -302,7 +306,7 @@ async fn a_corrupt_database_is_named_and_kept() {
 async fn a_backup_is_made_while_clients_publish() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let server = TestServer::on(&data).await;
+    let server = TestServer::start_in(&data).await;
     let (mut ana, welcome) = server.json("/?name=ana").await;
     for n in 1..=300_u64 {
         let said = publish(&mut ana, &format!("text {n}"), &n.to_string()).await;
@@ -330,7 +334,7 @@ async fn a_backup_is_made_while_clients_publish() {
     assert!(told.contains("copy is sound"), "{told}");
     let mode = std::fs::metadata(&copy).expect("a copy").permissions();
     assert_eq!(mode.mode() & 0o777, 0o600);
-    let again = unusable(&mut backup(&copy)).await;
+    let again = rejected_start(&mut backup(&copy)).await;
     assert!(again.contains("there already"), "{again}");
     let beside = std::fs::read_dir(folder.path()).expect("a folder").count();
     assert_eq!(beside, 2, "the data and the copy, and nothing else");
@@ -339,7 +343,7 @@ async fn a_backup_is_made_while_clients_publish() {
     let restored = folder.path().join("restored");
     std::fs::create_dir(&restored).expect("a folder");
     std::fs::copy(&copy, restored.join("chat.sqlite")).expect("a copy");
-    let second = TestServer::on(&restored).await;
+    let second = TestServer::start_in(&restored).await;
     let (mut eve, other) = second.json("/?after=0").await;
     assert_ne!(other["epoch"], welcome["epoch"]);
     let head = other["head"].as_u64().expect("a number");
@@ -367,7 +371,7 @@ async fn a_backup_is_made_while_clients_publish() {
 #[tokio::test]
 async fn a_gap_announces_messages_that_expired_unread() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut ana, _) = server.json("/tea?name=ana").await;
     for n in 1..=5 {
         publish(&mut ana, "in tea", &n.to_string()).await;
@@ -382,11 +386,14 @@ async fn a_gap_announces_messages_that_expired_unread() {
     let mut options = crate::support::options();
     options.keep.messages = Some(10);
     let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::with(&storage, options).await;
-    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+    let server = TestServer::start_with(&storage, options).await;
+    let database =
+        rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
     let count = || -> i64 {
         let count = "SELECT count(*) FROM messages";
-        log.query_row(count, [], |row| row.get(0)).expect("a count")
+        database
+            .query_row(count, [], |row| row.get(0))
+            .expect("a count")
     };
     while count() > 10 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -429,20 +436,20 @@ async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
     const HOUR: i64 = 60 * 60;
     const DAY: i64 = 24 * HOUR;
     let disk = Disk::new();
-    disk.set(Fault::Clock, -40 * DAY);
+    disk.set(ControlField::Clock, -40 * DAY);
     let server = disk.serve(false).await;
     let mut ana = server.join("/?name=ana").await;
     publish(&mut ana, "old", "1").await;
-    disk.set(Fault::Clock, 0);
+    disk.set(ControlField::Clock, 0);
     publish(&mut ana, "new", "2").await;
     server.kill().await;
 
     // At the start, the clock is years ahead. The server's time goes on from
     // the last message. A message a month older expires; the last message
     // stays.
-    disk.set(Fault::Clock, 1000 * DAY);
+    disk.set(ControlField::Clock, 1000 * DAY);
     let mut command = disk.command();
-    let server = Faulty::start(command.args(["--keep", "30"])).await;
+    let server = ServerProcess::start(command.args(["--keep", "30"])).await;
     let gap = async |next: u64| {
         let lines = server.request("GET", "/?after=0", "").await;
         lines.contains(&format!("What stood between 0 and {next} "))
@@ -456,7 +463,7 @@ async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
     let new_is_gone = async {
         while !gap(3).await {
             hours += 1;
-            disk.set(Fault::Passed, hours * HOUR);
+            disk.set(ControlField::Passed, hours * HOUR);
         }
     };
     soon("the new message's expiry", new_is_gone).await;

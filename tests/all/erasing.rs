@@ -12,7 +12,7 @@ use crate::{
 
 async fn server(folder: &Path) -> TestServer {
     let storage = Storage::Folder(folder.to_owned());
-    TestServer::with(&storage, with_operators()).await
+    TestServer::start_with(&storage, with_operators()).await
 }
 
 /// A live peer in the JSON format that has proved to be an operator.
@@ -30,7 +30,7 @@ fn erase(seq: u64) -> Value {
 
 /// Redacts a message; asserts the event and the notice that the operator
 /// receives.
-async fn erased(operator: &mut Peer, seq: u64) {
+async fn redact(operator: &mut Peer, seq: u64) {
     operator.say(&erase(seq).to_string()).await;
     assert_eq!(
         operator.event().await,
@@ -99,7 +99,7 @@ async fn redacted_words_are_in_no_file() {
     for (text, seq) in texts.iter().zip(seqs) {
         let word = text.split(' ').next().expect("a word");
         assert!(!holding(folder.path(), word).is_empty());
-        erased(&mut ana, seq).await;
+        redact(&mut ana, seq).await;
         assert_eq!(holding(folder.path(), word), [""; 0]);
         let found = ask(&mut ana, &json!({"type": "search", "query": word})).await;
         assert_eq!(found["messages"], json!([]));
@@ -131,16 +131,16 @@ async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
     }
     let mut events = server.follow("/?after=1", "").await;
     assert_eq!(
-        events.told().await.expect("told").event.as_deref(),
+        events.sse_event().await.expect("told").event.as_deref(),
         Some("welcome")
     );
-    let told = events.told().await.expect("told");
+    let told = events.sse_event().await.expect("told");
     assert_eq!(
         (told.id.as_deref(), told.event.as_deref()),
         (Some("2"), Some("erased"))
     );
     assert_eq!(told.json(), two);
-    assert_eq!(events.told().await.expect("told").json(), *three);
+    assert_eq!(events.sse_event().await.expect("told").json(), *three);
 
     // A page lists messages without `type`: all of them are messages.
     let [one, three] = [one, three].map(|message| {
@@ -191,16 +191,16 @@ async fn a_redaction_reaches_live_readers_and_hides_the_words() {
     }
     let mut events = server.follow("/", "").await;
     for kind in ["welcome", "live"] {
-        let told = events.told().await.expect("told");
+        let told = events.sse_event().await.expect("told");
         assert_eq!(told.event.as_deref(), Some(kind));
     }
     let mut plain = server.plain("/").await;
     let (mut elsewhere, _) = server.json("/tea").await;
     elsewhere.event_of("live").await;
 
-    erased(&mut ana, 2).await;
+    redact(&mut ana, 2).await;
     assert_eq!(bob.event().await, json!({"type": "erased", "seq": 2}));
-    let told = events.told().await.expect("told");
+    let told = events.sse_event().await.expect("told");
     // The event has no id, so the position to resume from stays.
     assert_eq!(
         (told.id.as_deref(), told.event.as_deref()),
@@ -308,7 +308,7 @@ async fn the_client_resumes_across_redacted_messages() {
         ask(&mut ana, &json!({"type": "publish", "text": text})).await;
     }
     for seq in [2, 4] {
-        erased(&mut ana, seq).await;
+        redact(&mut ana, seq).await;
     }
     for (after, left) in [
         ("0", &["ana: one", "ana: three"][..]),
@@ -321,7 +321,7 @@ async fn the_client_resumes_across_redacted_messages() {
         drop(client.input.take());
         let lines = client.lines().await;
         assert_eq!(lines[1..], *left, "{after}");
-        assert_eq!(client.complaints().await, [""; 0], "{after}");
+        assert_eq!(client.stderr_lines().await, [""; 0], "{after}");
         assert_eq!(client.exit().await, 0);
     }
     let mut client = Program::client(server.addr, &["--after", "1", "--json"]);
@@ -329,7 +329,7 @@ async fn the_client_resumes_across_redacted_messages() {
     let lines = client.lines().await;
     assert_eq!(lines[1], r#"{"type":"erased","seq":2,"prev":1}"#);
     assert_eq!(lines[3], r#"{"type":"erased","seq":4,"prev":3}"#);
-    assert_eq!(client.complaints().await, [""; 0]);
+    assert_eq!(client.stderr_lines().await, [""; 0]);
 
     // The outbox keeps the position: the next client prints newer messages
     // only.
@@ -342,5 +342,5 @@ async fn the_client_resumes_across_redacted_messages() {
     let mut client = Program::client(server.addr, &kept);
     drop(client.input.take());
     assert_eq!(client.lines().await[1..], ["ana: five"]);
-    assert_eq!(client.complaints().await, [""; 0]);
+    assert_eq!(client.stderr_lines().await, [""; 0]);
 }

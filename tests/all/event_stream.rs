@@ -3,12 +3,14 @@ use std::time::Duration;
 use broadcast_chat::store::Storage;
 use tokio::time::Instant;
 
-use crate::support::{Chat, MemoryPeer, Peer, TestServer, Told, follow, options, soon};
+use crate::support::{
+    MemoryChat, MemoryPeer, Peer, SseEvent, TestServer, options, soon, sse_request,
+};
 
 /// Reads the next event; skips comments.
-async fn event(reader: &mut Peer) -> Told {
+async fn event(reader: &mut Peer) -> SseEvent {
     loop {
-        let told = reader.told().await.expect("an event before the end");
+        let told = reader.sse_event().await.expect("an event before the end");
         if told.comment.is_none() {
             return told;
         }
@@ -71,7 +73,7 @@ async fn server_sent_events_carry_the_json_events() {
     ana.text_after("five").await;
     assert_eq!(brief(&mut reader).await, told("message", Some(5), "five"));
     reader.finish().await;
-    assert_eq!(reader.told().await, None);
+    assert_eq!(reader.sse_event().await, None);
     assert_eq!(
         ana.text_after("/members").await,
         format!("* 2 here: {}, ana", json.tag())
@@ -135,7 +137,7 @@ async fn the_response_has_the_headers_of_an_event_stream() {
         ("GET", "Origin: https://evil.example\r\n", false),
     ] {
         let mut peer = Peer::connect(server.addr).await;
-        let request = follow("/", origin).replacen("GET", method, 1);
+        let request = sse_request("/", origin).replacen("GET", method, 1);
         peer.write(request.as_bytes()).await;
         let head = peer.head().await.to_lowercase();
         for line in [
@@ -158,13 +160,15 @@ async fn the_response_has_the_headers_of_an_event_stream() {
         ("/?after=x", "", 400),
         ("/a/b", "", 404),
     ] {
-        let answer = server.request(follow(target, headers).as_bytes()).await;
+        let answer = server
+            .request(sse_request(target, headers).as_bytes())
+            .await;
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{answer}"
         );
     }
-    let foreign = follow("/", "").replace("localhost", "evil.example");
+    let foreign = sse_request("/", "").replace("localhost", "evil.example");
     let answer = server.request(foreign.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }
@@ -173,9 +177,9 @@ async fn the_response_has_the_headers_of_an_event_stream() {
 async fn an_event_stream_counts_as_a_connection_of_its_address() {
     let mut options = options();
     options.hub.capacity.per_prefix = Some(2);
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let mut readers = [server.follow("/", "").await, server.follow("/", "").await];
-    let answer = server.request(follow("/", "").as_bytes()).await;
+    let answer = server.request(sse_request("/", "").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     for reader in &mut readers {
         assert_eq!(brief(reader).await.0, "welcome");
@@ -193,40 +197,40 @@ async fn a_drain_delivers_the_last_messages_before_the_end() {
     drop(ana);
     server.begin_shutdown();
     assert_eq!(brief(&mut reader).await, told("message", Some(1), "bye"));
-    let last = reader.told().await.expect("a last word");
+    let last = reader.sse_event().await.expect("a last word");
     let retry: u64 = last.retry.expect("when to come back").parse().expect("ms");
     assert!(retry <= 10_000, "{retry}");
     assert!(last.comment.expect("why").contains("come back"));
-    assert_eq!(reader.told().await, None);
+    assert_eq!(reader.sse_event().await, None);
     server.stop().await;
 }
 
 /// A reader whose stream holds `buffer` bytes, after the response head.
-async fn in_memory(chat: &Chat, buffer: usize) -> MemoryPeer {
+async fn in_memory(chat: &MemoryChat, buffer: usize) -> MemoryPeer {
     let mut reader = MemoryPeer::over(chat.connect(buffer));
-    reader.write(follow("/", "").as_bytes()).await;
+    reader.write(sse_request("/", "").as_bytes()).await;
     reader.head().await;
     reader
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_event_stream_carries_comments() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let mut reader = in_memory(&chat, 4096).await;
     for name in ["welcome", "live"] {
         assert_eq!(
-            reader.told().await.expect("it").event.as_deref(),
+            reader.sse_event().await.expect("it").event.as_deref(),
             Some(name)
         );
     }
     for _ in 0..10 {
         let start = Instant::now();
-        let told = reader.told().await.expect("alive");
+        let told = reader.sse_event().await.expect("alive");
         assert_eq!(
             told,
-            Told {
+            SseEvent {
                 comment: Some(String::new()),
-                ..Told::default()
+                ..SseEvent::default()
             }
         );
         let after = start.elapsed().as_secs_f64();
@@ -237,7 +241,7 @@ async fn a_silent_event_stream_carries_comments() {
 #[tokio::test]
 async fn slow_readers_miss_nothing_and_dead_ones_are_closed() {
     const COUNT: usize = 100;
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let mut slow = in_memory(&chat, 4096).await;
     let mut gone = in_memory(&chat, 4096).await;
     let (mut ana, _) = chat.join("ana", 1 << 20);
@@ -249,7 +253,7 @@ async fn slow_readers_miss_nothing_and_dead_ones_are_closed() {
     }
     let mut seen = 0;
     while seen < COUNT {
-        let told = slow.told().await.expect("all of it");
+        let told = slow.sse_event().await.expect("all of it");
         if told.event.is_none() {
             let text = told.json()["text"].as_str().expect("a text").to_owned();
             assert!(text.starts_with(&format!("{seen} x")), "{text}");
@@ -268,10 +272,10 @@ async fn slow_readers_miss_nothing_and_dead_ones_are_closed() {
             }
             // The slow reader goes on reading.
             while let Ok(Some(_)) =
-                tokio::time::timeout(Duration::from_millis(1), slow.told()).await
+                tokio::time::timeout(Duration::from_millis(1), slow.sse_event()).await
             {}
         }
     })
     .await;
-    while gone.told().await.is_some() {}
+    while gone.sse_event().await.is_some() {}
 }

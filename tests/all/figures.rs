@@ -1,7 +1,7 @@
 use broadcast_chat::store::Storage;
 use serde_json::json;
 
-use crate::support::{CLOSE, Chat, FIN, PING, PONG, TEXT, TestServer, options, soon};
+use crate::support::{CLOSE, FIN, MemoryChat, PING, PONG, TEXT, TestServer, options, soon};
 
 /// The value of a metric in the text of `/-/metrics`.
 fn figure(text: &str, name: &str) -> Option<f64> {
@@ -88,7 +88,7 @@ async fn metrics_count_messages_refusals_and_connections() {
 async fn metrics_count_every_http_response() {
     let mut options = options();
     options.hub.capacity.connections = 2;
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let first = server.plain("/").await;
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(10_000));
     for request in [
@@ -111,7 +111,7 @@ async fn metrics_count_every_http_response() {
 
 #[tokio::test]
 async fn metrics_show_a_reader_that_is_behind() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (mut slow, _) = chat.join("slow", 64);
     let (mut ana, _) = chat.join("ana", 1 << 16);
     ana.text().await;
@@ -125,10 +125,10 @@ async fn metrics_show_a_reader_that_is_behind() {
             figure(text, "chat_behind_messages"),
         )
     };
-    let (count, messages) = behind(&chat.hub.figures());
+    let (count, messages) = behind(&chat.hub.openmetrics());
     assert_eq!(count, Some(1.0));
     assert!(messages > Some(10.0), "{messages:?}");
-    let other = |name: &str| figure(&chat.hub.figures(), name);
+    let other = |name: &str| figure(&chat.hub.openmetrics(), name);
     // This chat runs no indexer.
     assert_eq!(other("chat_unindexed_messages"), Some(20.0));
     // At most the rest of one frame, `ana: 19` at the longest.
@@ -155,7 +155,7 @@ async fn metrics_show_a_reader_that_is_behind() {
     }
     assert_eq!(other("chat_unsent_bytes"), Some(0.0));
     soon("it is live again", async {
-        while behind(&chat.hub.figures()) != (Some(0.0), Some(0.0)) {
+        while behind(&chat.hub.openmetrics()) != (Some(0.0), Some(0.0)) {
             tokio::task::yield_now().await;
         }
     })
@@ -164,7 +164,7 @@ async fn metrics_show_a_reader_that_is_behind() {
 
 #[tokio::test]
 async fn the_hub_is_ready_until_it_drains() {
-    let mut chat = Chat::start();
+    let mut chat = MemoryChat::start();
     assert!(chat.hub.is_ready());
     chat.end().await;
     assert!(!chat.hub.is_ready());

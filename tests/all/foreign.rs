@@ -257,7 +257,7 @@ async fn a_browser_follows_and_resumes_server_sent_events() {
     drop(peer);
     server.stop().await;
     assert_eq!(browser.told().await, json!(["error", 0]));
-    let server = TestServer::at(addr).await;
+    let server = TestServer::start_at(addr).await;
     let mut told = browser.told().await;
     while told[0] == "error" {
         told = browser.told().await;

@@ -178,7 +178,7 @@ async fn every_format_shows_the_same_messages() {
         assert_eq!(number, object["seq"].to_string());
         numbers.extend(together(rest).iter().map(|line| of_line(line)));
         let event = loop {
-            let event = events.told().await.expect("an event");
+            let event = events.sse_event().await.expect("an event");
             if event.event.is_none() && event.comment.is_none() {
                 break event;
             }
@@ -249,7 +249,7 @@ async fn every_format_shows_the_same_private_messages() {
         assert_eq!(plain.text().await, line);
         assert_eq!(numbered.text().await, format!("{} {line}", object["seq"]));
         let event = loop {
-            let event = events.told().await.expect("an event");
+            let event = events.sse_event().await.expect("an event");
             if event.event.as_deref() == Some("private") {
                 break event;
             }

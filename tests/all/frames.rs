@@ -1,7 +1,7 @@
 use broadcast_chat::protocol::Limits;
 
 use crate::support::{
-    BINARY, CLOSE, CONTINUATION, Chat, FIN, Frame, LENGTH_16, LENGTH_64, PING, PONG, TEXT,
+    BINARY, CLOSE, CONTINUATION, FIN, Frame, LENGTH_16, LENGTH_64, MemoryChat, PING, PONG, TEXT,
     TestServer, frame, others_chat_on, soon,
 };
 
@@ -402,7 +402,7 @@ async fn a_text_may_be_as_long_as_the_limit() {
 /// The stream holds one byte, so the server reads byte by byte.
 #[tokio::test]
 async fn frames_may_arrive_byte_by_byte() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let (mut peer, ended) = chat.join("eve", 1);
     assert_eq!(peer.text().await, "Welcome to chat! Type a message");
     let long = "é".repeat(200);

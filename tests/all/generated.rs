@@ -1,6 +1,6 @@
 use std::{env, fmt::Write, fs, path::Path};
 
-use broadcast_chat::protocol::command::table::{Field, May, REF, TABLE};
+use broadcast_chat::protocol::command::table::{Field, Permission, REF, TABLE};
 
 /// The command that regenerates the files.
 const AGAIN: &str = "REGENERATE=1 cargo test --test all generated";
@@ -58,17 +58,17 @@ fn reference() -> String {
         let aliases = spec.aliases.iter().map(|alias| format!(", `/{alias}`"));
         let aliases: String = aliases.collect();
         let form = spec.form();
-        let sent = match spec.sent {
+        let sent = match spec.json_example {
             "" => "–".to_owned(),
             sent => format!("`{sent}`"),
         };
         let about = spec.about;
-        let may = who(spec.may);
+        let may = who(spec.permission);
         writeln!(text, "| `{form}`{aliases} | {sent} | {about} | {may} |").expect("a string");
     }
     text.push_str("\n| `type` | field | holds |\n|---|---|---|\n");
-    for spec in TABLE.iter().filter(|spec| spec.kind.is_some()) {
-        let kind = spec.kind.unwrap_or_default();
+    for spec in TABLE.iter().filter(|spec| spec.json_type.is_some()) {
+        let kind = spec.json_type.unwrap_or_default();
         for field in spec.fields {
             writeln!(text, "| `{kind}` | {} | {} |", named(field), field.holds).expect("a string");
         }
@@ -83,12 +83,12 @@ fn named(field: &Field) -> String {
     format!("`{}`{optional}", field.name)
 }
 
-fn who(may: May) -> &'static str {
+fn who(may: Permission) -> &'static str {
     match may {
-        May::Everybody => "everybody",
-        May::Named => "everybody with a name",
-        May::Operators => "operators",
-        May::Plain => "everybody, in the plain format",
-        May::Terminal => "the person at the terminal client",
+        Permission::Everybody => "everybody",
+        Permission::Named => "everybody with a name",
+        Permission::Operators => "operators",
+        Permission::Plain => "everybody, in the plain format",
+        Permission::Terminal => "the person at the terminal client",
     }
 }

@@ -561,7 +561,7 @@ async fn a_connection_cut_within_the_head_affects_no_other() {
 async fn connections_beyond_the_limit_are_refused() {
     let mut options = options();
     options.hub.capacity.connections = 2;
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let mut ana = server.plain("/?name=ana").await;
     let bob = server.plain("/?name=bob").await;
     let request = good(&server);

@@ -9,7 +9,7 @@ use crate::support::{TestServer, soon};
 async fn a_restart_keeps_messages_ids_and_numbers() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("deep/chat-data");
-    let server = TestServer::on(&data).await;
+    let server = TestServer::start_in(&data).await;
     let mode = std::fs::metadata(&data)
         .expect("created")
         .permissions()
@@ -24,7 +24,7 @@ async fn a_restart_keeps_messages_ids_and_numbers() {
     drop(ana);
     server.stop().await;
 
-    let server = TestServer::on(&data).await;
+    let server = TestServer::start_in(&data).await;
     let (mut bob, after) = server.json("/?after=0").await;
     assert_eq!(after["epoch"], before["epoch"]);
     assert_eq!(after["head"], 2);
@@ -48,7 +48,7 @@ async fn a_restart_keeps_messages_ids_and_numbers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_under_load_keeps_echoed_messages_and_closes_clients() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let mut publishers = JoinSet::new();
     for p in 0..8 {
         let (mut sending, mut echo) = server.plain(&format!("/?name=p{p}")).await.split();
@@ -83,7 +83,7 @@ async fn a_drain_under_load_keeps_echoed_messages_and_closes_clients() {
     soon("the end", server.stop()).await;
     let mut seen = soon("goodbye", publishers.join_all()).await;
 
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let mut reader = server.plain("/?after=0").await;
     let longest = seen
         .iter()
@@ -109,7 +109,7 @@ async fn a_drain_under_load_keeps_echoed_messages_and_closes_clients() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_under_load_sends_every_receipt() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let mut publishers = JoinSet::new();
     for p in 0..8 {
         let (peer, _) = server.json(&format!("/?name=p{p}&echo=0")).await;
@@ -138,8 +138,9 @@ async fn a_drain_under_load_sends_every_receipt() {
         .await
         .into_iter()
         .sum();
-    let log = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
-    let stored: isize = log
+    let database =
+        rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+    let stored: isize = database
         .query_row("SELECT count(*) FROM messages", [], |row| row.get(0))
         .expect("a count");
     assert_eq!(accepted.cast_signed(), stored);
@@ -148,7 +149,7 @@ async fn a_drain_under_load_sends_every_receipt() {
 #[tokio::test]
 async fn a_store_that_cannot_write_refuses_and_recovers() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut ana, _) = server.json("/?name=ana").await;
     ana.event_of("live").await;
     let mut bob = server.plain("/?name=bob").await;
@@ -193,7 +194,7 @@ async fn a_store_that_cannot_write_refuses_and_recovers() {
 async fn a_long_history_is_replayed_completely() {
     const COUNT: u64 = 20_000;
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut sending, mut echo) = server.plain("/?seq=1&name=ana").await.split();
     let sender = tokio::spawn(async move {
         for n in 1..=COUNT {
@@ -207,7 +208,7 @@ async fn a_long_history_is_replayed_completely() {
     drop(sender.await);
     server.stop().await;
     // After the restart no message is in memory.
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let mut reader = server.plain("/?seq=1&after=100").await;
     for n in 101..=COUNT {
         assert_eq!(reader.text().await, format!("{n} ana: {n}"));

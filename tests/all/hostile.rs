@@ -178,5 +178,5 @@ async fn the_server_survives_running_out_of_descriptors() {
     assert_eq!(ana.text().await, "bob: hello");
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
-    assert_eq!(server.complaints().await, [""; 0], "it complains once");
+    assert_eq!(server.stderr_lines().await, [""; 0], "it complains once");
 }

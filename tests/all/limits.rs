@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::{hub::Rate, server::Options, store::Storage};
+use broadcast_chat::{hub::Rate, server::ServerOptions, store::Storage};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -16,10 +16,12 @@ use tokio::{
 
 use crate::{
     commands::{Program, folder, server},
-    support::{CLOSE, Chat, FIN, Peer, TEXT, TestServer, frame, options, others_chat_on, soon},
+    support::{
+        CLOSE, FIN, MemoryChat, Peer, TEXT, TestServer, frame, options, others_chat_on, soon,
+    },
 };
 
-fn limited(rate: &str) -> Options {
+fn limited(rate: &str) -> ServerOptions {
     let mut options = options();
     let rate: Rate = rate.parse().expect("a rate");
     options.hub.capacity.rate = Some(rate);
@@ -36,7 +38,7 @@ fn publish(n: usize, follows: Option<usize>) -> String {
 
 #[tokio::test]
 async fn a_refusal_for_the_rate_covers_all_later_messages() {
-    let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
+    let server = TestServer::start_with(&Storage::Memory, limited("1:5")).await;
     let (mut peer, _) = server.json("/").await;
     peer.event_of("live").await;
     for n in 1..=20 {
@@ -73,7 +75,7 @@ async fn a_refusal_for_the_rate_covers_all_later_messages() {
 
 #[tokio::test]
 async fn every_format_explains_a_refusal_for_the_rate() {
-    let server = TestServer::with(&Storage::Memory, limited("1:5")).await;
+    let server = TestServer::start_with(&Storage::Memory, limited("1:5")).await;
     let mut peer = server.plain("/?name=ana").await;
     let refused = loop {
         peer.say("hello").await;
@@ -123,7 +125,7 @@ async fn every_format_explains_a_refusal_for_the_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn a_flooding_client_is_closed_after_10_seconds() {
-    let chat = Chat::with(&limited("20:200").hub);
+    let chat = MemoryChat::with(&limited("20:200").hub);
     let (peer, ended) = chat.join("eve", 1 << 16);
     let (mut sending, mut reading) = peer.split();
     let start = Instant::now();
@@ -167,7 +169,7 @@ async fn piped_once_and_in_order(
     };
     tokio::join!(fed, trouble(&mut server, folder.path()));
     assert_eq!(client.exit().await, 0);
-    assert_eq!(client.complaints().await, [""; 0]);
+    assert_eq!(client.stderr_lines().await, [""; 0]);
     let mut reader = Program::client(addr, &["--after", "0"]);
     drop(reader.input.take());
     let told = reader.lines().await;
@@ -186,8 +188,8 @@ async fn a_pipe_faster_than_the_rate_loses_and_reorders_nothing() {
 #[tokio::test]
 async fn a_pipe_into_a_failing_store_loses_and_reorders_nothing() {
     piped_once_and_in_order(&[], async |server, folder| {
-        let log = folder.join("chat-data").join("chat.sqlite");
-        let fault = rusqlite::Connection::open(log).expect("the store");
+        let database = folder.join("chat-data").join("chat.sqlite");
+        let fault = rusqlite::Connection::open(database).expect("the store");
         // The store could still take the messages sent after this one.
         let fail = "CREATE TRIGGER fault BEFORE INSERT ON messages WHEN new.text = '2500' \
                     BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
@@ -222,7 +224,7 @@ async fn asked(stream: &mut TcpStream) -> String {
 async fn connections_of_one_address_are_limited() {
     let mut options = options();
     options.hub.capacity.per_prefix = Some(2);
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let first = connect_from(1, &server).await;
     let mut second = connect_from(1, &server).await;
     for _ in 0..10 {
@@ -250,7 +252,7 @@ async fn connections_of_one_address_are_limited() {
 async fn connections_beyond_the_limit_affect_no_member() {
     let mut options = options();
     options.hub.capacity.connections = 50;
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let mut ana = server.plain("/?name=ana").await;
     let mut crowd = Vec::new();
     for n in 0..500 {

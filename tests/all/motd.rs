@@ -2,18 +2,18 @@ use broadcast_chat::{session, store::Storage};
 use serde_json::json;
 
 use crate::{
-    commands::{Program, folder, server, server_command, unusable},
+    commands::{Program, folder, rejected_start, server, server_command},
     support::{TestServer, options},
 };
 
 #[tokio::test]
 async fn newcomers_receive_the_notice_once() {
     let mut options = options();
-    options.session = session::Options {
+    options.session = session::SessionOptions {
         motd: Some("Be kind.\n* bob: \u{1b}".to_owned().into()),
         ..options.session
     };
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let posted = server
         .request(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
         .await;
@@ -29,7 +29,7 @@ async fn newcomers_receive_the_notice_once() {
     assert_eq!(json.event().await["type"], "live");
     let mut reader = server.follow("/", "").await;
     for kind in ["welcome", "live"] {
-        let told = reader.told().await.expect("an event");
+        let told = reader.sse_event().await.expect("an event");
         assert_eq!(told.event.as_deref(), Some(kind));
     }
 }
@@ -47,7 +47,7 @@ async fn an_invalid_notice_file_is_explained() {
         if let Some(bytes) = written {
             std::fs::write(path, bytes).expect("written");
         }
-        let said = unusable(&mut server_command(folder.path(), &["--motd", path])).await;
+        let said = rejected_start(&mut server_command(folder.path(), &["--motd", path])).await;
         assert!(said.contains(told), "{said}");
     }
     std::fs::write(path, "Be kind.\n").expect("written");

@@ -132,11 +132,11 @@ async fn the_secret_proves_an_owned_name() {
 #[tokio::test]
 async fn an_owned_name_survives_restarts_until_it_expires() {
     let folder = tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (_, welcome) = owner(&server, "ana", SECRET).await;
     assert_eq!(welcome["you"]["name"], "ana");
     server.stop().await;
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut eve, _) = server.json("/?name=ana").await;
     assert_eq!(eve.event().await["code"], "name_taken");
     let (_, welcome) = owner(&server, "Ana", SECRET).await;
@@ -146,7 +146,7 @@ async fn an_owned_name_survives_restarts_until_it_expires() {
     let mut options = options();
     options.hub.name_expiry = std::time::Duration::ZERO;
     let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::with(&storage, options).await;
+    let server = TestServer::start_with(&storage, options).await;
     let (_, welcome) = owner(&server, "ana", "the-secret-of-eve").await;
     assert_eq!(welcome["you"]["name"], "ana");
     server.stop().await;

@@ -1,20 +1,20 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use broadcast_chat::{
-    server::Options,
+    server::ServerOptions,
     store::{self, Storage},
 };
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    commands::{folder, server, server_command, unusable},
-    support::{Peer, TestServer, follow, options, upgrade},
+    commands::{folder, rejected_start, server, server_command},
+    support::{Peer, TestServer, options, sse_request, upgrade},
 };
 
 pub(crate) const SECRET: &str = "of-the-operators";
 
-pub(crate) fn with_operators() -> Options {
+pub(crate) fn with_operators() -> ServerOptions {
     let mut options = options();
     options.session.operator = Some(SECRET.parse().expect("a secret"));
     options
@@ -46,7 +46,7 @@ pub(crate) fn audit(folder: &Path) -> Vec<[String; 4]> {
 async fn operators_kick_by_name_connection_or_address() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::with(&storage, with_operators()).await;
+    let server = TestServer::start_with(&storage, with_operators()).await;
     let (mut ana, _) = server.json("/?name=ana").await;
     ana.event_of("live").await;
     let kick = |who: &str, reason: Option<&str>| match reason {
@@ -67,7 +67,7 @@ async fn operators_kick_by_name_connection_or_address() {
     let mut reader = server.follow("/tea", "").await;
     for kind in ["welcome", "live"] {
         assert_eq!(
-            reader.told().await.expect("told").event.as_deref(),
+            reader.sse_event().await.expect("told").event.as_deref(),
             Some(kind)
         );
     }
@@ -112,7 +112,7 @@ async fn operators_kick_by_name_connection_or_address() {
 
 #[tokio::test]
 async fn three_wrong_operator_secrets_close_the_connection() {
-    let server = TestServer::with(&Storage::Memory, with_operators()).await;
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
     let mut guest = server.plain("/").await;
     for guess in ["", "of-the-operator", "of-the-operators-x"] {
         let refused = guest.text_after(&format!("/operator {guess}")).await;
@@ -158,7 +158,7 @@ async fn an_invalid_file_of_the_operator_secret_is_explained() {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
         }
         let args = ["--operator-secret-file", flag];
-        let said = unusable(&mut server_command(folder.path(), &args)).await;
+        let said = rejected_start(&mut server_command(folder.path(), &args)).await;
         assert!(said.contains(told), "{said}");
         assert!(!said.contains(SECRET), "{said}");
     }
@@ -172,7 +172,7 @@ async fn an_invalid_file_of_the_operator_secret_is_explained() {
 async fn a_ban_survives_a_restart_until_it_is_lifted() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::with(&storage, with_operators()).await;
+    let server = TestServer::start_with(&storage, with_operators()).await;
     let (mut ana, _) = server.json("/?name=ana").await;
     ana.event_of("live").await;
     let ban = json!({"type": "ban", "who": "bob", "for": "2h", "reason": "spam"});
@@ -191,10 +191,10 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
     drop(ana);
     server.stop().await;
 
-    let server = TestServer::with(&storage, with_operators()).await;
+    let server = TestServer::start_with(&storage, with_operators()).await;
     let requests = [
         upgrade(server.addr, "/?name=bob", &[]),
-        follow("/?name=bob", ""),
+        sse_request("/?name=bob", ""),
         "POST /?name=bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi".to_owned(),
     ];
     for request in &requests {
@@ -232,7 +232,7 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
 
 #[tokio::test]
 async fn a_muted_person_can_only_read() {
-    let server = TestServer::with(&Storage::Memory, with_operators()).await;
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
     let mut ana = server.plain("/?name=ana").await;
     ana.text_after(&format!("/operator {SECRET}")).await;
     let mut bob = server.plain("/?name=bob").await;

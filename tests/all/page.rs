@@ -35,7 +35,7 @@ const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note
 async fn patient_server() -> TestServer {
     let mut options = options();
     options.session.ping = Duration::from_secs(600);
-    TestServer::with(&Storage::Memory, options).await
+    TestServer::start_with(&Storage::Memory, options).await
 }
 
 /// Opens a room in a new browser and waits until the page is live.
@@ -73,7 +73,7 @@ async fn shows(browser: &Browser, lines: &[&str]) {
 
 /// Asserts that the console shows no error and no policy violation. (A lost
 /// connection is not the page's error.)
-async fn is_quiet(browser: &Browser) {
+async fn assert_console_empty(browser: &Browser) {
     let console = browser.console().await;
     let complaints: Vec<_> = console
         .iter()
@@ -119,7 +119,7 @@ async fn two_browsers_and_a_terminal_client_see_the_same_messages() {
     let receipts = "document.querySelectorAll('#log .own .receipt').length";
     for browser in [&ana, &bob] {
         assert_eq!(browser.run(&format!("return {receipts}")).await, json!(1));
-        is_quiet(browser).await;
+        assert_console_empty(browser).await;
     }
 }
 
@@ -156,7 +156,7 @@ async fn offline_messages_and_the_draft_survive_a_server_restart() {
     let _server = server_again(folder.path(), addr).await;
     for browser in [&ana, &bob] {
         shows(browser, &["before", "first", "second", "third"]).await;
-        is_quiet(browser).await;
+        assert_console_empty(browser).await;
     }
     ana.see("document.querySelectorAll('#unsent li').length === 0")
         .await;
@@ -185,7 +185,7 @@ async fn unsent_messages_survive_a_reload_of_the_page() {
     browser
         .see("document.querySelectorAll('#unsent li').length === 0")
         .await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 /// Delays every message after the welcome by 100 ms, and resizes the viewport
@@ -216,7 +216,7 @@ async fn delayed_messages_are_shown_once() {
         .see("document.getElementById('begin').textContent.startsWith('This is where')")
         .await;
     shows(&browser, &["one", "two", "three", "four"]).await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 /// The visible text of an element.
@@ -283,7 +283,7 @@ async fn windows(before: &str) {
     let names = json!(["Anna", "Anna"]);
     let who = "return [...document.querySelectorAll('#log .who')].map(w => w.textContent)";
     assert_eq!(browser.run(who).await, names);
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -310,7 +310,7 @@ async fn a_user_changes_rooms_by_command_and_by_link() {
     shows(&browser, &["in tea"]).await;
     say(&browser, "back").await;
     assert!(bob.text().await.ends_with(": back"));
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 /// A script that is true once the browser stores `count` unsent messages.
@@ -331,7 +331,7 @@ async fn messages_over_the_rate_arrive_in_order() {
     browser.press("#text", &(lines.join(ENTER) + ENTER)).await;
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     shows(&browser, &lines).await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -347,7 +347,7 @@ async fn the_page_starts_over_on_a_new_epoch() {
         .see("document.getElementById('state').dataset.state === 'offline'")
         .await;
     say(&browser, "said meanwhile").await;
-    let server = TestServer::at(addr).await;
+    let server = TestServer::start_at(addr).await;
     // The new server has another epoch. The browser had seen none of it, and
     // the old messages are gone.
     shows(&browser, &["said meanwhile"]).await;
@@ -415,6 +415,6 @@ async fn private_and_redacted_messages_are_shown_correctly() {
     let words = "return document.body.innerText.includes('for all')";
     assert_eq!(bob.run(words).await, json!(false));
     for browser in [&ana, &bob] {
-        is_quiet(browser).await;
+        assert_console_empty(browser).await;
     }
 }

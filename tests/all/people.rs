@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, advance, pause, timeout};
 
-use crate::support::{Chat, MemoryPeer, Peer, TestServer, upgrade};
+use crate::support::{MemoryChat, MemoryPeer, Peer, TestServer, upgrade};
 
 /// A live peer in the JSON format, and its welcome.
 async fn live(server: &TestServer, target: &str) -> (Peer, Value) {
@@ -90,7 +90,7 @@ async fn connections_without_a_name_are_separate_members() {
 }
 
 /// A live peer in the JSON format, in memory.
-async fn in_memory(chat: &Chat, name: Option<&str>) -> MemoryPeer {
+async fn in_memory(chat: &MemoryChat, name: Option<&str>) -> MemoryPeer {
     let mut peer = MemoryPeer::over(chat.connect(1 << 20));
     let query = name.map(|name| format!("?name={name}")).unwrap_or_default();
     let addr = ([127, 0, 0, 1], 2000).into();
@@ -107,7 +107,7 @@ async fn in_memory(chat: &Chat, name: Option<&str>) -> MemoryPeer {
 
 #[tokio::test]
 async fn a_member_has_left_after_the_grace_period() {
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let mut watcher = in_memory(&chat, None).await;
     let ana = in_memory(&chat, Some("ana")).await;
     assert_eq!(watcher.any_event().await["name"], "ana");
@@ -122,7 +122,7 @@ async fn a_member_has_left_after_the_grace_period() {
 #[tokio::test]
 async fn a_crowd_that_joins_at_once_is_announced_as_count() {
     const CROWD: usize = 500;
-    let chat = Chat::start();
+    let chat = MemoryChat::start();
     let mut watcher = in_memory(&chat, None).await;
     let mut crowd = Vec::new();
     for _ in 0..CROWD {

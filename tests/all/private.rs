@@ -152,7 +152,7 @@ async fn no_other_client_can_read_a_private_message() {
     }
     let mut told = server.follow("/?after=0", "").await;
     loop {
-        let told = told.told().await.expect("an event");
+        let told = told.sse_event().await.expect("an event");
         let data = told.data.unwrap_or_default();
         assert!(!data.contains("zanzibar"));
         if data.contains("\"live\"") {
@@ -174,7 +174,7 @@ async fn no_other_client_can_read_a_private_message() {
 async fn an_absent_owner_receives_its_inbox_on_return() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::with(&storage, options()).await;
+    let server = TestServer::start_with(&storage, options()).await;
     let (mut bob, _) = owner(&server, "bob", "").await;
     bob.event_of("live").await;
     leave(bob).await;
@@ -189,7 +189,7 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
     assert_eq!(ana.event().await, again);
     server.stop().await;
 
-    let server = TestServer::with(&storage, options()).await;
+    let server = TestServer::start_with(&storage, options()).await;
     // A client may not have read a connection to its end when it was cut.
     for _ in 0..2 {
         let (mut bob, welcome) = owner(&server, "bob", "&backlog=10").await;

@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     commands::{
-        Program, SERVER, client_command, folder, listening, server, server_command, unusable,
+        Program, SERVER, client_command, folder, listening, rejected_start, server, server_command,
     },
     support::{Peer, soon, upgraded},
 };
@@ -48,7 +48,7 @@ async fn three_clients_receive_each_others_messages() {
     }
     server.signal(Signal::TERM);
     assert_eq!(server.exit().await, 0);
-    assert_eq!(server.complaints().await, [""; 0]);
+    assert_eq!(server.stderr_lines().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn messages_are_not_logged_without_a_terminal() {
     assert_eq!(client.exit().await, 0);
     server.signal(Signal::INT);
     assert_eq!(server.exit().await, 0);
-    let said = [server.lines().await, server.complaints().await]
+    let said = [server.lines().await, server.stderr_lines().await]
         .concat()
         .join("\n");
     assert!(!said.contains("a secret"), "{said}");
@@ -116,7 +116,7 @@ async fn with_no_reconnect_the_client_ends_with_the_server() {
     // Its standard input is still open.
     let end = soon("its end", client.child.wait()).await.expect("a child");
     assert_eq!(end.code(), Some(1));
-    let said = client.complaints().await;
+    let said = client.stderr_lines().await;
     assert!(
         said[0].starts_with(&format!("client: the server at {addr} went away")),
         "{said:?}"
@@ -133,7 +133,7 @@ async fn a_drain_closes_every_client_and_frees_the_folder() {
     first.signal(Signal::TERM);
     let end = soon("its end", client.child.wait()).await.expect("a child");
     assert_eq!(end.code(), Some(1));
-    let said = client.complaints().await;
+    let said = client.stderr_lines().await;
     assert!(said[0].contains("4003"), "{said:?}");
     assert_eq!(
         stuck.next().await,
@@ -175,20 +175,20 @@ async fn a_failed_start_says_what_to_do() {
     let (first, addr) = server(folder.path(), &[]).await;
     let id = first.child.id().expect("it runs").to_string();
 
-    let said = unusable(&mut server_command(folder.path(), &[])).await;
+    let said = rejected_start(&mut server_command(folder.path(), &[])).await;
     for part in ["chat-data", "in use", &id, &addr.to_string(), "--data"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let port = addr.port().to_string();
     let mut command = Command::new(SERVER);
-    let said = unusable(command.current_dir(folder.path()).args(["--port", &port])).await;
+    let said = rejected_start(command.current_dir(folder.path()).args(["--port", &port])).await;
     assert!(
         said.contains(&addr.to_string()) && said.contains("--port"),
         "{said}"
     );
 
     // Even root cannot make a folder here.
-    let said = unusable(&mut server_command(
+    let said = rejected_start(&mut server_command(
         folder.path(),
         &["--data", "/dev/null/chat"],
     ))
@@ -205,7 +205,7 @@ async fn a_failed_start_says_what_to_do() {
         "this is no database, but 100 bytes ".repeat(99),
     )
     .expect("a file");
-    let said = unusable(&mut server_command(folder.path(), &["--data", "bad"])).await;
+    let said = rejected_start(&mut server_command(folder.path(), &["--data", "bad"])).await;
     assert!(
         said.contains("chat.sqlite") && said.contains("left as it is"),
         "{said}"
@@ -222,10 +222,11 @@ async fn a_failed_start_says_what_to_do() {
         (&["--data", "x", "--ephemeral"], "--ephemeral"),
         (&["surplus"], "surplus"),
     ] {
-        let said = unusable(Command::new(SERVER).current_dir(folder.path()).args(flags)).await;
+        let said =
+            rejected_start(Command::new(SERVER).current_dir(folder.path()).args(flags)).await;
         assert!(said.contains(part), "{flags:?}: {said}");
     }
-    let said = unusable(server_command(folder.path(), &[]).env("CHAT_PING", "soon")).await;
+    let said = rejected_start(server_command(folder.path(), &[]).env("CHAT_PING", "soon")).await;
     assert!(said.contains("soon"), "{said}");
 }
 
@@ -247,7 +248,7 @@ async fn every_flag_has_an_environment_variable() {
     let mut client = Program::client(addr, &["--quiet"]);
     client.type_line("1234").await;
     assert_eq!(client.exit().await, 1);
-    let said = client.complaints().await;
+    let said = client.stderr_lines().await;
     assert!(said[0].contains("line 1 has more than 3 bytes"), "{said:?}");
     assert!(!folder.path().join("chat-data").exists());
 
@@ -300,7 +301,7 @@ async fn the_client_joins_a_room_behind_tls() {
     let url = format!("https://localhost:{port}/tea");
     let mut stranger = Program::start(client_command().arg(&url));
     assert_eq!(stranger.exit().await, 1);
-    let said = stranger.complaints().await;
+    let said = stranger.stderr_lines().await;
     assert!(said[0].contains("no secure connection"), "{said:?}");
 
     let trusted = folder.path().join("trusted.pem");

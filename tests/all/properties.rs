@@ -4,22 +4,22 @@
 use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
-    client::address::{Target, Wanted},
+    client::address::{AddressOptions, Target},
     fanout::{Applier, History, Socket},
-    http::{self, Site, Trust, Upgraded},
+    http::{self, HttpState, Trust, Upgraded},
     hub::{self, Hub, Receipts, Registration, Submission},
-    log::{self, Draft, Local, Ordered, Sealed},
+    log::{self, Draft, LocalLog, OrderedBatch, SealedBatch},
     net::Peer,
     protocol::{
-        At, Author, Command, ConnectionId, Event, Kind, Limits, Message, Seq,
+        Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Seq, WallTime,
         format::Format,
         json,
         name::{MessageId, Name, RoomName},
         plain,
-        text::{Text, clean},
+        text::{Text, sanitize},
         typed,
     },
-    session::{self, Connection},
+    session::{self, Transport},
     store::{self, Storage, Words},
 };
 use tokio::{
@@ -68,7 +68,7 @@ pub(crate) fn commands(bytes: &[u8]) {
         let wanted = Command::Publish {
             text: text.to_owned(),
             id: None,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             follows: None,
         };
         assert_eq!(said, Ok(Some(wanted)));
@@ -78,19 +78,19 @@ pub(crate) fn commands(bytes: &[u8]) {
 /// A cleaned text is safe in every format and cannot imitate another message.
 pub(crate) fn texts(bytes: &[u8]) {
     let raw = String::from_utf8_lossy(bytes);
-    let safe = clean(&raw);
-    assert_eq!(clean(&safe), safe, "a safe text stays unchanged");
+    let safe = sanitize(&raw);
+    assert_eq!(sanitize(&safe), safe, "a safe text stays unchanged");
     assert!(!safe.contains(forbidden), "{safe:?}");
     assert!(
         safe.len() <= raw.len() * 3,
         "each byte becomes one replacement at most"
     );
-    let Ok(text) = Text::accept(&raw, Limits::default().text_bytes) else {
+    let Ok(text) = Text::parse(&raw, Limits::default().text_bytes) else {
         assert!(raw.is_empty() || raw.len() > Limits::default().text_bytes);
         return;
     };
     // Lines of several messages can be told apart, whatever the texts hold.
-    let [said, done] = [Kind::Said, Kind::Me].map(|kind| message(text.clone(), kind));
+    let [said, done] = [MessageKind::Said, MessageKind::Me].map(|kind| message(text.clone(), kind));
     let private = Message {
         room: RoomName::inbox(&"bob".parse::<Name>().expect("a name").key()),
         to: "bob".parse().ok(),
@@ -130,24 +130,24 @@ pub(crate) fn texts(bytes: &[u8]) {
 /// same text.
 pub(crate) fn searches(bytes: &[u8]) {
     let raw = String::from_utf8_lossy(bytes);
-    let Ok(words) = Words::of(&raw) else {
+    let Ok(words) = Words::parse(&raw) else {
         return;
     };
     assert!(!words.typed().contains(forbidden));
     in_a_chat(async |chat| {
         let (history, room) = (chat.site.hub.history(), RoomName::lobby());
-        let text = Text::accept(words.typed(), Limits::default().text_bytes);
+        let text = Text::parse(words.typed(), Limits::default().text_bytes);
         let draft = Draft {
             room: room.clone(),
-            from: message(text.clone().expect("words"), Kind::Said).from,
+            from: message(text.clone().expect("words"), MessageKind::Said).from,
             text: text.expect("words"),
             id: None,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             to: None,
         };
-        let receipts = Receipts::new(ConnectionId(7), hub::Wanted::All);
-        let submission = Submission::message(draft, None, receipts.expect());
-        let publisher = chat.site.hub.publisher().expect("a writer");
+        let receipts = Receipts::new(ConnectionId(7), hub::WantedReplies::All);
+        let submission = Submission::message(draft, None, receipts.issue());
+        let publisher = chat.site.hub.submitter().expect("a writer");
         publisher.send(submission).await.expect("a writer");
         receipts.next(Some(0)).await.expect("it is stored");
         let found = async {
@@ -193,12 +193,12 @@ fn forbidden(c: char) -> bool {
     separates || turns || c.is_control() && c != '\n' && c != '\t'
 }
 
-fn message(text: Text, kind: Kind) -> Message {
+fn message(text: Text, kind: MessageKind) -> Message {
     Message {
         seq: Seq(7),
         prev: Seq(3),
         room: RoomName::lobby(),
-        at: At(1_767_225_600_123),
+        at: WallTime(1_767_225_600_123),
         from: Author {
             name: "ana".parse().ok(),
             addr: ([127, 0, 0, 1], 5000).into(),
@@ -207,7 +207,7 @@ fn message(text: Text, kind: Kind) -> Message {
         id: None,
         kind,
         to: None,
-        origin: ConnectionId::SERVER,
+        connection: ConnectionId::SERVER,
     }
 }
 
@@ -236,9 +236,9 @@ pub(crate) fn names(bytes: &[u8]) {
     if let Ok(id) = text.parse::<MessageId>() {
         assert_eq!(id.as_str(), text);
     }
-    let _ = Target::new(&Wanted {
+    let _ = Target::new(&AddressOptions {
         address: Some(text.to_owned()),
-        ..Wanted::default()
+        ..AddressOptions::default()
     });
 }
 
@@ -279,7 +279,7 @@ pub(crate) fn requests(bytes: &[u8]) {
             if format == Format::EventStream {
                 let (read, write) = split(stream);
                 let write = Socket::Other(Box::new(write));
-                let connection = Connection { read, early, write };
+                let connection = Transport { read, early, write };
                 chat.run(connection, visit, &registration).await;
             }
             Some(format)
@@ -347,12 +347,12 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
     in_a_chat(async |chat| {
         let (near, far) = duplex(1 << 20);
         let (read, write) = split(far);
-        let connection = Connection {
+        let connection = Transport {
             read,
             early: bytes::Bytes::new(),
             write: Socket::Other(Box::new(write)),
         };
-        let visit = session::Visit {
+        let visit = session::SessionRequest {
             room: RoomName::lobby(),
             name: None,
             secret: None,
@@ -366,9 +366,9 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
         tokio::join!(spoken, listened);
         // The writer may still be storing messages. This entry is applied after
         // all of them.
-        let kick = log::Action::Kick(log::Audit {
+        let kick = log::Action::Kick(log::AuditRecord {
             operator: String::new(),
-            action: String::new(),
+            act: String::new(),
             target: String::new(),
             reason: String::new(),
         });
@@ -376,7 +376,7 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
         made.expect("a writer");
         let (history, room) = (chat.site.hub.history(), RoomName::lobby());
         let page = history.after(&room, Seq::START).await.expect("a page");
-        let messages = page.runs.iter().flat_map(|run| run.messages());
+        let messages = page.room_batches.iter().flat_map(|run| run.messages());
         messages.map(|message| message.text.to_string()).collect()
     })
 }
@@ -405,21 +405,21 @@ async fn speak(mut near: DuplexStream, bytes: &[u8], piece: usize) {
     assert!(rest.is_empty(), "whole frames");
 }
 
-static OPTIONS: LazyLock<session::Options> = LazyLock::new(|| session::Options {
+static OPTIONS: LazyLock<session::SessionOptions> = LazyLock::new(|| session::SessionOptions {
     limits: Limits { text_bytes: 200 },
     ping: Duration::from_secs(25),
     motd: None,
     operator: None,
 });
 
-const HUB: hub::Options = hub::Options {
+const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
     capacity: hub::Capacity::UNLIMITED,
 };
 
 struct Chat {
-    site: Site,
+    site: HttpState,
     drain: CancellationToken,
 }
 
@@ -434,8 +434,8 @@ impl Chat {
     /// Runs a session to its end.
     async fn run(
         &self,
-        connection: Connection<impl AsyncRead + Unpin>,
-        visit: session::Visit,
+        connection: Transport<impl AsyncRead + Unpin>,
+        visit: session::SessionRequest,
         registration: &Registration,
     ) {
         let Chat { site, drain } = self;
@@ -451,9 +451,9 @@ pub(crate) fn entries(bytes: &[u8]) {
     assert_eq!(log::decode(&log::encode(&batch)).as_ref(), Ok(&batch));
     let (mut replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
     let (position, head) = replica.position().expect("sound");
-    let ordered = Ordered {
+    let ordered = OrderedBatch {
         position: position.next(),
-        sealed: Sealed::new(batch),
+        sealed: SealedBatch::new(batch),
     };
     let applied = replica.apply(&ordered).expect("an outcome");
     let (after, end) = replica.position().expect("sound");
@@ -471,9 +471,9 @@ fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
     runtime.block_on(async {
         let tasks = TaskTracker::new();
         let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
-        let history = History::new(store.in_place());
-        let applier = Applier::new(Local::default(), replica, history).expect("in step");
-        let (hub, publisher, work) = Hub::prepare(applier, &HUB, &tasks).expect("a hub");
+        let history = History::new(store.on_caller_thread());
+        let applier = Applier::new(LocalLog::default(), replica, history).expect("in step");
+        let (hub, publisher, work) = Hub::start_in_tasks(applier, &HUB, &tasks).expect("a hub");
         tasks.spawn(work.run_with(async || {}));
         let trust = Trust {
             loopback: true,
@@ -481,7 +481,7 @@ fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         };
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: Site { hub, trust, limits },
+            site: HttpState { hub, trust, limits },
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

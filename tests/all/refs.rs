@@ -17,7 +17,7 @@ async fn ask(peer: &mut Peer, mut command: Value, reference: &str) -> Value {
 
 #[tokio::test]
 async fn every_command_is_answered_with_its_ref() {
-    let server = TestServer::with(&Storage::Memory, with_operators()).await;
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
     let (mut ana, welcome) = server.json("/?name=ana&echo=0").await;
     assert_eq!(welcome["ref"], Value::Null);
     assert_eq!(ana.event().await, json!({"type": "live", "seq": 0}));
@@ -85,8 +85,8 @@ async fn every_command_is_answered_with_its_ref() {
         );
     }
     let erased = ask(&mut ana, json!({"type": "erase", "seq": 1}), "e").await;
-    let aside = ana.event().await;
-    let mut told = [&erased, &aside].map(|event| (event["type"].clone(), event["ref"].clone()));
+    let event = ana.event().await;
+    let mut told = [&erased, &event].map(|event| (event["type"].clone(), event["ref"].clone()));
     told.sort_by_key(|(kind, _)| kind.to_string());
     assert_eq!(
         told,
@@ -188,7 +188,7 @@ async fn a_refusal_for_the_rate_has_the_ref() {
         burst: one,
     };
     options.hub.capacity.rate = Some(rate);
-    let server = TestServer::with(&Storage::Memory, options).await;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let (mut ana, _) = server.json("/?echo=0").await;
     ana.event_of("live").await;
     let say = |id: &str| json!({"type": "publish", "text": "hi", "id": id});

@@ -278,7 +278,7 @@ async fn only_trusted_origins_receive_cors_headers() {
 async fn a_get_returns_all_of_a_long_history() {
     const COUNT: usize = 5000;
     let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut sending, mut echo) = server.plain("/?name=ana").await.split();
     let sender = tokio::spawn(async move {
         for n in 0..COUNT {
@@ -294,7 +294,7 @@ async fn a_get_returns_all_of_a_long_history() {
     drop(sender.await.expect("sent"));
     let told = get(&server, "/?after=0&seq=1").await;
     server.stop().await;
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     assert!(
         get(&server, "/?after=0&seq=1").await == told,
         "from disk as from memory"

@@ -8,11 +8,11 @@ use std::{
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Keyring, Options, Outbox, State,
-        address::{Target, Wanted},
+        Client, ClientEvent, ClientOptions, ConnectionState, Keyring, Outbox,
+        address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Event, Kind},
+    protocol::{Command, Event, MessageKind},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -23,8 +23,8 @@ use tokio::{
 
 use crate::{
     commands::{Program, client_command, folder, server, server_again},
-    disk::faulty::{Disk, EIO, Fault},
-    support::{Chat, soon},
+    disk::faulty::{ControlField, Disk, EIO},
+    support::{MemoryChat, soon},
 };
 
 /// Kills a server, and starts it again with the same folder and port.
@@ -115,10 +115,10 @@ async fn a_pipe_and_a_reader_survive_server_restarts() {
     assert_eq!(history(addr).await, numbered(PARTS * EACH));
     assert_eq!(reader.exit().await, 0);
     assert_eq!(pipe.exit().await, 0);
-    let said = pipe.complaints().await;
+    let said = pipe.stderr_lines().await;
     let left = |line: &&String| line.contains("offline (") && !line.contains(" 0 unsent");
     assert!(said.iter().filter(left).count() > 0, "{said:?}");
-    for said in [said, reader.complaints().await] {
+    for said in [said, reader.stderr_lines().await] {
         let states = |what: &str| said.iter().filter(|line| line.contains(what)).count();
         assert_eq!(states("offline ("), PARTS, "{said:?}");
         assert_eq!(states("connected again"), PARTS, "{said:?}");
@@ -151,7 +151,7 @@ async fn an_outbox_survives_a_killed_client() {
     drop(feed(client.input.take().expect("piped"), 901..=1000).await);
     lines.extend(client.lines().await.drain(1..));
     assert_eq!(client.exit().await, 0);
-    assert_eq!(client.complaints().await, [""; 0]);
+    assert_eq!(client.stderr_lines().await, [""; 0]);
     assert_eq!(lines[1..], numbered(1000));
     assert_eq!(history(addr).await, numbered(1000));
     // The outbox is empty: the next client sends nothing.
@@ -176,10 +176,10 @@ async fn a_failed_sync_ends_the_client_before_it_sends() {
         .arg(&path);
     let mut client = Program::start(&mut command);
     client.line().await;
-    disk.set(Fault::Sync, EIO);
+    disk.set(ControlField::Sync, EIO);
     client.type_line("said once").await;
     assert_eq!(
-        client.complaints().await,
+        client.stderr_lines().await,
         [
             "client: 1 line was not stored (what was sent is in the outbox): \
              the outbox cannot be written: Input/output error (os error 5)"
@@ -188,7 +188,7 @@ async fn a_failed_sync_ends_the_client_before_it_sends() {
     assert_eq!(client.exit().await, 1);
     assert_eq!(history(addr).await, [""; 0]);
     // The next client finds the line in the file.
-    disk.set(Fault::Sync, 0);
+    disk.set(ControlField::Sync, 0);
     let mut client = Program::start(&mut command);
     assert_eq!(client.exit().await, 0);
     let said = history(addr).await;
@@ -281,7 +281,7 @@ async fn unsent_messages_survive_a_crash_on_a_terminal() {
 #[tokio::test]
 async fn connections_that_break_anywhere_lose_no_message() {
     const COUNT: u64 = 2000;
-    let chat = Arc::new(Chat::start());
+    let chat = Arc::new(MemoryChat::start());
     let mut rng = fastrand::Rng::with_seed(7);
     let place = Arc::clone(&chat);
     let open = move || {
@@ -291,11 +291,11 @@ async fn connections_that_break_anywhere_lose_no_message() {
         let mortal = tokio::io::join(read.take(rng.u64(1000..60_000)), write);
         async move { Ok(mortal) }
     };
-    let target = Target::new(&Wanted {
+    let target = Target::new(&AddressOptions {
         address: Some("ws://127.0.0.1:2000/sim".to_owned()),
-        ..Wanted::default()
+        ..AddressOptions::default()
     });
-    let options = Options {
+    let options = ClientOptions {
         reconnect: true,
         seed: 7,
         outbox: Outbox::in_memory(),
@@ -312,17 +312,19 @@ async fn connections_that_break_anywhere_lose_no_message() {
             client.send(Command::Publish {
                 text: sent.to_string(),
                 id: ids.of(sent).ok(),
-                kind: Kind::Said,
+                kind: MessageKind::Said,
                 follows: None,
             });
         }
         match soon("an event", client.next()).await {
-            Happened::Told(_, Event::Message(message)) => {
+            ClientEvent::Event(_, Event::Message(message)) => {
                 shown += 1;
                 assert_eq!(*message.text, shown.to_string());
             }
-            Happened::State(State::Connected) => lost += 1,
-            happened @ (Happened::Ended(_) | Happened::Hole { .. } | Happened::Refused { .. }) => {
+            ClientEvent::State(ConnectionState::Connected) => lost += 1,
+            happened @ (ClientEvent::Ended(_)
+            | ClientEvent::Missing { .. }
+            | ClientEvent::Refused { .. }) => {
                 panic!("{happened:?}")
             }
             _ => {}
@@ -343,7 +345,7 @@ async fn with_no_reconnect_a_pipe_ends_with_its_connection() {
     server.child.kill().await.expect("killed");
     let end = soon("its end", client.child.wait()).await.expect("a child");
     assert_eq!(end.code(), Some(1));
-    let said = client.complaints().await;
+    let said = client.stderr_lines().await;
     let sentence = format!("client: the server at {addr} went away (");
     assert!(
         said.len() == 1 && said[0].starts_with(&sentence),
@@ -363,7 +365,7 @@ async fn a_file_that_is_no_outbox_stays_unchanged() {
             .arg(&path),
     );
     assert_eq!(client.exit().await, 2);
-    let said = client.complaints().await;
+    let said = client.stderr_lines().await;
     assert!(
         said[0].contains("diary is no outbox and is left as it is"),
         "{said:?}"

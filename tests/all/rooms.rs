@@ -71,7 +71,7 @@ async fn at_most_200_rooms_are_listed() {
 #[tokio::test]
 async fn a_topic_is_announced_stored_and_cleared() {
     let folder = tempdir().expect("a folder");
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut ana, welcome) = server.json("/tea?name=ana").await;
     assert!(welcome["topic"].is_null(), "{welcome}");
     ana.event_of("live").await;
@@ -113,7 +113,7 @@ async fn a_topic_is_announced_stored_and_cleared() {
     // The topic outlives the room's members and the server process.
     drop((ana, bob, plain));
     server.stop().await;
-    let server = TestServer::on(folder.path()).await;
+    let server = TestServer::start_in(folder.path()).await;
     let (mut eve, welcome) = server.json("/tea").await;
     assert_eq!(welcome["topic"], "biscuits\u{fffd}");
     eve.event_of("live").await;

@@ -4,7 +4,7 @@ mod pty;
 
 use std::{io::Write, path::Path, sync::MutexGuard};
 
-use broadcast_chat::client::screen::terminal::Borrowed;
+use broadcast_chat::client::screen::terminal::RawMode;
 use rustix::{
     process::Signal,
     termios::{LocalModes, tcgetattr},
@@ -14,7 +14,7 @@ use tokio::process::Child;
 use self::pty::Pty;
 use crate::{
     commands::{CLIENT, folder, server, server_again},
-    disk::faulty::{Disk, Fault},
+    disk::faulty::{ControlField, Disk},
     support::{TestServer, soon},
 };
 
@@ -238,10 +238,10 @@ async fn keys_and_messages_do_not_wait_for_the_disk() {
     ana.shows("lobby · 1 here").await;
     let (mut bob, _) = server.json("/?name=bob").await;
     // The sync takes an hour, unless the delay is reset.
-    let syncs = disk.get(Fault::Syncs);
-    disk.set(Fault::Delay, 3_600_000_000);
+    let syncs = disk.get(ControlField::Syncs);
+    disk.set(ControlField::Delay, 3_600_000_000);
     ana.press("kept first\r");
-    disk.tried_to_sync(syncs).await;
+    disk.wait_for_sync(syncs).await;
     ana.press("half");
     ana.shows_typed("half").await;
     ana.shows("sending: kept first").await;
@@ -250,9 +250,9 @@ async fn keys_and_messages_do_not_wait_for_the_disk() {
     // This message waits for the next sync: at most one runs at a time.
     ana.press(" done\r");
     ana.shows("sending: half done").await;
-    assert_eq!(disk.get(Fault::Syncs), syncs + 1);
+    assert_eq!(disk.get(ControlField::Syncs), syncs + 1);
     // The client sent no message before it was on the disk.
-    disk.set(Fault::Delay, 0);
+    disk.set(ControlField::Delay, 0);
     for text in ["meanwhile", "kept first", "half done"] {
         assert_eq!(bob.event_of("message").await["text"], text);
     }
@@ -349,7 +349,7 @@ async fn the_client_continues_after_ctrl_z_and_fg() {
 #[test]
 #[ignore = "panics; another test checks the terminal afterwards"]
 fn panics_on_a_terminal() {
-    let _borrowed = Borrowed::enter().expect("a terminal");
+    let _borrowed = RawMode::enter().expect("a terminal");
     println!("borrowed");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("a key");

@@ -75,29 +75,29 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    diary::{Line, Speech, View},
+    diary::{SentMessage, SpeakerRecord, View},
     network::{Network, pick},
     people::{Life, Program, Speaker},
-    place::Place,
+    place::ServerHost,
 };
 
 /// How long, by its own clock, a world may run before it counts as stuck.
-const STUCK: Duration = Duration::from_secs(3600);
+const SIMULATED_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The state that everything in a world shares.
 struct World {
-    place: Place,
+    host: ServerHost,
     folder: PathBuf,
     rng: RefCell<Rng>,
     begun: Instant,
-    speeches: RefCell<BTreeMap<String, Speech>>,
+    speakers: RefCell<BTreeMap<String, SpeakerRecord>>,
     views: RefCell<Vec<View>>,
     /// The speakers with a name: they can be sent private messages.
-    met: RefCell<BTreeSet<String>>,
+    named: RefCell<BTreeSet<String>>,
     /// The speakers with unsent or unconfirmed messages.
-    speaking: RefCell<BTreeSet<String>>,
+    unfinished: RefCell<BTreeSet<String>>,
     /// Cancelled once there is no such speaker.
-    silent: CancellationToken,
+    all_finished: CancellationToken,
     /// The last number of each room, once every message is stored.
     ends: OnceCell<BTreeMap<String, u64>>,
     /// Cancelled once `ends` is known.
@@ -111,15 +111,15 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let data = folder.join("data");
         Rc::new(World {
-            place: Place::new(Network::new(), data, rng.fork()),
+            host: ServerHost::new(Network::new(), data, rng.fork()),
             folder: folder.to_owned(),
             rng: RefCell::new(rng),
             begun: Instant::now(),
-            speeches: RefCell::default(),
+            speakers: RefCell::default(),
             views: RefCell::default(),
-            met: RefCell::default(),
-            speaking: RefCell::default(),
-            silent: CancellationToken::new(),
+            named: RefCell::default(),
+            unfinished: RefCell::default(),
+            all_finished: CancellationToken::new(),
             ends: OnceCell::new(),
             ended: CancellationToken::new(),
             calm: Cell::default(),
@@ -143,61 +143,61 @@ impl World {
         self.calm.get()
     }
 
-    fn begins_to_speak(&self, who: &str) {
-        let mut speeches = self.speeches.borrow_mut();
-        speeches.insert(who.to_owned(), Speech::default());
-        self.speaking.borrow_mut().insert(who.to_owned());
+    fn add_speaker(&self, who: &str) {
+        let mut speakers = self.speakers.borrow_mut();
+        speakers.insert(who.to_owned(), SpeakerRecord::default());
+        self.unfinished.borrow_mut().insert(who.to_owned());
     }
 
     /// Notes that all messages of a speaker are stored, or that it died.
-    fn ends_to_speak(&self, who: &str) {
-        let mut speaking = self.speaking.borrow_mut();
-        speaking.remove(who);
-        if speaking.is_empty() {
-            self.silent.cancel();
+    fn note_finished(&self, who: &str) {
+        let mut unfinished = self.unfinished.borrow_mut();
+        unfinished.remove(who);
+        if unfinished.is_empty() {
+            self.all_finished.cancel();
         }
     }
 
     fn died(&self, who: &str) {
-        self.with_speech(who, |speech| speech.died = true);
-        self.ends_to_speak(who);
+        self.with_record(who, |speech| speech.died = true);
+        self.note_finished(who);
     }
 
-    fn with_speech<T>(&self, who: &str, act: impl FnOnce(&mut Speech) -> T) -> T {
-        act(self.speeches.borrow_mut().get_mut(who).expect("a speaker"))
+    fn with_record<T>(&self, who: &str, act: impl FnOnce(&mut SpeakerRecord) -> T) -> T {
+        act(self.speakers.borrow_mut().get_mut(who).expect("a speaker"))
     }
 
-    fn lines(&self, who: &str) -> Vec<Line> {
-        self.with_speech(who, |speech| speech.lines.clone())
+    fn messages_of(&self, who: &str) -> Vec<SentMessage> {
+        self.with_record(who, |speech| speech.messages.clone())
     }
 
-    fn says(&self, who: &str, line: Line) {
-        self.with_speech(who, |speech| speech.lines.push(line));
+    fn note_sent(&self, who: &str, line: SentMessage) {
+        self.with_record(who, |speech| speech.messages.push(line));
     }
 
     /// Notes that a speaker has a name.
-    fn met(&self, who: &str) {
-        self.met.borrow_mut().insert(who.to_owned());
+    fn note_named(&self, who: &str) {
+        self.named.borrow_mut().insert(who.to_owned());
     }
 
     /// A random speaker with a name, if there is one.
-    fn somebody(&self, rng: &mut Rng) -> Option<String> {
-        let met = self.met.borrow();
-        (!met.is_empty()).then(|| met.iter().nth(rng.usize(..met.len())).cloned())?
+    fn random_named(&self, rng: &mut Rng) -> Option<String> {
+        let named = self.named.borrow();
+        (!named.is_empty()).then(|| named.iter().nth(rng.usize(..named.len())).cloned())?
     }
 
     /// Notes that a speaker was told that a message is stored. The message may
     /// be another speaker's.
     fn confirm(&self, who: &str, id: &str) {
-        self.with_speech(who, |speech| {
-            let own = speech.lines.iter_mut().find(|line| line.id == id);
+        self.with_record(who, |speech| {
+            let own = speech.messages.iter_mut().find(|line| line.id == id);
             if let Some(line) = own {
                 line.confirmed = true;
             }
         });
     }
 
-    fn saw(&self, view: View) {
+    fn note_view(&self, view: View) {
         self.views.borrow_mut().push(view);
     }
 }
@@ -227,7 +227,7 @@ fn run(seed: u64) -> Result<Vec<String>, Broken> {
         .expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let world = World::new(seed, folder.path());
-        let lived = timeout(STUCK, live(&world)).await;
+        let lived = timeout(SIMULATED_LIMIT, live(&world)).await;
         let why = lived.unwrap_or_else(|_| Err("a task waits for ever".to_owned()));
         let story = world.story.take();
         match why {
@@ -251,9 +251,9 @@ fn folder() -> TempDir {
 
 async fn live(world: &Rc<World>) -> Result<(), String> {
     let mut rng = world.fork();
-    world.place.start();
+    world.host.start();
     let mut people = JoinSet::new();
-    for (n, life) in [Life::Long, Life::Kept, Life::Repeated, Life::Short]
+    for (n, life) in [Life::Long, Life::KeepsOutbox, Life::Resends, Life::Short]
         .into_iter()
         .enumerate()
     {
@@ -263,7 +263,7 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
     people.spawn_local(Speaker::new(world, "quiet".to_owned(), Life::Long, 0).live());
     people.spawn_local(Program::new(world, "json").read(true));
     people.spawn_local(Program::new(world, "plain").read(false));
-    world.begins_to_speak("parrot");
+    world.add_speaker("parrot");
     people.spawn_local(Program::new(world, "parrot").repeat(rng.usize(1..10)));
     let all = async {
         while let Some(ended) = people.join_next().await {
@@ -274,64 +274,64 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
     let course = async {
         for _ in 0..rng.usize(2..9) {
             sleep(Duration::from_millis(rng.u64(..5000))).await;
-            strike(world, &mut rng).await;
+            inject_fault(world, &mut rng).await;
         }
         world.note("world", "is calm");
         world.calm.set(true);
-        world.place.network.calm();
-        world.silent.cancelled().await;
-        let ends = diary::ends(&diary::log(&world.place.folder));
+        world.host.network.calm();
+        world.all_finished.cancelled().await;
+        let ends = diary::ends(&diary::log(&world.host.folder));
         world.ends.set(ends).expect("known once");
         world.ended.cancel();
         Ok(())
     };
     tokio::try_join!(biased; all, course)?;
-    world.place.stop().await;
-    let log = diary::log(&world.place.folder);
-    diary::check(&log, &world.speeches.borrow(), &world.views.borrow())
+    world.host.stop().await;
+    let log = diary::log(&world.host.folder);
+    diary::check(&log, &world.speakers.borrow(), &world.views.borrow())
 }
 
 /// Makes one random fault happen.
-async fn strike(world: &World, rng: &mut Rng) {
-    let place = &world.place;
+async fn inject_fault(world: &World, rng: &mut Rng) {
+    let host = &world.host;
     let long = Duration::from_millis(pick(rng, &[0, 1000, 10_000]));
     match rng.u8(..6) {
         0 | 1 => {
             world.note("server", "is killed");
-            place.kill().await;
+            host.kill().await;
             sleep(long).await;
-            place.start();
+            host.start();
         }
         2 => {
             world.note("server", "stops");
-            place.stop().await;
+            host.stop().await;
             sleep(long).await;
-            place.start();
+            host.start();
         }
         3 => {
             world.note("network", "is cut");
-            place.network.cut();
+            host.network.cut();
         }
         4 => {
             world.note("disk", "is full");
-            place.fail(rng.bool());
+            host.fill_disk(rng.bool());
             sleep(long).await;
             if rng.bool() {
                 world.note("server", "is killed");
-                place.kill().await;
-                place.start();
+                host.kill().await;
+                host.start();
                 sleep(long).await;
             }
             world.note("disk", "has room");
-            place.heal();
+            host.free_disk();
         }
         _ => {
             world.note("network", "is parted");
-            place.network.part();
+            host.network.hold();
             // The longer time is enough for either side to give up the
             // connection.
             sleep(pick(rng, &[long, Duration::from_secs(80)])).await;
-            place.network.join();
+            host.network.release();
         }
     }
 }
@@ -342,7 +342,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 /// How long a world may take by the real clock: a hundred times the usual time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs worlds, a few at a time, until one is broken. Fails with the seed of a
 /// broken world and with what is wrong with it.
@@ -411,7 +411,7 @@ fn nothing_is_lost_doubled_or_reordered() {
     let told = Arc::new(Mutex::new(BTreeMap::new()));
     let tallied = Arc::clone(&told);
     let begun = Instant::now();
-    let explored = explore(first..first + count, PATIENCE, move |seed| {
+    let explored = explore(first..first + count, REAL_LIMIT, move |seed| {
         let story = match run(seed) {
             Ok(story) => story,
             Err(why) if count == 1 => return Err(why.to_string()),

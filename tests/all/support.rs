@@ -7,13 +7,13 @@ use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, Site, Trust},
-    hub::{self, Capacity, Hub, Keep, Publisher, Registration},
-    log::Local,
+    http::{self, HttpState, Trust},
+    hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
+    log::LocalLog,
     net,
     protocol::{Limits, Start, format::Format, name::RoomName},
-    server::{self, Options},
-    session::{self, Connection, Visit},
+    server::{self, ServerOptions},
+    session::{self, SessionRequest, Transport},
     store::{self, Storage},
 };
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::peer::{
     BINARY, CLOSE, CONTINUATION, FIN, Frame, LENGTH_16, LENGTH_64, MASKED, MemoryPeer, PING, PONG,
-    Peer, Reading, TEXT, Told, follow, frame, upgrade, upgraded,
+    Peer, Reading, SseEvent, TEXT, frame, sse_request, upgrade, upgraded,
 };
 
 /// How long an expected event may take before the test fails. A passing run
@@ -45,22 +45,22 @@ pub(crate) struct TestServer {
 }
 
 /// The options of a hub without a server.
-pub(crate) const HUB: hub::Options = hub::Options {
+pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
     capacity: Capacity::UNLIMITED,
 };
 
 /// The default options of a test server.
-pub(crate) fn options() -> Options {
-    Options {
-        hub: hub::Options { shards: 2, ..HUB },
-        keep: Keep::default(),
+pub(crate) fn options() -> ServerOptions {
+    ServerOptions {
+        hub: hub::HubOptions { shards: 2, ..HUB },
+        keep: RetentionLimits::default(),
         trust: Trust {
             loopback: true,
             ..Trust::default()
         },
-        session: session::Options {
+        session: session::SessionOptions {
             limits: Limits::default(),
             ping: Duration::from_secs(25),
             motd: None,
@@ -72,7 +72,7 @@ pub(crate) fn options() -> Options {
 impl TestServer {
     /// Starts a server with its history in memory.
     pub(crate) async fn start() -> Self {
-        Self::with(&Storage::Memory, options()).await
+        Self::start_with(&Storage::Memory, options()).await
     }
 
     /// Starts a server that trusts another origin.
@@ -80,26 +80,26 @@ impl TestServer {
         let mut options = options();
         options.trust.loopback = true;
         options.trust.origins = vec![origin.to_owned()];
-        Self::with(&Storage::Memory, options).await
+        Self::start_with(&Storage::Memory, options).await
     }
 
     /// Starts a server on a folder.
-    pub(crate) async fn on(folder: &Path) -> Self {
-        Self::with(&Storage::Folder(folder.to_owned()), options()).await
+    pub(crate) async fn start_in(folder: &Path) -> Self {
+        Self::start_with(&Storage::Folder(folder.to_owned()), options()).await
     }
 
     /// Starts a server at the address of an earlier one.
-    pub(crate) async fn at(addr: SocketAddr) -> Self {
+    pub(crate) async fn start_at(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a free port");
         Self::listening(listener, &Storage::Memory, options())
     }
 
-    pub(crate) async fn with(storage: &Storage, options: Options) -> Self {
+    pub(crate) async fn start_with(storage: &Storage, options: ServerOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         Self::listening(listener, storage, options)
     }
 
-    fn listening(listener: TcpListener, storage: &Storage, options: Options) -> Self {
+    fn listening(listener: TcpListener, storage: &Storage, options: ServerOptions) -> Self {
         let addr = listener.local_addr().expect("its address");
         let (replica, _) = store::open(storage, "a test").expect("a store");
         let shutdown = CancellationToken::new();
@@ -150,7 +150,7 @@ impl TestServer {
     /// A reader of a room's server-sent events, after the response head.
     pub(crate) async fn follow(&self, target: &str, headers: &str) -> Peer {
         let mut peer = Peer::connect(self.addr).await;
-        peer.write(follow(target, headers).as_bytes()).await;
+        peer.write(sse_request(target, headers).as_bytes()).await;
         let head = peer.head().await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         peer
@@ -187,38 +187,38 @@ impl Drop for TestServer {
 ///
 /// A paused clock does not know the writer's thread: receive every published
 /// message before time may pass.
-pub(crate) struct Chat {
+pub(crate) struct MemoryChat {
     pub(crate) hub: Hub,
     /// The options of its sessions.
-    pub(crate) session: session::Options,
+    pub(crate) session: session::SessionOptions,
     drain: CancellationToken,
     tasks: TaskTracker,
     /// Keeps the writer running while a test may publish.
-    publisher: Option<Publisher>,
+    submitter: Option<Submitter>,
 }
 
-impl Chat {
+impl MemoryChat {
     pub(crate) fn start() -> Self {
         Self::with(&HUB)
     }
 
-    pub(crate) fn with(options: &hub::Options) -> Self {
+    pub(crate) fn with(options: &hub::HubOptions) -> Self {
         let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
         let applier = Applier::local(replica).expect("in step");
         let tasks = TaskTracker::new();
-        let (hub, publisher) = Hub::start(applier, options, &tasks).expect("a hub");
-        Chat {
+        let (hub, submitter) = Hub::start(applier, options, &tasks).expect("a hub");
+        MemoryChat {
             hub,
             session: self::options().session,
             drain: CancellationToken::new(),
             tasks,
-            publisher: Some(publisher),
+            submitter: Some(submitter),
         }
     }
 
     /// Drains; returns when every accepted draft is committed.
     pub(crate) async fn end(&mut self) {
-        self.publisher = None;
+        self.submitter = None;
         self.drain.cancel();
         soon("the writer's end", self.hub.finished()).await;
     }
@@ -229,7 +229,7 @@ impl Chat {
     }
 
     /// The state that HTTP requests are answered from.
-    pub(crate) fn site(&self) -> Site {
+    pub(crate) fn site(&self) -> HttpState {
         site(&self.hub)
     }
 
@@ -247,7 +247,7 @@ impl Chat {
     /// holds `buffer` bytes each way; the test has read nothing from it.
     pub(crate) fn join(&self, name: &str, buffer: usize) -> (MemoryPeer, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(buffer);
-        let visit = Visit {
+        let request = SessionRequest {
             room: RoomName::lobby(),
             name: Some(name.parse().expect("a name")),
             secret: None,
@@ -259,12 +259,12 @@ impl Chat {
         let (session, registration) = (self.session.clone(), self.register());
         let ended = self.tasks.spawn(async move {
             let (read, write) = tokio::io::split(far);
-            let connection = Connection {
+            let connection = Transport {
                 read,
                 early: Bytes::new(),
                 write: Socket::Other(Box::new(write)),
             };
-            session::run(connection, visit, &registration, &hub, &session, &drain).await;
+            session::run(connection, request, &registration, &hub, &session, &drain).await;
         });
         (Peer::over(near), ended)
     }
@@ -276,8 +276,8 @@ pub(crate) fn peer() -> net::Peer {
 }
 
 /// The state that HTTP requests are answered from.
-pub(crate) fn site(hub: &Hub) -> Site {
-    Site {
+pub(crate) fn site(hub: &Hub) -> HttpState {
+    HttpState {
         hub: hub.clone(),
         trust: options().trust,
         limits: Limits::default(),
@@ -288,23 +288,23 @@ pub(crate) fn site(hub: &Hub) -> Site {
 pub(crate) async fn serve(
     stream: DuplexStream,
     registration: Registration,
-    site: Site,
-    session: session::Options,
+    site: HttpState,
+    session: session::SessionOptions,
     drain: CancellationToken,
 ) {
     let Some(upgraded) = http::serve(stream, &registration, &site, &drain).await else {
         return;
     };
     let (read, write) = tokio::io::split(upgraded.stream);
-    let connection = Connection {
+    let connection = Transport {
         read,
         early: upgraded.early,
         write: Socket::Other(Box::new(write)),
     };
-    let visit = upgraded.visit;
+    let request = upgraded.visit;
     session::run(
         connection,
-        visit,
+        request,
         &registration,
         &site.hub,
         &session,
@@ -367,6 +367,6 @@ async fn known(peer: &mut Peer) -> String {
 /// simulation.
 pub(crate) fn in_place(storage: &Storage) -> Applier<'static> {
     let (replica, store) = store::open(storage, "a simulation").expect("a store");
-    let history = History::new(store.in_place());
-    Applier::new(Local::default(), replica, history).expect("in step")
+    let history = History::new(store.on_caller_thread());
+    Applier::new(LocalLog::default(), replica, history).expect("in step")
 }

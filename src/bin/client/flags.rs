@@ -41,7 +41,7 @@ Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 #[derive(Debug, Parser)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 #[command(name = "client", version, after_help = EXAMPLES)]
-pub(crate) struct Flags {
+pub(crate) struct ClientFlags {
     /// The server or room: HOST, HOST:PORT, or a URL such as
     /// http://HOST:PORT/ROOM [default: 127.0.0.1]
     pub(crate) address: Option<String>,

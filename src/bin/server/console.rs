@@ -19,20 +19,20 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::flags::Checked;
+use super::flags::CheckedFlags;
 
 /// The number of lines that may wait for a terminal. Memory for them is
 /// allocated at the start.
 const LINES: usize = 10_000;
 
 /// How long printing the waiting lines may take at the end.
-const LAST_LINES: Duration = Duration::from_secs(1);
+const PRINT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The guard of the printing threads. Its drop prints the waiting lines, for at
 /// most [`LAST_LINES`]: a stopped terminal must not keep the server from ending.
-pub(crate) struct Printing(Vec<WorkerGuard>);
+pub(crate) struct PrintGuard(Vec<WorkerGuard>);
 
-impl Drop for Printing {
+impl Drop for PrintGuard {
     fn drop(&mut self) {
         let (printing, printed) = mpsc::channel::<()>();
         for guard in self.0.drain(..) {
@@ -45,13 +45,13 @@ impl Drop for Printing {
             });
         }
         drop(printing);
-        let _ = printed.recv_timeout(LAST_LINES);
+        let _ = printed.recv_timeout(PRINT_DEADLINE);
     }
 }
 
 /// Starts printing. Lines over [`LINES`] are dropped, so a stopped terminal does
 /// not stop the chat.
-pub(crate) fn start(checked: &Checked) -> Printing {
+pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
     let (stdout, printing) = lines_to(std::io::stdout());
     let (stderr, logging) = lines_to(std::io::stderr());
     let shown = if checked.show_messages {
@@ -85,7 +85,7 @@ pub(crate) fn start(checked: &Checked) -> Printing {
                 .with_target("chat", LevelFilter::OFF),
         );
     tracing_subscriber::registry().with(chat).with(log).init();
-    Printing(vec![printing, logging])
+    PrintGuard(vec![printing, logging])
 }
 
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {

@@ -7,11 +7,11 @@ use std::{
 };
 
 /// The exit code for wrong flags, a damaged history, or any other failure.
-const UNUSABLE: u8 = 2;
+const EXIT_FAILURE: u8 = 2;
 
 /// Prints the reason on standard error and returns the exit code.
-pub(crate) fn unusable(why: &impl Display) -> ExitCode {
+pub(crate) fn fail(why: &impl Display) -> ExitCode {
     // If standard error is gone, the exit code still tells.
     let _ = writeln!(io::stderr(), "server: {why:#}");
-    ExitCode::from(UNUSABLE)
+    ExitCode::from(EXIT_FAILURE)
 }

@@ -18,7 +18,7 @@ const LONGEST: u64 = 4 << 10;
 /// # Errors
 ///
 /// Fails if the file cannot be read, is longer than 4 KiB, or is not UTF-8.
-pub(super) fn motd(path: &Path) -> Result<Option<Text>, String> {
+pub(super) fn read_motd(path: &Path) -> Result<Option<Text>, String> {
     let read = File::open(path).and_then(|file| text(&file));
     let text = read.map_err(|why| format!("--motd {}: {why}", path.display()))?;
     Ok((!text.is_empty()).then(|| Text::from(text)))
@@ -30,7 +30,7 @@ pub(super) fn motd(path: &Path) -> Result<Option<Text>, String> {
 ///
 /// Fails if the file cannot be read, if others than its owner may read or
 /// change it, or if it holds no secret.
-pub(super) fn secret(path: &Path) -> Result<Secret, String> {
+pub(super) fn read_secret(path: &Path) -> Result<Secret, String> {
     let read = || {
         let file = File::open(path)?;
         if file.metadata()?.permissions().mode() & 0o077 != 0 {

@@ -13,9 +13,9 @@ use std::{
 
 use broadcast_chat::{
     http::Trust,
-    hub::{self, Capacity, Keep, Rate},
+    hub::{self, Capacity, Rate, RetentionLimits},
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, Limits},
-    server::Options,
+    server::ServerOptions,
     session,
     store::Storage,
 };
@@ -25,7 +25,7 @@ use clap::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{exit::unusable, files};
+use super::{exit::fail, files};
 
 /// File descriptors not used for sessions: about 20 of the server's own, and
 /// those of connections refused because the server is full.
@@ -34,7 +34,7 @@ const RESERVED_DESCRIPTORS: u64 = 96;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The connections that one address may have if the server is not on loopback:
 /// enough for a household or a small office.
-const MAX_PER_ADDRESS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+const MAX_PER_PREFIX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,9 +49,9 @@ Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0
 #[derive(Debug, Parser)]
 #[command(name = "server", version, after_help = EXAMPLES, disable_help_subcommand = true,
     args_conflicts_with_subcommands = true)]
-pub(crate) struct Flags {
+pub(crate) struct ServerFlags {
     #[command(subcommand)]
-    upkeep: Option<Upkeep>,
+    upkeep: Option<Maintenance>,
 
     /// The port to listen on; 0 takes a free one
     #[arg(long, env = "CHAT_PORT", default_value_t = DEFAULT_PORT)]
@@ -150,7 +150,7 @@ pub(crate) struct Flags {
 
 /// The subcommands; without one, the server serves.
 #[derive(Debug, Subcommand)]
-enum Upkeep {
+enum Maintenance {
     /// Copy the history into a new file, also while the server runs
     Backup {
         /// The file to create
@@ -195,7 +195,7 @@ enum Limit<T> {
 impl<T> Limit<T> {
     /// The limit of a flag, or `otherwise` if the flag was not given; `None` is
     /// no limit.
-    fn or(limit: Option<Self>, otherwise: Option<T>) -> Option<T> {
+    fn resolve(limit: Option<Self>, otherwise: Option<T>) -> Option<T> {
         match limit {
             None => otherwise,
             Some(Limit::Off) => None,
@@ -216,9 +216,9 @@ fn limit<T: FromStr<Err: ToString>>(text: &str) -> Result<Limit<T>, String> {
 
 /// The task that the flags ask for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Task {
     /// Serve.
-    Serve(Box<Checked>),
+    Serve(Box<CheckedFlags>),
     /// Copy the history of a folder into a file.
     Backup {
         /// The folder.
@@ -235,7 +235,7 @@ pub(crate) enum Asked {
 
 /// The checked flags of a server that serves.
 #[derive(Debug)]
-pub(crate) struct Checked {
+pub(crate) struct CheckedFlags {
     /// The address to listen on.
     pub(crate) address: SocketAddr,
     /// The place of the message store.
@@ -245,7 +245,7 @@ pub(crate) struct Checked {
     /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
     pub(crate) verbose: u8,
     /// The options of the server.
-    pub(crate) options: Options,
+    pub(crate) options: ServerOptions,
 }
 
 /// Reads the flags of this process.
@@ -254,7 +254,7 @@ pub(crate) struct Checked {
 ///
 /// Fails if the flags are wrong or only ask for help. It has then printed the
 /// error or the help, and returns the exit code.
-pub(crate) fn read() -> Result<Asked, ExitCode> {
+pub(crate) fn read() -> Result<Task, ExitCode> {
     let flags = parse(std::env::args_os()).map_err(|error| {
         if matches!(
             error.kind(),
@@ -264,20 +264,20 @@ pub(crate) fn read() -> Result<Asked, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        unusable(&format_args!(
+        fail(&format_args!(
             "{}; server --help lists the flags",
             sentence(&error)
         ))
     })?;
-    asked(flags).map_err(|why| unusable(&why))
+    task(flags).map_err(|why| fail(&why))
 }
 
 fn parse(
     words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-) -> Result<Flags, clap::Error> {
-    let mut command = Flags::command();
+) -> Result<ServerFlags, clap::Error> {
+    let mut command = ServerFlags::command();
     let matches = command.try_get_matches_from_mut(words)?;
-    let mut flags = Flags::from_arg_matches(&matches)?;
+    let mut flags = ServerFlags::from_arg_matches(&matches)?;
     // A typed flag overrides the environment.
     let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
     match (typed("data"), flags.ephemeral && typed("ephemeral")) {
@@ -304,28 +304,31 @@ fn sentence(error: &clap::Error) -> String {
     parts.join("; ").replace("; tip:", " -")
 }
 
-fn asked(mut flags: Flags) -> Result<Asked, String> {
+fn task(mut flags: ServerFlags) -> Result<Task, String> {
     Ok(match flags.upkeep.take() {
-        Some(Upkeep::Backup { file, folder }) => Asked::Backup {
+        Some(Maintenance::Backup { file, folder }) => Task::Backup {
             data: folder.data,
             file,
         },
-        Some(Upkeep::Check { folder }) => Asked::Check { data: folder.data },
-        None => Asked::Serve(Box::new(check(flags)?)),
+        Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
+        None => Task::Serve(Box::new(check(flags)?)),
     })
 }
 
-fn check(flags: Flags) -> Result<Checked, String> {
-    let operator = flags.operator_secret_file.as_deref().map(files::secret);
+fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
+    let operator = flags
+        .operator_secret_file
+        .as_deref()
+        .map(files::read_secret);
     let operator = operator.transpose()?;
-    let motd = flags.motd.as_deref().map(files::motd).transpose()?;
+    let motd = flags.motd.as_deref().map(files::read_motd).transpose()?;
     let loopback = is_loopback(&flags);
     let (rate, max_per_address) = limits(&flags);
     let descriptors = raise_descriptors();
     let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
     let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
-    Ok(Checked {
+    Ok(CheckedFlags {
         address: (flags.bind, flags.port).into(),
         storage: if flags.ephemeral {
             Storage::Memory
@@ -338,12 +341,12 @@ fn check(flags: Flags) -> Result<Checked, String> {
             When::Never => false,
         },
         verbose: flags.verbose,
-        options: Options {
-            keep: Keep {
+        options: ServerOptions {
+            keep: RetentionLimits {
                 age: flags.keep.map(|days| DAY * days),
                 messages: flags.keep_messages,
             },
-            hub: hub::Options {
+            hub: hub::HubOptions {
                 shards: workers(),
                 name_expiry: DAY * flags.name_expiry,
                 capacity: Capacity {
@@ -361,7 +364,7 @@ fn check(flags: Flags) -> Result<Checked, String> {
                     .map(|o| o.trim_end_matches('/').to_owned())
                     .collect(),
             },
-            session: session::Options {
+            session: session::SessionOptions {
                 limits: Limits {
                     text_bytes: flags.max_text as usize,
                 },
@@ -382,7 +385,7 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
-fn is_loopback(flags: &Flags) -> bool {
+fn is_loopback(flags: &ServerFlags) -> bool {
     flags.bind.to_canonical().is_loopback()
 }
 
@@ -390,15 +393,15 @@ fn is_loopback(flags: &Flags) -> bool {
 ///
 /// On loopback both are off by default, because every client is on this
 /// machine.
-fn limits(flags: &Flags) -> (Option<Rate>, Option<usize>) {
+fn limits(flags: &ServerFlags) -> (Option<Rate>, Option<usize>) {
     let (rate, per_address) = if is_loopback(flags) {
         (None, None)
     } else {
-        (Some(Rate::DEFAULT), Some(MAX_PER_ADDRESS))
+        (Some(Rate::DEFAULT), Some(MAX_PER_PREFIX))
     };
-    let per_address = Limit::or(flags.max_per_address, per_address);
+    let per_address = Limit::resolve(flags.max_per_address, per_address);
     (
-        Limit::or(flags.rate, rate),
+        Limit::resolve(flags.rate, rate),
         per_address.map(NonZeroUsize::get),
     )
 }
@@ -438,7 +441,7 @@ mod tests {
 
     #[test]
     fn flags_are_consistent() {
-        Flags::command().debug_assert();
+        ServerFlags::command().debug_assert();
     }
 
     #[test]

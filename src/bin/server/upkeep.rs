@@ -4,7 +4,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 
 use broadcast_chat::store;
 
-use super::exit::unusable;
+use super::exit::fail;
 
 /// Copies the history into a file.
 pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
@@ -18,7 +18,7 @@ pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
     });
     match made {
         Ok(report) => done(&report),
-        Err(why) => unusable(&why),
+        Err(why) => fail(&why),
     }
 }
 
@@ -26,8 +26,8 @@ pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
 pub(crate) fn check(data: &Path) -> ExitCode {
     match store::check(data) {
         Ok(report) if report.faults.is_empty() => done(&report),
-        Ok(report) => unusable(&report),
-        Err(why) => unusable(&why),
+        Ok(report) => fail(&report),
+        Err(why) => fail(&why),
     }
 }
 

@@ -15,26 +15,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const MAX_HEAD: usize = 8 << 10;
 
 /// A stream that copies its first bytes, as long as the [`Head`] lives.
-pub(super) struct Overheard<S> {
+pub(super) struct HeadRecorder<S> {
     stream: S,
     head: Weak<Mutex<Vec<u8>>>,
 }
 
 /// The first bytes that were read from a stream.
-pub(super) struct Head(Arc<Mutex<Vec<u8>>>);
+pub(super) struct RecordedHead(Arc<Mutex<Vec<u8>>>);
 
-impl<S> Overheard<S> {
-    pub(super) fn new(stream: S) -> (Self, Head) {
+impl<S> HeadRecorder<S> {
+    pub(super) fn new(stream: S) -> (Self, RecordedHead) {
         let head = Arc::default();
-        let overheard = Overheard {
+        let overheard = HeadRecorder {
             stream,
             head: Arc::downgrade(&head),
         };
-        (overheard, Head(head))
+        (overheard, RecordedHead(head))
     }
 }
 
-impl Head {
+impl RecordedHead {
     /// `Retry-After` if it is a number of seconds. A date is ignored, because it
     /// would need two clocks that agree.
     pub(super) fn retry_after(&self) -> Option<Duration> {
@@ -49,7 +49,7 @@ impl Head {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for HeadRecorder<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,7 +67,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadRecorder<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -16,18 +16,18 @@ const COUNTING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The input, with its lines that were not sent yet.
-pub(super) struct Incoming {
+pub(super) struct PendingInput {
     pub(super) batches: mpsc::Receiver<Vec<Input>>,
     pub(super) waiting: vec::IntoIter<Input>,
-    pub(super) over: bool,
+    pub(super) ended: bool,
 }
 
-impl Incoming {
+impl PendingInput {
     pub(super) fn new(batches: mpsc::Receiver<Vec<Input>>) -> Self {
-        Incoming {
+        PendingInput {
             batches,
             waiting: Vec::new().into_iter(),
-            over: false,
+            ended: false,
         }
     }
 
@@ -37,7 +37,7 @@ impl Incoming {
     }
 
     /// Counts the lines that were read and will not be sent.
-    pub(super) fn count_read(&mut self) -> u64 {
+    pub(super) fn count_buffered(&mut self) -> u64 {
         let mut lines = count(self.waiting.as_slice());
         while let Ok(batch) = self.batches.try_recv() {
             lines += count(&batch);
@@ -48,7 +48,7 @@ impl Incoming {
     /// Counts the lines that will not be sent, up to the end of the input or its
     /// next pause. Returns true with the number if more lines followed after
     /// [`COUNTING`].
-    pub(super) async fn count_all(&mut self) -> (u64, bool) {
+    pub(super) async fn count_rest(&mut self) -> (u64, bool) {
         let enough = Instant::now() + COUNTING;
         let mut lines = count(self.waiting.as_slice());
         while let Ok(Some(batch)) = timeout(PAUSE, self.batches.recv()).await {

@@ -14,16 +14,16 @@ use crate::client::{
 
 /// An output whose text a test can read.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct SharedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Paper {
+impl SharedOutput {
     fn read(&self) -> String {
         let written = self.0.lock().expect("no writer panicked");
         String::from_utf8(written.clone()).expect("UTF-8")
     }
 }
 
-impl Write for Paper {
+impl Write for SharedOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0
             .lock()
@@ -37,25 +37,25 @@ impl Write for Paper {
 }
 
 /// The result and the output of a conversation.
-struct Left {
+struct RunResult {
     outcome: Result<(), String>,
     printed: String,
     complaints: String,
 }
 
 /// A client to run, with its options and its input.
-struct Setting {
-    options: Options,
+struct TestRun {
+    options: LinesOptions,
     input: mpsc::Receiver<Vec<Input>>,
     stop: CancellationToken,
     buffer: usize,
 }
 
-impl Setting {
+impl TestRun {
     fn new(source: Source, input: mpsc::Receiver<Vec<Input>>) -> Self {
         let id = "x".parse().expect("an id");
-        Setting {
-            options: Options {
+        TestRun {
+            options: LinesOptions {
                 source,
                 json: false,
                 quiet: false,
@@ -78,15 +78,15 @@ impl Setting {
 
     /// Runs the client against a server that has sent the welcome. The client
     /// does not reconnect.
-    async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> Left {
-        let paper = Paper::default();
+    async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> RunResult {
+        let paper = SharedOutput::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
         let mut left = self.run_on(printer, script).await;
         left.printed = paper.read();
         left
     }
 
-    async fn run_on(self, printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> Left {
+    async fn run_on(self, printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> RunResult {
         self.converse(printer, false, async |host: &mut Host| {
             let (mut server, _) = host.welcome(0).await;
             script(&mut server).await;
@@ -95,8 +95,8 @@ impl Setting {
     }
 
     /// Runs the client against a server; the client reconnects.
-    async fn run_again(self, script: impl AsyncFnOnce(&mut Host)) -> Left {
-        let paper = Paper::default();
+    async fn run_again(self, script: impl AsyncFnOnce(&mut Host)) -> RunResult {
+        let paper = SharedOutput::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
         let mut left = self.converse(printer, true, script).await;
         left.printed = paper.read();
@@ -108,7 +108,7 @@ impl Setting {
         mut printer: Printer,
         reconnect: bool,
         script: impl AsyncFnOnce(&mut Host),
-    ) -> Left {
+    ) -> RunResult {
         let (mut host, connecting) = host(self.buffer, "", Outbox::in_memory(), reconnect);
         let mut complaints = Vec::new();
         let client = async {
@@ -125,7 +125,7 @@ impl Setting {
         };
         let (outcome, ()) = join!(client, script(&mut host));
         printer.finish().await.expect("all is written");
-        Left {
+        RunResult {
             outcome: outcome.map_err(|failure| failure.to_string()),
             printed: String::new(),
             complaints: String::from_utf8(complaints).expect("UTF-8"),
@@ -140,7 +140,7 @@ fn read(source: Source, lines: &str) -> mpsc::Receiver<Vec<Input>> {
 
 #[tokio::test]
 async fn a_pipe_waits_for_every_receipt() {
-    let left = Setting::pipe("a\n\n/name b\n")
+    let left = TestRun::pipe("a\n\n/name b\n")
         .run(async |server| {
             server.live().await;
             assert_eq!(server.hear_publish("a").await, "x");
@@ -160,7 +160,7 @@ async fn a_pipe_waits_for_every_receipt() {
 
 #[tokio::test]
 async fn an_empty_pipe_prints_the_replay() {
-    let left = Setting::pipe("")
+    let left = TestRun::pipe("")
         .run(async |server| {
             server.store(1, "a\nb", "other-1").await;
             server.hear_nothing().await;
@@ -176,7 +176,7 @@ async fn an_empty_pipe_prints_the_replay() {
 
 #[tokio::test]
 async fn a_quiet_pipe_waits_for_no_replay() {
-    let mut setting = Setting::pipe("a");
+    let mut setting = TestRun::pipe("a");
     setting.options.quiet = true;
     let left = setting
         .run(async |server| {
@@ -191,7 +191,7 @@ async fn a_quiet_pipe_waits_for_no_replay() {
 
 #[tokio::test]
 async fn lines_unconfirmed_by_a_lost_server_are_counted() {
-    let left = Setting::pipe("a\nb\nc\n")
+    let left = TestRun::pipe("a\nb\nc\n")
         .run(async |server| {
             server.hear_publish("a").await;
             server.hear_publish("b").await;
@@ -208,7 +208,7 @@ async fn lines_unconfirmed_by_a_lost_server_are_counted() {
 #[tokio::test]
 async fn a_connection_cut_off_is_a_failure() {
     let (_open, input) = mpsc::channel(1);
-    let left = Setting::new(Source::Pipe, input)
+    let left = TestRun::new(Source::Pipe, input)
         .run(async |server| {
             server.live().await;
             server.vanish();
@@ -222,7 +222,7 @@ async fn a_connection_cut_off_is_a_failure() {
 
 #[tokio::test]
 async fn refused_lines_are_reported_by_number() {
-    let left = Setting::pipe("a\n123456789\nb\nc")
+    let left = TestRun::pipe("a\n123456789\nb\nc")
         .run(async |server| {
             server.live().await;
             // The client has sent no message with this id yet.
@@ -254,7 +254,7 @@ async fn refused_lines_are_reported_by_number() {
 #[tokio::test]
 async fn at_most_1000_messages_are_in_flight() {
     let lines: Vec<String> = (1..=1500).map(|n| n.to_string()).collect();
-    let left = Setting::pipe(&lines.join("\n"))
+    let left = TestRun::pipe(&lines.join("\n"))
         .run(async |server| {
             server.live().await;
             let mut ids = Vec::new();
@@ -281,7 +281,7 @@ async fn at_most_1000_messages_are_in_flight() {
 #[tokio::test]
 async fn neither_direction_waits_for_the_other() {
     let lines: Vec<String> = (1..=500).map(|n| n.to_string()).collect();
-    let mut setting = Setting::pipe(&lines.join("\n"));
+    let mut setting = TestRun::pipe(&lines.join("\n"));
     // The buffer is far smaller than the text of either side.
     setting.buffer = 512;
     let left = setting
@@ -304,7 +304,7 @@ async fn neither_direction_waits_for_the_other() {
 #[tokio::test]
 async fn an_interruption_with_everything_stored_succeeds() {
     let (_open, input) = mpsc::channel(1);
-    let setting = Setting::new(Source::Pipe, input);
+    let setting = TestRun::new(Source::Pipe, input);
     let stop = setting.stop.clone();
     let left = setting
         .run(async |server| {
@@ -319,7 +319,7 @@ async fn an_interruption_with_everything_stored_succeeds() {
 #[tokio::test]
 async fn an_interruption_counts_the_lines_left() {
     let lines = "x\n".repeat(1500);
-    let setting = Setting::pipe(&lines);
+    let setting = TestRun::pipe(&lines);
     let stop = setting.stop.clone();
     let left = setting
         .run(async |server| {
@@ -355,14 +355,14 @@ fn at_once(lines: &str) -> mpsc::Receiver<Vec<Input>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_pipe_continues_after_a_reconnect() {
-    let left = Setting::new(Source::Pipe, at_once("a\nb\nc"))
+    let left = TestRun::new(Source::Pipe, at_once("a\nb\nc"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.live().await;
             server.take(1, "a").await;
             server.hear_publish("b").await;
             server.hear_publish("c").await;
-            host.refuse(3);
+            host.refuse_next(3);
             server.vanish();
             let (mut server, asked) = host.welcome(2).await;
             assert!(asked.contains("after=1&"), "{asked}");
@@ -390,11 +390,11 @@ async fn a_pipe_continues_after_a_reconnect() {
 async fn a_client_waits_30_s_after_its_input_ends() {
     let began = Instant::now();
     let (input, receiver) = mpsc::channel(1);
-    let left = Setting::new(Source::Pipe, receiver)
+    let left = TestRun::new(Source::Pipe, receiver)
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.live().await;
-            host.refuse(usize::MAX);
+            host.refuse_next(usize::MAX);
             server.vanish();
             sleep(Duration::from_secs(3600)).await;
             let line = Input::Line {
@@ -419,7 +419,7 @@ async fn a_client_waits_30_s_after_its_input_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_does_not_wait_after_a_final_refusal() {
-    let left = Setting::new(Source::Pipe, at_once("a"))
+    let left = TestRun::new(Source::Pipe, at_once("a"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.hear_publish("a").await;
@@ -436,7 +436,7 @@ async fn a_client_does_not_wait_after_a_final_refusal() {
 #[tokio::test(start_paused = true)]
 async fn a_normal_close_with_nothing_unsent_is_no_failure() {
     let (_open, input) = mpsc::channel(1);
-    let left = Setting::new(Source::Pipe, input)
+    let left = TestRun::new(Source::Pipe, input)
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.close(1000, "the room is closed").await;
@@ -451,7 +451,7 @@ async fn a_normal_close_with_nothing_unsent_is_no_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_reported() {
-    let left = Setting::new(Source::Pipe, at_once("a"))
+    let left = TestRun::new(Source::Pipe, at_once("a"))
         .run_again(async |host| {
             let (mut server, _) = host.welcome(0).await;
             server.live().await;
@@ -483,7 +483,7 @@ impl Write for Closed {
 #[tokio::test]
 async fn a_pipe_delivers_without_a_reader_of_its_output() {
     let printer = Printer::start(Closed).expect("a thread");
-    let left = Setting::pipe("a")
+    let left = TestRun::pipe("a")
         .run_on(printer, async |server| {
             let id = server.hear_publish("a").await;
             server.store(1, "a", &id).await;
@@ -497,7 +497,7 @@ async fn a_pipe_delivers_without_a_reader_of_its_output() {
 async fn a_terminal_ends_without_a_reader_of_its_output() {
     let (_open, input) = mpsc::channel(1);
     let printer = Printer::start(Closed).expect("a thread");
-    let left = Setting::new(Source::Terminal, input)
+    let left = TestRun::new(Source::Terminal, input)
         .run_on(printer, async |server| server.hear_goodbye().await)
         .await;
     assert_eq!(left.outcome, Ok(()));
@@ -505,7 +505,7 @@ async fn a_terminal_ends_without_a_reader_of_its_output() {
 
 #[tokio::test]
 async fn typed_lines_may_be_commands() {
-    let left = Setting::terminal(&format!(
+    let left = TestRun::terminal(&format!(
         "/name bob\n/dance\n//a\n/me sits\n123456789\n{}\n/help\n",
         "x".repeat(1000)
     ))
@@ -544,7 +544,7 @@ async fn typed_lines_may_be_commands() {
 
 #[tokio::test]
 async fn json_is_printed_as_received() {
-    let mut setting = Setting::pipe("");
+    let mut setting = TestRun::pipe("");
     setting.options.json = true;
     let left = setting
         .run(async |server| {
@@ -569,7 +569,7 @@ fn a_line_cannot_control_the_terminal_or_fake_another() {
         ("* a\rbob: b", "* a\n  bob: b"),
         ("* a\n  b\u{2028}bob: c", "* a\n  b\n  bob: c"),
     ] {
-        assert_eq!(shown(line), safe);
+        assert_eq!(safe_line(line), safe);
     }
 }
 

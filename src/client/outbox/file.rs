@@ -16,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use crate::{client::position::Position, protocol::Command};
 
 /// The first bytes of every outbox file.
-const BEGINNING: &str = r#"{"broadcast_chat_outbox":"#;
+const MAGIC: &str = r#"{"broadcast_chat_outbox":"#;
 
 /// The version of the format; raised when older clients could not read it.
 const VERSION: u32 = 1;
 
 /// The smallest size at which a file is rewritten, in bytes.
-const WORTHWHILE: u64 = 1 << 20;
+const MIN_REWRITE_BYTES: u64 = 1 << 20;
 
 /// The first line of the file.
 #[derive(Serialize, Deserialize)]
@@ -73,39 +73,45 @@ impl OutboxFile {
         };
         let file = take(path).map_err(failed)?;
         let mut opened = OutboxFile {
-            path: fs::canonicalize(path).map_err(|error| failed(Why::Io(error)))?,
+            path: fs::canonicalize(path).map_err(|error| failed(OutboxErrorKind::Io(error)))?,
             url: url.to_owned(),
             file,
             length: 0,
-            due: WORTHWHILE,
+            due: MIN_REWRITE_BYTES,
         };
         let records = opened.read().map_err(failed)?;
         Ok((opened, records))
     }
 
-    fn read(&mut self) -> Result<Vec<Record<'static>>, Why> {
+    fn read(&mut self) -> Result<Vec<Record<'static>>, OutboxErrorKind> {
         let mut lines = BufReader::new(&self.file);
         let mut line = Vec::new();
-        let mut beginning = (&mut lines).take(BEGINNING.len() as u64);
+        let mut beginning = (&mut lines).take(MAGIC.len() as u64);
         beginning.read_to_end(&mut line)?;
         if line.is_empty() {
-            return self.begin().map_err(Why::Io).map(|()| Vec::new());
+            return self
+                .begin()
+                .map_err(OutboxErrorKind::Io)
+                .map(|()| Vec::new());
         }
-        if line != BEGINNING.as_bytes() {
-            return Err(Why::Foreign);
+        if line != MAGIC.as_bytes() {
+            return Err(OutboxErrorKind::Foreign);
         }
         lines.read_until(b'\n', &mut line)?;
         if !line.ends_with(b"\n") {
             // The client that created the file crashed in its first line.
             self.file.set_len(0)?;
-            return self.begin().map_err(Why::Io).map(|()| Vec::new());
+            return self
+                .begin()
+                .map_err(OutboxErrorKind::Io)
+                .map(|()| Vec::new());
         }
-        let head: Head = serde_json::from_slice(&line).map_err(|_| Why::Damaged(1))?;
+        let head: Head = serde_json::from_slice(&line).map_err(|_| OutboxErrorKind::Damaged(1))?;
         if head.broadcast_chat_outbox != VERSION {
-            return Err(Why::OtherVersion(head.broadcast_chat_outbox));
+            return Err(OutboxErrorKind::OtherVersion(head.broadcast_chat_outbox));
         }
         if head.url != self.url {
-            return Err(Why::OtherRoom {
+            return Err(OutboxErrorKind::OtherRoom {
                 its: head.url,
                 ours: self.url.clone(),
             });
@@ -120,11 +126,12 @@ impl OutboxFile {
                 // command of a torn line was never sent.
                 break;
             }
-            records.push(serde_json::from_slice(&line).map_err(|_| Why::Damaged(number))?);
+            records
+                .push(serde_json::from_slice(&line).map_err(|_| OutboxErrorKind::Damaged(number))?);
             self.length += line.len() as u64;
         }
         self.file.set_len(self.length)?;
-        self.due = WORTHWHILE.max(2 * self.length);
+        self.due = MIN_REWRITE_BYTES.max(2 * self.length);
         Ok(records)
     }
 
@@ -165,7 +172,7 @@ impl OutboxFile {
             self.file = file;
             self.length = content.len() as u64;
         }
-        self.due = WORTHWHILE.max(2 * self.length);
+        self.due = MIN_REWRITE_BYTES.max(2 * self.length);
     }
 
     /// Removes the file.
@@ -181,7 +188,7 @@ impl OutboxFile {
         // A client that crashed here may have left such a file. No other client
         // writes it now, because this one has locked the outbox. A file that is
         // no outbox stays.
-        if fs::read(&path).is_ok_and(|old| old.starts_with(BEGINNING.as_bytes())) {
+        if fs::read(&path).is_ok_and(|old| old.starts_with(MAGIC.as_bytes())) {
             fs::remove_file(&path)?;
         }
         let mut file = options().create_new(true).open(&path)?;
@@ -211,16 +218,16 @@ fn options() -> fs::OpenOptions {
 }
 
 /// Opens and locks the file at a path.
-fn take(path: &Path) -> Result<File, Why> {
+fn take(path: &Path) -> Result<File, OutboxErrorKind> {
     loop {
         let file = options().create(true).open(path)?;
         let taken = file.metadata()?;
         if !taken.is_file() {
-            return Err(Why::Foreign);
+            return Err(OutboxErrorKind::Foreign);
         }
         file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Why::Taken,
-            TryLockError::Error(error) => Why::Io(error),
+            TryLockError::WouldBlock => OutboxErrorKind::Taken,
+            TryLockError::Error(error) => OutboxErrorKind::Io(error),
         })?;
         // Another client may have replaced the file before this one locked it.
         if fs::metadata(path).is_ok_and(|named| named.ino() == taken.ino()) {
@@ -262,11 +269,11 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[derive(Debug)]
 pub struct OutboxError {
     path: PathBuf,
-    why: Why,
+    why: OutboxErrorKind,
 }
 
 #[derive(Debug)]
-enum Why {
+enum OutboxErrorKind {
     Io(io::Error),
     Taken,
     Foreign,
@@ -278,13 +285,13 @@ enum Why {
 impl OutboxError {
     /// Whether another client has locked the file.
     pub(super) fn is_taken(&self) -> bool {
-        matches!(self.why, Why::Taken)
+        matches!(self.why, OutboxErrorKind::Taken)
     }
 }
 
-impl From<io::Error> for Why {
+impl From<io::Error> for OutboxErrorKind {
     fn from(error: io::Error) -> Self {
-        Why::Io(error)
+        OutboxErrorKind::Io(error)
     }
 }
 
@@ -292,24 +299,24 @@ impl fmt::Display for OutboxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.why {
-            Why::Io(error) => write!(f, "{path} cannot be the outbox ({error})"),
-            Why::Taken => write!(
+            OutboxErrorKind::Io(error) => write!(f, "{path} cannot be the outbox ({error})"),
+            OutboxErrorKind::Taken => write!(
                 f,
                 "{path} is in use by another client: give each an outbox of its own"
             ),
-            Why::Foreign => write!(
+            OutboxErrorKind::Foreign => write!(
                 f,
                 "{path} is no outbox and is left as it is: name another file, or one that is not there yet"
             ),
-            Why::OtherVersion(version) => write!(
+            OutboxErrorKind::OtherVersion(version) => write!(
                 f,
                 "{path} is an outbox of version {version}, this client knows version {VERSION}: it is left as it is"
             ),
-            Why::OtherRoom { its, ours } => write!(
+            OutboxErrorKind::OtherRoom { its, ours } => write!(
                 f,
                 "{path} is the outbox for {its}, not for {ours}: give each room an outbox of its own"
             ),
-            Why::Damaged(line) => write!(
+            OutboxErrorKind::Damaged(line) => write!(
                 f,
                 "{path} is damaged at line {line} and is left as it is: mend it, or name another file"
             ),
@@ -331,7 +338,7 @@ mod tests {
         let held = open().expect("free");
         // A child process that is being started has the same descriptor.
         let _inherited = held.file.try_clone().expect("a descriptor");
-        assert!(matches!(open(), Err(error) if matches!(error.why, Why::Taken)));
+        assert!(matches!(open(), Err(error) if matches!(error.why, OutboxErrorKind::Taken)));
         drop(held);
         assert!(open().is_ok());
     }

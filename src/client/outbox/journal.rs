@@ -26,11 +26,11 @@ pub(super) struct Journal {
     /// The current write; it returns the file.
     write: Option<JoinHandle<Written>>,
     /// The number of the first command in the current write.
-    writing: Option<u64>,
+    first_in_write: Option<u64>,
     /// The records that no write has taken yet.
     gathered: Vec<u8>,
     /// The number of the first command among those records.
-    waiting: Option<u64>,
+    first_gathered: Option<u64>,
     failed: bool,
     /// Whether the thread that asks for a write does it.
     in_place: bool,
@@ -41,9 +41,9 @@ impl Journal {
         Journal {
             file: Some(file),
             write: None,
-            writing: None,
+            first_in_write: None,
             gathered: Vec::new(),
-            waiting: None,
+            first_gathered: None,
             failed: false,
             in_place: false,
         }
@@ -57,15 +57,15 @@ impl Journal {
     /// Adds a record; [`poll_settle`](Self::poll_settle) writes it.
     pub(super) fn add(&mut self, record: &Record<'_>) {
         if let Record::Take { number, .. } = record {
-            self.waiting.get_or_insert(*number);
+            self.first_gathered.get_or_insert(*number);
         }
         put(&mut self.gathered, record);
     }
 
     /// Whether a command and all commands before it are on disk.
     pub(super) fn has_settled(&self, number: u64) -> bool {
-        self.writing
-            .or(self.waiting)
+        self.first_in_write
+            .or(self.first_gathered)
             .is_none_or(|first| number < first)
     }
 
@@ -96,8 +96,8 @@ impl Journal {
             };
             let records = mem::take(&mut self.gathered);
             let kept = file.is_due(records.len()).then(&keep);
-            self.writing = self.waiting.take();
-            let sync = self.writing.is_some();
+            self.first_in_write = self.first_gathered.take();
+            let sync = self.first_in_write.is_some();
             let work = move || write(file, &records, sync, kept.as_deref());
             if self.in_place {
                 self.written(Ok(work()))?;
@@ -115,7 +115,7 @@ impl Journal {
         });
         self.failed = result.is_err();
         if !self.failed {
-            self.writing = None;
+            self.first_in_write = None;
         }
         result
     }

@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 use super::*;
 use crate::{
     client::scripted::target,
-    protocol::{Epoch, Kind, Seq},
+    protocol::{Epoch, MessageKind, Seq},
 };
 
 fn folder() -> (TempDir, std::path::PathBuf) {
@@ -32,7 +32,7 @@ fn publish(n: usize, text: &str) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: format!("i-{n}").parse().ok(),
-        kind: Kind::Said,
+        kind: MessageKind::Said,
         follows: None,
     }
 }
@@ -43,7 +43,7 @@ fn id(n: usize) -> MessageId {
 
 /// The texts of all messages that may be sent now.
 fn texts(outbox: &mut Outbox) -> Vec<String> {
-    std::iter::from_fn(|| outbox.next())
+    std::iter::from_fn(|| outbox.next_to_send())
         .map(|command| match json::parse(&command).command {
             Ok(Command::Publish { text, .. }) => text,
             other => panic!("{other:?}"),
@@ -77,7 +77,7 @@ fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
         "push" => outbox.push(Command::Publish {
             text: text.expect("a text").to_owned(),
             id: Some(id()),
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             follows: None,
         }),
         "name" => outbox.push(Command::Name {
@@ -85,7 +85,7 @@ fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
             secret: None,
         }),
         "next" => {
-            let handed = std::iter::from_fn(|| outbox.next());
+            let handed = std::iter::from_fn(|| outbox.next_to_send());
             let handed: Vec<_> = handed.map(|command| short(&command)).collect();
             assert_eq!(json!(handed), *value);
         }
@@ -100,7 +100,7 @@ fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
         "start over" => outbox.start_over(),
         "unconfirmed" => assert_eq!(json!(outbox.unconfirmed()), *value),
         "changed" => {
-            let changed = outbox.changed().map(|command| match command {
+            let changed = outbox.take_change().map(|command| match command {
                 Command::Name { name, .. } => name,
                 other => panic!("{other:?}"),
             });

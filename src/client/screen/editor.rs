@@ -9,7 +9,7 @@ use std::{mem, ops::Range};
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::protocol::text::clean;
+use crate::protocol::text::sanitize;
 
 /// The longest text, in bytes: several times the limit of any server.
 const MOST: usize = 256 << 10;
@@ -18,19 +18,21 @@ const MOST: usize = 256 << 10;
 const UNDO: usize = 200;
 
 /// The width of a text on the screen, in cells.
-pub(super) fn cells(text: &str) -> usize {
-    text.graphemes(true).map(|g| wide(shown(g))).sum()
+pub(super) fn text_width(text: &str) -> usize {
+    text.graphemes(true)
+        .map(|g| grapheme_width(visible_form(g)))
+        .sum()
 }
 
 /// The largest width of a grapheme, in cells: some terminals draw joined
 /// characters side by side.
-pub(super) fn wide(grapheme: &str) -> usize {
+pub(super) fn grapheme_width(grapheme: &str) -> usize {
     let apart = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
     grapheme.width().max(apart)
 }
 
 /// The text that the editor shows for a grapheme.
-pub(super) fn shown(grapheme: &str) -> &str {
+pub(super) fn visible_form(grapheme: &str) -> &str {
     match grapheme {
         "\t" => "→",
         // Without a width it would be invisible.
@@ -63,7 +65,7 @@ pub(super) enum To {
     WordLeft,
     WordRight,
     /// To the start of the word before; only whitespace separates words here.
-    BlankLeft,
+    WhitespaceLeft,
     LineStart,
     LineEnd,
     Start,
@@ -138,7 +140,7 @@ impl Editor {
 
     /// Inserts a text at the cursor, made safe to show.
     pub(super) fn insert(&mut self, text: &str) {
-        self.put(&clean(text), Last::Other);
+        self.put(&sanitize(text), Last::Other);
     }
 
     fn put(&mut self, text: &str, last: Last) {
@@ -186,7 +188,7 @@ impl Editor {
             }
             text[..start - 1].rfind('\n').map_or(0, |at| at + 1)..start - 1
         };
-        let wanted = cells(&text[start..self.now.cursor]);
+        let wanted = text_width(&text[start..self.now.cursor]);
         let mut column = 0;
         let mut cursor = line.end;
         for (at, grapheme) in text[line.clone()].grapheme_indices(true) {
@@ -194,7 +196,7 @@ impl Editor {
                 cursor = line.start + at;
                 break;
             }
-            column += wide(shown(grapheme));
+            column += grapheme_width(visible_form(grapheme));
         }
         self.last = Last::Other;
         self.now.cursor = cursor;
@@ -278,7 +280,7 @@ impl Editor {
                 let end = word.map_or(text.len(), |(at, word)| cursor + at + word.len());
                 self.boundary(end)
             }
-            To::BlankLeft => {
+            To::WhitespaceLeft => {
                 let word = left.trim_end();
                 word.rfind(char::is_whitespace).map_or(0, |at| {
                     at + word[at..].chars().next().map_or(0, char::len_utf8)
@@ -299,7 +301,7 @@ impl Editor {
         for line in text.split('\n') {
             let (mut begun, mut column) = (start, 0);
             for (at, grapheme) in line.grapheme_indices(true) {
-                let wide = wide(shown(grapheme));
+                let wide = grapheme_width(visible_form(grapheme));
                 if column + wide > width && column > 0 {
                     rows.push(begun..start + at);
                     (begun, column) = (start + at, 0);
@@ -354,7 +356,7 @@ mod tests {
             ("👍🏽|", To::Left, "|👍🏽", "|"),
             ("one two.| x", To::WordLeft, "one |two. x", "one | x"),
             ("one| two x", To::WordRight, "one two| x", "one| x"),
-            ("a one,two |x", To::BlankLeft, "a |one,two x", "a |x"),
+            ("a one,two |x", To::WhitespaceLeft, "a |one,two x", "a |x"),
             ("a\nbc|d\ne", To::LineStart, "a\n|bcd\ne", "a\n|d\ne"),
             ("a\nb|cd\ne", To::LineEnd, "a\nbcd|\ne", "a\nb|\ne"),
             ("a\nb|c", To::Start, "|a\nbc", "|c"),
@@ -390,7 +392,7 @@ mod tests {
         for c in "hello big world".chars() {
             editor.type_char(c);
         }
-        editor.erase(To::BlankLeft);
+        editor.erase(To::WhitespaceLeft);
         assert_eq!(seen(&editor), "hello big |");
         editor.yank();
         editor.yank();
@@ -491,7 +493,7 @@ mod tests {
             for row in &rows.rows {
                 let text = &editor.text()[row.clone()];
                 let one = text.graphemes(true).count() <= 1;
-                prop_assert!(one || cells(text) <= width);
+                prop_assert!(one || text_width(text) <= width);
             }
             let row = &rows.rows[rows.cursor];
             prop_assert!(row.start <= editor.cursor() && editor.cursor() <= row.end);

@@ -4,9 +4,9 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
-    editor::{cells, shown, wide},
+    editor::{grapheme_width, text_width, visible_form},
     line::{Line, Span, Style},
-    model::{Link, Model, Now},
+    model::{LinkStatus, Model, Now},
 };
 
 /// How many messages without a receipt are shown.
@@ -94,20 +94,20 @@ fn state(model: &Model, now: Now, width: usize) -> Line {
     part(Style::Dim, format!("{} here", model.members()), 2);
     part(Style::Dim, model.you().to_string(), 1);
     match &model.link {
-        Link::Up if model.held.is_none() => part(Style::Dim, "connected".to_owned(), 0),
-        Link::Up => part(
+        LinkStatus::Up if model.refusing.is_none() => part(Style::Dim, "connected".to_owned(), 0),
+        LinkStatus::Up => part(
             Style::Bad,
             format!("waiting, {} unsent", model.sending.len()),
             5,
         ),
-        Link::Behind { from, at, head } => {
+        LinkStatus::Behind { from, at, head } => {
             let (done, all) = (at.0 - from.0.min(at.0), head.0 - from.0.min(head.0));
             part(Style::Dim, format!("catching up {done} of {all}"), 4);
             if all >= LONG {
                 part(Style::Dim, bar(done, all), 3);
             }
         }
-        Link::Offline { again } => {
+        LinkStatus::Offline { again } => {
             let left = again.saturating_duration_since(now.tick);
             let text = match left.as_secs() + u64::from(left.subsec_nanos() > 0) {
                 0 => "reconnecting".to_owned(),
@@ -121,7 +121,7 @@ fn state(model: &Model, now: Now, width: usize) -> Line {
             part(Style::Bad, text, 4);
         }
     }
-    if let Some(missed) = &model.missed {
+    if let Some(missed) = &model.unseen {
         let since = model.clock(missed.since);
         part(
             Style::Loud,
@@ -160,8 +160,8 @@ fn state(model: &Model, now: Now, width: usize) -> Line {
 fn joined(mut parts: Vec<Part>, width: usize) -> Line {
     const BETWEEN: &str = " · ";
     loop {
-        let needed: usize = parts.iter().map(|part| cells(&part.line.text())).sum();
-        let needed = needed + parts.len().saturating_sub(1) * cells(BETWEEN);
+        let needed: usize = parts.iter().map(|part| text_width(&part.line.text())).sum();
+        let needed = needed + parts.len().saturating_sub(1) * text_width(BETWEEN);
         let least = (0..parts.len()).rev().min_by_key(|&n| parts[n].importance);
         match least {
             Some(least) if needed > width && parts.len() > 1 => {
@@ -189,7 +189,7 @@ fn bar(done: u64, all: u64) -> String {
 
 /// Cuts a line to a width.
 fn fit(line: Line, width: usize) -> Line {
-    if cells(&line.text()) <= width {
+    if text_width(&line.text()) <= width {
         return line;
     }
     let mut left = width.saturating_sub(1);
@@ -197,7 +197,7 @@ fn fit(line: Line, width: usize) -> Line {
     'spans: for span in line.0 {
         let mut kept = String::new();
         for grapheme in span.text.graphemes(true) {
-            let wide = wide(shown(grapheme));
+            let wide = grapheme_width(visible_form(grapheme));
             if wide > left {
                 cut = cut.and(span.style, kept + "…");
                 break 'spans;
@@ -212,7 +212,7 @@ fn fit(line: Line, width: usize) -> Line {
 
 /// Adds at most `room` rows of the typed text, the cursor's row among them.
 fn typed(model: &Model, width: usize, room: usize, footer: &mut Footer) {
-    let editor = &model.typing;
+    let editor = &model.editor;
     let rows = editor.rows(width.saturating_sub(PROMPT).max(2));
     let first = (rows.cursor + 1).saturating_sub(room);
     let last = rows.rows.len().min(first + room);
@@ -221,7 +221,10 @@ fn typed(model: &Model, width: usize, room: usize, footer: &mut Footer) {
         let prompt = if n == 0 { "> " } else { "  " };
         let prompt = Line::new(Style::Dim, prompt);
         let text = |from: usize, to: usize| -> Span {
-            let text = editor.text()[from..to].graphemes(true).map(shown).collect();
+            let text = editor.text()[from..to]
+                .graphemes(true)
+                .map(visible_form)
+                .collect();
             let style = Style::Plain;
             Span { style, text }
         };

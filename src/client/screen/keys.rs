@@ -6,7 +6,7 @@ use super::editor::To;
 
 /// An action of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum KeyAction {
     Type(char),
     Paste(String),
     NewLine,
@@ -28,7 +28,7 @@ pub(super) enum Action {
     Cancel,
     Redraw,
     /// Ctrl-D: leaves if no text is typed, otherwise erases to the right.
-    End,
+    EndOfInput,
     /// Ctrl-C: leaves when pressed twice.
     Interrupt,
     Suspend,
@@ -41,77 +41,77 @@ pub(super) enum Action {
 }
 
 /// The action of a terminal event; `None` if it has none.
-pub(super) fn action(event: Event) -> Option<Action> {
+pub(super) fn action(event: Event) -> Option<KeyAction> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => pressed(key),
-        Event::Paste(text) => Some(Action::Paste(text)),
-        Event::Resize(columns, rows) => Some(Action::Resize { columns, rows }),
-        Event::FocusGained => Some(Action::Focus(true)),
-        Event::FocusLost => Some(Action::Focus(false)),
+        Event::Paste(text) => Some(KeyAction::Paste(text)),
+        Event::Resize(columns, rows) => Some(KeyAction::Resize { columns, rows }),
+        Event::FocusGained => Some(KeyAction::Focus(true)),
+        Event::FocusLost => Some(KeyAction::Focus(false)),
         _ => None,
     }
 }
 
-fn pressed(key: KeyEvent) -> Option<Action> {
+fn pressed(key: KeyEvent) -> Option<KeyAction> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let alt = key.modifiers.contains(KeyModifiers::ALT);
     let shift = key.modifiers.contains(KeyModifiers::SHIFT);
     let word = control || alt;
     Some(match key.code {
-        KeyCode::Enter if alt || shift => Action::NewLine,
-        KeyCode::Enter => Action::Submit,
-        KeyCode::Tab => Action::Complete { back: false },
-        KeyCode::BackTab => Action::Complete { back: true },
-        KeyCode::Esc => Action::Cancel,
-        KeyCode::Left if word => Action::Go(To::WordLeft),
-        KeyCode::Right if word => Action::Go(To::WordRight),
-        KeyCode::Left => Action::Go(To::Left),
-        KeyCode::Right => Action::Go(To::Right),
-        KeyCode::Home if control => Action::Go(To::Start),
-        KeyCode::End if control => Action::Go(To::End),
-        KeyCode::Home => Action::Go(To::LineStart),
-        KeyCode::End => Action::Go(To::LineEnd),
-        KeyCode::Up => Action::Up,
-        KeyCode::Down => Action::Down,
-        KeyCode::Backspace if word => Action::Erase(To::WordLeft),
-        KeyCode::Backspace => Action::Erase(To::Left),
-        KeyCode::Delete if word => Action::Erase(To::WordRight),
-        KeyCode::Delete => Action::Erase(To::Right),
+        KeyCode::Enter if alt || shift => KeyAction::NewLine,
+        KeyCode::Enter => KeyAction::Submit,
+        KeyCode::Tab => KeyAction::Complete { back: false },
+        KeyCode::BackTab => KeyAction::Complete { back: true },
+        KeyCode::Esc => KeyAction::Cancel,
+        KeyCode::Left if word => KeyAction::Go(To::WordLeft),
+        KeyCode::Right if word => KeyAction::Go(To::WordRight),
+        KeyCode::Left => KeyAction::Go(To::Left),
+        KeyCode::Right => KeyAction::Go(To::Right),
+        KeyCode::Home if control => KeyAction::Go(To::Start),
+        KeyCode::End if control => KeyAction::Go(To::End),
+        KeyCode::Home => KeyAction::Go(To::LineStart),
+        KeyCode::End => KeyAction::Go(To::LineEnd),
+        KeyCode::Up => KeyAction::Up,
+        KeyCode::Down => KeyAction::Down,
+        KeyCode::Backspace if word => KeyAction::Erase(To::WordLeft),
+        KeyCode::Backspace => KeyAction::Erase(To::Left),
+        KeyCode::Delete if word => KeyAction::Erase(To::WordRight),
+        KeyCode::Delete => KeyAction::Erase(To::Right),
         KeyCode::Char(c) if control => return controlled(c),
         KeyCode::Char(c) if alt => match c {
-            'b' => Action::Go(To::WordLeft),
-            'f' => Action::Go(To::WordRight),
-            'd' => Action::Erase(To::WordRight),
-            '<' => Action::Go(To::Start),
-            '>' => Action::Go(To::End),
-            '_' | '/' => Action::Redo,
+            'b' => KeyAction::Go(To::WordLeft),
+            'f' => KeyAction::Go(To::WordRight),
+            'd' => KeyAction::Erase(To::WordRight),
+            '<' => KeyAction::Go(To::Start),
+            '>' => KeyAction::Go(To::End),
+            '_' | '/' => KeyAction::Redo,
             _ => return None,
         },
-        KeyCode::Char(c) => Action::Type(c),
+        KeyCode::Char(c) => KeyAction::Type(c),
         _ => return None,
     })
 }
 
-fn controlled(c: char) -> Option<Action> {
+fn controlled(c: char) -> Option<KeyAction> {
     Some(match c {
-        'a' => Action::Go(To::LineStart),
-        'e' => Action::Go(To::LineEnd),
-        'b' => Action::Go(To::Left),
-        'f' => Action::Go(To::Right),
-        'h' => Action::Erase(To::Left),
-        'w' => Action::Erase(To::BlankLeft),
-        'u' => Action::Erase(To::LineStart),
-        'k' => Action::Erase(To::LineEnd),
-        'y' => Action::Yank,
+        'a' => KeyAction::Go(To::LineStart),
+        'e' => KeyAction::Go(To::LineEnd),
+        'b' => KeyAction::Go(To::Left),
+        'f' => KeyAction::Go(To::Right),
+        'h' => KeyAction::Erase(To::Left),
+        'w' => KeyAction::Erase(To::WhitespaceLeft),
+        'u' => KeyAction::Erase(To::LineStart),
+        'k' => KeyAction::Erase(To::LineEnd),
+        'y' => KeyAction::Yank,
         // crossterm reports Ctrl-_ and Ctrl-/ as Ctrl-7.
-        '7' | '_' | '/' => Action::Undo,
-        'p' => Action::Earlier,
-        'n' => Action::Later,
-        'j' => Action::NewLine,
-        'l' => Action::Redraw,
-        'd' => Action::End,
-        'c' => Action::Interrupt,
-        'z' => Action::Suspend,
+        '7' | '_' | '/' => KeyAction::Undo,
+        'p' => KeyAction::Earlier,
+        'n' => KeyAction::Later,
+        'j' => KeyAction::NewLine,
+        'l' => KeyAction::Redraw,
+        'd' => KeyAction::EndOfInput,
+        'c' => KeyAction::Interrupt,
+        'z' => KeyAction::Suspend,
         _ => return None,
     })
 }
@@ -125,19 +125,23 @@ mod tests {
         let none = KeyModifiers::NONE;
         let (control, alt) = (KeyModifiers::CONTROL, KeyModifiers::ALT);
         for (code, modifiers, wanted) in [
-            (KeyCode::Char('a'), none, Some(Action::Type('a'))),
+            (KeyCode::Char('a'), none, Some(KeyAction::Type('a'))),
             (
                 KeyCode::Char('A'),
                 KeyModifiers::SHIFT,
-                Some(Action::Type('A')),
+                Some(KeyAction::Type('A')),
             ),
-            (KeyCode::Char('7'), control, Some(Action::Undo)),
-            (KeyCode::Char('_'), alt, Some(Action::Redo)),
-            (KeyCode::Enter, none, Some(Action::Submit)),
-            (KeyCode::Enter, alt, Some(Action::NewLine)),
-            (KeyCode::Left, control, Some(Action::Go(To::WordLeft))),
-            (KeyCode::Backspace, alt, Some(Action::Erase(To::WordLeft))),
-            (KeyCode::Char('z'), control, Some(Action::Suspend)),
+            (KeyCode::Char('7'), control, Some(KeyAction::Undo)),
+            (KeyCode::Char('_'), alt, Some(KeyAction::Redo)),
+            (KeyCode::Enter, none, Some(KeyAction::Submit)),
+            (KeyCode::Enter, alt, Some(KeyAction::NewLine)),
+            (KeyCode::Left, control, Some(KeyAction::Go(To::WordLeft))),
+            (
+                KeyCode::Backspace,
+                alt,
+                Some(KeyAction::Erase(To::WordLeft)),
+            ),
+            (KeyCode::Char('z'), control, Some(KeyAction::Suspend)),
             (KeyCode::Char('x'), control, None),
             (KeyCode::F(1), none, None),
         ] {

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, Zoned, tz::TimeZone};
 
-use crate::protocol::{At, Kind, Message, text::clean};
+use crate::protocol::{Message, MessageKind, WallTime, text::sanitize};
 
 /// The role of a span; the painter picks its look by the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Line {
     #[must_use]
     pub(super) fn and(mut self, style: Style, text: impl Into<String>) -> Self {
         let text = text.into();
-        let text = match clean(&text) {
+        let text = match sanitize(&text) {
             std::borrow::Cow::Borrowed(_) => text,
             std::borrow::Cow::Owned(clean) => clean,
         };
@@ -70,7 +70,7 @@ pub(super) fn name_style(name: &str, own: bool) -> Style {
 }
 
 /// A moment in a time zone.
-pub(super) fn local(at: At, zone: &TimeZone) -> Zoned {
+pub(super) fn local(at: WallTime, zone: &TimeZone) -> Zoned {
     let moment = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
     moment.to_zoned(zone.clone())
 }
@@ -82,26 +82,26 @@ pub(super) fn clock(at: &Zoned) -> String {
 
 /// The line that begins a new day.
 pub(super) fn day(at: &Zoned) -> Line {
-    mark(&at.strftime("%A, %-d %B %Y").to_string())
+    heading(&at.strftime("%A, %-d %B %Y").to_string())
 }
 
 /// A line that marks the start of a day, a room or unseen messages.
-pub(super) fn mark(text: &str) -> Line {
+pub(super) fn heading(text: &str) -> Line {
     Line::new(Style::Dim, format!("── {text}"))
 }
 
 /// The line of a message in a room.
-pub(super) fn said(message: &Message, at: &Zoned, own: bool, calls: bool) -> Line {
+pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool) -> Line {
     let name = message.from.to_string();
     let line = Line::new(Style::Dim, format!("{} ", clock(at)));
     let text = if calls { Style::Loud } else { Style::Plain };
     let style = name_style(&name, own);
     match message.kind {
-        Kind::Said => line
+        MessageKind::Said => line
             .and(style, name)
             .and(Style::Plain, ": ")
             .and(text, &*message.text),
-        Kind::Me => line
+        MessageKind::Me => line
             .and(Style::Dim, "* ")
             .and(style, name)
             .and(Style::Plain, " ")
@@ -110,7 +110,7 @@ pub(super) fn said(message: &Message, at: &Zoned, own: bool, calls: bool) -> Lin
 }
 
 /// The line of a private message.
-pub(super) fn whispered(at: &Zoned, from: &str, to: &str, text: &str, sent: bool) -> Line {
+pub(super) fn private_line(at: &Zoned, from: &str, to: &str, text: &str, sent: bool) -> Line {
     let (from_style, to_style) = (name_style(from, sent), name_style(to, !sent));
     let (from, to) = if sent { ("you", to) } else { (from, "you") };
     let style = if sent { Style::Plain } else { Style::Loud };

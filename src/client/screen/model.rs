@@ -15,14 +15,14 @@ use std::{
 use jiff::{Timestamp, Zoned, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
-use self::{completion::Completion, room::Room};
+use self::{completion::Completion, room::RoomModel};
 use super::{
-    super::{Frame, Happened, Position, State, ids::Ids},
+    super::{ClientEvent, ConnectionState, Frame, Position, ids::Ids},
     editor::Editor,
-    line::{Line, Style, clock, day, local, mark, said, whispered},
+    line::{Line, Style, clock, day, heading, local, message_line, private_line},
 };
 use crate::protocol::{
-    Author, Command, Event, Message, Private, Seq, Slot, Welcome,
+    Author, Command, Event, Message, PrivateMessage, Seq, Slot, Welcome,
     mention::mentions,
     name::{MessageId, RoomName},
     plain,
@@ -30,7 +30,7 @@ use crate::protocol::{
 
 /// The ref of the questions the screen asks by itself; their answers are not
 /// shown.
-pub(super) const OWN: &str = "screen";
+pub(super) const SCREEN_REF: &str = "screen";
 
 /// How many people and rooms are remembered for completion.
 const KNOWN: usize = 500;
@@ -47,7 +47,7 @@ pub(super) struct Now {
 
 /// The state of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Link {
+pub(super) enum LinkStatus {
     Up,
     /// Missed messages are being shown: `from` one number, now `at` another, up
     /// to `head`.
@@ -63,7 +63,7 @@ pub(super) enum Link {
 
 /// Messages that came while the user was away or the connection was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Missed {
+pub(super) struct Unseen {
     pub(super) since: Timestamp,
     pub(super) count: u64,
 }
@@ -77,7 +77,7 @@ pub(super) struct Sending {
 
 /// The options of the model.
 #[derive(Clone, Debug)]
-pub(super) struct Manner {
+pub(super) struct ModelOptions {
     pub(super) zone: TimeZone,
     pub(super) ids: Ids,
     pub(super) bell: bool,
@@ -88,31 +88,31 @@ pub(super) struct Manner {
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // the flags are independent
 pub(super) struct Model {
-    manner: Manner,
+    options: ModelOptions,
     /// How many messages were given an id.
     spoken: u64,
     welcome: Welcome,
     welcomed: bool,
     /// The first replay is over.
     live: bool,
-    pub(super) link: Link,
+    pub(super) link: LinkStatus,
     /// When the connection was lost, until everything missed is shown.
-    off: Option<Timestamp>,
+    lost_since: Option<Timestamp>,
     /// The client has reconnected; the welcome is still to come.
-    back: bool,
+    reconnected: bool,
     /// Why the server accepts no messages for now.
-    pub(super) held: Option<String>,
-    pub(super) missed: Option<Missed>,
+    pub(super) refusing: Option<String>,
+    pub(super) unseen: Option<Unseen>,
     /// When the terminal lost the focus, while it has none.
-    away: Option<Timestamp>,
+    unfocused_since: Option<Timestamp>,
     /// A sentence about the last key, until the next one.
     pub(super) hint: Option<String>,
     interrupted: bool,
     pub(super) sending: VecDeque<Sending>,
     day: Date,
-    rooms: HashMap<RoomName, Room>,
-    room: Room,
-    pub(super) typing: Editor,
+    rooms: HashMap<RoomName, RoomModel>,
+    room: RoomModel,
+    pub(super) editor: Editor,
     pub(super) completion: Option<Completion>,
     /// The names seen in events, the latest first.
     people: Vec<String>,
@@ -122,30 +122,30 @@ pub(super) struct Model {
     /// The questions the screen asks by itself.
     questions: Vec<Command>,
     rings: bool,
-    entered: Option<String>,
+    just_sent: Option<String>,
 }
 
 impl Model {
-    pub(super) fn new(welcome: &Welcome, manner: Manner, now: Now) -> Self {
+    pub(super) fn new(welcome: &Welcome, options: ModelOptions, now: Now) -> Self {
         Model {
-            day: now.wall.to_zoned(manner.zone.clone()).date(),
-            manner,
+            day: now.wall.to_zoned(options.zone.clone()).date(),
+            options,
             spoken: 0,
             welcome: welcome.clone(),
             welcomed: false,
             live: false,
-            link: Link::Up,
-            off: None,
-            back: false,
-            held: None,
-            missed: None,
-            away: None,
+            link: LinkStatus::Up,
+            lost_since: None,
+            reconnected: false,
+            refusing: None,
+            unseen: None,
+            unfocused_since: None,
             hint: None,
             interrupted: false,
             sending: VecDeque::new(),
             rooms: HashMap::new(),
-            room: Room::default(),
-            typing: Editor::default(),
+            room: RoomModel::default(),
+            editor: Editor::default(),
             completion: None,
             people: Vec::new(),
             known: BTreeSet::new(),
@@ -153,7 +153,7 @@ impl Model {
             commands: Vec::new(),
             questions: Vec::new(),
             rings: false,
-            entered: None,
+            just_sent: None,
         }
     }
 
@@ -175,7 +175,7 @@ impl Model {
     /// How many more bytes may be typed; negative when the text is too long.
     pub(super) fn bytes_left(&self) -> i64 {
         let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
-        length(self.limit()) - length(self.typing.text().len())
+        length(self.limit()) - length(self.editor.text().len())
     }
 
     /// The longest text of a message, in bytes.
@@ -185,7 +185,7 @@ impl Model {
 
     /// The time of day of a moment, in the user's time zone.
     pub(super) fn clock(&self, at: Timestamp) -> String {
-        clock(&at.to_zoned(self.manner.zone.clone()))
+        clock(&at.to_zoned(self.options.zone.clone()))
     }
 
     /// Takes the lines that were not shown yet.
@@ -209,28 +209,28 @@ impl Model {
     }
 
     /// Takes the text just entered, to keep it for later clients.
-    pub(super) fn take_typed(&mut self) -> Option<String> {
-        self.entered.take()
+    pub(super) fn take_just_sent(&mut self) -> Option<String> {
+        self.just_sent.take()
     }
 
     /// Whether the texts sent in this room by earlier clients are loaded.
-    pub(super) fn recalls(&self) -> bool {
-        self.room.recalled
+    pub(super) fn has_earlier(&self) -> bool {
+        self.room.has_earlier
     }
 
     /// Adds the texts sent in this room by earlier clients.
-    pub(super) fn recall(&mut self, typed: Vec<String>) {
-        self.room.recall(typed);
+    pub(super) fn add_earlier(&mut self, typed: Vec<String>) {
+        self.room.add_earlier(typed);
     }
 
     /// Takes the request to ring the bell; false if the bell is turned off.
     pub(super) fn take_bell(&mut self) -> bool {
-        mem::take(&mut self.rings) && self.manner.bell
+        mem::take(&mut self.rings) && self.options.bell
     }
 
     /// The last `count` lines of this room.
     pub(super) fn last_lines(&self, count: usize) -> Vec<Line> {
-        self.room.last(count).cloned().collect()
+        self.room.last_lines(count).cloned().collect()
     }
 
     /// Shows a line and keeps it with the room.
@@ -244,36 +244,36 @@ impl Model {
     }
 
     /// Shows a sentence of the client itself.
-    pub(super) fn say(&mut self, style: Style, text: &str) {
+    pub(super) fn note(&mut self, style: Style, text: &str) {
         self.put(Line::new(style, format!("* {text}")));
     }
 
     /// Updates the model for a client event; the main loop handles the end.
-    pub(super) fn follow(&mut self, happened: Happened, now: Now) {
+    pub(super) fn follow(&mut self, happened: ClientEvent, now: Now) {
         match happened {
-            Happened::Told(frame, event) => self.told(&frame, event, now),
-            Happened::Refused { id, text, .. } => self.refused(&id, &text),
-            Happened::Hole { after, next } => self.say(
+            ClientEvent::Event(frame, event) => self.handle_event(&frame, event, now),
+            ClientEvent::Refused { id, text, .. } => self.refused(&id, &text),
+            ClientEvent::Missing { after, next } => self.note(
                 Style::Bad,
                 &format!(
                     "messages between {after} and {next} are missing, and the server does not say why"
                 ),
             ),
-            Happened::State(state) => self.state(state, now),
-            Happened::Heard(_) | Happened::Ended(_) => {}
+            ClientEvent::State(state) => self.handle_state(state, now),
+            ClientEvent::ForPrograms(_) | ClientEvent::Ended(_) => {}
         }
     }
 
-    fn told(&mut self, frame: &Frame, event: Event, now: Now) {
+    fn handle_event(&mut self, frame: &Frame, event: Event, now: Now) {
         match event {
             Event::Message(message) => self.message(&message, now),
             Event::Private(private) => self.private(&private, now),
             Event::Erased { seq, prev, id } => {
                 if let Some(id) = id {
-                    self.stored(&id);
+                    self.remove_sending(&id);
                 }
                 // With `prev` it is part of a replay and was never shown.
-                if prev.is_none() && self.room.forget(seq) {
+                if prev.is_none() && self.room.redact(seq) {
                     let text = "* A message above was erased from the history.";
                     self.put(Line::new(Style::Dim, text));
                 }
@@ -282,7 +282,7 @@ impl Model {
             Event::Live { .. } => self.live = true,
             Event::Accepted { id, .. } => {
                 if let Some(id) = id {
-                    self.stored(&id);
+                    self.remove_sending(&id);
                 }
             }
             Event::Joined { who, members } => {
@@ -310,7 +310,7 @@ impl Model {
                         names: names.clone(),
                         total,
                     };
-                    self.answered(&said, Style::Plain);
+                    self.show_plain(&said, Style::Plain);
                 }
                 names.into_iter().rev().for_each(|name| self.heard_of(name));
             }
@@ -318,19 +318,25 @@ impl Model {
                 let rooms = rooms.iter().map(|info| info.room.to_string());
                 self.known.extend(rooms.take(KNOWN));
                 if !answers_own(frame) {
-                    self.answered(&event, Style::Plain);
+                    self.show_plain(&event, Style::Plain);
                 }
             }
             Event::Name { ref name, .. } => {
                 self.welcome.you.name = Some(name.clone());
-                self.answered(&event, Style::Plain);
+                self.show_plain(&event, Style::Plain);
             }
             Event::Page(page) => {
                 let messages = page.messages.iter().filter_map(Slot::message);
                 let lines = messages.map(|message| {
-                    let at = local(message.at, &self.manner.zone);
+                    let at = local(message.at, &self.options.zone);
                     let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
-                    Line([line.0, said(message, &at, self.is_own(message), false).0].concat())
+                    Line(
+                        [
+                            line.0,
+                            message_line(message, &at, self.is_own(message), false).0,
+                        ]
+                        .concat(),
+                    )
                 });
                 for line in lines.collect::<Vec<_>>() {
                     self.put(line);
@@ -341,13 +347,13 @@ impl Model {
                 }
             }
             Event::Refused(_) if answers_own(frame) => {}
-            Event::Gap { .. } | Event::Refused(_) => self.answered(&event, Style::Bad),
-            Event::Topic { .. } | Event::Notice { .. } => self.answered(&event, Style::Plain),
+            Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
+            Event::Topic { .. } | Event::Notice { .. } => self.show_plain(&event, Style::Plain),
         }
     }
 
     /// Shows an event as the plain format says it.
-    fn answered(&mut self, event: &Event, style: Style) {
+    fn show_plain(&mut self, event: &Event, style: Style) {
         if let Some(line) = plain::event(event) {
             // The plain format already indents further lines, as `Line` does.
             self.put(Line::new(style, line.replace("\n  ", "\n")));
@@ -355,7 +361,7 @@ impl Model {
     }
 
     fn coming_or_going(&mut self, what: String) {
-        if !self.manner.quiet {
+        if !self.options.quiet {
             let here = format!(" ({} here)", self.welcome.members);
             self.put(Line::new(Style::Dim, what + &here));
         }
@@ -370,16 +376,16 @@ impl Model {
 
     fn message(&mut self, message: &Message, now: Now) {
         if let Some(id) = &message.id {
-            self.stored(id);
+            self.remove_sending(id);
         }
         let own = self.is_own(message);
-        let at = local(message.at, &self.manner.zone);
-        if let Link::Behind { at, .. } = &mut self.link {
+        let at = local(message.at, &self.options.zone);
+        if let LinkStatus::Behind { at, .. } = &mut self.link {
             *at = message.seq;
         }
         if !own {
             self.heard_of(message.from.to_string());
-            self.miss(&at, now);
+            self.count_unseen(&at, now);
         }
         if at.date() != self.day {
             self.day = at.date();
@@ -388,39 +394,43 @@ impl Model {
         let name = self.welcome.you.name.as_ref();
         let calling = !own && name.is_some_and(|name| mentions(&message.text, name.as_str()));
         self.rings |= calling && self.live;
-        self.put_numbered(Some(message.seq), said(message, &at, own, calling));
+        self.put_numbered(Some(message.seq), message_line(message, &at, own, calling));
     }
 
-    fn private(&mut self, private: &Private, now: Now) {
+    fn private(&mut self, private: &PrivateMessage, now: Now) {
         if let Some(id) = &private.id {
-            self.stored(id);
+            self.remove_sending(id);
         }
-        let at = local(private.at, &self.manner.zone);
+        let at = local(private.at, &self.options.zone);
         let (from, to) = (private.from.to_string(), private.to.to_string());
         if !private.sent {
             self.heard_of(from.clone());
-            self.miss(&at, now);
+            self.count_unseen(&at, now);
             self.rings |= self.live;
         }
-        self.put(whispered(&at, &from, &to, &private.text, private.sent));
+        self.put(private_line(&at, &from, &to, &private.text, private.sent));
     }
 
     /// Counts a message that came while the user was away or the connection was
     /// lost.
-    fn miss(&mut self, at: &Zoned, now: Now) {
-        let behind = matches!(self.link, Link::Behind { .. });
-        if !behind && self.away.is_none() {
+    fn count_unseen(&mut self, at: &Zoned, now: Now) {
+        let behind = matches!(self.link, LinkStatus::Behind { .. });
+        if !behind && self.unfocused_since.is_none() {
             return;
         }
-        let off = if behind { self.off } else { self.away };
+        let off = if behind {
+            self.lost_since
+        } else {
+            self.unfocused_since
+        };
         let first = if behind { at.timestamp() } else { now.wall };
-        if self.missed.is_none() {
+        if self.unseen.is_none() {
             let since = off.unwrap_or(first);
-            self.missed = Some(Missed { since, count: 0 });
+            self.unseen = Some(Unseen { since, count: 0 });
             let since = self.clock(since);
-            self.put(mark(&format!("new since {since}")));
+            self.put(heading(&format!("new since {since}")));
         }
-        if let Some(missed) = &mut self.missed {
+        if let Some(missed) = &mut self.unseen {
             missed.count += 1;
         }
     }
@@ -435,21 +445,21 @@ impl Model {
 
     /// Removes a message from `sending`, as it is stored or never will be, and
     /// returns its text.
-    fn stored(&mut self, id: &MessageId) -> Option<String> {
+    fn remove_sending(&mut self, id: &MessageId) -> Option<String> {
         let place = self.sending.iter().position(|sent| sent.id == *id)?;
         self.sending.remove(place).map(|sent| sent.text)
     }
 
     fn refused(&mut self, id: &MessageId, why: &str) {
-        let text = self.stored(id).unwrap_or_default();
-        self.say(Style::Bad, &format!("not stored: {why}\n{text}"));
+        let text = self.remove_sending(id).unwrap_or_default();
+        self.note(Style::Bad, &format!("not stored: {why}\n{text}"));
     }
 
     fn welcomed(&mut self, welcome: Welcome) {
         self.questions = vec![Command::Members, Command::Rooms];
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
-        if mem::take(&mut self.back) && same {
+        if mem::take(&mut self.reconnected) && same {
             // The user never left this room, so it is not announced again.
             self.welcome = welcome;
             return;
@@ -460,11 +470,11 @@ impl Model {
         }
         self.welcome = welcome;
         let again = self.last_lines(AGAIN);
-        self.lines.push(mark(&self.room().to_string()));
+        self.lines.push(heading(&self.room().to_string()));
         self.lines.extend(again);
         if let Some(topic) = &self.welcome.topic {
             let topic = format!("The topic: {}", &**topic);
-            self.say(Style::Plain, &topic);
+            self.note(Style::Plain, &topic);
         }
         if first {
             let you = self.you().to_string();
@@ -482,54 +492,56 @@ impl Model {
         let old = self.room().clone();
         let next = self.rooms.remove(next).unwrap_or_default();
         let mut left = mem::replace(&mut self.room, next);
-        left.draft = mem::replace(&mut self.typing, mem::take(&mut self.room.draft));
+        left.draft = mem::replace(&mut self.editor, mem::take(&mut self.room.draft));
         self.rooms.insert(old, left);
         self.people.clear();
         self.completion = None;
-        self.missed = None;
+        self.unseen = None;
     }
 
-    fn state(&mut self, state: State, now: Now) {
+    fn handle_state(&mut self, state: ConnectionState, now: Now) {
         match state {
-            State::Offline { why, again, .. } => {
-                if self.off.is_none() {
-                    self.off = Some(now.wall);
+            ConnectionState::Offline { why, again, .. } => {
+                if self.lost_since.is_none() {
+                    self.lost_since = Some(now.wall);
                     let text = format!("the connection is lost ({why})");
                     self.put(Line::new(Style::Dim, format!("* {text}")));
                 }
-                self.held = None;
-                self.link = Link::Offline { again };
+                self.refusing = None;
+                self.link = LinkStatus::Offline { again };
             }
-            State::Connected => {
-                self.back = true;
-                self.held = None;
+            ConnectionState::Connected => {
+                self.reconnected = true;
+                self.refusing = None;
                 let seq = Seq::START;
-                self.link = Link::Behind {
+                self.link = LinkStatus::Behind {
                     from: seq,
                     at: seq,
                     head: seq,
                 };
             }
-            State::CatchingUp { at, head } => self.link = Link::Behind { from: at, at, head },
-            State::CaughtUp => {
-                self.link = Link::Up;
-                self.off = None;
-                self.held = None;
+            ConnectionState::CatchingUp { at, head } => {
+                self.link = LinkStatus::Behind { from: at, at, head }
             }
-            State::Held { why, .. } => self.held = Some(why),
+            ConnectionState::CaughtUp => {
+                self.link = LinkStatus::Up;
+                self.lost_since = None;
+                self.refusing = None;
+            }
+            ConnectionState::Refusing { why, .. } => self.refusing = Some(why),
         }
     }
 
     /// Keeps the position from which the room resumes when the user returns.
     pub(super) fn bookmark(&mut self, position: &Position) {
         if position.room == *self.room() {
-            self.room.last = Some(position.clone());
+            self.room.last_position = Some(position.clone());
         }
     }
 
     /// When the countdown to the next connection attempt changes the screen.
     pub(super) fn next_tick(&self, now: Now) -> Option<Instant> {
-        let Link::Offline { again, .. } = self.link else {
+        let LinkStatus::Offline { again, .. } = self.link else {
             return None;
         };
         let left = again.checked_duration_since(now.tick)?;
@@ -540,12 +552,12 @@ impl Model {
     /// Clears `sending`: no message of this client waits for a receipt.
     pub(super) fn all_stored(&mut self) {
         self.sending.clear();
-        self.held = None;
+        self.refusing = None;
     }
 }
 
 /// Whether a frame answers one of the screen's own questions.
 fn answers_own(frame: &Frame) -> bool {
     let asked = frame.reference();
-    asked.is_some_and(|reference| reference.as_str() == OWN)
+    asked.is_some_and(|reference| reference.as_str() == SCREEN_REF)
 }

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::{
-    editor::cells,
+    editor::text_width,
     footer::Footer,
     line::{Line, Style},
 };
@@ -27,7 +27,7 @@ const END: &str = "\x1b[?25h\x1b[?2026l";
 
 /// How many colours the terminal supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Colours {
+pub enum ColourDepth {
     /// None: text is only bold, dim or reverse.
     None,
     /// The 16 colours of every terminal.
@@ -36,23 +36,23 @@ pub enum Colours {
     Many,
 }
 
-impl Colours {
+impl ColourDepth {
     /// Reads `NO_COLOR`, `COLORTERM` and `TERM`.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         if set("NO_COLOR").is_some() {
-            Colours::None
+            ColourDepth::None
         } else if set("COLORTERM").is_some() || set("TERM").is_some_and(|t| t.contains("256")) {
-            Colours::Many
+            ColourDepth::Many
         } else {
-            Colours::Few
+            ColourDepth::Few
         }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Painter {
-    colours: Colours,
+    colours: ColourDepth,
     /// The width of each row of the footer on the screen, in cells.
     drawn: Vec<usize>,
     /// The cursor's row and column in that footer.
@@ -60,7 +60,7 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    pub(super) fn new(colours: Colours) -> Self {
+    pub(super) fn new(colours: ColourDepth) -> Self {
         Painter {
             colours,
             drawn: Vec::new(),
@@ -155,7 +155,7 @@ impl Painter {
             self.put(out, line);
         }
         out.push_str("\x1b[?7h\x1b8");
-        let wide = |line: &Line| cells(&line.text());
+        let wide = |line: &Line| text_width(&line.text());
         let before = wide(&footer.before);
         self.cursor = (row, before);
         self.drawn = footer.above.iter().map(wide).collect();
@@ -176,12 +176,12 @@ impl Painter {
     }
 
     fn code(&self, style: Style) -> Option<String> {
-        let coloured = self.colours != Colours::None;
+        let coloured = self.colours != ColourDepth::None;
         match (style, self.colours) {
-            (Style::Plain, _) | (Style::Name(_), Colours::None) => None,
+            (Style::Plain, _) | (Style::Name(_), ColourDepth::None) => None,
             (Style::Dim, _) => Some("2".to_owned()),
-            (Style::Name(n), Colours::Many) => Some(format!("38;5;{}", MANY[n % MANY.len()])),
-            (Style::Name(n), Colours::Few) => Some(FEW[n % FEW.len()].to_string()),
+            (Style::Name(n), ColourDepth::Many) => Some(format!("38;5;{}", MANY[n % MANY.len()])),
+            (Style::Name(n), ColourDepth::Few) => Some(FEW[n % FEW.len()].to_string()),
             (Style::Own, _) => Some("1".to_owned()),
             (Style::Loud, _) => Some("7".to_owned()),
             (Style::Bad, _) => Some(if coloured { "31" } else { "1" }.to_owned()),
@@ -226,7 +226,7 @@ mod tests {
             ..Footer::default()
         };
         for (columns, above) in [(40, 2), (35, 2), (34, 3), (20, 3), (10, 7), (9, 8)] {
-            let mut painter = Painter::new(Colours::None);
+            let mut painter = Painter::new(ColourDepth::None);
             painter.paint(&[], &footer, 40);
             let again = painter.paint(&[], &footer, columns);
             let erased = format!("{BEGIN}\r\x1b[{above}A\x1b[J");
@@ -237,26 +237,26 @@ mod tests {
     #[test]
     fn colours_follow_the_environment() {
         for (variables, colours) in [
-            (&[("TERM", "xterm")][..], Colours::Few),
-            (&[("TERM", "xterm-256color")], Colours::Many),
+            (&[("TERM", "xterm")][..], ColourDepth::Few),
+            (&[("TERM", "xterm-256color")], ColourDepth::Many),
             (
                 &[("TERM", "foot"), ("COLORTERM", "truecolor")],
-                Colours::Many,
+                ColourDepth::Many,
             ),
             (
                 &[("TERM", "xterm-256color"), ("NO_COLOR", "1")],
-                Colours::None,
+                ColourDepth::None,
             ),
             (
                 &[("TERM", "xterm-256color"), ("NO_COLOR", "")],
-                Colours::Many,
+                ColourDepth::Many,
             ),
         ] {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(known, _)| *known == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            assert_eq!(Colours::of(variable), colours, "{variables:?}");
+            assert_eq!(ColourDepth::of(variable), colours, "{variables:?}");
         }
     }
 }

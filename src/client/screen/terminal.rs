@@ -19,13 +19,13 @@ const ENTER: &[u8] = b"\x1b[?2004h\x1b[?1004h";
 const LEAVE: &[u8] = b"\x1b[m\x1b[?7h\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?2026l";
 
 /// Whether the client has the terminal.
-static BORROWED: AtomicBool = AtomicBool::new(false);
+static HAS_TERMINAL: AtomicBool = AtomicBool::new(false);
 
 /// A guard: while it lives, the terminal is in raw mode.
 #[derive(Debug)]
-pub struct Borrowed(());
+pub struct RawMode(());
 
-impl Borrowed {
+impl RawMode {
     /// Takes the terminal. A panic gives it back before the panic is printed.
     ///
     /// # Errors
@@ -36,15 +36,15 @@ impl Borrowed {
         HOOK.call_once(|| {
             let told = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                if give_back() {
+                if restore() {
                     // The cursor may be anywhere in a row.
                     let _ = io::stdout().write_all(b"\r\n");
                 }
                 told(info);
             }));
         });
-        let borrowed = Borrowed(());
-        borrowed.again()?;
+        let borrowed = RawMode(());
+        borrowed.retake()?;
         Ok(borrowed)
     }
 
@@ -53,24 +53,24 @@ impl Borrowed {
     /// # Errors
     ///
     /// Fails if the terminal refuses raw mode or cannot be written.
-    pub fn again(&self) -> io::Result<()> {
+    pub fn retake(&self) -> io::Result<()> {
         // crossterm believes that raw mode is still on, and would do nothing.
         disable_raw_mode()?;
         enable_raw_mode()?;
-        BORROWED.store(true, Ordering::SeqCst);
+        HAS_TERMINAL.store(true, Ordering::SeqCst);
         write(ENTER)
     }
 }
 
-impl Drop for Borrowed {
+impl Drop for RawMode {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
 /// Gives the terminal back, if the client has it; returns whether it had.
-pub fn give_back() -> bool {
-    let borrowed = BORROWED.swap(false, Ordering::SeqCst);
+pub fn restore() -> bool {
+    let borrowed = HAS_TERMINAL.swap(false, Ordering::SeqCst);
     if borrowed {
         // A failure here cannot be reported.
         let _ = write(LEAVE);

@@ -8,7 +8,7 @@ use tokio_websockets::Message;
 
 use super::*;
 use crate::{
-    client::{Frame, State},
+    client::{ConnectionState, Frame},
     protocol::{Command, Epoch, Event, Seq, Start, json::parse_event, name::RoomName},
 };
 
@@ -56,7 +56,7 @@ impl Scene {
             wall: "2026-11-22T14:00:00Z".parse().expect("a time"),
             tick: Instant::now(),
         };
-        let manner = Manner {
+        let manner = ModelOptions {
             zone: TimeZone::UTC,
             ids: Ids::given(&"x".parse().expect("an id")),
             bell: true,
@@ -65,7 +65,7 @@ impl Scene {
         let size = |n| NonZeroU16::new(n).expect("some");
         let mut scene = Scene {
             model: Model::new(&first, manner, now),
-            painter: Painter::new(Colours::Many),
+            painter: Painter::new(ColourDepth::Many),
             terminal: vt100::Parser::new(size(rows), size(columns), 100),
             columns,
             rows,
@@ -78,8 +78,8 @@ impl Scene {
             [Command::Members, Command::Rooms]
         );
         scene.tell(&[
-            json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3, "ref": OWN}),
-            json!({"type": "rooms", "rooms": [{"room": "ops", "members": 1}], "total": 1, "ref": OWN}),
+            json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3, "ref": SCREEN_REF}),
+            json!({"type": "rooms", "rooms": [{"room": "ops", "members": 1}], "total": 1, "ref": SCREEN_REF}),
         ]);
         scene
     }
@@ -88,13 +88,13 @@ impl Scene {
         for event in events {
             let text = event.to_string();
             let event = parse_event(&text).expect("an event");
-            let told = Happened::Told(Frame(Message::text(text)), event);
+            let told = ClientEvent::Event(Frame(Message::text(text)), event);
             self.model.follow(told, self.now);
         }
     }
 
-    fn state(&mut self, state: State) {
-        self.model.follow(Happened::State(state), self.now);
+    fn state(&mut self, state: ConnectionState) {
+        self.model.follow(ClientEvent::State(state), self.now);
     }
 
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) -> Option<Effect> {
@@ -200,7 +200,7 @@ fn connection_states_are_drawn() {
         let why = End::Lost("it is gone".to_owned());
         let again = scene.now.tick + Duration::from_millis(2500);
         scene.type_text("one\ntwo\n");
-        scene.state(State::Offline {
+        scene.state(ConnectionState::Offline {
             why,
             unsent: 2,
             again,
@@ -208,16 +208,16 @@ fn connection_states_are_drawn() {
         same(&mut scene, "offline");
         scene.now.tick = again;
         same(&mut scene, "reconnecting");
-        scene.state(State::Connected);
+        scene.state(ConnectionState::Connected);
         scene.tell(&[welcome("lobby", Some("ana"), 1000)]);
-        scene.state(State::CatchingUp {
+        scene.state(ConnectionState::CatchingUp {
             at: Seq(0),
             head: Seq(1000),
         });
         scene.tell(&[message(500, "bob", "missed")]);
         same(&mut scene, "behind");
         scene.tell(&[message(1000, "bob", "missed too")]);
-        scene.state(State::CaughtUp);
+        scene.state(ConnectionState::CaughtUp);
         same(&mut scene, "caught up");
         scene.type_text("x");
         same(&mut scene, "seen");
@@ -315,7 +315,7 @@ fn joins_leaves_and_server_sentences_are_drawn() {
 fn answers_to_the_screens_own_questions_are_hidden() {
     let mut scene = Scene::new(60, 14);
     let own = |mut told: Value| {
-        told["ref"] = json!(OWN);
+        told["ref"] = json!(SCREEN_REF);
         told
     };
     let members = |name: &str| json!({"type": "members", "names": [name], "total": 1});

@@ -13,10 +13,10 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use crate::{
     fanout::{
-        Applier, Batch, History, fresh::Fresh, handle::redacted, mailbox::Mailbox, outlet::Outlet,
-        shard::Shard, socket::Socket, subscriber::Subscriber,
+        Applier, CommittedBatch, History, fresh::InFlightBatch, handle::tell_redaction,
+        mailbox::Mailbox, outlet::Outlet, shard::Shard, socket::Socket, subscriber::Subscriber,
     },
-    log::{Action, Draft, Local, Recipient},
+    log::{Action, Draft, LocalLog, Recipient},
     protocol::{
         ConnectionId, Seq,
         format::Format,
@@ -27,7 +27,7 @@ use crate::{
 
 /// One step of a world.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum ModelStep {
     /// The writer commits one batch with this many messages: in the room,
     /// private ones to the readers, and in another room.
     Publish {
@@ -37,11 +37,11 @@ pub(super) enum Step {
     },
     /// The shard takes up to this many batches at once. The other step happens
     /// between its look into the mailbox and its write.
-    FanOut(u8, Option<Box<Step>>),
+    FanOut(u8, Option<Box<ModelStep>>),
     /// The shard misses up to this many batches.
     Lag(u8),
     /// The shard looks into its mailbox.
-    Settle,
+    UpdateLists,
     /// A reader's session runs.
     Deliver(u8),
     /// A reader's session sends a frame of its own.
@@ -52,11 +52,11 @@ pub(super) enum Step {
     Follow(u8),
     /// A reader's session begins to read the history, and is not polled until a
     /// later step.
-    Begin(u8),
+    BeginRead(u8),
     /// An operator redacts the message sent this many messages ago.
-    Erase(u8),
+    Redact(u8),
     /// The readers are told of the redactions.
-    Tell,
+    TellRedactions,
 }
 
 /// The number of readers: the first reads numbered lines, the second JSON.
@@ -70,7 +70,7 @@ pub(super) struct Pipe(pub(super) Arc<Mutex<PipeState>>);
 #[derive(Default)]
 pub(super) struct PipeState {
     pub(super) taken: Vec<u8>,
-    pub(super) room: usize,
+    pub(super) capacity: usize,
 }
 
 impl AsyncWrite for Pipe {
@@ -80,11 +80,11 @@ impl AsyncWrite for Pipe {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut state = self.0.lock().unwrap();
-        let count = bytes.len().min(state.room);
+        let count = bytes.len().min(state.capacity);
         if count == 0 {
             return Poll::Pending;
         }
-        state.room -= count;
+        state.capacity -= count;
         state.taken.extend_from_slice(&bytes[..count]);
         Poll::Ready(Ok(count))
     }
@@ -102,9 +102,9 @@ pub(super) struct Reader {
     pub(super) subscriber: Subscriber,
     pub(super) pipe: Pipe,
     /// The positions after which it followed the room, in order.
-    pub(super) since: Vec<Seq>,
+    pub(super) follow_starts: Vec<Seq>,
     /// How many frames its session sent.
-    pub(super) said: usize,
+    pub(super) frames_sent: usize,
 }
 
 impl Reader {
@@ -120,13 +120,13 @@ pub(super) struct World {
     log: Applier<'static>,
     pub(super) history: History,
     pub(super) shard: Shard,
-    pub(super) coming: VecDeque<Arc<Batch>>,
+    pub(super) undelivered: VecDeque<Arc<CommittedBatch>>,
     /// The messages in the room.
-    pub(super) said: Vec<Seq>,
+    pub(super) sent: Vec<Seq>,
     /// The redacted messages of the room.
-    pub(super) erased: BTreeSet<Seq>,
+    pub(super) redacted: BTreeSet<Seq>,
     /// The redactions that the readers were not told of yet.
-    untold: Vec<Seq>,
+    unannounced: Vec<Seq>,
     pub(super) readers: Vec<Reader>,
 }
 
@@ -151,7 +151,7 @@ impl World {
             .unwrap();
         let (replica, store) = open(&Storage::Memory, "a test").unwrap();
         let history = History::with_tail(store, tail_bytes);
-        let log = Applier::new(Local::default(), replica, history.clone()).unwrap();
+        let log = Applier::new(LocalLog::default(), replica, history.clone()).unwrap();
         let mailbox = Arc::new(Mailbox::default());
         let shard = Shard::new(Arc::clone(&mailbox), Arc::default());
         let readers = FORMATS
@@ -169,27 +169,27 @@ impl World {
                     ),
                     Arc::default(),
                 );
-                subscriber.receive(inbox(), Seq::START);
+                subscriber.follow_inbox(inbox(), Seq::START);
                 subscriber.follow(here(), Seq::START);
-                let since = vec![Seq::START];
+                let follow_starts = vec![Seq::START];
                 Reader {
                     subscriber,
                     pipe,
-                    since,
-                    said: 0,
+                    follow_starts,
+                    frames_sent: 0,
                 }
             })
             .collect();
-        let coming = VecDeque::new();
+        let undelivered = VecDeque::new();
         World {
             runtime,
             log,
             history,
             shard,
-            coming,
-            said: Vec::new(),
-            erased: BTreeSet::new(),
-            untold: Vec::new(),
+            undelivered,
+            sent: Vec::new(),
+            redacted: BTreeSet::new(),
+            unannounced: Vec::new(),
             readers,
         }
     }
@@ -206,12 +206,19 @@ impl World {
             to_ana.to = Some(Recipient::new(name("ana")));
             drafts.extend((number < private).then_some(to_ana));
         }
-        let batch = self.log.say(ConnectionId(7), drafts).unwrap().batch;
-        let runs = batch.runs.iter().filter(|run| *run.room() == here());
-        self.said
+        let batch = self
+            .log
+            .apply_messages(ConnectionId(7), drafts)
+            .unwrap()
+            .batch;
+        let runs = batch
+            .room_batches
+            .iter()
+            .filter(|run| *run.room() == here());
+        self.sent
             .extend(runs.flat_map(|run| run.messages()).map(|m| m.seq));
-        if !batch.runs.is_empty() {
-            self.coming.push_back(batch);
+        if !batch.room_batches.is_empty() {
+            self.undelivered.push_back(batch);
         }
     }
 
@@ -219,37 +226,37 @@ impl World {
         self.fan_out_while(count, None);
     }
 
-    fn fan_out_while(&mut self, count: usize, meanwhile: Option<&Step>) {
-        let coming = self.coming.drain(..count.min(self.coming.len()));
-        let batches: Vec<_> = coming
-            .map(|batch| Fresh::new(batch, Instant::now()).0)
+    fn fan_out_while(&mut self, count: usize, meanwhile: Option<&ModelStep>) {
+        let undelivered = self.undelivered.drain(..count.min(self.undelivered.len()));
+        let batches: Vec<_> = undelivered
+            .map(|batch| InFlightBatch::new(batch, Instant::now()).0)
             .collect();
-        self.shard.settle();
+        self.shard.update_lists();
         if let Some(step) = meanwhile {
             self.run(step);
         }
         self.shard.fan_out(&batches);
     }
 
-    pub(super) fn erase(&mut self, ago: usize) {
-        let Some(seq) = self.said.iter().rev().nth(ago).copied() else {
+    pub(super) fn redact(&mut self, ago: usize) {
+        let Some(seq) = self.sent.iter().rev().nth(ago).copied() else {
             return;
         };
-        let outcome = self.log.act(Action::Redact {
+        let outcome = self.log.apply_action(Action::Redact {
             room: here(),
             seq,
             by: "op".into(),
         });
         let outcome = outcome.unwrap();
         let new = outcome == Outcome::Redacted;
-        assert_eq!(new, self.erased.insert(seq), "{outcome:?}");
-        self.untold.extend(new.then_some(seq));
+        assert_eq!(new, self.redacted.insert(seq), "{outcome:?}");
+        self.unannounced.extend(new.then_some(seq));
     }
 
     fn tell(&mut self) {
-        for seq in self.untold.drain(..) {
+        for seq in self.unannounced.drain(..) {
             let readers = self.readers.iter();
-            redacted(
+            tell_redaction(
                 readers.map(|reader| reader.subscriber.handle()),
                 &here(),
                 seq,
@@ -258,7 +265,7 @@ impl World {
     }
 
     /// Polls a session once, and waits until the read that it began is done.
-    fn begin(&mut self, reader: usize) {
+    fn begin_read(&mut self, reader: usize) {
         let reader = &mut self.readers[reader];
         self.runtime.block_on(poll_fn(|cx| {
             reader.poll(cx);
@@ -277,7 +284,7 @@ impl World {
         self.runtime.block_on(poll_fn(|cx| {
             reader.poll(cx);
             // The session's read is awaited, but a full socket is not.
-            if reader.subscriber.is_reading() {
+            if reader.subscriber.has_pending_read() {
                 Poll::Pending
             } else {
                 Poll::Ready(())
@@ -285,49 +292,49 @@ impl World {
         }));
     }
 
-    pub(super) fn run(&mut self, step: &Step) {
+    pub(super) fn run(&mut self, step: &ModelStep) {
         match *step {
-            Step::Publish {
+            ModelStep::Publish {
                 here,
                 private,
                 elsewhere,
             } => self.publish(here, private, elsewhere),
-            Step::FanOut(count, ref meanwhile) => {
+            ModelStep::FanOut(count, ref meanwhile) => {
                 self.fan_out_while(count.into(), meanwhile.as_deref());
             }
-            Step::Lag(count) => {
+            ModelStep::Lag(count) => {
                 let lost = self
-                    .coming
-                    .drain(..usize::from(count).min(self.coming.len()));
+                    .undelivered
+                    .drain(..usize::from(count).min(self.undelivered.len()));
                 if lost.count() > 0 {
-                    self.shard.miss();
+                    self.shard.handle_lag();
                 }
             }
-            Step::Settle => self.shard.settle(),
-            Step::Deliver(reader) => self.deliver(reader.into()),
-            Step::Say(reader) => {
+            ModelStep::UpdateLists => self.shard.update_lists(),
+            ModelStep::Deliver(reader) => self.deliver(reader.into()),
+            ModelStep::Say(reader) => {
                 let reader = &mut self.readers[usize::from(reader)];
                 let mut frame = Vec::new();
                 crate::protocol::frame::put_text(&mut frame, b"* own");
                 reader.subscriber.send(&frame);
-                reader.said += 1;
+                reader.frames_sent += 1;
             }
-            Step::Read(reader, bytes) => {
+            ModelStep::Read(reader, bytes) => {
                 self.readers[usize::from(reader)]
                     .pipe
                     .0
                     .lock()
                     .unwrap()
-                    .room += usize::from(bytes);
+                    .capacity += usize::from(bytes);
             }
-            Step::Begin(reader) => self.begin(reader.into()),
-            Step::Erase(ago) => self.erase(ago.into()),
-            Step::Tell => self.tell(),
-            Step::Follow(reader) => {
+            ModelStep::BeginRead(reader) => self.begin_read(reader.into()),
+            ModelStep::Redact(ago) => self.redact(ago.into()),
+            ModelStep::TellRedactions => self.tell(),
+            ModelStep::Follow(reader) => {
                 let after = self.history.head();
                 let reader = &mut self.readers[usize::from(reader)];
                 reader.subscriber.follow(here(), after);
-                reader.since.push(after);
+                reader.follow_starts.push(after);
             }
         }
     }
@@ -335,14 +342,14 @@ impl World {
     /// Opens every socket, and runs everything until nothing is left to do.
     pub(super) fn settle_all(&mut self) {
         for reader in &self.readers {
-            reader.pipe.0.lock().unwrap().room = usize::MAX / 2;
+            reader.pipe.0.lock().unwrap().capacity = usize::MAX / 2;
         }
         self.tell();
         for _ in 0..4 {
             self.fan_out(usize::MAX);
             (0..READERS).for_each(|reader| self.deliver(reader.into()));
-            self.shard.settle();
+            self.shard.update_lists();
         }
-        assert!(self.coming.is_empty());
+        assert!(self.undelivered.is_empty());
     }
 }

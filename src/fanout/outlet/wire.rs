@@ -12,8 +12,8 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use crate::{
-    fanout::{reading::Part, socket::Socket, stretch::Stretch},
-    metrics::Tally,
+    fanout::{reading::Part, socket::Socket, stretch::RoomBatches},
+    metrics::DeliveryCount,
     protocol::{Seq, format::Format},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Wire {
     progress: u64,
     failed: Option<io::ErrorKind>,
     /// The tally of what was written and not counted yet.
-    written: Tally,
+    written: DeliveryCount,
     /// The session's waker, for when the session has something to do.
     waker: Option<Waker>,
 }
@@ -45,7 +45,7 @@ impl Wire {
             rest: Vec::new(),
             progress: 0,
             failed: None,
-            written: Tally::default(),
+            written: DeliveryCount::default(),
             waker: None,
         }
     }
@@ -65,13 +65,13 @@ impl Wire {
     }
 
     /// Takes the tally of what was written since the last call.
-    pub(super) fn take_written(&mut self) -> Tally {
+    pub(super) fn take_written(&mut self) -> DeliveryCount {
         std::mem::take(&mut self.written)
     }
 
     /// Registers the session's waker: from here on the session is woken when it
     /// has something to do.
-    pub(super) fn is_awaited(&mut self, cx: &Context<'_>) {
+    pub(super) fn register_waker(&mut self, cx: &Context<'_>) {
         let awaited = |waker: &Waker| waker.will_wake(cx.waker());
         if !self.waker.as_ref().is_some_and(awaited) {
             self.waker = Some(cx.waker().clone());
@@ -142,14 +142,14 @@ impl Wire {
     /// Fails if the connection is broken.
     pub(super) fn try_write(
         &mut self,
-        stretch: &Stretch,
+        room_batches: &RoomBatches,
         position: &mut Seq,
     ) -> Option<io::Result<bool>> {
         let (true, Some(socket), None) = (self.rest.is_empty(), &mut self.socket, self.failed)
         else {
             return None;
         };
-        let frames = stretch.frames(self.format);
+        let frames = room_batches.frames(self.format);
         let written = match socket.try_write(frames) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -157,21 +157,29 @@ impl Wire {
         };
         if written == frames.len() {
             self.progress += 1;
-            *position = stretch.last();
-            self.written.add(stretch.messages(), frames.len());
+            *position = room_batches.last();
+            self.written.add(room_batches.messages(), frames.len());
             return Some(Ok(true));
         }
         self.progress += u64::from(written > 0);
         let mut out = written;
-        for run in stretch.runs() {
-            let length = run.block(self.format).all().len();
-            let (from, to) = (0, run.slots().len());
+        for room_batch in room_batches.as_slice() {
+            let length = room_batch.block(self.format).all().len();
+            let (from, to) = (0, room_batch.slots().len());
             if out < length {
-                self.stop_in(&Part { run, from, to }, out, position);
+                self.stop_in(
+                    &Part {
+                        room_batch,
+                        from,
+                        to,
+                    },
+                    out,
+                    position,
+                );
                 break;
             }
             self.written.add(to, length);
-            *position = run.last();
+            *position = room_batch.last();
             out -= length;
         }
         Some(Ok(false))
@@ -227,7 +235,11 @@ impl Wire {
     /// as written; the frames behind it are read again.
     fn stop_in(&mut self, piece: &Part<'_>, mut out: usize, position: &mut Seq) {
         debug_assert!(self.rest.is_empty(), "messages come after all other bytes");
-        let Part { run, from, to } = *piece;
+        let Part {
+            room_batch: run,
+            from,
+            to,
+        } = *piece;
         let block = run.block(self.format);
         for at in from..to {
             if out == 0 {

@@ -7,12 +7,12 @@ use crate::protocol::name::{Name, NameKey};
 /// All names in use, by comparison key.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    in_use: HashMap<NameKey, Use>,
+    in_use: HashMap<NameKey, Users>,
 }
 
 /// The use of one name.
 #[derive(Debug)]
-struct Use {
+struct Users {
     connections: usize,
     /// For a leased name: its spelling, and the one address of all its users.
     lease: Option<(Name, Option<IpAddr>)>,
@@ -42,7 +42,7 @@ impl Names {
         };
         let Some(found) = self.in_use.get_mut(key) else {
             let connections = 1;
-            let new = Use { connections, lease };
+            let new = Users { connections, lease };
             self.in_use.insert(key.clone(), new);
             return true;
         };

@@ -13,13 +13,13 @@ use crate::{
 /// If a check of the table leaves more prefixes than this, all without a
 /// connection are forgotten, even if their budget is not full again. So no more
 /// than twice this many are known, or twice as many as are in use.
-const MAX_REMEMBERED: usize = 1 << 14;
+const MAX_AFTER_SWEEP: usize = 1 << 14;
 
 /// How many searches from one prefix may be under way or waiting.
 const MAX_SEARCHES: usize = 16;
 
 /// How long a client should wait, in ms, if its prefix has that many.
-const RETRY_MS: u64 = 2000;
+const SEARCH_RETRY_MS: u64 = 2000;
 
 /// All known prefixes: those with a connection, and those whose budget is not
 /// full again. Peers without an address count as one prefix.
@@ -28,15 +28,15 @@ pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
     rate: Option<Rate>,
     /// How many connections one prefix may have, if that is limited.
-    most: Option<usize>,
-    known: HashMap<Option<Prefix>, Known>,
+    max_connections: Option<usize>,
+    known: HashMap<Option<Prefix>, PrefixState>,
     /// How many prefixes must be known before the table is searched for
     /// prefixes to forget.
-    look_at: usize,
+    sweep_at: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct PrefixState {
     connections: usize,
     /// The budget; `None` if rates are not limited.
     budget: Option<Arc<Budget>>,
@@ -44,7 +44,7 @@ struct Known {
     searching: Arc<FairMutex<()>>,
 }
 
-impl Known {
+impl PrefixState {
     fn is_in_use(&self) -> bool {
         self.connections > 0
     }
@@ -56,12 +56,12 @@ impl Known {
 }
 
 impl Prefixes {
-    pub(super) fn new(most: Option<usize>, rate: Option<Rate>) -> Self {
+    pub(super) fn new(max_connections: Option<usize>, rate: Option<Rate>) -> Self {
         Prefixes {
             rate,
-            most,
+            max_connections,
             known: HashMap::new(),
-            look_at: 0,
+            sweep_at: 0,
         }
     }
 
@@ -74,15 +74,18 @@ impl Prefixes {
     /// allowed.
     pub(super) fn connect(&mut self, prefix: Option<Prefix>) -> Result<Option<Arc<Budget>>, usize> {
         if !self.known.contains_key(&prefix) {
-            self.forget();
+            self.sweep();
         }
         let rate = self.rate;
-        let known = self.known.entry(prefix).or_insert_with(|| Known {
+        let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
             budget: rate.map(|rate| Arc::new(Budget::new(rate))),
             searching: Arc::default(),
         });
-        if let Some(most) = self.most.filter(|most| known.connections >= *most) {
+        if let Some(most) = self
+            .max_connections
+            .filter(|most| known.connections >= *most)
+        {
             return Err(most);
         }
         known.connections += 1;
@@ -105,7 +108,10 @@ impl Prefixes {
     /// # Errors
     ///
     /// Refuses if [`MAX_SEARCHES`] of the prefix are under way or waiting.
-    pub(super) fn queue(&self, prefix: Option<Prefix>) -> Result<Arc<FairMutex<()>>, Refusal> {
+    pub(super) fn queue_search(
+        &self,
+        prefix: Option<Prefix>,
+    ) -> Result<Arc<FairMutex<()>>, Refusal> {
         match self.known.get(&prefix) {
             // One reference is the table's own.
             Some(known) if Arc::strong_count(&known.searching) <= MAX_SEARCHES => {
@@ -115,7 +121,7 @@ impl Prefixes {
                 let text =
                     "Too many searches from your address are under way; search again in a while.";
                 Err(Refusal {
-                    retry_ms: Some(RETRY_MS),
+                    retry_ms: Some(SEARCH_RETRY_MS),
                     ..Refusal::new(RefusalCode::Busy, text)
                 })
             }
@@ -125,16 +131,16 @@ impl Prefixes {
     /// Forgets prefixes if many are known. The next search of the table comes
     /// only when their number has doubled, so a new prefix costs little on
     /// average.
-    fn forget(&mut self) {
-        if self.known.len() < self.look_at {
+    fn sweep(&mut self) {
+        if self.known.len() < self.sweep_at {
             return;
         }
         let now = Instant::now();
         self.known.retain(|_, known| known.is_needed(now));
-        if self.known.len() > MAX_REMEMBERED {
+        if self.known.len() > MAX_AFTER_SWEEP {
             self.known.retain(|_, known| known.is_in_use());
         }
-        self.look_at = (self.known.len() * 2).max(1024);
+        self.sweep_at = (self.known.len() * 2).max(1024);
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_prefixes_are_forgotten() {
         let mut prefixes = prefixes();
-        let many = u32::try_from(4 * MAX_REMEMBERED).expect("a number");
+        let many = u32::try_from(4 * MAX_AFTER_SWEEP).expect("a number");
         let here = prefixes.connect(Some(prefix(0))).expect("a place");
         assert!(here.expect("rates are limited").post().is_ok());
         for n in 1..=many {
@@ -192,10 +198,10 @@ mod tests {
             }
         }
         let known = prefixes.known.len();
-        assert!(known <= 2 * MAX_REMEMBERED + 1, "{known}");
+        assert!(known <= 2 * MAX_AFTER_SWEEP + 1, "{known}");
         // After an hour every budget is full again, so no idle prefix is kept.
         tokio::time::advance(Duration::from_secs(3600)).await;
-        prefixes.look_at = 0;
+        prefixes.sweep_at = 0;
         let _new = prefixes.connect(Some(prefix(many + 1))).expect("a place");
         assert_eq!(prefixes.known.len(), 2, "both have a connection");
     }
@@ -207,22 +213,22 @@ mod tests {
         for prefix in [here, elsewhere] {
             assert!(prefixes.connect(prefix).expect("a place").is_none());
         }
-        let first = prefixes.queue(here).expect("the first");
+        let first = prefixes.queue_search(here).expect("the first");
         let searching = first.try_lock().expect("its turn");
         let waiting: Vec<_> = (1..MAX_SEARCHES)
-            .map(|_| prefixes.queue(here).expect("room"))
+            .map(|_| prefixes.queue_search(here).expect("room"))
             .collect();
         assert!(waiting.iter().all(|search| search.try_lock().is_err()));
-        let refused = prefixes.queue(here).expect_err("too many");
+        let refused = prefixes.queue_search(here).expect_err("too many");
         let told = (refused.code, refused.retry_ms);
-        assert_eq!(told, (RefusalCode::Busy, Some(RETRY_MS)));
+        assert_eq!(told, (RefusalCode::Busy, Some(SEARCH_RETRY_MS)));
         // Another prefix does not wait.
-        let other = prefixes.queue(elsewhere).expect("another queue");
+        let other = prefixes.queue_search(elsewhere).expect("another queue");
         assert!(other.try_lock().is_ok());
         drop(searching);
         assert!(waiting[0].try_lock().is_ok());
         drop(first);
-        assert!(prefixes.queue(here).is_ok(), "one search has left");
+        assert!(prefixes.queue_search(here).is_ok(), "one search has left");
         for prefix in [here, elsewhere] {
             prefixes.disconnect(prefix);
         }

@@ -49,36 +49,36 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 struct Room {
     people: People<Handle>,
-    about: About,
+    topic: RoomTopic,
     /// Its moment in the agenda.
     due: Option<Instant>,
 }
 
 /// The topic of a room.
 #[derive(Debug, Default)]
-enum About {
+enum RoomTopic {
     /// The topic was not looked up yet.
     #[default]
     Unknown,
     /// The room has no topic.
-    Nothing,
+    Unset,
     /// Boxed to save memory, as most rooms have no topic.
-    Something(Box<Topic>),
+    Set(Box<Topic>),
 }
 
-impl About {
+impl RoomTopic {
     fn new(topic: &Topic) -> Self {
         if topic.text.is_empty() {
-            About::Nothing
+            RoomTopic::Unset
         } else {
-            About::Something(Box::new(topic.clone()))
+            RoomTopic::Set(Box::new(topic.clone()))
         }
     }
 
     fn topic(&self) -> Option<&Topic> {
         match self {
-            About::Something(topic) => Some(topic),
-            About::Unknown | About::Nothing => None,
+            RoomTopic::Set(topic) => Some(topic),
+            RoomTopic::Unknown | RoomTopic::Unset => None,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Presence {
     }
 
     /// The event that lists the rooms with members, except unlisted rooms.
-    pub(super) fn listed(&self) -> Event {
+    pub(super) fn rooms_event(&self) -> Event {
         let rooms = self.rooms.iter();
         let mut rooms: Vec<_> = rooms
             .filter(|(name, _)| name.is_listed())
@@ -132,7 +132,7 @@ impl Presence {
         rooms.sort_unstable();
         rooms.truncate(MAX_LISTED);
         let topic = |name: &RoomName| {
-            let topic = self.rooms.get(name)?.about.topic()?;
+            let topic = self.rooms.get(name)?.topic.topic()?;
             Some(topic.text.clone())
         };
         let rooms = rooms.into_iter().map(|(Reverse(members), room)| RoomInfo {
@@ -147,7 +147,7 @@ impl Presence {
     }
 
     /// How many people are in a room.
-    pub(super) fn people(&self, room: &RoomName) -> usize {
+    pub(super) fn people_count(&self, room: &RoomName) -> usize {
         let room = self.rooms.get(room);
         room.map_or(0, |room| room.people.total())
     }
@@ -161,19 +161,19 @@ impl Presence {
 
     /// The topic of a room with members; `None` if it was not looked up yet.
     pub(super) fn topic(&self, room: &RoomName) -> Option<Topic> {
-        match &self.rooms.get(room)?.about {
-            About::Unknown => None,
+        match &self.rooms.get(room)?.topic {
+            RoomTopic::Unknown => None,
             about => Some(about.topic().cloned().unwrap_or_else(Topic::none)),
         }
     }
 
     /// Keeps the topic that was looked up for a room, unless the topic is known
     /// by now.
-    pub(super) fn found_topic(&mut self, room: &RoomName, topic: &Topic) {
+    pub(super) fn cache_topic(&mut self, room: &RoomName, topic: &Topic) {
         if let Some(room) = self.rooms.get_mut(room)
-            && matches!(room.about, About::Unknown)
+            && matches!(room.topic, RoomTopic::Unknown)
         {
-            room.about = About::new(topic);
+            room.topic = RoomTopic::new(topic);
         }
     }
 
@@ -181,13 +181,13 @@ impl Presence {
     /// set it.
     pub(super) fn topic_changed(&mut self, room: &RoomName, topic: &Topic, by: Option<&Member>) {
         if let Some(found) = self.rooms.get_mut(room) {
-            found.about = About::new(topic);
+            found.topic = RoomTopic::new(topic);
             let event = Event::Topic {
                 room: room.clone(),
                 topic: topic.clone(),
             };
             let by = by.filter(|by| by.room == *room).map(|by| by.number);
-            found.people.tell_all(event, by, Instant::now());
+            found.people.announce_notice(event, by, Instant::now());
         }
         self.plan(room);
     }

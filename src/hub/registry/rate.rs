@@ -19,11 +19,11 @@ const MAX_SETTING: u32 = 1_000_000;
 const BURST_SECONDS: u32 = 10;
 
 /// The messages of one prefix are limited to the rate of this many connections.
-const CONNECTIONS: u32 = 4;
+const PREFIX_FACTOR: u32 = 4;
 
 /// The lowest limit of one prefix for everything but messages: requests,
 /// upgrades and commands.
-const OTHERS: Rate = Rate::of(50, 500);
+const MIN_REQUEST_RATE: Rate = Rate::of(50, 500);
 
 /// A rate: how many a second, and how many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Rate {
         }
     }
 
-    fn of_an_address(self) -> Rate {
-        let times = NonZeroU32::MIN.saturating_add(CONNECTIONS - 1);
+    fn for_prefix(self) -> Rate {
+        let times = NonZeroU32::MIN.saturating_add(PREFIX_FACTOR - 1);
         Rate {
             per_second: self.per_second.saturating_mul(times),
             burst: self.burst.saturating_mul(times),
@@ -135,19 +135,19 @@ struct Buckets {
     /// have the rate of one.
     posts: Bucket,
     /// Requests, upgrades and commands.
-    others: Bucket,
+    requests: Bucket,
 }
 
 impl Budget {
     /// An unused budget, where `rate` is the rate of one connection.
     pub fn new(rate: Rate) -> Self {
-        let shared = rate.of_an_address();
+        let shared = rate.for_prefix();
         Budget {
             rate,
             buckets: Mutex::new(Buckets {
                 messages: Bucket::full(shared),
                 posts: Bucket::full(rate),
-                others: Bucket::full(shared.or_more(OTHERS)),
+                requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
             }),
         }
     }
@@ -190,7 +190,7 @@ impl Budget {
     ///
     /// Refuses a request that comes too fast, with the time to wait.
     pub fn request(&self) -> Result<(), Refusal> {
-        self.other("These are too many requests", Instant::now())
+        self.take_request("These are too many requests", Instant::now())
     }
 
     /// Takes one command that is not a message.
@@ -199,7 +199,7 @@ impl Budget {
     ///
     /// Refuses a command that comes too fast, with the time to wait.
     pub fn command(&self, now: Instant) -> Result<(), Refusal> {
-        self.other("These are too many commands", now)
+        self.take_request("These are too many commands", now)
     }
 
     fn take(&self, now: Instant, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
@@ -215,8 +215,8 @@ impl Budget {
         Ok(())
     }
 
-    fn other(&self, told: &str, now: Instant) -> Result<(), Refusal> {
-        let others = &mut self.lock().others;
+    fn take_request(&self, told: &str, now: Instant) -> Result<(), Refusal> {
+        let others = &mut self.lock().requests;
         let wait = others.wait(now);
         if !wait.is_zero() {
             return Err(too_fast(told, wait));
@@ -228,7 +228,7 @@ impl Budget {
     /// Whether all buckets are full, so that the budget need not be remembered.
     pub(super) fn is_untouched(&self, now: Instant) -> bool {
         let buckets = self.lock();
-        [&buckets.messages, &buckets.posts, &buckets.others]
+        [&buckets.messages, &buckets.posts, &buckets.requests]
             .iter()
             .all(|bucket| bucket.full_at <= now)
     }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::{Mutex as FairMutex, oneshot};
 
-use super::{rate::Budget, tables::Shared};
+use super::{rate::Budget, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,
@@ -20,14 +20,14 @@ use crate::{
 /// One connection's place in the registry. Dropping it gives the place back,
 /// and the connection leaves its room and its name.
 pub struct Registration {
-    shared: Arc<Shared>,
+    shared: Arc<LockedTables>,
     peer: Peer,
     budget: Option<Arc<Budget>>,
 }
 
 impl Registration {
     /// Makes the registration of a connection that is in the tables.
-    pub(super) fn new(shared: &Arc<Shared>, peer: Peer, budget: Option<Arc<Budget>>) -> Self {
+    pub(super) fn new(shared: &Arc<LockedTables>, peer: Peer, budget: Option<Arc<Budget>>) -> Self {
         Registration {
             shared: Arc::clone(shared),
             peer,
@@ -51,10 +51,10 @@ impl Registration {
     /// # Errors
     ///
     /// Refuses a banned peer, with the reason of the ban.
-    pub fn admits(&self, name: Option<&Name>) -> Result<(), Refusal> {
-        self.shared.ask(|sanctions| {
+    pub fn check_ban(&self, name: Option<&Name>) -> Result<(), Refusal> {
+        self.shared.check_sanctions(|sanctions| {
             let key = name.map(Name::key);
-            sanctions.admits(self.peer.ip(), key.as_ref())
+            sanctions.check_ban(self.peer.ip(), key.as_ref())
         })
     }
 
@@ -63,10 +63,10 @@ impl Registration {
     /// # Errors
     ///
     /// Refuses a muted peer, with the reason of the mute.
-    pub fn hears(&self, name: Option<&Name>) -> Result<(), Refusal> {
-        self.shared.ask(|sanctions| {
+    pub fn check_mute(&self, name: Option<&Name>) -> Result<(), Refusal> {
+        self.shared.check_sanctions(|sanctions| {
             let key = name.map(Name::key);
-            sanctions.hears(self.peer.ip(), key.as_ref())
+            sanctions.check_mute(self.peer.ip(), key.as_ref())
         })
     }
 
@@ -77,8 +77,8 @@ impl Registration {
     ///
     /// Refuses if the prefix already has the most searches allowed under way or
     /// waiting.
-    pub fn search(&self) -> Result<Arc<FairMutex<()>>, Refusal> {
-        self.shared.lock().prefixes.queue(self.peer.prefix())
+    pub fn queue_search(&self) -> Result<Arc<FairMutex<()>>, Refusal> {
+        self.shared.lock().prefixes.queue_search(self.peer.prefix())
     }
 
     /// Begins a conversation in a room, with or without a name. The receiver
@@ -87,12 +87,12 @@ impl Registration {
     pub fn begin(
         &self,
         author: Author,
-        lease: Option<Lease>,
+        name_use: Option<NameUse>,
         room: &RoomName,
         subscriber: Handle,
     ) -> oneshot::Receiver<CloseReason> {
         let (end, ended) = oneshot::channel();
-        let name = lease.map(Lease::keep);
+        let name = name_use.map(NameUse::keep);
         let mut tables = self.shared.lock();
         tables.begin(self.peer.id, author, name, room, subscriber, end);
         ended
@@ -105,8 +105,8 @@ impl Registration {
 
     /// Changes the connection's name. Without a lease, only the spelling of its
     /// name changes. A ban of the name ends the conversation.
-    pub fn rename(&self, name: &Name, lease: Option<Lease>) {
-        let taken = lease.map(Lease::keep);
+    pub fn rename(&self, name: &Name, name_use: Option<NameUse>) {
+        let taken = name_use.map(NameUse::keep);
         self.shared.lock().rename(self.peer.id, name, taken);
     }
 
@@ -135,45 +135,45 @@ impl fmt::Debug for Registration {
 /// The use of a name by one connection, owned or not. Dropping it releases the
 /// name, unless a registration has taken it over.
 #[derive(Debug)]
-pub struct Lease {
-    shared: Arc<Shared>,
+pub struct NameUse {
+    shared: Arc<LockedTables>,
     key: NameKey,
-    delivered: Delivered,
+    delivered: Deliveries,
     /// Whether a registration has taken over the name and releases it.
     kept: bool,
 }
 
 /// Which private messages to a name its user is shown.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::hub) struct Delivered {
+pub(in crate::hub) struct Deliveries {
     /// The messages after this number are for this user.
     since: Seq,
     /// The messages up to this number were delivered.
-    shown: Seq,
+    delivered: Seq,
 }
 
-impl Delivered {
+impl Deliveries {
     /// The state of an owned name, as stored.
     pub(in crate::hub) fn of(owned: &OwnedName) -> Self {
-        Delivered {
+        Deliveries {
             since: owned.since(),
-            shown: owned.delivered(),
+            delivered: owned.delivered(),
         }
     }
 
     /// All messages after a number.
-    pub(in crate::hub) fn from(seq: Seq) -> Self {
-        Delivered {
+    pub(in crate::hub) fn after(seq: Seq) -> Self {
+        Deliveries {
             since: seq,
-            shown: seq,
+            delivered: seq,
         }
     }
 }
 
-impl Lease {
+impl NameUse {
     /// Makes the lease of a name that was taken in the tables.
-    pub(super) fn new(shared: &Arc<Shared>, key: NameKey, delivered: Delivered) -> Self {
-        Lease {
+    pub(super) fn new(shared: &Arc<LockedTables>, key: NameKey, delivered: Deliveries) -> Self {
+        NameUse {
             shared: Arc::clone(shared),
             key,
             delivered,
@@ -182,8 +182,8 @@ impl Lease {
     }
 
     /// Notes that the name became owned after the number `since`.
-    pub(in crate::hub) fn begins(&mut self, since: Seq) {
-        self.delivered = Delivered::from(since);
+    pub(in crate::hub) fn set_owned_since(&mut self, since: Seq) {
+        self.delivered = Deliveries::after(since);
     }
 
     /// The comparison key of the name.
@@ -194,9 +194,9 @@ impl Lease {
     /// The number after which private messages are shown: `after` if given,
     /// else the last delivered one. Messages for an earlier user of the name
     /// are never shown.
-    pub fn inbox(&self, after: Option<Seq>) -> Seq {
-        let Delivered { since, shown } = self.delivered;
-        after.unwrap_or(shown).max(since)
+    pub fn inbox_start(&self, after: Option<Seq>) -> Seq {
+        let Deliveries { since, delivered } = self.delivered;
+        after.unwrap_or(delivered).max(since)
     }
 
     fn keep(mut self) -> NameKey {
@@ -205,7 +205,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for NameUse {
     fn drop(&mut self) {
         if !self.kept {
             self.shared.lock().names.release(&self.key);

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    log::{Clock, SanctionKind},
+    log::{GuardedClock, SanctionKind},
     protocol::{
         Refusal, RefusalCode,
         close::CloseReason,
-        lasting::Lasting,
+        lasting::TypedDuration,
         name::{Name, NameKey},
-        who::Who,
+        who::CommandTarget,
     },
     store::Sanction,
 };
@@ -18,11 +18,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Sanctions {
     in_force: HashMap<(SanctionKind, String), Sanction>,
-    clock: Arc<Clock>,
+    clock: Arc<GuardedClock>,
 }
 
 impl Sanctions {
-    pub(super) fn new(found: Vec<Sanction>, clock: Arc<Clock>) -> Self {
+    pub(super) fn new(found: Vec<Sanction>, clock: Arc<GuardedClock>) -> Self {
         let mut sanctions = Sanctions {
             in_force: HashMap::new(),
             clock,
@@ -41,7 +41,8 @@ impl Sanctions {
     /// the sanctions that are over.
     pub(super) fn add(&mut self, sanction: Sanction) {
         let now = self.clock.now();
-        self.in_force.retain(|_, other| other.left(now) != Some(0));
+        self.in_force
+            .retain(|_, other| other.remaining_ms(now) != Some(0));
         let key = (sanction.kind, sanction.target.clone());
         self.in_force.insert(key, sanction);
     }
@@ -67,12 +68,12 @@ impl Sanctions {
             .into_iter()
             .flatten()
             .filter_map(|key| self.in_force.get(&(kind, key)))
-            .map(|sanction| (sanction, sanction.left(now)));
+            .map(|sanction| (sanction, sanction.remaining_ms(now)));
         found.find(|(_, left)| *left != Some(0))
     }
 
     /// The close reason for a banned connection; `None` if it is not banned.
-    pub(super) fn ban(
+    pub(super) fn ban_reason(
         &self,
         address: Option<IpAddr>,
         name: Option<&NameKey>,
@@ -86,7 +87,7 @@ impl Sanctions {
     /// # Errors
     ///
     /// Refuses a banned connection, with the reason of the ban.
-    pub(super) fn admits(
+    pub(super) fn check_ban(
         &self,
         address: Option<IpAddr>,
         name: Option<&NameKey>,
@@ -100,7 +101,7 @@ impl Sanctions {
     /// # Errors
     ///
     /// Refuses a muted connection, with the reason of the mute.
-    pub(super) fn hears(
+    pub(super) fn check_mute(
         &self,
         address: Option<IpAddr>,
         name: Option<&NameKey>,
@@ -126,11 +127,11 @@ fn of_address(address: IpAddr) -> String {
 /// # Errors
 ///
 /// Refuses a single connection: it can only be kicked.
-pub(in crate::hub) fn key(who: &Who) -> Result<String, Refusal> {
+pub(in crate::hub) fn key(who: &CommandTarget) -> Result<String, Refusal> {
     match who {
-        Who::Name(name) => Ok(of_name(&Name::key(name))),
-        Who::Address(address) => Ok(of_address(*address)),
-        Who::Connection(_) => {
+        CommandTarget::Name(name) => Ok(of_name(&Name::key(name))),
+        CommandTarget::Address(address) => Ok(of_address(*address)),
+        CommandTarget::Connection(_) => {
             let text = "It is to be a name or an IP address: a connection is only kicked.";
             Err(Refusal::new(RefusalCode::BadField, text))
         }
@@ -138,7 +139,9 @@ pub(in crate::hub) fn key(who: &Who) -> Result<String, Refusal> {
 }
 
 fn refusal(done: &str, (sanction, left): (&Sanction, Option<u64>)) -> Refusal {
-    let left = left.map(Duration::from_millis).map(Lasting::of);
+    let left = left
+        .map(Duration::from_millis)
+        .map(TypedDuration::rounded_up);
     let left = left.map_or_else(String::new, |left| format!(", for another {left}"));
     let reason = &sanction.reason;
     let colon = if reason.is_empty() { "" } else { ": " };

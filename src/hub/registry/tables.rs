@@ -25,25 +25,25 @@ use crate::{
         Author, ConnectionId, Refusal, Topic,
         close::CloseReason,
         name::{Name, NameKey, RoomName},
-        who::Who,
+        who::CommandTarget,
     },
     store::Sanction,
 };
 
 /// The tables, as the registry and its guards share them.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct LockedTables {
     /// One lock for all of them; nothing is awaited under it.
     tables: Mutex<Tables>,
     /// Whether there may be a sanction. Without one, no connection takes the
     /// lock to look.
-    sanctioned: AtomicBool,
+    any_sanctions: AtomicBool,
 }
 
-impl Shared {
+impl LockedTables {
     pub(super) fn new(tables: Tables) -> Self {
-        Shared {
-            sanctioned: AtomicBool::new(!tables.sanctions.is_empty()),
+        LockedTables {
+            any_sanctions: AtomicBool::new(!tables.sanctions.is_empty()),
             tables: Mutex::new(tables),
         }
     }
@@ -54,7 +54,7 @@ impl Shared {
 
     /// Adds a sanction, and ends the conversations that it bans.
     pub(super) fn sanctioned(&self, sanction: Sanction) {
-        self.sanctioned.store(true, Ordering::SeqCst);
+        self.any_sanctions.store(true, Ordering::SeqCst);
         self.lock().sanctioned(sanction);
     }
 
@@ -63,11 +63,11 @@ impl Shared {
     /// # Errors
     ///
     /// Refuses as `ask` does.
-    pub(super) fn ask(
+    pub(super) fn check_sanctions(
         &self,
         ask: impl FnOnce(&Sanctions) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        if !self.sanctioned.load(Ordering::SeqCst) {
+        if !self.any_sanctions.load(Ordering::SeqCst) {
             return Ok(());
         }
         ask(&self.lock().sanctions)
@@ -77,7 +77,7 @@ impl Shared {
 /// The tables of the registry.
 #[derive(Debug)]
 pub(super) struct Tables {
-    pub(super) connections: HashMap<ConnectionId, Connected>,
+    pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) prefixes: Prefixes,
     pub(super) names: Names,
     pub(super) presence: Presence,
@@ -86,7 +86,7 @@ pub(super) struct Tables {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(super) struct Connection {
     peer: Peer,
     /// The way to its subscriber, from the start of its conversation on.
     pub(super) subscriber: Option<Handle>,
@@ -101,7 +101,7 @@ pub(super) struct Connected {
 impl Tables {
     /// Adds a connection.
     pub(super) fn connect(&mut self, peer: Peer) {
-        let connected = Connected {
+        let connected = Connection {
             peer,
             subscriber: None,
             member: None,
@@ -125,7 +125,7 @@ impl Tables {
         if let Some(one) = self.connections.get_mut(&id) {
             one.end = Some(end);
             one.subscriber = Some(subscriber.clone());
-            one.go_by(name, &mut self.names);
+            one.set_name(name, &mut self.names);
             one.join(room, author, subscriber, &mut self.presence);
             one.end_if_banned(&self.sanctions);
         }
@@ -145,7 +145,7 @@ impl Tables {
     pub(super) fn rename(&mut self, id: ConnectionId, name: &Name, taken: Option<NameKey>) {
         if let Some(one) = self.connections.get_mut(&id) {
             if taken.is_some() {
-                one.go_by(taken, &mut self.names);
+                one.set_name(taken, &mut self.names);
             }
             if let Some(member) = &one.member {
                 self.presence.rename(member, name);
@@ -159,7 +159,7 @@ impl Tables {
     pub(super) fn leave(&mut self, id: ConnectionId) {
         if let Some(one) = self.connections.get_mut(&id) {
             one.end = None;
-            one.go_by(None, &mut self.names);
+            one.set_name(None, &mut self.names);
             if let Some(member) = one.member.take() {
                 self.presence.leave(&member);
             }
@@ -168,7 +168,7 @@ impl Tables {
 
     /// Removes a connection and all that belongs to it. The caller drops the
     /// result outside the lock, as this may close a socket.
-    pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connected> {
+    pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connection> {
         self.leave(peer.id);
         self.prefixes.disconnect(peer.prefix());
         self.connections.remove(&peer.id)
@@ -187,15 +187,15 @@ impl Tables {
 
     /// Ends the conversations of a name, an address or a connection. Returns
     /// how many it ended.
-    pub(super) fn kicked(&mut self, who: &Who, why: &CloseReason) -> usize {
+    pub(super) fn kicked(&mut self, who: &CommandTarget, why: &CloseReason) -> usize {
         let key = match who {
-            Who::Name(name) => Some(name.key()),
-            Who::Address(_) | Who::Connection(_) => None,
+            CommandTarget::Name(name) => Some(name.key()),
+            CommandTarget::Address(_) | CommandTarget::Connection(_) => None,
         };
         let meant = self.connections.values_mut().filter(|one| match who {
-            Who::Connection(addr) => one.peer.addr == Some(*addr),
-            Who::Address(ip) => one.peer.ip() == Some(ip.to_canonical()),
-            Who::Name(_) => one.name == key,
+            CommandTarget::Connection(addr) => one.peer.addr == Some(*addr),
+            CommandTarget::Address(ip) => one.peer.ip() == Some(ip.to_canonical()),
+            CommandTarget::Name(_) => one.name == key,
         });
         meant.map(|one| usize::from(one.end(why.clone()))).sum()
     }
@@ -209,8 +209,8 @@ impl Tables {
     }
 }
 
-impl Connected {
-    fn go_by(&mut self, name: Option<NameKey>, names: &mut Names) {
+impl Connection {
+    fn set_name(&mut self, name: Option<NameKey>, names: &mut Names) {
         if let Some(before) = mem::replace(&mut self.name, name) {
             names.release(&before);
         }
@@ -226,7 +226,7 @@ impl Connected {
     }
 
     fn end_if_banned(&mut self, sanctions: &Sanctions) {
-        if let Some(why) = sanctions.ban(self.peer.ip(), self.name.as_ref()) {
+        if let Some(why) = sanctions.ban_reason(self.peer.ip(), self.name.as_ref()) {
             self.end(why);
         }
     }

@@ -7,13 +7,14 @@ use super::*;
 use crate::{
     fanout::History,
     hub::{
-        inbox::{Publisher as Sender, inbox},
-        receipts::{Receipts, Wanted},
+        inbox::{Submitter as Sender, queue},
+        receipts::{Receipts, WantedReplies},
         registry::{Capacity, Registry},
     },
     log::{
-        Action, Clock, ClockTime, Draft, Local, Log, Ordered, Origin, Position, Unanswered,
-        model::{Model, faults},
+        Action, BatchId, BatchPosition, Draft, GuardedClock, GuardedTime, LocalLog, Log, NoAnswer,
+        OrderedBatch,
+        model::{ModelLog, faults},
     },
     protocol::{
         ConnectionId,
@@ -42,7 +43,7 @@ fn id(n: usize) -> MessageId {
 impl Publisher {
     fn new(port: u16, count: usize) -> Self {
         Publisher {
-            receipts: Receipts::new(ConnectionId(port.into()), Wanted::All),
+            receipts: Receipts::new(ConnectionId(port.into()), WantedReplies::All),
             port,
             left: (1..=count).collect(),
             sent: 0,
@@ -60,19 +61,19 @@ impl Publisher {
             // The same id in another room is another message.
             ..Draft::of(&format!("room-{}", self.port), n.to_string())
         };
-        Some(Submission::message(draft, follows, self.receipts.expect()))
+        Some(Submission::message(draft, follows, self.receipts.issue()))
     }
 
     /// Loses its connection: it will send all messages not known to be stored
     /// again.
     fn forget(&mut self) {
         self.sent = 0;
-        self.receipts = Receipts::new(ConnectionId(self.port.into()), Wanted::All);
+        self.receipts = Receipts::new(ConnectionId(self.port.into()), WantedReplies::All);
     }
 
     /// Takes the replies to its messages. Starts over once it has all of them.
     fn hear(&mut self, heard: &mut usize) {
-        while let Some((reply, _)) = self.receipts.take() {
+        while let Some((reply, _)) = self.receipts.try_next() {
             *heard += 1;
             if let Reply::Stored {
                 id: Some(stored), ..
@@ -93,23 +94,23 @@ impl Publisher {
 
 /// A local log that gives no answer when `fails` says so.
 struct Failing<F> {
-    local: Local,
+    local: LocalLog,
     fails: F,
 }
 
 impl<F: FnMut() -> bool + Send> Log for Failing<F> {
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
         if (self.fails)() {
-            return Err(Unanswered);
+            return Err(NoAnswer);
         }
         self.local.propose(sealed)
     }
 
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
-        self.local.next(after)
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
+        self.local.read_after(after)
     }
 
-    fn withdraw(&mut self, origin: Origin) -> bool {
+    fn withdraw(&mut self, origin: BatchId) -> bool {
         self.local.withdraw(origin)
     }
 }
@@ -117,30 +118,34 @@ impl<F: FnMut() -> bool + Send> Log for Failing<F> {
 /// An applier over a log and an opened store.
 fn applier<'a>(log: impl Log + 'a, storage: &Storage) -> Applier<'a> {
     let (replica, store) = store::open(storage, "a test").expect("a store");
-    Applier::new(log, replica, History::new(store.in_place())).expect("in step")
+    Applier::new(log, replica, History::new(store.on_caller_thread())).expect("in step")
 }
 
-fn work(applier: Applier<'_>, inbox: Inbox, batches: broadcast::Sender<Fresh>) -> Work<'_> {
-    let clock = Arc::new(Clock::after(ClockTime(0)));
+fn work(
+    applier: Applier<'_>,
+    inbox: Submissions,
+    batches: broadcast::Sender<InFlightBatch>,
+) -> Writer<'_> {
+    let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
     let registry = Registry::new(Capacity::UNLIMITED, Vec::new(), clock);
     let over = CancellationToken::new().drop_guard();
     let effects = Effects::new(registry);
     let (metrics, failing) = (Arc::default(), Arc::default());
-    Work::new(applier, effects, inbox, batches, metrics, failing, over)
+    Writer::new(applier, effects, inbox, batches, metrics, failing, over)
 }
 
 /// A writer that does one step at a time.
 struct Stepped<'a> {
-    work: Work<'a>,
+    work: Writer<'a>,
     sender: Sender,
     history: History,
-    _fresh: broadcast::Receiver<Fresh>,
+    _fresh: broadcast::Receiver<InFlightBatch>,
 }
 
 impl<'a> Stepped<'a> {
     fn new(applier: Applier<'a>) -> Self {
         let history = applier.history().clone();
-        let (sender, waiting) = inbox();
+        let (sender, waiting) = queue();
         let (batches, fresh) = broadcast::channel(1);
         Stepped {
             work: work(applier, waiting, batches),
@@ -152,16 +157,16 @@ impl<'a> Stepped<'a> {
 
     /// Handles all waiting entries, in batches of at most `count`.
     fn run(&mut self, count: usize) {
-        let mut waiting: VecDeque<_> = iter::from_fn(|| self.work.inbox.try_recv()).collect();
+        let mut waiting: VecDeque<_> = iter::from_fn(|| self.work.submissions.try_recv()).collect();
         while !waiting.is_empty() {
             for submission in waiting.drain(..waiting.len().min(count)) {
                 self.sender.try_send(submission).expect("room");
             }
-            while let Some(first) = self.work.inbox.try_recv() {
+            while let Some(first) = self.work.submissions.try_recv() {
                 self.resume();
-                self.work.tries = Tries::new();
+                self.work.retry_budget = RetryBudget::new();
                 let tried = self.work.attempt(first);
-                self.work.tell(tried);
+                self.work.settle_all(tried);
             }
             self.resume();
         }
@@ -169,9 +174,9 @@ impl<'a> Stepped<'a> {
 
     /// Tries an open batch again until it is committed or withdrawn.
     fn resume(&mut self) {
-        while self.work.pending.is_some() {
-            let tried = self.work.resume();
-            self.work.tell(tried);
+        while self.work.open.is_some() {
+            let tried = self.work.commit_open();
+            self.work.settle_all(tried);
         }
     }
 
@@ -185,7 +190,7 @@ impl<'a> Stepped<'a> {
                 .expect("a runtime")
                 .block_on(self.history.after(&room, after));
             let page = page.expect("readable");
-            let messages = page.runs.iter().flat_map(|run| run.messages());
+            let messages = page.room_batches.iter().flat_map(|run| run.messages());
             said.extend(messages.map(|message| message.text.to_string()));
             after = page.upto;
         }
@@ -244,7 +249,7 @@ proptest! {
     ) {
         let mut fails = fails.into_iter();
         let log = Failing {
-            local: Local::default(),
+            local: LocalLog::default(),
             fails: move || fails.next().unwrap_or(false),
         };
         let mut world = Stepped::new(applier(log, &Storage::Memory));
@@ -263,7 +268,7 @@ proptest! {
         faults in faults(),
         turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
     ) {
-        let log = Behind::new(Model::with(faults));
+        let log = Behind::new(ModelLog::with(faults));
         let mut world = Stepped::new(applier(log, &Storage::Memory));
         let mut publishers = publishers();
         publish(&mut world, &mut publishers, turns.into_iter().chain(rest()));
@@ -277,22 +282,22 @@ proptest! {
     /// id are stored once too.
     #[test]
     fn messages_without_an_id_are_stored_once(faults in faults()) {
-        let log = Behind::new(Model::with(faults));
+        let log = Behind::new(ModelLog::with(faults));
         let mut world = Stepped::new(applier(log.clone(), &Storage::Memory));
-        let receipts = Receipts::new(ConnectionId(7), Wanted::All);
+        let receipts = Receipts::new(ConnectionId(7), WantedReplies::All);
         let mut acknowledged = Vec::new();
         for n in 0..40 {
             let draft = Draft::of("lobby", n.to_string());
-            let submission = Submission::message(draft, None, receipts.expect());
+            let submission = Submission::message(draft, None, receipts.issue());
             world.sender.try_send(submission).expect("room");
             world.run(1);
         }
         log.model.heal();
         let draft = Draft::of("lobby", "the last");
-        let submission = Submission::message(draft, None, receipts.expect());
+        let submission = Submission::message(draft, None, receipts.issue());
         world.sender.try_send(submission).expect("room");
         world.run(1);
-        while let Some((reply, _)) = receipts.take() {
+        while let Some((reply, _)) = receipts.try_next() {
             if let Reply::Stored { seq, .. } = reply {
                 acknowledged.push(seq);
             }
@@ -320,7 +325,7 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = Storage::Folder(folder.path().to_owned());
-        let log = Behind::new(Model::with(faults));
+        let log = Behind::new(ModelLog::with(faults));
         let mut publishers = publishers();
         for turns in lives {
             let mut world = Stepped::new(applier(log.clone(), &storage));
@@ -347,12 +352,12 @@ proptest! {
 /// itself. While a server starts, reading never fails.
 #[derive(Clone)]
 struct Behind {
-    model: Model,
+    model: ModelLog,
     starting: Arc<Mutex<bool>>,
 }
 
 impl Behind {
-    fn new(model: Model) -> Self {
+    fn new(model: ModelLog) -> Self {
         Behind {
             model,
             starting: Arc::new(Mutex::new(true)),
@@ -365,33 +370,33 @@ impl Behind {
 }
 
 impl Log for Behind {
-    fn propose(&mut self, sealed: &Sealed) -> Result<(), Unanswered> {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
         *self.starting.lock().expect("no panic") = false;
         self.model.propose(sealed)
     }
 
-    fn next(&mut self, after: Position) -> Result<Option<Ordered>, Unanswered> {
-        let place = Position(after.0 - 1);
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
+        let place = BatchPosition(after.0 - 1);
         let ordered = if *self.starting.lock().expect("no panic") {
             self.model.read(place)
         } else {
-            self.model.next(place)?
+            self.model.read_after(place)?
         };
-        Ok(ordered.map(|ordered| Ordered {
+        Ok(ordered.map(|ordered| OrderedBatch {
             position: after.next(),
             ..ordered
         }))
     }
 
-    fn withdraw(&mut self, origin: Origin) -> bool {
+    fn withdraw(&mut self, origin: BatchId) -> bool {
         self.model.withdraw(origin)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_log_is_not_tried_for_every_message() {
-    let mut tries = Tries::new();
-    let count = |tries: &mut Tries| (0..100).filter(|_| tries.another()).count();
+    let mut tries = RetryBudget::new();
+    let count = |tries: &mut RetryBudget| (0..100).filter(|_| tries.take()).count();
     assert_eq!(count(&mut tries), 8);
     tokio::time::advance(TRY_EVERY * 3).await;
     assert_eq!(count(&mut tries), 3);
@@ -412,7 +417,7 @@ fn claim(name: &str) -> Action {
 
 #[test]
 fn entries_are_applied_in_order_within_a_batch() {
-    let mut world = Stepped::new(applier(Local::default(), &Storage::Memory));
+    let mut world = Stepped::new(applier(LocalLog::default(), &Storage::Memory));
     let mut publisher = Publisher::new(1, 4);
     let mut told = Vec::new();
     for name in ["ana", "bob"] {
@@ -429,7 +434,10 @@ fn entries_are_applied_in_order_within_a_batch() {
         let made = made.blocking_recv().expect("made");
         assert_eq!(made.outcome, Outcome::Claimed { since });
     }
-    assert_eq!(world.work.last, 4, "one batch had all four messages");
+    assert_eq!(
+        world.work.last_messages, 4,
+        "one batch had all four messages"
+    );
 }
 
 /// Starts a writer on a thread. Returns a publisher, its fan-out and its
@@ -438,14 +446,14 @@ fn running(
     fanned_out_within: Duration,
 ) -> (
     Sender,
-    broadcast::Receiver<Fresh>,
+    broadcast::Receiver<InFlightBatch>,
     std::thread::JoinHandle<()>,
 ) {
     let (batches, fresh) = broadcast::channel(10);
-    let (inbox, waiting) = inbox();
-    let applier = applier(Local::default(), &Storage::Memory);
+    let (inbox, waiting) = queue();
+    let applier = applier(LocalLog::default(), &Storage::Memory);
     let mut work = work(applier, waiting, batches);
-    work.fanned_out_within = fanned_out_within;
+    work.max_fan_out_wait = fanned_out_within;
     (inbox, fresh, std::thread::spawn(|| work.run()))
 }
 
@@ -524,7 +532,7 @@ fn an_action_does_not_wait_for_a_fan_out() {
 /// Verified to fail when the writer waits without a time limit.
 #[test]
 fn an_endless_fan_out_does_not_block_the_writer() {
-    let (inbox, mut fresh, thread) = running(FANNED_OUT_WITHIN);
+    let (inbox, mut fresh, thread) = running(MAX_FAN_OUT_WAIT);
     let mut publisher = Publisher::new(1, 2);
     let mut all = Vec::new();
     for last in 1..=2 {

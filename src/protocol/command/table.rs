@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{
-    Epoch, Kind, Seq,
-    lasting::Lasting,
+    Epoch, MessageKind, Seq,
+    lasting::TypedDuration,
     name::{MessageId, Name, Reference, RoomName},
     secret::Secret,
-    who::Who,
+    who::CommandTarget,
 };
 
 /// The declaration of one command.
 #[derive(Debug)]
-pub struct Spec {
+pub struct CommandSpec {
     /// The word after the slash; empty for a message, which has no slash.
     pub word: &'static str,
     /// Other words for the same command.
@@ -25,11 +25,11 @@ pub struct Spec {
     /// The arguments after the word, as help writes them.
     pub arguments: &'static str,
     /// The `type` in JSON, if the command has one of its own.
-    pub kind: Option<&'static str>,
+    pub json_type: Option<&'static str>,
     /// The fields in JSON, except `type` and `ref`.
     pub fields: &'static [Field],
     /// The connections that may use it.
-    pub may: May,
+    pub permission: Permission,
     /// A short description of the command.
     pub about: &'static str,
     /// The entry in `/help`.
@@ -37,9 +37,9 @@ pub struct Spec {
     /// The entry in the page's list.
     pub page: Listing,
     /// An example as a person types it.
-    pub typed: &'static str,
+    pub typed_example: &'static str,
     /// An example in JSON; empty if JSON has no such command.
-    pub sent: &'static str,
+    pub json_example: &'static str,
 }
 
 /// A field of a command in JSON.
@@ -57,7 +57,7 @@ pub struct Field {
 
 /// The connections that may use a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum May {
+pub enum Permission {
     /// Every connection.
     Everybody,
     /// A connection with a name.
@@ -75,27 +75,27 @@ pub enum May {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
     /// On a line of its own, with [`Spec::about`].
-    Same,
+    OwnLine,
     /// On a line of its own, with this description.
-    As(&'static str),
+    OwnLineWith(&'static str),
     /// On the line of the command before it, without a description.
-    Beside,
+    SharedLine,
     /// Not at all.
-    No,
+    Hidden,
 }
 
 impl Listing {
     /// The description of a command that has a line of its own.
-    pub fn about(self, spec: &Spec) -> Option<&'static str> {
+    pub fn about(self, spec: &CommandSpec) -> Option<&'static str> {
         match self {
-            Listing::Same => Some(spec.about),
-            Listing::As(about) => Some(about),
-            Listing::Beside | Listing::No => None,
+            Listing::OwnLine => Some(spec.about),
+            Listing::OwnLineWith(about) => Some(about),
+            Listing::SharedLine | Listing::Hidden => None,
         }
     }
 }
 
-impl Spec {
+impl CommandSpec {
     /// The usage line: `/kick WHO [WHY]`.
     pub fn form(&self) -> String {
         let slash = if self.word.is_empty() { "" } else { "/" };
@@ -106,294 +106,297 @@ impl Spec {
 
     /// Whether it publishes a message, private or not.
     pub fn is_message(&self) -> bool {
-        self.kind.is_some() && self.fields.iter().any(|field| field.name == ID.name)
+        self.json_type.is_some() && self.fields.iter().any(|field| field.name == ID.name)
     }
 }
 
 /// The command for a word after a slash; `None` if the server has no such
 /// command.
-pub fn typed(word: &str) -> Option<&'static Spec> {
+pub fn by_word(word: &str) -> Option<&'static CommandSpec> {
     TABLE.iter().find(|spec| {
         let known = spec.word == word || spec.aliases.contains(&word);
-        known && !word.is_empty() && spec.may != May::Terminal
+        known && !word.is_empty() && spec.permission != Permission::Terminal
     })
 }
 
 /// The command with this `type` in JSON.
-pub fn sent(kind: &str) -> Option<&'static Spec> {
-    TABLE.iter().find(|spec| spec.kind == Some(kind))
+pub fn by_json_type(kind: &str) -> Option<&'static CommandSpec> {
+    TABLE.iter().find(|spec| spec.json_type == Some(kind))
 }
 
 /// All commands that JSON has; those that publish a message come first.
-pub fn all_sent() -> Vec<&'static Spec> {
-    let mut specs: Vec<_> = TABLE.iter().filter(|spec| spec.kind.is_some()).collect();
+pub fn all_in_json() -> Vec<&'static CommandSpec> {
+    let mut specs: Vec<_> = TABLE
+        .iter()
+        .filter(|spec| spec.json_type.is_some())
+        .collect();
     specs.sort_by_key(|spec| !spec.is_message());
     specs
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [Spec; 20] = [
-    Spec {
+pub static TABLE: [CommandSpec; 20] = [
+    CommandSpec {
         word: "",
         aliases: &[],
         arguments: "TEXT",
-        kind: Some("publish"),
+        json_type: Some("publish"),
         fields: &[TEXT, ID, KIND, FOLLOWS],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "say TEXT to the room",
-        help: Listing::No,
-        page: Listing::No,
-        typed: "hi",
-        sent: r#"{"type":"publish","text":"hi"}"#,
+        help: Listing::Hidden,
+        page: Listing::Hidden,
+        typed_example: "hi",
+        json_example: r#"{"type":"publish","text":"hi"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "name",
         aliases: &[],
         arguments: "NAME",
-        kind: Some("name"),
+        json_type: Some("name"),
         fields: &[NAME, SECRET],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "be called NAME",
-        help: Listing::As(
+        help: Listing::OwnLineWith(
             "be called NAME instead of your IP:port; the answer says how to\nhave that name again",
         ),
-        page: Listing::As("be called NAME; this browser keeps it yours"),
-        typed: "/name ana",
-        sent: r#"{"type":"name","name":"ana"}"#,
+        page: Listing::OwnLineWith("be called NAME; this browser keeps it yours"),
+        typed_example: "/name ana",
+        json_example: r#"{"type":"name","name":"ana"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "join",
         aliases: &[],
         arguments: "ROOM",
-        kind: Some("join"),
+        json_type: Some("join"),
         fields: &[ROOM, AFTER, EPOCH, BACKLOG],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "go to another room",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/join tea",
-        sent: r#"{"type":"join","room":"tea","backlog":20}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/join tea",
+        json_example: r#"{"type":"join","room":"tea","backlog":20}"#,
     },
-    Spec {
+    CommandSpec {
         word: "members",
         aliases: &[],
         arguments: "",
-        kind: Some("members"),
+        json_type: Some("members"),
         fields: &[],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "who is here?",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/members",
-        sent: r#"{"type":"members"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/members",
+        json_example: r#"{"type":"members"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "rooms",
         aliases: &[],
         arguments: "",
-        kind: Some("rooms"),
+        json_type: Some("rooms"),
         fields: &[],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "which rooms is somebody in?",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/rooms",
-        sent: r#"{"type":"rooms"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/rooms",
+        json_example: r#"{"type":"rooms"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "topic",
         aliases: &[],
         arguments: "[TEXT]",
-        kind: Some("topic"),
+        json_type: Some("topic"),
         fields: &[TOPIC],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "what is this room about? or say so (- for nothing)",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/topic tea at five",
-        sent: r#"{"type":"topic","text":"tea at five"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/topic tea at five",
+        json_example: r#"{"type":"topic","text":"tea at five"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "me",
         aliases: &[],
         arguments: "TEXT",
-        kind: None,
+        json_type: None,
         fields: &[TEXT, ID, KIND, FOLLOWS],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "say what you do: /me waves",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/me waves",
-        sent: r#"{"type":"publish","text":"waves","kind":"me"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/me waves",
+        json_example: r#"{"type":"publish","text":"waves","kind":"me"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "msg",
         aliases: &[],
         arguments: "NAME TEXT",
-        kind: Some("private"),
+        json_type: Some("private"),
         fields: &[TO, TEXT, ID, FOLLOWS],
-        may: May::Named,
+        permission: Permission::Named,
         about: "say something to one person alone",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/msg ana are you there?",
-        sent: r#"{"type":"private","to":"bob","text":"hi"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/msg ana are you there?",
+        json_example: r#"{"type":"private","to":"bob","text":"hi"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "history",
         aliases: &[],
         arguments: "[N]",
-        kind: Some("history"),
+        json_type: Some("history"),
         fields: &[BEFORE, LIMIT],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "the last N messages (50; at most 200)",
-        help: Listing::Same,
-        page: Listing::No,
-        typed: "/history 20",
-        sent: r#"{"type":"history","before":70,"limit":20}"#,
+        help: Listing::OwnLine,
+        page: Listing::Hidden,
+        typed_example: "/history 20",
+        json_example: r#"{"type":"history","before":70,"limit":20}"#,
     },
-    Spec {
+    CommandSpec {
         word: "search",
         aliases: &[],
         arguments: "WORDS",
-        kind: Some("search"),
+        json_type: Some("search"),
         fields: &[QUERY, BEFORE, LIMIT],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "the last messages with all these words",
-        help: Listing::Same,
-        page: Listing::As("find messages with all these words"),
-        typed: "/search tea",
-        sent: r#"{"type":"search","query":"green tea"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLineWith("find messages with all these words"),
+        typed_example: "/search tea",
+        json_example: r#"{"type":"search","query":"green tea"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "operator",
         aliases: &[],
         arguments: "SECRET",
-        kind: Some("operator"),
+        json_type: Some("operator"),
         fields: &[PROOF],
-        may: May::Everybody,
+        permission: Permission::Everybody,
         about: "be an operator, who can",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/operator SECRET",
-        sent: r#"{"type":"operator","secret":"of the operators"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/operator SECRET",
+        json_example: r#"{"type":"operator","secret":"of the operators"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "kick",
         aliases: &[],
         arguments: "WHO [WHY]",
-        kind: Some("kick"),
+        json_type: Some("kick"),
         fields: &[WHO, REASON],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "send away a name, IP or IP:port",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/kick ana spam",
-        sent: r#"{"type":"kick","who":"ana","reason":"spam"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/kick ana spam",
+        json_example: r#"{"type":"kick","who":"ana","reason":"spam"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "ban",
         aliases: &[],
         arguments: "WHO [2h] [WHY]",
-        kind: Some("ban"),
+        json_type: Some("ban"),
         fields: &[WHO, FOR, REASON],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "keep out a name or IP",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/ban ana 2h spam",
-        sent: r#"{"type":"ban","who":"ana","for":"2h","reason":"spam"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/ban ana 2h spam",
+        json_example: r#"{"type":"ban","who":"ana","for":"2h","reason":"spam"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "unban",
         aliases: &[],
         arguments: "WHO",
-        kind: Some("unban"),
+        json_type: Some("unban"),
         fields: &[WHO],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "let them in again",
-        help: Listing::Beside,
-        page: Listing::Same,
-        typed: "/unban ana",
-        sent: r#"{"type":"unban","who":"ana"}"#,
+        help: Listing::SharedLine,
+        page: Listing::OwnLine,
+        typed_example: "/unban ana",
+        json_example: r#"{"type":"unban","who":"ana"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "mute",
         aliases: &[],
         arguments: "WHO [2h]",
-        kind: Some("mute"),
+        json_type: Some("mute"),
         fields: &[WHO, FOR],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "let them read only",
-        help: Listing::Same,
-        page: Listing::Same,
-        typed: "/mute ana 30m",
-        sent: r#"{"type":"mute","who":"ana","for":"30m"}"#,
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/mute ana 30m",
+        json_example: r#"{"type":"mute","who":"ana","for":"30m"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "unmute",
         aliases: &[],
         arguments: "WHO",
-        kind: Some("unmute"),
+        json_type: Some("unmute"),
         fields: &[WHO],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "let them speak again",
-        help: Listing::Beside,
-        page: Listing::Same,
-        typed: "/unmute ana",
-        sent: r#"{"type":"unmute","who":"ana"}"#,
+        help: Listing::SharedLine,
+        page: Listing::OwnLine,
+        typed_example: "/unmute ana",
+        json_example: r#"{"type":"unmute","who":"ana"}"#,
     },
-    Spec {
+    CommandSpec {
         word: "erase",
         aliases: &[],
         arguments: "NUMBER",
-        kind: Some("erase"),
+        json_type: Some("erase"),
         fields: &[SEQ],
-        may: May::Operators,
+        permission: Permission::Operators,
         about: "erase what was said",
-        help: Listing::As("erase what was said (?seq=1 shows numbers)"),
-        page: Listing::As("erase a message; point at its time to see the number"),
-        typed: "/erase 7",
-        sent: r#"{"type":"erase","seq":7}"#,
+        help: Listing::OwnLineWith("erase what was said (?seq=1 shows numbers)"),
+        page: Listing::OwnLineWith("erase a message; point at its time to see the number"),
+        typed_example: "/erase 7",
+        json_example: r#"{"type":"erase","seq":7}"#,
     },
-    Spec {
+    CommandSpec {
         word: "help",
         aliases: &[],
         arguments: "",
-        kind: None,
+        json_type: None,
         fields: &[],
-        may: May::Plain,
+        permission: Permission::Plain,
         about: "the list of commands",
-        help: Listing::As("this list"),
-        page: Listing::As("what can be typed, and other ways to join"),
-        typed: "/help",
-        sent: "",
+        help: Listing::OwnLineWith("this list"),
+        page: Listing::OwnLineWith("what can be typed, and other ways to join"),
+        typed_example: "/help",
+        json_example: "",
     },
-    Spec {
+    CommandSpec {
         word: "quiet",
         aliases: &[],
         arguments: "",
-        kind: None,
+        json_type: None,
         fields: &[],
-        may: May::Terminal,
+        permission: Permission::Terminal,
         about: "hide joins and leaves, or show them again",
-        help: Listing::No,
-        page: Listing::No,
-        typed: "/quiet",
-        sent: "",
+        help: Listing::Hidden,
+        page: Listing::Hidden,
+        typed_example: "/quiet",
+        json_example: "",
     },
-    Spec {
+    CommandSpec {
         word: "quit",
         aliases: &[],
         arguments: "",
-        kind: None,
+        json_type: None,
         fields: &[],
-        may: May::Terminal,
+        permission: Permission::Terminal,
         about: "leave",
-        help: Listing::No,
-        page: Listing::No,
-        typed: "/quit",
-        sent: "",
+        help: Listing::Hidden,
+        page: Listing::Hidden,
+        typed_example: "/quit",
+        json_example: "",
     },
 ];
 
@@ -402,7 +405,7 @@ pub const REF: Field = optional::<Option<Reference>>("ref", "1 to 64 of `A-Za-z0
 
 const TEXT: Field = needed::<String>("text", "a text");
 const ID: Field = optional::<Option<MessageId>>("id", "1 to 64 of `A-Za-z0-9_-`");
-const KIND: Field = optional::<Kind>("kind", "`said` (the default) or `me`");
+const KIND: Field = optional::<MessageKind>("kind", "`said` (the default) or `me`");
 const FOLLOWS: Field =
     optional::<Option<MessageId>>("follows", "the `id` of the message sent before");
 const TO: Field = needed::<Name>("to", "a name");
@@ -418,8 +421,8 @@ const BEFORE: Field = optional::<Option<Seq>>("before", "a number of a message")
 const LIMIT: Field = optional::<Option<u32>>("limit", "how many messages, at most 200");
 const QUERY: Field = needed::<String>("query", "words");
 const PROOF: Field = needed::<String>("secret", "the operators' secret");
-const WHO: Field = needed::<Who>("who", "a name, an IP address or `IP:port`");
-const FOR: Field = optional::<Option<Lasting>>("for", "a time like `30m`, `2h` or `7d`");
+const WHO: Field = needed::<CommandTarget>("who", "a name, an IP address or `IP:port`");
+const FOR: Field = optional::<Option<TypedDuration>>("for", "a time like `30m`, `2h` or `7d`");
 const REASON: Field = optional::<Option<String>>("reason", "one line");
 const SEQ: Field = needed::<Seq>("seq", "the number of a message");
 
@@ -455,8 +458,8 @@ mod tests {
     use crate::protocol::{Request, json, typed as plain};
 
     /// All commands that JSON has, each with all its fields.
-    fn whole() -> impl Iterator<Item = (&'static Spec, Map<String, Value>)> {
-        all_sent().into_iter().map(|spec| {
+    fn whole() -> impl Iterator<Item = (&'static CommandSpec, Map<String, Value>)> {
+        all_in_json().into_iter().map(|spec| {
             let value = |field: &Field| match field.name {
                 "kind" => json!("me"),
                 "after" | "backlog" | "before" | "limit" | "seq" => json!(7),
@@ -465,7 +468,7 @@ mod tests {
             };
             let fields = spec.fields.iter().chain([&REF]);
             let fields = fields.map(|field| (field.name.to_owned(), value(field)));
-            let kind = ("type".to_owned(), json!(spec.kind));
+            let kind = ("type".to_owned(), json!(spec.json_type));
             (spec, fields.chain([kind]).collect())
         })
     }
@@ -477,15 +480,21 @@ mod tests {
     #[test]
     fn examples_parse_as_their_own_command() {
         for spec in &TABLE {
-            if spec.may != May::Terminal {
-                let command = plain::parse(spec.typed).expect(spec.typed);
+            if spec.permission != Permission::Terminal {
+                let command = plain::parse(spec.typed_example).expect(spec.typed_example);
                 let command = command.expect("a command");
                 let own = command.spec().expect("a declaration");
-                assert!(ptr::eq(own, spec) || spec.word == "me", "{}", spec.typed);
+                assert!(
+                    ptr::eq(own, spec) || spec.word == "me",
+                    "{}",
+                    spec.typed_example
+                );
             }
-            if let Some(kind) = spec.kind {
-                let command = json::parse(spec.sent).command.expect(spec.sent);
-                assert_eq!(command.spec().and_then(|spec| spec.kind), Some(kind));
+            if let Some(kind) = spec.json_type {
+                let command = json::parse(spec.json_example)
+                    .command
+                    .expect(spec.json_example);
+                assert_eq!(command.spec().and_then(|spec| spec.json_type), Some(kind));
             }
         }
     }
@@ -496,7 +505,7 @@ mod tests {
             .iter()
             .flat_map(|spec| spec.aliases.iter().chain([&spec.word]));
         let words: Vec<_> = words.collect();
-        let kinds: Vec<_> = TABLE.iter().filter_map(|spec| spec.kind).collect();
+        let kinds: Vec<_> = TABLE.iter().filter_map(|spec| spec.json_type).collect();
         assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
         assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), kinds.len());
     }
@@ -505,7 +514,7 @@ mod tests {
     fn a_command_has_exactly_its_declared_fields() {
         for (spec, object) in whole() {
             let request = parse(&object);
-            let command = request.command.expect(spec.sent);
+            let command = request.command.expect(spec.json_example);
             let again = json::request(&command, request.reference.as_ref());
             let again: Map<_, _> = serde_json::from_str(&again).expect("an object");
             assert_eq!(again, object);
@@ -521,12 +530,12 @@ mod tests {
                 let mut changed = object.clone();
                 changed.insert(field.name.to_owned(), json!({}));
                 let wrong = format!("\"{}\" is not what it is to be", field.name);
-                let text = said(&changed).expect_err(spec.sent);
+                let text = said(&changed).expect_err(spec.json_example);
                 assert!(text.starts_with(&wrong), "{text}");
                 changed.remove(field.name);
                 let missing = format!("\"{}\" is missing", field.name);
                 match said(&changed) {
-                    Ok(_) => assert!(!field.needed, "{} {}", spec.sent, field.name),
+                    Ok(_) => assert!(!field.needed, "{} {}", spec.json_example, field.name),
                     Err(text) => assert!(field.needed && text.starts_with(&missing), "{text}"),
                 }
             }

@@ -6,7 +6,7 @@ use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
-use super::rule::BadName;
+use super::rule::RuleBroken;
 
 /// The comparison key of a name.
 ///
@@ -27,7 +27,7 @@ impl NameKey {
         let plain: String = name.nfkc().collect();
         let mut key = String::with_capacity(plain.len());
         for letter in plain.chars().default_case_fold() {
-            look(letter, &mut key);
+            put_look(letter, &mut key);
         }
         NameKey(key.as_str().nfc().collect::<String>().into())
     }
@@ -36,8 +36,8 @@ impl NameKey {
     ///
     /// # Errors
     /// [`BadName`] if the text is empty or has more than 1 KiB.
-    pub fn stored(text: &str) -> Result<Self, BadName> {
-        const RULE: BadName = BadName::of("this is no stored key of a name");
+    pub fn stored(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new("this is no stored key of a name");
         if text.is_empty() || text.len() > 1024 {
             return Err(RULE);
         }
@@ -54,11 +54,11 @@ impl fmt::Display for NameKey {
 /// Appends the look of a letter. If its lower case looks like no ASCII letter
 /// but its upper case does, the upper case counts: `в` is no `b`, but `В` is a
 /// `B`.
-fn look(letter: char, key: &mut String) {
+fn put_look(letter: char, key: &mut String) {
     let mut bytes = [0; 4];
-    let small = looks(letter.encode_utf8(&mut bytes));
+    let small = skeleton_of(letter.encode_utf8(&mut bytes));
     if !small.is_ascii() {
-        let large = looks(&letter.to_uppercase().collect::<String>());
+        let large = skeleton_of(&letter.to_uppercase().collect::<String>());
         if large.is_ascii() {
             return key.push_str(&large);
         }
@@ -66,7 +66,7 @@ fn look(letter: char, key: &mut String) {
     key.push_str(&small);
 }
 
-fn looks(letters: &str) -> String {
+fn skeleton_of(letters: &str) -> String {
     // An upper-case I looks like l, and its lower case is i. So i and l are one.
     let merged = |c| if c == 'i' { 'l' } else { c };
     skeleton(letters).default_case_fold().map(merged).collect()

@@ -6,25 +6,25 @@ use tracing::{error, info};
 
 use super::{
     super::{
-        pending::{Asked, Finding, Job, Lookup},
-        shown::Shown,
+        delivered::Shown,
+        pending::{Lookup, LookupResult, PendingCommand, PendingWork},
     },
     Conversation,
 };
 use crate::{
-    fanout::{Excerpt, Span, Subscriber},
-    hub::{Claim, Lease, Reply, Taken},
+    fanout::{HistoryPage, PageQuery, Subscriber},
+    hub::{Claim, Claimed, NameUse, Reply},
     log::{Draft, Recipient, SanctionKind},
     protocol::{
-        Command, EXCERPT, Event, Kind, MAX_EXCERPT, Page, Refusal, RefusalCode, Request, Search,
-        Seq, Slot, Topic,
-        close::{CloseReason, MAX_WHY},
-        command::table::May,
+        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
+        RefusalCode, Request, Search, Seq, Slot, Topic,
+        close::{CloseReason, MAX_REASON_BYTES},
+        command::table::Permission,
         name::{MessageId, Name, Reference, RoomName},
         plain,
         secret::Secret,
         text::Text,
-        who::Who,
+        who::CommandTarget,
     },
     store::{StoreError, Words},
 };
@@ -38,7 +38,7 @@ enum Reaction {
     /// An answer, sent at once.
     Answer(Event),
     /// Work that takes longer.
-    Job(Job),
+    Work(PendingWork),
 }
 
 impl From<Event> for Reaction {
@@ -49,7 +49,7 @@ impl From<Event> for Reaction {
 
 impl From<Lookup> for Reaction {
     fn from(lookup: Lookup) -> Self {
-        Reaction::Job(Job::LookUp(lookup))
+        Reaction::Work(PendingWork::LookUp(lookup))
     }
 }
 
@@ -63,20 +63,20 @@ impl Conversation<'_> {
         &mut self,
         frame: &str,
         subscriber: &mut Subscriber,
-    ) -> Result<Option<Asked>, CloseReason> {
+    ) -> Result<Option<PendingCommand>, CloseReason> {
         let Some(Request { reference, command }) = self.format.parse(frame) else {
             return Ok(None);
         };
         let paced = self.pace(&command);
         let reaction = paced.and(command).and_then(|command| self.act(command));
         let answer = match reaction {
-            Ok(Reaction::Job(job)) => return Ok(Some(Asked { job, reference })),
+            Ok(Reaction::Work(work)) => return Ok(Some(PendingCommand { work, reference })),
             Ok(Reaction::Answer(event)) => event,
             Err(refusal) => Event::Refused(refusal),
         };
         self.answer(&answer, reference.as_ref(), subscriber);
         if self.operator.is_guessing() {
-            return Err(CloseReason::Guessing);
+            return Err(CloseReason::WrongSecrets);
         }
         if self.pace.as_ref().is_some_and(|pace| pace.is_flood()) {
             return Err(CloseReason::Flooding);
@@ -100,7 +100,7 @@ impl Conversation<'_> {
     /// Carries out a command.
     fn act(&mut self, command: Command) -> Result<Reaction, Refusal> {
         let spec = command.spec();
-        if spec.is_some_and(|spec| spec.may == May::Operators) {
+        if spec.is_some_and(|spec| spec.permission == Permission::Operators) {
             self.operator.check()?;
         }
         Ok(match command {
@@ -112,7 +112,7 @@ impl Conversation<'_> {
             } => {
                 let text = self
                     .accept(&text)
-                    .map_err(|refusal| refusal.of(id.clone()))?;
+                    .map_err(|refusal| refusal.with_id(id.clone()))?;
                 info!(target: "chat::message", "From client {} {:?}", self.author.addr, &*text);
                 let (room, from) = (self.room.clone(), self.author.clone());
                 let draft = Draft {
@@ -123,7 +123,7 @@ impl Conversation<'_> {
                     kind,
                     to: None,
                 };
-                Reaction::Job(Job::Publish(draft, follows))
+                Reaction::Work(PendingWork::Publish(draft, follows))
             }
             Command::Private {
                 to,
@@ -132,27 +132,27 @@ impl Conversation<'_> {
                 follows,
             } => self
                 .private(to, &text, id.clone(), follows)
-                .map_err(|refusal| refusal.of(id))?
+                .map_err(|refusal| refusal.with_id(id))?
                 .into(),
             Command::Name { name, secret } => {
                 if secret.is_some() || self.key != Some(name.key()) {
-                    Lookup::change(self.claim(name, secret)).into()
+                    Lookup::write(self.claim(name, secret)).into()
                 } else {
                     self.rename(name, None, None).into()
                 }
             }
-            Command::Join { room, start } => Reaction::Job(Job::Join(room, start)),
-            Command::Members => self.hub.members(&self.room).into(),
+            Command::Join { room, start } => Reaction::Work(PendingWork::Join(room, start)),
+            Command::Members => self.hub.members_event(&self.room).into(),
             Command::History { before, limit } => self.page(before, limit).into(),
             Command::Search {
                 query,
                 before,
                 limit,
-            } => self.search(Words::of(&query)?, before, limit)?.into(),
-            Command::Rooms => self.hub.rooms().into(),
+            } => self.search(Words::parse(&query)?, before, limit)?.into(),
+            Command::Rooms => self.hub.rooms_event().into(),
             Command::Topic { text } => {
-                let text = text.as_deref().map(Topic::accept).transpose()?;
-                Lookup::change(self.topic(text)).into()
+                let text = text.as_deref().map(Topic::parse_text).transpose()?;
+                Lookup::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
                 self.operator.prove(&secret)?;
@@ -164,15 +164,15 @@ impl Conversation<'_> {
             | Command::Unban { .. }
             | Command::Mute { .. }
             | Command::Unmute { .. }
-            | Command::Erase { .. } => self.keep_order(command)?.into(),
+            | Command::Erase { .. } => self.operator_command(command)?.into(),
             Command::Help => plain::help().into(),
         })
     }
 
     /// Checks that the author may speak, and makes the text safe.
     fn accept(&self, text: &str) -> Result<Text, Refusal> {
-        self.registration.hears(self.author.name.as_ref())?;
-        Text::accept(text, self.limits.text_bytes)
+        self.registration.check_mute(self.author.name.as_ref())?;
+        Text::parse(text, self.limits.text_bytes)
     }
 
     /// Prepares a private message, if its recipient exists.
@@ -188,42 +188,50 @@ impl Conversation<'_> {
             let text = "Take a name first, so that you can be answered: /name NAME.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
-        let reaches = self.hub.reaches(&to);
+        let reaches = self.hub.check_recipient(&to);
         let draft = Draft {
             room: RoomName::inbox(key),
             from: self.author.clone(),
             text,
             id,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             to: Some(Recipient::new(to)),
         };
         Ok(Lookup::question(async move {
             match reaches.await {
-                Ok(()) => Finding::Draft(draft, follows),
-                Err(refusal) => Finding::Event(Event::Refused(refusal.of(draft.id))),
+                Ok(()) => LookupResult::Draft(draft, follows),
+                Err(refusal) => LookupResult::Event(Event::Refused(refusal.with_id(draft.id))),
             }
         }))
     }
 
     /// Carries out an operator's command.
-    fn keep_order(&self, command: Command) -> Result<Lookup, Refusal> {
+    fn operator_command(&self, command: Command) -> Result<Lookup, Refusal> {
         let (by, id) = (&self.author, self.registration.peer().id);
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
             Command::Kick { who, reason } => {
-                return Ok(Lookup::change(self.kick(&who, why(reason)?)));
+                return Ok(Lookup::write(self.kick(&who, why(reason)?)));
             }
-            Command::Ban { who, lasts, reason } => (
+            Command::Ban {
+                who,
+                duration,
+                reason,
+            } => (
                 format!("{who} is kept out."),
-                Box::pin(
-                    self.hub
-                        .sanction(by, id, SanctionKind::Ban, &who, lasts, why(reason)?),
-                ),
+                Box::pin(self.hub.sanction(
+                    by,
+                    id,
+                    SanctionKind::Ban,
+                    &who,
+                    duration,
+                    why(reason)?,
+                )),
             ),
-            Command::Mute { who, lasts } => (
+            Command::Mute { who, duration } => (
                 format!("{who} is muted."),
                 Box::pin(
                     self.hub
-                        .sanction(by, id, SanctionKind::Mute, &who, lasts, None),
+                        .sanction(by, id, SanctionKind::Mute, &who, duration, None),
                 ),
             ),
             Command::Unban { who } => (
@@ -240,17 +248,21 @@ impl Conversation<'_> {
             ),
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
-        Ok(Lookup::change(async move {
+        Ok(Lookup::write(async move {
             let text = match done.await {
                 Ok(()) => told,
-                Err(refusal) => return Finding::Event(Event::Refused(refusal)),
+                Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
             };
-            Finding::Event(Event::Notice { text })
+            LookupResult::Event(Event::Notice { text })
         }))
     }
 
     /// Ends the connections of a person or address.
-    fn kick(&self, who: &Who, why: Option<Text>) -> impl Future<Output = Finding> + use<> {
+    fn kick(
+        &self,
+        who: &CommandTarget,
+        why: Option<Text>,
+    ) -> impl Future<Output = LookupResult> + use<> {
         let named = who.to_string();
         let kicked = self
             .hub
@@ -260,14 +272,14 @@ impl Conversation<'_> {
                 Ok(0) => format!("{named} is not here."),
                 Ok(1) => format!("{named} was sent away."),
                 Ok(ended) => format!("{named} was sent away, from {ended} connections."),
-                Err(refusal) => return Finding::Event(Event::Refused(refusal)),
+                Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
             };
-            Finding::Event(Event::Notice { text })
+            LookupResult::Event(Event::Notice { text })
         }
     }
 
     /// Reads the room's topic, or sets it.
-    fn topic(&self, text: Option<Text>) -> impl Future<Output = Finding> + use<> {
+    fn topic(&self, text: Option<Text>) -> impl Future<Output = LookupResult> + use<> {
         let room = self.room.clone();
         let known = self.hub.topic(&room);
         let origin = self.registration.peer().id;
@@ -276,27 +288,31 @@ impl Conversation<'_> {
             let topic = match set {
                 Some(set) => match set.await {
                     Ok(topic) => topic,
-                    Err(refusal) => return Finding::Event(Event::Refused(refusal)),
+                    Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
                 },
                 None => known.unwrap_or_else(Topic::none),
             };
-            Finding::Event(Event::Topic { room, topic })
+            LookupResult::Event(Event::Topic { room, topic })
         }
     }
 
     /// Claims a name.
-    fn claim(&self, name: Name, secret: Option<Secret>) -> impl Future<Output = Finding> + use<> {
+    fn claim(
+        &self,
+        name: Name,
+        secret: Option<Secret>,
+    ) -> impl Future<Output = LookupResult> + use<> {
         let claimed = self.hub.claim(Claim {
             origin: self.registration.peer().id,
             name: name.clone(),
             secret,
-            instead_of: self.key.clone(),
+            current_name: self.key.clone(),
             may_be_new: self.new_names < MAX_NEW_NAMES,
         });
         async move {
             match claimed.await {
-                Ok(taken) => Finding::Name(name, taken),
-                Err(refusal) => Finding::Event(Event::Refused(refusal)),
+                Ok(taken) => LookupResult::Name(name, taken),
+                Err(refusal) => LookupResult::Event(Event::Refused(refusal)),
             }
         }
     }
@@ -304,20 +320,30 @@ impl Conversation<'_> {
     /// Sends the result of a lookup, or returns the draft to store.
     pub(in crate::session) fn found(
         &mut self,
-        found: Finding,
+        found: LookupResult,
         reference: Option<Reference>,
         subscriber: &mut Subscriber,
-    ) -> Option<Asked> {
+    ) -> Option<PendingCommand> {
         let event = match found {
-            Finding::Event(event) => event,
-            Finding::Draft(draft, follows) => {
-                let job = Job::Publish(draft, follows);
-                return Some(Asked { job, reference });
+            LookupResult::Event(event) => event,
+            LookupResult::Draft(draft, follows) => {
+                let job = PendingWork::Publish(draft, follows);
+                return Some(PendingCommand {
+                    work: job,
+                    reference,
+                });
             }
-            Finding::Name(name, Taken { lease, new, made }) => {
+            LookupResult::Name(
+                name,
+                Claimed {
+                    name_use: lease,
+                    new,
+                    new_secret: made,
+                },
+            ) => {
                 if self.key.as_ref() != Some(lease.key()) {
                     let inbox = RoomName::inbox(lease.key());
-                    subscriber.receive(inbox, lease.inbox(None));
+                    subscriber.follow_inbox(inbox, lease.inbox_start(None));
                     self.shown = Shown::default();
                     self.key = Some(lease.key().clone());
                 }
@@ -329,7 +355,7 @@ impl Conversation<'_> {
         None
     }
 
-    fn rename(&mut self, name: Name, lease: Option<Lease>, secret: Option<Secret>) -> Event {
+    fn rename(&mut self, name: Name, lease: Option<NameUse>, secret: Option<Secret>) -> Event {
         self.registration.rename(&name, lease);
         self.author.name = Some(name.clone());
         Event::Name { name, secret }
@@ -338,14 +364,14 @@ impl Conversation<'_> {
     /// Reads a history page of the room.
     fn page(&self, before: Option<Seq>, limit: Option<u32>) -> Lookup {
         let (history, room) = (self.hub.history().clone(), self.room.clone());
-        let span = Span {
+        let span = PageQuery {
             after: None,
             before,
-            limit: limit.unwrap_or(EXCERPT).min(MAX_EXCERPT),
+            limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
         };
         Lookup::question(async move {
-            let excerpt = history.excerpt(&room, span).await;
-            looked_up(excerpt.map(|Excerpt { messages, more, .. }| Page {
+            let excerpt = history.page(&room, span).await;
+            page_result(excerpt.map(|HistoryPage { messages, more, .. }| PageEvent {
                 messages,
                 more,
                 search: None,
@@ -360,18 +386,18 @@ impl Conversation<'_> {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> Result<Lookup, Refusal> {
-        let place = self.registration.search()?;
+        let place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
-        let limit = limit.unwrap_or(EXCERPT).min(MAX_EXCERPT);
+        let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
         Ok(Lookup::question(async move {
             let _turn = place.lock().await;
             let found = history.store().search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
                 let text = "The search took too long; use fewer or rarer words.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
-                return Finding::Event(Event::Refused(refusal));
+                return LookupResult::Event(Event::Refused(refusal));
             };
-            looked_up(found.map(|found| Page {
+            page_result(found.map(|found| PageEvent {
                 messages: found.messages.into_iter().map(Slot::Message).collect(),
                 more: found.more,
                 search: Some(Search {
@@ -401,14 +427,14 @@ impl Conversation<'_> {
 /// [`MAX_WHY`] bytes is refused.
 fn why(reason: Option<String>) -> Result<Option<Text>, Refusal> {
     let text = Text::from(reason.unwrap_or_default().trim().to_owned());
-    if text.len() > MAX_WHY || text.contains('\n') {
-        let rule = format!("A reason is one line of at most {MAX_WHY} bytes.");
+    if text.len() > MAX_REASON_BYTES || text.contains('\n') {
+        let rule = format!("A reason is one line of at most {MAX_REASON_BYTES} bytes.");
         return Err(Refusal::new(RefusalCode::BadField, rule));
     }
     Ok((!text.is_empty()).then_some(text))
 }
 
-fn looked_up(page: Result<Page, StoreError>) -> Finding {
+fn page_result(page: Result<PageEvent, StoreError>) -> LookupResult {
     let event = page.map_or_else(
         |why| {
             error!("the history cannot be read: {why}");
@@ -417,5 +443,5 @@ fn looked_up(page: Result<Page, StoreError>) -> Finding {
         },
         Event::Page,
     );
-    Finding::Event(event)
+    LookupResult::Event(event)
 }

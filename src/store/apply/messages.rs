@@ -7,13 +7,13 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::{
     log::{Draft, Entry},
     protocol::{
-        At, ConnectionId, Kind, Message, Seq,
+        ConnectionId, Message, MessageKind, Seq, WallTime,
         name::{MessageId, Name, RoomName},
     },
     store::{
         Outcome, StoreError,
-        room::Room,
-        row::{Stored, find, query, to_db},
+        room::RoomState,
+        row::{TableRow, find, query, to_db},
         tables::{MESSAGES, MessageRow, ROOMS},
     },
 };
@@ -38,14 +38,14 @@ fn insertion(count: usize) -> String {
 }
 
 /// The rooms of a batch, as they are after it.
-type Rooms = Vec<(RoomName, Room)>;
+type Rooms = Vec<(RoomName, RoomState)>;
 
 /// Gives messages their numbers and stores them.
 pub(super) struct Numbering<'a> {
     db: &'a Connection,
     /// Cached rooms, as they are before the batch.
-    known: &'a HashMap<RoomName, Room>,
-    at: At,
+    known: &'a HashMap<RoomName, RoomState>,
+    at: WallTime,
     head: Seq,
     rooms: Rooms,
     /// The place of each room in `rooms`.
@@ -61,8 +61,8 @@ impl<'a> Numbering<'a> {
     pub(super) fn after(
         head: Seq,
         db: &'a Connection,
-        known: &'a HashMap<RoomName, Room>,
-        at: At,
+        known: &'a HashMap<RoomName, RoomState>,
+        at: WallTime,
     ) -> Self {
         Numbering {
             db,
@@ -141,7 +141,7 @@ impl<'a> Numbering<'a> {
         }
         let found = match self.known.get(name) {
             Some(room) => Some(*room),
-            None => Room::find(self.db, name)?,
+            None => RoomState::find(self.db, name)?,
         };
         let room = if let Some(room) = found {
             room
@@ -149,7 +149,7 @@ impl<'a> Numbering<'a> {
             let last = find(self.db, &ROOMS, "ORDER BY id DESC LIMIT 1", [], |row| {
                 row.get::<_, i64>(0)
             })?;
-            let room = Room {
+            let room = RoomState {
                 id: last.transpose()?.unwrap_or(0) + 1,
                 last: Seq::START,
             };
@@ -179,7 +179,7 @@ impl<'a> Numbering<'a> {
             before.push((place, self.rooms[place].1.last));
             self.row(connection, draft, place, id)
                 .bind(insert, number)?;
-            self.take(connection, draft, place, id);
+            self.record_stored(connection, draft, place, id);
         }
         if insert.raw_execute()? == entries.len() {
             return Ok(true);
@@ -210,7 +210,7 @@ impl<'a> Numbering<'a> {
         if insert.raw_execute()? == 0 {
             return original(self.db, &row);
         }
-        let stored = Outcome::Stored(self.take(connection, draft, place, id));
+        let stored = Outcome::Stored(self.record_stored(connection, draft, place, id));
         if let Some(to) = &draft.to
             && to.inbox != draft.room
         {
@@ -218,7 +218,7 @@ impl<'a> Numbering<'a> {
             let place = self.place(&to.inbox)?;
             self.row(connection, draft, place, None).bind(insert, 0)?;
             insert.raw_execute()?;
-            self.take(connection, draft, place, None);
+            self.record_stored(connection, draft, place, None);
         }
         Ok(stored)
     }
@@ -242,13 +242,13 @@ impl<'a> Numbering<'a> {
             addr: draft.from.addr.as_str(),
             text: &draft.text,
             id: id.map(MessageId::as_str),
-            me: draft.kind == Kind::Me,
+            me: draft.kind == MessageKind::Me,
             recipient: draft.to.as_ref().map(|to| to.name.as_str()),
         }
     }
 
     /// Counts a draft as stored, and returns its number.
-    fn take(
+    fn record_stored(
         &mut self,
         origin: ConnectionId,
         draft: &Draft,
@@ -262,7 +262,7 @@ impl<'a> Numbering<'a> {
             prev: room.last,
             room: name.clone(),
             at: self.at,
-            origin,
+            connection: origin,
             from: draft.from.clone(),
             text: draft.text.clone(),
             id: id.cloned(),
@@ -348,7 +348,7 @@ mod tests {
                     })
                     .collect();
                 let mut apply = |which: usize, database: &mut Database, entries: Vec<Entry>| {
-                    let applied = database.apply_next(At(0), entries);
+                    let applied = database.apply_next(WallTime(0), entries);
                     let messages = applied.messages.into_iter();
                     shown[which].extend(messages.map(|m| (m.seq, m.prev, m.room, m.id)));
                     applied.outcomes
@@ -363,7 +363,7 @@ mod tests {
             assert_eq!(shown[0], shown[1]);
             assert_eq!(stored(&together), stored(&alone));
             let head = together.state().head;
-            let end = check::end(together.db(), Seq::START, head).unwrap();
+            let end = check::recent_messages(together.db(), Seq::START, head).unwrap();
             assert_eq!(end, head);
         }
     }

@@ -2,14 +2,14 @@
 
 use super::Applying;
 use crate::{
-    log::ClockTime,
+    log::GuardedTime,
     protocol::{
         Seq,
         name::{Name, NameKey},
     },
     store::{
         Outcome, StoreError,
-        row::{Stored, find},
+        row::{TableRow, find},
         tables::{NAMES, NameRow},
     },
 };
@@ -33,7 +33,7 @@ impl Applying<'_> {
         let (clock, expiry) = (self.state.clock, self.state.name_expiry_ms);
         let is_free = |row: &rusqlite::Row<'_>| {
             let row = NameRow::read(row)?;
-            Some(clock.since(ClockTime(row.used)) >= expiry)
+            Some(clock.since(GuardedTime(row.used)) >= expiry)
         };
         let found = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], is_free)?;
         if found.is_some_and(|free| free != Some(true)) {
@@ -60,7 +60,7 @@ impl Applying<'_> {
     pub(super) fn note_use(&mut self, key: &NameKey) -> Result<Outcome, StoreError> {
         let clock = self.state.clock;
         self.change_name(key, |row| {
-            (clock.since(ClockTime(row.used)) >= USE_NOTED_MS).then_some(NameRow {
+            (clock.since(GuardedTime(row.used)) >= USE_NOTED_MS).then_some(NameRow {
                 used: clock.0,
                 ..row
             })

@@ -7,13 +7,13 @@ use rusqlite::params;
 
 use super::Applying;
 use crate::{
-    log::Audit,
+    log::AuditRecord,
     protocol::{Seq, name::RoomName},
     store::{
         Outcome, StoreError,
-        index::Indexed,
-        room::Room,
-        row::{Stored, query, to_db},
+        index::IndexedMessage,
+        room::RoomState,
+        row::{TableRow, query, to_db},
         tables::{MESSAGES, MessageRow},
     },
 };
@@ -31,7 +31,7 @@ impl Applying<'_> {
         by: &str,
     ) -> Result<Outcome, StoreError> {
         let db = self.db;
-        let here = Room::find(db, room)?.map(|room| room.id);
+        let here = RoomState::find(db, room)?.map(|room| room.id);
         let mut find = query(db, &MESSAGES, "WHERE seq = ?1")?;
         let mut found = find.query([to_db(seq)])?;
         let Some(row) = found.next()? else {
@@ -43,7 +43,7 @@ impl Applying<'_> {
             Some(message) => {
                 let whose = message.name.unwrap_or(message.addr).to_owned();
                 if let Some(index) = &mut self.index {
-                    index.let_go_of(&Indexed::always(&message))?;
+                    index.remove_one(&IndexedMessage::always(&message))?;
                 }
                 let text = "";
                 (whose, Some(MessageRow { text, ..message }.sum()))
@@ -52,7 +52,7 @@ impl Applying<'_> {
             // emptied, it stays damaged, and the index is made again.
             None => {
                 if let Some(index) = &mut self.index {
-                    index.clear()?;
+                    index.delete()?;
                 }
                 (String::new(), None)
             }
@@ -61,9 +61,9 @@ impl Applying<'_> {
         db.prepare_cached("UPDATE messages SET text = '', sum = ifnull(?2, sum) WHERE seq = ?1")?
             .execute(params![to_db(seq), sum])?;
         self.removed = true;
-        self.record(&Audit {
+        self.record(&AuditRecord {
             operator: by.to_owned(),
-            action: format!("erase {seq}"),
+            act: format!("erase {seq}"),
             target: whose,
             reason: String::new(),
         })?;
@@ -79,7 +79,7 @@ impl Applying<'_> {
         if upto <= self.state.expired {
             return Ok(Outcome::Done);
         }
-        self.let_go_of(upto)?;
+        self.unindex_upto(upto)?;
         self.db
             .prepare_cached("DELETE FROM messages WHERE seq <= ?1")?
             .execute([to_db(upto)])?;
@@ -89,7 +89,7 @@ impl Applying<'_> {
     }
 
     /// Removes every message up to a number from the index.
-    fn let_go_of(&mut self, upto: Seq) -> Result<(), StoreError> {
+    fn unindex_upto(&mut self, upto: Seq) -> Result<(), StoreError> {
         let Some(index) = &mut self.index else {
             return Ok(());
         };
@@ -99,9 +99,9 @@ impl Applying<'_> {
         while let Some(row) = rows.next()? {
             let Some(message) = MessageRow::read(row) else {
                 // The words of a damaged message are unknown.
-                return index.clear();
+                return index.delete();
             };
-            entries.extend(Indexed::of(&message));
+            entries.extend(IndexedMessage::of(&message));
         }
         index.remove(&entries)
     }

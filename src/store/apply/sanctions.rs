@@ -2,8 +2,8 @@
 
 use super::Applying;
 use crate::{
-    log::{Audit, SanctionKind},
-    store::{Outcome, Sanction, StoreError, row::Stored, tables::SanctionRow},
+    log::{AuditRecord, SanctionKind},
+    store::{Outcome, Sanction, StoreError, row::TableRow, tables::SanctionRow},
 };
 
 impl Applying<'_> {
@@ -16,8 +16,8 @@ impl Applying<'_> {
         &mut self,
         kind: SanctionKind,
         target: &str,
-        lasts_ms: Option<u64>,
-        audit: &Audit,
+        duration_ms: Option<u64>,
+        audit: &AuditRecord,
     ) -> Result<Outcome, StoreError> {
         self.record(audit)?;
         let clock = self.state.clock;
@@ -27,7 +27,7 @@ impl Applying<'_> {
         let sanction = Sanction {
             kind,
             target: target.to_owned(),
-            until: lasts_ms.map(|ms| clock.plus(ms)),
+            until: duration_ms.map(|ms| clock.plus(ms)),
             reason: audit.reason.clone(),
         };
         SanctionRow {
@@ -48,7 +48,7 @@ impl Applying<'_> {
         &mut self,
         kind: SanctionKind,
         target: &str,
-        audit: &Audit,
+        audit: &AuditRecord,
     ) -> Result<Outcome, StoreError> {
         self.record(audit)?;
         self.db

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use crate::{
-    log::{Ordered, Sealed, decode, model::history},
+    log::{OrderedBatch, SealedBatch, decode, model::history},
     protocol::Epoch,
     store::{Applied, StoreError, database::Database, digest::digests, index::Index},
 };
@@ -22,17 +22,17 @@ impl Fed {
         Fed::new(Database::empty().expect("a store"))
     }
 
-    fn apply(&mut self, ordered: &Ordered) -> Result<Applied, StoreError> {
+    fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
         self.database.apply(ordered, Some(&mut self.index))
     }
 
     /// Applies batches until one fails.
-    fn feed_some(&mut self, log: &[Ordered]) {
+    fn feed_some(&mut self, log: &[OrderedBatch]) {
         let _all = log.iter().all(|ordered| self.apply(ordered).is_ok());
     }
 
     /// Applies everything after the store's position.
-    fn feed(&mut self, log: &[Ordered]) {
+    fn feed(&mut self, log: &[OrderedBatch]) {
         for ordered in log {
             self.apply(ordered).expect("applied");
         }
@@ -44,11 +44,11 @@ impl Fed {
 }
 
 /// The same batches as another server reads them: from their bytes.
-fn read(log: &[Ordered]) -> Vec<Ordered> {
+fn read(log: &[OrderedBatch]) -> Vec<OrderedBatch> {
     log.iter()
-        .map(|ordered| Ordered {
+        .map(|ordered| OrderedBatch {
             position: ordered.position,
-            sealed: Sealed::new(decode(&ordered.sealed.bytes).expect("a batch")),
+            sealed: SealedBatch::new(decode(&ordered.sealed.bytes).expect("a batch")),
         })
         .collect()
 }
@@ -98,14 +98,14 @@ proptest! {
         kills in proptest::collection::vec((0..8_usize, 1..20_000_u32), 1..4),
     ) {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || Fed::new(Database::create(folder.path(), "a test").expect("a store"));
+        let open = || Fed::new(Database::open(folder.path(), "a test").expect("a store"));
         let mut fed = open();
         // The store has applied the first entry of its own log.
         let first = fed.database.state().applied;
         let log: Vec<_> = log
             .into_iter()
-            .map(|ordered| Ordered {
-                position: crate::log::Position(ordered.position.0 + first.0),
+            .map(|ordered| OrderedBatch {
+                position: crate::log::BatchPosition(ordered.position.0 + first.0),
                 ..ordered
             })
             .collect();
@@ -120,7 +120,7 @@ proptest! {
         }
         fed.feed(&log);
         // The same batches without a kill, after the same first entry.
-        whole.database.follow(&begun);
+        whole.database.copy_state(&begun);
         whole.feed(&log);
         prop_assert_eq!(whole.digests(), fed.digests());
     }

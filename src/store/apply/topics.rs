@@ -3,7 +3,7 @@
 use super::Applying;
 use crate::{
     protocol::{Topic, name::RoomName, text::Text},
-    store::{Outcome, StoreError, row::Stored, tables::TopicRow},
+    store::{Outcome, StoreError, row::TableRow, tables::TopicRow},
 };
 
 impl Applying<'_> {
@@ -23,7 +23,7 @@ impl Applying<'_> {
                 .execute([room.as_str()])?;
             return Ok(Outcome::Topic(Topic::none()));
         }
-        let at = self.stamp.at;
+        let at = self.stamp.wall;
         TopicRow {
             room: room.as_str(),
             text,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::protocol::{Refusal, RefusalCode, text::clean};
+use crate::protocol::{Refusal, RefusalCode, text::sanitize};
 
 /// The longest search, in bytes, and the most words in it.
 const MAX_BYTES: usize = 256;
@@ -26,12 +26,12 @@ impl Words {
     ///
     /// # Errors
     /// Refuses a search without a word, or with too many bytes or words.
-    pub fn of(typed: &str) -> Result<Self, Refusal> {
+    pub fn parse(typed: &str) -> Result<Self, Refusal> {
         if typed.len() > MAX_BYTES {
             let text = format!("A search has at most {MAX_BYTES} bytes.");
             return Err(Refusal::new(RefusalCode::TooLong, text));
         }
-        let typed = clean(typed.trim()).into_owned();
+        let typed = sanitize(typed.trim()).into_owned();
         let words: Vec<&str> = typed
             .split_whitespace()
             .filter(|word| word.contains(char::is_alphanumeric))
@@ -47,7 +47,7 @@ impl Words {
         // Within quotation marks FTS5 reads only words in a row.
         let quoted = words
             .iter()
-            .map(|word| format!("\"{}\"", apart(word).replace('"', " ")));
+            .map(|word| format!("\"{}\"", space_out(word).replace('"', " ")));
         let mut query = quoted.collect::<Vec<_>>().join(" AND ");
         let letters = last.chars().filter(|c| c.is_alphanumeric()).count();
         if letters >= MIN_BEGINNING {
@@ -68,7 +68,7 @@ impl Words {
 
 /// Puts spaces around each letter of a script that writes no spaces between
 /// words. In such a script a search finds letters in a row.
-pub(super) fn apart(text: &str) -> Cow<'_, str> {
+pub(super) fn space_out(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unspaced) {
         return Cow::Borrowed(text);
     }
@@ -120,7 +120,7 @@ mod tests {
             ("!! tea ??", "\"tea\"*"),
             ("世界", "\" 世  界 \"*"),
         ] {
-            assert_eq!(Words::of(typed).expect(typed).query(), query, "{typed}");
+            assert_eq!(Words::parse(typed).expect(typed).query(), query, "{typed}");
         }
         for (typed, code) in [
             ("", RefusalCode::Empty),
@@ -128,7 +128,7 @@ mod tests {
             (&"x".repeat(257), RefusalCode::TooLong),
             (&"x ".repeat(17), RefusalCode::TooLong),
         ] {
-            assert_eq!(Words::of(typed).expect_err(typed).code, code, "{typed}");
+            assert_eq!(Words::parse(typed).expect_err(typed).code, code, "{typed}");
         }
     }
 }

@@ -15,9 +15,9 @@ fn opened(storage: &Storage) -> (Applier<'static>, Store) {
     (Applier::local(replica).expect("a log"), store)
 }
 
-fn said(log: &mut Applier<'_>, room: &str, texts: &[&str]) {
+fn publish(log: &mut Applier<'_>, room: &str, texts: &[&str]) {
     let drafts = texts.iter().map(|text| Draft::of(room, *text));
-    log.say(ConnectionId(7), drafts).expect("stored");
+    log.apply_messages(ConnectionId(7), drafts).expect("stored");
 }
 
 /// Redacts a message in lobby.
@@ -27,13 +27,13 @@ fn redact(log: &mut Applier<'_>, seq: u64) -> Outcome {
         seq: Seq(seq),
         by: "op".into(),
     };
-    log.act(redact).expect("applied")
+    log.apply_action(redact).expect("applied")
 }
 
 /// Expires all messages but the last, in steps, as retention does.
 async fn expire(log: &mut Applier<'_>, store: &Store) {
     while let Some(upto) = store.expirable(None, Some(1)).await.expect("readable") {
-        log.act(Action::Expire { upto }).expect("applied");
+        log.apply_action(Action::Expire { upto }).expect("applied");
     }
 }
 
@@ -44,7 +44,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn found(store: &Store, room: &str, typed: &str) -> Vec<u64> {
     let room = room.parse().expect("a room");
-    let words = Words::of(typed).expect("words");
+    let words = Words::parse(typed).expect("words");
     let found = store.search(&room, &words, None, 200).await;
     let found = found.expect("searchable").expect("in time");
     found.messages.iter().map(|m| m.seq.0).collect()
@@ -53,7 +53,7 @@ async fn found(store: &Store, room: &str, typed: &str) -> Vec<u64> {
 #[test]
 fn a_search_matches_words_and_reads_no_query_syntax() {
     let (mut log, store) = opened(&Storage::Memory);
-    said(
+    publish(
         &mut log,
         "lobby",
         &[
@@ -67,7 +67,7 @@ fn a_search_matches_words_and_reads_no_query_syntax() {
             "สวัสดีชาวโลก",
         ],
     );
-    said(&mut log, "tea", &["green tea"]);
+    publish(&mut log, "tea", &["green tea"]);
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         for (typed, expected) in [
@@ -112,7 +112,7 @@ fn a_search_matches_words_and_reads_no_query_syntax() {
             ("tea\0green", vec![]),
             ("{text room} : 1", vec![]),
         ] {
-            if Words::of(typed).is_ok() {
+            if Words::parse(typed).is_ok() {
                 assert_eq!(found(&store, "lobby", typed).await, expected, "{typed}");
             }
         }
@@ -125,12 +125,12 @@ fn a_search_matches_words_and_reads_no_query_syntax() {
 fn search_results_are_paged_backwards() {
     let (mut log, store) = opened(&Storage::Memory);
     for _ in 0..100 {
-        said(&mut log, "lobby", &["tea one", "other"]);
-        said(&mut log, "tea", &["tea two"]);
+        publish(&mut log, "lobby", &["tea one", "other"]);
+        publish(&mut log, "tea", &["tea two"]);
     }
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
-        let words = Words::of("tea").expect("words");
+        let words = Words::parse("tea").expect("words");
         for (before, limit, first, count, more) in [
             (None, 3, Some(292), 3, true),
             (Some(7), 3, Some(1), 2, false),
@@ -142,7 +142,7 @@ fn search_results_are_paged_backwards() {
         ] {
             let room = RoomName::lobby();
             let found = store.search(&room, &words, before.map(Seq), limit).await;
-            let Found {
+            let SearchResult {
                 messages,
                 more: others,
                 indexed,
@@ -165,9 +165,9 @@ fn search_results_are_paged_backwards() {
 #[test]
 fn searches_index_each_new_message_once() {
     let (mut log, store) = opened(&Storage::Memory);
-    said(&mut log, "lobby", &["tea"; 900]);
+    publish(&mut log, "lobby", &["tea"; 900]);
     runtime().block_on(async {
-        let words = Words::of("tea").expect("words");
+        let words = Words::parse("tea").expect("words");
         let room = RoomName::lobby();
         // Each search indexes one step, and tells the number it reached.
         for (indexed, count) in [(500, 200), (900, 200), (900, 200)] {
@@ -177,7 +177,7 @@ fn searches_index_each_new_message_once() {
             assert_eq!(found.messages.last().map(|m| m.seq), Some(Seq(indexed)));
         }
     });
-    said(&mut log, "lobby", &["other"; 100]);
+    publish(&mut log, "lobby", &["other"; 100]);
     runtime().block_on(async {
         let many = (0..8).map(|_| store.catch_up());
         for caught_up in join_all(many).await {
@@ -193,22 +193,22 @@ fn a_search_stops_at_its_deadline() {
     // A phrase that may begin at each word of a long text.
     let text = "x ".repeat(4000);
     for _ in 0..20 {
-        said(&mut log, "lobby", &[&*text; 50]);
+        publish(&mut log, "lobby", &[&*text; 50]);
     }
-    let words = Words::of(&format!("{}y", "x-".repeat(120))).expect("words");
+    let words = Words::parse(&format!("{}y", "x-".repeat(120))).expect("words");
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
-        said_later(&mut log);
+        publish_in_thread(&mut log);
         store.catch_up().await.expect("indexed");
         let search = |patience| {
             let (words, end) = (words.clone(), Instant::now() + patience);
             store.on_index(move |index| {
-                index.on(|db| find_in_time(db, 1, &words, Seq(u64::MAX), 50, end, || false))
+                index.with_db(|db| find_until(db, 1, &words, Seq(u64::MAX), 50, end, || false))
             })
         };
         assert_eq!(
             search(Duration::ZERO).await.expect("searchable"),
-            Looked::TooLong
+            IndexLookup::TooLong
         );
         // The index is unchanged and answers the next search.
         assert_eq!(found(&store, "lobby", "last").await, [1001]);
@@ -219,19 +219,19 @@ fn a_search_stops_at_its_deadline() {
 #[test]
 fn waiting_searches_block_neither_readers_nor_the_writer() {
     let (mut log, store) = opened(&Storage::Memory);
-    said(&mut log, "lobby", &["tea"; 3]);
+    publish(&mut log, "lobby", &["tea"; 3]);
     let mut threads = tokio::runtime::Builder::new_current_thread();
     let runtime = threads.enable_time().max_blocking_threads(2).build();
     runtime.expect("a runtime").block_on(async {
         let searching = store.index_turn().await;
-        let words = Words::of("tea").expect("words");
+        let words = Words::parse("tea").expect("words");
         let room = RoomName::lobby();
         let mut waiting = pin!(async {
             let search = || store.search(&room, &words, None, 1);
             join_all([search(), search(), search()]).await
         });
         let others = async {
-            said_later(&mut log);
+            publish_in_thread(&mut log);
             let page = store.page(&room, Seq::START, store.head()).await;
             assert_eq!(page.expect("readable").slots.len(), 4);
         };
@@ -252,8 +252,8 @@ fn waiting_searches_block_neither_readers_nor_the_writer() {
 #[test]
 fn a_running_search_makes_way_for_a_redaction() {
     let (mut log, store) = opened(&Storage::Memory);
-    said(&mut log, "lobby", &["tea"; 3]);
-    let words = Words::of("tea").expect("words");
+    publish(&mut log, "lobby", &["tea"; 3]);
+    let words = Words::parse("tea").expect("words");
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         let (begun, beginning) = std::sync::mpsc::channel();
@@ -267,14 +267,14 @@ fn a_running_search_makes_way_for_a_redaction() {
         };
         let end = Instant::now() + Duration::from_secs(3600);
         let search = store.on_index(move |index| {
-            index.on(|db| find_in_time(db, 1, &words, Seq(u64::MAX), 50, end, is_removing))
+            index.with_db(|db| find_until(db, 1, &words, Seq(u64::MAX), 50, end, is_removing))
         });
         let redact = tokio::task::spawn_blocking(move || {
             beginning.recv().expect("the search is under way");
             redact(&mut log, 2)
         });
         let (looked, redacted) = tokio::join!(search, redact);
-        assert_eq!(looked.expect("searchable"), Looked::MadeWay);
+        assert_eq!(looked.expect("searchable"), IndexLookup::MadeWay);
         assert_eq!(redacted.expect("no panic"), Outcome::Redacted);
         assert_eq!(found(&store, "lobby", "tea").await, [1, 3]);
     });
@@ -285,8 +285,8 @@ fn a_running_search_makes_way_for_a_redaction() {
 #[test]
 fn a_search_that_made_way_still_answers() {
     let (mut log, store) = opened(&Storage::Memory);
-    said(&mut log, "lobby", &["tea"; 2]);
-    let words = Words::of("tea").expect("words");
+    publish(&mut log, "lobby", &["tea"; 2]);
+    let words = Words::parse("tea").expect("words");
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
@@ -340,13 +340,13 @@ fn expired_words_are_in_no_file() {
     let (mut log, store) = opened(&storage);
     for n in 0..700 {
         let secret = format!("tea {n} quicksilver");
-        said(&mut log, "lobby", &[&secret, "tea"]);
+        publish(&mut log, "lobby", &[&secret, "tea"]);
     }
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         assert_eq!(found(&store, "lobby", "quicksilver 699").await, [1399]);
         assert!(is_anywhere(folder.path(), "uicksilv"));
-        said_later(&mut log);
+        publish_in_thread(&mut log);
         expire(&mut log, &store).await;
         assert_eq!(found(&store, "lobby", "quicksilver").await, [0; 0]);
         assert_eq!(found(&store, "lobby", "tea").await, [0; 0]);
@@ -358,9 +358,9 @@ fn expired_words_are_in_no_file() {
     assert!(!is_anywhere(folder.path(), "uicksilv"));
 }
 
-fn said_later(log: &mut Applier<'_>) {
+fn publish_in_thread(log: &mut Applier<'_>) {
     std::thread::scope(|scope| {
-        let said = scope.spawn(|| said(log, "lobby", &["the last"]));
+        let said = scope.spawn(|| publish(log, "lobby", &["the last"]));
         said.join().expect("no panic");
     });
 }
@@ -374,11 +374,11 @@ fn a_damaged_or_foreign_index_is_made_again() {
     {
         let storage = Storage::Folder(other.path().to_owned());
         let (mut log, store) = opened(&storage);
-        said(&mut log, "lobby", &["another tea", "tea"]);
+        publish(&mut log, "lobby", &["another tea", "tea"]);
         runtime().block_on(store.catch_up()).expect("indexed");
     }
     let (mut log, _) = opened(&storage);
-    said(&mut log, "lobby", &["no", "tea"]);
+    publish(&mut log, "lobby", &["no", "tea"]);
     drop(log);
     for (what, damage) in [
         ("nothing", None),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use broadcast_chat::{
     fanout::{Applier, History},
     log::Draft,
-    protocol::{Author, ConnectionId, Kind, Seq, name::RoomName},
+    protocol::{Author, ConnectionId, MessageKind, Seq, name::RoomName},
     store::{self, Storage},
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
         },
         text: text.to_owned().into(),
         id: id.map(|id| id.parse().expect("an id")),
-        kind: Kind::Said,
+        kind: MessageKind::Said,
         to: None,
     }
 }
@@ -40,7 +40,7 @@ pub(crate) fn applier(folder: &Path) -> Applier<'static> {
 
 /// Stores drafts, on a thread of its own because storing blocks.
 pub(crate) fn append(applier: &mut Applier<'_>, drafts: &[Draft]) {
-    let say = || applier.say(ConnectionId::SERVER, drafts.iter().cloned());
+    let say = || applier.apply_messages(ConnectionId::SERVER, drafts.iter().cloned());
     let stored = std::thread::scope(|scope| scope.spawn(say).join());
     stored.expect("no panic").expect("stored");
 }
@@ -58,7 +58,7 @@ pub(crate) async fn read(
         if page.gap().is_some() {
             seen.push(None);
         }
-        for message in page.runs.iter().flat_map(|run| run.messages()) {
+        for message in page.room_batches.iter().flat_map(|run| run.messages()) {
             seen.push(Some(serde_json::to_string(message).expect("JSON")));
         }
         assert!(page.upto > after, "reading goes on");

@@ -25,7 +25,7 @@ pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
 
 /// The fields of the control file, in the order of `faults.c`.
 #[derive(Clone, Copy)]
-pub(crate) enum Fault {
+pub(crate) enum ControlField {
     /// The error number with which every write fails; 0: none fails.
     Write = 0,
     /// The error number with which every sync fails; 0: none fails.
@@ -73,13 +73,13 @@ impl Disk {
         self.folder.path().join("record")
     }
 
-    pub(crate) fn set(&self, fault: Fault, value: i64) {
+    pub(crate) fn set(&self, fault: ControlField, value: i64) {
         let at = 8 * fault as u64;
         let set = self.control.write_all_at(&value.to_ne_bytes(), at);
         set.expect("a file");
     }
 
-    pub(crate) fn get(&self, fault: Fault) -> i64 {
+    pub(crate) fn get(&self, fault: ControlField) -> i64 {
         let mut value = [0; 8];
         let read = self.control.read_exact_at(&mut value, 8 * fault as u64);
         read.expect("a file");
@@ -87,9 +87,9 @@ impl Disk {
     }
 
     /// Waits until the count of syncs is no longer `syncs`.
-    pub(crate) async fn tried_to_sync(&self, syncs: i64) {
+    pub(crate) async fn wait_for_sync(&self, syncs: i64) {
         soon("a sync", async {
-            while self.get(Fault::Syncs) == syncs {
+            while self.get(ControlField::Syncs) == syncs {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         })
@@ -99,7 +99,7 @@ impl Disk {
     /// The environment variables that give a program this disk and this clock.
     pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 3] {
         [
-            ("LD_PRELOAD", shim().to_owned()),
+            ("LD_PRELOAD", fault_library().to_owned()),
             ("FAULTS_FOLDER", self.data()),
             ("FAULTS_CONTROL", self.folder.path().join("control")),
         ]
@@ -107,12 +107,12 @@ impl Disk {
 
     /// Starts a server on this disk. With `recording`, its writes and syncs are
     /// recorded.
-    pub(crate) async fn serve(&self, recording: bool) -> Faulty {
+    pub(crate) async fn serve(&self, recording: bool) -> ServerProcess {
         let mut command = self.command();
         if recording {
             command.env("FAULTS_RECORD", self.record());
         }
-        Faulty::start(&mut command).await
+        ServerProcess::start(&mut command).await
     }
 
     /// The command that starts a server on this disk.
@@ -127,7 +127,7 @@ impl Disk {
 }
 
 /// Compiles `faults.c` to a library, once.
-fn shim() -> &'static Path {
+fn fault_library() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/faults.c");
@@ -144,12 +144,12 @@ fn shim() -> &'static Path {
 }
 
 /// A running server; dropping it kills it.
-pub(crate) struct Faulty {
+pub(crate) struct ServerProcess {
     pub(crate) child: Child,
     pub(crate) addr: SocketAddr,
 }
 
-impl Faulty {
+impl ServerProcess {
     pub(crate) async fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
@@ -166,7 +166,7 @@ impl Faulty {
             panic!("no server: {said}");
         };
         let addr = line.strip_prefix("listening on ").expect(&line);
-        Faulty {
+        ServerProcess {
             addr: addr.parse().expect("an address"),
             child,
         }

@@ -11,14 +11,14 @@ use broadcast_chat::{
 
 use super::{
     bit_flips::{read, room},
-    faulty::{Disk, EIO, Fault, publish, publish_until_stored},
+    faulty::{ControlField, Disk, EIO, publish, publish_until_stored},
     random::{Random, cases, seed},
 };
 
 const SECTOR: usize = 512;
 
 /// A recorded call: write, sync, truncate or failed sync.
-struct Entry {
+struct DiskCall {
     kind: i64,
     file: u64,
     offset: usize,
@@ -27,7 +27,7 @@ struct Entry {
     end: u64,
 }
 
-fn entries(record: &[u8]) -> Vec<Entry> {
+fn entries(record: &[u8]) -> Vec<DiskCall> {
     let mut entries = Vec::new();
     let mut at = 0;
     while at + 32 <= record.len() {
@@ -40,7 +40,7 @@ fn entries(record: &[u8]) -> Vec<Entry> {
         let (offset, length) = (size(2), if kind == 1 { size(3) } else { 0 });
         let bytes = record[at + 32..][..length].to_vec();
         at += 32 + length;
-        entries.push(Entry {
+        entries.push(DiskCall {
             kind,
             file,
             offset,
@@ -62,7 +62,7 @@ struct File {
     doubtful: Vec<usize>,
 }
 
-fn put(file: &mut Vec<u8>, entry: &Entry, kept: impl Fn(usize) -> bool) {
+fn put(file: &mut Vec<u8>, entry: &DiskCall, kept: impl Fn(usize) -> bool) {
     if entry.kind == 3 {
         file.resize(entry.offset, 0);
         return;
@@ -84,7 +84,7 @@ fn put(file: &mut Vec<u8>, entry: &Entry, kept: impl Fn(usize) -> bool) {
 
 impl File {
     /// Takes the next entry of the record into account.
-    fn take(&mut self, entries: &[Entry], number: usize) {
+    fn take(&mut self, entries: &[DiskCall], number: usize) {
         let entry = &entries[number];
         match entry.kind {
             2 => {
@@ -105,7 +105,7 @@ impl File {
     }
 
     /// The file's bytes after a power cut at this moment.
-    fn cut(&self, entries: &[Entry], random: &mut Random) -> Vec<u8> {
+    fn cut(&self, entries: &[DiskCall], random: &mut Random) -> Vec<u8> {
         let mut file = self.durable.clone();
         let mut old = Vec::new();
         for number in &self.doubtful {
@@ -153,7 +153,7 @@ type Acknowledged = Vec<(u64, String)>;
 
 /// Cuts the power at random moments; asserts that the store then holds every
 /// message acknowledged before.
-async fn cut(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
+async fn assert_acknowledged_survive(disk: &Disk, acknowledged: &Acknowledged, count: u64) {
     let record = fs::read(disk.record()).expect("a record");
     let files_there = files_of(&disk.data());
     let entries = entries(&record);
@@ -226,7 +226,7 @@ async fn a_power_cut_loses_no_acknowledged_message() {
         acknowledged.push((length(&disk), text));
     }
     server.kill().await;
-    cut(&disk, &acknowledged, cases(60)).await;
+    assert_acknowledged_survive(&disk, &acknowledged, cases(60)).await;
 }
 
 // Verified to fail when a start does not write the WAL anew.
@@ -240,12 +240,12 @@ async fn a_power_cut_after_a_failed_sync_loses_nothing_acknowledged() {
         publish(&mut ana, &format!("before {n}"), &format!("a{n}")).await;
         acknowledged.push((length(&disk), format!("before {n}")));
     }
-    disk.set(Fault::Sync, EIO);
+    disk.set(ControlField::Sync, EIO);
     let refused = publish(&mut ana, "in doubt", "b").await;
     assert_eq!(refused["code"], "busy");
     // The next server finds the unsynced write in the page cache, undamaged.
     server.kill().await;
-    disk.set(Fault::Sync, 0);
+    disk.set(ControlField::Sync, 0);
     let server = disk.serve(true).await;
     let mut ana = server.join("/?name=ana").await;
     let again = publish_until_stored(&mut ana, "in doubt", "b").await;
@@ -256,5 +256,5 @@ async fn a_power_cut_after_a_failed_sync_loses_nothing_acknowledged() {
         acknowledged.push((length(&disk), format!("after {n}")));
     }
     server.kill().await;
-    cut(&disk, &acknowledged, 40).await;
+    assert_acknowledged_survive(&disk, &acknowledged, 40).await;
 }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, time::sleep};
 
-use super::{arrive, enter, is_quiet};
+use super::{arrive, assert_console_empty, enter};
 use crate::{
     commands::{self, Program},
     foreign::browser::Browser,
@@ -119,7 +119,7 @@ async fn a_room_of_fifty_thousand_messages_scrolls_smoothly() {
     browser
         .see("document.querySelector('#log .row[data-seq=\"50000\"]')")
         .await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
     let told = keys_while_much_is_said(&browser, addr).await;
     println!("from a key to its letter at 500 messages a second: {told} ms (median, longest)");
     assert!(told[0].as_f64().expect("a number") < 200.0, "{told}");
@@ -167,6 +167,6 @@ async fn keys_while_much_is_said(browser: &Browser, addr: SocketAddr) -> Value {
         .await;
     assert_eq!(typed, json!("typed while much is said"));
     flood.abort();
-    is_quiet(browser).await;
+    assert_console_empty(browser).await;
     told
 }

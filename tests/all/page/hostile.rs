@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{LINES, enter, is_quiet, patient_server, say};
+use super::{LINES, assert_console_empty, enter, patient_server, say};
 use crate::support::Peer;
 
 /// Inputs that have injected scripts into other pages; each would call `alert`.
@@ -100,7 +100,7 @@ async fn hostile_texts_never_become_markup() {
         a.rel !== 'noopener noreferrer' || a.href.includes('alert(1)@')).map(a => a.outerHTML)";
     assert_eq!(browser.run(foreign).await, json!([]));
     assert_eq!(browser.run("return window.ran ?? null").await, json!(null));
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 async fn topic(peer: &mut Peer, topic: &str) {

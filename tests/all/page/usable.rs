@@ -2,7 +2,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{ENTER, enter, is_quiet, live, patient_server, say, shows, text};
+use super::{ENTER, assert_console_empty, enter, live, patient_server, say, shows, text};
 use crate::{
     foreign::{browser::Browser, program::tool},
     support::TestServer,
@@ -88,7 +88,7 @@ async fn axe_finds_nothing_serious() {
         .see("!document.getElementById('offers').hidden")
         .await;
     assert_eq!(faults(&browser).await, json!([]), "with offers");
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn the_page_fits_a_narrow_phone() {
     browser
         .see("document.activeElement.id === 'people-button'")
         .await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 /// The distance in pixels from the visible bottom to the end of the log, once
@@ -187,7 +187,7 @@ async fn a_growing_text_field_keeps_the_log_at_its_end() {
     browser
         .see("document.getElementById('log').innerText.includes('here')")
         .await;
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn the_page_is_usable_by_keyboard_alone() {
     browser.press("#text", "\u{e00e}").await;
     browser.see("!document.getElementById('down').hidden").await;
     drop(bob);
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn an_unfocused_page_notifies_of_new_messages() {
         .await;
     browser.see("document.getElementById('down').hidden").await;
     assert_eq!(text(&browser, "title").await, json!("tea · broadcast-chat"));
-    is_quiet(&browser).await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_screen_reader_is_told_only_of_new_messages() {
     browser
         .see("document.getElementById('state').dataset.state === 'offline'")
         .await;
-    let server = TestServer::at(addr).await;
+    let server = TestServer::start_at(addr).await;
     let mut bob = server.plain("/tea?name=bob").await;
     bob.text_after("said meanwhile").await;
     live(&browser).await;

@@ -7,15 +7,15 @@ use rusqlite::Connection;
 
 /// The messages of one speaker, in order.
 #[derive(Default)]
-pub(super) struct Speech {
-    pub(super) lines: Vec<Line>,
+pub(super) struct SpeakerRecord {
+    pub(super) messages: Vec<SentMessage>,
     /// The speaker died before it knew that all of them are stored, and never
     /// came back.
     pub(super) died: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct Line {
+pub(super) struct SentMessage {
     /// The room, or for a private message the speaker's inbox.
     pub(super) room: String,
     /// For a private message, the inbox of its recipient.
@@ -70,7 +70,7 @@ pub(super) struct Seen {
 }
 
 /// A message as it is stored in the database.
-pub(super) struct Stored {
+pub(super) struct StoredMessage {
     pub(super) room: String,
     pub(super) seq: u64,
     pub(super) prev: u64,
@@ -79,7 +79,7 @@ pub(super) struct Stored {
 }
 
 /// All messages, read from the database without any code under test.
-pub(super) fn log(folder: &Path) -> Vec<Stored> {
+pub(super) fn log(folder: &Path) -> Vec<StoredMessage> {
     let db = Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut query = db
         .prepare(
@@ -88,7 +88,7 @@ pub(super) fn log(folder: &Path) -> Vec<Stored> {
         )
         .expect("a query");
     let rows = query.query_map([], |row| {
-        Ok(Stored {
+        Ok(StoredMessage {
             room: row.get(0)?,
             seq: row.get::<_, i64>(1)?.cast_unsigned(),
             prev: row.get::<_, i64>(2)?.cast_unsigned(),
@@ -100,7 +100,7 @@ pub(super) fn log(folder: &Path) -> Vec<Stored> {
 }
 
 /// The last number of each room.
-pub(super) fn ends(log: &[Stored]) -> BTreeMap<String, u64> {
+pub(super) fn ends(log: &[StoredMessage]) -> BTreeMap<String, u64> {
     log.iter().map(|m| (m.room.clone(), m.seq)).collect()
 }
 
@@ -109,14 +109,14 @@ pub(super) fn ends(log: &[Stored]) -> BTreeMap<String, u64> {
 /// # Errors
 /// Fails with a sentence on the first contradiction.
 pub(super) fn check(
-    log: &[Stored],
-    speeches: &BTreeMap<String, Speech>,
+    log: &[StoredMessage],
+    speakers: &BTreeMap<String, SpeakerRecord>,
     views: &[View],
 ) -> Result<(), String> {
     check_log(log)?;
     let mut said = 0;
-    for (who, speech) in speeches {
-        said += check_speech(log, who, speech)?;
+    for (who, speech) in speakers {
+        said += check_speaker(log, who, speech)?;
     }
     if said != log.len() {
         return Err(format!(
@@ -129,7 +129,7 @@ pub(super) fn check(
 
 /// Checks that numbers rise by one, and that each `prev` is the number before
 /// it in its room.
-fn check_log(log: &[Stored]) -> Result<(), String> {
+fn check_log(log: &[StoredMessage]) -> Result<(), String> {
     let mut last = BTreeMap::new();
     for (message, seq) in log.iter().zip(1..) {
         let prev = last.insert(&message.room, seq).unwrap_or(0);
@@ -146,13 +146,17 @@ fn check_log(log: &[Stored]) -> Result<(), String> {
 /// Checks that a speaker's messages are stored once and in order, and counts
 /// them. All must be stored. If the speaker died, a number of them from the
 /// first on is enough, but every confirmed message is needed.
-fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, String> {
+fn check_speaker(
+    log: &[StoredMessage],
+    who: &str,
+    speech: &SpeakerRecord,
+) -> Result<usize, String> {
     let mut last = 0;
     let mut ended = None;
     let mut count = 0;
-    for line in &speech.lines {
-        let is_it = |m: &&Stored| m.room == line.room && m.id.as_deref() == Some(&line.id);
-        let stored: Vec<&Stored> = log.iter().filter(is_it).collect();
+    for line in &speech.messages {
+        let is_it = |m: &&StoredMessage| m.room == line.room && m.id.as_deref() == Some(&line.id);
+        let stored: Vec<&StoredMessage> = log.iter().filter(is_it).collect();
         let id = &line.id;
         match stored[..] {
             [] if line.confirmed || !speech.died => {
@@ -180,11 +184,11 @@ fn check_speech(log: &[Stored], who: &str, speech: &Speech) -> Result<usize, Str
 
 /// Checks that a private message to another person is stored once in that
 /// person's inbox. Returns the number of copies.
-fn check_copy(log: &[Stored], who: &str, line: &Line) -> Result<usize, String> {
+fn check_copy(log: &[StoredMessage], who: &str, line: &SentMessage) -> Result<usize, String> {
     let Some(inbox) = line.to.as_ref().filter(|to| **to != line.room) else {
         return Ok(0);
     };
-    let is_it = |m: &&Stored| m.room == *inbox && m.id.is_none() && m.text == line.text;
+    let is_it = |m: &&StoredMessage| m.room == *inbox && m.id.is_none() && m.text == line.text;
     match log.iter().filter(is_it).count() {
         1 => Ok(1),
         count => Err(format!(
@@ -195,7 +199,7 @@ fn check_copy(log: &[Stored], who: &str, line: &Line) -> Result<usize, String> {
 }
 
 /// Checks that a view equals its part of the room's log, message for message.
-fn check_view(log: &[Stored], view: &View) -> Result<(), String> {
+fn check_view(log: &[StoredMessage], view: &View) -> Result<(), String> {
     let View {
         who, room, from, ..
     } = view;

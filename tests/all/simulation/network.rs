@@ -37,17 +37,17 @@ impl Network {
             calm: Arc::default(),
             cut: Arc::default(),
         };
-        network.join();
+        network.release();
         network
     }
 
     /// Holds all bytes back until [`Network::join`].
-    pub(super) fn part(&self) {
+    pub(super) fn hold(&self) {
         *self.open.lock().expect("no panic") = CancellationToken::new();
     }
 
     /// Lets bytes pass again.
-    pub(super) fn join(&self) {
+    pub(super) fn release(&self) {
         self.open.lock().expect("no panic").cancel();
     }
 
@@ -60,12 +60,12 @@ impl Network {
     /// not break.
     pub(super) fn calm(&self) {
         self.calm.store(true, Ordering::Relaxed);
-        self.join();
+        self.release();
         self.cut();
     }
 
     /// Waits until bytes pass.
-    pub(super) async fn passes(&self) {
+    pub(super) async fn wait_open(&self) {
         let open = self.open.lock().expect("no panic").clone();
         open.cancelled().await;
     }
@@ -163,7 +163,7 @@ impl Wire {
             if self.delay > 0 {
                 sleep(Duration::from_millis(rng.u64(..=self.delay))).await;
             }
-            self.network.passes().await;
+            self.network.wait_open().await;
             let left = self.life.as_ref().map_or(usize::MAX, Cell::get);
             to.write_all(&piece[..count.min(left)]).await?;
             if let Some(life) = &self.life {

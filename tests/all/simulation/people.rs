@@ -5,12 +5,12 @@ use std::{rc::Rc, time::Duration};
 
 use broadcast_chat::{
     client::{
-        Client, Happened, Keyring, Options, Outbox, State,
-        address::{Target, Wanted},
+        Client, ClientEvent, ClientOptions, ConnectionState, Keyring, Outbox,
+        address::{AddressOptions, Target},
         ids::Ids,
     },
     protocol::{
-        Command, Epoch, Event, Kind, Seq, Start,
+        Command, Epoch, Event, MessageKind, Seq, Start,
         name::{Name, RoomName},
     },
 };
@@ -30,12 +30,12 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 use super::{
     World,
-    diary::{Line, Seen, View},
+    diary::{Seen, SentMessage, View},
     network::pick,
 };
 
 /// How long a program waits for the server before it gives up the connection.
-const SILENCE: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) const ROOMS: [&str; 2] = ["tea", "ops"];
 
@@ -45,9 +45,9 @@ pub(super) enum Life {
     /// It lives to the end.
     Long,
     /// It dies now and then, and comes back with its outbox, a file.
-    Kept,
+    KeepsOutbox,
     /// It dies now and then, and comes back with nothing but its input.
-    Repeated,
+    Resends,
     /// It may die, and then does not come back.
     Short,
 }
@@ -75,7 +75,7 @@ impl Speaker {
     pub(super) fn new(world: &Rc<World>, name: String, life: Life, unsaid: usize) -> Self {
         let mut rng = world.fork();
         let room = pick(&mut rng, &ROOMS);
-        world.begins_to_speak(&name);
+        world.add_speaker(&name);
         Speaker {
             world: Rc::clone(world),
             wanders: life == Life::Long && rng.bool(),
@@ -104,8 +104,8 @@ impl Speaker {
         if self.life == Life::Short && self.unsaid > 0 {
             self.world.died(&self.name);
         }
-        self.world.saw(self.view);
-        self.world.saw(self.inbox);
+        self.world.note_view(self.view);
+        self.world.note_view(self.inbox);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Speaker {
         let mut due = Instant::now();
         loop {
             if self.unsaid == 0 && client.unconfirmed() == 0 {
-                self.world.ends_to_speak(&self.name);
+                self.world.note_finished(&self.name);
             }
             let ends = self.world.ends.get();
             if self.view.room == self.room && self.view.reaches(ends) && self.inbox.reaches(ends) {
@@ -128,7 +128,7 @@ impl Speaker {
             select! {
                 biased;
                 happened = client.next() => {
-                    self.hear(happened)?;
+                    self.handle_event(happened)?;
                     // The speaker may die before it remembers what it was
                     // shown.
                     if self.rng.u8(..3) > 0 && let Some(position) = client.position().cloned() {
@@ -151,7 +151,7 @@ impl Speaker {
     /// Connects, however many attempts that takes.
     async fn begin(&mut self) -> Client {
         loop {
-            let wanted = Wanted {
+            let wanted = AddressOptions {
                 address: Some(format!("ws://127.0.0.1:2000/{}", self.room)),
                 name: self.name.parse().ok(),
                 start: Start {
@@ -160,27 +160,27 @@ impl Speaker {
                     epoch: self.epoch.clone(),
                     backlog: None,
                 },
-                ..Wanted::default()
+                ..AddressOptions::default()
             };
             let target = Target::new(&wanted).expect("an address");
             let outbox = match self.life {
-                Life::Kept => {
+                Life::KeepsOutbox => {
                     let path = self.world.folder.join(&self.name);
                     let outbox = Outbox::open(&path, &target).expect("an outbox");
                     outbox.written_in_place()
                 }
                 _ => Outbox::in_memory(),
             };
-            let options = Options {
+            let options = ClientOptions {
                 reconnect: true,
                 seed: self.rng.u64(..),
                 outbox,
                 keyring: Keyring::in_folder(Some(self.world.folder.join("names"))),
             };
-            let (place, mut rng) = (self.world.place.clone(), self.rng.fork());
+            let (host, mut rng) = (self.world.host.clone(), self.rng.fork());
             let open = move || {
-                let (place, again) = (place.clone(), rng.bool());
-                async move { place.connect(again).await }
+                let (host, again) = (host.clone(), rng.bool());
+                async move { host.connect(again).await }
             };
             match Client::over(open, &target, options).await {
                 Ok(mut client) => {
@@ -201,24 +201,25 @@ impl Speaker {
         // where it resumes.
         self.view.upto = from;
         self.world.note(&self.name, &format!("lives, from {from}"));
-        self.turn_page(from);
+        self.begin_view(from);
         let inbox = client.position().and_then(|position| position.inbox);
         let inbox = inbox.map_or(0, |seq| seq.0);
         self.inbox.upto = inbox;
         let next = View::new(&self.name, &self.inbox.room, inbox);
-        self.world.saw(std::mem::replace(&mut self.inbox, next));
-        for line in self.world.lines(&self.name) {
-            if !line.confirmed && self.life != Life::Kept {
-                client.send(said(&line));
+        self.world
+            .note_view(std::mem::replace(&mut self.inbox, next));
+        for line in self.world.messages_of(&self.name) {
+            if !line.confirmed && self.life != Life::KeepsOutbox {
+                client.send(command_of(&line));
             }
         }
     }
 
     /// Ends the view of the room, and begins a new one after a number.
-    fn turn_page(&mut self, from: u64) {
+    fn begin_view(&mut self, from: u64) {
         let next = View::new(&self.name, &self.view.room, from);
         let page = std::mem::replace(&mut self.view, next);
-        self.world.saw(page);
+        self.world.note_view(page);
     }
 
     /// Takes one random action; returns false if the speaker dies.
@@ -240,16 +241,16 @@ impl Speaker {
             }
             // It may repeat any message that it sent in this room.
             2..=3 => {
-                let mut lines = self.world.lines(&self.name);
+                let mut lines = self.world.messages_of(&self.name);
                 lines.retain(|line| line.room == self.room);
                 if !lines.is_empty() {
                     let line = &lines[self.rng.usize(..lines.len())];
                     self.world.note(&self.name, &format!("repeats {}", line.id));
-                    client.send(said(line));
+                    client.send(command_of(line));
                 }
             }
             4..=5 => {
-                let Some(to) = self.world.somebody(&mut self.rng) else {
+                let Some(to) = self.world.random_named(&mut self.rng) else {
                     return true;
                 };
                 let (own, his) = (inbox(&self.name), inbox(&to));
@@ -263,7 +264,7 @@ impl Speaker {
                 );
                 self.world
                     .note(&self.name, &format!("says {} to {to} alone", line.id));
-                client.send(said(&line));
+                client.send(command_of(&line));
                 self.unsaid -= 1;
             }
             _ => {
@@ -275,17 +276,17 @@ impl Speaker {
                     &self.ids,
                 );
                 self.world.note(&self.name, &format!("says {}", line.id));
-                client.send(said(&line));
+                client.send(command_of(&line));
                 self.unsaid -= 1;
             }
         }
         true
     }
 
-    fn hear(&mut self, happened: Happened) -> Result<(), String> {
+    fn handle_event(&mut self, happened: ClientEvent) -> Result<(), String> {
         let name = &self.name;
         match happened {
-            Happened::Told(_, Event::Message(message)) => {
+            ClientEvent::Event(_, Event::Message(message)) => {
                 if message.room.as_str() != self.view.room {
                     return Err(format!("{name} in {} hears {message:?}", self.view.room));
                 }
@@ -299,7 +300,7 @@ impl Speaker {
                     text: message.text.to_string(),
                 });
             }
-            Happened::Told(_, Event::Private(private)) => {
+            ClientEvent::Event(_, Event::Private(private)) => {
                 self.world.note(name, &format!("is told {}", private.seq));
                 if let Some(id) = &private.id {
                     self.world.confirm(name, id.as_str());
@@ -310,7 +311,7 @@ impl Speaker {
                     text: private.text.to_string(),
                 });
             }
-            Happened::Told(
+            ClientEvent::Event(
                 _,
                 Event::Accepted {
                     id: Some(id), seq, ..
@@ -319,21 +320,21 @@ impl Speaker {
                 self.world.note(name, &format!("knows {id} is {seq}"));
                 self.world.confirm(name, id.as_str());
             }
-            Happened::Told(_, Event::Welcome(welcome)) => {
+            ClientEvent::Event(_, Event::Welcome(welcome)) => {
                 self.epoch = Some(welcome.epoch);
                 if welcome.you.name.is_some() {
-                    self.world.met(name);
+                    self.world.note_named(name);
                 }
                 if welcome.room.as_str() != self.view.room {
-                    self.turn_page(welcome.head.0);
+                    self.begin_view(welcome.head.0);
                     self.view.room = welcome.room.to_string();
                 }
             }
-            Happened::Told(_, Event::Gap { .. } | Event::Refused(_))
-            | Happened::Refused { .. }
-            | Happened::Hole { .. }
-            | Happened::Ended(_) => return Err(format!("{name}: {happened:?}")),
-            Happened::State(State::Offline { why, .. }) => {
+            ClientEvent::Event(_, Event::Gap { .. } | Event::Refused(_))
+            | ClientEvent::Refused { .. }
+            | ClientEvent::Missing { .. }
+            | ClientEvent::Ended(_) => return Err(format!("{name}: {happened:?}")),
+            ClientEvent::State(ConnectionState::Offline { why, .. }) => {
                 self.world.note(name, &format!("is offline: {why}"));
             }
             _ => {}
@@ -350,7 +351,7 @@ impl Speaker {
     }
 }
 
-fn said(line: &Line) -> Command {
+fn command_of(line: &SentMessage) -> Command {
     let (text, id) = (line.text.clone(), line.id.parse().ok());
     // Here the name of an inbox is the person's name behind one prefix
     // character.
@@ -365,7 +366,7 @@ fn said(line: &Line) -> Command {
         None => Command::Publish {
             text,
             id,
-            kind: Kind::Said,
+            kind: MessageKind::Said,
             follows: None,
         },
     }
@@ -383,20 +384,20 @@ fn next_line(
     name: &str,
     (room, to): (&str, Option<&str>),
     ids: &Ids,
-) -> Line {
-    let number = world.lines(name).len() + 1;
+) -> SentMessage {
+    let number = world.messages_of(name).len() + 1;
     // Most messages are short. A long one makes a connection break within a
     // frame.
     let length = pick(rng, &[0, 0, 0, 0, 0, 0, 50, 50, 50, 3000]);
     let text = format!("{name} {number} {}", "x".repeat(length));
-    let line = Line {
+    let line = SentMessage {
         room: room.to_owned(),
         to: to.map(str::to_owned),
         id: ids.of(number as u64).expect("an id").to_string(),
         text,
         confirmed: false,
     };
-    world.says(name, line.clone());
+    world.note_sent(name, line.clone());
     line
 }
 
@@ -429,7 +430,7 @@ impl Program {
     /// Connects once; `None` if that fails.
     async fn connect(&mut self, query: &str, json: bool) -> Option<Socket> {
         sleep(millis(&mut self.rng, 1000)).await;
-        let stream = self.world.place.connect(false).await.ok()?;
+        let stream = self.world.host.connect(false).await.ok()?;
         let uri = format!("ws://127.0.0.1:2000/{}?{query}", self.room);
         // Its last connection may still seem to hold the name, so it proves
         // that it owns it.
@@ -446,7 +447,7 @@ impl Program {
                 .add_header(SEC_WEBSOCKET_PROTOCOL, protocol)
                 .expect("a header");
         }
-        let connected = timeout(SILENCE, builder.connect_on(stream)).await;
+        let connected = timeout(ANSWER_TIMEOUT, builder.connect_on(stream)).await;
         Some(connected.ok()?.ok()?.0)
     }
 
@@ -486,7 +487,7 @@ impl Program {
             }
         }
         view.upto = u64::MAX;
-        self.world.saw(view);
+        self.world.note_view(view);
         Ok(())
     }
 
@@ -524,16 +525,16 @@ impl Program {
                 }
             }
         }
-        self.world.ends_to_speak(&self.name);
+        self.world.note_finished(&self.name);
         Ok(())
     }
 
     /// Sends a message, again after each refusal with `busy`, and waits for its
     /// receipt. `None` if the connection ends.
-    async fn say(&mut self, socket: &mut Socket, line: &Line) -> Result<Option<()>, String> {
+    async fn say(&mut self, socket: &mut Socket, line: &SentMessage) -> Result<Option<()>, String> {
         let said = json!({"type": "publish", "text": line.text, "id": line.id}).to_string();
         for _ in 0..self.rng.u8(1..=3) {
-            let sent = timeout(SILENCE, socket.send(Message::text(said.clone()))).await;
+            let sent = timeout(ANSWER_TIMEOUT, socket.send(Message::text(said.clone()))).await;
             if !matches!(sent, Ok(Ok(()))) {
                 return Ok(None);
             }
@@ -544,7 +545,7 @@ impl Program {
                 self.world.note(&self.name, &text);
                 let wait = event["retry_ms"].as_u64().expect("a time to wait");
                 sleep(Duration::from_millis(wait)).await;
-                let sent = timeout(SILENCE, socket.send(Message::text(said.clone()))).await;
+                let sent = timeout(ANSWER_TIMEOUT, socket.send(Message::text(said.clone()))).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return Ok(None);
                 }
@@ -565,7 +566,7 @@ impl Program {
 /// The next text on a connection; `None` if it has ended or seems to have.
 async fn next_text(socket: &mut Socket) -> Option<String> {
     loop {
-        let message = timeout(SILENCE, socket.next()).await.ok()??.ok()?;
+        let message = timeout(ANSWER_TIMEOUT, socket.next()).await.ok()??.ok()?;
         if let Some(text) = message.as_text() {
             return Some(text.to_owned());
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use broadcast_chat::{
-    hub::{Hub, Publisher},
+    hub::{Hub, Submitter},
     net::Peer,
     protocol::ConnectionId,
     store::Storage,
@@ -29,7 +29,7 @@ use crate::support::{HUB, in_place, options, serve, site};
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct ServerHost {
     pub(super) network: Network,
     pub(super) folder: PathBuf,
     state: Arc<Mutex<State>>,
@@ -45,21 +45,21 @@ struct State {
 /// The parts of a server, wired as `server::run` does it.
 struct Server {
     hub: Hub,
-    publisher: Publisher,
+    publisher: Submitter,
     writer: JoinHandle<()>,
     tasks: TaskTracker,
     sessions: Vec<JoinHandle<()>>,
     drain: CancellationToken,
 }
 
-impl Place {
+impl ServerHost {
     pub(super) fn new(network: Network, folder: PathBuf, rng: Rng) -> Self {
         let state = State {
             rng,
             server: None,
             port: 10_000,
         };
-        Place {
+        ServerHost {
             network,
             folder,
             state: Arc::new(Mutex::new(state)),
@@ -79,7 +79,8 @@ impl Place {
     pub(super) fn start(&self) {
         let storage = Storage::Folder(self.folder.clone());
         let tasks = TaskTracker::new();
-        let (hub, publisher, work) = Hub::prepare(in_place(&storage), &HUB, &tasks).expect("a hub");
+        let (hub, publisher, work) =
+            Hub::start_in_tasks(in_place(&storage), &HUB, &tasks).expect("a hub");
         let mut rng = self.state().rng.fork();
         // The pause lets batches gather, and leaves time for a kill in between.
         let writer = tokio::spawn(work.run_with(move || {
@@ -134,7 +135,7 @@ impl Place {
     /// Makes inserts of messages fail from here on: all of them, or with
     /// `partly` every third number. A batch then fails after some of its rows
     /// were written, and these must be rolled back.
-    pub(super) fn fail(&self, partly: bool) {
+    pub(super) fn fill_disk(&self, partly: bool) {
         let when = if partly { "WHEN new.seq % 3 = 0" } else { "" };
         self.alter(&format!(
             "CREATE TRIGGER full BEFORE INSERT ON messages {when}
@@ -143,7 +144,7 @@ impl Place {
     }
 
     /// Lets inserts of messages succeed again.
-    pub(super) fn heal(&self) {
+    pub(super) fn free_disk(&self) {
         self.alter("DROP TRIGGER IF EXISTS full");
     }
 
@@ -159,7 +160,7 @@ impl Place {
     /// # Errors
     /// Fails if no server runs.
     pub(super) async fn connect(&self, again: bool) -> io::Result<DuplexStream> {
-        self.network.passes().await;
+        self.network.wait_open().await;
         sleep(Duration::from_millis(1)).await;
         let State { rng, server, port } = &mut *self.state();
         let server = server.as_mut().ok_or(io::ErrorKind::ConnectionRefused)?;

@@ -27,7 +27,7 @@ pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &
 }
 
 /// A request for server-sent events.
-pub(crate) fn follow(target: &str, headers: &str) -> String {
+pub(crate) fn sse_request(target: &str, headers: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"
     )
@@ -95,7 +95,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A server-sent event by its fields.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct SseEvent {
     pub(crate) comment: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) event: Option<String>,
@@ -103,7 +103,7 @@ pub(crate) struct Told {
     pub(crate) retry: Option<String>,
 }
 
-impl Told {
+impl SseEvent {
     /// Parses the event's data as JSON.
     pub(crate) fn json(&self) -> Value {
         let data = self.data.as_deref().expect("data");
@@ -371,23 +371,23 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
     /// Reads the next server-sent event or comment; `None` at the end of the
     /// connection.
-    pub(crate) async fn told(&mut self) -> Option<Told> {
+    pub(crate) async fn sse_event(&mut self) -> Option<SseEvent> {
         let lines = self.until("\n\n").await?;
-        let mut told = Told::default();
+        let mut event = SseEvent::default();
         for line in lines.trim_end().split('\n') {
             let (field, value) = line.split_once(':').expect(line);
             let value = value.strip_prefix(' ').unwrap_or(value);
             let place = match field {
-                "" => &mut told.comment,
-                "id" => &mut told.id,
-                "event" => &mut told.event,
-                "data" => &mut told.data,
-                "retry" => &mut told.retry,
+                "" => &mut event.comment,
+                "id" => &mut event.id,
+                "event" => &mut event.event,
+                "data" => &mut event.data,
+                "retry" => &mut event.retry,
                 _ => panic!("{line}"),
             };
             assert_eq!(place.replace(value.to_owned()), None, "once each");
         }
-        Some(told)
+        Some(event)
     }
 
     /// Reads up to and including the next `end`.

@@ -1,12 +1,12 @@
 //! Carries out the user's actions: editing, completing and sending.
 
 use super::{
-    super::{editor::To, keys::Action, line::Style},
-    Completion, Link, Model, Sending,
+    super::{editor::To, keys::KeyAction, line::Style},
+    Completion, LinkStatus, Model, Sending,
 };
 use crate::protocol::{
-    Command, Event, Kind, Start,
-    command::table::{May, TABLE},
+    Command, Event, MessageKind, Start,
+    command::table::{Permission, TABLE},
     name::MessageId,
     plain,
     text::Text,
@@ -29,85 +29,87 @@ impl Model {
     /// message.
     pub(in super::super) fn act(
         &mut self,
-        action: Action,
+        action: KeyAction,
         now: super::Now,
         has_room: bool,
     ) -> Option<Effect> {
-        if let Action::Focus(here) = action {
-            self.away = (!here).then_some(now.wall);
+        if let KeyAction::Focus(here) = action {
+            self.unfocused_since = (!here).then_some(now.wall);
             return None;
         }
         let interrupted = std::mem::take(&mut self.interrupted);
         self.hint = None;
-        if self.link == Link::Up && self.away.is_none() {
-            self.missed = None;
+        if self.link == LinkStatus::Up && self.unfocused_since.is_none() {
+            self.unseen = None;
         }
-        if let Action::Complete { back } = action {
+        if let KeyAction::Complete { back } = action {
             self.complete(back);
             return None;
         }
         self.completion = None;
         match action {
-            Action::Type(c) => self.typing.type_char(c),
-            Action::Paste(text) => self.typing.insert(&text),
-            Action::NewLine => self.typing.insert("\n"),
-            Action::Go(to) => self.typing.go(to),
-            Action::Erase(to) => self.typing.erase(to),
-            Action::Up if self.typing.go_line(false) => {}
-            Action::Down if self.typing.go_line(true) => {}
-            Action::Up | Action::Earlier => self.look(true),
-            Action::Down | Action::Later => self.look(false),
-            Action::Yank => self.typing.yank(),
-            Action::Undo => self.typing.undo(),
-            Action::Redo => self.typing.redo(),
-            Action::Submit => return self.submit(has_room),
-            Action::Redraw => return Some(Effect::Redraw),
-            Action::Suspend => return Some(Effect::Suspend),
-            Action::End if self.typing.is_empty() => return Some(Effect::Leave),
-            Action::End => self.typing.erase(To::Right),
-            Action::Interrupt if interrupted => return Some(Effect::Leave),
-            Action::Interrupt => {
+            KeyAction::Type(c) => self.editor.type_char(c),
+            KeyAction::Paste(text) => self.editor.insert(&text),
+            KeyAction::NewLine => self.editor.insert("\n"),
+            KeyAction::Go(to) => self.editor.go(to),
+            KeyAction::Erase(to) => self.editor.erase(to),
+            KeyAction::Up if self.editor.go_line(false) => {}
+            KeyAction::Down if self.editor.go_line(true) => {}
+            KeyAction::Up | KeyAction::Earlier => self.browse(true),
+            KeyAction::Down | KeyAction::Later => self.browse(false),
+            KeyAction::Yank => self.editor.yank(),
+            KeyAction::Undo => self.editor.undo(),
+            KeyAction::Redo => self.editor.redo(),
+            KeyAction::Submit => return self.submit(has_room),
+            KeyAction::Redraw => return Some(Effect::Redraw),
+            KeyAction::Suspend => return Some(Effect::Suspend),
+            KeyAction::EndOfInput if self.editor.is_empty() => return Some(Effect::Leave),
+            KeyAction::EndOfInput => self.editor.erase(To::Right),
+            KeyAction::Interrupt if interrupted => return Some(Effect::Leave),
+            KeyAction::Interrupt => {
                 self.interrupted = true;
                 self.hint = Some("Ctrl-C again leaves".to_owned());
-                if !self.typing.is_empty() {
-                    self.typing.set("");
+                if !self.editor.is_empty() {
+                    self.editor.set("");
                 }
             }
-            Action::Cancel | Action::Complete { .. } | Action::Resize { .. } | Action::Focus(_) => {
-            }
+            KeyAction::Cancel
+            | KeyAction::Complete { .. }
+            | KeyAction::Resize { .. }
+            | KeyAction::Focus(_) => {}
         }
         None
     }
 
-    fn look(&mut self, back: bool) {
-        if let Some(text) = self.room.look(back, self.typing.text()) {
-            self.typing.set(&text);
+    fn browse(&mut self, back: bool) {
+        if let Some(text) = self.room.browse(back, self.editor.text()) {
+            self.editor.set(&text);
         }
     }
 
     fn complete(&mut self, back: bool) {
         if let Some(completion) = &mut self.completion {
             completion.turn(back);
-            self.typing.replace(completion.start, &completion.word());
+            self.editor.replace(completion.start, &completion.word());
             return;
         }
-        let typed = &self.typing.text()[..self.typing.cursor()];
+        let typed = &self.editor.text()[..self.editor.cursor()];
         let Some(completion) = Completion::of(typed, &self.people, &self.known) else {
             return;
         };
-        self.typing.replace(completion.start, &completion.word());
+        self.editor.replace(completion.start, &completion.word());
         self.completion = (completion.words.len() > 1).then_some(completion);
     }
 
     fn submit(&mut self, has_room: bool) -> Option<Effect> {
-        let text = self.typing.text().to_owned();
+        let text = self.editor.text().to_owned();
         match text.trim_end() {
             "" => return None,
             "/quit" => return Some(Effect::Leave),
             "/quiet" => {
-                self.manner.quiet = !self.manner.quiet;
-                let how = if self.manner.quiet { "not " } else { "" };
-                self.say(
+                self.options.quiet = !self.options.quiet;
+                let how = if self.options.quiet { "not " } else { "" };
+                self.note(
                     Style::Plain,
                     &format!("Joins and leaves are {how}shown from here on."),
                 );
@@ -118,14 +120,14 @@ impl Model {
             }
             _ => {
                 if let Err(why) = self.enter(&text) {
-                    self.say(Style::Bad, &why);
+                    self.note(Style::Bad, &why);
                     return None;
                 }
             }
         }
-        self.typing.take();
-        self.room.typed(&text);
-        self.entered = Some(text);
+        self.editor.take();
+        self.room.add_sent(&text);
+        self.just_sent = Some(text);
         None
     }
 
@@ -136,11 +138,11 @@ impl Model {
             None => {}
             Some(Command::Help) => self.help(),
             Some(Command::Publish { text, kind, .. }) => {
-                let id = self.under_way(
+                let id = self.add_sending(
                     &text,
                     match kind {
-                        Kind::Said => "",
-                        Kind::Me => "/me ",
+                        MessageKind::Said => "",
+                        MessageKind::Me => "/me ",
                     },
                 )?;
                 self.commands.push(Command::Publish {
@@ -151,7 +153,7 @@ impl Model {
                 });
             }
             Some(Command::Private { to, text, .. }) => {
-                let id = self.under_way(&text, &format!("/msg {to} "))?;
+                let id = self.add_sending(&text, &format!("/msg {to} "))?;
                 let follows = None;
                 self.commands.push(Command::Private {
                     to,
@@ -164,7 +166,10 @@ impl Model {
                 return Err(format!("You are in {room}."));
             }
             Some(Command::Join { room, .. }) => {
-                let last = self.rooms.get(&room).and_then(|room| room.last.as_ref());
+                let last = self
+                    .rooms
+                    .get(&room)
+                    .and_then(|room| room.last_position.as_ref());
                 let start = Start {
                     after: last.map(|last| last.seq),
                     epoch: last.map(|last| last.epoch.clone()),
@@ -180,10 +185,10 @@ impl Model {
     }
 
     /// Gives a message its id, and shows it in the footer until it is stored.
-    fn under_way(&mut self, text: &str, before: &str) -> Result<Option<MessageId>, String> {
-        let safe = Text::accept(text, self.limit()).map_err(|refusal| refusal.text)?;
+    fn add_sending(&mut self, text: &str, before: &str) -> Result<Option<MessageId>, String> {
+        let safe = Text::parse(text, self.limit()).map_err(|refusal| refusal.text)?;
         self.spoken += 1;
-        let id = self.manner.ids.of(self.spoken).ok();
+        let id = self.options.ids.of(self.spoken).ok();
         if let Some(id) = id.clone() {
             let text = format!("{before}{safe}");
             self.sending.push_back(Sending { id, text });
@@ -195,10 +200,12 @@ impl Model {
         let Event::Notice { text } = plain::help() else {
             return;
         };
-        let own = TABLE.iter().filter(|spec| spec.may == May::Terminal);
+        let own = TABLE
+            .iter()
+            .filter(|spec| spec.permission == Permission::Terminal);
         let own = own.map(|spec| format!("\n{:<14} {}", spec.form(), spec.about));
         let own: String = own.collect();
-        self.say(Style::Plain, &format!("{text}{own}\n{KEYS}"));
+        self.note(Style::Plain, &format!("{text}{own}\n{KEYS}"));
     }
 }
 

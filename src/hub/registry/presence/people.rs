@@ -22,15 +22,15 @@ const CROWD: usize = 300;
 
 /// How many joins, leaves and renames are announced at once, and the time after
 /// which one more may be. Beyond that, only the number of people is announced.
-const AT_ONCE: u32 = 6;
-const EACH: Duration = Duration::from_millis(333);
+const CHANGE_BURST: u32 = 6;
+const CHANGE_INTERVAL: Duration = Duration::from_millis(333);
 
 /// The shortest time between two announcements of the number of people.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a person with a name may be gone before the leave is announced. If
 /// the person returns by then, nothing is announced.
-const RETURN: Duration = Duration::from_secs(5);
+const RETURN_GRACE: Duration = Duration::from_secs(5);
 
 /// How many people may be gone like that. The leaves of others are announced at
 /// once.
@@ -46,16 +46,16 @@ pub(super) struct People<E> {
     /// How many people in `named` have no connection now.
     away: usize,
     /// How many members receive news.
-    listening: usize,
+    listener_count: usize,
     /// The news to announce; `None` in a room where no member receives news.
-    talk: Option<Box<Talk>>,
+    queue: Option<Box<AnnouncementQueue>>,
 }
 
 #[derive(Debug)]
 struct Member<E> {
     author: Author,
     /// Its way to receive news, if its format has any.
-    ear: Option<E>,
+    listener: Option<E>,
 }
 
 #[derive(Debug)]
@@ -69,34 +69,34 @@ struct Person {
 
 /// The news to announce.
 #[derive(Debug, Default)]
-struct Talk {
+struct AnnouncementQueue {
     /// People who left, each with the moment to announce it unless they return.
     gone: VecDeque<(Instant, NameKey)>,
     /// Joins, leaves and renames.
-    changes: Vec<Change>,
+    changes: Vec<Announcement>,
     /// The last notice to all members. It is announced whatever else there is.
-    notice: Option<Change>,
+    notice: Option<Announcement>,
     /// When to announce the number of people.
     count_due: Option<Instant>,
     /// From when on the number may be announced again.
     count_free: Option<Instant>,
     /// The number that was announced last.
-    told: usize,
+    announced_total: usize,
     /// When [`AT_ONCE`] changes may be announced again.
     free: Option<Instant>,
     /// The number of the last member that entered.
-    last: u64,
+    last_member: u64,
 }
 
 /// An event to announce.
 #[derive(Debug)]
-struct Change {
+struct Announcement {
     at: Instant,
     event: Event,
     /// The last member that hears it: later members entered after the event.
-    upto: u64,
+    last_member: u64,
     /// The one member that does not hear it.
-    but: u64,
+    except: u64,
 }
 
 /// An event that is due, and the members that receive it.
@@ -109,7 +109,7 @@ pub(in crate::hub) struct News<E> {
 }
 
 /// A number that no member has.
-const NOBODY: u64 = u64::MAX;
+const NO_MEMBER: u64 = u64::MAX;
 
 impl<E> Default for People<E> {
     fn default() -> Self {
@@ -118,8 +118,8 @@ impl<E> Default for People<E> {
             named: HashMap::new(),
             unnamed: 0,
             away: 0,
-            listening: 0,
-            talk: None,
+            listener_count: 0,
+            queue: None,
         }
     }
 }
@@ -146,35 +146,35 @@ impl<E: Clone> People<E> {
     }
 
     /// Adds a member. Its number is higher than any before.
-    pub(super) fn enter(&mut self, number: u64, author: Author, ear: Option<E>, now: Instant) {
-        self.listening += usize::from(ear.is_some());
-        if self.listening > 0 {
-            self.talk.get_or_insert_default().last = number;
+    pub(super) fn enter(&mut self, number: u64, author: Author, listener: Option<E>, now: Instant) {
+        self.listener_count += usize::from(listener.is_some());
+        if self.listener_count > 0 {
+            self.queue.get_or_insert_default().last_member = number;
         }
         let came = self.appear(&author);
         let shown = author.clone();
-        self.members.insert(number, Member { author, ear });
+        self.members.insert(number, Member { author, listener });
         if came {
             let joined = |members| Event::Joined {
                 who: shown,
                 members,
             };
-            self.tell(joined, number, now);
+            self.announce(joined, number, now);
         }
     }
 
     pub(super) fn leave(&mut self, number: u64, now: Instant) {
-        let Some(Member { author, ear }) = self.members.remove(&number) else {
+        let Some(Member { author, listener }) = self.members.remove(&number) else {
             return;
         };
-        self.listening -= usize::from(ear.is_some());
-        if self.listening == 0 && self.talk.take().is_some() {
+        self.listener_count -= usize::from(listener.is_some());
+        if self.listener_count == 0 && self.queue.take().is_some() {
             // No member receives news, so absent people need not be remembered.
             self.named.retain(|_, person| person.connections > 0);
             self.away = 0;
         }
-        if self.vanish(&author, Some(now + RETURN)) {
-            self.tell_left(author, now);
+        if self.vanish(&author, Some(now + RETURN_GRACE)) {
+            self.announce_leave(author, now);
         }
     }
 
@@ -201,12 +201,12 @@ impl<E: Clone> People<E> {
         match (came, went) {
             (true, true) => {
                 let (from, to) = (from.to_string(), name.clone());
-                self.tell(|_| Event::Renamed { from, to }, number, now);
+                self.announce(|_| Event::Renamed { from, to }, number, now);
             }
             (true, false) => {
-                self.tell(|members| Event::Joined { who: to, members }, number, now);
+                self.announce(|members| Event::Joined { who: to, members }, number, now);
             }
-            (false, true) => self.tell_left(from, now),
+            (false, true) => self.announce_leave(from, now),
             (false, false) => {}
         }
     }
@@ -249,102 +249,108 @@ impl<E: Clone> People<E> {
         if person.connections > 0 {
             return false;
         }
-        if let (Some(talk), Some(until)) = (&mut self.talk, until)
-            && talk.gone.len() < MAX_GONE
+        if let (Some(queue), Some(until)) = (&mut self.queue, until)
+            && queue.gone.len() < MAX_GONE
         {
             person.author.clone_from(author);
             person.until = Some(until);
             self.away += 1;
-            talk.gone.push_back((until, key));
+            queue.gone.push_back((until, key));
             return false;
         }
         self.named.remove(&key);
         true
     }
 
-    fn tell_left(&mut self, who: Author, now: Instant) {
-        self.tell(|members| Event::Left { who, members }, NOBODY, now);
+    fn announce_leave(&mut self, who: Author, now: Instant) {
+        self.announce(|members| Event::Left { who, members }, NO_MEMBER, now);
     }
 
     /// Announces an event to all members but one. If there are too many, it
     /// announces only the number of people.
-    fn tell(&mut self, event: impl FnOnce(usize) -> Event, but: u64, now: Instant) {
+    fn announce(&mut self, event: impl FnOnce(usize) -> Event, except: u64, now: Instant) {
         let total = self.total();
-        let Some(talk) = &mut self.talk else {
+        let Some(queue) = &mut self.queue else {
             return;
         };
-        let itself = self.members.get(&but).is_some_and(|m| m.ear.is_some());
-        if self.listening == usize::from(itself) {
-            talk.told = total;
+        let itself = self
+            .members
+            .get(&except)
+            .is_some_and(|m| m.listener.is_some());
+        if self.listener_count == usize::from(itself) {
+            queue.announced_total = total;
             return;
         }
-        if talk.count_due.is_some() {
+        if queue.count_due.is_some() {
             return;
         }
-        let free = talk.free.unwrap_or(now).max(now) + EACH;
-        if total <= CROWD && free <= now + EACH * AT_ONCE {
-            talk.free = Some(free);
-            talk.told = total;
-            talk.changes.push(Change {
+        let free = queue.free.unwrap_or(now).max(now) + CHANGE_INTERVAL;
+        if total <= CROWD && free <= now + CHANGE_INTERVAL * CHANGE_BURST {
+            queue.free = Some(free);
+            queue.announced_total = total;
+            queue.changes.push(Announcement {
                 at: now,
                 event: event(total),
-                upto: talk.last,
-                but,
+                last_member: queue.last_member,
+                except,
             });
         } else {
-            talk.count_due = Some(talk.count_free.unwrap_or(now).max(now));
+            queue.count_due = Some(queue.count_free.unwrap_or(now).max(now));
         }
     }
 
     /// Announces a notice to all members but one, in place of a notice that was
     /// not announced yet.
-    pub(super) fn tell_all(&mut self, event: Event, but: Option<u64>, at: Instant) {
-        let but = but.unwrap_or(NOBODY);
-        let Some(talk) = &mut self.talk else { return };
-        let same = talk.notice.as_ref().is_none_or(|last| last.but == but);
-        talk.notice = Some(Change {
+    pub(super) fn announce_notice(&mut self, event: Event, except: Option<u64>, at: Instant) {
+        let except = except.unwrap_or(NO_MEMBER);
+        let Some(queue) = &mut self.queue else { return };
+        let same = queue
+            .notice
+            .as_ref()
+            .is_none_or(|last| last.except == except);
+        queue.notice = Some(Announcement {
             at,
             event,
-            upto: talk.last,
-            but: if same { but } else { NOBODY },
+            last_member: queue.last_member,
+            except: if same { except } else { NO_MEMBER },
         });
     }
 
     /// When the next news is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let talk = self.talk.as_ref()?;
-        let gone = talk.gone.front().map(|(until, _)| *until);
-        let change = talk.changes.first().map(|change| change.at);
-        let notice = talk.notice.as_ref().map(|notice| notice.at);
-        let dues = [gone, change, notice, talk.count_due];
+        let queue = self.queue.as_ref()?;
+        let gone = queue.gone.front().map(|(until, _)| *until);
+        let change = queue.changes.first().map(|change| change.at);
+        let notice = queue.notice.as_ref().map(|notice| notice.at);
+        let dues = [gone, change, notice, queue.count_due];
         dues.into_iter().flatten().min()
     }
 
     /// Takes the due news.
     pub(super) fn take_news(&mut self, now: Instant) -> Vec<News<E>> {
         while let Some(who) = self.next_gone(now) {
-            self.tell_left(who, now);
+            self.announce_leave(who, now);
         }
         let total = self.total();
-        let Some(talk) = &mut self.talk else {
+        let Some(queue) = &mut self.queue else {
             return Vec::new();
         };
         let count = || Event::Members {
             names: Vec::new(),
             total,
         };
-        let notice = talk.notice.take();
-        let mut changes = std::mem::take(&mut talk.changes);
-        if talk.count_due.is_some_and(|due| due <= now) {
-            talk.count_due = None;
-            talk.count_free = Some(now + COUNT_EVERY);
-            if talk.told != total {
-                talk.told = total;
-                changes.push(Change {
+        let notice = queue.notice.take();
+        let mut changes = std::mem::take(&mut queue.changes);
+        if queue.count_due.is_some_and(|due| due <= now) {
+            queue.count_due = None;
+            queue.count_free = Some(now + COUNT_EVERY);
+            if queue.announced_total != total {
+                queue.announced_total = total;
+                changes.push(Announcement {
                     at: now,
                     event: count(),
-                    upto: talk.last,
-                    but: NOBODY,
+                    last_member: queue.last_member,
+                    except: NO_MEMBER,
                 });
             }
         }
@@ -362,13 +368,13 @@ impl<E: Clone> People<E> {
 
     /// Removes a person who left and did not return in time.
     fn next_gone(&mut self, now: Instant) -> Option<Author> {
-        let talk = self.talk.as_mut()?;
+        let queue = self.queue.as_mut()?;
         loop {
-            let (until, _) = talk.gone.front()?;
+            let (until, _) = queue.gone.front()?;
             if *until > now {
                 return None;
             }
-            let (until, key) = talk.gone.pop_front()?;
+            let (until, key) = queue.gone.pop_front()?;
             // If the moment differs or is absent, the person has returned.
             if self.named.get(&key).and_then(|person| person.until) == Some(until) {
                 self.away -= 1;
@@ -378,14 +384,17 @@ impl<E: Clone> People<E> {
     }
 
     /// The members that receive an event, in the order in which they entered.
-    fn listeners(&self, change: &Change) -> Vec<E> {
+    fn listeners(&self, change: &Announcement) -> Vec<E> {
         let members = self.members.iter();
         let mut listeners: Vec<(u64, E)> = members
-            .filter(|(number, _)| **number <= change.upto && **number != change.but)
-            .filter_map(|(number, member)| Some((*number, member.ear.clone()?)))
+            .filter(|(number, _)| **number <= change.last_member && **number != change.except)
+            .filter_map(|(number, member)| Some((*number, member.listener.clone()?)))
             .collect();
         listeners.sort_unstable_by_key(|(number, _)| *number);
-        listeners.into_iter().map(|(_, ear)| ear).collect()
+        listeners
+            .into_iter()
+            .map(|(_, listener)| listener)
+            .collect()
     }
 }
 

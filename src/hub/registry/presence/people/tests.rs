@@ -105,7 +105,7 @@ fn a_person_who_returns_soon_is_not_announced() {
         assert_eq!(room.said(SECOND), []);
     }
     room.leave(99);
-    assert_eq!(room.heard(1, RETURN), ["-ana 1"]);
+    assert_eq!(room.heard(1, RETURN_GRACE), ["-ana 1"]);
     // A person without a name cannot be recognised.
     room.enter(100, None);
     room.leave(100);
@@ -209,10 +209,10 @@ fn a_room_without_listeners_keeps_no_news() {
     room.enter(1, None);
     room.enter(2, Some("ana"));
     room.leave(2);
-    assert!(room.people.talk.is_some() && room.people.away == 1);
+    assert!(room.people.queue.is_some() && room.people.away == 1);
     room.people.enter(3, author(3, None), None, room.now);
     room.leave(1);
-    assert!(room.people.talk.is_none() && room.people.named.is_empty());
+    assert!(room.people.queue.is_none() && room.people.named.is_empty());
     room.people.enter(4, author(4, Some("ana")), None, room.now);
     room.leave(4);
     assert_eq!((room.people.due(), room.people.total()), (None, 1));

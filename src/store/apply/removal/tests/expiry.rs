@@ -3,7 +3,7 @@
 use crate::{
     fanout::{Applier, History},
     log::{Action, Draft, Entry},
-    protocol::{At, ConnectionId, GapReason, Seq, name::RoomName},
+    protocol::{ConnectionId, GapReason, Seq, WallTime, name::RoomName},
     store::{Outcome, Storage, database::Database, open},
 };
 
@@ -12,19 +12,20 @@ fn opened(storage: &Storage) -> Applier<'static> {
     Applier::local(replica).expect("a log")
 }
 
-fn said(log: &mut Applier<'_>, room: &str, count: u64) {
+fn publish(log: &mut Applier<'_>, room: &str, count: u64) {
     for _ in 0..count {
         let draft = Draft::of(room, "text");
-        log.say(ConnectionId(7), [draft]).expect("stored");
+        log.apply_messages(ConnectionId(7), [draft])
+            .expect("stored");
     }
 }
 
 /// Expires one batch of messages, as retention does; returns the last number
 /// expired.
-async fn expire(log: &mut Applier<'_>, before: Option<At>, keep: Option<u64>) -> Option<Seq> {
+async fn expire(log: &mut Applier<'_>, before: Option<WallTime>, keep: Option<u64>) -> Option<Seq> {
     let store = log.history().store();
     let upto = store.expirable(before, keep).await.expect("readable")?;
-    let expired = log.act(Action::Expire { upto }).expect("applied");
+    let expired = log.apply_action(Action::Expire { upto }).expect("applied");
     assert_eq!(expired, Outcome::Expired(upto));
     Some(upto)
 }
@@ -37,10 +38,10 @@ async fn seen(history: &History, room: &str, mut after: Seq) -> (Vec<u64>, Vec<u
     while after < history.head() {
         let page = history.after(&room, after).await.expect("readable");
         if let Some((hole, _)) = page.gap() {
-            assert_eq!(hole.reason, GapReason::Erased);
+            assert_eq!(hole.reason, GapReason::Expired);
             holes.push(hole.upto.0);
         }
-        let messages = page.runs.iter().flat_map(|run| run.messages());
+        let messages = page.room_batches.iter().flat_map(|run| run.messages());
         let later = messages.map(|m| m.seq).filter(|seq| *seq > after);
         seqs.extend(later.map(|seq| seq.0));
         after = page.upto;
@@ -51,8 +52,8 @@ async fn seen(history: &History, room: &str, mut after: Seq) -> (Vec<u64>, Vec<u
 #[tokio::test]
 async fn messages_expire_in_steps_and_from_memory() {
     let mut log = opened(&Storage::Memory);
-    said(&mut log, "a", 700);
-    said(&mut log, "b", 600);
+    publish(&mut log, "a", 700);
+    publish(&mut log, "b", 600);
     // All messages beyond the limit expire, even new ones.
     let mut expired = Vec::new();
     while let Some(upto) = expire(&mut log, None, Some(100)).await {
@@ -82,16 +83,16 @@ async fn numbers_continue_after_everything_has_expired() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let mut log = opened(&storage);
-    said(&mut log, "a", 3);
-    said(&mut log, "b", 2);
-    let any = Some(At(i64::MAX));
+    publish(&mut log, "a", 3);
+    publish(&mut log, "b", 2);
+    let any = Some(WallTime(i64::MAX));
     assert_eq!(expire(&mut log, any, None).await, Some(Seq(5)));
     assert_eq!(expire(&mut log, any, None).await, None);
     drop(log);
     let mut log = opened(&storage);
     assert_eq!(log.head(), Seq(5));
     assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![]));
-    said(&mut log, "a", 1);
+    publish(&mut log, "a", 1);
     assert_eq!(seen(log.history(), "a", Seq(3)).await, (vec![], vec![6]));
     assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![6]));
 }
@@ -102,13 +103,13 @@ fn a_message_expires_after_all_messages_before_it() {
     // The clock was wrong when some of them were sealed.
     for at in [10, 20, 90, 20, 30] {
         let entry = Draft::of("a", "text").entry();
-        database.apply_next(At(at), vec![entry]);
+        database.apply_next(WallTime(at), vec![entry]);
     }
     let mut expire = |before| {
-        let upto = database.expirable(Some(At(before)), Seq::START);
+        let upto = database.expirable(Some(WallTime(before)), Seq::START);
         let upto = upto.expect("readable")?;
         let entry = Entry::of_server(Action::Expire { upto });
-        let applied = database.apply_next(At(100), vec![entry]);
+        let applied = database.apply_next(WallTime(100), vec![entry]);
         assert_eq!(applied.outcomes, [Outcome::Expired(upto)]);
         Some(upto)
     };

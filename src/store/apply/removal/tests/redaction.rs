@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    fanout::{Applier, Page},
+    fanout::{Applier, FeedPage},
     log::{Action, Draft},
     protocol::{ConnectionId, GapReason, Seq, Slot, name::RoomName},
     store::{Outcome, Storage, Store, Words, check, open},
@@ -38,7 +38,7 @@ impl Log {
             id: Some("a-1".parse().expect("an id")).filter(|_| text == "twice"),
             ..Draft::of(room, text)
         };
-        let said = self.applier.say(ConnectionId(7), [draft]);
+        let said = self.applier.apply_messages(ConnectionId(7), [draft]);
         said.expect("stored").outcomes.remove(0)
     }
 
@@ -48,7 +48,7 @@ impl Log {
             seq: Seq(seq),
             by: "op".into(),
         };
-        self.applier.act(redact).expect("applied")
+        self.applier.apply_action(redact).expect("applied")
     }
 
     /// Expires one batch of all but the last `keep` messages; returns the last
@@ -56,13 +56,13 @@ impl Log {
     fn expire(&mut self, keep: u64) -> Option<Seq> {
         let old = self.store.expirable(None, Some(keep));
         let upto = self.runtime.block_on(old).expect("readable")?;
-        let expired = self.applier.act(Action::Expire { upto });
+        let expired = self.applier.apply_action(Action::Expire { upto });
         assert_eq!(expired.expect("applied"), Outcome::Expired(upto));
         Some(upto)
     }
 
     fn search(&self, words: &str) -> Vec<u64> {
-        let words = Words::of(words).expect("words");
+        let words = Words::parse(words).expect("words");
         let room = RoomName::lobby();
         let found = self.store.search(&room, &words, None, 200);
         let found = self.runtime.block_on(found).expect("searchable");
@@ -70,7 +70,7 @@ impl Log {
         messages.iter().map(|message| message.seq.0).collect()
     }
 
-    fn page(&self, after: Seq) -> Page {
+    fn page(&self, after: Seq) -> FeedPage {
         let room = RoomName::lobby();
         let page = self.applier.history().stored(&room, after);
         self.runtime.block_on(page).expect("readable")
@@ -79,9 +79,9 @@ impl Log {
     /// The numbers of the room's messages, and of its redactions.
     fn slots(&self) -> (Vec<u64>, Vec<u64>) {
         let page = self.page(Seq::START);
-        let slots = page.runs.iter().flat_map(|run| run.slots());
+        let slots = page.room_batches.iter().flat_map(|run| run.slots());
         let (redacted, messages): (Vec<_>, Vec<_>) =
-            slots.partition(|slot| matches!(slot, Slot::Erased(_)));
+            slots.partition(|slot| matches!(slot, Slot::Redacted(_)));
         let [messages, redacted] =
             [messages, redacted].map(|slots| slots.iter().map(|slot| slot.seq().0).collect());
         (messages, redacted)
@@ -232,7 +232,9 @@ fn no_page_holds_redacted_or_expired_words() {
                 Draft::of("lobby", text)
             })
             .collect();
-        log.applier.say(ConnectionId(7), drafts).expect("stored");
+        log.applier
+            .apply_messages(ConnectionId(7), drafts)
+            .expect("stored");
         for _ in 0..80 {
             let seqs: Vec<u64> = said.keys().copied().collect();
             let seq = random.choice(seqs).expect("some are left");
