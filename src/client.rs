@@ -8,12 +8,12 @@
 
 pub mod address;
 mod backoff;
+mod client_event;
 mod connect;
 mod conversation;
 mod end;
 pub mod failure;
 pub mod folder;
-mod happened;
 pub mod ids;
 pub mod input;
 mod keyring;
@@ -49,9 +49,9 @@ use self::{
     link::{Link, TURN},
 };
 pub use self::{
+    client_event::{ClientEvent, ConnectionState, Frame},
     connect::ConnectError,
     end::End,
-    happened::{ClientEvent, ConnectionState, Frame},
     keyring::Keyring,
     one_line::one_line,
     outbox::{Outbox, OutboxError},

@@ -11,20 +11,20 @@
 
 mod applier;
 mod ephemeral;
-mod excerpt;
-mod fresh;
+mod feed_page;
 mod handle;
 mod history;
+mod history_page;
+mod in_flight;
 #[cfg(test)]
 mod interleavings;
 mod mailbox;
+mod merged_page;
 mod outlet;
-mod page;
-mod reading;
-mod run;
+mod room_batch;
+mod room_batches;
 mod shard;
 mod socket;
-mod stretch;
 mod subscriber;
 mod tail;
 
@@ -38,12 +38,12 @@ use tokio::sync::broadcast;
 pub use self::{
     applier::{AppliedBatch, Applier, ApplyError},
     ephemeral::Ephemeral,
-    excerpt::{HistoryPage, PageQuery},
-    fresh::{FanOutProgress, InFlightBatch},
+    feed_page::FeedPage,
     handle::{DeliveryFigures, Handle, tell_redaction},
     history::History,
-    page::FeedPage,
-    run::{Block, CommittedBatch, RoomBatch},
+    history_page::{HistoryPage, PageQuery},
+    in_flight::{FanOutProgress, InFlightBatch},
+    room_batch::{Block, CommittedBatch, RoomBatch},
     socket::Socket,
     subscriber::{DeliveryError, Subscriber},
 };

@@ -3,22 +3,22 @@
 //! hyper reads the request and writes the response; a connection serves one
 //! request. This module does not know the accept loop.
 
-mod accept;
 mod answer;
+mod error_filter;
 mod events;
-mod excerpt;
+mod history_page;
 mod origin;
 mod page;
 mod query;
+mod representation;
 mod room;
 mod route;
 mod serve;
-mod site;
+mod state;
 mod upgrade;
-mod wordy;
 
 pub use self::{
     origin::Trust,
     serve::{Upgraded, serve},
-    site::HttpState,
+    state::HttpState,
 };

@@ -5,17 +5,17 @@
 //! all that wait in one batch. A broadcast channel takes the batch to the
 //! shards. The hub knows neither sockets nor HTTP.
 
+mod actions;
 mod announcer;
 mod claims;
 mod deferred;
 mod effects;
-mod entries;
-mod inbox;
 mod moderation;
 mod receipts;
 mod redaction;
 mod registry;
 mod retention;
+mod submissions;
 mod topics;
 mod writer;
 
@@ -31,14 +31,14 @@ use std::{
 use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{claims::Claims, effects::Effects, entries::Actions, registry::Registry};
+use self::{actions::Actions, claims::Claims, effects::Effects, registry::Registry};
 pub use self::{
     claims::{Claim, Claimed},
     deferred::Deferred,
-    inbox::{ActionResult, Submission, Submitter},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     registry::{Bucket, Budget, Capacity, Full, NameUse, Rate, Registration, too_fast},
     retention::RetentionLimits,
+    submissions::{ActionResult, Submission, Submitter},
     writer::Writer,
 };
 use crate::{
@@ -48,11 +48,11 @@ use crate::{
     net::Peer,
     protocol::{
         Author, ConnectionId, Event, Refusal, Seq, Topic,
-        lasting::TypedDuration,
+        command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
-        who::CommandTarget,
+        typed_duration::TypedDuration,
     },
     store::StoreError,
 };
@@ -155,7 +155,7 @@ impl Hub {
         share_settings(&mut applier, options)?;
         let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
         let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
-        let (submitter, submissions) = inbox::queue();
+        let (submitter, submissions) = submissions::queue();
         let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
         let metrics = Arc::<Metrics>::default();
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);

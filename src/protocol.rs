@@ -6,13 +6,13 @@
 
 pub mod close;
 pub mod command;
+pub mod command_target;
 mod connection_id;
 mod event;
 pub mod event_stream;
 pub mod format;
 pub mod frame;
 pub mod json;
-pub mod lasting;
 mod limits;
 pub mod mention;
 mod message;
@@ -24,7 +24,7 @@ pub mod secret;
 mod tag;
 pub mod text;
 pub mod typed;
-pub mod who;
+pub mod typed_duration;
 
 pub use self::{
     command::{Command, Start},

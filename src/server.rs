@@ -249,7 +249,7 @@ impl Server {
             early: upgraded.early,
             write: write.into(),
         };
-        let (request, hub) = (upgraded.visit, &self.state.hub);
+        let (request, hub) = (upgraded.request, &self.state.hub);
         let session = session::run(
             transport,
             request,

@@ -7,12 +7,12 @@
 mod conversation;
 mod delivered;
 mod end;
+mod heartbeat;
 mod inbound;
 mod operator;
 mod pace;
 mod pending;
-mod silence;
-mod visit;
+mod request;
 
 use std::{pin::pin, time::Duration};
 
@@ -24,13 +24,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use self::visit::{SessionOptions, SessionRequest};
+pub use self::request::{SessionOptions, SessionRequest};
 use self::{
     conversation::Conversation,
     end::SessionEnd,
+    heartbeat::Heartbeat,
     inbound::{Inbound, Received},
     pending::{Done, Pending},
-    silence::Heartbeat,
 };
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
@@ -131,7 +131,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
     info!(target: "chat", "New connection from {peer}");
     let Transport { read, early, write } = transport;
     let inbound = match format {
-        Format::EventStream => Inbound::deaf(read),
+        Format::EventStream => Inbound::discarding(read),
         _ => Inbound::new(read, &early, options.limits),
     };
     drop(early);
@@ -171,15 +171,14 @@ async fn converse<R: AsyncRead + Unpin>(
             submitter = None;
         }
         let owed = receipts.owed();
-        let listening =
-            !draining && pending.is_nothing() && has_room_for_commands(owed, subscriber);
+        let listening = !draining && pending.is_idle() && has_room_for_commands(owed, subscriber);
         inbound.set_reading(listening);
         // Before a reader changes rooms it sees the echoes of its messages,
         // because the echo is the receipt.
-        if pending.joins() && owed == 0 {
+        if pending.is_joining() && owed == 0 {
             subscriber.end_at_head();
         }
-        let few = receipts_to_await(owed, pending.joins());
+        let few = receipts_to_await(owed, pending.is_joining());
         tokio::select! {
             biased;
             () = &mut drained, if !draining => draining = true,
@@ -189,7 +188,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 while let Some((reply, reference)) = receipts.try_next() {
                     conversation.reply(reply, reference.as_ref(), subscriber);
                 }
-                return SessionEnd::Close(conversation.goodbye());
+                return SessionEnd::Close(conversation.drain_reason());
             }
             result = subscriber.deliver_below(MAX_WAITING), if !write_failed => match result {
                 Ok(false) => {}
@@ -224,7 +223,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 // The writer has ended, so the server is draining.
                 Done::Submitted(false) => draining = true,
                 Done::Found(found, reference) => {
-                    if let Some(command) = conversation.found(found, reference, subscriber) {
+                    if let Some(command) = conversation.finish_lookup(found, reference, subscriber) {
                         pending.begin(command, &receipts, submitter.as_ref());
                     }
                 }
@@ -233,7 +232,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 Received::Text(text) => {
                     heartbeat.reset();
                     match conversation.handle(&text, subscriber) {
-                        Ok(Some(asked)) => pending.begin(asked, &receipts, submitter.as_ref()),
+                        Ok(Some(command)) => pending.begin(command, &receipts, submitter.as_ref()),
                         Ok(None) => {}
                         Err(reason) => return SessionEnd::Close(reason),
                     }
@@ -244,7 +243,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 }
                 Received::Pong => heartbeat.reset(),
                 Received::Close(reason) => return SessionEnd::Close(reason),
-                Received::Gone => return SessionEnd::Lost("the connection broke"),
+                Received::Ended => return SessionEnd::Lost("the connection broke"),
             },
             // Last, after the read: if this task or the whole server was
             // suspended, a pong may have arrived unread.

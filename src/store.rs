@@ -6,17 +6,16 @@
 
 mod apply;
 mod backup;
-mod beside;
 mod check;
 mod database;
 #[cfg(test)]
 mod digest;
-mod failure;
 mod folder;
 mod index;
 mod names;
 mod outcome;
 mod pages;
+mod read_only;
 mod reader;
 mod replica;
 mod room;
@@ -27,6 +26,7 @@ mod search;
 #[cfg(test)]
 mod speed;
 mod state;
+mod store_error;
 mod tables;
 mod topics;
 mod wal;
@@ -34,16 +34,16 @@ mod wal;
 pub use self::{
     apply::Applied,
     backup::{BackupError, backup},
-    beside::check,
     check::Report,
-    failure::StoreError,
     folder::{OpenError, Storage},
     index::Words,
     names::OwnedName,
     outcome::Outcome,
     pages::{Hole, StoredPage},
+    read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},
     sanctions::Sanction,
     search::SearchResult,
+    store_error::StoreError,
 };

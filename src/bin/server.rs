@@ -5,7 +5,7 @@ mod server {
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
-    pub(super) mod upkeep;
+    pub(super) mod maintenance;
 }
 
 use std::{io, net::SocketAddr, process::ExitCode, thread};
@@ -24,7 +24,7 @@ use self::server::{
     console,
     exit::fail,
     flags::{self, CheckedFlags, Task},
-    upkeep,
+    maintenance,
 };
 
 /// The number of connections that may wait to be accepted; the kernel may allow
@@ -34,8 +34,8 @@ const BACKLOG: u32 = 4096;
 fn main() -> ExitCode {
     let checked = match flags::read() {
         Ok(Task::Serve(checked)) => checked,
-        Ok(Task::Backup { data, file }) => return upkeep::backup(&data, &file),
-        Ok(Task::Check { data }) => return upkeep::check(&data),
+        Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
+        Ok(Task::Check { data }) => return maintenance::check(&data),
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.

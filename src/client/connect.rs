@@ -1,7 +1,7 @@
 //! Connecting to a server: name lookup, connection, TLS and upgrade, with an
 //! error sentence for each step.
 
-mod overheard;
+mod head_recorder;
 
 use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, upgrade};
 
-use self::overheard::HeadRecorder;
-use super::{address::Target, end::End, happened::Frame, one_line::one_line};
+use self::head_recorder::HeadRecorder;
+use super::{address::Target, client_event::Frame, end::End, one_line::one_line};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
 /// How long the name lookup and the connection may take together.

@@ -9,7 +9,7 @@ use tokio_websockets::Message;
 use super::{
     address::Target,
     backoff,
-    happened::{ClientEvent, ConnectionState, Frame},
+    client_event::{ClientEvent, ConnectionState, Frame},
     keyring::Keyring,
     outbox::Outbox,
     position::{Position, RoomReader, Step},

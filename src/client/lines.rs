@@ -1,7 +1,7 @@
 //! The faces made of lines: a pipe, whose lines are delivered, and a plain
 //! terminal, where a person types lines. Both print the server's events.
 
-mod incoming;
+mod pending_input;
 
 use std::{
     borrow::Cow,
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::incoming::PendingInput;
+use self::pending_input::PendingInput;
 use super::{
     Client, ClientEvent, ConnectionState, End, Frame, Position,
     failure::{Failure, Unstored},

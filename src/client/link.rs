@@ -11,7 +11,7 @@ use futures_util::{Sink, SinkExt, Stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_websockets::Message;
 
-use super::{connect::ClientSocket, end::End, happened::Frame};
+use super::{client_event::Frame, connect::ClientSocket, end::End};
 
 /// How long the server may take to answer our close frame. The answer changes
 /// nothing, so a person at a terminal should not wait long for it.

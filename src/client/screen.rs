@@ -38,7 +38,7 @@ use self::{
     line::Line,
     model::{Model, ModelOptions, Now, SCREEN_REF, typing::Effect},
     painter::Painter,
-    sent_texts::Past,
+    sent_texts::SentTexts,
     terminal::RawMode,
 };
 use super::{
@@ -86,14 +86,14 @@ struct Screen<'a> {
     model: Model,
     painter: Painter,
     printer: &'a mut Printer,
-    past: Past,
+    past: SentTexts,
     raw_mode: RawMode,
     columns: usize,
     rows: usize,
     /// The terminal does not show the latest state.
     stale: bool,
     /// A key was pressed since the last update: the next one is not delayed.
-    pressed: bool,
+    urgent: bool,
     /// The next update redraws the whole screen.
     redraw: bool,
     /// The update being written: the printer's mark for it, and the position
@@ -119,14 +119,14 @@ pub async fn run(
     settings: ScreenOptions,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    let borrowed = RawMode::enter().map_err(Failure::Unreadable)?;
+    let raw_mode = RawMode::enter().map_err(Failure::Unreadable)?;
     let manner = ModelOptions {
         zone: TimeZone::system(),
         ids: settings.ids,
         bell: settings.bell,
         quiet: settings.quiet,
     };
-    let sent_texts = Past {
+    let sent_texts = SentTexts {
         folder: settings.folder,
         origin: client.origin(),
     };
@@ -136,11 +136,11 @@ pub async fn run(
         client,
         painter: Painter::new(settings.colours),
         printer,
-        raw_mode: borrowed,
+        raw_mode,
         columns: 80,
         rows: 24,
         stale: true,
-        pressed: true,
+        urgent: true,
         redraw: false,
         update: None,
         painted: Instant::now(),
@@ -181,7 +181,7 @@ impl Screen<'_> {
                 return Ok(Ending::Left);
             }
             let due = self.painted
-                + if self.pressed {
+                + if self.urgent {
                     Duration::ZERO
                 } else {
                     MIN_UPDATE_INTERVAL
@@ -244,7 +244,7 @@ impl Screen<'_> {
 
     /// Carries out an action; true when the user wants to leave.
     async fn act(&mut self, action: KeyAction) -> io::Result<bool> {
-        (self.stale, self.pressed) = (true, true);
+        (self.stale, self.urgent) = (true, true);
         if let KeyAction::Resize { columns, rows } = action {
             self.columns = usize::from(columns).max(1);
             self.rows = usize::from(rows).max(1);
@@ -257,7 +257,7 @@ impl Screen<'_> {
             None => {}
         }
         if let Some(text) = self.model.take_just_sent() {
-            self.past.keep(self.model.room(), &text);
+            self.past.append(self.model.room(), &text);
         }
         self.send();
         Ok(false)
@@ -279,7 +279,7 @@ impl Screen<'_> {
     /// Loads the texts sent in this room by earlier clients, once.
     fn load_sent_texts(&mut self) {
         if !self.model.has_earlier() {
-            self.model.add_earlier(self.past.of(self.model.room()));
+            self.model.add_earlier(self.past.load(self.model.room()));
         }
     }
 
@@ -312,7 +312,7 @@ impl Screen<'_> {
         // No other update is being written, so the printer has room for this.
         self.printer.work().await;
         self.painted = Instant::now();
-        (self.stale, self.pressed) = (false, false);
+        (self.stale, self.urgent) = (false, false);
     }
 
     /// The last lines that fit on the screen above the footer.
@@ -360,7 +360,7 @@ impl Screen<'_> {
     fn take_up(&mut self) -> io::Result<()> {
         self.raw_mode.retake()?;
         self.measure();
-        (self.stale, self.pressed) = (true, true);
+        (self.stale, self.urgent) = (true, true);
         Ok(())
     }
 

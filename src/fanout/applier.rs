@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{history::History, run::CommittedBatch};
+use super::{history::History, room_batch::CommittedBatch};
 use crate::{
     log::{Action, Draft, Entry, GuardedClock, LocalLog, Log, NoAnswer, SealedBatch, Sealer},
     protocol::{ConnectionId, Seq},
@@ -79,7 +79,9 @@ impl<'a> Applier<'a> {
     /// Fails if the log cannot be read or the store cannot be written.
     pub fn new(log: impl Log + 'a, replica: Replica, history: History) -> Result<Self, ApplyError> {
         let StartingState {
-            id: origin, clock, ..
+            last_batch: origin,
+            clock,
+            ..
         } = replica.starting_state()?;
         let clock = Arc::new(GuardedClock::after(clock));
         let mut applier = Applier {
@@ -92,7 +94,9 @@ impl<'a> Applier<'a> {
         applier.apply_ordered(&mut Vec::new())?;
         // The batches just applied may come from a later run of this server, so
         // its last origin is read only now.
-        let StartingState { id: origin, .. } = applier.replica.starting_state()?;
+        let StartingState {
+            last_batch: origin, ..
+        } = applier.replica.starting_state()?;
         applier.sealer = Sealer::after(origin, clock);
         Ok(applier)
     }

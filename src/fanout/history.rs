@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    page::FeedPage,
-    run::{CommittedBatch, RoomBatch},
+    feed_page::FeedPage,
+    room_batch::{CommittedBatch, RoomBatch},
     tail::Tail,
 };
 use crate::{

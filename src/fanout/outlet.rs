@@ -15,10 +15,10 @@ use self::{held::Held, wire::Wire};
 use super::{
     ephemeral::Ephemeral,
     history::History,
-    reading::{Feed, MergedPage, Part},
-    run::RoomBatch,
+    merged_page::{Feed, MergedPage, Part},
+    room_batch::RoomBatch,
+    room_batches::RoomBatches,
     socket::Socket,
-    stretch::RoomBatches,
 };
 use crate::{
     metrics::DeliveryCount,

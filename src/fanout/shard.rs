@@ -9,10 +9,10 @@ use std::{
 use tokio::sync::broadcast;
 
 use super::{
-    fresh::InFlightBatch,
+    in_flight::InFlightBatch,
     mailbox::Mailbox,
     outlet::{Listed, Mode, Outlet, SharedOutlet},
-    stretch::RoomBatches,
+    room_batches::RoomBatches,
 };
 use crate::{
     metrics::{DeliveryCount, Metrics},

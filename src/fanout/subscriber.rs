@@ -16,8 +16,8 @@ use super::{
     handle::Handle,
     history::History,
     mailbox::Mailbox,
+    merged_page::{Feed, MergedPage},
     outlet::{Inbox, Mode, Outlet, SharedOutlet},
-    reading::{Feed, MergedPage},
 };
 use crate::{
     metrics::Metrics,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    page::FeedPage,
-    run::{CommittedBatch, RoomBatch},
+    feed_page::FeedPage,
+    room_batch::{CommittedBatch, RoomBatch},
 };
 use crate::protocol::{Seq, name::RoomName};
 
@@ -158,7 +158,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::run::tests::{message, room_batch},
+        super::room_batch::tests::{message, room_batch},
         *,
     };
 

@@ -18,7 +18,7 @@ use super::{
     answer::{Refused, content},
     origin::single_header,
     query::Query,
-    site::HttpState,
+    state::HttpState,
 };
 use crate::{
     fanout::{FeedPage, History},

@@ -6,12 +6,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use super::{
-    accept::{self, Representation},
     answer::{Refused, content, text},
-    events, excerpt, page,
+    events, history_page, page,
     query::Query,
+    representation::{self, Representation},
     room,
-    site::HttpState,
+    state::HttpState,
     upgrade,
 };
 use crate::{hub::Registration, metrics, protocol::name::RoomName, session::SessionRequest};
@@ -105,7 +105,7 @@ pub(super) async fn answer(
             .await
             .map(Answer::Respond);
     }
-    let form = accept::preferred(head)?;
+    let form = representation::preferred(head)?;
     let query = match form {
         // The page ignores the query: an invalid one must not keep a visitor
         // out.
@@ -114,9 +114,9 @@ pub(super) async fn answer(
     };
     let mut answer = match form {
         Representation::Page => Answer::Respond(page::document(head, &host, &room)),
-        Representation::Json => Answer::Respond(excerpt::json(hub, &room, &query).await?),
+        Representation::Json => Answer::Respond(history_page::json(hub, &room, &query).await?),
         Representation::Lines if query.is_for_a_page() => {
-            Answer::Respond(excerpt::lines(hub, &room, &query).await?)
+            Answer::Respond(history_page::lines(hub, &room, &query).await?)
         }
         Representation::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
         Representation::Events => {

@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
+    error_filter::{ANSWER_DEADLINE, ErrorFilter},
     route::{Answer, answer},
-    site::HttpState,
-    wordy::{ANSWER_DEADLINE, ErrorFilter},
+    state::HttpState,
 };
 use crate::{hub::Registration, session::SessionRequest};
 
@@ -52,7 +52,7 @@ pub struct Upgraded<S> {
     /// yields.
     pub early: Bytes,
     /// The session the client asked for.
-    pub visit: SessionRequest,
+    pub request: SessionRequest,
 }
 
 /// Serves one request. Returns the connection if it becomes a WebSocket or an
@@ -69,13 +69,14 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let visit = Mutex::new(None);
+    let takeover = Mutex::new(None);
     let request_read = AtomicBool::new(false);
     let respond = async |request: http::Request<Incoming>| {
         request_read.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
-        let leave = |asked: Box<SessionRequest>, stream_head| {
-            *visit.lock().unwrap_or_else(PoisonError::into_inner) = Some((*asked, stream_head));
+        let take_over = |request: Box<SessionRequest>, stream_head| {
+            *takeover.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((*request, stream_head));
         };
         let record_response = |headers: &mut HeaderMap, status: StatusCode| {
             state.trust.add_cors_headers(&head, headers);
@@ -87,13 +88,13 @@ where
             Ok(Answer::Respond(response)) => with_connection_close(response).map(Either::Left),
             Ok(Answer::Lines(response)) => with_connection_close(response).map(Either::Right),
             Ok(Answer::Upgrade(response, request)) => {
-                leave(request, None);
+                take_over(request, None);
                 response.map(Either::Left)
             }
-            Ok(Answer::Follow(response, asked)) => {
+            Ok(Answer::Follow(response, request)) => {
                 let mut response = with_connection_close(response);
                 record_response(response.headers_mut(), StatusCode::OK);
-                leave(asked, Some(written(response.headers())));
+                take_over(request, Some(encode_head(response.headers())));
                 return Err(TAKEN);
             }
             Err(refused) => with_connection_close(Response::from(refused)).map(Either::Left),
@@ -126,7 +127,10 @@ where
     };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().stream;
-    let takeover = visit.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let takeover = takeover
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
     if let Some((request, stream_head)) = takeover {
         let whole = match stream_head {
             None => served.is_ok(),
@@ -137,7 +141,7 @@ where
         return whole.then_some(Upgraded {
             stream,
             early: parts.read_buf,
-            visit: request,
+            request,
         });
     }
     let told = async {
@@ -162,7 +166,7 @@ where
 const TAKEN: &str = "the connection is taken over";
 
 /// Encodes the head of an event-stream response.
-fn written(headers: &HeaderMap) -> Vec<u8> {
+fn encode_head(headers: &HeaderMap) -> Vec<u8> {
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
     for (name, value) in headers {
         head.extend_from_slice(name.as_str().as_bytes());

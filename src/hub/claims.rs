@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::{
-    entries::{Actions, BUSY_RETRY_MS},
+    actions::{Actions, BUSY_RETRY_MS},
     registry::{Deliveries, Grounds, NameUse, Registry},
 };
 use crate::{

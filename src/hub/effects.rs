@@ -6,7 +6,7 @@
 use super::registry::Registry;
 use crate::{
     log::{Action, Entry},
-    protocol::{close::CloseReason, who::CommandTarget},
+    protocol::{close::CloseReason, command_target::CommandTarget},
     store::Outcome,
 };
 

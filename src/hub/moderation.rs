@@ -3,7 +3,9 @@
 use super::registry::sanction_key;
 use crate::{
     log::{Action, AuditRecord, SanctionKind},
-    protocol::{Author, Refusal, lasting::TypedDuration, text::Text, who::CommandTarget},
+    protocol::{
+        Author, Refusal, command_target::CommandTarget, text::Text, typed_duration::TypedDuration,
+    },
 };
 
 fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) -> AuditRecord {

@@ -1,6 +1,6 @@
 //! The redaction of a message.
 
-use super::entries::Actions;
+use super::actions::Actions;
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, RefusalCode, Seq, name::RoomName},

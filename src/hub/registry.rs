@@ -40,8 +40,8 @@ use crate::{
     protocol::{
         ConnectionId, Event, Seq, Topic,
         close::CloseReason,
+        command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
-        who::CommandTarget,
     },
     store::Sanction,
 };

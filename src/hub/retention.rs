@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::entries::Actions;
+use super::actions::Actions;
 use crate::{
     log::{Action, GuardedClock},
     protocol::{ConnectionId, WallTime},

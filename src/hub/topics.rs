@@ -1,6 +1,6 @@
 //! The topics of rooms.
 
-use super::{entries::Actions, registry::Registry};
+use super::{actions::Actions, registry::Registry};
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, Topic, name::RoomName, text::Text},

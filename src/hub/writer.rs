@@ -18,10 +18,10 @@ use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
 use super::{
+    actions::BUSY_RETRY_MS,
     effects::Effects,
-    entries::BUSY_RETRY_MS,
-    inbox::{ActionResult, OutcomeReceiver, Submission, Submissions},
     receipts::Reply,
+    submissions::{ActionResult, OutcomeReceiver, Submission, Submissions},
 };
 use crate::{
     fanout::{AppliedBatch, Applier, ApplyError, FanOutProgress, InFlightBatch},

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Epoch, Event, GapReason, MessageKind, Seq,
-    lasting::TypedDuration,
+    command_target::CommandTarget,
     name::{MessageId, Name, RoomName},
     secret::Secret,
-    who::CommandTarget,
+    typed_duration::TypedDuration,
 };
 
 /// The position at which a subscriber starts to read a room.

@@ -194,8 +194,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Author, ConnectionId, MessageKind, Redaction, Seq, Slot, Start, WallTime, name::RoomName,
-        who::CommandTarget,
+        Author, ConnectionId, MessageKind, Redaction, Seq, Slot, Start, WallTime,
+        command_target::CommandTarget, name::RoomName,
     };
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fmt::Display, num::NonZeroU32};
 use super::{
     Command, MessageKind, Refusal, RefusalCode, Seq, Start,
     command::table::{self, CommandSpec},
-    who::CommandTarget,
+    command_target::CommandTarget,
 };
 
 /// Parses a text frame; `None` for an empty one.

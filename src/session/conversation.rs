@@ -7,11 +7,11 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{
-    delivered::Shown,
+    delivered::DeliveredMark,
     end::SessionEnd,
     operator::Operator,
     pace::Pace,
-    visit::{SessionOptions, SessionRequest},
+    request::{SessionOptions, SessionRequest},
 };
 use crate::{
     fanout::Subscriber,
@@ -42,7 +42,7 @@ pub(super) struct Conversation<'a> {
     key: Option<NameKey>,
     room: RoomName,
     /// Which private messages the peer has received.
-    shown: Shown,
+    shown: DeliveredMark,
     /// How many unowned names this connection has claimed.
     new_names: u8,
     /// The rate limit of this connection, if rates are on.
@@ -105,7 +105,7 @@ impl<'a> Conversation<'a> {
             author,
             key,
             room,
-            shown: Shown::default(),
+            shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
             operator: Operator::new(options.operator.as_ref()),
@@ -136,8 +136,8 @@ impl<'a> Conversation<'a> {
     /// Records, at intervals, the private messages delivered to the peer.
     /// `heard` is when the peer was last heard.
     pub(super) fn note_delivered(&mut self, heard: Instant, subscriber: &Subscriber) {
-        let shown = self.shown.look(subscriber.inbox_delivered(), heard);
-        self.note(shown);
+        let delivered = self.shown.observe(subscriber.inbox_delivered(), heard);
+        self.record(delivered);
     }
 
     /// Records the delivered messages at the end: a peer that closes in order
@@ -146,20 +146,20 @@ impl<'a> Conversation<'a> {
         if let SessionEnd::Close(CloseReason::Done | CloseReason::Echo(_)) = end {
             let delivered = subscriber
                 .inbox_delivered()
-                .and_then(|seq| self.shown.note(seq));
-            self.note(delivered);
+                .and_then(|seq| self.shown.advance(seq));
+            self.record(delivered);
         }
     }
 
-    fn note(&self, shown: Option<Seq>) {
-        if let (Some(seq), Some(key)) = (shown, &self.key) {
+    fn record(&self, delivered: Option<Seq>) {
+        if let (Some(seq), Some(key)) = (delivered, &self.key) {
             self.hub.note_delivered(key, seq);
         }
     }
 
     /// The close reason when the server drains. JSON clients and browsers
     /// reading events get a reconnect delay; plain clients get 1001.
-    pub(super) fn goodbye(&self) -> CloseReason {
+    pub(super) fn drain_reason(&self) -> CloseReason {
         match self.format {
             Format::Json | Format::EventStream => CloseReason::Draining {
                 wait_ms: self.hub.reconnect_delay_ms(),

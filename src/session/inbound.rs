@@ -33,7 +33,7 @@ pub(super) enum Received {
     /// A close frame, or a protocol error: the reason to close.
     Close(CloseReason),
     /// The connection has ended.
-    Gone,
+    Ended,
 }
 
 /// The first read of a message, in bytes; a decoder is created only after it.
@@ -62,7 +62,7 @@ enum Stage<R> {
     /// No input is expected; all bytes are dropped.
     Discarding(R),
     /// Only while the stage changes.
-    Neither,
+    Switching,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
@@ -90,7 +90,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 
     /// For a peer that sends nothing more: only its end is noticed.
-    pub(super) fn deaf(read: R) -> Self {
+    pub(super) fn discarding(read: R) -> Self {
         Inbound {
             limits: tokio_websockets::Limits::default(),
             stage: Stage::Discarding(read),
@@ -136,7 +136,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
                 return Poll::Ready(None);
             }
             half.early = Bytes::copy_from_slice(buffer.filled());
-            if let Stage::Silent(half) = std::mem::replace(&mut self.stage, Stage::Neither) {
+            if let Stage::Silent(half) = std::mem::replace(&mut self.stage, Stage::Switching) {
                 self.stage = decoding(half, self.limits);
             }
         }
@@ -148,7 +148,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         }
         // The decoder waits in a read, which wakes this task in either stage.
         if stream.get_ref().boundary.is_here()
-            && let Stage::Decoding(stream) = std::mem::replace(&mut self.stage, Stage::Neither)
+            && let Stage::Decoding(stream) = std::mem::replace(&mut self.stage, Stage::Switching)
         {
             self.stage = Stage::Silent(stream.into_inner());
         }
@@ -159,7 +159,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         match &mut self.stage {
             Stage::Silent(half) => Some(half),
             Stage::Decoding(stream) => Some(stream.get_mut()),
-            Stage::Discarding(_) | Stage::Neither => None,
+            Stage::Discarding(_) | Stage::Switching => None,
         }
     }
 
@@ -181,7 +181,7 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             Stage::Silent(half) => &mut half.read,
             Stage::Decoding(stream) => &mut stream.get_mut().read,
             Stage::Discarding(read) => read,
-            Stage::Neither => return,
+            Stage::Switching => return,
         };
         poll_fn(|cx| poll_end(read, cx)).await;
     }
@@ -205,7 +205,7 @@ fn decoding<R: AsyncRead + Unpin>(half: ReadHalf<R>, limits: tokio_websockets::L
 
 fn received(message: Option<Result<Message, Error>>) -> Received {
     match message {
-        None => Received::Gone,
+        None => Received::Ended,
         Some(Ok(message)) => {
             if message.is_text() {
                 text(&message)
@@ -223,7 +223,7 @@ fn received(message: Option<Result<Message, Error>>) -> Received {
             Error::Protocol(ProtocolError::InvalidUtf8) => Received::Close(CloseReason::NotUtf8),
             Error::PayloadTooLong { .. } => Received::Close(CloseReason::TooBig),
             Error::Protocol(_) => Received::Close(CloseReason::Protocol),
-            _ => Received::Gone,
+            _ => Received::Ended,
         },
     }
 }

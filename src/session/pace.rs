@@ -32,7 +32,7 @@ pub(super) struct Pace {
     retry_at: Option<Instant>,
     patience: u32,
     /// Since when `patience` is below its maximum.
-    drawn: Option<Instant>,
+    impatient_since: Option<Instant>,
 }
 
 impl Pace {
@@ -45,7 +45,7 @@ impl Pace {
             deferred: Deferred::default(),
             retry_at: None,
             patience: PATIENCE,
-            drawn: None,
+            impatient_since: None,
         }
     }
 
@@ -96,13 +96,13 @@ impl Pace {
             Ok(()) => {
                 self.patience = PATIENCE.min(self.patience + 1);
                 if self.patience == PATIENCE {
-                    self.drawn = None;
+                    self.impatient_since = None;
                 }
             }
             Err(refusal) => {
                 if self.retry_at.is_some_and(|told| now < told) {
                     self.patience = self.patience.saturating_sub(1);
-                    self.drawn.get_or_insert(now);
+                    self.impatient_since.get_or_insert(now);
                 }
                 let wait = Duration::from_millis(refusal.retry_ms.unwrap_or_default());
                 self.retry_at = self.retry_at.max(Some(now + wait));
@@ -114,7 +114,10 @@ impl Pace {
     /// Whether the client ignored its retry times too often and for too long. A
     /// client that heeds them never reaches this.
     pub(super) fn is_flood(&self) -> bool {
-        self.patience == 0 && self.drawn.is_some_and(|since| since.elapsed() >= FLOOD)
+        self.patience == 0
+            && self
+                .impatient_since
+                .is_some_and(|since| since.elapsed() >= FLOOD)
     }
 }
 

@@ -51,7 +51,7 @@ impl Lookup {
     }
 
     /// A lookup that only reads.
-    pub(super) fn question(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
+    pub(super) fn read(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
         Lookup {
             future: Box::pin(future),
             changes: false,
@@ -84,7 +84,7 @@ pub(super) enum Pending {
 }
 
 impl Pending {
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         matches!(self, Pending::Nothing)
     }
 
@@ -92,7 +92,7 @@ impl Pending {
         matches!(self, Pending::Submitting(_))
     }
 
-    pub(super) fn joins(&self) -> bool {
+    pub(super) fn is_joining(&self) -> bool {
         matches!(self, Pending::Joining(_))
     }
 
@@ -103,18 +103,18 @@ impl Pending {
 
     pub(super) fn begin(
         &mut self,
-        asked: PendingCommand,
+        command: PendingCommand,
         receipts: &Receipts,
-        publisher: Option<&Submitter>,
+        submitter: Option<&Submitter>,
     ) {
         let PendingCommand {
             work: job,
             reference,
-        } = asked;
+        } = command;
         *self = match job {
             PendingWork::Publish(draft, follows) => {
                 let receipt = receipts.issue_for(reference);
-                Pending::submit(Submission::message(draft, follows, receipt), publisher)
+                Pending::submit(Submission::message(draft, follows, receipt), submitter)
             }
             PendingWork::Join(room, start) => Pending::Joining(Box::new((room, start, reference))),
             PendingWork::LookUp(lookup) => Pending::LookingUp(lookup, reference),
@@ -124,13 +124,13 @@ impl Pending {
     /// Submits a draft at once if the hub's inbox has room; otherwise waits for
     /// room.
     fn submit(submission: Submission, submitter: Option<&Submitter>) -> Self {
-        let Some(publisher) = submitter else {
+        let Some(submitter) = submitter else {
             return Pending::Submitting(Box::pin(ready(false)));
         };
-        match publisher.try_send(submission) {
+        match submitter.try_send(submission) {
             Ok(()) => Pending::Nothing,
             Err(TrySendError::Full(left) | TrySendError::Closed(left)) => {
-                let submitter = publisher.clone();
+                let submitter = submitter.clone();
                 Pending::Submitting(Box::pin(async move { submitter.send(left).await.is_ok() }))
             }
         }

@@ -23,7 +23,7 @@ fn register(hub: &Hub, ip: [u8; 4]) -> Registration {
 
 /// A request in the plain format, the server's end of its connection, and the
 /// client's end.
-fn visit() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
+fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
     let (near, far) = tokio::io::duplex(4096);
     let (read, write) = tokio::io::split(far);
     let transport = Transport {
@@ -70,7 +70,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     };
     let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
     let options = options();
-    let [(here, one, mut waiting), (elsewhere, other, mut answered)] = [visit(), visit()];
+    let [(here, one, mut waiting), (elsewhere, other, mut answered)] = [open(), open()];
     let [from_here, somebody, from_elsewhere] =
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
     // Another connection from the same address searches.
@@ -121,7 +121,7 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
     // The index is busy for the whole test.
     let _searching = store.hold_index().await;
-    let (visit, connection, mut peer) = visit();
+    let (visit, connection, mut peer) = open();
     let registration = register(&hub, [127, 0, 0, 1]);
     let options = self::options();
     let run = run(connection, visit, &registration, &hub, &options, &drain);

@@ -69,7 +69,7 @@ pub(super) fn apply(
     let before = state.head;
     let batch = &ordered.sealed.batch;
     let mut applied = Applied::default();
-    if batch.id > state.id {
+    if batch.id > state.last_batch {
         state.clock = state.clock.max(batch.stamp.guarded);
         let mut applying = Applying {
             db,

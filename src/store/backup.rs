@@ -13,10 +13,10 @@ use rusqlite::{
 
 use super::{
     StoreError,
-    beside::open_read_only,
     check::{self, Report},
     database::Database,
     folder::OpenError,
+    read_only::open_read_only,
     schema,
     state::ReplicaState,
 };

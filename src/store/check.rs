@@ -282,7 +282,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let storage = Storage::Folder(folder.path().to_owned());
         let faults = || {
-            crate::store::beside::check(folder.path())
+            crate::store::read_only::check(folder.path())
                 .expect("readable")
                 .faults
         };

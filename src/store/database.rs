@@ -138,7 +138,7 @@ impl Database {
     /// Fails if the database cannot be written.
     pub(super) fn begin_another_log(&mut self) -> Result<(), StoreError> {
         let epoch = schema::new_epoch(&self.db)?;
-        let mut origin = self.state.id;
+        let mut origin = self.state.last_batch;
         origin.incarnation += 1;
         let batch = Batch {
             id: origin,
@@ -370,7 +370,7 @@ impl Database {
 impl Database {
     /// Applies entries as the next batch, sealed at `at`.
     pub(super) fn apply_next(&mut self, at: WallTime, entries: Vec<Entry>) -> Applied {
-        let mut origin = self.state.id;
+        let mut origin = self.state.last_batch;
         origin.number += 1;
         let stamp = Stamp {
             wall: at,

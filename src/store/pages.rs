@@ -12,10 +12,11 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use tracing::error;
 
 use super::{
-    StoreError, failure,
+    StoreError,
     room::RoomState,
     row::{TableRow, from_db, query, to_db},
     state::ReplicaState,
+    store_error,
     tables::{MESSAGES, MessageRow},
 };
 use crate::protocol::{GapReason, MAX_HISTORY_PAGE_BYTES, Message, Seq, Slot, name::RoomName};
@@ -167,7 +168,7 @@ impl PageReader<'_> {
                 .filter(|row| row.room == self.room.id)
                 .and_then(|row| row.slot(self.name, before))
                 .map_or(Next::Damaged, Next::Slot),
-            Err(error) if failure::is_damage(&error) => Next::Damaged,
+            Err(error) if store_error::is_damage(&error) => Next::Damaged,
             Err(error) => return Err(error.into()),
         })
     }
@@ -248,7 +249,7 @@ fn lookup<T>(
             .as_ref()
             .map(read)),
         Ok(None) => Ok(None),
-        Err(error) if failure::is_damage(&error) => Ok(None),
+        Err(error) if store_error::is_damage(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -34,7 +34,7 @@ pub struct Replica {
 #[derive(Clone, Copy, Debug)]
 pub struct StartingState {
     /// The origin of the last batch applied.
-    pub id: BatchId,
+    pub last_batch: BatchId,
     /// Where the guarded clock starts.
     pub clock: GuardedTime,
     /// The name expiry that replicas share, in milliseconds.
@@ -114,7 +114,7 @@ impl Replica {
         // message. After a restart that time is trusted.
         let said = database.last_sealed_at()?.map_or(0, |at| at.0);
         Ok(StartingState {
-            id: state.id,
+            last_batch: state.last_batch,
             clock: state.clock.max(GuardedTime(said)),
             name_expiry_ms: state.name_expiry_ms,
         })

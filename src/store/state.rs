@@ -28,7 +28,7 @@ pub(super) struct ReplicaState {
     pub(super) clock: GuardedTime,
     /// The origin of the last batch applied: a batch that is not later is a
     /// repeat.
-    pub(super) id: BatchId,
+    pub(super) last_batch: BatchId,
     /// Every message up to this number has expired.
     pub(super) expired: Seq,
     /// After this many milliseconds without use an owned name is free.
@@ -45,7 +45,7 @@ impl ReplicaState {
             applied: BatchPosition::START,
             chain: [0; 32],
             clock: GuardedTime(0),
-            id: BatchId::default(),
+            last_batch: BatchId::default(),
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
             head: Seq::START,
@@ -72,7 +72,7 @@ impl ReplicaState {
                 applied: BatchPosition(row.applied.0),
                 chain: row.chain.try_into().ok()?,
                 clock: GuardedTime(row.clock),
-                id: BatchId {
+                last_batch: BatchId {
                     incarnation: row.incarnation.0,
                     number: row.number.0,
                 },
@@ -101,8 +101,8 @@ impl ReplicaState {
             applied: Seq(self.applied.0),
             chain: &self.chain,
             clock: self.clock.0,
-            incarnation: Seq(self.id.incarnation),
-            number: Seq(self.id.number),
+            incarnation: Seq(self.last_batch.incarnation),
+            number: Seq(self.last_batch.number),
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
         }
@@ -112,7 +112,7 @@ impl ReplicaState {
     /// Records that a batch was applied.
     pub(super) fn advance(&mut self, ordered: &OrderedBatch) {
         self.applied = ordered.position;
-        self.id = self.id.max(ordered.sealed.id());
+        self.last_batch = self.last_batch.max(ordered.sealed.id());
         let mut chain = digest::Context::new(&digest::SHA256);
         chain.update(&self.chain);
         chain.update(&self.applied.0.to_le_bytes());

@@ -37,8 +37,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    commands::{CLIENT, Program, STATE, folder, listening, server_command_at},
     disk::faulty::{ControlField, Disk},
+    programs::{CLIENT, Program, STATE, folder, listening, server_command_at},
 };
 
 const ROOM: &str = "chaos";

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use crate::commands::{CLIENT, STATE};
+use crate::programs::{CLIENT, STATE};
 
 /// Runs the client to its end with nothing on its standard input.
 fn client(args: &[&str]) -> Output {

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::{Program, SERVER, folder, listening, server},
+    programs::{Program, SERVER, folder, listening, server},
     support::{CONTINUATION, FIN, LENGTH_64, PING, PONG, Peer, TEXT, frame, soon, upgraded},
 };
 

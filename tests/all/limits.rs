@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::{Program, folder, server},
+    programs::{Program, folder, server},
     support::{
         CLOSE, FIN, MemoryChat, Peer, TEXT, TestServer, frame, options, others_chat_on, soon,
     },

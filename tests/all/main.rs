@@ -11,7 +11,7 @@
 mod support;
 
 /// Runs and kills the `server` and `client` programs.
-mod commands;
+mod programs;
 
 /// Commands and answers in the plain and the JSON format.
 mod conversation;
@@ -39,13 +39,13 @@ mod limits;
 mod hostile;
 
 /// Members and presence events.
-mod people;
+mod presence;
 
 /// Operators and their commands.
 mod operators;
 
 /// Redaction of messages.
-mod erasing;
+mod redaction;
 
 /// Private messages.
 mod private;
@@ -86,7 +86,7 @@ mod screen;
 mod resume;
 
 /// The server's metrics.
-mod figures;
+mod metrics;
 
 /// Whole conversations in a simulated world: no failure loses, duplicates or
 /// reorders a message.

@@ -2,7 +2,7 @@ use broadcast_chat::{session, store::Storage};
 use serde_json::json;
 
 use crate::{
-    commands::{Program, folder, rejected_start, server, server_command},
+    programs::{Program, folder, rejected_start, server, server_command},
     support::{TestServer, options},
 };
 

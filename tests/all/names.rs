@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    commands::{Program, client_command},
+    programs::{Program, client_command},
     support::{Peer, TestServer, options, upgraded},
 };
 

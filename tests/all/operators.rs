@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    commands::{folder, rejected_start, server, server_command},
+    programs::{folder, rejected_start, server, server_command},
     support::{Peer, TestServer, options, sse_request, upgrade},
 };
 

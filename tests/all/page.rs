@@ -17,11 +17,11 @@ use broadcast_chat::store::Storage;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{self, Program, folder, server_again},
     foreign::{
         browser::Browser,
         program::{command, output},
     },
+    programs::{self, Program, folder, server_again},
     support::{TestServer, options},
 };
 
@@ -146,7 +146,7 @@ async fn draft(browser: &Browser) -> Value {
 #[tokio::test]
 async fn offline_messages_and_the_draft_survive_a_server_restart() {
     let folder = folder();
-    let (mut server, addr) = commands::server(folder.path(), &[]).await;
+    let (mut server, addr) = programs::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
     let (ana, bob) = tokio::join!(enter(&url), enter(&url));
     say(&ana, "before").await;
@@ -166,7 +166,7 @@ async fn offline_messages_and_the_draft_survive_a_server_restart() {
 #[tokio::test]
 async fn unsent_messages_survive_a_reload_of_the_page() {
     let folder = folder();
-    let (mut server, addr) = commands::server(folder.path(), &[]).await;
+    let (mut server, addr) = programs::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
     let browser = enter(&url).await;
     say(&browser, "before").await;
@@ -240,7 +240,7 @@ async fn windows(before: &str) {
     let browser = Browser::start().await;
     browser.before_pages(before).await;
     let folder = folder();
-    let (mut server, addr) = commands::server(folder.path(), &[]).await;
+    let (mut server, addr) = programs::server(folder.path(), &[]).await;
     let url = format!("http://{addr}/tea");
     arrive(&browser, &url).await;
     let first = browser.window().await;
@@ -325,7 +325,7 @@ fn kept_is(count: usize) -> String {
 #[tokio::test]
 async fn messages_over_the_rate_arrive_in_order() {
     let folder = folder();
-    let (_server, addr) = commands::server(folder.path(), &["--rate", "20:5"]).await;
+    let (_server, addr) = programs::server(folder.path(), &["--rate", "20:5"]).await;
     let browser = enter(&format!("http://{addr}/tea")).await;
     let lines: Vec<String> = (1..=25).map(|n| n.to_string()).collect();
     browser.press("#text", &(lines.join(ENTER) + ENTER)).await;
@@ -367,7 +367,7 @@ async fn private_and_redacted_messages_are_shown_correctly() {
     fs::write(folder.path().join("secret"), "0123456789abcdef\n").expect("a file");
     fs::set_permissions(folder.path().join("secret"), Permissions::from_mode(0o600)).expect("ours");
     let (_server, addr) =
-        commands::server(folder.path(), &["--operator-secret-file", "secret"]).await;
+        programs::server(folder.path(), &["--operator-secret-file", "secret"]).await;
     let url = format!("http://{addr}/tea");
     let (ana, bob) = tokio::join!(enter(&url), enter(&url));
     for (browser, name) in [(&ana, "ana"), (&bob, "bob")] {

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    commands::{
+    programs::{
         Program, SERVER, client_command, folder, listening, rejected_start, server, server_command,
     },
     support::{Peer, soon, upgraded},

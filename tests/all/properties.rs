@@ -273,7 +273,7 @@ pub(crate) fn requests(bytes: &[u8]) {
             let Upgraded {
                 stream,
                 early,
-                visit,
+                request: visit,
             } = http::serve(far, &registration, &chat.site, &chat.drain).await?;
             let format = visit.format;
             if format == Format::EventStream {

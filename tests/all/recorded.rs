@@ -40,7 +40,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    commands::{self, Program},
+    programs::{self, Program},
     support::{CLOSE, FIN, PING, PONG, Peer, TEXT, upgrade},
 };
 
@@ -160,7 +160,7 @@ enum Reads {
 
 impl Stage {
     fn new() -> Self {
-        let folder = commands::folder();
+        let folder = programs::folder();
         let secret = folder.path().join("secret");
         fs::write(&secret, OPERATORS).expect("written");
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("its mode");
@@ -183,7 +183,7 @@ impl Stage {
         match (who, verb) {
             ("server", "starts") => {
                 let flags: Vec<_> = rest.split_whitespace().collect();
-                let (server, addr) = commands::server(self.folder.path(), &flags).await;
+                let (server, addr) = programs::server(self.folder.path(), &flags).await;
                 self.server = Some((server, addr));
             }
             ("server", "drains") => self.server().signal(Signal::TERM),

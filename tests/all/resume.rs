@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    commands::{Program, client_command, folder, server, server_again},
     disk::faulty::{ControlField, Disk, EIO},
+    programs::{Program, client_command, folder, server, server_again},
     support::{MemoryChat, soon},
 };
 

@@ -13,8 +13,8 @@ use tokio::process::Child;
 
 use self::pty::Pty;
 use crate::{
-    commands::{CLIENT, folder, server, server_again},
     disk::faulty::{ControlField, Disk},
+    programs::{CLIENT, folder, server, server_again},
     support::{TestServer, soon},
 };
 

@@ -50,7 +50,7 @@
 mod diary;
 mod network;
 mod people;
-mod place;
+mod server_host;
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -78,7 +78,7 @@ use self::{
     diary::{SentMessage, SpeakerRecord, View},
     network::{Network, pick},
     people::{Life, Program, Speaker},
-    place::ServerHost,
+    server_host::ServerHost,
 };
 
 /// How long, by its own clock, a world may run before it counts as stuck.

@@ -301,7 +301,7 @@ pub(crate) async fn serve(
         early: upgraded.early,
         write: Socket::Other(Box::new(write)),
     };
-    let request = upgraded.visit;
+    let request = upgraded.request;
     session::run(
         connection,
         request,

@@ -14,21 +14,21 @@ use crate::protocol::name::RoomName;
 const KEPT: usize = 500;
 
 #[derive(Debug)]
-pub(super) struct Past {
+pub(super) struct SentTexts {
     /// `None` keeps nothing.
     pub(super) folder: Option<PathBuf>,
     /// The server: each has its own files.
     pub(super) origin: String,
 }
 
-impl Past {
+impl SentTexts {
     fn file(&self, room: &RoomName) -> Option<PathBuf> {
         let purpose = format!("{}/{room}", self.origin);
         Some(folder::file(self.folder.as_ref()?, "typed", &purpose))
     }
 
     /// Reads the texts sent in a room; none if the file cannot be read.
-    pub(super) fn of(&self, room: &RoomName) -> Vec<String> {
+    pub(super) fn load(&self, room: &RoomName) -> Vec<String> {
         let Some(file) = self.file(room) else {
             return Vec::new();
         };
@@ -48,7 +48,7 @@ impl Past {
 
     /// Appends a text to the room's file, unless it may hold a secret. Failures
     /// are ignored: the user only misses the text later.
-    pub(super) fn keep(&self, room: &RoomName, text: &str) {
+    pub(super) fn append(&self, room: &RoomName, text: &str) {
         let secret = ["/name", "/operator"]
             .iter()
             .any(|word| text.starts_with(word));
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn texts_are_kept_per_room_for_the_user_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        let past = Past {
+        let past = SentTexts {
             folder: Some(folder.path().join("state")),
             origin: "ws://h:1".to_owned(),
         };
         let (lobby, ops) = (RoomName::lobby(), "ops".parse().expect("a room"));
-        assert_eq!(past.of(&lobby), [""; 0]);
+        assert_eq!(past.load(&lobby), [""; 0]);
         for text in [
             "a",
             "two\nlines",
@@ -96,10 +96,10 @@ mod tests {
             "/operator x",
             "/me b",
         ] {
-            past.keep(&lobby, text);
+            past.append(&lobby, text);
         }
-        assert_eq!(past.of(&lobby), ["a", "two\nlines", "/me b"]);
-        assert_eq!(past.of(&ops), [""; 0]);
+        assert_eq!(past.load(&lobby), ["a", "two\nlines", "/me b"]);
+        assert_eq!(past.load(&ops), [""; 0]);
         let file = past.file(&lobby).expect("a file");
         let mode = fs::metadata(&file)
             .expect("it is there")
@@ -107,9 +107,9 @@ mod tests {
             .mode();
         assert_eq!(mode & 0o777, 0o600);
         for n in 0..2 * KEPT {
-            past.keep(&lobby, &n.to_string());
+            past.append(&lobby, &n.to_string());
         }
-        assert_eq!(past.of(&lobby).len(), KEPT);
+        assert_eq!(past.load(&lobby).len(), KEPT);
         let length = fs::read_to_string(&file).expect("a text").lines().count();
         assert_eq!(length, KEPT, "it was made shorter");
     }

@@ -13,7 +13,7 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use crate::{
     fanout::{
-        Applier, CommittedBatch, History, fresh::InFlightBatch, handle::tell_redaction,
+        Applier, CommittedBatch, History, handle::tell_redaction, in_flight::InFlightBatch,
         mailbox::Mailbox, outlet::Outlet, shard::Shard, socket::Socket, subscriber::Subscriber,
     },
     log::{Action, Draft, LocalLog, Recipient},

@@ -12,7 +12,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use crate::{
-    fanout::{reading::Part, socket::Socket, stretch::RoomBatches},
+    fanout::{merged_page::Part, room_batches::RoomBatches, socket::Socket},
     metrics::DeliveryCount,
     protocol::{Seq, format::Format},
 };

@@ -7,9 +7,9 @@ use crate::{
     protocol::{
         Refusal, RefusalCode,
         close::CloseReason,
-        lasting::TypedDuration,
+        command_target::CommandTarget,
         name::{Name, NameKey},
-        who::CommandTarget,
+        typed_duration::TypedDuration,
     },
     store::Sanction,
 };

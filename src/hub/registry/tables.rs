@@ -24,8 +24,8 @@ use crate::{
     protocol::{
         Author, ConnectionId, Refusal, Topic,
         close::CloseReason,
+        command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
-        who::CommandTarget,
     },
     store::Sanction,
 };

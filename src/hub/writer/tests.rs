@@ -7,9 +7,9 @@ use super::*;
 use crate::{
     fanout::History,
     hub::{
-        inbox::{Submitter as Sender, queue},
         receipts::{Receipts, WantedReplies},
         registry::{Capacity, Registry},
+        submissions::{Submitter as Sender, queue},
     },
     log::{
         Action, BatchId, BatchPosition, Draft, GuardedClock, GuardedTime, LocalLog, Log, NoAnswer,

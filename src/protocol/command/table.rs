@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::super::{
     Epoch, MessageKind, Seq,
-    lasting::TypedDuration,
+    command_target::CommandTarget,
     name::{MessageId, Name, Reference, RoomName},
     secret::Secret,
-    who::CommandTarget,
+    typed_duration::TypedDuration,
 };
 
 /// The declaration of one command.

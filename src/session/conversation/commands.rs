@@ -6,7 +6,7 @@ use tracing::{error, info};
 
 use super::{
     super::{
-        delivered::Shown,
+        delivered::DeliveredMark,
         pending::{Lookup, LookupResult, PendingCommand, PendingWork},
     },
     Conversation,
@@ -20,11 +20,11 @@ use crate::{
         RefusalCode, Request, Search, Seq, Slot, Topic,
         close::{CloseReason, MAX_REASON_BYTES},
         command::table::Permission,
+        command_target::CommandTarget,
         name::{MessageId, Name, Reference, RoomName},
         plain,
         secret::Secret,
         text::Text,
-        who::CommandTarget,
     },
     store::{StoreError, Words},
 };
@@ -34,22 +34,22 @@ use crate::{
 const MAX_NEW_NAMES: u8 = 5;
 
 /// The result of a command.
-enum Reaction {
+enum CommandResult {
     /// An answer, sent at once.
     Answer(Event),
     /// Work that takes longer.
     Work(PendingWork),
 }
 
-impl From<Event> for Reaction {
+impl From<Event> for CommandResult {
     fn from(event: Event) -> Self {
-        Reaction::Answer(event)
+        CommandResult::Answer(event)
     }
 }
 
-impl From<Lookup> for Reaction {
+impl From<Lookup> for CommandResult {
     fn from(lookup: Lookup) -> Self {
-        Reaction::Work(PendingWork::LookUp(lookup))
+        CommandResult::Work(PendingWork::LookUp(lookup))
     }
 }
 
@@ -68,10 +68,10 @@ impl Conversation<'_> {
             return Ok(None);
         };
         let paced = self.pace(&command);
-        let reaction = paced.and(command).and_then(|command| self.act(command));
-        let answer = match reaction {
-            Ok(Reaction::Work(work)) => return Ok(Some(PendingCommand { work, reference })),
-            Ok(Reaction::Answer(event)) => event,
+        let result = paced.and(command).and_then(|command| self.act(command));
+        let answer = match result {
+            Ok(CommandResult::Work(work)) => return Ok(Some(PendingCommand { work, reference })),
+            Ok(CommandResult::Answer(event)) => event,
             Err(refusal) => Event::Refused(refusal),
         };
         self.answer(&answer, reference.as_ref(), subscriber);
@@ -98,7 +98,7 @@ impl Conversation<'_> {
     }
 
     /// Carries out a command.
-    fn act(&mut self, command: Command) -> Result<Reaction, Refusal> {
+    fn act(&mut self, command: Command) -> Result<CommandResult, Refusal> {
         let spec = command.spec();
         if spec.is_some_and(|spec| spec.permission == Permission::Operators) {
             self.operator.check()?;
@@ -123,7 +123,7 @@ impl Conversation<'_> {
                     kind,
                     to: None,
                 };
-                Reaction::Work(PendingWork::Publish(draft, follows))
+                CommandResult::Work(PendingWork::Publish(draft, follows))
             }
             Command::Private {
                 to,
@@ -141,7 +141,7 @@ impl Conversation<'_> {
                     self.rename(name, None, None).into()
                 }
             }
-            Command::Join { room, start } => Reaction::Work(PendingWork::Join(room, start)),
+            Command::Join { room, start } => CommandResult::Work(PendingWork::Join(room, start)),
             Command::Members => self.hub.members_event(&self.room).into(),
             Command::History { before, limit } => self.page(before, limit).into(),
             Command::Search {
@@ -197,7 +197,7 @@ impl Conversation<'_> {
             kind: MessageKind::Said,
             to: Some(Recipient::new(to)),
         };
-        Ok(Lookup::question(async move {
+        Ok(Lookup::read(async move {
             match reaches.await {
                 Ok(()) => LookupResult::Draft(draft, follows),
                 Err(refusal) => LookupResult::Event(Event::Refused(refusal.with_id(draft.id))),
@@ -210,7 +210,7 @@ impl Conversation<'_> {
         let (by, id) = (&self.author, self.registration.peer().id);
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
             Command::Kick { who, reason } => {
-                return Ok(Lookup::write(self.kick(&who, why(reason)?)));
+                return Ok(Lookup::write(self.kick(&who, accept_reason(reason)?)));
             }
             Command::Ban {
                 who,
@@ -224,7 +224,7 @@ impl Conversation<'_> {
                     SanctionKind::Ban,
                     &who,
                     duration,
-                    why(reason)?,
+                    accept_reason(reason)?,
                 )),
             ),
             Command::Mute { who, duration } => (
@@ -318,7 +318,7 @@ impl Conversation<'_> {
     }
 
     /// Sends the result of a lookup, or returns the draft to store.
-    pub(in crate::session) fn found(
+    pub(in crate::session) fn finish_lookup(
         &mut self,
         found: LookupResult,
         reference: Option<Reference>,
@@ -327,11 +327,8 @@ impl Conversation<'_> {
         let event = match found {
             LookupResult::Event(event) => event,
             LookupResult::Draft(draft, follows) => {
-                let job = PendingWork::Publish(draft, follows);
-                return Some(PendingCommand {
-                    work: job,
-                    reference,
-                });
+                let work = PendingWork::Publish(draft, follows);
+                return Some(PendingCommand { work, reference });
             }
             LookupResult::Name(
                 name,
@@ -344,7 +341,7 @@ impl Conversation<'_> {
                 if self.key.as_ref() != Some(lease.key()) {
                     let inbox = RoomName::inbox(lease.key());
                     subscriber.follow_inbox(inbox, lease.inbox_start(None));
-                    self.shown = Shown::default();
+                    self.shown = DeliveredMark::default();
                     self.key = Some(lease.key().clone());
                 }
                 self.new_names += u8::from(new);
@@ -369,7 +366,7 @@ impl Conversation<'_> {
             before,
             limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
         };
-        Lookup::question(async move {
+        Lookup::read(async move {
             let excerpt = history.page(&room, span).await;
             page_result(excerpt.map(|HistoryPage { messages, more, .. }| PageEvent {
                 messages,
@@ -389,7 +386,7 @@ impl Conversation<'_> {
         let place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
-        Ok(Lookup::question(async move {
+        Ok(Lookup::read(async move {
             let _turn = place.lock().await;
             let found = history.store().search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
@@ -425,7 +422,7 @@ impl Conversation<'_> {
 
 /// Makes an operator's reason safe. A reason of more than one line or more than
 /// [`MAX_WHY`] bytes is refused.
-fn why(reason: Option<String>) -> Result<Option<Text>, Refusal> {
+fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
     let text = Text::from(reason.unwrap_or_default().trim().to_owned());
     if text.len() > MAX_REASON_BYTES || text.contains('\n') {
         let rule = format!("A reason is one line of at most {MAX_REASON_BYTES} bytes.");

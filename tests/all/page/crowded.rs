@@ -8,8 +8,8 @@ use tokio::{io::AsyncWriteExt, time::sleep};
 
 use super::{arrive, assert_console_empty, enter};
 use crate::{
-    commands::{self, Program},
     foreign::browser::Browser,
+    programs::{self, Program},
     support::soon,
 };
 
@@ -51,8 +51,8 @@ async fn frames(browser: &Browser, count: usize, step: &str) -> (Value, u64) {
 
 #[tokio::test]
 async fn a_room_of_fifty_thousand_messages_scrolls_smoothly() {
-    let folder = commands::folder();
-    let (_server, addr) = commands::server(folder.path(), &[]).await;
+    let folder = programs::folder();
+    let (_server, addr) = programs::server(folder.path(), &[]).await;
     let words = |n: usize| "word ".repeat(n * 7919 % 50);
     let line = |n: usize| match n {
         NEEDLE => "a needle".to_owned(),

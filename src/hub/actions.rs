@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::inbox::{ActionResult, Submission, Submitter, WeakSubmitter};
+use super::submissions::{ActionResult, Submission, Submitter, WeakSubmitter};
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, RefusalCode},

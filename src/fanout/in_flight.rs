@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::run::CommittedBatch;
+use super::room_batch::CommittedBatch;
 
 /// A committed batch on its way to the shards.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    commands::Program,
     operators::{SECRET, ask, assert_sound, audit, with_operators},
+    programs::Program,
     support::{Peer, TestServer},
 };
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::run::RoomBatch;
+use super::room_batch::RoomBatch;
 use crate::{protocol::Seq, store::Hole};
 
 /// Consecutive messages of one room.

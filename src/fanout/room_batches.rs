@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
-use super::run::RoomBatch;
+use super::room_batch::RoomBatch;
 use crate::protocol::{ConnectionId, Seq, format::Format};
 
 /// The new room batches of one room: at least one.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{history::History, page::FeedPage, run::RoomBatch};
+use super::{feed_page::FeedPage, history::History, room_batch::RoomBatch};
 use crate::{
     protocol::{Seq, format::Format, name::RoomName},
     store::{Hole, StoreError},
