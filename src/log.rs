@@ -2,7 +2,7 @@
 //!
 //! Only an [`Entry`] changes durable state. A server seals entries into a
 //! [`Batch`], and a [`Log`] orders the batches. Every replica applies a batch at
-//! the same [`Position`]. This module does not know what an entry does to a
+//! the same [`BatchPosition`]. This module does not know what an entry does to a
 //! store.
 
 mod clock;

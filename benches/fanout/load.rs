@@ -451,7 +451,7 @@ impl Load {
         Ok(())
     }
 
-    /// Sends the frames in `words`; returns whether some bytes are still
+    /// Sends the frames in `outgoing`; returns whether some bytes are still
     /// unsent.
     fn say(&mut self, publisher: usize) -> anyhow::Result<bool> {
         let connection = &mut self.connections[publisher];

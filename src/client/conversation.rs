@@ -377,7 +377,7 @@ impl ClientConversation {
     }
 
     /// Notes a temporary refusal, and tells the face once they have lasted
-    /// [`HELD_LONG`].
+    /// [`REPORT_REFUSALS_AFTER`].
     fn note_temporary_refusal(&mut self, why: String, again: Instant) {
         let now = Instant::now();
         let held = self.refusals.get_or_insert(RefusalSeries {

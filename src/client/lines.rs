@@ -199,7 +199,7 @@ impl<W: Write> Lines<'_, W> {
                 }
             }
             // The client waits for a lost server until the input has ended, and
-            // for `RETURN` after that.
+            // for `RECONNECT_DEADLINE` after that.
             let forsake = input.ended && !input.is_waiting() && self.is_offline();
             if forsake && !forsaken {
                 alone.as_mut().reset(Instant::now() + RECONNECT_DEADLINE);

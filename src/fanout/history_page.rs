@@ -26,7 +26,7 @@ pub struct PageQuery {
 pub struct HistoryPage {
     /// The gap right after `after`, as the event that readers are sent.
     pub gap: Option<Event>,
-    /// The messages. Their texts have at most [`MAX_EXCERPT_BYTES`] together; a
+    /// The messages. Their texts have at most [`MAX_HISTORY_PAGE_BYTES`] together; a
     /// single message may have more.
     pub messages: Vec<Slot>,
     /// Whether there are more messages: after these if `after` was given,

@@ -40,7 +40,7 @@ pub struct FanOutProgress(Weak<DoneSignal>);
 
 impl InFlightBatch {
     /// Creates a batch for the shards. The calling thread can wait on the
-    /// returned [`Underway`]. `arrived` is when the first entry of the batch
+    /// returned [`FanOutProgress`]. `arrived` is when the first entry of the batch
     /// arrived.
     pub fn new(batch: Arc<CommittedBatch>, arrived: Instant) -> (Self, FanOutProgress) {
         let done = Arc::new(DoneSignal(thread::current()));

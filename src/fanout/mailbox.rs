@@ -45,7 +45,7 @@ impl Mailbox {
     }
 
     /// Waits until the number of subscribers in the mailbox reaches a multiple
-    /// of [`MANY`].
+    /// of [`WAKE_THRESHOLD`].
     pub(super) async fn threshold_reached(&self) {
         self.threshold_reached.notified().await;
     }

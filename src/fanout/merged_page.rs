@@ -142,7 +142,7 @@ impl MergedPage {
         inbox.map_or(room, |inbox| room.min(inbox.page.upto))
     }
 
-    /// All messages up to [`Reading::upto`], in order.
+    /// All messages up to [`MergedPage::upto`], in order.
     pub(super) fn parts(&self) -> Vec<Part<'_>> {
         let upto = self.upto();
         let mut parts = Vec::with_capacity(self.room.page.room_batches.len());

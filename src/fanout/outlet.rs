@@ -286,7 +286,7 @@ impl Outlet {
         self.wire.poll_ready(cx, self.mode == Mode::CatchingUp)
     }
 
-    /// Writes the new messages of a room, like [`Outlet::write_runs`]. No task
+    /// Writes the new messages of a room, like [`Outlet::write_room_batches`]. No task
     /// is woken when the socket takes more.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::{
 
 use crate::protocol::{Message, Redaction, Seq, Slot, format::Format, name::RoomName};
 
-/// The bytes that one message costs in a [`Run`] besides its text: the
+/// The bytes that one message costs in a [`RoomBatch`] besides its text: the
 /// structure itself, and the tags, numbers and frame headers of its encodings.
 const MESSAGE_OVERHEAD: usize = 500;
 

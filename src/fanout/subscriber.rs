@@ -172,7 +172,7 @@ impl Subscriber {
         Handle::new(&self.shared)
     }
 
-    /// Drives delivery; ends after `finish` or `stop`, or when delivery fails.
+    /// Drives delivery; ends after `end_at_head` or `unfollow`, or when delivery fails.
     /// It can be dropped and called again.
     ///
     /// # Errors

@@ -200,7 +200,7 @@ impl Drop for Receipt {
 
 impl fmt::Debug for SharedReceipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
+        f.debug_struct("SharedReceipts").finish_non_exhaustive()
     }
 }
 

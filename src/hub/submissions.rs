@@ -188,7 +188,7 @@ impl Submitter {
 
 impl fmt::Debug for Submitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").finish_non_exhaustive()
+        f.debug_struct("Submitter").finish_non_exhaustive()
     }
 }
 

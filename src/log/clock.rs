@@ -59,7 +59,7 @@ impl GuardedClock {
 
 impl fmt::Debug for GuardedClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clock").finish_non_exhaustive()
+        f.debug_struct("GuardedClock").finish_non_exhaustive()
     }
 }
 

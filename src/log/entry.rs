@@ -14,7 +14,7 @@ use crate::protocol::{
     text::Text,
 };
 
-/// A time of the guarded [`Clock`](super::Clock), in milliseconds since 1970.
+/// A time of the guarded [`GuardedClock`](super::GuardedClock), in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GuardedTime(pub i64);
 

@@ -43,19 +43,19 @@ pub struct OrderedBatch {
 ///
 /// The writer proposes one batch at a time. It proposes the same batch again
 /// until it reads that batch from the log. So a log may hold a batch twice, but
-/// a replica applies each [`Origin`] once.
+/// a replica applies each [`BatchId`] once.
 pub trait Log: Send {
     /// Proposes a batch for the next position.
     ///
     /// # Errors
-    /// [`Unanswered`] if the log gives no answer. The batch may have a position
+    /// [`NoAnswer`] if the log gives no answer. The batch may have a position
     /// or not.
     fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer>;
 
     /// The batch after a position; `None` if there is none yet.
     ///
     /// # Errors
-    /// [`Unanswered`] if the log cannot be read now.
+    /// [`NoAnswer`] if the log cannot be read now.
     fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer>;
 
     /// Withdraws a batch that could not be applied. False if the log keeps the

@@ -42,12 +42,12 @@ pub enum CloseReason {
     Flooding,
     /// An operator kicked the client.
     Kicked {
-        /// The operator's reason; at most [`MAX_WHY`] bytes.
+        /// The operator's reason; at most [`MAX_REASON_BYTES`] bytes.
         reason: Option<Arc<str>>,
     },
     /// An operator banned the client.
     Banned {
-        /// The operator's reason; at most [`MAX_WHY`] bytes.
+        /// The operator's reason; at most [`MAX_REASON_BYTES`] bytes.
         reason: Option<Arc<str>>,
     },
     /// The client tried too many wrong secrets.

@@ -107,8 +107,8 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
         /// The most messages to return, at most
-        /// [`MAX_EXCERPT`](super::MAX_EXCERPT); absent:
-        /// [`EXCERPT`](super::EXCERPT).
+        /// [`MAX_HISTORY_PAGE`](super::MAX_HISTORY_PAGE); absent:
+        /// [`HISTORY_PAGE`](super::HISTORY_PAGE).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },

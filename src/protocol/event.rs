@@ -163,7 +163,7 @@ impl Topic {
     /// Makes the text of a new topic safe.
     ///
     /// # Errors
-    /// Refuses a text of more than [`MAX_TOPIC`] bytes or more than one line.
+    /// Refuses a text of more than [`MAX_TOPIC_BYTES`] bytes or more than one line.
     pub fn parse_text(raw: &str) -> Result<Text, Refusal> {
         let text = Text::from(raw.trim().to_owned());
         if text.len() > MAX_TOPIC_BYTES {

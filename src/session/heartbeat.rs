@@ -97,7 +97,7 @@ impl Heartbeat {
         }
     }
 
-    /// When to call [`Silence::look`] again.
+    /// When to call [`Heartbeat::tick`] again.
     pub(super) fn next(&self) -> Instant {
         let now = Instant::now();
         let (period, limit) = (

@@ -55,7 +55,7 @@ pub(super) struct Applying<'a> {
 /// Applies a batch to a database whose transaction is open.
 ///
 /// `known` holds rooms whose rows need not be read. `index` must be given if
-/// the batch [needs it](needs_index).
+/// the batch [needs it](removes_words).
 ///
 /// # Errors
 /// Fails if the database cannot be read or written, or contradicts itself.

@@ -1,7 +1,7 @@
 //! Checks whether the stored rows are the rows that were written.
 //!
 //! A start makes the checks it can afford (`structure`, `start`). After a
-//! failed write, `end` must succeed before anything is acknowledged again.
+//! failed write, `recent_messages` must succeed before anything is acknowledged again.
 //! `whole` checks everything.
 
 use std::{
@@ -80,7 +80,7 @@ pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
 }
 
 /// Checks the messages that a failed transaction may have damaged: those stored
-/// after `since`, at most the last `LOOKED_AT`. Every acknowledged message must
+/// after `since`, at most the last `MAX_RECENT`. Every acknowledged message must
 /// be there and sound, and each room must end with its last one. Returns the
 /// last number.
 ///

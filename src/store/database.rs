@@ -325,7 +325,7 @@ impl Database {
     }
 
     /// The messages of a room with these numbers, oldest first, and whether
-    /// some were left out. As [`pages::messages`].
+    /// some were left out. As [`pages::messages_by_number`].
     ///
     /// # Errors
     /// Fails if the database cannot be read.

@@ -110,7 +110,7 @@ impl Index {
     pub(super) fn remove(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
         self.removals += 1;
         match self.with_db(|db| remove(db, entries)) {
-            // `on` deleted the whole index.
+            // `with_db` deleted the whole index.
             Err(why) if why.is_damage() => Ok(()),
             removed => removed,
         }

@@ -258,7 +258,7 @@ fn lookup<T>(
 /// were left out for their size or count.
 ///
 /// `seqs` starts with the newest number. At most `limit` messages and
-/// `MAX_EXCERPT_BYTES` of text are returned, but at least one message if
+/// `MAX_HISTORY_PAGE_BYTES` of text are returned, but at least one message if
 /// `limit` is not 0. Redacted and unreadable messages are skipped.
 ///
 /// # Errors

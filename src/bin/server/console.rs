@@ -29,7 +29,7 @@ const LINES: usize = 10_000;
 const PRINT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The guard of the printing threads. Its drop prints the waiting lines, for at
-/// most [`LAST_LINES`]: a stopped terminal must not keep the server from ending.
+/// most [`PRINT_DEADLINE`]: a stopped terminal must not keep the server from ending.
 pub(crate) struct PrintGuard(Vec<WorkerGuard>);
 
 impl Drop for PrintGuard {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The bytes of an answer that are copied.
 const MAX_HEAD: usize = 8 << 10;
 
-/// A stream that copies its first bytes, as long as the [`Head`] lives.
+/// A stream that copies its first bytes, as long as the [`RecordedHead`] lives.
 pub(super) struct HeadRecorder<S> {
     stream: S,
     head: Weak<Mutex<Vec<u8>>>,

@@ -203,7 +203,7 @@ impl Model {
         mem::take(&mut self.commands)
     }
 
-    /// Takes the questions to ask under [`OWN`].
+    /// Takes the questions to ask under [`SCREEN_REF`].
     pub(super) fn take_questions(&mut self) -> Vec<Command> {
         mem::take(&mut self.questions)
     }

@@ -74,7 +74,7 @@ pub enum Permission {
 /// The way a list shows a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
-    /// On a line of its own, with [`Spec::about`].
+    /// On a line of its own, with [`CommandSpec::about`].
     OwnLine,
     /// On a line of its own, with this description.
     OwnLineWith(&'static str),

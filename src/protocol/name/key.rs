@@ -35,7 +35,7 @@ impl NameKey {
     /// Reads a key that was computed earlier, under any version of Unicode.
     ///
     /// # Errors
-    /// [`BadName`] if the text is empty or has more than 1 KiB.
+    /// [`RuleBroken`] if the text is empty or has more than 1 KiB.
     pub fn stored(text: &str) -> Result<Self, RuleBroken> {
         const RULE: RuleBroken = RuleBroken::new("this is no stored key of a name");
         if text.is_empty() || text.len() > 1024 {

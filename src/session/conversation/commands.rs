@@ -421,7 +421,7 @@ impl Conversation<'_> {
 }
 
 /// Makes an operator's reason safe. A reason of more than one line or more than
-/// [`MAX_WHY`] bytes is refused.
+/// [`MAX_REASON_BYTES`] bytes is refused.
 fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
     let text = Text::from(reason.unwrap_or_default().trim().to_owned());
     if text.len() > MAX_REASON_BYTES || text.contains('\n') {

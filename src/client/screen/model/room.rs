@@ -19,9 +19,9 @@ pub(super) struct RoomModel {
     /// The position up to which the room was shown.
     pub(super) last_position: Option<Position>,
     sent_texts: Vec<String>,
-    /// Whether `typed` includes the texts sent by earlier clients.
+    /// Whether `sent_texts` includes the texts sent by earlier clients.
     pub(super) has_earlier: bool,
-    /// While the user looks through `typed`: the index of the text shown, and
+    /// While the user looks through `sent_texts`: the index of the text shown, and
     /// the unsent text it replaced.
     browsing: Option<(usize, String)>,
 }
