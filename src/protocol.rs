@@ -18,6 +18,7 @@ pub mod mention;
 mod message;
 pub mod name;
 pub mod plain;
+mod position;
 mod refusal;
 mod request;
 pub mod secret;
@@ -25,6 +26,7 @@ mod tag;
 pub mod text;
 pub mod typed;
 pub mod typed_duration;
+mod wall_time;
 
 pub use self::{
     command::{Command, Start},
@@ -34,10 +36,10 @@ pub use self::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_HISTORY_PAGE,
         MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
-    message::{
-        Author, Epoch, Message, MessageKind, PrivateMessage, Redaction, Seq, Slot, WallTime,
-    },
+    message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
+    position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},
     request::Request,
     tag::Tag,
+    wall_time::WallTime,
 };

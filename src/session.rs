@@ -10,6 +10,7 @@ mod end;
 mod heartbeat;
 mod inbound;
 mod operator;
+mod options;
 mod pace;
 mod pending;
 mod request;
@@ -24,7 +25,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-pub use self::request::{SessionOptions, SessionRequest};
 use self::{
     conversation::Conversation,
     end::SessionEnd,
@@ -32,6 +32,7 @@ use self::{
     inbound::{Inbound, Received},
     pending::{Done, Pending},
 };
+pub use self::{options::SessionOptions, request::SessionRequest};
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::server::{
     console,
     exit::fail,
-    flags::{self, CheckedFlags, Task},
+    flags::task::{self, CheckedFlags, Task},
     maintenance,
 };
 
@@ -32,7 +32,7 @@ use self::server::{
 const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
-    let checked = match flags::read() {
+    let checked = match task::read() {
         Ok(Task::Serve(checked)) => checked,
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),

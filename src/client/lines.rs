@@ -2,10 +2,10 @@
 //! terminal, where a person types lines. Both print the server's events.
 
 mod pending_input;
+mod printing;
+mod sending;
 
 use std::{
-    borrow::Cow,
-    fmt,
     io::{self, Write},
     pin::pin,
     time::Duration,
@@ -20,18 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::pending_input::PendingInput;
 use super::{
-    Client, ClientEvent, ConnectionState, End, Frame, Position,
+    Client, End, Position,
     failure::{Failure, Unstored},
     ids::Ids,
     input::Input,
-    one_line,
     output::Printer,
 };
-use crate::protocol::{
-    Command, Event, Limits, MessageKind, Refusal, RefusalCode, json, plain,
-    text::{Text, sanitize},
-    typed,
-};
+use crate::protocol::Limits;
 
 /// How long the client waits for receipts after an interruption.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -277,175 +272,6 @@ impl<W: Write> Lines<'_, W> {
         self.live || !printing || self.options.source == Source::Terminal
     }
 
-    /// Sends a line of the input, or complains about it.
-    fn send_line(&mut self, input: Input) {
-        let limit = self.client.welcome().limits.text_bytes;
-        match (self.options.source, input) {
-            (Source::Pipe, Input::Line { number, text }) => match self.options.ids.of(number) {
-                Ok(id) => self.client.send(Command::Publish {
-                    text,
-                    id: Some(id),
-                    kind: MessageKind::Said,
-                    follows: None,
-                }),
-                Err(why) => self.count_unstored(format_args!("line {number} was not sent: {why}")),
-            },
-            (Source::Pipe, Input::TooLong { number }) => self.count_unstored(format_args!(
-                "line {number} has more than {limit} bytes and was not sent"
-            )),
-            (Source::Terminal, Input::Line { number, text }) => self.typed(number, &text),
-            (Source::Terminal, Input::TooLong { .. }) => {
-                let why = format!(
-                    "The line is too long and was not sent: at most {limit} bytes of text are taken."
-                );
-                self.put(&Event::Refused(Refusal::new(RefusalCode::TooLong, why)));
-            }
-            (_, Input::Failed(error)) => self.unreadable = Some(error),
-        }
-    }
-
-    fn typed(&mut self, number: u64, line: &str) {
-        let limit = self.client.welcome().limits.text_bytes;
-        let command = match typed::parse(line) {
-            Ok(Some(command)) => command,
-            Ok(None) => return,
-            Err(refusal) => return self.put(&Event::Refused(refusal)),
-        };
-        match command {
-            Command::Help => self.put(&plain::help()),
-            Command::Publish { text, kind, .. } => match Text::parse(&text, limit) {
-                Ok(_) => self.client.send(Command::Publish {
-                    text,
-                    id: self.options.ids.of(number).ok(),
-                    kind,
-                    follows: None,
-                }),
-                Err(refusal) => self.put(&Event::Refused(refusal)),
-            },
-            Command::Private { to, text, .. } => match Text::parse(&text, limit) {
-                Ok(_) => self.client.send(Command::Private {
-                    to,
-                    text,
-                    id: self.options.ids.of(number).ok(),
-                    follows: None,
-                }),
-                Err(refusal) => self.put(&Event::Refused(refusal)),
-            },
-            command => self.client.send(command),
-        }
-    }
-
-    /// Prints what happened; returns the end without printing it.
-    fn show(&mut self, happened: ClientEvent) -> Option<End> {
-        match happened {
-            ClientEvent::Event(frame, event) => {
-                let mut shown = event;
-                match &shown {
-                    Event::Live { .. } => self.live = true,
-                    Event::Welcome(welcome) => {
-                        self.live = false;
-                        // A person reads one welcome, and a line for each later
-                        // room. A new connection to the same room needs none.
-                        if matches!(self.reported, ReportedState::Back) {
-                            self.reported = ReportedState::Behind;
-                            if !self.options.json {
-                                return None;
-                            }
-                        }
-                        if std::mem::replace(&mut self.welcomed, true) {
-                            shown = plain::joined(&welcome.room, welcome.topic.as_ref());
-                        }
-                    }
-                    _ => {}
-                }
-                self.put_told(&frame, &shown);
-                if self.client.is_kept() && self.printer.is_open() {
-                    self.printed_position = self.client.position().cloned();
-                }
-            }
-            ClientEvent::Refused { frame, id, text } => {
-                if self.options.source == Source::Pipe {
-                    match self.options.ids.line(&id) {
-                        Some(line) => {
-                            self.count_unstored(format_args!("line {line} was not stored: {text}"))
-                        }
-                        None => self
-                            .count_unstored(format_args!("an earlier line was not stored: {text}")),
-                    }
-                }
-                if self.options.json || self.options.source == Source::Terminal {
-                    self.put_told(&frame, &Event::Notice { text });
-                }
-            }
-            ClientEvent::ForPrograms(frame) => {
-                if self.options.json && !self.options.quiet {
-                    self.printer.put(&one_line(frame.text()));
-                }
-            }
-            ClientEvent::Missing { after, next } => self.complain(format_args!(
-                "messages between {after} and {next} are missing, and the server does not say why"
-            )),
-            ClientEvent::State(state) => self.show_state(state),
-            ClientEvent::Ended(end) => return Some(end),
-        }
-        None
-    }
-
-    /// Complains about a change of the connection, once for each change.
-    fn show_state(&mut self, state: ConnectionState) {
-        let said = match state {
-            ConnectionState::Offline { .. } if self.is_offline() => return,
-            ConnectionState::Offline { why, unsent, .. } => {
-                let said = format!("offline ({why}), {unsent} unsent; trying again");
-                self.reported = ReportedState::Offline(why);
-                said
-            }
-            ConnectionState::Connected => {
-                self.reported = ReportedState::Back;
-                "connected again".to_owned()
-            }
-            ConnectionState::CaughtUp if matches!(self.reported, ReportedState::Behind) => {
-                self.reported = ReportedState::Up;
-                "caught up".to_owned()
-            }
-            ConnectionState::CatchingUp { .. } | ConnectionState::CaughtUp => return,
-            ConnectionState::Refusing { why, unsent, .. } => {
-                format!("the server takes no more for now ({why}), {unsent} unsent; trying again")
-            }
-        };
-        if self.options.states {
-            self.complain(format_args!("{said}"));
-        }
-    }
-
-    /// Prints an event of the server, as received or in the plain format.
-    fn put_told(&mut self, frame: &Frame, event: &Event) {
-        match (self.options.quiet, self.options.json) {
-            (true, _) => {}
-            (false, true) => self.printer.put(&one_line(frame.text())),
-            (false, false) => self.put(event),
-        }
-    }
-
-    /// Prints an event that the client itself made.
-    fn put(&mut self, event: &Event) {
-        if self.options.json {
-            self.printer.put(&one_line(&json::event(event)));
-        } else if let Some(line) = plain::event(event) {
-            self.printer.put(&safe_line(&line));
-        }
-    }
-
-    fn count_unstored(&mut self, why: fmt::Arguments<'_>) {
-        self.unstored += 1;
-        self.complain(why);
-    }
-
-    fn complain(&mut self, why: fmt::Arguments<'_>) {
-        // If this cannot be written, the exit code still tells.
-        let _ = writeln!(self.complaints, "client: {}", one_line(&why.to_string()));
-    }
-
     async fn outcome(&mut self, over: Ending, mut input: PendingInput) -> Result<(), Failure> {
         let kept = self.client.is_kept();
         let pending = self.unstored + self.client.unconfirmed() as u64;
@@ -489,26 +315,6 @@ impl<W: Write> Lines<'_, W> {
                     },
                 }),
             },
-        }
-    }
-}
-
-/// Makes a line of the plain format safe to print. Every further line in it is
-/// indented, so that it cannot pose as another person's message.
-fn safe_line(line: &str) -> Cow<'_, str> {
-    match sanitize(line) {
-        Cow::Borrowed(line) => line.into(),
-        Cow::Owned(line) => {
-            let mut safe = String::with_capacity(line.len());
-            for (n, part) in line.split('\n').enumerate() {
-                safe.push_str(match n {
-                    0 => "",
-                    _ if part.starts_with("  ") => "\n",
-                    _ => "\n  ",
-                });
-                safe.push_str(part);
-            }
-            safe.into()
         }
     }
 }

@@ -3,25 +3,19 @@
 
 mod file;
 mod journal;
+mod persistence;
 
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fmt,
-    future::poll_fn,
-    io, mem,
-    path::Path,
-    task::{Context, Poll},
+    fmt, mem,
 };
 
 use tokio::time::Instant;
 
 pub use self::file::OutboxError;
-use self::{
-    file::{OutboxFile, Record, put},
-    journal::Journal,
-};
-use super::{address::Target, folder, position::Position};
+use self::{file::Record, journal::Journal};
+use super::position::Position;
 use crate::protocol::{
     Command, json,
     name::{MessageId, Reference, RoomName},
@@ -33,10 +27,6 @@ const WINDOW: usize = 1000;
 
 /// The bytes of text at which an outbox is full.
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
-
-/// The number of outbox files that one user may have for one room. Further
-/// clients keep their outbox in memory.
-const MAX_FILES: u32 = 64;
 
 /// Commands in the order in which the client gave them, each with its state.
 ///
@@ -103,70 +93,6 @@ impl Outbox {
             remove_when_empty: false,
             position: None,
         }
-    }
-
-    /// An outbox in a file, with the commands that an earlier client left there.
-    /// The file is created if it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the file is in use, is no outbox of this room, or cannot be
-    /// read.
-    pub fn open(path: &Path, target: &Target) -> Result<Self, OutboxError> {
-        let (file, records) = OutboxFile::open(path, &target.room_url())?;
-        let mut outbox = Self::in_memory();
-        for record in records {
-            match record {
-                Record::Take { number, command } => outbox.keep(number, command.into_owned()),
-                Record::Done(number) => outbox.remove(number),
-                Record::At(position) => outbox.position = Some(position.into_owned()),
-            }
-        }
-        outbox.journal = Some(Journal::new(file));
-        Ok(outbox)
-    }
-
-    /// The same outbox, but the thread that asks for a write does it and waits
-    /// for the disk. So a simulation takes the same steps in every run.
-    #[must_use]
-    pub fn written_in_place(mut self) -> Self {
-        if let Some(journal) = &mut self.journal {
-            journal.write_in_place();
-        }
-        self
-    }
-
-    /// An outbox in a file of this folder, removed when this client ends in
-    /// order with nothing unsent.
-    ///
-    /// Clients of the same room have a file each. After a crash, the next client
-    /// takes over the file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a file is no outbox of this room, or cannot be read.
-    pub fn in_folder(folder: &Path, target: &Target) -> Result<Self, OutboxError> {
-        // If this fails, opening a file in the folder fails too.
-        let _ = folder::make(folder);
-        let path = |number| {
-            let kind = format!("outbox-{number}");
-            folder::file(folder, &kind, &target.room_url())
-        };
-        let (left, new): (Vec<_>, Vec<_>) =
-            (1..=MAX_FILES).map(path).partition(|path| path.exists());
-        for path in left.iter().chain(&new) {
-            match Self::open(path, target) {
-                Err(error) if error.is_taken() => {}
-                Err(error) => return Err(error),
-                Ok(outbox) => {
-                    return Ok(Outbox {
-                        remove_when_empty: true,
-                        ..outbox
-                    });
-                }
-            }
-        }
-        Ok(Self::in_memory())
     }
 
     /// Whether the outbox outlives this process, in a file.
@@ -412,45 +338,6 @@ impl Outbox {
             journal.remove();
         }
     }
-
-    /// Writes all added commands to the file, if there is one; ready once they
-    /// are on disk.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a write fails; nothing is written after that.
-    pub(super) fn poll_settle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(journal) = &mut self.journal else {
-            return Poll::Ready(Ok(()));
-        };
-        let (entries, position) = (&self.commands, self.position.as_ref());
-        journal.poll_settle(cx, || records(entries, position))
-    }
-
-    /// Waits until all added commands are on disk, if there is a file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a write fails; nothing is written after that.
-    pub(super) async fn settle(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_settle(cx)).await
-    }
-}
-
-/// The records of a rewritten file: only the commands still needed, and the
-/// position.
-fn records(entries: &BTreeMap<u64, OutboxCommand>, position: Option<&Position>) -> Vec<u8> {
-    let mut records = Vec::new();
-    for (&number, entry) in entries {
-        if is_kept_in_file(&entry.command) {
-            let command = Cow::Borrowed(&entry.command);
-            put(&mut records, &Record::Take { number, command });
-        }
-    }
-    if let Some(position) = position {
-        put(&mut records, &Record::At(Cow::Borrowed(position)));
-    }
-    records
 }
 
 /// Whether a command is kept in the file: messages, and changes of room.

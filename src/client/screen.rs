@@ -16,6 +16,7 @@ mod model;
 mod painter;
 mod sent_texts;
 pub mod terminal;
+mod width;
 
 use std::{io, path::PathBuf, pin::pin, time::Duration};
 
@@ -32,7 +33,6 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::painter::ColourDepth;
 use self::{
-    editor::text_width,
     footer::{Footer, footer},
     keys::KeyAction,
     line::Line,
@@ -40,6 +40,7 @@ use self::{
     painter::Painter,
     sent_texts::SentTexts,
     terminal::RawMode,
+    width::text_width,
 };
 use super::{
     Client, ClientEvent, End, Position,

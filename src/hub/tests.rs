@@ -1,7 +1,10 @@
 use std::sync::Mutex;
 
+use tokio_util::task::TaskTracker;
+
 use super::*;
 use crate::{
+    fanout::Applier,
     log::{BatchId, BatchPosition, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
     protocol::RefusalCode,
     store::{self, Storage},

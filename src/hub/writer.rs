@@ -1,13 +1,16 @@
 //! The writer: drains the inbox in batches, orders and applies them, and fans
 //! them out.
 
+mod fan_out_wait;
+mod replies;
+mod retry_budget;
+
 use std::{
     fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use tokio::{
@@ -17,17 +20,19 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 use tracing::{error, info};
 
+use self::{
+    fan_out_wait::FanOutWait,
+    replies::{message_id, refuse},
+    retry_budget::{RetryBudget, TRY_EVERY},
+};
 use super::{
-    actions::BUSY_RETRY_MS,
     effects::Effects,
-    receipts::Reply,
-    submissions::{ActionResult, OutcomeReceiver, Submission, Submissions},
+    submissions::{OutcomeReceiver, Submission, Submissions},
 };
 use crate::{
-    fanout::{AppliedBatch, Applier, ApplyError, FanOutProgress, InFlightBatch},
-    log::{Entry, SealedBatch},
+    fanout::{AppliedBatch, Applier, ApplyError, InFlightBatch},
+    log::SealedBatch,
     metrics::Metrics,
-    protocol::{Refusal, RefusalCode, Seq, name::MessageId},
     store::Outcome,
 };
 
@@ -35,17 +40,6 @@ use crate::{
 /// comes first. So a flood does not set everyone's latency.
 const BATCH_ENTRIES: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
-
-/// How often the writer tries a failing log: once in `TRY_EVERY` in the long
-/// run, and up to `TRIES_AT_ONCE` times in a row. It refuses all other entries
-/// without touching the disk.
-const TRY_EVERY: Duration = Duration::from_millis(250);
-const TRIES_AT_ONCE: u32 = 8;
-
-/// How long messages may wait for the end of a fan-out, so that one commit and
-/// one write carry all of them. No reader could be shown them earlier, but a
-/// publisher that wants only a receipt waits longer for it.
-const MAX_FAN_OUT_WAIT: Duration = Duration::from_millis(20);
 
 /// The writer's work, which the caller runs on a thread or as a task.
 ///
@@ -57,15 +51,7 @@ pub struct Writer<'a> {
     /// The sealed batch that is neither committed nor withdrawn yet.
     open: Option<OpenBatch>,
     batches: broadcast::Sender<InFlightBatch>,
-    /// The fan-out of the last batch, until the writer has waited for it.
-    last_fan_out: Option<FanOutProgress>,
-    /// The fan-out that was still going on when the last batch was committed.
-    previous_fan_out: Option<FanOutProgress>,
-    max_fan_out_wait: Duration,
-    /// The number of messages in the last batch.
-    last_messages: usize,
-    /// The number of entries that were waiting when its fan-out began.
-    waiting_at_fan_out: usize,
+    fan_out_wait: FanOutWait,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
@@ -108,11 +94,7 @@ impl<'a> Writer<'a> {
             submissions,
             open: None,
             batches,
-            last_fan_out: None,
-            previous_fan_out: None,
-            max_fan_out_wait: MAX_FAN_OUT_WAIT,
-            last_messages: 0,
-            waiting_at_fan_out: 0,
+            fan_out_wait: FanOutWait::new(),
             metrics,
             failing,
             damage_reported: false,
@@ -129,7 +111,7 @@ impl<'a> Writer<'a> {
             // arrives, the end of a fan-out need not wake it. Other entries are
             // not fanned out, so they do not wait.
             if first.entry.action.message().is_some() {
-                self.wait_for_fan_out();
+                self.fan_out_wait.wait(&self.submissions);
             }
             // If publishers share this thread's core, they run first, and their
             // messages go into the same commit.
@@ -166,31 +148,6 @@ impl<'a> Writer<'a> {
             let tried = self.attempt(first);
             pause().await;
             self.settle_all(tried);
-        }
-    }
-
-    /// Waits for the end of the last fan-out, so that one commit and one write
-    /// to each reader carry all messages that arrive meanwhile.
-    ///
-    /// The wait ends earlier if as many entries arrived since the fan-out began
-    /// as the last batch had messages, and at least two wait in all. By then
-    /// each author of the last batch has seen its echo and sent its next
-    /// message. The disk and the shards then work at the same time.
-    fn wait_for_fan_out(&mut self) {
-        let until = Instant::now() + self.max_fan_out_wait;
-        // At most one commit goes on beside a fan-out, so that shards keep up.
-        if let Some(before) = self.previous_fan_out.take()
-            && !before.is_done()
-        {
-            before.wait(until, || false);
-            // Entries that arrived until now answer that fan-out, not the last.
-            self.waiting_at_fan_out = self.submissions.len() + 1;
-        }
-        if let Some(underway) = self.last_fan_out.take() {
-            let count = (self.waiting_at_fan_out + self.last_messages).max(2);
-            // One of the counted entries was already received.
-            self.submissions.wait(count - 1, &underway, until);
-            self.previous_fan_out = (!underway.is_done()).then_some(underway);
         }
     }
 
@@ -249,7 +206,7 @@ impl<'a> Writer<'a> {
             next = (!full).then(|| self.submissions.try_recv()).flatten();
         }
         if messages > 0 {
-            self.last_messages = messages;
+            self.fan_out_wait.last_messages = messages;
         }
         (!entries.is_empty()).then(|| OpenBatch {
             sealed: self.applier.seal(entries),
@@ -292,8 +249,7 @@ impl<'a> Writer<'a> {
         let arrived = own.as_ref().map_or_else(Instant::now, |open| open.arrived);
         if !batch.room_batches.is_empty() {
             let (fresh, underway) = InFlightBatch::new(batch, arrived);
-            self.last_fan_out = Some(underway);
-            self.waiting_at_fan_out = self.submissions.len();
+            self.fan_out_wait.begin(underway, self.submissions.len());
             // Sending fails only if all shards have ended.
             let _ = self.batches.send(fresh);
         }
@@ -356,91 +312,6 @@ impl<'a> Writer<'a> {
 impl fmt::Debug for Writer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer").finish_non_exhaustive()
-    }
-}
-
-impl Submission {
-    /// Whether it may be stored now: not if it follows a refused message.
-    fn accept(&self) -> bool {
-        match &self.receiver {
-            OutcomeReceiver::Publisher(receipt) => {
-                receipt.accept(message_id(&self.entry).as_ref(), self.follows.as_ref())
-            }
-            OutcomeReceiver::Task(_) | OutcomeReceiver::Nobody => true,
-        }
-    }
-}
-
-impl OutcomeReceiver {
-    fn tell(self, entry: &Entry, outcome: Outcome, ended: usize) {
-        match self {
-            OutcomeReceiver::Publisher(receipt) => receipt.tell(match outcome {
-                Outcome::Stored(seq) => stored(entry, seq, false),
-                Outcome::Repeat(seq) => stored(entry, seq, true),
-                _ => busy(message_id(entry)),
-            }),
-            // If the task has ended, the send fails; the entry stays applied.
-            OutcomeReceiver::Task(tell) => drop(tell.send(ActionResult { outcome, ended })),
-            OutcomeReceiver::Nobody => {}
-        }
-    }
-
-    /// Tells a publisher that its message was not stored. A task notices that
-    /// its channel closes.
-    fn refuse(self, id: Option<MessageId>) {
-        if let OutcomeReceiver::Publisher(receipt) = self {
-            receipt.tell(busy(id));
-        }
-    }
-}
-
-fn refuse(submission: Submission) {
-    submission.receiver.refuse(message_id(&submission.entry));
-}
-
-fn message_id(entry: &Entry) -> Option<MessageId> {
-    entry.action.message()?.id.clone()
-}
-
-fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
-    Reply::Stored {
-        id: message_id(entry),
-        seq,
-        duplicate,
-    }
-}
-
-fn busy(id: Option<MessageId>) -> Reply {
-    Reply::Refused(Refusal {
-        code: RefusalCode::Busy,
-        text: "The message could not be stored; send it again in a while.".into(),
-        id,
-        retry_ms: Some(BUSY_RETRY_MS),
-    })
-}
-
-/// Limits how often a failing log is tried.
-struct RetryBudget {
-    /// When all [`TRIES_AT_ONCE`] tries are available again.
-    free: Instant,
-}
-
-impl RetryBudget {
-    fn new() -> Self {
-        RetryBudget {
-            free: Instant::now(),
-        }
-    }
-
-    /// Takes one try; false if none is available yet.
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let free = self.free.max(now) + TRY_EVERY;
-        let allowed = free <= now + TRY_EVERY * TRIES_AT_ONCE;
-        if allowed {
-            self.free = free;
-        }
-        allowed
     }
 }
 

@@ -11,47 +11,8 @@ use crate::protocol::{
     text::Text,
 };
 
-/// Declares a field that is encoded as text and checked by a rule.
-macro_rules! as_text {
-    ($($Field:ident: $Type:ty, $write:expr, $read:expr;)*) => {$(
-        pub(super) enum $Field {}
-
-        impl $Field {
-            /// Encodes the field.
-            ///
-            /// # Errors
-            /// Fails if the serializer fails.
-            pub(super) fn serialize<S: Serializer>(
-                value: &$Type,
-                serializer: S,
-            ) -> Result<S::Ok, S::Error> {
-                let write: fn(&$Type) -> &str = $write;
-                serializer.serialize_str(write(value))
-            }
-
-            /// Decodes the field.
-            ///
-            /// # Errors
-            /// Fails if the deserializer fails or the value breaks its rule.
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-                deserializer: D,
-            ) -> Result<$Type, D::Error> {
-                let read: fn(&str) -> Option<$Type> = $read;
-                read(<&str>::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("a rule"))
-            }
-        }
-    )*};
-}
-
-as_text! {
-    NameField: Name, Name::as_str, |text| Name::stored(text).ok();
-    KeyField: NameKey, NameKey::as_str, |text| NameKey::stored(text).ok();
-    RoomField: RoomName, RoomName::as_str, |text| RoomName::stored(text).ok();
-    TextField: Text, |text| text, |text| Some(Text::stored(text));
-}
-
-/// Declares a field that is encoded as another type.
-macro_rules! as_other {
+/// Declares a field that is encoded as another type and checked by a rule.
+macro_rules! encoded_as {
     ($($Field:ident: $Type:ty as $Other:ty, $write:expr, $read:expr;)*) => {$(
         pub(super) enum $Field {}
 
@@ -82,7 +43,11 @@ macro_rules! as_other {
     )*};
 }
 
-as_other! {
+encoded_as! {
+    NameField: Name as &str, Name::as_str, |text| Name::stored(text).ok();
+    KeyField: NameKey as &str, NameKey::as_str, |text| NameKey::stored(text).ok();
+    RoomField: RoomName as &str, RoomName::as_str, |text| RoomName::stored(text).ok();
+    TextField: Text as &str, |text| text, |text| Some(Text::stored(text));
     AtField: WallTime as i64, |at| at.0, |ms| Some(WallTime(ms));
     KindField: MessageKind as bool, |kind| *kind == MessageKind::Me,
         |me| Some(if me { MessageKind::Me } else { MessageKind::Said });

@@ -1,82 +1,17 @@
 //! Messages with their numbers, and the rest of a redacted message.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     connection_id::ConnectionId,
     name::{MessageId, Name, RoomName},
+    position::Seq,
     tag::Tag,
     text::Text,
+    wall_time::WallTime,
 };
-
-/// The number of a message in the log. Numbers start at 1 and rise; within one
-/// room they are not dense.
-///
-/// [`Seq::START`] (0) is the position before the first message.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct Seq(pub u64);
-
-impl Seq {
-    /// The position before the first message.
-    pub const START: Seq = Seq(0);
-
-    /// The number after this one.
-    #[must_use]
-    pub fn next(self) -> Seq {
-        Seq(self.0 + 1)
-    }
-}
-
-impl fmt::Display for Seq {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The name of the log that a number belongs to. It is drawn at random when the
-/// log is created.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Epoch(pub Arc<str>);
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A wall-clock time for people to read, in milliseconds since 1970 UTC. Order,
-/// ids and timers never use it. JSON has it as RFC 3339 with milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WallTime(pub i64);
-
-impl fmt::Display for WallTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment =
-            jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{moment:.3}")
-    }
-}
-
-impl Serialize for WallTime {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for WallTime {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let moment: jiff::Timestamp = String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)?;
-        Ok(WallTime(moment.as_millisecond()))
-    }
-}
 
 /// The author of a message: the connection's tag, and its name, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,26 +183,4 @@ pub struct Redaction {
     /// The publisher's own id of the message, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<MessageId>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339_with_milliseconds() {
-        for (ms, written) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (1_234, "1970-01-01T00:00:01.234Z"),
-            (1_767_225_600_000, "2026-01-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(WallTime(ms).to_string(), written);
-            let json = serde_json::to_string(&WallTime(ms)).expect("a time is JSON");
-            assert_eq!(json, format!("\"{written}\""));
-            assert_eq!(
-                serde_json::from_str::<WallTime>(&json).expect("and back"),
-                WallTime(ms)
-            );
-        }
-    }
 }

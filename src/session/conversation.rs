@@ -7,11 +7,8 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{
-    delivered::DeliveredMark,
-    end::SessionEnd,
-    operator::Operator,
-    pace::Pace,
-    request::{SessionOptions, SessionRequest},
+    delivered::DeliveredMark, end::SessionEnd, operator::Operator, options::SessionOptions,
+    pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,

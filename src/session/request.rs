@@ -1,13 +1,10 @@
-//! The parameters of one conversation, and the options of all.
-
-use std::time::Duration;
+//! The session that a request asks for.
 
 use crate::protocol::{
-    Limits, Start,
+    Start,
     format::Format,
     name::{Name, RoomName},
     secret::Secret,
-    text::Text,
 };
 
 /// The session that a request asks for.
@@ -25,18 +22,4 @@ pub struct SessionRequest {
     pub start: Start,
     /// Whether the client sees its own messages.
     pub echo: bool,
-}
-
-/// The options of all sessions.
-#[derive(Clone, Debug)]
-pub struct SessionOptions {
-    /// The limits on a client's messages.
-    pub limits: Limits,
-    /// The ping interval: a silent peer is pinged twice within it and closed
-    /// soon after.
-    pub ping: Duration,
-    /// The notice sent after the welcome, if any.
-    pub motd: Option<Text>,
-    /// The operators' secret, if the server has operators.
-    pub operator: Option<Secret>,
 }

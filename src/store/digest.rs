@@ -6,8 +6,7 @@ use rusqlite::{Connection, types::ValueRef};
 
 use super::{StoreError, tables::ALL};
 
-/// The `SELECT` of every table, and the SHA-256 of its rows in the order of the
-/// key.
+/// The name of each table, and the SHA-256 of its rows in the order of the key.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
@@ -34,7 +33,7 @@ pub(super) fn digests(db: &Connection) -> Result<Vec<(&'static str, String)>, St
         }
         let digest = digest.finish();
         let hex = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
-        digests.push((table.select, hex.collect()));
+        digests.push((table.name, hex.collect()));
     }
     Ok(digests)
 }

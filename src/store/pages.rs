@@ -6,20 +6,25 @@
 //! room's last number. Then the messages are looked up one by one by number,
 //! which needs no index. Messages that cannot be read are a [`Hole`].
 
+mod backlog;
+mod by_number;
+
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, Rows};
+use rusqlite::{Connection, Rows};
 use tracing::error;
 
+use self::by_number::lookup;
+pub(super) use self::{backlog::before_last, by_number::messages_by_number};
 use super::{
     StoreError,
     room::RoomState,
-    row::{TableRow, from_db, query, to_db},
+    row::{TableRow, query, to_db},
     state::ReplicaState,
     store_error,
     tables::{MESSAGES, MessageRow},
 };
-use crate::protocol::{GapReason, MAX_HISTORY_PAGE_BYTES, Message, Seq, Slot, name::RoomName};
+use crate::protocol::{GapReason, Seq, Slot, name::RoomName};
 
 /// A page of one room, as it is stored.
 #[derive(Debug, Default)]
@@ -232,206 +237,4 @@ enum Next {
     End,
     Damaged,
     Slot(Slot),
-}
-
-/// Reads the row of a message by its number; `None` if it is missing or
-/// damaged.
-fn lookup<T>(
-    view: &Connection,
-    seq: Seq,
-    read: impl FnOnce(&MessageRow<'_>) -> T,
-) -> Result<Option<T>, StoreError> {
-    let mut rows = query(view, &MESSAGES, "WHERE seq = ?1")?;
-    let mut rows = rows.query([to_db(seq)])?;
-    match rows.next() {
-        Ok(Some(row)) => Ok(MessageRow::read(row)
-            .filter(|row| row.seq == seq)
-            .as_ref()
-            .map(read)),
-        Ok(None) => Ok(None),
-        Err(error) if store_error::is_damage(&error) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The messages of a room with these numbers, oldest first, and whether some
-/// were left out for their size or count.
-///
-/// `seqs` starts with the newest number. At most `limit` messages and
-/// `MAX_HISTORY_PAGE_BYTES` of text are returned, but at least one message if
-/// `limit` is not 0. Redacted and unreadable messages are skipped.
-///
-/// # Errors
-/// Fails if the database cannot be read.
-pub(super) fn messages_by_number(
-    db: &Connection,
-    name: &RoomName,
-    seqs: &[Seq],
-    limit: usize,
-) -> Result<(Vec<Message>, bool), StoreError> {
-    let view = db.unchecked_transaction()?;
-    let Some(room) = RoomState::find(&view, name)? else {
-        return Ok((Vec::new(), false));
-    };
-    let mut messages = Vec::new();
-    let mut bytes = 0;
-    let mut more = false;
-    for seq in seqs {
-        let found = lookup(&view, *seq, |row| {
-            let here = (row.room == room.id).then_some(row)?;
-            here.slot(name, None)
-        })?;
-        let Some(Slot::Message(message)) = found.flatten() else {
-            continue;
-        };
-        bytes += message.text.len();
-        more = messages.len() == limit || bytes > MAX_HISTORY_PAGE_BYTES && !messages.is_empty();
-        if more {
-            break;
-        }
-        messages.push(message);
-    }
-    messages.reverse();
-    Ok((messages, more))
-}
-
-/// The position after which the last `count` messages of a room up to `head`
-/// follow; if there are fewer, all of them.
-///
-/// # Errors
-/// Fails if the database cannot be read.
-pub(super) fn before_last(
-    db: &Connection,
-    name: &RoomName,
-    count: u32,
-    head: Seq,
-) -> Result<Seq, StoreError> {
-    let view = db.unchecked_transaction()?;
-    let Some(room) = RoomState::find(&view, name)? else {
-        return Ok(head);
-    };
-    let expired = ReplicaState::load(&view)?.expired;
-    if room.last <= expired || head <= expired {
-        return Ok(head);
-    }
-    match oldest_by_index(&view, room, expired, count, head) {
-        Ok(Some(oldest)) => return Ok(before(oldest)),
-        Ok(None) => {}
-        Err(why) if why.is_damage() => {}
-        Err(why) => return Err(why),
-    }
-    // The index is damaged: this follows `prev` from the last message on.
-    let mut position = head;
-    let mut seq = room.last;
-    let mut counted = 0;
-    while seq > expired && counted < count {
-        if seq <= head {
-            position = before(seq);
-            counted += 1;
-        }
-        match lookup(&view, seq, |row| row.prev)? {
-            Some(prev) => seq = prev,
-            // The messages before it are unknown; a reader is told of a gap.
-            None => break,
-        }
-    }
-    Ok(position)
-}
-
-/// The oldest of the last `count` messages up to `head`, or the number after
-/// `head` if there is no message. `None` if the index contradicts itself or the
-/// room's row.
-fn oldest_by_index(
-    view: &Connection,
-    room: RoomState,
-    expired: Seq,
-    count: u32,
-    head: Seq,
-) -> Result<Option<Seq>, StoreError> {
-    let mut query = view.prepare_cached(
-        "SELECT seq FROM messages WHERE room = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3",
-    )?;
-    let mut rows = query.query([room.id, to_db(head), count.into()])?;
-    let mut oldest: Option<Seq> = None;
-    let mut counted = 0;
-    while let Some(row) = rows.next()? {
-        let seq = from_db(row.get(0)?);
-        let in_order = match oldest {
-            Some(oldest) => seq < oldest,
-            None => seq == room.last || room.last > head,
-        };
-        if !in_order {
-            return Ok(None);
-        }
-        oldest = Some(seq);
-        counted += 1;
-    }
-    let Some(seq) = oldest else {
-        // The room begins after `head`, if its first message confirms it.
-        let mut next = view.prepare_cached(
-            "SELECT seq FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
-        )?;
-        let first = next
-            .query_row([room.id, to_db(head)], |row| row.get(0).map(from_db))
-            .optional()?;
-        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= expired;
-        let sound = match first {
-            Some(seq) => lookup(view, seq, begins)?,
-            None => None,
-        };
-        return Ok((sound == Some(true)).then_some(head.next()));
-    };
-    // If there are fewer, the first has no message before it.
-    let sound = lookup(view, seq, |row| {
-        row.room == room.id && (counted == count || row.prev <= expired)
-    })?;
-    Ok((sound == Some(true)).then_some(seq))
-}
-
-fn before(seq: Seq) -> Seq {
-    Seq(seq.0.saturating_sub(1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        fanout::Applier,
-        log::Draft,
-        protocol::ConnectionId,
-        store::{Storage, open, schema},
-    };
-
-    /// Any client may ask for this, so it must not read the whole room.
-    #[test]
-    fn the_index_tells_where_a_room_begins() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let storage = Storage::Folder(folder.path().to_owned());
-        let (replica, _) = open(&storage, "a test").expect("a store");
-        let mut log = Applier::local(replica).expect("a log");
-        for room in ["a", "a", "b", "a", "b"] {
-            log.apply_messages(ConnectionId(7), [Draft::of(room, "text")])
-                .expect("stored");
-        }
-        let db = schema::connect_reader(&folder.path().join("chat.sqlite")).expect("a log");
-        for (room, upto, oldest) in [
-            ("b", 2, 3),
-            ("b", 1, 2),
-            ("b", 3, 3),
-            ("b", 5, 3),
-            ("a", 1, 1),
-        ] {
-            let name: RoomName = room.parse().expect("a room");
-            let row = RoomState::find(&db, &name).expect("a log").expect("a room");
-            let found = oldest_by_index(&db, row, Seq::START, 50, Seq(upto));
-            assert_eq!(
-                found.expect("readable"),
-                Some(Seq(oldest)),
-                "{room} up to {upto}"
-            );
-        }
-        let name: RoomName = "b".parse().expect("a room");
-        let position = before_last(&db, &name, 50, Seq(2)).expect("readable");
-        assert_eq!(position, Seq(2));
-    }
 }

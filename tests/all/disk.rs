@@ -1,26 +1,26 @@
+mod bare_store;
 mod bit_flips;
 pub(crate) mod faulty;
+mod files;
 mod power_cut;
 mod random;
-
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+mod retention;
 
 use broadcast_chat::{
     fanout::Applier,
     protocol::Seq,
     store::{self, Storage},
 };
-use rustix::process::{Pid, Resource, Rlimit, getuid, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::process::Command;
 
 use self::{
-    bit_flips::{append, applier, draft, read, room},
+    bare_store::{read, room},
     faulty::{
-        ControlField, Disk, EIO, ENOSPC, EROFS, SERVER, ServerProcess, publish,
-        publish_until_stored,
+        ControlField, Disk, EIO, ENOSPC, EROFS, ServerProcess, publish, publish_until_stored,
     },
 };
-use crate::support::{TestServer, soon};
+use crate::programs::SERVER;
 
 // Verified to fail when every message causes a retry (many more writes), and
 // when every failure logs "cannot be written".
@@ -196,277 +196,4 @@ async fn a_slow_disk_delays_no_reader() {
     assert!(!lines.contains("during"), "{lines}");
     disk.set(ControlField::Delay, 0);
     assert_eq!(ana.event().await["seq"], 2);
-}
-
-/// Runs a server that must print one sentence and exit with code 2; returns the
-/// sentence.
-async fn rejected_start(command: &mut Command) -> String {
-    let output = soon("its end", command.output()).await.expect("it runs");
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let said = String::from_utf8(output.stderr).expect("UTF-8");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
-}
-
-/// The server under an unprivileged user: root may write to every folder.
-fn unprivileged(server: &Path) -> Command {
-    let mut command = Command::new(server);
-    if getuid().is_root() {
-        command.uid(65534).gid(65534);
-    }
-    command
-}
-
-// Verified to fail when the server runs as root.
-#[tokio::test]
-async fn a_folder_without_write_permission_is_named() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path();
-    let set = |path: &Path, mode| {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
-    };
-    set(path, 0o755);
-    // A copy that the unprivileged user may read.
-    let server = path.join("server");
-    std::fs::copy(SERVER, &server).expect("a copy");
-    let (empty, full) = (path.join("empty"), path.join("full"));
-    std::fs::create_dir(&empty).expect("a folder");
-    let mut writer = applier(&full);
-    append(&mut writer, &[draft(&room("lobby"), "text", None)]);
-    drop(writer);
-    let database = full.join("chat.sqlite");
-    let before = std::fs::read(&database).expect("a database");
-    for file in [&database, &full.join("lock")] {
-        set(file, 0o444);
-    }
-    set(&empty, 0o555);
-    set(&full, 0o555);
-    set(path, 0o555);
-    for data in [&empty, &empty.join("new"), &full, &path.join("new")] {
-        let mut command = unprivileged(&server);
-        let said = rejected_start(command.args(["--port", "0", "--data"]).arg(data)).await;
-        let named = said.contains(&data.display().to_string());
-        assert!(named && said.contains("--data"), "{said}");
-        assert!(said.contains("Permission denied"), "{said}");
-    }
-    assert!(
-        std::fs::read(&database).expect("kept") == before,
-        "as it was"
-    );
-    // With `--ephemeral` the server needs no folder.
-    let mut command = unprivileged(&server);
-    let running = ServerProcess::start(command.args(["--port", "0", "--ephemeral"])).await;
-    let answer = running.request("GET", "/-/health", "").await;
-    assert!(answer.ends_with("ok\n"), "{answer}");
-    running.kill().await;
-    set(path, 0o755);
-}
-
-// Verified to fail without the check of the database's structure.
-#[tokio::test]
-async fn a_corrupt_database_is_named_and_kept() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let mut writer = applier(&data);
-    for n in 0..100 {
-        let text = format!("{n} {}", "x".repeat(500));
-        append(&mut writer, &[draft(&room("lobby"), &text, None)]);
-    }
-    drop(writer);
-    let path = data.join("chat.sqlite");
-    let mut bytes = std::fs::read(&path).expect("a database");
-    let middle = bytes.len() / 2 / 4096 * 4096;
-    bytes[middle..middle + 200].fill(0x55);
-    std::fs::write(&path, &bytes).expect("a file");
-    let mut command = Command::new(SERVER);
-    command.args(["--port", "0", "--data"]).arg(&data);
-    let said = rejected_start(&mut command).await;
-    for part in ["chat.sqlite", "damaged", "left as it is", "backup"] {
-        assert!(said.contains(part), "{part}: {said}");
-    }
-    assert!(std::fs::read(&path).expect("kept") == bytes, "as it was");
-
-    let mut command = Command::new(SERVER);
-    let said = command.args(["check", "--data"]).arg(&data).output().await;
-    let said = said.expect("it runs");
-    assert_eq!(said.status.code(), Some(2));
-    let said = String::from_utf8(said.stderr).expect("UTF-8");
-    assert!(said.contains("chat.sqlite"), "{said}");
-    let copy = folder.path().join("copy");
-    let mut command = Command::new(SERVER);
-    command.arg("backup").arg(&copy).arg("--data").arg(&data);
-    let failed = soon("its end", command.output()).await.expect("it runs");
-    assert_eq!(failed.status.code(), Some(2), "{failed:?}");
-    assert!(!copy.exists(), "no copy of a damaged database");
-}
-
-// Verified to fail when the copy keeps the epoch, and when an existing file is
-// replaced.
-#[tokio::test]
-async fn a_backup_is_made_while_clients_publish() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let data = folder.path().join("data");
-    let server = TestServer::start_in(&data).await;
-    let (mut ana, welcome) = server.json("/?name=ana").await;
-    for n in 1..=300_u64 {
-        let said = publish(&mut ana, &format!("text {n}"), &n.to_string()).await;
-        assert_eq!(said["seq"], n);
-    }
-    let copy = folder.path().join("copy");
-    let backup = |to: &std::path::Path| {
-        let mut command = Command::new(SERVER);
-        command.arg("backup").arg(to).arg("--data").arg(&data);
-        command.kill_on_drop(true);
-        command
-    };
-    let mut command = backup(&copy);
-    let mut copying = std::pin::pin!(command.output());
-    let mut said = 300;
-    let output = loop {
-        let id = (said + 1).to_string();
-        tokio::select! {
-            output = &mut copying => break output.expect("it runs"),
-            _ = publish(&mut ana, "more", &id) => said += 1,
-        }
-    };
-    assert!(output.status.success(), "{output:?}");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(told.contains("copy is sound"), "{told}");
-    let mode = std::fs::metadata(&copy).expect("a copy").permissions();
-    assert_eq!(mode.mode() & 0o777, 0o600);
-    let again = rejected_start(&mut backup(&copy)).await;
-    assert!(again.contains("there already"), "{again}");
-    let beside = std::fs::read_dir(folder.path()).expect("a folder").count();
-    assert_eq!(beside, 2, "the data and the copy, and nothing else");
-
-    // A restored backup is another log. It holds all messages up to the backup.
-    let restored = folder.path().join("restored");
-    std::fs::create_dir(&restored).expect("a folder");
-    std::fs::copy(&copy, restored.join("chat.sqlite")).expect("a copy");
-    let second = TestServer::start_in(&restored).await;
-    let (mut eve, other) = second.json("/?after=0").await;
-    assert_ne!(other["epoch"], welcome["epoch"]);
-    let head = other["head"].as_u64().expect("a number");
-    assert!((300..=said).contains(&head), "{head} of {said}");
-    for n in 1..=head {
-        let message = eve.event().await;
-        assert_eq!(
-            (&message["seq"], &message["prev"]),
-            (&n.into(), &(n - 1).into())
-        );
-    }
-    assert_eq!(eve.event().await["type"], "live");
-    // A client with a position of the first log is told that this log is
-    // another.
-    let target = format!(
-        "/?after=5&epoch={}",
-        welcome["epoch"].as_str().expect("one")
-    );
-    let (mut bob, _) = second.json(&target).await;
-    assert_eq!(bob.event().await["reason"], "epoch");
-}
-
-// Verified to fail when a gap is not announced because no message follows it,
-// and when a newcomer's backlog begins at the start of the log.
-#[tokio::test]
-async fn a_gap_announces_messages_that_expired_unread() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = TestServer::start_in(folder.path()).await;
-    let (mut ana, _) = server.json("/tea?name=ana").await;
-    for n in 1..=5 {
-        publish(&mut ana, "in tea", &n.to_string()).await;
-    }
-    let (mut bob, _) = server.json("/?name=bob").await;
-    for n in 6..=30 {
-        publish(&mut bob, "in the lobby", &n.to_string()).await;
-    }
-    drop((ana, bob));
-    server.stop().await;
-
-    let mut options = crate::support::options();
-    options.keep.messages = Some(10);
-    let storage = Storage::Folder(folder.path().to_owned());
-    let server = TestServer::start_with(&storage, options).await;
-    let database =
-        rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
-    let count = || -> i64 {
-        let count = "SELECT count(*) FROM messages";
-        database
-            .query_row(count, [], |row| row.get(0))
-            .expect("a count")
-    };
-    while count() > 10 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let gap = |after: u64, next: u64| serde_json::json!({"type": "gap", "after": after, "next": next, "reason": "erased"});
-    let (mut eve, welcome) = server.json("/?after=0").await;
-    assert_eq!(welcome["head"], 30);
-    assert_eq!(eve.event().await, gap(0, 21));
-    let first = eve.event().await;
-    assert_eq!((&first["seq"], &first["prev"]), (&21.into(), &20.into()));
-    // Every message of this room has expired. A gap is announced only to a
-    // reader that had not read them all.
-    let (mut eve, _) = server.json("/tea?after=5").await;
-    assert_eq!(eve.event().await["type"], "live");
-    let (mut eve, _) = server.json("/tea?after=4").await;
-    assert_eq!(eve.event().await, gap(4, 6));
-    assert_eq!(eve.event().await["type"], "live");
-    let (mut newcomer, _) = server.json("/tea?backlog=20").await;
-    assert_eq!(newcomer.event().await["type"], "live");
-    let (mut newcomer, _) = server.json("/?backlog=20").await;
-    assert_eq!(newcomer.event().await["seq"], 21);
-    let lines = server
-        .request(b"GET /tea?after=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .await;
-    assert!(
-        lines.contains("* What stood between 1 and 6 is not to be had any more."),
-        "{lines}"
-    );
-    // Numbers continue, and `prev` names the room's last number.
-    let said = publish(&mut newcomer, "on", "31").await;
-    assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));
-    let said = publish(&mut eve, "and here", "32").await;
-    assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
-}
-
-// Verified to fail when the wall clock alone decides a message's age, and when
-// a clock that jumped is never believed.
-#[tokio::test]
-async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
-    const HOUR: i64 = 60 * 60;
-    const DAY: i64 = 24 * HOUR;
-    let disk = Disk::new();
-    disk.set(ControlField::Clock, -40 * DAY);
-    let server = disk.serve(false).await;
-    let mut ana = server.join("/?name=ana").await;
-    publish(&mut ana, "old", "1").await;
-    disk.set(ControlField::Clock, 0);
-    publish(&mut ana, "new", "2").await;
-    server.kill().await;
-
-    // At the start, the clock is years ahead. The server's time goes on from
-    // the last message. A message a month older expires; the last message
-    // stays.
-    disk.set(ControlField::Clock, 1000 * DAY);
-    let mut command = disk.command();
-    let server = ServerProcess::start(command.args(["--keep", "30"])).await;
-    let gap = async |next: u64| {
-        let lines = server.request("GET", "/?after=0", "").await;
-        lines.contains(&format!("What stood between 0 and {next} "))
-    };
-    let old_is_gone = async { while !gap(2).await {} };
-    soon("the old message's expiry", old_is_gone).await;
-
-    // The last message stays until the clock has kept its time for an hour or
-    // two.
-    let mut hours = 0;
-    let new_is_gone = async {
-        while !gap(3).await {
-            hours += 1;
-            disk.set(ControlField::Passed, hours * HOUR);
-        }
-    };
-    soon("the new message's expiry", new_is_gone).await;
-    assert!((2..30 * 24).contains(&hours), "after {hours} hours");
-    server.kill().await;
 }

@@ -2,7 +2,7 @@
 pub(crate) mod browser;
 /// Tests the server against its OpenAPI description.
 mod description;
-/// Runs the example programs of the README.
+/// Runs the example programs of `docs/scripts.md`.
 mod examples;
 /// Runs child processes that read and write lines.
 pub(crate) mod program;

@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Peer, TestServer};
+use crate::{
+    properties::values::join_indented,
+    support::{Peer, TestServer},
+};
 
 /// How a message is published.
 #[derive(Clone, Copy, Debug)]
@@ -74,18 +77,6 @@ const TEXTS: [(&str, &str); 27] = [
 /// Texts of `/me`; each is one line.
 const DONE: [&str; 3] = ["waves", "* x", "ana: y"];
 
-/// Joins the indented lines of the plain format to the line before.
-fn together(lines: &str) -> Vec<String> {
-    let mut messages: Vec<String> = Vec::new();
-    for line in lines.split('\n') {
-        match (line.strip_prefix("  "), messages.last_mut()) {
-            (Some(rest), Some(message)) => message.extend(["\n", rest]),
-            _ => messages.push(line.to_owned()),
-        }
-    }
-    messages
-}
-
 fn of_line(line: &str) -> Shown {
     let (who, text) = line.split_once(": ").expect(line);
     (who.to_owned(), text.to_owned())
@@ -98,23 +89,6 @@ fn of_object(message: &Value) -> Shown {
     let done = if message["kind"] == "me" { "* " } else { "" };
     let text = message["text"].as_str().expect("a text");
     (who.expect("somebody").to_owned(), format!("{done}{text}"))
-}
-
-async fn get(server: &TestServer, target: &str, accept: &str) -> String {
-    let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
-    let answer = server.request(request.as_bytes()).await;
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
-    body.to_owned()
-}
-
-async fn post(server: &TestServer, target: &str, body: &str) {
-    let length = body.len();
-    let request = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    let answer = server.request(request.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 /// Publishes a text so that it arrives unchanged; returns the author.
@@ -138,7 +112,9 @@ async fn say(
             "Jürgen-1.x".to_owned()
         }
         Way::Post => {
-            post(server, "/?name=post", &format!("{text}\n")).await;
+            let body = format!("{text}\n");
+            let answer = server.post("/?name=post", "", body.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
             "post".to_owned()
         }
     }
@@ -172,11 +148,11 @@ async fn every_format_shows_the_same_messages() {
     let (mut lines, mut numbers, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for object in &objects {
         let line = plain.text().await;
-        lines.extend(together(&line).iter().map(|line| of_line(line)));
+        lines.extend(join_indented(&line).iter().map(|line| of_line(line)));
         let line = numbered.text().await;
         let (number, rest) = line.split_once(' ').expect("a number");
         assert_eq!(number, object["seq"].to_string());
-        numbers.extend(together(rest).iter().map(|line| of_line(line)));
+        numbers.extend(join_indented(rest).iter().map(|line| of_line(line)));
         let event = loop {
             let event = events.sse_event().await.expect("an event");
             if event.event.is_none() && event.comment.is_none() {
@@ -193,14 +169,14 @@ async fn every_format_shows_the_same_messages() {
     assert_same(&told, &said, "events");
 
     // History pages show the same messages.
-    let whole = get(&server, "/?after=0", "*/*").await;
-    let whole = together(whole.strip_suffix('\n').expect("lines"));
+    let whole = server.get("/?after=0", "*/*").await;
+    let whole = join_indented(whole.strip_suffix('\n').expect("lines"));
     assert_same(
         &whole.iter().map(|line| of_line(line)).collect::<Vec<_>>(),
         &said,
         "GET",
     );
-    let page = get(&server, "/?after=0&limit=200", "application/json").await;
+    let page = server.get("/?after=0&limit=200", "application/json").await;
     let page: Value = serde_json::from_str(&page).expect("JSON");
     assert_eq!(page["more"], false);
     let of_page = |page: &Value| -> Vec<Shown> {
@@ -214,7 +190,7 @@ async fn every_format_shows_the_same_messages() {
     assert_same(&of_page(&page), &said, "GET of JSON");
     plain.say("/history 200").await;
     let answer = plain.text().await;
-    let answer: Vec<Shown> = together(&answer)
+    let answer: Vec<Shown> = join_indented(&answer)
         .iter()
         .map(|line| of_line(line.strip_prefix("* ").expect("an answer")))
         .collect();

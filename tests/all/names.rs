@@ -35,13 +35,6 @@ async fn name(peer: &mut Peer, name: &str, secret: Option<&str>) -> Value {
     }
 }
 
-async fn post(server: &TestServer, target: &str, headers: &str) -> String {
-    let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n{headers}\r\nhi"
-    );
-    server.request(head.as_bytes()).await
-}
-
 // Verified to fail when names are compared as written, and when a lease is
 // granted beside any other person of the name.
 #[tokio::test]
@@ -69,7 +62,7 @@ async fn two_people_do_not_share_a_name() {
     // beside them.
     let (again, welcome) = server.json("/?name=ana").await;
     assert_eq!(welcome["you"]["name"], "ana");
-    assert!(post(&server, "/?name=ana", "").await.contains(" 200 "));
+    assert!(server.post("/?name=ana", "", b"hi").await.contains(" 200 "));
     let (mut eve, _) = server.json("/").await;
     assert_eq!(name(&mut eve, "ana", None).await["code"], "name_taken");
     drop((ana, again));
@@ -193,7 +186,7 @@ async fn a_post_proves_its_name_by_a_secret() {
         ("Authorization:\r\n", 400),
         (&*good, 200),
     ] {
-        let answer = post(&server, "/?name=ana", headers).await;
+        let answer = server.post("/?name=ana", headers, b"hi").await;
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{headers}: {answer}"

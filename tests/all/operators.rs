@@ -4,12 +4,12 @@ use broadcast_chat::{
     server::ServerOptions,
     store::{self, Storage},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::tempdir;
 
 use crate::{
     programs::{folder, rejected_start, server, server_command},
-    support::{Peer, TestServer, options, sse_request, upgrade},
+    support::{TestServer, options, sse_request, upgrade},
 };
 
 pub(crate) const SECRET: &str = "of-the-operators";
@@ -18,11 +18,6 @@ pub(crate) fn with_operators() -> ServerOptions {
     let mut options = options();
     options.session.operator = Some(SECRET.parse().expect("a secret"));
     options
-}
-
-pub(crate) async fn ask(peer: &mut Peer, command: &Value) -> Value {
-    peer.say(&command.to_string()).await;
-    peer.event().await
 }
 
 /// Asserts that `server check` finds no fault.
@@ -54,12 +49,14 @@ async fn operators_kick_by_name_connection_or_address() {
         None => json!({"type": "kick", "who": who}),
     };
     let mut eve = server.plain("/?name=eve").await;
-    let refused = ask(&mut ana, &kick("eve", None)).await;
+    let refused = ana.event_after(&kick("eve", None)).await;
     assert_eq!(refused["code"], "not_allowed", "{refused}");
     let refused = eve.text_after("/kick ana").await;
     assert!(refused.starts_with("* Only operators"), "{refused}");
 
-    let proved = ask(&mut ana, &json!({"type": "operator", "secret": SECRET})).await;
+    let proved = ana
+        .event_after(&json!({"type": "operator", "secret": SECRET}))
+        .await;
     assert_eq!(proved["type"], "notice", "{proved}");
     // A kick by name ignores case. It covers every room and every format.
     let mut other = server.plain("/tea").await;
@@ -71,7 +68,7 @@ async fn operators_kick_by_name_connection_or_address() {
             Some(kind)
         );
     }
-    let told = ask(&mut ana, &kick("bob", Some("spam\u{1b}"))).await;
+    let told = ana.event_after(&kick("bob", Some("spam\u{1b}"))).await;
     assert_eq!(
         told,
         json!({"type": "notice", "text": "bob was sent away."})
@@ -80,10 +77,10 @@ async fn operators_kick_by_name_connection_or_address() {
     // A kick by `IP:port` covers one connection.
     let one = server.plain("/").await;
     let mut two = server.plain("/").await;
-    let told = ask(&mut ana, &kick(&two.tag(), None)).await;
+    let told = ana.event_after(&kick(&two.tag(), None)).await;
     assert_eq!(told["text"], format!("{} was sent away.", two.tag()));
     assert_eq!(two.closed().await.0, 4501);
-    let told = ask(&mut ana, &kick(&two.tag(), None)).await;
+    let told = ana.event_after(&kick(&two.tag(), None)).await;
     assert_eq!(told["text"], format!("{} is not here.", two.tag()));
     // A kick by IP address covers all its connections, the operator's too.
     ana.say(&kick("127.0.0.1", None).to_string()).await;
@@ -124,13 +121,15 @@ async fn three_wrong_operator_secrets_close_the_connection() {
     guest.event_of("live").await;
     for _ in 0..2 {
         let wrong = json!({"type": "operator", "secret": "x"});
-        let refused = ask(&mut guest, &wrong).await;
+        let refused = guest.event_after(&wrong).await;
         assert_eq!(refused["code"], "not_allowed", "{refused}");
     }
     let kick = json!({"type": "kick", "who": "127.0.0.1"});
-    assert_eq!(ask(&mut guest, &kick).await["code"], "not_allowed");
+    assert_eq!(guest.event_after(&kick).await["code"], "not_allowed");
     // The third attempt is right.
-    let proved = ask(&mut guest, &json!({"type": "operator", "secret": SECRET})).await;
+    let proved = guest
+        .event_after(&json!({"type": "operator", "secret": SECRET}))
+        .await;
     assert_eq!(proved["type"], "notice", "{proved}");
 
     let server = TestServer::start().await;
@@ -176,18 +175,19 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
     let (mut ana, _) = server.json("/?name=ana").await;
     ana.event_of("live").await;
     let ban = json!({"type": "ban", "who": "bob", "for": "2h", "reason": "spam"});
-    assert_eq!(ask(&mut ana, &ban).await["code"], "not_allowed");
-    ask(&mut ana, &json!({"type": "operator", "secret": SECRET})).await;
+    assert_eq!(ana.event_after(&ban).await["code"], "not_allowed");
+    ana.event_after(&json!({"type": "operator", "secret": SECRET}))
+        .await;
     let mut bob = server.plain("/?name=Bob").await;
     let mut eve = server.plain("/").await;
-    let told = ask(&mut ana, &ban).await;
+    let told = ana.event_after(&ban).await;
     assert_eq!(told, json!({"type": "notice", "text": "bob is kept out."}));
     assert_eq!(bob.closed().await, (4502, "spam".into()));
     // A client that takes the banned name is closed too.
     eve.say("/name BOB").await;
     assert_eq!(eve.closed().await, (4502, "spam".into()));
     let connection = json!({"type": "ban", "who": ana.tag()});
-    assert_eq!(ask(&mut ana, &connection).await["code"], "bad_field");
+    assert_eq!(ana.event_after(&connection).await["code"], "bad_field");
     drop(ana);
     server.stop().await;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
-    operators::{SECRET, ask, assert_sound, audit, with_operators},
+    operators::{SECRET, assert_sound, audit, with_operators},
     programs::Program,
     support::{Peer, TestServer},
 };
@@ -19,7 +19,9 @@ async fn server(folder: &Path) -> TestServer {
 async fn operator(server: &TestServer, target: &str) -> Peer {
     let (mut peer, _) = server.json(target).await;
     peer.event_of("live").await;
-    let proved = ask(&mut peer, &json!({"type": "operator", "secret": SECRET})).await;
+    let proved = peer
+        .event_after(&json!({"type": "operator", "secret": SECRET}))
+        .await;
     assert_eq!(proved["type"], "notice", "{proved}");
     peer
 }
@@ -38,18 +40,6 @@ async fn redact(operator: &mut Peer, seq: u64) {
     );
     let told = json!({"type": "notice", "text": format!("Number {seq} is erased.")});
     assert_eq!(operator.event().await, told);
-}
-
-async fn get(server: &TestServer, target: &str, accept: &str) -> String {
-    let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
-    let answer = server.request(request.as_bytes()).await;
-    let (_, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    body.to_owned()
-}
-
-async fn page(server: &TestServer, target: &str) -> Value {
-    let body = get(server, target, "application/json").await;
-    serde_json::from_str::<Value>(&body).expect("JSON")["messages"].clone()
 }
 
 /// The files of a folder that hold a text.
@@ -82,7 +72,7 @@ async fn redacted_words_are_in_no_file() {
     for text in &texts {
         for said in ["before", text, "after"] {
             let publish = json!({"type": "publish", "text": said});
-            let echo = ask(&mut ana, &publish).await;
+            let echo = ana.event_after(&publish).await;
             if said == text {
                 seqs.push(echo["seq"].as_u64().expect("a number"));
             }
@@ -90,7 +80,7 @@ async fn redacted_words_are_in_no_file() {
     }
     // The texts are indexed before the redaction, and searched for after it.
     let search = json!({"type": "search", "query": "xyzzy"});
-    let found = ask(&mut ana, &search).await;
+    let found = ana.event_after(&search).await;
     assert_eq!(
         found["messages"].as_array().map(Vec::len),
         Some(3),
@@ -101,11 +91,14 @@ async fn redacted_words_are_in_no_file() {
         assert!(!holding(folder.path(), word).is_empty());
         redact(&mut ana, seq).await;
         assert_eq!(holding(folder.path(), word), [""; 0]);
-        let found = ask(&mut ana, &json!({"type": "search", "query": word})).await;
+        let found = ana
+            .event_after(&json!({"type": "search", "query": word}))
+            .await;
         assert_eq!(found["messages"], json!([]));
     }
-    ask(&mut ana, &json!({"type": "publish", "text": "more"})).await;
-    ask(&mut ana, &search).await;
+    ana.event_after(&json!({"type": "publish", "text": "more"}))
+        .await;
+    ana.event_after(&search).await;
     assert_eq!(holding(folder.path(), "xyzzy"), [""; 0]);
     drop(ana);
     server.stop().await;
@@ -148,19 +141,28 @@ async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
         message.as_object_mut().expect("an object").remove("type");
         message
     });
-    assert_eq!(page(server, "/?after=0").await, json!([one, two, three]));
-    assert_eq!(page(server, "/").await, json!([one, two, three]));
-    assert_eq!(page(server, "/?after=1&limit=1").await, json!([two]));
-    assert_eq!(page(server, "/?before=3&limit=1").await, json!([two]));
+    assert_eq!(
+        server.page("/?after=0").await["messages"],
+        json!([one, two, three])
+    );
+    assert_eq!(server.page("/").await["messages"], json!([one, two, three]));
+    assert_eq!(
+        server.page("/?after=1&limit=1").await["messages"],
+        json!([two])
+    );
+    assert_eq!(
+        server.page("/?before=3&limit=1").await["messages"],
+        json!([two])
+    );
     reader.say(r#"{"type":"history"}"#).await;
     assert_eq!(reader.event().await["messages"], json!([one, two, three]));
 
     let lines = "bob: one\nbob: * three\n";
     for target in ["/", "/?after=0", "/?limit=9", "/?after=0&limit=9"] {
-        assert_eq!(get(server, target, "*/*").await, lines, "{target}");
+        assert_eq!(server.get(target, "*/*").await, lines, "{target}");
     }
-    assert_eq!(get(server, "/?after=1&limit=1", "*/*").await, "");
-    let numbered = get(server, "/?after=1&seq=1", "*/*").await;
+    assert_eq!(server.get("/?after=1&limit=1", "*/*").await, "");
+    let numbered = server.get("/?after=1&seq=1", "*/*").await;
     assert_eq!(numbered, "3 bob: * three\n");
     let mut plain = server.plain("/?backlog=3").await;
     assert_eq!(plain.text().await, "bob: one");
@@ -186,7 +188,7 @@ async fn a_redaction_reaches_live_readers_and_hides_the_words() {
         json!({"type": "publish", "text": "two", "id": "b"}),
         json!({"type": "publish", "text": "three", "kind": "me"}),
     ] {
-        said.push(ask(&mut bob, &message).await);
+        said.push(bob.event_after(&message).await);
         ana.event_of("message").await;
     }
     let mut events = server.follow("/", "").await;
@@ -211,21 +213,23 @@ async fn a_redaction_reaches_live_readers_and_hides_the_words() {
 
     // A second redaction changes nothing. A repeat of the message's id is
     // acknowledged as stored.
-    let again = ask(&mut ana, &erase(2)).await;
+    let again = ana.event_after(&erase(2)).await;
     assert_eq!(again["text"], "Number 2 is erased.");
     let stored = json!({"type": "accepted", "id": "b", "seq": 2, "duplicate": true});
     let publish = json!({"type": "publish", "text": "two", "id": "b"});
-    assert_eq!(ask(&mut bob, &publish).await, stored);
+    assert_eq!(bob.event_after(&publish).await, stored);
     drop((ana, bob, events));
     server.stop().await;
 
     let server = self::server(folder.path()).await;
     assert_shown_without(&server, &said[0], &said[2]).await;
     let mut ana = operator(&server, "/?name=ana").await;
-    assert_eq!(ask(&mut ana, &publish).await, stored);
-    let again = ask(&mut ana, &erase(2)).await;
+    assert_eq!(ana.event_after(&publish).await, stored);
+    let again = ana.event_after(&erase(2)).await;
     assert_eq!(again["text"], "Number 2 is erased.");
-    let four = ask(&mut ana, &json!({"type": "publish", "text": "four"})).await;
+    let four = ana
+        .event_after(&json!({"type": "publish", "text": "four"}))
+        .await;
     assert_eq!((&four["seq"], &four["prev"]), (&json!(4), &json!(3)));
     drop(ana);
     // The other peers received nothing before their close frame.
@@ -255,7 +259,7 @@ async fn an_invalid_redaction_is_refused_with_a_reason() {
         (json!(1.5), "bad_field"),
         (json!(null), "bad_field"),
     ] {
-        let refused = ask(&mut ana, &json!({"type": "erase", "seq": seq})).await;
+        let refused = ana.event_after(&json!({"type": "erase", "seq": seq})).await;
         assert_eq!(refused["code"], code, "{seq}: {refused}");
     }
     bob.text_after(&format!("/operator {SECRET}")).await;
@@ -294,7 +298,7 @@ async fn operators_cannot_redact_private_messages() {
     let seq = seq.expect("a number");
     ana.event_of("private").await;
     for seq in seq.saturating_sub(1)..seq + 2 {
-        let refused = ask(&mut ana, &erase(seq)).await;
+        let refused = ana.event_after(&erase(seq)).await;
         assert_eq!(refused["code"], "not_here", "{refused}");
     }
 }
@@ -305,7 +309,8 @@ async fn the_client_resumes_across_redacted_messages() {
     let server = server(folder.path()).await;
     let mut ana = operator(&server, "/?name=ana").await;
     for text in ["one", "two", "three", "four"] {
-        ask(&mut ana, &json!({"type": "publish", "text": text})).await;
+        ana.event_after(&json!({"type": "publish", "text": text}))
+            .await;
     }
     for seq in [2, 4] {
         redact(&mut ana, seq).await;
@@ -338,7 +343,8 @@ async fn the_client_resumes_across_redacted_messages() {
     let mut client = Program::client(server.addr, &kept);
     drop(client.input.take());
     assert_eq!(client.lines().await.len(), 3);
-    ask(&mut ana, &json!({"type": "publish", "text": "five"})).await;
+    ana.event_after(&json!({"type": "publish", "text": "five"}))
+        .await;
     let mut client = Program::client(server.addr, &kept);
     drop(client.input.take());
     assert_eq!(client.lines().await[1..], ["ana: five"]);

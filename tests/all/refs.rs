@@ -11,8 +11,7 @@ use crate::{
 /// Sends a command with a ref; returns the next event.
 async fn ask(peer: &mut Peer, mut command: Value, reference: &str) -> Value {
     command["ref"] = json!(reference);
-    peer.say(&command.to_string()).await;
-    peer.event().await
+    peer.event_after(&command).await
 }
 
 #[tokio::test]

@@ -13,35 +13,14 @@ fn parts(answer: &str) -> (u16, &str) {
     (head[9..12].parse().expect("a status"), body)
 }
 
-/// Gets a room over HTTP/1.0, where the end of the connection ends the body.
-async fn get(server: &TestServer, target: &str) -> String {
-    let request = format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: */*\r\n\r\n");
-    let answer = server.request(request.as_bytes()).await;
-    let (status, body) = parts(&answer);
-    assert_eq!(status, 200, "{target}: {answer}");
-    body.to_owned()
-}
-
-async fn post(server: &TestServer, target: &str, headers: &str, body: &[u8]) -> String {
-    let length = body.len();
-    let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
-    );
-    server.request(&[head.as_bytes(), body].concat()).await
-}
-
 #[tokio::test]
 async fn a_post_publishes_a_message_and_returns_its_receipt() {
     let server = TestServer::start().await;
     let (mut reader, _) = server.json("/ops").await;
     reader.event_of("live").await;
-    let answer = post(
-        &server,
-        "/Ops?name=cron",
-        "",
-        "caf\u{e9}\u{7}\r\n".as_bytes(),
-    )
-    .await;
+    let answer = server
+        .post("/Ops?name=cron", "", "caf\u{e9}\u{7}\r\n".as_bytes())
+        .await;
     assert_eq!(parts(&answer), (200, "{\"seq\":1}\n"));
     let message = reader.event().await;
     assert_eq!(
@@ -52,7 +31,7 @@ async fn a_post_publishes_a_message_and_returns_its_receipt() {
 
     let key = "Idempotency-Key: job-1\r\n";
     for expected in [json!({"seq": 2}), json!({"seq": 2, "duplicate": true})] {
-        let answer = post(&server, "/ops", key, b"once").await;
+        let answer = server.post("/ops", key, b"once").await;
         let body: Value = serde_json::from_str(parts(&answer).1).expect("JSON");
         assert_eq!(body, expected);
     }
@@ -85,12 +64,12 @@ async fn a_post_publishes_a_message_and_returns_its_receipt() {
         ("/a/b", "", b"x", 404),
         ("/-/health", "", b"x", 405),
     ] {
-        let answer = post(&server, target, headers, body).await;
+        let answer = server.post(target, headers, body).await;
         let (told, sentence) = parts(&answer);
         assert_eq!(told, status, "{target} {headers}: {answer}");
         assert!(sentence.ends_with(".\n"), "{answer}");
     }
-    let answer = post(&server, "/ops", "", &long[1..]).await;
+    let answer = server.post("/ops", "", &long[1..]).await;
     assert_eq!(
         parts(&answer),
         (200, "{\"seq\":4}\n"),
@@ -101,43 +80,31 @@ async fn a_post_publishes_a_message_and_returns_its_receipt() {
 #[tokio::test]
 async fn a_get_returns_the_last_lines() {
     let server = TestServer::start().await;
-    assert_eq!(get(&server, "/").await, "");
+    assert_eq!(server.get("/", "*/*").await, "");
     for n in 1..=60 {
-        post(&server, "/?name=ana", "", format!("m{n}").as_bytes()).await;
+        server
+            .post("/?name=ana", "", format!("m{n}").as_bytes())
+            .await;
     }
-    post(&server, "/tea", "", b"elsewhere").await;
+    server.post("/tea", "", b"elsewhere").await;
     let lines = |from: usize| {
         let lines: Vec<_> = (from..=60).map(|n| format!("ana: m{n}\n")).collect();
         lines.concat()
     };
-    assert_eq!(get(&server, "/").await, lines(11));
-    assert_eq!(get(&server, "/?after=57").await, lines(58));
-    assert_eq!(get(&server, "/?after=0").await, lines(1));
-    assert_eq!(get(&server, "/?backlog=1").await, lines(60));
-    assert_eq!(get(&server, "/?after=59&seq=1").await, "60 ana: m60\n");
-    assert_eq!(get(&server, "/?after=60").await, "");
+    assert_eq!(server.get("/", "*/*").await, lines(11));
+    assert_eq!(server.get("/?after=57", "*/*").await, lines(58));
+    assert_eq!(server.get("/?after=0", "*/*").await, lines(1));
+    assert_eq!(server.get("/?backlog=1", "*/*").await, lines(60));
+    assert_eq!(server.get("/?after=59&seq=1", "*/*").await, "60 ana: m60\n");
+    assert_eq!(server.get("/?after=60", "*/*").await, "");
     // A position of another log is announced, and all of this log follows.
     for query in ["after=600", "after=1&epoch=other"] {
-        let told = get(&server, &format!("/?{query}")).await;
+        let told = server.get(&format!("/?{query}"), "*/*").await;
         assert!(
             told.starts_with("* ") && told.ends_with(&lines(1)),
             "{query}: {told}"
         );
     }
-}
-
-/// Gets a history page as JSON.
-async fn page(server: &TestServer, target: &str) -> Value {
-    let request =
-        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
-    let answer = server.request(request.as_bytes()).await;
-    let (status, body) = parts(&answer);
-    assert_eq!(status, 200, "{target}: {answer}");
-    assert!(
-        answer.contains("content-type: application/json\r\n"),
-        "{answer}"
-    );
-    serde_json::from_str(body).expect("JSON")
 }
 
 /// The numbers of a page's messages, and whether there are more.
@@ -153,18 +120,18 @@ fn numbers(page: &Value) -> (Vec<u64>, bool) {
 #[tokio::test]
 async fn a_get_of_json_returns_a_history_page() {
     let server = TestServer::start().await;
-    let empty = page(&server, "/").await;
+    let empty = server.page("/").await;
     assert_eq!(
         (numbers(&empty), &empty["head"]),
         ((vec![], false), &json!(0))
     );
     for n in 1..=60 {
         let room = if n % 10 == 0 { "/tea" } else { "/?name=ana" };
-        post(&server, room, "", format!("m{n}").as_bytes()).await;
+        server.post(room, "", format!("m{n}").as_bytes()).await;
     }
     let (mut reader, welcome) = server.json("/?after=0").await;
     let first = reader.event().await;
-    let whole = page(&server, "/").await;
+    let whole = server.page("/").await;
     assert_eq!(whole["epoch"], welcome["epoch"]);
     assert_eq!(whole["head"], 60);
     let (seqs, more) = numbers(&whole);
@@ -184,33 +151,33 @@ async fn a_get_of_json_returns_a_history_page() {
         ("/tea?limit=1&name=ana&other=x", vec![60], true),
         ("/nobody", vec![], false),
     ] {
-        let found = page(&server, target).await;
+        let found = server.page(target).await;
         assert_eq!(numbers(&found), (seqs, more), "{target}");
         assert_eq!(found["gap"], Value::Null, "{target}");
     }
-    let mut message = page(&server, "/?before=2").await["messages"][0].take();
+    let mut message = server.page("/?before=2").await["messages"][0].take();
     message["type"] = json!("message");
     assert_eq!(message, first, "as it is told");
-    let found = page(&server, "/?limit=1000").await;
+    let found = server.page("/?limit=1000").await;
     assert_eq!(numbers(&found).0.len(), 54);
     assert_eq!(
-        numbers(&page(&server, "/?backlog=2").await),
+        numbers(&server.page("/?backlog=2").await),
         (vec![58, 59], true)
     );
     // The same queries as lines.
     assert_eq!(
-        get(&server, "/?before=3&seq=1").await,
+        server.get("/?before=3&seq=1", "*/*").await,
         "1 ana: m1\n2 ana: m2\n"
     );
-    assert_eq!(get(&server, "/?after=1&limit=1").await, "ana: m2\n");
-    let foreign = get(&server, "/?after=61&limit=1").await;
+    assert_eq!(server.get("/?after=1&limit=1", "*/*").await, "ana: m2\n");
+    let foreign = server.get("/?after=61&limit=1", "*/*").await;
     assert!(
         foreign.starts_with("* 61 ") && foreign.ends_with("\nana: m1\n"),
         "{foreign}"
     );
     // A position of another log is announced as a gap, and this log is shown.
     for target in ["/?after=61&limit=1", "/?after=1&epoch=other&limit=1"] {
-        let found = page(&server, target).await;
+        let found = server.page(target).await;
         assert_eq!(numbers(&found), (vec![1], true), "{target}");
         assert_eq!(found["gap"]["reason"], "epoch", "{target}");
     }
@@ -251,7 +218,7 @@ async fn conflicting_queries_and_formats_are_explained() {
 async fn only_trusted_origins_receive_cors_headers() {
     let server = TestServer::trusting("https://app.example").await;
     let origin = "Origin: https://app.example\r\n";
-    let answer = post(&server, "/", origin, b"hello").await.to_lowercase();
+    let answer = server.post("/", origin, b"hello").await.to_lowercase();
     assert!(
         answer.contains("access-control-allow-origin: https://app.example\r\n"),
         "{answer}"
@@ -292,11 +259,11 @@ async fn a_get_returns_all_of_a_long_history() {
         echo.text().await;
     }
     drop(sender.await.expect("sent"));
-    let told = get(&server, "/?after=0&seq=1").await;
+    let told = server.get("/?after=0&seq=1", "*/*").await;
     server.stop().await;
     let server = TestServer::start_in(folder.path()).await;
     assert!(
-        get(&server, "/?after=0&seq=1").await == told,
+        server.get("/?after=0&seq=1", "*/*").await == told,
         "from disk as from memory"
     );
     let lines = told.lines().filter(|line| !line.starts_with("  "));

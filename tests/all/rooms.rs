@@ -1,12 +1,7 @@
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{Peer, TestServer};
-
-async fn ask(peer: &mut Peer, command: &Value) -> Value {
-    peer.say(&command.to_string()).await;
-    peer.event().await
-}
+use crate::support::TestServer;
 
 #[tokio::test]
 async fn rooms_are_listed_by_number_of_members() {
@@ -33,7 +28,7 @@ async fn rooms_are_listed_by_number_of_members() {
     let tag = peers[0].tag();
     assert_eq!(answer, format!("* The topic of tea: five o'clock ({tag})"));
 
-    let rooms = ask(&mut json, &json!({"type": "rooms"})).await;
+    let rooms = json.event_after(&json!({"type": "rooms"})).await;
     // The event of the new topic may come before the answer.
     let rooms = match rooms["type"].as_str() {
         Some("topic") => json.event().await,
@@ -59,7 +54,7 @@ async fn at_most_200_rooms_are_listed() {
     }
     let (mut json, _) = server.json("/r7").await;
     json.event_of("live").await;
-    let rooms = ask(&mut json, &json!({"type": "rooms"})).await;
+    let rooms = json.event_after(&json!({"type": "rooms"})).await;
     assert_eq!(rooms["total"], 201);
     let named = rooms["rooms"].as_array().expect("rooms");
     assert_eq!(named.len(), 200);
@@ -79,13 +74,11 @@ async fn a_topic_is_announced_stored_and_cleared() {
     bob.event_of("live").await;
     let mut plain = server.plain("/tea").await;
     let none = json!({"type": "topic", "room": "tea", "text": ""});
-    assert_eq!(ask(&mut ana, &json!({"type": "topic"})).await, none);
+    assert_eq!(ana.event_after(&json!({"type": "topic"})).await, none);
 
-    let mut told = ask(
-        &mut ana,
-        &json!({"type": "topic", "text": "biscuits\u{1b}"}),
-    )
-    .await;
+    let mut told = ana
+        .event_after(&json!({"type": "topic", "text": "biscuits\u{1b}"}))
+        .await;
     assert_eq!(bob.event().await, told);
     let at = told["at"].take();
     assert!(at.as_str().is_some_and(|at| at.ends_with('Z')), "{at}");
@@ -104,10 +97,12 @@ async fn a_topic_is_announced_stored_and_cleared() {
     assert_eq!(plain.text_after("/join tea").await, line);
 
     for (text, code) in [("a\nb", "bad_field"), (&*"x".repeat(301), "too_long")] {
-        let refused = ask(&mut bob, &json!({"type": "topic", "text": text})).await;
+        let refused = bob
+            .event_after(&json!({"type": "topic", "text": text}))
+            .await;
         assert_eq!(refused["code"], code, "{refused}");
     }
-    let refused = ask(&mut bob, &json!({"type": "topic", "text": 7})).await;
+    let refused = bob.event_after(&json!({"type": "topic", "text": 7})).await;
     assert_eq!(refused["code"], "bad_field");
 
     // The topic outlives the room's members and the server process.
@@ -117,9 +112,12 @@ async fn a_topic_is_announced_stored_and_cleared() {
     let (mut eve, welcome) = server.json("/tea").await;
     assert_eq!(welcome["topic"], "biscuits\u{fffd}");
     eve.event_of("live").await;
-    assert_eq!(ask(&mut eve, &json!({"type": "topic"})).await["by"], "ana");
     assert_eq!(
-        ask(&mut eve, &json!({"type": "topic", "text": ""})).await,
+        eve.event_after(&json!({"type": "topic"})).await["by"],
+        "ana"
+    );
+    assert_eq!(
+        eve.event_after(&json!({"type": "topic", "text": ""})).await,
         none
     );
     let (_, welcome) = server.json("/tea").await;

@@ -49,297 +49,25 @@
 
 mod diary;
 mod network;
-mod people;
+mod program;
+mod run;
 mod server_host;
+mod speaker;
+mod world;
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    env, fmt,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    rc::Rc,
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
 
-use fastrand::Rng;
-use tempfile::TempDir;
-use tokio::{
-    runtime,
-    task::{JoinSet, LocalSet},
-    time::{Instant, sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use self::{
-    diary::{SentMessage, SpeakerRecord, View},
-    network::{Network, pick},
-    people::{Life, Program, Speaker},
-    server_host::ServerHost,
-};
-
-/// How long, by its own clock, a world may run before it counts as stuck.
-const SIMULATED_LIMIT: Duration = Duration::from_secs(3600);
-
-/// The state that everything in a world shares.
-struct World {
-    host: ServerHost,
-    folder: PathBuf,
-    rng: RefCell<Rng>,
-    begun: Instant,
-    speakers: RefCell<BTreeMap<String, SpeakerRecord>>,
-    views: RefCell<Vec<View>>,
-    /// The speakers with a name: they can be sent private messages.
-    named: RefCell<BTreeSet<String>>,
-    /// The speakers with unsent or unconfirmed messages.
-    unfinished: RefCell<BTreeSet<String>>,
-    /// Cancelled once there is no such speaker.
-    all_finished: CancellationToken,
-    /// The last number of each room, once every message is stored.
-    ends: OnceCell<BTreeMap<String, u64>>,
-    /// Cancelled once `ends` is known.
-    ended: CancellationToken,
-    calm: Cell<bool>,
-    story: RefCell<Vec<String>>,
-}
-
-impl World {
-    fn new(seed: u64, folder: &Path) -> Rc<Self> {
-        let mut rng = Rng::with_seed(seed);
-        let data = folder.join("data");
-        Rc::new(World {
-            host: ServerHost::new(Network::new(), data, rng.fork()),
-            folder: folder.to_owned(),
-            rng: RefCell::new(rng),
-            begun: Instant::now(),
-            speakers: RefCell::default(),
-            views: RefCell::default(),
-            named: RefCell::default(),
-            unfinished: RefCell::default(),
-            all_finished: CancellationToken::new(),
-            ends: OnceCell::new(),
-            ended: CancellationToken::new(),
-            calm: Cell::default(),
-            story: RefCell::default(),
-        })
-    }
-
-    /// A random generator for one task alone.
-    fn fork(&self) -> Rng {
-        self.rng.borrow_mut().fork()
-    }
-
-    fn note(&self, who: &str, what: &str) {
-        let at = self.begun.elapsed().as_millis();
-        self.story
-            .borrow_mut()
-            .push(format!("{at:>8} {who} {what}"));
-    }
-
-    fn is_calm(&self) -> bool {
-        self.calm.get()
-    }
-
-    fn add_speaker(&self, who: &str) {
-        let mut speakers = self.speakers.borrow_mut();
-        speakers.insert(who.to_owned(), SpeakerRecord::default());
-        self.unfinished.borrow_mut().insert(who.to_owned());
-    }
-
-    /// Notes that all messages of a speaker are stored, or that it died.
-    fn note_finished(&self, who: &str) {
-        let mut unfinished = self.unfinished.borrow_mut();
-        unfinished.remove(who);
-        if unfinished.is_empty() {
-            self.all_finished.cancel();
-        }
-    }
-
-    fn died(&self, who: &str) {
-        self.with_record(who, |speech| speech.died = true);
-        self.note_finished(who);
-    }
-
-    fn with_record<T>(&self, who: &str, act: impl FnOnce(&mut SpeakerRecord) -> T) -> T {
-        act(self.speakers.borrow_mut().get_mut(who).expect("a speaker"))
-    }
-
-    fn messages_of(&self, who: &str) -> Vec<SentMessage> {
-        self.with_record(who, |speech| speech.messages.clone())
-    }
-
-    fn note_sent(&self, who: &str, line: SentMessage) {
-        self.with_record(who, |speech| speech.messages.push(line));
-    }
-
-    /// Notes that a speaker has a name.
-    fn note_named(&self, who: &str) {
-        self.named.borrow_mut().insert(who.to_owned());
-    }
-
-    /// A random speaker with a name, if there is one.
-    fn random_named(&self, rng: &mut Rng) -> Option<String> {
-        let named = self.named.borrow();
-        (!named.is_empty()).then(|| named.iter().nth(rng.usize(..named.len())).cloned())?
-    }
-
-    /// Notes that a speaker was told that a message is stored. The message may
-    /// be another speaker's.
-    fn confirm(&self, who: &str, id: &str) {
-        self.with_record(who, |speech| {
-            let own = speech.messages.iter_mut().find(|line| line.id == id);
-            if let Some(line) = own {
-                line.confirmed = true;
-            }
-        });
-    }
-
-    fn note_view(&self, view: View) {
-        self.views.borrow_mut().push(view);
-    }
-}
-
-/// A world in which a check failed.
-struct Broken {
-    why: String,
-    story: Vec<String>,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.story.join("\n"), self.why)
-    }
-}
-
-/// Runs one world to its end, and returns its story.
-fn run(seed: u64) -> Result<Vec<String>, Broken> {
-    // The client draws its WebSocket key and masks from this generator, the
-    // server its reconnect delays.
-    fastrand::seed(seed);
-    let folder = folder();
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
-    LocalSet::new().block_on(&runtime, async {
-        let world = World::new(seed, folder.path());
-        let lived = timeout(SIMULATED_LIMIT, live(&world)).await;
-        let why = lived.unwrap_or_else(|_| Err("a task waits for ever".to_owned()));
-        let story = world.story.take();
-        match why {
-            Ok(()) => Ok(story),
-            Err(why) => Err(Broken { why, story }),
-        }
-    })
-}
-
-/// Creates a folder, in memory if possible: a sync takes no longer than a write
-/// there.
-fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() {
-        tempfile::tempdir_in(memory)
-    } else {
-        tempfile::tempdir()
-    };
-    made.expect("a folder")
-}
-
-async fn live(world: &Rc<World>) -> Result<(), String> {
-    let mut rng = world.fork();
-    world.host.start();
-    let mut people = JoinSet::new();
-    for (n, life) in [Life::Long, Life::KeepsOutbox, Life::Resends, Life::Short]
-        .into_iter()
-        .enumerate()
-    {
-        let unsaid = rng.usize(1..20);
-        people.spawn_local(Speaker::new(world, format!("s{n}"), life, unsaid).live());
-    }
-    people.spawn_local(Speaker::new(world, "quiet".to_owned(), Life::Long, 0).live());
-    people.spawn_local(Program::new(world, "json").read(true));
-    people.spawn_local(Program::new(world, "plain").read(false));
-    world.add_speaker("parrot");
-    people.spawn_local(Program::new(world, "parrot").repeat(rng.usize(1..10)));
-    let all = async {
-        while let Some(ended) = people.join_next().await {
-            ended.expect("no panic")?;
-        }
-        Ok::<_, String>(())
-    };
-    let course = async {
-        for _ in 0..rng.usize(2..9) {
-            sleep(Duration::from_millis(rng.u64(..5000))).await;
-            inject_fault(world, &mut rng).await;
-        }
-        world.note("world", "is calm");
-        world.calm.set(true);
-        world.host.network.calm();
-        world.all_finished.cancelled().await;
-        let ends = diary::ends(&diary::log(&world.host.folder));
-        world.ends.set(ends).expect("known once");
-        world.ended.cancel();
-        Ok(())
-    };
-    tokio::try_join!(biased; all, course)?;
-    world.host.stop().await;
-    let log = diary::log(&world.host.folder);
-    diary::check(&log, &world.speakers.borrow(), &world.views.borrow())
-}
-
-/// Makes one random fault happen.
-async fn inject_fault(world: &World, rng: &mut Rng) {
-    let host = &world.host;
-    let long = Duration::from_millis(pick(rng, &[0, 1000, 10_000]));
-    match rng.u8(..6) {
-        0 | 1 => {
-            world.note("server", "is killed");
-            host.kill().await;
-            sleep(long).await;
-            host.start();
-        }
-        2 => {
-            world.note("server", "stops");
-            host.stop().await;
-            sleep(long).await;
-            host.start();
-        }
-        3 => {
-            world.note("network", "is cut");
-            host.network.cut();
-        }
-        4 => {
-            world.note("disk", "is full");
-            host.fill_disk(rng.bool());
-            sleep(long).await;
-            if rng.bool() {
-                world.note("server", "is killed");
-                host.kill().await;
-                host.start();
-                sleep(long).await;
-            }
-            world.note("disk", "has room");
-            host.free_disk();
-        }
-        _ => {
-            world.note("network", "is parted");
-            host.network.hold();
-            // The longer time is enough for either side to give up the
-            // connection.
-            sleep(pick(rng, &[long, Duration::from_secs(80)])).await;
-            host.network.release();
-        }
-    }
-}
-
-fn number(variable: &str, otherwise: u64) -> u64 {
-    let set = env::var(variable).ok();
-    set.map_or(otherwise, |text| text.parse().expect(variable))
-}
+use self::run::{Broken, run};
+use crate::support::env_number;
 
 /// How long a world may take by the real clock: a hundred times the usual time.
 const REAL_LIMIT: Duration = Duration::from_secs(60);
@@ -406,8 +134,8 @@ fn a_world_that_hangs_is_named() {
 
 #[test]
 fn nothing_is_lost_doubled_or_reordered() {
-    let first = number("SIMULATION_SEED", 0);
-    let count = number("SIMULATION_SEEDS", 500);
+    let first = env_number("SIMULATION_SEED", 0);
+    let count = env_number("SIMULATION_SEEDS", 500);
     let told = Arc::new(Mutex::new(BTreeMap::new()));
     let tallied = Arc::clone(&told);
     let begun = Instant::now();

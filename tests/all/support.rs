@@ -38,6 +38,12 @@ pub(crate) async fn soon<T>(what: &str, happens: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("{what} did not happen"))
 }
 
+/// The number in an environment variable, or `otherwise`.
+pub(crate) fn env_number(variable: &str, otherwise: u64) -> u64 {
+    let set = std::env::var(variable).ok();
+    set.map_or(otherwise, |text| text.parse().expect(variable))
+}
+
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
     shutdown: CancellationToken,
@@ -165,6 +171,40 @@ impl TestServer {
         let answers = &description["paths"]["/{room}"][method]["responses"];
         let described = answers.get(status.to_string());
         assert!(described.is_some(), "{method} {status}: {answers}");
+    }
+
+    /// Gets a room over HTTP/1.0, where the end of the connection ends the
+    /// body; returns the body.
+    pub(crate) async fn get(&self, target: &str, accept: &str) -> String {
+        let request =
+            format!("GET {target} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let answer = self.request(request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.starts_with("HTTP/1.0 200 "), "{target}: {answer}");
+        body.to_owned()
+    }
+
+    /// Gets a history page as JSON.
+    pub(crate) async fn page(&self, target: &str) -> Value {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n");
+        let answer = self.request(request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{target}: {answer}");
+        assert!(
+            answer.contains("content-type: application/json\r\n"),
+            "{answer}"
+        );
+        serde_json::from_str(body).expect("JSON")
+    }
+
+    /// Posts a body to a room; returns the response.
+    pub(crate) async fn post(&self, target: &str, headers: &str, body: &[u8]) -> String {
+        let length = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n"
+        );
+        self.request(&[head.as_bytes(), body].concat()).await
     }
 
     /// Sends a raw request and reads the response to its end.

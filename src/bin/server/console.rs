@@ -19,7 +19,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::flags::CheckedFlags;
+use super::flags::task::CheckedFlags;
 
 /// The number of lines that may wait for a terminal. Memory for them is
 /// allocated at the start.

@@ -1,6 +1,6 @@
 //! Tests of the order in which commands leave an outbox, and of its file.
 
-use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};

@@ -4,9 +4,9 @@
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
-    editor::{grapheme_width, text_width, visible_form},
     line::{Line, Span, Style},
     model::{LinkStatus, Model, Now},
+    width::{grapheme_width, text_width, visible_form},
 };
 
 /// How many messages without a receipt are shown.

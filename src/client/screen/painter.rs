@@ -8,9 +8,9 @@
 use std::fmt::Write;
 
 use super::{
-    editor::text_width,
     footer::Footer,
     line::{Line, Style},
+    width::text_width,
 };
 
 /// Colours of names, of 256: those readable on dark and on light backgrounds.

@@ -1,3 +1,5 @@
+mod fan_out;
+
 use std::{collections::VecDeque, iter, sync::Mutex};
 
 use proptest::prelude::*;
@@ -7,7 +9,7 @@ use super::*;
 use crate::{
     fanout::History,
     hub::{
-        receipts::{Receipts, WantedReplies},
+        receipts::{Receipts, Reply, WantedReplies},
         registry::{Capacity, Registry},
         submissions::{Submitter as Sender, queue},
     },
@@ -17,7 +19,7 @@ use crate::{
         model::{ModelLog, faults},
     },
     protocol::{
-        ConnectionId,
+        ConnectionId, Seq,
         name::{MessageId, RoomName},
     },
     store::{self, Storage},
@@ -238,6 +240,23 @@ fn rest() -> impl Iterator<Item = (usize, usize)> {
     rest.into_iter().cycle().take(300)
 }
 
+/// Starts a server, on which the publishers send all their messages, first in
+/// `turns`. Each publisher's messages are stored once and in their order.
+fn publish_all(
+    log: impl Log,
+    storage: &Storage,
+    publishers: &mut [(Publisher, usize)],
+    turns: impl IntoIterator<Item = (usize, usize)>,
+) -> Result<(), TestCaseError> {
+    let mut world = Stepped::new(applier(log, storage));
+    publish(&mut world, publishers, turns.into_iter().chain(rest()));
+    for (publisher, _) in publishers {
+        prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
+        prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -252,13 +271,7 @@ proptest! {
             local: LocalLog::default(),
             fails: move || fails.next().unwrap_or(false),
         };
-        let mut world = Stepped::new(applier(log, &Storage::Memory));
-        let mut publishers = publishers();
-        publish(&mut world, &mut publishers, turns.into_iter().chain(rest()));
-        for (publisher, _) in &publishers {
-            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
-            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
-        }
+        publish_all(log, &Storage::Memory, &mut publishers(), turns)?;
     }
 
     /// The log loses proposals and acknowledgements, orders batches twice and
@@ -269,13 +282,7 @@ proptest! {
         turns in proptest::collection::vec((0..3_usize, 1..40_usize), 1..60),
     ) {
         let log = Behind::new(ModelLog::with(faults));
-        let mut world = Stepped::new(applier(log, &Storage::Memory));
-        let mut publishers = publishers();
-        publish(&mut world, &mut publishers, turns.into_iter().chain(rest()));
-        for (publisher, _) in &publishers {
-            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
-            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
-        }
+        publish_all(log, &Storage::Memory, &mut publishers(), turns)?;
     }
 
     /// A batch that the log has twice is applied once, so messages without an
@@ -339,12 +346,7 @@ proptest! {
             }
             log.reading_works();
         }
-        let mut world = Stepped::new(applier(log, &storage));
-        publish(&mut world, &mut publishers, rest());
-        for (publisher, _) in &publishers {
-            prop_assert!(publisher.left.is_empty(), "{:?}", publisher.left);
-            prop_assert_eq!(world.said(&format!("room-{}", publisher.port)), numbers());
-        }
+        publish_all(log, &storage, &mut publishers, iter::empty())?;
     }
 }
 
@@ -393,17 +395,6 @@ impl Log for Behind {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_failing_log_is_not_tried_for_every_message() {
-    let mut tries = RetryBudget::new();
-    let count = |tries: &mut RetryBudget| (0..100).filter(|_| tries.take()).count();
-    assert_eq!(count(&mut tries), 8);
-    tokio::time::advance(TRY_EVERY * 3).await;
-    assert_eq!(count(&mut tries), 3);
-    tokio::time::advance(TRY_EVERY * 300).await;
-    assert_eq!(count(&mut tries), 8);
-}
-
 /// A claim of a name. Its outcome has the last number before it.
 fn claim(name: &str) -> Action {
     let name: crate::protocol::name::Name = name.parse().expect("a name");
@@ -435,112 +426,7 @@ fn entries_are_applied_in_order_within_a_batch() {
         assert_eq!(made.outcome, Outcome::Claimed { since });
     }
     assert_eq!(
-        world.work.last_messages, 4,
+        world.work.fan_out_wait.last_messages, 4,
         "one batch had all four messages"
     );
-}
-
-/// Starts a writer on a thread. Returns a publisher, its fan-out and its
-/// thread.
-fn running(
-    fanned_out_within: Duration,
-) -> (
-    Sender,
-    broadcast::Receiver<InFlightBatch>,
-    std::thread::JoinHandle<()>,
-) {
-    let (batches, fresh) = broadcast::channel(10);
-    let (inbox, waiting) = queue();
-    let applier = applier(LocalLog::default(), &Storage::Memory);
-    let mut work = work(applier, waiting, batches);
-    work.max_fan_out_wait = fanned_out_within;
-    (inbox, fresh, std::thread::spawn(|| work.run()))
-}
-
-/// Has a publisher send `count` messages.
-fn say(inbox: &Sender, publisher: &mut Publisher, count: usize) {
-    for draft in iter::from_fn(|| publisher.next()).take(count) {
-        inbox.try_send(draft).expect("room");
-        // Long enough for a writer that does not wait to commit this message.
-        pause();
-    }
-}
-
-/// Gives the writer time to do a wrong step.
-fn pause() {
-    (0..200).for_each(|_| std::thread::yield_now());
-}
-
-/// Verified to fail when the writer does not wait, or waits for one entry more
-/// than the last batch had. It also fails when it does not wait for the earlier
-/// fan-out, or counts entries that arrived before the end of that fan-out.
-#[test]
-fn messages_sent_during_a_fan_out_share_one_commit() {
-    let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
-    let mut publisher = Publisher::new(1, 20);
-    let mut batch = |upto: u64| {
-        let begun = Instant::now();
-        let batch = loop {
-            assert!(begun.elapsed() < Duration::from_secs(60), "no {upto}");
-            match fresh.try_recv() {
-                Ok(batch) => break batch,
-                Err(_) => std::thread::yield_now(),
-            }
-        };
-        assert_eq!(batch.batch.last, Seq(upto));
-        batch
-    };
-    say(&inbox, &mut publisher, 1);
-    let first = batch(1);
-    // As many messages as the last batch had, and at least two.
-    say(&inbox, &mut publisher, 2);
-    let second = batch(3);
-    // Messages that arrive while an earlier batch is fanned out do not count as
-    // answers. Otherwise publishers that are late once would have a batch of
-    // their own for ever.
-    say(&inbox, &mut publisher, 2);
-    drop(first);
-    pause();
-    say(&inbox, &mut publisher, 2);
-    drop(second);
-    let third = batch(7);
-    // Fewer messages wait for the end of the fan-out.
-    say(&inbox, &mut publisher, 3);
-    drop(third);
-    let fourth = batch(10);
-    drop((fourth, fresh, inbox));
-    thread.join().expect("an end");
-}
-
-/// Verified to fail when the writer waits before it looks at the entry.
-#[test]
-fn an_action_does_not_wait_for_a_fan_out() {
-    let (inbox, mut fresh, thread) = running(Duration::from_hours(1));
-    let draft = Publisher::new(1, 1).next().expect("a message");
-    inbox.try_send(draft).expect("room");
-    let underway = fresh.blocking_recv().expect("a batch");
-    for name in ["ana", "bob"] {
-        let (submission, made) = Submission::action(ConnectionId(1), claim(name));
-        inbox.try_send(submission).expect("room");
-        let made = made.blocking_recv().expect("made while it goes on");
-        assert_eq!(made.outcome, Outcome::Claimed { since: Seq(1) });
-    }
-    drop((underway, fresh, inbox));
-    thread.join().expect("an end");
-}
-
-/// Verified to fail when the writer waits without a time limit.
-#[test]
-fn an_endless_fan_out_does_not_block_the_writer() {
-    let (inbox, mut fresh, thread) = running(MAX_FAN_OUT_WAIT);
-    let mut publisher = Publisher::new(1, 2);
-    let mut all = Vec::new();
-    for last in 1..=2 {
-        let draft = publisher.next().expect("a message");
-        inbox.try_send(draft).expect("room");
-        all.push(fresh.blocking_recv().expect("a batch"));
-        assert_eq!(all[all.len() - 1].batch.last, Seq(last));
-    }
-    drop((fresh, inbox));
-    thread.join().expect("an end");
 }

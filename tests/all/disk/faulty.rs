@@ -19,9 +19,10 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::support::{Peer, soon};
-
-pub(crate) const SERVER: &str = env!("CARGO_BIN_EXE_server");
+use crate::{
+    programs::SERVER,
+    support::{Peer, soon, upgraded},
+};
 
 /// The fields of the control file, in the order of `faults.c`.
 #[derive(Clone, Copy)]
@@ -192,16 +193,8 @@ impl ServerProcess {
 
     /// A peer in the JSON format, after its welcome.
     pub(crate) async fn join(&self, target: &str) -> Peer {
-        let mut peer = Peer::connect(self.addr).await;
-        let head = format!(
-            "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Protocol: chat.v1\r\n\r\n",
-            self.addr
-        );
-        peer.write(head.as_bytes()).await;
-        let answer = peer.head().await;
-        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        let json = [("Sec-WebSocket-Protocol", "chat.v1")];
+        let mut peer = upgraded(self.addr, target, &json).await;
         assert_eq!(peer.event().await["type"], "welcome");
         peer
     }

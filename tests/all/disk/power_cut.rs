@@ -10,7 +10,7 @@ use broadcast_chat::{
 };
 
 use super::{
-    bit_flips::{read, room},
+    bare_store::{read, room},
     faulty::{ControlField, Disk, EIO, publish, publish_until_stored},
     random::{Random, cases, seed},
 };

@@ -1,5 +1,7 @@
 //! Random numbers that are the same in every run.
 
+use crate::support::env_number;
+
 /// The generator `SplitMix64`.
 pub(crate) struct Random(pub(crate) u64);
 
@@ -21,12 +23,10 @@ impl Random {
 /// The seed of a run: `CHAT_TEST_SEED`, or a constant. A failing test prints
 /// it.
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("CHAT_TEST_SEED").ok();
-    given.map_or(20_261_122, |seed| seed.parse().expect("a number"))
+    env_number("CHAT_TEST_SEED", 20_261_122)
 }
 
 /// The number of cases: `CHAT_TEST_CASES`, or `usual`.
 pub(crate) fn cases(usual: u64) -> u64 {
-    let given = std::env::var("CHAT_TEST_CASES").ok();
-    given.map_or(usual, |cases| cases.parse().expect("a number"))
+    env_number("CHAT_TEST_CASES", usual)
 }

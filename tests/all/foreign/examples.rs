@@ -1,16 +1,16 @@
-//! The README's example programs, run unchanged except for the address.
+//! The example programs of docs/scripts.md, run unchanged except for the address.
 
 use std::{fs, process::Command};
 
 use super::program::{Program, command, output, tool};
 use crate::support::{Peer, TestServer};
 
-/// Writes a README program to a folder, with this server's address. The file
+/// Writes a program of that page to a folder, with this server's address. The file
 /// name in its first line selects the program.
 fn example(name: &str, server: &TestServer) -> (tempfile::TempDir, std::path::PathBuf) {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = fs::read_to_string(readme).expect("a README");
-    let code = readme.split("\n```").find_map(|block| {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/scripts.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let code = page.split("\n```").find_map(|block| {
         let (_language, code) = block.split_once('\n')?;
         let first = code.lines().next()?;
         first.ends_with(name).then_some(code)
@@ -46,13 +46,13 @@ async fn bot(
 }
 
 #[tokio::test]
-async fn the_python_bot_of_the_readme_answers() {
+async fn the_python_bot_of_the_docs_answers() {
     let run = command(tool("python/bin/python"));
     bot("bot.py", run, "!echo /hello", "echo-bot: /hello").await;
 }
 
 #[tokio::test]
-async fn the_javascript_bot_of_the_readme_answers() {
+async fn the_javascript_bot_of_the_docs_answers() {
     bot(
         "bot.mjs",
         command("node"),
@@ -63,7 +63,7 @@ async fn the_javascript_bot_of_the_readme_answers() {
 }
 
 #[tokio::test]
-async fn the_shell_bot_of_the_readme_answers() {
+async fn the_shell_bot_of_the_docs_answers() {
     let (_server, _program, said) = bot("bot.sh", command("sh"), "!date", "clock: ").await;
     assert!(
         said.contains(':') && said.len() > "clock: ".len() + 8,
@@ -72,7 +72,7 @@ async fn the_shell_bot_of_the_readme_answers() {
 }
 
 #[tokio::test]
-async fn the_cron_alert_of_the_readme_is_published_once() {
+async fn the_cron_alert_of_the_docs_is_published_once() {
     let server = TestServer::start().await;
     let mut peer: Peer = server.plain("/ops").await;
     let (_folder, path) = example("/etc/cron.hourly/disk-alert", &server);

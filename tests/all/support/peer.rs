@@ -165,6 +165,12 @@ impl Peer {
         self.text().await
     }
 
+    /// Sends a command and returns the next event received.
+    pub(crate) async fn event_after(&mut self, command: &Value) -> Value {
+        self.say(&command.to_string()).await;
+        self.event().await
+    }
+
     /// The address tag that other members see.
     pub(crate) fn tag(&self) -> String {
         self.sending.tag()

@@ -1,0 +1,267 @@
+//! The task that the flags ask for, with the options made from them.
+
+use std::{
+    ffi::OsString, io::IsTerminal, net::SocketAddr, num::NonZeroUsize, path::PathBuf,
+    process::ExitCode, time::Duration,
+};
+
+use broadcast_chat::{
+    http::Trust,
+    hub::{self, Capacity, Rate, RetentionLimits},
+    protocol::Limits,
+    server::ServerOptions,
+    session,
+    store::Storage,
+};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
+
+use super::{
+    super::{exit::fail, files},
+    Limit, Maintenance, ServerFlags, When,
+    process::{raise_descriptors, workers},
+};
+
+/// File descriptors not used for sessions: about 20 of the server's own, and
+/// those of connections refused because the server is full.
+const RESERVED_DESCRIPTORS: u64 = 96;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The connections that one address may have if the server is not on loopback:
+/// enough for a household or a small office.
+const MAX_PER_PREFIX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
+
+/// The task that the flags ask for.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Serve.
+    Serve(Box<CheckedFlags>),
+    /// Copy the history of a folder into a file.
+    Backup {
+        /// The folder.
+        data: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Check the history of a folder.
+    Check {
+        /// The folder.
+        data: PathBuf,
+    },
+}
+
+/// The checked flags of a server that serves.
+#[derive(Debug)]
+pub(crate) struct CheckedFlags {
+    /// The address to listen on.
+    pub(crate) address: SocketAddr,
+    /// The place of the message store.
+    pub(crate) storage: Storage,
+    /// Whether to print the messages of the chat.
+    pub(crate) show_messages: bool,
+    /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
+    pub(crate) verbose: u8,
+    /// The options of the server.
+    pub(crate) options: ServerOptions,
+}
+
+/// Reads the flags of this process.
+///
+/// # Errors
+///
+/// Fails if the flags are wrong or only ask for help. It has then printed the
+/// error or the help, and returns the exit code.
+pub(crate) fn read() -> Result<Task, ExitCode> {
+    let flags = parse(std::env::args_os()).map_err(|error| {
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        ) {
+            // If standard output is gone, the help has no reader.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        fail(&format_args!(
+            "{}; server --help lists the flags",
+            sentence(&error)
+        ))
+    })?;
+    task(flags).map_err(|why| fail(&why))
+}
+
+fn parse(
+    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<ServerFlags, clap::Error> {
+    let mut command = ServerFlags::command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let mut flags = ServerFlags::from_arg_matches(&matches)?;
+    // A typed flag overrides the environment.
+    let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    match (typed("data"), flags.ephemeral && typed("ephemeral")) {
+        (true, true) => {
+            let told = "--data and --ephemeral contradict each other: give one of them";
+            return Err(command.error(ErrorKind::ArgumentConflict, told));
+        }
+        (true, false) => flags.ephemeral = false,
+        (false, _) => {}
+    }
+    Ok(flags)
+}
+
+/// The first paragraph of clap's message, on one line.
+fn sentence(error: &clap::Error) -> String {
+    let message = error.to_string();
+    let lines = message.trim_start_matches("error: ").lines();
+    let told =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let parts: Vec<_> = told
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    parts.join("; ").replace("; tip:", " -")
+}
+
+fn task(mut flags: ServerFlags) -> Result<Task, String> {
+    Ok(match flags.upkeep.take() {
+        Some(Maintenance::Backup { file, folder }) => Task::Backup {
+            data: folder.data,
+            file,
+        },
+        Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
+        None => Task::Serve(Box::new(check(flags)?)),
+    })
+}
+
+fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
+    let operator = flags
+        .operator_secret_file
+        .as_deref()
+        .map(files::read_secret);
+    let operator = operator.transpose()?;
+    let motd = flags.motd.as_deref().map(files::read_motd).transpose()?;
+    let loopback = is_loopback(&flags);
+    let (rate, max_per_address) = limits(&flags);
+    let descriptors = raise_descriptors();
+    let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
+    let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
+    let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
+    Ok(CheckedFlags {
+        address: (flags.bind, flags.port).into(),
+        storage: if flags.ephemeral {
+            Storage::Memory
+        } else {
+            Storage::Folder(flags.folder.data)
+        },
+        show_messages: match flags.show_messages {
+            When::Auto => std::io::stdout().is_terminal(),
+            When::Always => true,
+            When::Never => false,
+        },
+        verbose: flags.verbose,
+        options: ServerOptions {
+            keep: RetentionLimits {
+                age: flags.keep.map(|days| DAY * days),
+                messages: flags.keep_messages,
+            },
+            hub: hub::HubOptions {
+                shards: workers(),
+                name_expiry: DAY * flags.name_expiry,
+                capacity: Capacity {
+                    connections: max_connections,
+                    per_prefix: max_per_address,
+                    rate,
+                },
+            },
+            trust: Trust {
+                loopback,
+                hosts: flags.host,
+                origins: flags
+                    .origin
+                    .iter()
+                    .map(|o| o.trim_end_matches('/').to_owned())
+                    .collect(),
+            },
+            session: session::SessionOptions {
+                limits: Limits {
+                    text_bytes: flags.max_text as usize,
+                },
+                ping: Duration::from_secs(flags.ping.into()),
+                motd: motd.flatten(),
+                operator,
+            },
+        },
+    })
+}
+
+fn is_loopback(flags: &ServerFlags) -> bool {
+    flags.bind.to_canonical().is_loopback()
+}
+
+/// The rate, and the most connections of one address.
+///
+/// On loopback both are off by default, because every client is on this
+/// machine.
+fn limits(flags: &ServerFlags) -> (Option<Rate>, Option<usize>) {
+    let (rate, per_address) = if is_loopback(flags) {
+        (None, None)
+    } else {
+        (Some(Rate::DEFAULT), Some(MAX_PER_PREFIX))
+    };
+    let per_address = Limit::resolve(flags.max_per_address, per_address);
+    (
+        Limit::resolve(flags.rate, rate),
+        per_address.map(NonZeroUsize::get),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_flag_overrides_the_environment() {
+        assert!(parse(["server", "--ephemeral"]).expect("right").ephemeral);
+        assert!(!parse(["server", "--data", "x"]).expect("right").ephemeral);
+        assert!(parse(["server", "--data", "x", "--ephemeral"]).is_err());
+    }
+
+    #[test]
+    fn limits_are_off_only_on_loopback_by_default() {
+        for (words, rate, per_address) in [
+            (&["--bind=::1"][..], None, None),
+            (&["--bind=0.0.0.0"], Some(Rate::DEFAULT), Some(64)),
+            (
+                &["--bind=::", "--rate=off", "--max-per-address=off"],
+                None,
+                None,
+            ),
+            (
+                &["--rate=7", "--max-per-address=2"],
+                "7:70".parse().ok(),
+                Some(2),
+            ),
+            (&["--rate=500:100"], "500:100".parse().ok(), None),
+        ] {
+            let flags = parse([&["server"], words].concat()).expect("right");
+            let limits = limits(&flags);
+            assert_eq!(limits, (rate, per_address), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_sentence() {
+        for (flag, told) in [
+            ("--prot=1", "unexpected argument '--prot' found"),
+            ("--port=x", "invalid value 'x' for '--port <PORT>'"),
+            (
+                "--rate=20:",
+                "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
+            ),
+            ("--bind=here", "it is no IP address"),
+        ] {
+            let error = parse(["server", flag]).expect_err(flag);
+            let sentence = sentence(&error);
+            assert!(sentence.contains(told), "{sentence}");
+            assert!(!sentence.contains('\n'), "{sentence}");
+        }
+    }
+}

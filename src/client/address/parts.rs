@@ -1,0 +1,147 @@
+//! The parts of a typed address: scheme, host, port, room and query.
+
+use std::{fmt, net::Ipv6Addr};
+
+use crate::protocol::{
+    DEFAULT_PORT,
+    name::{RoomName, RuleBroken},
+};
+
+/// The error for a bad address; its text says what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAddress(pub(super) String);
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadAddress {}
+
+/// The parts of an address, before the flags are added.
+pub(super) struct AddressParts {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    pub(super) default_port: u16,
+    pub(super) room: Option<RoomName>,
+    pub(super) query: String,
+}
+
+impl AddressParts {
+    pub(super) fn bare(host: &str, port: Option<u16>) -> Self {
+        AddressParts {
+            tls: false,
+            host: host.to_owned(),
+            port,
+            default_port: DEFAULT_PORT,
+            room: None,
+            query: String::new(),
+        }
+    }
+
+    pub(super) fn parse(address: &str) -> Result<Self, BadAddress> {
+        if let Some((scheme, rest)) = address.split_once("://") {
+            return Self::parse_url(scheme, rest);
+        }
+        if address.contains('@') {
+            return Err(BadAddress(
+                "an address takes no user name or password".to_owned(),
+            ));
+        }
+        if address.contains(['/', '?', '#']) {
+            return Err(BadAddress(format!(
+                "{address} is no address: write host, host:port or a whole URL, such as http://{address}"
+            )));
+        }
+        if address.bytes().all(|b| b.is_ascii_digit()) && !address.is_empty() {
+            return Err(BadAddress(format!(
+                "{address} is no address: did you mean --port {address}?"
+            )));
+        }
+        if is_ipv6(address) {
+            return Ok(Self::bare(address, None));
+        }
+        let (host, port) = host_and_port(address)?;
+        Ok(Self::bare(host, port))
+    }
+
+    fn parse_url(scheme: &str, rest: &str) -> Result<Self, BadAddress> {
+        let (tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => (false, 80),
+            "wss" | "https" => (true, 443),
+            _ => {
+                return Err(BadAddress(format!(
+                    "{scheme}:// leads to no chat: a room's URL begins with ws://, wss://, http:// or https://"
+                )));
+            }
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if authority.contains('@') {
+            // The sentence does not repeat the address, which may hold a
+            // password.
+            return Err(BadAddress(
+                "a room's URL takes no user name or password before its host".to_owned(),
+            ));
+        }
+        let (host, port) = host_and_port(authority)?;
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let room = match path {
+            "" | "/" => None,
+            path => Some(
+                RoomName::from_path(path)
+                    .map_err(|why: RuleBroken| BadAddress(format!("{path} is no room: {why}")))?,
+            ),
+        };
+        Ok(AddressParts {
+            tls,
+            host: host.to_owned(),
+            port,
+            default_port,
+            room,
+            query: query.to_owned(),
+        })
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), BadAddress> {
+    let bad = |why: &str| BadAddress(format!("{authority:?} is no address: {why}"));
+    let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
+        let (host, rest) = bracketed
+            .split_once(']')
+            .filter(|(host, rest)| is_ipv6(host) && (rest.is_empty() || rest.starts_with(':')))
+            .ok_or_else(|| bad("brackets enclose an IPv6 address, as in [::1]:2000"))?;
+        (host, rest.strip_prefix(':'))
+    } else {
+        let (host, port) = match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        };
+        if port.is_some_and(|port| port.contains(':')) {
+            return Err(bad(
+                "an IPv6 address with a port is written as in [::1]:2000",
+            ));
+        }
+        let is_host = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        if host.is_empty() || !host.bytes().all(is_host) {
+            return Err(bad("it has no host name or address"));
+        }
+        (host, port)
+    };
+    let port = port
+        .map(|port| match port.parse() {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(bad("a port is a number from 1 to 65535")),
+        })
+        .transpose()?;
+    Ok((host, port))
+}
+
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+    address.parse::<Ipv6Addr>().is_ok()
+        && !zone.is_empty()
+        && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}

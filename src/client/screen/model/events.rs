@@ -1,0 +1,258 @@
+//! Updates the model for the events of the client.
+
+use std::mem;
+
+use super::{
+    super::{
+        super::{ClientEvent, Frame},
+        line::{Line, Style, day, heading, local, message_line, private_line},
+    },
+    LinkStatus, Model, Now, SCREEN_REF,
+};
+use crate::protocol::{
+    Command, Event, Message, PrivateMessage, Slot, Welcome,
+    mention::mentions,
+    name::{MessageId, RoomName},
+    plain,
+};
+
+/// How many people and rooms are remembered for completion.
+const KNOWN: usize = 500;
+
+/// How many lines of a room are shown again when the user returns to it.
+const AGAIN: usize = 10;
+
+impl Model {
+    /// Updates the model for a client event; the main loop handles the end.
+    pub(in super::super) fn follow(&mut self, happened: ClientEvent, now: Now) {
+        match happened {
+            ClientEvent::Event(frame, event) => self.handle_event(&frame, event, now),
+            ClientEvent::Refused { id, text, .. } => self.refused(&id, &text),
+            ClientEvent::Missing { after, next } => self.note(
+                Style::Bad,
+                &format!(
+                    "messages between {after} and {next} are missing, and the server does not say why"
+                ),
+            ),
+            ClientEvent::State(state) => self.handle_state(state, now),
+            ClientEvent::ForPrograms(_) | ClientEvent::Ended(_) => {}
+        }
+    }
+
+    fn handle_event(&mut self, frame: &Frame, event: Event, now: Now) {
+        match event {
+            Event::Message(message) => self.message(&message, now),
+            Event::Private(private) => self.private(&private, now),
+            Event::Erased { seq, prev, id } => {
+                if let Some(id) = id {
+                    self.remove_sending(&id);
+                }
+                // With `prev` it is part of a replay and was never shown.
+                if prev.is_none() && self.room.redact(seq) {
+                    let text = "* A message above was erased from the history.";
+                    self.put(Line::new(Style::Dim, text));
+                }
+            }
+            Event::Welcome(welcome) => self.welcomed(welcome),
+            Event::Live { .. } => self.live = true,
+            Event::Accepted { id, .. } => {
+                if let Some(id) = id {
+                    self.remove_sending(&id);
+                }
+            }
+            Event::Joined { who, members } => {
+                let name = who.to_string();
+                self.welcome.members = members;
+                self.coming_or_going(format!("→ {name} is here"));
+                self.heard_of(name);
+            }
+            Event::Left { who, members } => {
+                let name = who.to_string();
+                self.welcome.members = members;
+                self.people.retain(|person| *person != name);
+                self.coming_or_going(format!("← {name} left"));
+            }
+            Event::Renamed { from, to } => {
+                self.people.retain(|person| *person != from);
+                self.coming_or_going(format!("→ {from} is now {to}"));
+                self.heard_of(to.to_string());
+            }
+            Event::Members { names, total } if names.is_empty() => self.welcome.members = total,
+            Event::Members { names, total } => {
+                self.welcome.members = total;
+                if !answers_own(frame) {
+                    let said = Event::Members {
+                        names: names.clone(),
+                        total,
+                    };
+                    self.show_plain(&said, Style::Plain);
+                }
+                names.into_iter().rev().for_each(|name| self.heard_of(name));
+            }
+            Event::Rooms { ref rooms, .. } => {
+                let rooms = rooms.iter().map(|info| info.room.to_string());
+                self.known.extend(rooms.take(KNOWN));
+                if !answers_own(frame) {
+                    self.show_plain(&event, Style::Plain);
+                }
+            }
+            Event::Name { ref name, .. } => {
+                self.welcome.you.name = Some(name.clone());
+                self.show_plain(&event, Style::Plain);
+            }
+            Event::Page(page) => {
+                let messages = page.messages.iter().filter_map(Slot::message);
+                let lines = messages.map(|message| {
+                    let at = local(message.at, &self.options.zone);
+                    let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
+                    Line(
+                        [
+                            line.0,
+                            message_line(message, &at, self.is_own(message), false).0,
+                        ]
+                        .concat(),
+                    )
+                });
+                for line in lines.collect::<Vec<_>>() {
+                    self.put(line);
+                }
+                let end = plain::page(&page, |_, _| ());
+                if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
+                    self.put(Line::new(Style::Dim, end));
+                }
+            }
+            Event::Refused(_) if answers_own(frame) => {}
+            Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
+            Event::Topic { .. } | Event::Notice { .. } => self.show_plain(&event, Style::Plain),
+        }
+    }
+
+    /// Shows an event as the plain format says it.
+    fn show_plain(&mut self, event: &Event, style: Style) {
+        if let Some(line) = plain::event(event) {
+            // The plain format already indents further lines, as `Line` does.
+            self.put(Line::new(style, line.replace("\n  ", "\n")));
+        }
+    }
+
+    fn coming_or_going(&mut self, what: String) {
+        if !self.options.quiet {
+            let here = format!(" ({} here)", self.welcome.members);
+            self.put(Line::new(Style::Dim, what + &here));
+        }
+    }
+
+    fn is_own(&self, message: &Message) -> bool {
+        match (&message.from.name, &self.welcome.you.name) {
+            (Some(name), Some(own)) => name.key() == own.key(),
+            _ => message.from.addr == self.welcome.you.addr,
+        }
+    }
+
+    fn message(&mut self, message: &Message, now: Now) {
+        if let Some(id) = &message.id {
+            self.remove_sending(id);
+        }
+        let own = self.is_own(message);
+        let at = local(message.at, &self.options.zone);
+        if let LinkStatus::Behind { at, .. } = &mut self.link {
+            *at = message.seq;
+        }
+        if !own {
+            self.heard_of(message.from.to_string());
+            self.count_unseen(&at, now);
+        }
+        if at.date() != self.day {
+            self.day = at.date();
+            self.put(day(&at));
+        }
+        let name = self.welcome.you.name.as_ref();
+        let calling = !own && name.is_some_and(|name| mentions(&message.text, name.as_str()));
+        self.rings |= calling && self.live;
+        self.put_numbered(Some(message.seq), message_line(message, &at, own, calling));
+    }
+
+    fn private(&mut self, private: &PrivateMessage, now: Now) {
+        if let Some(id) = &private.id {
+            self.remove_sending(id);
+        }
+        let at = local(private.at, &self.options.zone);
+        let (from, to) = (private.from.to_string(), private.to.to_string());
+        if !private.sent {
+            self.heard_of(from.clone());
+            self.count_unseen(&at, now);
+            self.rings |= self.live;
+        }
+        self.put(private_line(&at, &from, &to, &private.text, private.sent));
+    }
+
+    fn heard_of(&mut self, name: String) {
+        self.people.retain(|person| *person != name);
+        if self.welcome.you.to_string() != name {
+            self.people.insert(0, name);
+            self.people.truncate(KNOWN);
+        }
+    }
+
+    /// Removes a message from `sending`, as it is stored or never will be, and
+    /// returns its text.
+    fn remove_sending(&mut self, id: &MessageId) -> Option<String> {
+        let place = self.sending.iter().position(|sent| sent.id == *id)?;
+        self.sending.remove(place).map(|sent| sent.text)
+    }
+
+    fn refused(&mut self, id: &MessageId, why: &str) {
+        let text = self.remove_sending(id).unwrap_or_default();
+        self.note(Style::Bad, &format!("not stored: {why}\n{text}"));
+    }
+
+    fn welcomed(&mut self, welcome: Welcome) {
+        self.questions = vec![Command::Members, Command::Rooms];
+        self.known.insert(welcome.room.to_string());
+        let same = welcome.room == self.welcome.room;
+        if mem::take(&mut self.reconnected) && same {
+            // The user never left this room, so it is not announced again.
+            self.welcome = welcome;
+            return;
+        }
+        let first = !mem::replace(&mut self.welcomed, true);
+        if !same {
+            self.change_room(&welcome.room);
+        }
+        self.welcome = welcome;
+        let again = self.last_lines(AGAIN);
+        self.lines.push(heading(&self.room().to_string()));
+        self.lines.extend(again);
+        if let Some(topic) = &self.welcome.topic {
+            let topic = format!("The topic: {}", &**topic);
+            self.note(Style::Plain, &topic);
+        }
+        if first {
+            let you = self.you().to_string();
+            let name = match self.welcome.you.name {
+                None => " (/name takes a name)",
+                Some(_) => "",
+            };
+            let text = format!("You are {you}{name}. /help lists commands and keys.");
+            self.put(Line::new(Style::Dim, format!("* {text}")));
+        }
+    }
+
+    /// Switches to another room; the old one keeps its lines and unsent text.
+    fn change_room(&mut self, next: &RoomName) {
+        let old = self.room().clone();
+        let next = self.rooms.remove(next).unwrap_or_default();
+        let mut left = mem::replace(&mut self.room, next);
+        left.draft = mem::replace(&mut self.editor, mem::take(&mut self.room.draft));
+        self.rooms.insert(old, left);
+        self.people.clear();
+        self.completion = None;
+        self.unseen = None;
+    }
+}
+
+/// Whether a frame answers one of the screen's own questions.
+fn answers_own(frame: &Frame) -> bool {
+    let asked = frame.reference();
+    asked.is_some_and(|reference| reference.as_str() == SCREEN_REF)
+}

@@ -1,0 +1,141 @@
+//! Starts a hub: builds its parts, and runs the writer and the shards.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tokio::{runtime::Handle, sync::broadcast};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Hub, HubOptions, HubState, Submitter, Writer, actions::Actions, announcer, claims::Claims,
+    effects::Effects, registry::Registry, submissions,
+};
+use crate::{
+    fanout::{Applier, Fanout},
+    log::Action,
+    metrics::Metrics,
+};
+
+/// How many batches a shard may be behind. A shard that falls further behind
+/// has its subscribers catch up from the history.
+const MAX_BATCHES_BEHIND: usize = 64;
+
+impl Hub {
+    /// Starts the writer and the shards, each on a thread of its own. The
+    /// writer ends once the returned publisher and all publishers made from it
+    /// are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the settings cannot be stored or a thread cannot be started.
+    pub fn start(
+        applier: Applier<'static>,
+        options: &HubOptions,
+        tasks: &TaskTracker,
+    ) -> io::Result<(Hub, Submitter)> {
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        let (hub, submitter, work, shards) = Self::assemble(applier, options, tasks)?;
+        thread("writer").spawn(|| work.run())?;
+        for shard in shards {
+            let (runtime, shard) = (Handle::current(), tasks.track_future(shard));
+            thread("shard").spawn(move || runtime.block_on(shard))?;
+        }
+        Ok((hub, submitter))
+    }
+
+    /// Starts a hub without threads: the shards run as tasks, and the caller
+    /// runs the returned writer's work.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the settings cannot be stored.
+    pub fn start_in_tasks(
+        applier: Applier<'static>,
+        options: &HubOptions,
+        tasks: &TaskTracker,
+    ) -> io::Result<(Hub, Submitter, Writer<'static>)> {
+        let (hub, submitter, work, shards) = Self::assemble(applier, options, tasks)?;
+        for shard in shards {
+            tasks.spawn(shard);
+        }
+        Ok((hub, submitter, work))
+    }
+
+    /// Builds all parts, and returns the work of the writer and of each shard
+    /// without starting it.
+    fn assemble(
+        mut applier: Applier<'static>,
+        options: &HubOptions,
+        tasks: &TaskTracker,
+    ) -> io::Result<(
+        Hub,
+        Submitter,
+        Writer<'static>,
+        Vec<impl Future<Output = ()> + Send + use<>>,
+    )> {
+        share_settings(&mut applier, options)?;
+        let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
+        let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
+        let (submitter, submissions) = submissions::queue();
+        let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
+        let metrics = Arc::<Metrics>::default();
+        let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
+        let finished = CancellationToken::new();
+        let failing = Arc::<AtomicBool>::default();
+        let registry = Registry::new(options.capacity, sanctions, Arc::clone(&clock));
+        let work = Writer::new(
+            applier,
+            Effects::new(registry.clone()),
+            submissions,
+            batches,
+            Arc::clone(&metrics),
+            Arc::clone(&failing),
+            finished.clone().drop_guard(),
+        );
+        let actions = Actions::new(submitter.downgrade());
+        let claims = Claims::new(
+            registry.clone(),
+            history.clone(),
+            Arc::clone(&clock),
+            actions.clone(),
+            options.name_expiry,
+        );
+        let (announced, over) = (registry.clone(), finished.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = announcer::announce(&announced) => {}
+                () = over.cancelled() => {}
+            }
+        });
+        let shared = Arc::new(HubState {
+            actions,
+            history,
+            clock,
+            fanout,
+            registry,
+            claims,
+            metrics,
+            failing,
+            finished,
+        });
+        Ok((Hub { shared }, submitter, work, shards))
+    }
+}
+
+/// Stores the settings that replicas share as an entry, unless they are the
+/// same.
+fn share_settings(applier: &mut Applier<'_>, options: &HubOptions) -> io::Result<()> {
+    let expiry = u64::try_from(options.name_expiry.as_millis()).unwrap_or(u64::MAX);
+    let standing = applier
+        .replica()
+        .starting_state()
+        .map_err(io::Error::other)?;
+    if standing.name_expiry_ms != expiry {
+        let name_expiry_ms = expiry;
+        let settings = applier.apply_action(Action::Settings { name_expiry_ms });
+        settings.map_err(io::Error::other)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The writer's replies to those that submitted entries.
+
+use crate::{
+    hub::{
+        actions::BUSY_RETRY_MS,
+        receipts::Reply,
+        submissions::{ActionResult, OutcomeReceiver, Submission},
+    },
+    log::Entry,
+    protocol::{Refusal, RefusalCode, Seq, name::MessageId},
+    store::Outcome,
+};
+
+impl Submission {
+    /// Whether it may be stored now: not if it follows a refused message.
+    pub(super) fn accept(&self) -> bool {
+        match &self.receiver {
+            OutcomeReceiver::Publisher(receipt) => {
+                receipt.accept(message_id(&self.entry).as_ref(), self.follows.as_ref())
+            }
+            OutcomeReceiver::Task(_) | OutcomeReceiver::Nobody => true,
+        }
+    }
+}
+
+impl OutcomeReceiver {
+    pub(super) fn tell(self, entry: &Entry, outcome: Outcome, ended: usize) {
+        match self {
+            OutcomeReceiver::Publisher(receipt) => receipt.tell(match outcome {
+                Outcome::Stored(seq) => stored(entry, seq, false),
+                Outcome::Repeat(seq) => stored(entry, seq, true),
+                _ => busy(message_id(entry)),
+            }),
+            // If the task has ended, the send fails; the entry stays applied.
+            OutcomeReceiver::Task(tell) => drop(tell.send(ActionResult { outcome, ended })),
+            OutcomeReceiver::Nobody => {}
+        }
+    }
+
+    /// Tells a publisher that its message was not stored. A task notices that
+    /// its channel closes.
+    pub(super) fn refuse(self, id: Option<MessageId>) {
+        if let OutcomeReceiver::Publisher(receipt) = self {
+            receipt.tell(busy(id));
+        }
+    }
+}
+
+pub(super) fn refuse(submission: Submission) {
+    submission.receiver.refuse(message_id(&submission.entry));
+}
+
+pub(super) fn message_id(entry: &Entry) -> Option<MessageId> {
+    entry.action.message()?.id.clone()
+}
+
+fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
+    Reply::Stored {
+        id: message_id(entry),
+        seq,
+        duplicate,
+    }
+}
+
+fn busy(id: Option<MessageId>) -> Reply {
+    Reply::Refused(Refusal {
+        code: RefusalCode::Busy,
+        text: "The message could not be stored; send it again in a while.".into(),
+        id,
+        retry_ms: Some(BUSY_RETRY_MS),
+    })
+}

@@ -1,0 +1,75 @@
+//! Reads messages by their numbers, which needs no index.
+
+use rusqlite::Connection;
+
+use crate::{
+    protocol::{MAX_HISTORY_PAGE_BYTES, Message, Seq, Slot, name::RoomName},
+    store::{
+        StoreError,
+        room::RoomState,
+        row::{TableRow, query, to_db},
+        store_error,
+        tables::{MESSAGES, MessageRow},
+    },
+};
+
+/// Reads the row of a message by its number; `None` if it is missing or
+/// damaged.
+pub(super) fn lookup<T>(
+    view: &Connection,
+    seq: Seq,
+    read: impl FnOnce(&MessageRow<'_>) -> T,
+) -> Result<Option<T>, StoreError> {
+    let mut rows = query(view, &MESSAGES, "WHERE seq = ?1")?;
+    let mut rows = rows.query([to_db(seq)])?;
+    match rows.next() {
+        Ok(Some(row)) => Ok(MessageRow::read(row)
+            .filter(|row| row.seq == seq)
+            .as_ref()
+            .map(read)),
+        Ok(None) => Ok(None),
+        Err(error) if store_error::is_damage(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The messages of a room with these numbers, oldest first, and whether some
+/// were left out for their size or count.
+///
+/// `seqs` starts with the newest number. At most `limit` messages and
+/// `MAX_HISTORY_PAGE_BYTES` of text are returned, but at least one message if
+/// `limit` is not 0. Redacted and unreadable messages are skipped.
+///
+/// # Errors
+/// Fails if the database cannot be read.
+pub(in crate::store) fn messages_by_number(
+    db: &Connection,
+    name: &RoomName,
+    seqs: &[Seq],
+    limit: usize,
+) -> Result<(Vec<Message>, bool), StoreError> {
+    let view = db.unchecked_transaction()?;
+    let Some(room) = RoomState::find(&view, name)? else {
+        return Ok((Vec::new(), false));
+    };
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    let mut more = false;
+    for seq in seqs {
+        let found = lookup(&view, *seq, |row| {
+            let here = (row.room == room.id).then_some(row)?;
+            here.slot(name, None)
+        })?;
+        let Some(Slot::Message(message)) = found.flatten() else {
+            continue;
+        };
+        bytes += message.text.len();
+        more = messages.len() == limit || bytes > MAX_HISTORY_PAGE_BYTES && !messages.is_empty();
+        if more {
+            break;
+        }
+        messages.push(message);
+    }
+    messages.reverse();
+    Ok((messages, more))
+}

@@ -1,0 +1,113 @@
+//! Expiry of messages: gaps, and a clock that jumps.
+
+use std::time::Duration;
+
+use broadcast_chat::store::Storage;
+
+use super::faulty::{ControlField, Disk, ServerProcess, publish};
+use crate::support::{TestServer, soon};
+
+// Verified to fail when a gap is not announced because no message follows it,
+// and when a newcomer's backlog begins at the start of the log.
+#[tokio::test]
+async fn a_gap_announces_messages_that_expired_unread() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start_in(folder.path()).await;
+    let (mut ana, _) = server.json("/tea?name=ana").await;
+    for n in 1..=5 {
+        publish(&mut ana, "in tea", &n.to_string()).await;
+    }
+    let (mut bob, _) = server.json("/?name=bob").await;
+    for n in 6..=30 {
+        publish(&mut bob, "in the lobby", &n.to_string()).await;
+    }
+    drop((ana, bob));
+    server.stop().await;
+
+    let mut options = crate::support::options();
+    options.keep.messages = Some(10);
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::start_with(&storage, options).await;
+    let database =
+        rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+    let count = || -> i64 {
+        let count = "SELECT count(*) FROM messages";
+        database
+            .query_row(count, [], |row| row.get(0))
+            .expect("a count")
+    };
+    while count() > 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let gap = |after: u64, next: u64| serde_json::json!({"type": "gap", "after": after, "next": next, "reason": "erased"});
+    let (mut eve, welcome) = server.json("/?after=0").await;
+    assert_eq!(welcome["head"], 30);
+    assert_eq!(eve.event().await, gap(0, 21));
+    let first = eve.event().await;
+    assert_eq!((&first["seq"], &first["prev"]), (&21.into(), &20.into()));
+    // Every message of this room has expired. A gap is announced only to a
+    // reader that had not read them all.
+    let (mut eve, _) = server.json("/tea?after=5").await;
+    assert_eq!(eve.event().await["type"], "live");
+    let (mut eve, _) = server.json("/tea?after=4").await;
+    assert_eq!(eve.event().await, gap(4, 6));
+    assert_eq!(eve.event().await["type"], "live");
+    let (mut newcomer, _) = server.json("/tea?backlog=20").await;
+    assert_eq!(newcomer.event().await["type"], "live");
+    let (mut newcomer, _) = server.json("/?backlog=20").await;
+    assert_eq!(newcomer.event().await["seq"], 21);
+    let lines = server
+        .request(b"GET /tea?after=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        lines.contains("* What stood between 1 and 6 is not to be had any more."),
+        "{lines}"
+    );
+    // Numbers continue, and `prev` names the room's last number.
+    let said = publish(&mut newcomer, "on", "31").await;
+    assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));
+    let said = publish(&mut eve, "and here", "32").await;
+    assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
+}
+
+// Verified to fail when the wall clock alone decides a message's age, and when
+// a clock that jumped is never believed.
+#[tokio::test]
+async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
+    const HOUR: i64 = 60 * 60;
+    const DAY: i64 = 24 * HOUR;
+    let disk = Disk::new();
+    disk.set(ControlField::Clock, -40 * DAY);
+    let server = disk.serve(false).await;
+    let mut ana = server.join("/?name=ana").await;
+    publish(&mut ana, "old", "1").await;
+    disk.set(ControlField::Clock, 0);
+    publish(&mut ana, "new", "2").await;
+    server.kill().await;
+
+    // At the start, the clock is years ahead. The server's time goes on from
+    // the last message. A message a month older expires; the last message
+    // stays.
+    disk.set(ControlField::Clock, 1000 * DAY);
+    let mut command = disk.command();
+    let server = ServerProcess::start(command.args(["--keep", "30"])).await;
+    let gap = async |next: u64| {
+        let lines = server.request("GET", "/?after=0", "").await;
+        lines.contains(&format!("What stood between 0 and {next} "))
+    };
+    let old_is_gone = async { while !gap(2).await {} };
+    soon("the old message's expiry", old_is_gone).await;
+
+    // The last message stays until the clock has kept its time for an hour or
+    // two.
+    let mut hours = 0;
+    let new_is_gone = async {
+        while !gap(3).await {
+            hours += 1;
+            disk.set(ControlField::Passed, hours * HOUR);
+        }
+    };
+    soon("the new message's expiry", new_is_gone).await;
+    assert!((2..30 * 24).contains(&hours), "after {hours} hours");
+    server.kill().await;
+}

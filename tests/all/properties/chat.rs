@@ -1,0 +1,84 @@
+//! A chat without a server, on one thread and a paused clock.
+
+use std::{sync::LazyLock, time::Duration};
+
+use broadcast_chat::{
+    fanout::{Applier, History},
+    http::{HttpState, Trust},
+    hub::{self, Hub, Registration},
+    log::LocalLog,
+    net::Peer,
+    protocol::Limits,
+    session::{self, Transport},
+    store::{self, Storage},
+};
+use tokio::{io::AsyncRead, runtime};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+static OPTIONS: LazyLock<session::SessionOptions> = LazyLock::new(|| session::SessionOptions {
+    limits: Limits { text_bytes: 200 },
+    ping: Duration::from_secs(25),
+    motd: None,
+    operator: None,
+});
+
+const HUB: hub::HubOptions = hub::HubOptions {
+    shards: 1,
+    name_expiry: Duration::from_secs(24 * 60 * 60),
+    capacity: hub::Capacity::UNLIMITED,
+};
+
+/// A hub, and what a connection to it needs.
+pub(super) struct Chat {
+    pub(super) site: HttpState,
+    pub(super) drain: CancellationToken,
+}
+
+impl Chat {
+    /// Registers a connection from 127.0.0.1:5000.
+    pub(super) fn register(&self) -> Registration {
+        let peer = Peer::accepted(Some(([127, 0, 0, 1], 5000).into()));
+        let place = self.site.hub.register(peer.expect("an id"));
+        place.expect("a place")
+    }
+
+    /// Runs a session to its end.
+    pub(super) async fn run(
+        &self,
+        connection: Transport<impl AsyncRead + Unpin>,
+        visit: session::SessionRequest,
+        registration: &Registration,
+    ) {
+        let Chat { site, drain } = self;
+        session::run(connection, visit, registration, &site.hub, &OPTIONS, drain).await;
+    }
+}
+
+/// Runs an action in a chat of its own, on one thread and a paused clock.
+pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let tasks = TaskTracker::new();
+        let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
+        let history = History::new(store.on_caller_thread());
+        let applier = Applier::new(LocalLog::default(), replica, history).expect("in step");
+        let (hub, publisher, work) = Hub::start_in_tasks(applier, &HUB, &tasks).expect("a hub");
+        tasks.spawn(work.run_with(async || {}));
+        let trust = Trust {
+            loopback: true,
+            ..Trust::default()
+        };
+        let limits = OPTIONS.limits;
+        let chat = Chat {
+            site: HttpState { hub, trust, limits },
+            drain: CancellationToken::new(),
+        };
+        let done = act(&chat).await;
+        drop(publisher);
+        done
+    })
+}
