@@ -141,7 +141,7 @@ impl Shard {
             if self.rooms.contains_key(room_batch.room()) {
                 match rooms.entry(room_batch.room()) {
                     Entry::Occupied(mut room_batches) => {
-                        room_batches.get_mut().push(Arc::clone(room_batch))
+                        room_batches.get_mut().push(Arc::clone(room_batch));
                     }
                     Entry::Vacant(place) => {
                         place.insert(RoomBatches::of(Arc::clone(room_batch)));

@@ -69,13 +69,13 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let takeover = Mutex::new(None);
+    let claimed = Mutex::new(None);
     let request_read = AtomicBool::new(false);
     let respond = async |request: http::Request<Incoming>| {
         request_read.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
         let take_over = |request: Box<SessionRequest>, stream_head| {
-            *takeover.lock().unwrap_or_else(PoisonError::into_inner) =
+            *claimed.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((*request, stream_head));
         };
         let record_response = |headers: &mut HeaderMap, status: StatusCode| {
@@ -127,11 +127,11 @@ where
     };
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner().stream;
-    let takeover = takeover
+    let claimed = claimed
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
-    if let Some((request, stream_head)) = takeover {
+    if let Some((request, stream_head)) = claimed {
         let whole = match stream_head {
             None => served.is_ok(),
             Some(head) => timeout(ANSWER_DEADLINE, stream.write_all(&head))

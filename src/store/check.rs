@@ -22,7 +22,7 @@ use super::{
 use crate::protocol::{Seq, name::RoomName};
 
 /// Up to this size in bytes, a start checks the structure of the database page
-/// by page. That takes a second at most (see README).
+/// by page. That takes a second at most (`docs/performance.md`).
 const CHECKED_AT_START: i64 = 256 << 20;
 
 /// How many of the last messages are checked after a failed write.

@@ -181,7 +181,7 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Database { path, source } if source.is_damage() => write!(
                 f,
-                "the message store {} cannot be used ({source}) and is left as it is: replace it with a backup (README: Backup), or move it away to begin anew",
+                "the message store {} cannot be used ({source}) and is left as it is: replace it with a backup (docs/operations.md, Restore), or move it away to begin anew",
                 path.display()
             ),
             OpenError::Database { path, source } => write!(

@@ -41,7 +41,7 @@ impl<W: Write> Lines<'_, W> {
                 if self.options.source == Source::Pipe {
                     match self.options.ids.line(&id) {
                         Some(line) => {
-                            self.count_unstored(format_args!("line {line} was not stored: {text}"))
+                            self.count_unstored(format_args!("line {line} was not stored: {text}"));
                         }
                         None => self
                             .count_unstored(format_args!("an earlier line was not stored: {text}")),

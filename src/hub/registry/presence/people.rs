@@ -82,7 +82,7 @@ struct AnnouncementQueue {
     count_free: Option<Instant>,
     /// The number that was announced last.
     announced_total: usize,
-    /// When [`AT_ONCE`] changes may be announced again.
+    /// When [`CHANGE_BURST`] changes may be announced again.
     free: Option<Instant>,
     /// The number of the last member that entered.
     last_member: u64,
