@@ -75,8 +75,7 @@ where
         request_read.store(true, Ordering::Relaxed);
         let (head, body) = request.into_parts();
         let take_over = |request: Box<SessionRequest>, stream_head| {
-            *claimed.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((*request, stream_head));
+            *claimed.lock().unwrap_or_else(PoisonError::into_inner) = Some((*request, stream_head));
         };
         let record_response = |headers: &mut HeaderMap, status: StatusCode| {
             state.trust.add_cors_headers(&head, headers);
