@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, future::poll_fn, sync::Arc, task::Poll, time::D
 use proptest::prelude::*;
 
 use self::world::{FORMATS, ModelStep, READERS, World, here, inbox};
-use super::outlet::Mode;
+use super::{ephemeral::Ephemeral, outlet::Mode};
 use crate::protocol::{Event, Seq, format::Format, json, name::RoomName};
 
 fn step() -> impl Strategy<Value = ModelStep> {
@@ -301,6 +301,24 @@ fn a_send_wakes_a_session_that_waits_for_its_socket() {
         reader.subscriber.send(b"\x81\x01*");
         assert!(!reader.subscriber.outlet().has_waker());
     }
+}
+
+/// Verified to fail when a live subscriber with a full socket stays live.
+#[test]
+fn an_event_held_for_a_full_socket_is_sent_without_a_message() {
+    let mut world = World::new(usize::MAX);
+    world.settle_all();
+    world.readers[0].pipe.0.lock().unwrap().capacity = 0;
+    for number in 0..100 {
+        let text = format!("{number:0100}");
+        let event = Ephemeral::new(&Event::Notice { text });
+        let mut outlet = world.readers[0].subscriber.outlet();
+        outlet.send_ephemeral(&here(), &event, &event);
+    }
+    world.settle_all();
+    let shown = texts(&world.readers[0].pipe.0.lock().unwrap().taken);
+    let last = shown.last().expect("an event");
+    assert!(last.ends_with("99"), "{last}");
 }
 
 #[test]

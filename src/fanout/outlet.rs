@@ -202,7 +202,7 @@ impl Outlet {
     }
 
     /// Sends an ephemeral event of a room now, or holds `later` until the
-    /// subscriber is live.
+    /// subscriber goes live. A live one whose socket is full catches up first.
     pub(super) fn send_ephemeral(&mut self, room: &RoomName, now: &Ephemeral, later: &Ephemeral) {
         let format = self.format();
         let (Some(frame), Some(_)) = (now.frame(format), later.frame(format)) else {
@@ -216,6 +216,10 @@ impl Outlet {
             self.send(frame);
         } else if self.mode != Mode::Gone {
             self.held.put(room, later, format);
+            // The held events leave when the subscriber goes live again.
+            if follows && self.mode == Mode::Live {
+                self.fall_behind();
+            }
         }
     }
 

@@ -108,7 +108,4 @@ impl Applying<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    mod expiry;
-    mod redaction;
-}
+mod tests;
