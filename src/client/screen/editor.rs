@@ -1,8 +1,8 @@
 //! The editor of the typed text; it edits whole graphemes.
 //!
-//! Existing terminal editors draw graphemes but edit code points: their
-//! Backspace leaves half of a family emoji or of an é. Here the cursor is
-//! always between two graphemes.
+//! The cursor is always between two graphemes, so a Backspace never leaves half
+//! of a family emoji or of an é. `docs/decisions/025-terminal-editor.md` says why
+//! this is not reedline's editor.
 
 use std::{mem, ops::Range};
 
