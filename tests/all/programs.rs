@@ -145,7 +145,9 @@ pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
     let mut server = Program::start(command);
     let line = server.line().await;
     let addr = line.strip_prefix("listening on ").expect(&line);
-    let addr = addr.parse().expect("an address");
+    let addr: SocketAddr = addr.parse().expect("an address");
+    let open = server.line().await;
+    assert_eq!(open, format!("open http://{addr}/ in a browser"));
     (server, addr)
 }
 

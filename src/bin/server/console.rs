@@ -4,7 +4,7 @@
 use std::{
     fmt::Write as _,
     io::{BufWriter, Write},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::mpsc,
     thread,
     time::Duration,
@@ -95,9 +95,15 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
         .finish(BufWriter::new(output))
 }
 
-/// Prints the addresses at which the server can be reached.
+/// Prints the address of the server, and the URLs at which it can be reached.
 pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
-    let mut said = format!("listening on {address}\n");
+    let local = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let local = SocketAddr::new(local, address.port());
+    let mut said = format!("listening on {address}\nopen http://{local}/ in a browser\n");
     if !trust.loopback && address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
