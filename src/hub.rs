@@ -146,6 +146,7 @@ impl Hub {
             behind: catching_up.behind,
             unsent: catching_up.kept,
             unindexed: self.history().store().unindexed_count(),
+            oldest: self.history().store().expired().next().0,
         })
     }
 

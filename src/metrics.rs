@@ -48,6 +48,7 @@ pub struct Metrics {
     behind: Level,
     unsent: Level,
     unindexed: Level,
+    oldest: Level,
     refusals: Counters,
     closes: Counters,
     answers: Counters,
@@ -108,6 +109,8 @@ pub struct Gauges {
     pub unsent: usize,
     /// The count of message numbers that the search index does not cover yet.
     pub unindexed: u64,
+    /// The oldest message number that has not expired.
+    pub oldest: u64,
 }
 
 impl Default for Metrics {
@@ -123,6 +126,7 @@ impl Default for Metrics {
             behind: register_with_unit(r, "behind", "How far the slowest subscriber is behind the log, in message numbers", messages(), Level::default()),
             unsent: register_with_unit(r, "unsent", "Answers, events and the rests of partly written frames, kept in memory until sockets accept them; messages are read from the store instead", Unit::Bytes, Level::default()),
             unindexed: register_with_unit(r, "unindexed", "Message numbers that the search index does not cover yet", messages(), Level::default()),
+            oldest: register(r, "oldest_seq", "The oldest message number that has not expired; the next number if all have"),
             stored: register(r, "messages_stored", "Messages committed to the log"),
             duplicates: register(r, "messages_duplicate", "Messages published again under an id that was stored before"),
             stored_bytes: register_with_unit(r, "stored", "Text of the messages committed to the log, without frames", Unit::Bytes, Counter::default()),
@@ -203,6 +207,7 @@ impl Metrics {
         self.behind.set(level(levels.behind));
         self.unsent.set(level(levels.unsent as u64));
         self.unindexed.set(level(levels.unindexed));
+        self.oldest.set(level(levels.oldest));
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -242,6 +247,7 @@ mod tests {
             behind: 7,
             unsent: 5,
             unindexed: 3,
+            oldest: 4,
         };
         let text = metrics.text(levels);
         for line in [
@@ -254,6 +260,7 @@ mod tests {
             "# UNIT chat_unsent_bytes bytes",
             "chat_unsent_bytes 5",
             "chat_unindexed_messages 3",
+            "chat_oldest_seq 4",
             r#"chat_refusals_total{code="rate"} 1"#,
             r#"chat_closes_total{code="1000"} 1"#,
             r#"chat_http_answers_total{status="200"} 1"#,

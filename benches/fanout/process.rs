@@ -199,10 +199,29 @@ impl Server {
     /// # Errors
     /// Fails if the server cannot be started, or does not print its address.
     pub fn start(kind: Kind, cores: Cores, data: &Path) -> anyhow::Result<Self> {
+        Server::start_command(kind, cores, kind.command(data)?)
+    }
+
+    /// Starts a build of the product, which keeps only the last `messages`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_keeping(
+        kind: Kind,
+        cores: Cores,
+        data: &Path,
+        messages: u64,
+    ) -> anyhow::Result<Self> {
+        let mut command = kind.command(data)?;
+        command.arg(format!("--keep-messages={messages}"));
+        Server::start_command(kind, cores, command)
+    }
+
+    fn start_command(kind: Kind, cores: Cores, mut command: Command) -> anyhow::Result<Self> {
         // A child process inherits the cores, if the system lets this choose
         // them.
         let _ = move_to(cores.server()?);
-        let started = kind.command(data)?.spawn();
+        let started = command.spawn();
         let _ = move_to(Cores::load()?);
         let mut child = started.with_context(|| format!("{} cannot be started", kind.name()))?;
         let stdout = child.stdout.take().context("no standard output")?;

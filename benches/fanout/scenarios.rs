@@ -1,5 +1,6 @@
 //! The scenarios, each with what it measures and how.
 
+mod expiry;
 mod measure;
 
 use std::{path::Path, thread, time::Duration};
@@ -26,7 +27,7 @@ pub struct Scenario {
     pub run: fn(&Setting) -> anyhow::Result<()>,
 }
 
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 14] = [
     Scenario {
         name: "one-in-flight",
         about: "100 connections, 10 publishers with 1 message on the way each",
@@ -98,6 +99,12 @@ pub const SCENARIOS: [Scenario; 13] = [
         about: "100 of 1,000 readers read nothing for 20 s, then read on",
         long: false,
         run: slow,
+    },
+    Scenario {
+        name: "expiry",
+        about: "400,000 stored messages expire while 1,000 others a second are delivered",
+        long: true,
+        run: expiry::expiry,
     },
     Scenario {
         name: "growth",

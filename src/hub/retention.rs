@@ -20,8 +20,9 @@ use crate::{
 /// between expire together.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The pause between two steps, so that publishers come first.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause between two steps, so that publishers come first. It is about as
+/// long as a step.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Which messages are kept. A message expires as soon as either limit excludes
 /// it.

@@ -47,7 +47,7 @@ pub(super) struct Applying<'a> {
     stamp: Stamp,
     state: &'a mut ReplicaState,
     numbering: Numbering<'a>,
-    /// The search index: words leave it before they leave the store.
+    /// The search index: redacted words leave it before they leave the store.
     index: Option<&'a mut Index>,
     removed: bool,
 }
@@ -55,7 +55,7 @@ pub(super) struct Applying<'a> {
 /// Applies a batch to a database whose transaction is open.
 ///
 /// `known` holds rooms whose rows need not be read. `index` must be given if
-/// the batch [needs it](removes_words).
+/// the batch [redacts] a message.
 ///
 /// # Errors
 /// Fails if the database cannot be read or written, or contradicts itself.
@@ -89,12 +89,12 @@ pub(super) fn apply(
     Ok(applied)
 }
 
-/// Whether any of these entries redacts or expires messages, and so removes
-/// words from the search index.
-pub(super) fn removes_words(entries: &[Entry]) -> bool {
+/// Whether any of these entries redacts a message, and so removes words from the
+/// search index.
+pub(super) fn redacts(entries: &[Entry]) -> bool {
     entries
         .iter()
-        .any(|entry| matches!(entry.action, Action::Redact { .. } | Action::Expire { .. }))
+        .any(|entry| matches!(entry.action, Action::Redact { .. }))
 }
 
 impl Applying<'_> {

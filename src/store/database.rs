@@ -28,8 +28,10 @@ use crate::{
 /// them from the database again: its memory is bounded for any number of rooms.
 const ROOMS_REMEMBERED: usize = 10_000;
 
-/// The most messages that expire in one batch: other batches wait for it.
+/// The most messages that expire in one batch, which also ends at this many
+/// bytes of text: other batches wait for it.
 const EXPIRED_AT_ONCE: u32 = 500;
+const EXPIRED_BYTES: usize = 128 << 10;
 
 /// One step of indexing ends at this many messages, or bytes of text.
 const INDEXED_AT_ONCE: usize = 500;
@@ -256,8 +258,10 @@ impl Database {
     ) -> Result<Option<Seq>, StoreError> {
         let mut rows = query(&self.db, &MESSAGES, "ORDER BY seq LIMIT ?1")?;
         let mut rows = rows.query([EXPIRED_AT_ONCE])?;
-        let mut upto = None;
-        while let Some(row) = rows.next()? {
+        let (mut upto, mut bytes) = (None, 0);
+        while bytes < EXPIRED_BYTES
+            && let Some(row) = rows.next()?
+        {
             // A damaged row has no known age: it expires with its neighbours.
             let Some(message) = MessageRow::read(row) else {
                 continue;
@@ -267,6 +271,7 @@ impl Database {
                 break;
             }
             upto = Some(message.seq);
+            bytes += message.text.len();
         }
         Ok(upto)
     }

@@ -25,6 +25,8 @@ pub(super) struct StoreState {
     pub(super) epoch: OnceLock<Epoch>,
     /// The last number committed.
     pub(super) head: AtomicU64,
+    /// Every message up to this number has expired.
+    pub(super) expired: AtomicU64,
     /// The replica's connection.
     pub(super) writer: Arc<FairMutex<Database>>,
     /// The readers' connection, which they use in the order of their requests.
@@ -35,8 +37,8 @@ pub(super) struct StoreState {
     pub(super) removing: AtomicUsize,
     /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,
-    /// Tells the indexing task that messages were stored.
-    pub(super) messages_stored: Notify,
+    /// Tells the indexing task that messages were stored or have expired.
+    pub(super) index_behind: Notify,
 }
 
 /// Locks a mutex outside of a runtime. Within one the mutex must be free, as
@@ -67,6 +69,11 @@ impl Store {
     /// The last number committed.
     pub fn head(&self) -> Seq {
         Seq(self.shared.head.load(Ordering::Acquire))
+    }
+
+    /// Every message up to this number has expired.
+    pub fn expired(&self) -> Seq {
+        Seq(self.shared.expired.load(Ordering::Acquire))
     }
 
     /// A page of the messages of a room after a number, up to `head`.

@@ -65,12 +65,13 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
         shared: Arc::new(StoreState {
             epoch: OnceLock::from(state.epoch),
             head: AtomicU64::new(state.head.0),
+            expired: AtomicU64::new(state.expired.0),
             writer,
             reader,
             index: Arc::new(FairMutex::new(index)),
             removing: AtomicUsize::new(0),
             indexed: AtomicU64::new(0),
-            messages_stored: Notify::new(),
+            index_behind: Notify::new(),
         }),
         on_caller_thread: false,
     };
@@ -97,9 +98,12 @@ impl Replica {
     pub fn position(&mut self) -> Result<(BatchPosition, Seq), StoreError> {
         let mut database = self.database();
         database.recover()?;
-        let (applied, head) = (database.state().applied, database.state().head);
+        let state = database.state();
+        let (applied, head, expired) = (state.applied, state.head, state.expired);
         drop(database);
-        self.store.shared.head.store(head.0, Ordering::Release);
+        let shared = &self.store.shared;
+        shared.head.store(head.0, Ordering::Release);
+        shared.expired.store(expired.0, Ordering::Release);
         Ok((applied, head))
     }
 
@@ -141,10 +145,10 @@ impl Replica {
     /// this one.
     pub fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
         let shared = &self.store.shared;
-        let removes = apply::removes_words(&ordered.sealed.batch.entries);
+        let redacts = apply::redacts(&ordered.sealed.batch.entries);
         // Locks the index first: with the database locked, readers would wait
         // for a search.
-        let mut index = removes.then(|| self.store.index_for_removal());
+        let mut index = redacts.then(|| self.store.index_for_removal());
         let mut database = self.database();
         let applied = database.apply(ordered, index.as_deref_mut());
         if applied.is_err()
@@ -158,11 +162,12 @@ impl Replica {
             // If a reader prevents this, a later call tries again.
             let _ = database.empty_wal();
         }
-        let head = database.state().head;
+        let (head, expired) = (database.state().head, database.state().expired);
         drop(database);
         shared.head.store(head.0, Ordering::Release);
-        if !applied.messages.is_empty() {
-            shared.messages_stored.notify_one();
+        let expired_before = shared.expired.swap(expired.0, Ordering::Release);
+        if !applied.messages.is_empty() || expired.0 > expired_before {
+            shared.index_behind.notify_one();
         }
         Ok(applied)
     }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     StoreError,
-    index::{Index, IndexLookup, Words, add, find_until, indexed_upto},
+    index::{Index, IndexLookup, Lookup, Words, find_until, indexed_upto},
     reader::{Store, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
@@ -72,17 +72,20 @@ impl Store {
         let id = self.on_reader(move |database| database.room(&name)).await?;
         let end = Instant::now() + TIME_LIMIT;
         let (seqs, indexed) = loop {
-            let (shared, words) = (Arc::clone(&self.shared), words.clone());
+            let lookup = id.map(|room| Lookup {
+                room,
+                words: words.clone(),
+                after: self.expired(),
+                before: before.unwrap_or(Seq(u64::MAX)),
+                // One match more shows whether there are others.
+                limit: (limit as usize).saturating_add(1),
+            });
+            let shared = Arc::clone(&self.shared);
+            let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
             let looked = self
                 .on_index(move |index| {
-                    index.with_db(|db| match id {
-                        Some(id) => {
-                            let before = before.unwrap_or(Seq(u64::MAX));
-                            // One match more shows whether there are others.
-                            let limit = limit.saturating_add(1);
-                            let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
-                            find_until(db, id, &words, before, limit, end, is_removing)
-                        }
+                    index.with_db(|db| match &lookup {
+                        Some(lookup) => find_until(db, lookup, end, is_removing),
                         None => Ok(IndexLookup::Found(Vec::new(), indexed_upto(db)?)),
                     })
                 })
@@ -104,7 +107,8 @@ impl Store {
         }))
     }
 
-    /// Indexes messages as they are stored; ends only when it is dropped.
+    /// Indexes messages as they are stored, and drops blocks of the index as
+    /// they expire; ends only when it is dropped.
     pub async fn index(self) {
         let mut failing = false;
         loop {
@@ -120,16 +124,18 @@ impl Store {
             if failing {
                 sleep(RETRY).await;
             } else {
-                self.shared.messages_stored.notified().await;
+                self.shared.index_behind.notified().await;
                 sleep(BATCH_DELAY).await;
             }
         }
     }
 
-    /// How many numbers of the log are not indexed yet.
+    /// How many numbers of the log are not indexed yet. Expired messages are
+    /// not indexed any more.
     pub fn unindexed_count(&self) -> u64 {
         let indexed = self.shared.indexed.load(Ordering::Relaxed);
-        self.head().0.saturating_sub(indexed)
+        let done = indexed.max(self.expired().0);
+        self.head().0.saturating_sub(done)
     }
 
     async fn catch_up(&self) -> Result<(), StoreError> {
@@ -137,7 +143,12 @@ impl Store {
         loop {
             let head = self.head();
             let begun = Instant::now();
-            if self.index_some(head).await? >= head {
+            // One block a turn: searches and redactions take turns with it.
+            let expired = self.expired();
+            let dropped = self
+                .on_index(move |index| index.drop_expired(expired))
+                .await?;
+            if self.index_some(head).await? >= head && !dropped {
                 if told.is_some() {
                     info!("everything is indexed for searching");
                 }
@@ -182,14 +193,12 @@ impl Store {
             if index.removals != removals {
                 return Ok(done);
             }
-            index.with_db(|db| {
-                let now = indexed_upto(db)?;
-                if now != done {
-                    return Ok(now);
-                }
-                add(db, &entries, reached)?;
-                Ok(reached)
-            })
+            let now = index.with_db(|db| indexed_upto(db))?;
+            if now != done {
+                return Ok(now);
+            }
+            index.add(&entries, reached)?;
+            Ok(reached)
         })
         .await
     }

@@ -70,6 +70,7 @@ async fn metrics_count_messages_refusals_and_connections() {
         ("chat_subscribers_catching_up", 0.0),
         ("chat_unsent_bytes", 0.0),
         ("chat_unindexed_messages", 0.0),
+        ("chat_oldest_seq", 1.0),
     ] {
         until(&server, name, value).await;
     }

@@ -1,7 +1,8 @@
 //! Applies redactions and expiry, which remove words.
 //!
-//! The words leave the search index first: no word that is gone from the store
-//! is still in the index.
+//! Redacted words leave the search index first: no redacted word that is gone
+//! from the store is still in the index. Expired words leave the index later, in
+//! whole blocks; until then no search finds them.
 
 use rusqlite::params;
 
@@ -43,7 +44,7 @@ impl Applying<'_> {
             Some(message) => {
                 let whose = message.name.unwrap_or(message.addr).to_owned();
                 if let Some(index) = &mut self.index {
-                    index.remove_one(&IndexedMessage::always(&message))?;
+                    index.remove(&IndexedMessage::always(&message))?;
                 }
                 let text = "";
                 (whose, Some(MessageRow { text, ..message }.sum()))
@@ -73,37 +74,18 @@ impl Applying<'_> {
     /// Expires every message up to a number.
     ///
     /// # Errors
-    /// Fails if the index or the database cannot be read or written.
+    /// Fails if the database cannot be read or written.
     pub(super) fn expire(&mut self, upto: Seq) -> Result<Outcome, StoreError> {
         let upto = upto.min(self.state.head);
         if upto <= self.state.expired {
             return Ok(Outcome::Done);
         }
-        self.unindex_upto(upto)?;
         self.db
             .prepare_cached("DELETE FROM messages WHERE seq <= ?1")?
             .execute([to_db(upto)])?;
         self.state.expired = upto;
         self.removed = true;
         Ok(Outcome::Expired(upto))
-    }
-
-    /// Removes every message up to a number from the index.
-    fn unindex_upto(&mut self, upto: Seq) -> Result<(), StoreError> {
-        let Some(index) = &mut self.index else {
-            return Ok(());
-        };
-        let mut rows = query(self.db, &MESSAGES, "WHERE seq <= ?1 ORDER BY seq")?;
-        let mut rows = rows.query([to_db(upto)])?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            let Some(message) = MessageRow::read(row) else {
-                // The words of a damaged message are unknown.
-                return index.delete();
-            };
-            entries.extend(IndexedMessage::of(&message));
-        }
-        index.remove(&entries)
     }
 }
 

@@ -37,6 +37,17 @@ async fn expire(log: &mut Applier<'_>, store: &Store) {
     }
 }
 
+/// What a search for words in lobby, the first room, looks up.
+fn lookup(typed: &str, after: u64) -> Lookup {
+    Lookup {
+        room: 1,
+        words: Words::parse(typed).expect("words"),
+        after: Seq(after),
+        before: Seq(u64::MAX),
+        limit: 50,
+    }
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().build().expect("a runtime")
@@ -195,16 +206,14 @@ fn a_search_stops_at_its_deadline() {
     for _ in 0..20 {
         publish(&mut log, "lobby", &[&*text; 50]);
     }
-    let words = Words::parse(&format!("{}y", "x-".repeat(120))).expect("words");
+    let phrase = lookup(&format!("{}y", "x-".repeat(120)), 0);
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         publish_in_thread(&mut log);
         store.catch_up().await.expect("indexed");
         let search = |patience| {
-            let (words, end) = (words.clone(), Instant::now() + patience);
-            store.on_index(move |index| {
-                index.with_db(|db| find_until(db, 1, &words, Seq(u64::MAX), 50, end, || false))
-            })
+            let (phrase, end) = (phrase.clone(), Instant::now() + patience);
+            store.on_index(move |index| index.with_db(|db| find_until(db, &phrase, end, || false)))
         };
         assert_eq!(
             search(Duration::ZERO).await.expect("searchable"),
@@ -253,7 +262,6 @@ fn waiting_searches_block_neither_readers_nor_the_writer() {
 fn a_running_search_makes_way_for_a_redaction() {
     let (mut log, store) = opened(&Storage::Memory);
     publish(&mut log, "lobby", &["tea"; 3]);
-    let words = Words::parse("tea").expect("words");
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         let (begun, beginning) = std::sync::mpsc::channel();
@@ -267,7 +275,7 @@ fn a_running_search_makes_way_for_a_redaction() {
         };
         let end = Instant::now() + Duration::from_secs(3600);
         let search = store.on_index(move |index| {
-            index.with_db(|db| find_until(db, 1, &words, Seq(u64::MAX), 50, end, is_removing))
+            index.with_db(|db| find_until(db, &lookup("tea", 0), end, is_removing))
         });
         let redact = tokio::task::spawn_blocking(move || {
             beginning.recv().expect("the search is under way");
@@ -333,29 +341,125 @@ fn is_anywhere(folder: &Path, word: &str) -> bool {
     })
 }
 
+/// Limits the blocks of the index to this many messages.
+async fn limit_blocks(store: &Store, messages: i64) {
+    store.index_turn().await.limits.messages = messages;
+}
+
+/// The words of a message, which share no beginning with those of others.
+fn secret(n: u64) -> String {
+    format!("{}quicksilver{n}z", char::from(b'a' + (n % 26) as u8))
+}
+
+/// Verified to fail when a block is dropped before its last message has
+/// expired, when it is not dropped, and when a lookup finds expired messages.
 #[test]
-fn expired_words_are_in_no_file() {
+fn expired_words_leave_the_index_in_blocks() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let (mut log, store) = opened(&storage);
-    for n in 0..700 {
-        let secret = format!("tea {n} quicksilver");
-        publish(&mut log, "lobby", &[&secret, "tea"]);
+    for n in 1..=25 {
+        publish(&mut log, "lobby", &[&format!("tea {}", secret(n))]);
     }
+    let expire = |log: &mut Applier<'_>, upto| {
+        let upto = Seq(upto);
+        let expired = log.apply_action(Action::Expire { upto });
+        assert_eq!(expired.expect("applied"), Outcome::Expired(upto));
+    };
+    let anywhere = |n| is_anywhere(folder.path(), &secret(n)[1..]);
     runtime().block_on(async {
+        limit_blocks(&store, 10).await;
         store.catch_up().await.expect("indexed");
-        assert_eq!(found(&store, "lobby", "quicksilver 699").await, [1399]);
-        assert!(is_anywhere(folder.path(), "uicksilv"));
+        assert!((1..=25).all(anywhere));
+        for (upto, dropped) in [(9, 0), (14, 10), (20, 20), (24, 20)] {
+            expire(&mut log, upto);
+            // The words of the whole block are still there.
+            let left: Vec<_> = (upto + 1..=25).collect();
+            assert_eq!(found(&store, "lobby", "tea").await, left);
+            let looked = store.on_index(move |index| {
+                let end = Instant::now() + TIME_LIMIT;
+                index.with_db(|db| find_until(db, &lookup("tea", upto), end, || false))
+            });
+            let seqs: Vec<_> = left.into_iter().rev().map(Seq).collect();
+            let expected = IndexLookup::Found(seqs, Seq(25));
+            assert_eq!(looked.await.expect("searchable"), expected);
+            store.catch_up().await.expect("dropped");
+            store.empty_wal().await.expect("emptied");
+            for n in 1..=25 {
+                assert_eq!(anywhere(n), n > dropped, "{n} of {upto}");
+            }
+        }
+        expire(&mut log, 25);
+        store.catch_up().await.expect("dropped");
         publish_in_thread(&mut log);
-        expire(&mut log, &store).await;
-        assert_eq!(found(&store, "lobby", "quicksilver").await, [0; 0]);
-        assert_eq!(found(&store, "lobby", "tea").await, [0; 0]);
-        store.catch_up().await.expect("indexed");
-        assert_eq!(found(&store, "lobby", "last").await, [1401]);
+        assert_eq!(found(&store, "lobby", "last").await, [26]);
     });
     drop((log, store));
-    // The last connection removes the write-ahead log when it closes.
-    assert!(!is_anywhere(folder.path(), "uicksilv"));
+    assert!(!(1..=25).any(anywhere));
+}
+
+/// Verified to fail when expiry removes each message from the index.
+#[test]
+fn expiry_does_not_wait_for_the_index() {
+    let (mut log, store) = opened(&Storage::Memory);
+    publish(&mut log, "lobby", &["tea"; 700]);
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        let searching = store.index_turn().await;
+        expire(&mut log, &store).await;
+        assert_eq!(store.expired(), Seq(699));
+        drop(searching);
+        assert_eq!(found(&store, "lobby", "tea").await, [700]);
+    });
+}
+
+/// Verified to fail when a redaction looks into the last block only.
+#[test]
+fn a_redaction_removes_words_from_their_block() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut log, store) = opened(&Storage::Folder(folder.path().to_owned()));
+    for n in 1..=25 {
+        publish(&mut log, "lobby", &[&format!("tea {}", secret(n))]);
+    }
+    let anywhere = |n| is_anywhere(folder.path(), &secret(n)[1..]);
+    runtime().block_on(async {
+        limit_blocks(&store, 10).await;
+        store.catch_up().await.expect("indexed");
+        // One is the first of its block, and one the last.
+        for seq in [5, 11, 20, 25] {
+            assert!(anywhere(seq));
+            std::thread::scope(|scope| {
+                let redacted = scope.spawn(|| redact(&mut log, seq)).join();
+                assert_eq!(redacted.expect("no panic"), Outcome::Redacted);
+            });
+            assert!(!anywhere(seq), "{seq}");
+        }
+        let left: Vec<_> = (1..=25).filter(|n| ![5, 11, 20, 25].contains(n)).collect();
+        assert_eq!(found(&store, "lobby", "tea").await, left);
+    });
+}
+
+/// Pages of results go from block to block.
+#[test]
+fn a_search_finds_the_newest_of_all_blocks() {
+    let (mut log, store) = opened(&Storage::Memory);
+    publish(&mut log, "lobby", &["tea"; 25]);
+    runtime().block_on(async {
+        limit_blocks(&store, 10).await;
+        store.catch_up().await.expect("indexed");
+        for (before, limit, seqs, more) in [
+            (None, 8, 18..=25, true),
+            (Some(20), 12, 8..=19, true),
+            (Some(11), 10, 1..=10, false),
+        ] {
+            let words = Words::parse("tea").expect("words");
+            let room = RoomName::lobby();
+            let found = store.search(&room, &words, before.map(Seq), limit).await;
+            let found = found.expect("searchable").expect("in time");
+            let seen: Vec<_> = found.messages.iter().map(|m| m.seq.0).collect();
+            assert_eq!((seen, found.more), (seqs.collect(), more));
+        }
+    });
 }
 
 fn publish_in_thread(log: &mut Applier<'_>) {
@@ -388,6 +492,7 @@ fn a_damaged_or_foreign_index_is_made_again() {
             "another log's",
             Some(fs::read(other.path().join("search.sqlite")).expect("it")),
         ),
+        ("another version", None),
         ("a damaged one", None),
     ] {
         if let Some(bytes) = damage {
@@ -397,6 +502,11 @@ fn a_damaged_or_foreign_index_is_made_again() {
             let pages = bytes.len() / 4096;
             bytes[4096..4096 * pages].fill(0x55);
             fs::write(&path, bytes).expect("a file");
+        }
+        if what == "another version" {
+            let index = rusqlite::Connection::open(&path).expect("the index");
+            let older = "PRAGMA user_version = 1; DROP TABLE blocks;";
+            index.execute_batch(older).expect("written");
         }
         let (log, store) = opened(&storage);
         runtime().block_on(async {

@@ -63,6 +63,10 @@ async fn a_gap_announces_messages_that_expired_unread() {
         lines.contains("* What stood between 1 and 6 is not to be had any more."),
         "{lines}"
     );
+    let metrics = server
+        .request(b"GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(metrics.contains("\nchat_oldest_seq 21\n"), "{metrics}");
     // Numbers continue, and `prev` names the room's last number.
     let said = publish(&mut newcomer, "on", "31").await;
     assert_eq!((&said["seq"], &said["prev"]), (&31.into(), &30.into()));

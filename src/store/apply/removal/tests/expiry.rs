@@ -78,6 +78,19 @@ async fn messages_expire_in_steps_and_from_memory() {
     assert_eq!(position, Seq(1200));
 }
 
+/// Verified to fail when a step is bounded by its count of messages only.
+#[tokio::test]
+async fn a_step_of_expiry_is_bounded_in_bytes() {
+    let mut log = opened(&Storage::Memory);
+    let drafts = (0..40).map(|_| Draft::of("a", "x".repeat(8 << 10)));
+    log.apply_messages(ConnectionId(7), drafts).expect("stored");
+    let mut expired = Vec::new();
+    while let Some(upto) = expire(&mut log, None, Some(1)).await {
+        expired.push(upto.0);
+    }
+    assert_eq!(expired, [16, 32, 39]);
+}
+
 #[tokio::test]
 async fn numbers_continue_after_everything_has_expired() {
     let folder = tempfile::tempdir().expect("a folder");
