@@ -2,6 +2,7 @@
 //! when it is made.
 
 mod key;
+mod look;
 mod rule;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -126,7 +127,7 @@ impl FromStr for RoomName {
 
 name! {
     /// A display name: 1 to 32 letters, digits and marks of any script or `-_.`,
-    /// in Unicode normal form C.
+    /// in Unicode normal form C. None of them is invisible.
     ///
     /// It has no space and no colon. So it cannot look like an `IP:port` tag,
     /// and it cannot end the tag of a line early.
@@ -178,7 +179,7 @@ impl FromStr for Name {
         let length = name.chars().count();
         let good = (1..=Self::MAX).contains(&length)
             && !name.starts_with(is_combining_mark)
-            && !name.contains(is_filler)
+            && !name.contains(look::is_invisible)
             && name
                 .chars()
                 .all(|c| c.is_alphanumeric() || is_combining_mark(c) || "-_.".contains(c));
@@ -188,12 +189,6 @@ impl FromStr for Name {
             Err(RULE)
         }
     }
-}
-
-/// Whether it is a Hangul filler: Unicode calls it a letter, but it is
-/// invisible.
-fn is_filler(c: char) -> bool {
-    matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 name! {
@@ -303,6 +298,8 @@ mod tests {
             "a\u{202e}",
             "\u{3164}",
             "an\u{ffa0}a",
+            "ana\u{13441}",
+            "ana\u{16fe4}",
             &"n".repeat(33),
         ] {
             assert!(name.parse::<Name>().is_err(), "{name:?}");
