@@ -97,6 +97,7 @@ impl Claims {
     /// new name if the claim allows none. Also refuses if the store cannot be
     /// read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
+        check_free(&claim.name)?;
         let key = claim.name.key();
         let own_uses = usize::from(claim.current_name.as_ref() == Some(&key));
         // Another connection may claim the name between the lookup and the
@@ -207,6 +208,7 @@ impl Claims {
             };
             return self.claim(claim).await.map(|taken| taken.name_use);
         }
+        check_free(name)?;
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
         let delivered = Deliveries::after(self.history.head());
@@ -316,6 +318,16 @@ fn random() -> Result<[u8; 16], getrandom::Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
     Ok(random)
+}
+
+/// Checks that nobody is kept from taking the name.
+///
+/// # Errors
+///
+/// Refuses reserved names and addresses.
+fn check_free(name: &Name) -> Result<(), Refusal> {
+    let refused = |rule| Refusal::new(RefusalCode::BadName, format!("{name}: {rule}."));
+    name.check_free().map_err(refused)
 }
 
 fn taken(text: String) -> Refusal {

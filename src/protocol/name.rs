@@ -3,6 +3,7 @@
 
 mod key;
 mod look;
+mod reserved;
 mod rule;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -143,6 +144,25 @@ impl Name {
         NameKey::of(self.as_str())
     }
 
+    /// Checks that a person may take the name now. A name that is read, from the
+    /// log or from an event, may be older than this rule.
+    ///
+    /// # Errors
+    /// [`RuleBroken`] if the name looks like an address or a reserved name.
+    pub fn check_free(&self) -> Result<(), RuleBroken> {
+        reserved::check(&self.key())
+    }
+
+    /// Parses a name that a person asks for.
+    ///
+    /// # Errors
+    /// [`RuleBroken`] if the text is no name, or one that nobody may take.
+    pub fn asked(text: &str) -> Result<Self, RuleBroken> {
+        let name: Self = text.parse()?;
+        name.check_free()?;
+        Ok(name)
+    }
+
     /// Reads a name that an earlier version may have accepted. It checks only
     /// rules that no version of Unicode changes.
     ///
@@ -185,6 +205,8 @@ impl FromStr for Name {
                 .all(|c| c.is_alphanumeric() || is_combining_mark(c) || "-_.".contains(c));
         if good {
             Ok(Name(name.into()))
+        } else if reserved::is_address(text) {
+            Err(reserved::ADDRESS)
         } else {
             Err(RULE)
         }

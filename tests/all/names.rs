@@ -291,3 +291,17 @@ async fn an_owned_name_reserves_the_names_that_look_like_it() {
         assert_eq!(name(&mut ana, own, Some(SECRET)).await["name"], own);
     }
 }
+
+// Verified to fail when a name is checked for its letters alone.
+#[tokio::test]
+async fn nobody_takes_a_reserved_name_or_an_address() {
+    let server = TestServer::start().await;
+    let (mut eve, _) = server.json("/").await;
+    for refused in ["server", "Admin", "\u{430}dmin", "203.0.113.7"] {
+        let answer = name(&mut eve, refused, None).await;
+        assert_eq!(answer["code"], "bad_name", "{refused}");
+    }
+    let answer = server.post("/?name=Operator", "", b"hi").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("are reserved"), "{answer}");
+}
