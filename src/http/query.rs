@@ -74,7 +74,7 @@ impl Query {
                 "name" if value.is_empty() => {}
                 "name" => {
                     let bad = |rule| Refused::bad_request(format!("name: {rule}."));
-                    parsed.name = Some(value.parse().map_err(bad)?);
+                    parsed.name = Some(Name::asked(&value).map_err(bad)?);
                 }
                 "after" => parsed.start.after = Some(Seq(number("after", &value)?)),
                 "epoch" => parsed.start.epoch = Some(Epoch((&*value).into())),

@@ -97,6 +97,7 @@ impl Claims {
     /// new name if the claim allows none. Also refuses if the store cannot be
     /// read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
+        check_free(&claim.name)?;
         let key = claim.name.key();
         let own_uses = usize::from(claim.current_name.as_ref() == Some(&key));
         // Another connection may claim the name between the lookup and the
@@ -104,6 +105,8 @@ impl Claims {
         for _ in 0..2 {
             let now = self.clock.now();
             if let Some(owned) = self.still_owned(&key, own_uses, now).await? {
+                self.check_lookalikes(&claim.name, &key, Some(&owned), now)
+                    .await?;
                 return self.prove(&claim, &owned, now);
             }
             if let Some(taken) = self.claim_free(&claim, &key, own_uses).await? {
@@ -205,14 +208,41 @@ impl Claims {
             };
             return self.claim(claim).await.map(|taken| taken.name_use);
         }
+        check_free(name)?;
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
         let delivered = Deliveries::after(self.history.head());
         let lease = self.take(name, Grounds::Lease(peer.ip()), delivered)?;
-        match self.still_owned(lease.key(), 1, self.clock.now()).await? {
-            Some(_) => Err(owned_by_another(name)),
-            None => Ok(lease),
+        let now = self.clock.now();
+        if self.still_owned(lease.key(), 1, now).await?.is_some() {
+            return Err(owned_by_another(name));
         }
+        self.check_lookalikes(name, lease.key(), None, now).await?;
+        Ok(lease)
+    }
+
+    /// Checks that nobody owns another name that a person may take this one
+    /// for. What the owner of this name reserved for it does not count.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if somebody does, and if the store cannot be read.
+    async fn check_lookalikes(
+        &self,
+        name: &Name,
+        key: &NameKey,
+        owned: Option<&OwnedName>,
+        now: GuardedTime,
+    ) -> Result<(), Refusal> {
+        for look in key.lookalikes() {
+            let other = self.still_owned(&look, 0, now).await?;
+            let is_reserved =
+                |other: &OwnedName| owned.is_some_and(|owned| other.is_reserved_for(owned));
+            if other.is_some_and(|other| !is_reserved(&other)) {
+                return Err(owned_by_another(name));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that a private message to a name has a recipient: a connection
@@ -225,7 +255,11 @@ impl Claims {
     pub(super) async fn check_recipient(&self, name: &Name) -> Result<(), Refusal> {
         let key = name.key();
         let now = self.clock.now();
-        if self.registry.users(&key) > 0 || self.still_owned(&key, 0, now).await?.is_some() {
+        if self.registry.users(&key) > 0 {
+            return Ok(());
+        }
+        let owned = self.still_owned(&key, 0, now).await?;
+        if owned.is_some_and(|owned| !owned.is_reserved()) {
             return Ok(());
         }
         let why = format!("Nobody is called {name} here: /members says who is in the room.");
@@ -284,6 +318,16 @@ fn random() -> Result<[u8; 16], getrandom::Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
     Ok(random)
+}
+
+/// Checks that nobody is kept from taking the name.
+///
+/// # Errors
+///
+/// Refuses reserved names and addresses.
+fn check_free(name: &Name) -> Result<(), Refusal> {
+    let refused = |rule| Refusal::new(RefusalCode::BadName, format!("{name}: {rule}."));
+    name.check_free().map_err(refused)
 }
 
 fn taken(text: String) -> Refusal {

@@ -45,7 +45,7 @@ macro_rules! encoded_as {
 
 encoded_as! {
     NameField: Name as &str, Name::as_str, |text| Name::stored(text).ok();
-    KeyField: NameKey as &str, NameKey::as_str, |text| NameKey::stored(text).ok();
+    KeyField: NameKey as &str, NameKey::encoded, |text| NameKey::stored(text).ok();
     RoomField: RoomName as &str, RoomName::as_str, |text| RoomName::stored(text).ok();
     TextField: Text as &str, |text| text, |text| Some(Text::stored(text));
     AtField: WallTime as i64, |at| at.0, |ms| Some(WallTime(ms));

@@ -2,6 +2,8 @@
 //! when it is made.
 
 mod key;
+mod look;
+mod reserved;
 mod rule;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -126,7 +128,7 @@ impl FromStr for RoomName {
 
 name! {
     /// A display name: 1 to 32 letters, digits and marks of any script or `-_.`,
-    /// in Unicode normal form C.
+    /// in Unicode normal form C. None of them is invisible.
     ///
     /// It has no space and no colon. So it cannot look like an `IP:port` tag,
     /// and it cannot end the tag of a line early.
@@ -140,6 +142,25 @@ impl Name {
     /// The comparison key of the name.
     pub fn key(&self) -> NameKey {
         NameKey::of(self.as_str())
+    }
+
+    /// Checks that a person may take the name now. A name that is read, from the
+    /// log or from an event, may be older than this rule.
+    ///
+    /// # Errors
+    /// [`RuleBroken`] if the name looks like an address or a reserved name.
+    pub fn check_free(&self) -> Result<(), RuleBroken> {
+        reserved::check(&self.key())
+    }
+
+    /// Parses a name that a person asks for.
+    ///
+    /// # Errors
+    /// [`RuleBroken`] if the text is no name, or one that nobody may take.
+    pub fn asked(text: &str) -> Result<Self, RuleBroken> {
+        let name: Self = text.parse()?;
+        name.check_free()?;
+        Ok(name)
     }
 
     /// Reads a name that an earlier version may have accepted. It checks only
@@ -178,22 +199,18 @@ impl FromStr for Name {
         let length = name.chars().count();
         let good = (1..=Self::MAX).contains(&length)
             && !name.starts_with(is_combining_mark)
-            && !name.contains(is_filler)
+            && !name.contains(look::is_invisible)
             && name
                 .chars()
                 .all(|c| c.is_alphanumeric() || is_combining_mark(c) || "-_.".contains(c));
         if good {
             Ok(Name(name.into()))
+        } else if reserved::is_address(text) {
+            Err(reserved::ADDRESS)
         } else {
             Err(RULE)
         }
     }
-}
-
-/// Whether it is a Hangul filler: Unicode calls it a letter, but it is
-/// invisible.
-fn is_filler(c: char) -> bool {
-    matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
 }
 
 name! {
@@ -303,6 +320,8 @@ mod tests {
             "a\u{202e}",
             "\u{3164}",
             "an\u{ffa0}a",
+            "ana\u{13441}",
+            "ana\u{16fe4}",
             &"n".repeat(33),
         ] {
             assert!(name.parse::<Name>().is_err(), "{name:?}");

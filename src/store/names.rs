@@ -51,6 +51,18 @@ impl OwnedName {
         })
     }
 
+    /// Whether it is nobody's name, but reserved because it looks like an owned
+    /// one. No secret proves it.
+    pub fn is_reserved(&self) -> bool {
+        self.0.as_ref().is_some_and(|proof| proof.tag.is_empty())
+    }
+
+    /// Whether it is reserved because it looks like this owned name.
+    pub fn is_reserved_for(&self, owned: &OwnedName) -> bool {
+        let salts = (self.0.as_ref()).zip(owned.0.as_ref());
+        self.is_reserved() && salts.is_some_and(|(one, other)| one.salt == other.salt)
+    }
+
     /// The last number when the name was claimed: private messages up to it are
     /// not for this owner. The highest number if the row is damaged.
     pub fn since(&self) -> Seq {
@@ -158,5 +170,37 @@ mod tests {
             Outcome::NameTaken
         );
         assert_eq!(faults(), ["the owned name \"ana\" is damaged"]);
+    }
+
+    // Verified to fail when a claim reserves only the first look of its name.
+    #[tokio::test]
+    async fn a_name_reserves_all_its_looks() {
+        let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        let mut claim = |name: &str, salt: u8| {
+            let name: Name = name.parse().expect("a name");
+            let action = Action::Claim {
+                key: name.key(),
+                name,
+                salt: [salt; 16],
+                tag: [1; 32],
+            };
+            log.apply_action(action).expect("applied")
+        };
+        // A Greek capital looks like N, and its small letter like v.
+        let greek = "\u{39d}ina";
+        let since = Seq::START;
+        assert_eq!(claim(greek, 1), Outcome::Claimed { since });
+        assert_eq!(claim("Nina", 2), Outcome::NameTaken);
+        assert_eq!(claim("vina", 3), Outcome::NameTaken);
+        assert_eq!(claim("yves", 4), Outcome::Claimed { since });
+        assert_eq!(claim("\u{3a5}ves", 5), Outcome::NameTaken);
+        let owned = async |name: &str| {
+            let key = name.parse::<Name>().expect("a name").key();
+            store.owned(&key).await.expect("readable").expect("a row")
+        };
+        let (nina, vina) = (owned("nina").await, owned(greek).await);
+        assert!(nina.is_reserved() && nina.is_reserved_for(&vina));
+        assert!(!vina.is_reserved() && !nina.is_reserved_for(&owned("yves").await));
     }
 }

@@ -242,3 +242,66 @@ async fn the_client_keeps_its_owned_names() {
     let line = other.line().await;
     assert!(line.starts_with("* ana is somebody's own name"), "{line}");
 }
+
+// Verified to fail when names are compared by one look alone.
+#[tokio::test]
+async fn names_that_look_alike_in_any_case_are_not_used_side_by_side() {
+    let pairs = [
+        ("Mike", "%D0%9Cike"),
+        ("Nina", "%CE%9Dina"),
+        ("Bob", "%CE%92ob"),
+        ("Yves", "%CE%A5ves"),
+        ("Carol", "%CF%B9arol"),
+        ("Tom", "To%D0%9C"),
+        ("Wanda", "VVanda"),
+    ];
+    let turned = pairs.map(|(one, other)| (other, one));
+    for pairs in [pairs, turned] {
+        let server = TestServer::start().await;
+        for (first, second) in pairs {
+            let (_used, welcome) = server.json(&format!("/?name={first}")).await;
+            assert!(welcome["you"]["name"].is_string(), "{first}");
+            let (mut peer, _) = server.json(&format!("/?name={second}")).await;
+            assert_eq!(peer.event().await["code"], "name_taken", "{second}");
+        }
+    }
+}
+
+// Verified to fail when a claim reserves only the first look of its name.
+#[tokio::test]
+async fn an_owned_name_reserves_the_names_that_look_like_it() {
+    let server = TestServer::start().await;
+    // A Greek capital looks like N, and its small letter like v.
+    let (capital, small) = ("\u{39d}ina", "\u{3bd}ina");
+    let (mut ana, _) = server.json("/").await;
+    assert_eq!(name(&mut ana, capital, Some(SECRET)).await["type"], "name");
+    assert_eq!(name(&mut ana, "ana", None).await["type"], "name");
+    let (mut eve, _) = server.json("/").await;
+    for taken in ["Nina", "vina", small] {
+        for secret in [None, Some("another-secret-than-that")] {
+            let refused = name(&mut eve, taken, secret).await;
+            assert_eq!(refused["code"], "name_taken", "{taken}");
+        }
+    }
+    eve.say(r#"{"type":"name","name":"eve"}"#).await;
+    eve.say(r#"{"type":"private","to":"Nina","text":"hi"}"#)
+        .await;
+    assert_eq!(eve.event_of("refused").await["code"], "not_here");
+    for own in [small, capital] {
+        assert_eq!(name(&mut ana, own, Some(SECRET)).await["name"], own);
+    }
+}
+
+// Verified to fail when a name is checked for its letters alone.
+#[tokio::test]
+async fn nobody_takes_a_reserved_name_or_an_address() {
+    let server = TestServer::start().await;
+    let (mut eve, _) = server.json("/").await;
+    for refused in ["server", "Admin", "\u{430}dmin", "203.0.113.7"] {
+        let answer = name(&mut eve, refused, None).await;
+        assert_eq!(answer["code"], "bad_name", "{refused}");
+    }
+    let answer = server.post("/?name=Operator", "", b"hi").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("are reserved"), "{answer}");
+}

@@ -54,7 +54,7 @@ pub(crate) struct ClientFlags {
     pub(crate) room: Option<RoomName>,
 
     /// The name others see instead of your address
-    #[arg(long)]
+    #[arg(long, value_parser = Name::asked)]
     pub(crate) name: Option<Name>,
 
     /// First show the last N messages, at most 1000

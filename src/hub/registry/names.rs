@@ -8,6 +8,9 @@ use crate::protocol::name::{Name, NameKey};
 #[derive(Debug, Default)]
 pub(super) struct Names {
     in_use: HashMap<NameKey, Users>,
+    /// For each further look of a name in use: the name, and how many
+    /// connections use it in a spelling of that look.
+    lookalikes: HashMap<NameKey, (NameKey, usize)>,
 }
 
 /// The use of one name.
@@ -36,6 +39,9 @@ impl Names {
     /// Takes a name for one more connection; false if its other users stand in
     /// the way.
     pub(super) fn take(&mut self, name: &Name, key: &NameKey, grounds: Grounds) -> bool {
+        if self.is_like_another(key) {
+            return false;
+        }
         let lease = match grounds {
             Grounds::Lease(address) => Some((name.clone(), address)),
             Grounds::Owner | Grounds::NewOwner(_) => None,
@@ -44,6 +50,7 @@ impl Names {
             let connections = 1;
             let new = Users { connections, lease };
             self.in_use.insert(key.clone(), new);
+            self.count_lookalikes(key);
             return true;
         };
         let may = match grounds {
@@ -54,12 +61,38 @@ impl Names {
         if may {
             found.connections += 1;
             found.lease = lease;
+            self.count_lookalikes(key);
         }
         may
     }
 
-    /// Counts one user of a name fewer.
+    /// Whether a person may take a name for another one in use.
+    fn is_like_another(&self, key: &NameKey) -> bool {
+        let is_of_another = |look: &NameKey| {
+            let holder = self.lookalikes.get(look);
+            holder.is_some_and(|(holder, _)| holder != key)
+        };
+        let is_taken = |look: NameKey| self.in_use.contains_key(&look) || is_of_another(&look);
+        is_of_another(key) || key.lookalikes().any(is_taken)
+    }
+
+    fn count_lookalikes(&mut self, key: &NameKey) {
+        for look in key.lookalikes() {
+            let counted = self.lookalikes.entry(look);
+            counted.or_insert_with(|| (key.clone(), 0)).1 += 1;
+        }
+    }
+
+    /// Counts one user of a name fewer, by the key that it was taken with.
     pub(super) fn release(&mut self, key: &NameKey) {
+        for look in key.lookalikes() {
+            if let Some((_, connections)) = self.lookalikes.get_mut(&look) {
+                *connections -= 1;
+                if *connections == 0 {
+                    self.lookalikes.remove(&look);
+                }
+            }
+        }
         if let Some(found) = self.in_use.get_mut(key) {
             found.connections -= 1;
             if found.connections == 0 {
@@ -108,5 +141,32 @@ mod tests {
             names.release(&name.parse::<Name>().expect("a name").key());
         }
         assert_eq!(names.keys().count(), 0);
+    }
+
+    // Verified to fail when names are compared by their first looks alone.
+    #[test]
+    fn names_with_a_common_look_are_not_used_side_by_side() {
+        fn take(names: &mut Names, name: &str) -> Option<NameKey> {
+            let name: Name = name.parse().expect("a name");
+            let key = name.key();
+            names.take(&name, &key, Grounds::Owner).then_some(key)
+        }
+        // A Greek capital looks like N, and its small letter like v.
+        let (capital, small) = ("\u{39d}ina", "\u{3bd}ina");
+        let mut names = Names::default();
+        let nina = take(&mut names, "Nina").expect("a free name");
+        assert_eq!(take(&mut names, capital), None);
+        let vina = take(&mut names, "vina").expect("a free name");
+        names.release(&nina);
+        let greek = take(&mut names, capital).expect("the owner's name");
+        names.release(&vina);
+        assert_eq!(take(&mut names, "nina"), None);
+        let again = take(&mut names, small).expect("the owner's name");
+        names.release(&greek);
+        let nina = take(&mut names, "nina").expect("a free name");
+        for key in [again, nina] {
+            names.release(&key);
+        }
+        assert_eq!((names.in_use.len(), names.lookalikes.len()), (0, 0));
     }
 }

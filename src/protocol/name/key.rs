@@ -1,75 +1,123 @@
 //! The comparison key of names.
 
-use std::{fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use caseless::Caseless;
-use unicode_normalization::UnicodeNormalization;
-use unicode_security::confusable_detection::skeleton;
+use super::{look::looks_of, rule::RuleBroken};
 
-use super::rule::RuleBroken;
+/// Stands between the looks of a key. No look has one.
+const SEPARATOR: char = ' ';
 
 /// The comparison key of a name.
 ///
-/// Two names have the same key if they differ only in case, or if a person may
-/// mistake one for the other.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NameKey(Arc<str>);
+/// Equal keys belong to one name: they compare by the first look of the name,
+/// which no change of case changes. Two names with different keys may have
+/// another look in common. Then one of them must not be used or owned beside
+/// the other.
+#[derive(Clone, Debug)]
+pub struct NameKey {
+    /// All looks, first the one that keys compare by.
+    looks: Arc<str>,
+}
 
 impl NameKey {
-    /// The key as text.
+    /// The longest stored key, in bytes. A name has at most 32 letters and four
+    /// looks, and a letter looks like at most 18 others.
+    const MAX_STORED: usize = 16 * 1024;
+
+    /// The key as text: the look that keys compare by.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let first = self.looks.split(SEPARATOR).next();
+        first.unwrap_or_default()
     }
 
-    /// The key of a name: its compatibility form (NFKC), case folded, with each
-    /// letter replaced by its look (the skeleton of UTS #39).
+    /// The key with all looks of its name, for [`NameKey::stored`].
+    pub fn encoded(&self) -> &str {
+        &self.looks
+    }
+
+    /// The keys of the other names that a person may take the name for.
+    pub fn lookalikes(&self) -> impl Iterator<Item = NameKey> + '_ {
+        let others = self.looks.split(SEPARATOR).skip(1);
+        others.map(|look| NameKey { looks: look.into() })
+    }
+
+    /// Whether a name with this key looks like none but those that this key's
+    /// name looks like.
+    pub fn covers(&self, other: &NameKey) -> bool {
+        self == other && other.lookalikes().all(|look| self.has_look(&look))
+    }
+
+    /// Whether a person may take one of two names for the other.
+    pub fn is_like(&self, other: &NameKey) -> bool {
+        self.has_look(other) || other.lookalikes().any(|look| self.has_look(&look))
+    }
+
+    fn has_look(&self, look: &NameKey) -> bool {
+        let mut looks = self.looks.split(SEPARATOR);
+        looks.any(|own| own == look.as_str())
+    }
+
+    /// The key of a name: its looks.
     pub(super) fn of(name: &str) -> Self {
-        let plain: String = name.nfkc().collect();
-        let mut key = String::with_capacity(plain.len());
-        for letter in plain.chars().default_case_fold() {
-            put_look(letter, &mut key);
+        let mut looks = looks_of(name);
+        if looks[0].is_empty() {
+            // Only a name from an earlier version can be invisible.
+            looks = vec![name.to_owned()];
         }
-        NameKey(key.as_str().nfc().collect::<String>().into())
+        NameKey {
+            looks: looks.join(&SEPARATOR.to_string()).into(),
+        }
     }
 
     /// Reads a key that was computed earlier, under any version of Unicode.
     ///
     /// # Errors
-    /// [`RuleBroken`] if the text is empty or has more than 1 KiB.
+    /// [`RuleBroken`] if the first look is empty, or if the text has more than
+    /// 16 KiB.
     pub fn stored(text: &str) -> Result<Self, RuleBroken> {
         const RULE: RuleBroken = RuleBroken::new("this is no stored key of a name");
-        if text.is_empty() || text.len() > 1024 {
+        if text.is_empty() || text.starts_with(SEPARATOR) || text.len() > Self::MAX_STORED {
             return Err(RULE);
         }
-        Ok(NameKey(text.into()))
+        Ok(NameKey { looks: text.into() })
+    }
+}
+
+impl PartialEq for NameKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for NameKey {}
+
+impl PartialOrd for NameKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NameKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for NameKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl fmt::Display for NameKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
-}
-
-/// Appends the look of a letter. If its lower case looks like no ASCII letter
-/// but its upper case does, the upper case counts: `в` is no `b`, but `В` is a
-/// `B`.
-fn put_look(letter: char, key: &mut String) {
-    let mut bytes = [0; 4];
-    let small = skeleton_of(letter.encode_utf8(&mut bytes));
-    if !small.is_ascii() {
-        let large = skeleton_of(&letter.to_uppercase().collect::<String>());
-        if large.is_ascii() {
-            return key.push_str(&large);
-        }
-    }
-    key.push_str(&small);
-}
-
-fn skeleton_of(letters: &str) -> String {
-    // An upper-case I looks like l, and its lower case is i. So i and l are one.
-    let merged = |c| if c == 'i' { 'l' } else { c };
-    skeleton(letters).default_case_fold().map(merged).collect()
 }
 
 #[cfg(test)]
@@ -111,8 +159,10 @@ mod tests {
             serde_json::from_str(vectors).expect("vectors");
         for (kind, pairs) in vectors {
             for [one, other] in pairs {
-                let alike = key(&one) == key(&other);
-                assert_eq!(alike, kind != "different", "{one} and {other}");
+                let (one_key, other_key) = (key(&one), key(&other));
+                let alike = kind != "different";
+                assert_eq!(one_key.is_like(&other_key), alike, "{one} and {other}");
+                assert_eq!(other_key.is_like(&one_key), alike, "{other} and {one}");
             }
         }
     }
@@ -144,8 +194,49 @@ mod tests {
         ];
         for (place, name) in all.iter().enumerate() {
             for other in &all[place + 1..] {
-                assert_ne!(key(name), key(other), "{name} and {other}");
+                assert!(!key(name).is_like(&key(other)), "{name} and {other}");
             }
         }
     }
+
+    #[test]
+    fn common_names_are_different_names() {
+        // `I` looks like `l`, and `cl` like `d`.
+        let alike = [
+            ("clan", "dan"),
+            ("clara", "dara"),
+            ("clay", "day"),
+            ("cleo", "deo"),
+            ("ian", "lan"),
+            ("ira", "lra"),
+        ];
+        let names: Vec<_> = COMMON.split_whitespace().collect();
+        assert_eq!(names.len(), 200);
+        let mut found = Vec::new();
+        for (place, name) in names.iter().enumerate() {
+            for other in &names[place + 1..] {
+                if key(name).is_like(&key(other)) {
+                    found.push((*name, *other));
+                }
+            }
+        }
+        assert_eq!(found, alike);
+    }
+
+    const COMMON: &str = "
+        adam adrian aisha albert alex alice alicia amanda ana andrea andrew ann anna antonio
+        arthur ben benjamin bob carl carlos carmen carol charles chen chloe chris christina
+        clan clara clark claude claudia clay cleo clive dan dana daniel dara david dawn day
+        dean deo diana dmitri donald dora doris dylan eileen elena elias elizabeth ella emily
+        emma eric erin esther eva eve felix fernando fiona frances francis frank fred gabriel
+        george gerald gina gloria grace greg hannah hans harry helen henry hugo ian ida igor
+        ina ira irene iris isaac isabel ivan jack jacob jake james jamie jan jane janet jason
+        jean jennifer jessica jim joe john jon jose joseph joshua judy julia julian karen karl
+        kate kevin lan lara laura lee leo li liam lian lily lina linda lisa liz louis lra
+        lucas lucy luis luke lydia maria marie marina mario mark martin mary matthew max megan
+        mia michael miguel mike mila mina mohammed nadia nancy natalie nathan nick nina noah
+        nora olga oliver olivia omar oscar otto patricia paul pedro peter phil priya rachel
+        ray rebecca rita rob robert robin ross roy ruth ryan sam samuel sandra sara sarah
+        sofia sonia stella stephen susan tanya tara teresa uma
+    ";
 }

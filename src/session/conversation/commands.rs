@@ -21,7 +21,7 @@ use crate::{
         close::{CloseReason, MAX_REASON_BYTES},
         command::table::Permission,
         command_target::CommandTarget,
-        name::{MessageId, Name, Reference, RoomName},
+        name::{MessageId, Name, NameKey, Reference, RoomName},
         plain,
         secret::Secret,
         text::Text,
@@ -135,7 +135,8 @@ impl Conversation<'_> {
                 .map_err(|refusal| refusal.with_id(id))?
                 .into(),
             Command::Name { name, secret } => {
-                if secret.is_some() || self.key != Some(name.key()) {
+                let is_own = |key: &NameKey| key.covers(&name.key());
+                if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
                     Lookup::write(self.claim(name, secret)).into()
                 } else {
                     self.rename(name, None, None).into()
@@ -342,8 +343,8 @@ impl Conversation<'_> {
                     let inbox = RoomName::inbox(lease.key());
                     subscriber.follow_inbox(inbox, lease.inbox_start(None));
                     self.shown = DeliveredMark::default();
-                    self.key = Some(lease.key().clone());
                 }
+                self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);
                 self.rename(name, Some(lease), made)
             }

@@ -1,5 +1,7 @@
 //! Applies entries on owned names: claims, uses and deliveries.
 
+use std::iter;
+
 use super::Applying;
 use crate::{
     log::GuardedTime,
@@ -21,6 +23,9 @@ impl Applying<'_> {
     /// Makes a name owned, unless it is owned and its owner has used it within
     /// the name expiry. A name with a damaged row stays taken.
     ///
+    /// A name that has more than one look must be free under each. It reserves
+    /// the others: their rows have its salt and an empty tag.
+    ///
     /// # Errors
     /// Fails if the database cannot be read or written.
     pub(super) fn claim(
@@ -35,12 +40,15 @@ impl Applying<'_> {
             let row = NameRow::read(row)?;
             Some(clock.since(GuardedTime(row.used)) >= expiry)
         };
-        let found = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], is_free)?;
-        if found.is_some_and(|free| free != Some(true)) {
-            return Ok(Outcome::NameTaken);
+        let lookalikes: Vec<_> = key.lookalikes().collect();
+        for look in iter::once(key).chain(&lookalikes) {
+            let found = find(self.db, &NAMES, "WHERE key = ?1", [look.as_str()], is_free)?;
+            if found.is_some_and(|free| free != Some(true)) {
+                return Ok(Outcome::NameTaken);
+            }
         }
         let since = self.state.head;
-        NameRow {
+        let row = NameRow {
             key: key.as_str(),
             name: name.as_str(),
             salt,
@@ -48,23 +56,44 @@ impl Applying<'_> {
             used: clock.0,
             since,
             delivered: since,
+        };
+        row.put(self.db)?;
+        for look in &lookalikes {
+            NameRow {
+                key: look.as_str(),
+                tag: &[],
+                ..row
+            }
+            .put(self.db)?;
         }
-        .put(self.db)?;
         Ok(Outcome::Claimed { since })
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
+    /// What it reserves stays reserved.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
     pub(super) fn note_use(&mut self, key: &NameKey) -> Result<Outcome, StoreError> {
         let clock = self.state.clock;
+        let mut owner = None;
         self.change_name(key, |row| {
+            owner = Some(row.salt.to_vec());
             (clock.since(GuardedTime(row.used)) >= USE_NOTED_MS).then_some(NameRow {
                 used: clock.0,
                 ..row
             })
         })?;
+        for look in key.lookalikes() {
+            self.change_name(&look, |row| {
+                let is_reserved = row.tag.is_empty() && owner.as_deref() == Some(row.salt);
+                let is_due = clock.since(GuardedTime(row.used)) >= USE_NOTED_MS;
+                (is_reserved && is_due).then_some(NameRow {
+                    used: clock.0,
+                    ..row
+                })
+            })?;
+        }
         Ok(Outcome::Done)
     }
 
