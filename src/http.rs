@@ -4,6 +4,7 @@
 //! request. This module does not know the accept loop.
 
 mod answer;
+mod asset;
 mod error_filter;
 mod events;
 mod history_page;

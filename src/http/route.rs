@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{Refused, content, text},
+    asset::ASSETS,
     events, history_page, page,
     query::Query,
     representation::{self, Representation},
@@ -72,7 +73,7 @@ pub(super) async fn answer(
             ),
             "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
             _ => {
-                let asset = own.strip_prefix(page::ASSETS);
+                let asset = own.strip_prefix(ASSETS);
                 let asset = asset.and_then(|name| page::asset(head, name));
                 asset
                     .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "There is nothing here."))?
