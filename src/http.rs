@@ -4,8 +4,10 @@
 //! request. This module does not know the accept loop.
 
 mod answer;
+mod asset;
 mod error_filter;
 mod events;
+mod help;
 mod history_page;
 mod origin;
 mod page;

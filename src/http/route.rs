@@ -7,7 +7,8 @@ use hyper::body::Incoming;
 
 use super::{
     answer::{Refused, content, text},
-    events, history_page, page,
+    asset::ASSETS,
+    events, help, history_page, page,
     query::Query,
     representation::{self, Representation},
     room,
@@ -57,29 +58,9 @@ pub(super) async fn answer(
         return Err(Refused::bad_request("The target of a request is a path."));
     }
     if let Some(own) = path.strip_prefix("/-/") {
-        let page = match own {
-            "health" => text(StatusCode::OK, "ok\n".into()),
-            "ready" if state.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
-            "ready" => {
-                let text =
-                    "The message store cannot be written just now, or the server is shutting down.";
-                return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
-            }
-            "metrics" => content(
-                StatusCode::OK,
-                metrics::CONTENT_TYPE,
-                state.hub.openmetrics(),
-            ),
-            "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
-            _ => {
-                let asset = own.strip_prefix(page::ASSETS);
-                let asset = asset.and_then(|name| page::asset(head, name));
-                asset
-                    .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "There is nothing here."))?
-            }
-        };
+        let response = service(head, own, state)?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
-        return Ok(Answer::Respond(page));
+        return Ok(Answer::Respond(response));
     }
     let room = RoomName::from_path(path)
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
@@ -136,6 +117,41 @@ pub(super) async fn answer(
     };
     headers.append(header::VARY, HeaderValue::from_static("accept"));
     Ok(answer)
+}
+
+/// Returns a resource of the server itself, by its path below `/-/`.
+///
+/// # Errors
+///
+/// Fails with 404 for an unknown path, and with 503 if the server is not ready.
+fn service(head: &Parts, path: &str, state: &HttpState) -> Result<Response<Full<Bytes>>, Refused> {
+    let not_found = |text: &str| Refused::new(StatusCode::NOT_FOUND, text);
+    if let Some(name) = path.strip_prefix("help/") {
+        return help::document(head, name)
+            .ok_or_else(|| not_found("There is no such document: /-/help lists them all."));
+    }
+    if let Some(name) = path.strip_prefix(ASSETS) {
+        return page::asset(head, name)
+            .or_else(|| help::asset(head, name))
+            .ok_or_else(|| not_found("There is nothing here."));
+    }
+    Ok(match path {
+        "health" => text(StatusCode::OK, "ok\n".into()),
+        "ready" if state.hub.is_ready() => text(StatusCode::OK, "ready\n".into()),
+        "ready" => {
+            let text =
+                "The message store cannot be written just now, or the server is shutting down.";
+            return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+        "metrics" => content(
+            StatusCode::OK,
+            metrics::CONTENT_TYPE,
+            state.hub.openmetrics(),
+        ),
+        "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
+        "help" => help::index(head),
+        _ => return Err(not_found("There is nothing here.")),
+    })
 }
 
 fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {

@@ -324,6 +324,7 @@ fn help_shows_examples_and_defaults() {
         "[default: 2000]",
         "--outbox <FILE>",
         "--no-reconnect",
+        "/-/help/guide",
     ] {
         assert!(said.contains(line), "{said}");
     }

@@ -104,6 +104,9 @@ mod corpus;
 /// Files generated from the command table are up to date.
 mod generated;
 
+/// The documents: their links, and the pages that a server makes of them.
+mod documents;
+
 /// The layers of the library: no module imports a higher one.
 mod layers;
 

@@ -255,6 +255,7 @@ async fn every_flag_has_an_environment_variable() {
     let mut help = Program::start(Command::new(SERVER).arg("--help"));
     let told = help.lines().await.join("\n");
     assert_eq!(help.exit().await, 0);
+    assert!(told.contains("http://127.0.0.1:2000/-/help"), "{told}");
     for flag in told
         .split_whitespace()
         .filter(|word| word.starts_with("--"))

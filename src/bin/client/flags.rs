@@ -31,6 +31,8 @@ given. It shows the messages that it missed, and sends unconfirmed messages
 again in order; each is stored once. At the end of a pipe it waits 30 s for a
 server that is gone.
 
+The server has a guide at /-/help/guide: http://127.0.0.1:2000/-/help/guide
+
 Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 
 /// Joins a room of a chat: prints its messages, and sends the lines that you

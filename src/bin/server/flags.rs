@@ -18,7 +18,9 @@ Examples:
   server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
 
-Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/";
+Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/
+
+A running server has its documents at /-/help: http://127.0.0.1:2000/-/help";
 
 /// A chat server: everyone in a room reads every message sent to it.
 #[derive(Debug, Parser)]

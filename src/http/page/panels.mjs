@@ -26,6 +26,11 @@ export class Panels {
       list.append(el("dt", {}, `${command} ${form}`), el("dd", {}, about));
     }
     list.append(el("dt", {}, "//TEXT"), el("dd", {}, "say a text that begins with a slash"));
+    const away = { rel: "noopener", target: "_blank" };
+    list.after(
+      el("p", {}, "More is in the ", el("a", { href: "/-/help/guide#join-in-a-browser", ...away }, "guide"),
+        " and in ", el("a", { href: "/-/help", ...away }, "all documents"), " of this server."),
+    );
   }
 
   /** The name of the open panel, or `null`. */

@@ -159,6 +159,27 @@ async fn the_document_has_a_strict_policy_and_is_revalidated() {
 }
 
 #[tokio::test]
+async fn documents_are_compressed_and_revalidated() {
+    let server = TestServer::start().await;
+    for target in ["/-/help", "/-/help/protocol"] {
+        let page = get(&server, target, PAGE).await;
+        let zipped = get(&server, target, ZIPPED).await;
+        assert_eq!(zipped.unzipped(), page.text());
+        assert!(zipped.has("content-encoding: gzip"), "{}", zipped.head);
+        let tag = page.value("etag");
+        let known = format!("If-None-Match: {tag}\r\n");
+        let unchanged = get(&server, target, &known).await;
+        let status = unchanged.head.lines().next().unwrap_or_default();
+        assert!(status.starts_with("http/1.1 304"), "{status}");
+        for answer in [&page, &zipped, &unchanged] {
+            assert!(answer.has("cache-control: no-cache"), "{}", answer.head);
+            assert!(answer.has("vary: accept-encoding"), "{}", answer.head);
+            assert_eq!(answer.value("etag"), tag);
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_scripts_the_page_says_how_to_join() {
     let server = TestServer::start().await;
     let page = get(&server, "/tea", PAGE).await.text();

@@ -134,6 +134,36 @@ async fn the_page_fits_a_narrow_phone() {
     assert_console_empty(&browser).await;
 }
 
+#[tokio::test]
+async fn the_documents_are_readable_on_every_screen() {
+    let axe = tool("node/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(axe).expect("\"./check tools\" installs it");
+    let server = patient_server().await;
+    let browser = Browser::start().await;
+    for name in ["", "/guide", "/protocol", "/performance"] {
+        let url = format!("http://{}/-/help{name}", server.addr);
+        browser.visit(&url).await;
+        browser.run(&axe).await;
+        for (width, height) in [(1100, 760), (320, 568)] {
+            shrink(&browser, width, height).await;
+            browser
+                .see(&format!(
+                    "document.scrollingElement.scrollWidth === {width}"
+                ))
+                .await;
+            for (scheme, ground) in [("light", "255, 255, 255"), ("dark", "21, 24, 27")] {
+                prefer(&browser, scheme).await;
+                let ground = format!("'rgb({ground})'");
+                let shown = "getComputedStyle(document.body).backgroundColor";
+                browser.see(&format!("{shown} === {ground}")).await;
+                let found = faults(&browser).await;
+                assert_eq!(found, json!([]), "{name} {width} {scheme}");
+            }
+        }
+    }
+    assert_console_empty(&browser).await;
+}
+
 /// The distance in pixels from the visible bottom to the end of the log, once
 /// drawn.
 async fn below(browser: &Browser) -> f64 {
