@@ -15,7 +15,7 @@ use super::{
     position::{Position, RoomReader, Step},
 };
 use crate::protocol::{
-    Command, Event, Refusal, RefusalCode, Seq, Start, Welcome, json,
+    Command, Event, Refusal, Seq, Start, Welcome, json,
     name::{MessageId, Name},
     secret::Secret,
 };
@@ -318,8 +318,7 @@ impl ClientConversation {
     }
 
     fn refused(&mut self, frame: Frame, refusal: Refusal) -> Result<(), NameRefused> {
-        let for_now = matches!(refusal.code, RefusalCode::Rate | RefusalCode::Busy)
-            || refusal.retry_ms.is_some();
+        let for_now = refusal.code.is_temporary() || refusal.retry_ms.is_some();
         let Some(id) = &refusal.id else {
             // A refusal with neither id nor ref answers a change of name or
             // room. The first one may instead answer the name in the request.

@@ -5,6 +5,8 @@ use std::{fmt, io, time::Duration};
 
 use tokio_websockets::{Error, Message};
 
+use crate::protocol::close;
+
 use super::backoff::{LONGEST_DRAIN, SHORTEST_RETRY};
 
 /// The reason why a conversation or a connection ended.
@@ -45,9 +47,7 @@ impl End {
     /// end that does not forbid it.
     pub(super) fn is_final(&self) -> bool {
         match self {
-            End::Closed { code, .. } => {
-                matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4500..=4999)
-            }
+            End::Closed { code, .. } => !close::may_come_back(*code),
             End::Lost(_) | End::Silent => false,
             End::Rejected(_) | End::Outbox(_) => true,
         }
@@ -56,7 +56,11 @@ impl End {
     /// The reconnect delay that a draining server asks for: the first number in
     /// the reason of code 4003, in milliseconds.
     pub(super) fn wait(&self) -> Option<Duration> {
-        let End::Closed { code: 4003, reason } = self else {
+        let End::Closed {
+            code: close::DRAINING,
+            reason,
+        } = self
+        else {
             return None;
         };
         let number = reason
@@ -78,11 +82,24 @@ impl fmt::Display for End {
             }
             End::Closed { code: 1000, reason } => f.write_str(reason),
             End::Closed { code, reason } if reason.is_empty() => write!(f, "{code}"),
+            End::Closed {
+                code: close::DRAINING,
+                reason,
+            } => f.write_str(without_delay(reason)),
             End::Closed { code, reason } => write!(f, "{code}: {reason}"),
             End::Lost(why) | End::Rejected(why) => f.write_str(why),
             End::Silent => f.write_str("nothing was heard from it for a minute"),
             End::Outbox(why) => write!(f, "the outbox cannot be written: {why}"),
         }
+    }
+}
+
+/// The part of a drain's reason that is for people: the text after the reconnect
+/// delay.
+fn without_delay(reason: &str) -> &str {
+    match reason.split_once(" ms: ") {
+        Some((delay, words)) if delay.bytes().all(|byte| byte.is_ascii_digit()) => words,
+        _ => reason,
     }
 }
 
@@ -98,5 +115,29 @@ impl From<Error> for End {
             Error::Protocol(error) => format!("it broke the WebSocket protocol: {error}"),
             error => error.to_string(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Verified to fail when the reason is shown as received.
+    #[test]
+    fn people_are_not_told_the_delay_of_a_drain() {
+        for (code, reason, told) in [
+            (
+                4003,
+                "200 ms: the server is restarting",
+                "the server is restarting",
+            ),
+            (4003, "soon: 7 ms: back", "soon: 7 ms: back"),
+            (4003, "700", "700"),
+            (4003, "", "4003"),
+            (4001, "200 ms: slow", "4001: 200 ms: slow"),
+        ] {
+            let reason = reason.to_owned();
+            assert_eq!(End::Closed { code, reason }.to_string(), told);
+        }
     }
 }

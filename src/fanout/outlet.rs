@@ -260,7 +260,7 @@ impl Outlet {
         {
             inbox.feed.floor = hole.upto;
             self.send_event(&Event::Notice {
-                text: "Something that was said to you alone is not to be had any more.".into(),
+                text: "A private message to you is no longer available.".into(),
             });
         }
     }

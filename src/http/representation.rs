@@ -69,7 +69,7 @@ pub(super) fn preferred(head: &Parts) -> Result<Representation, Refused> {
     best.map(|(_, form)| form).ok_or_else(|| {
         Refused::new(
             StatusCode::NOT_ACCEPTABLE,
-            "A room is to be had as text/plain, text/html, application/json or text/event-stream.",
+            "A room is available as text/plain, text/html, application/json or text/event-stream.",
         )
     })
 }

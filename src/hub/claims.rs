@@ -262,7 +262,7 @@ impl Claims {
         if owned.is_some_and(|owned| !owned.is_reserved()) {
             return Ok(());
         }
-        let why = format!("Nobody is called {name} here: /members says who is in the room.");
+        let why = format!("Nobody here is called {name}. /members lists the people in the room.");
         Err(Refusal::new(RefusalCode::NotHere, why))
     }
 
@@ -336,19 +336,19 @@ fn taken(text: String) -> Refusal {
 
 fn owned_by_another(name: &Name) -> Refusal {
     taken(format!(
-        "{name} is somebody's own name: choose another, or prove with its secret that it is yours."
+        "{name} belongs to another person: choose another name, or prove with its secret that it is yours."
     ))
 }
 
 fn wrong_secret(name: &Name) -> Refusal {
     taken(format!(
-        "{name} is somebody's own name, and this is not its secret: choose another."
+        "{name} belongs to another person, and this is not its secret: choose another name."
     ))
 }
 
 fn used_by_another(name: &Name) -> Refusal {
     taken(format!(
-        "Somebody else is called {name} just now: choose another name, or prove with its secret that it is yours."
+        "{name} is in use: choose another name, or prove with its secret that it is yours."
     ))
 }
 

@@ -5,52 +5,50 @@ use std::{borrow::Cow, fmt, sync::Arc};
 /// The reason why the server closes a connection. Each has a WebSocket close
 /// code (RFC 6455 §7.4).
 ///
-/// A code from 4000 to 4499 asks the client to come back. A code from 4500 to
-/// 4999 does not.
+/// [`may_come_back`] says which codes end a conversation for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The conversation is over, or the client closed with 1000 or no code.
     Done,
     /// The client closed with this other code; the server repeats the code.
     Echo(u16),
-    /// The server stops.
+    /// The server stops, and the client does not speak the JSON format.
     GoingAway,
     /// The client broke RFC 6455.
     Protocol,
-    /// The client sent a binary message; the server accepts text only.
+    /// The client sent a binary message; the server accepts only text.
     Binary,
     /// The client sent a text that is not UTF-8.
     NotUtf8,
-    /// A WebSocket message exceeds
-    /// [`Limits::payload_bytes`](super::Limits::payload_bytes).
+    /// The client sent a WebSocket message that is too big.
     TooBig,
     /// The server failed.
     Internal,
-    /// The client read nothing until the write deadline passed.
+    /// The client read nothing for too long.
     WriteTimeout,
-    /// The client began a WebSocket message and did not end it in time.
+    /// The client did not finish a WebSocket message in time.
     Unfinished,
     /// The client answered no ping.
     PingTimeout,
-    /// The server drains. Each client gets its own reconnect delay, so that
-    /// not all of them come back at once.
+    /// The server restarts. The reason begins with a reconnect delay of the
+    /// client's own, so that not all come back at once.
     Draining {
         /// The reconnect delay in milliseconds.
         wait_ms: u32,
     },
-    /// The client kept sending too fast, although it was refused.
+    /// The client kept sending although it was refused for the rate.
     Flooding,
-    /// An operator kicked the client.
+    /// An operator kicked the client; the reason is the operator's, if given.
     Kicked {
         /// The operator's reason; at most [`MAX_REASON_BYTES`] bytes.
         reason: Option<Arc<str>>,
     },
-    /// An operator banned the client.
+    /// An operator banned the client; the reason is the operator's, if given.
     Banned {
         /// The operator's reason; at most [`MAX_REASON_BYTES`] bytes.
         reason: Option<Arc<str>>,
     },
-    /// The client tried too many wrong secrets.
+    /// The client tried too many wrong operator secrets.
     WrongSecrets,
 }
 
@@ -61,6 +59,15 @@ pub const MAX_REASON_BYTES: usize = 100;
 /// The code that RFC 6455 §7.4.1 gives to a close frame without one. No frame
 /// carries it.
 const NO_CODE: u16 = 1005;
+
+/// The code of [`CloseReason::Draining`].
+pub const DRAINING: u16 = 4003;
+
+/// Whether a client may come back after a close frame with this code. A client
+/// may come back after an unknown code too, unless it is from 4500 to 4999.
+pub const fn may_come_back(code: u16) -> bool {
+    !matches!(code, 1000 | 1002 | 1003 | 1007..=1010 | 4500..=4999)
+}
 
 impl CloseReason {
     /// The answer to a close frame with this code: the same code (RFC 6455
@@ -97,7 +104,7 @@ impl CloseReason {
             Self::Internal => 1011,
             Self::WriteTimeout | Self::Unfinished => 4001,
             Self::PingTimeout => 4002,
-            Self::Draining { .. } => 4003,
+            Self::Draining { .. } => DRAINING,
             Self::Flooding => 4504,
             Self::Kicked { .. } => 4501,
             Self::Banned { .. } => 4502,
@@ -120,20 +127,20 @@ impl CloseReason {
     const fn phrase(&self) -> &'static str {
         match self {
             Self::Done | Self::Echo(_) => "done",
-            Self::GoingAway => "the server goes away, come back",
-            Self::Protocol => "this breaks the WebSocket protocol",
-            Self::Binary => "only text is taken, no binary",
-            Self::NotUtf8 => "this is not UTF-8",
-            Self::TooBig => "this is too big",
+            Self::GoingAway => "the server is stopping",
+            Self::Protocol => "the client broke the WebSocket protocol",
+            Self::Binary => "only text is accepted, not binary",
+            Self::NotUtf8 => "the text is not UTF-8",
+            Self::TooBig => "the message is too big",
             Self::Internal => "the server failed",
-            Self::WriteTimeout => "nothing was read for too long, come back",
-            Self::Unfinished => "a message was begun and not ended in time, come back",
-            Self::PingTimeout => "no ping was answered, come back",
-            Self::Draining { .. } => "the server restarts, come back",
-            Self::Kicked { .. } => "an operator sent you away",
-            Self::Banned { .. } => "an operator keeps you out",
-            Self::WrongSecrets => "too many wrong secrets were tried",
-            Self::Flooding => "too much was sent for too long after it was refused",
+            Self::WriteTimeout => "the client read nothing for too long",
+            Self::Unfinished => "the client did not finish a message in time",
+            Self::PingTimeout => "the client answered no ping",
+            Self::Draining { .. } => "the server is restarting",
+            Self::Kicked { .. } => "an operator kicked you",
+            Self::Banned { .. } => "an operator banned you",
+            Self::WrongSecrets => "too many wrong secrets",
+            Self::Flooding => "the client kept sending after it was refused",
         }
     }
 }

@@ -26,7 +26,7 @@ impl FromStr for CommandTarget {
     type Err = RuleBroken;
 
     fn from_str(text: &str) -> Result<Self, RuleBroken> {
-        const RULE: RuleBroken = RuleBroken::new("it is no name, no IP address and no IP:port");
+        const RULE: RuleBroken = RuleBroken::new("give a name, an IP address or IP:port");
         let address = |text: &str| text.parse().ok().map(CommandTarget::Address);
         let connection = |text: &str| text.parse().ok().map(CommandTarget::Connection);
         let found = address(text).or_else(|| connection(text));

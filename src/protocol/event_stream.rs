@@ -134,7 +134,7 @@ mod tests {
         let wait_ms = 120;
         assert_eq!(
             close(&CloseReason::Draining { wait_ms }),
-            ": 120 ms: the server restarts, come back (4003)\nretry: 120\n\n"
+            ": 120 ms: the server is restarting (4003)\nretry: 120\n\n"
         );
         assert_eq!(close(&CloseReason::GoingAway).lines().count(), 2);
     }

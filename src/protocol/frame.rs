@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_close_frame_holds_code_and_reason() {
         let frame = close(&CloseReason::TooBig);
-        assert_eq!(frame[..4], [0x88, 2 + 15, 0x03, 0xf1]);
-        assert_eq!(&frame[4..], b"this is too big");
+        assert_eq!(frame[..4], [0x88, 2 + 22, 0x03, 0xf1]);
+        assert_eq!(&frame[4..], b"the message is too big");
     }
 }

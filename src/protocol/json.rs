@@ -213,19 +213,19 @@ mod tests {
         for (wrong, rule) in [
             (
                 r#""""#,
-                " (a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -)",
+                ": a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -",
             ),
             (
                 r#""a b""#,
-                " (a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -)",
+                ": a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -",
             ),
             ("7", ""),
         ] {
             let refusal = parse(&format!(r#"{{"type":"members","ref":{wrong}}}"#)).command;
             let refusal = refusal.expect_err("a wrong ref");
             assert_eq!(refusal.code, RefusalCode::BadField);
-            let like = r#"members is like {"type":"members"}"#;
-            let text = format!("\"ref\" is not what it is to be{rule}; {like}.");
+            let example = r#"for example {"type":"members"}"#;
+            let text = format!("invalid value for \"ref\"{rule}; {example}.");
             assert_eq!(refusal.text, text);
         }
     }

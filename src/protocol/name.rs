@@ -184,7 +184,7 @@ impl FromStr for Name {
 
     fn from_str(text: &str) -> Result<Self, RuleBroken> {
         const RULE: RuleBroken = RuleBroken::new(
-            "a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
+            "a name is 1 to 32 letters, digits or any of - _ . and cannot start with a combining mark",
         );
         // Normalising leaves at least a third of the characters. So a longer
         // text is refused before that work.

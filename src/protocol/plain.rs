@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::{
     Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
-    Search, Slot,
+    Slot,
     command::table::{Listing, Permission, TABLE},
     name::RoomName,
     text::{Text, sanitize},
@@ -84,15 +84,15 @@ pub fn page(page: &PageEvent, put: impl Fn(&mut String, &Message)) -> String {
         put(&mut lines, message);
     }
     match &page.search {
-        Some(Search { indexed, .. }) => {
+        Some(_) => {
             let found = match (page.messages.len(), page.more) {
-                (0, _) => "Nothing was".to_owned(),
-                (count, false) => format!("{count}"),
-                (count, true) => format!("The last {count} of more"),
+                (0, _) => "Nothing found.".to_owned(),
+                (count, false) => format!("{count} found."),
+                (count, true) => format!("{count} found; there are older ones."),
             };
             let end = if lines.is_empty() { "" } else { "\n" };
             // Writing to a String cannot fail.
-            let _ = write!(lines, "{end}* {found} found up to number {indexed}.");
+            let _ = write!(lines, "{end}* {found}");
         }
         None if page.messages.is_empty() => lines.push_str("* Nothing was said here yet."),
         None if lines.is_empty() => lines.push_str("* What was said here is erased."),
@@ -127,17 +127,17 @@ pub fn event(event: &Event) -> Option<String> {
             reason: GapReason::Epoch,
             ..
         } => {
-            format!("{after} is no position of this log: what it holds follows from its start.")
+            format!("{after} is not a position of this log: the whole log follows.")
         }
         Event::Gap {
             after,
             next,
             reason: GapReason::Damaged,
         } => {
-            format!("What stood between {after} and {next} is damaged, and not shown.")
+            format!("Messages between {after} and {next} are damaged and not shown.")
         }
         Event::Gap { after, next, .. } => {
-            format!("What stood between {after} and {next} is not to be had any more.")
+            format!("Messages between {after} and {next} are no longer available.")
         }
         Event::Name { name, secret: None } => format!("You are now {name}."),
         Event::Name {
@@ -159,8 +159,8 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Rooms { rooms, total } => {
             let more = total - rooms.len().min(*total);
             let mut said = match total {
-                0 => "Nobody is in a room that is listed.".to_owned(),
-                _ => "Rooms that somebody is in:".to_owned(),
+                0 => "No listed room has people in it.".to_owned(),
+                _ => "Rooms with people in them:".to_owned(),
             };
             for RoomInfo {
                 room,
@@ -209,7 +209,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Author, ConnectionId, Redaction, Seq, WallTime};
+    use crate::protocol::{Author, ConnectionId, Redaction, Search, Seq, WallTime};
 
     /// The answer to `/help`.
     const HELP: &str = "\
@@ -218,7 +218,7 @@ Type a message to say it to the room. Commands:
                have that name again
 /join ROOM     go to another room
 /members       who is here?
-/rooms         which rooms is somebody in?
+/rooms         list the rooms with people in them
 /topic [TEXT]  what is this room about? or say so (- for nothing)
 /me TEXT       say what you do: /me waves
 /msg NAME TEXT    say something to one person alone
@@ -301,14 +301,9 @@ Type a message to say it to the room. Commands:
         };
         assert_eq!(page(&messages, true, &None).as_deref(), Some(lines));
         for (messages, more, search, last) in [
-            (&found[..], false, &search, "* 2 found up to number 9."),
-            (
-                &found,
-                true,
-                &search,
-                "* The last 2 of more found up to number 9.",
-            ),
-            (&[], false, &search, "* Nothing was found up to number 9."),
+            (&found[..], false, &search, "* 2 found."),
+            (&found, true, &search, "* 2 found; there are older ones."),
+            (&[], false, &search, "* Nothing found."),
             (&[], false, &None, "* Nothing was said here yet."),
             (&[erased], false, &None, "* What was said here is erased."),
         ] {

@@ -44,31 +44,40 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// The frame is not JSON, or not an object.
+    /// The frame is not one JSON object.
     BadJson,
     /// There is no such command.
     UnknownType,
     /// A field is missing or has an invalid value.
     BadField,
-    /// The text is over the limit.
+    /// A text, topic or search is over its limit, or a search took over 2 s.
     TooLong,
-    /// The text is empty.
+    /// A text or search has no content.
     Empty,
     /// The name breaks the rule of names.
     BadName,
-    /// The name belongs to another person.
+    /// Another person owns or uses the name; its secret proves that it is yours.
     NameTaken,
-    /// The target of the command is not here.
+    /// The person or the message number does not exist here.
     NotHere,
-    /// The client may not do this.
+    /// Only operators may do this, or this person is muted or banned, or has no
+    /// name.
     NotAllowed,
-    /// The client exceeds a rate.
+    /// The client sends too fast.
     Rate,
-    /// The server could not store the message now.
+    /// The server cannot do or store this now.
     Busy,
     /// A code of a later version.
     #[serde(other)]
     Other,
+}
+
+impl RefusalCode {
+    /// Whether the server may accept the same command later. A client repeats a
+    /// message under the same id, after the time in [`Refusal::retry_ms`].
+    pub const fn is_temporary(self) -> bool {
+        matches!(self, RefusalCode::Rate | RefusalCode::Busy)
+    }
 }
 
 impl fmt::Display for RefusalCode {

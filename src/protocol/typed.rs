@@ -120,7 +120,7 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "erase" => Command::Erase {
             seq: Seq(rest
                 .parse()
-                .map_err(|_| example(spec, "; in a room's URL, ?seq=1 shows numbers"))?),
+                .map_err(|_| example(spec, " (in a room's URL, ?seq=1 shows numbers)"))?),
         },
         "help" => Command::Help,
         _ => return Err(unknown()),
@@ -173,10 +173,10 @@ fn bad_name(spec: &CommandSpec, rule: impl Display) -> Refusal {
 /// example.
 fn example(spec: &CommandSpec, hint: &str) -> Refusal {
     let argument = spec.arguments.trim_matches(['[', ']']);
-    let form = format!("/{} {argument}", spec.word);
-    bad_field(
-        form,
-        format_args!("for example {}{hint}", spec.typed_example),
+    let usage = format!("Usage: /{} {argument}", spec.word);
+    Refusal::new(
+        RefusalCode::BadField,
+        format!("{usage}, for example {}{hint}", spec.typed_example),
     )
 }
 

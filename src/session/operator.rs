@@ -54,9 +54,7 @@ impl<'a> Operator<'a> {
         if self.proved {
             return Ok(());
         }
-        Err(not_allowed(
-            "Only operators can do that: prove with /operator SECRET, in JSON with operator, that you are one.",
-        ))
+        Err(not_allowed("Operators only: /operator SECRET"))
     }
 
     /// Whether the connection has given too many wrong secrets.

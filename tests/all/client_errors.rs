@@ -282,7 +282,7 @@ fn invalid_flags_are_explained() {
         ),
         (
             &["--name", "a\n\nb\u{9b}"],
-            "invalid value 'a  b\u{fffd}' for '--name <NAME>': a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
+            "invalid value 'a  b\u{fffd}' for '--name <NAME>': a name is 1 to 32 letters, digits or any of - _ . and cannot start with a combining mark",
         ),
         (
             &["--room", "a/b"],

@@ -175,7 +175,7 @@ async fn a_started_message_must_end_within_30_seconds() {
             () = dripping => unreachable!("it goes on for ever"),
             closed = reading.closed() => closed,
         };
-        assert_eq!((code, reason.contains("not ended")), (4001, true));
+        assert_eq!((code, reason.contains("did not finish")), (4001, true));
         let after = start.elapsed();
         assert!(30 * SECOND <= after && after < 35 * SECOND, "{after:?}");
     }

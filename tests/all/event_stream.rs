@@ -200,7 +200,7 @@ async fn a_drain_delivers_the_last_messages_before_the_end() {
     let last = reader.sse_event().await.expect("a last word");
     let retry: u64 = last.retry.expect("when to come back").parse().expect("ms");
     assert!(retry <= 10_000, "{retry}");
-    assert!(last.comment.expect("why").contains("come back"));
+    assert!(last.comment.expect("why").contains("is restarting"));
     assert_eq!(reader.sse_event().await, None);
     server.stop().await;
 }

@@ -1,3 +1,12 @@
+/// The codes of refusals and of closes, as Markdown.
+mod codes;
+
+/// The flags of both programs, as Markdown.
+mod flags;
+
+/// The metrics, as Markdown.
+mod metrics;
+
 use std::{env, fmt::Write, fs, path::Path};
 
 use broadcast_chat::protocol::command::table::{Field, Permission, REF, TABLE};
@@ -15,7 +24,7 @@ fn same(path: &str, wanted: &str) {
     let found = fs::read_to_string(&path).expect("a file");
     assert!(
         found == wanted,
-        "{} differs from the table of commands: run {AGAIN}",
+        "{} differs from the code: run {AGAIN}",
         path.display()
     );
 }
@@ -39,20 +48,61 @@ fn the_commands_of_the_page_match_the_table() {
     same("src/http/page/commands.mjs", &module);
 }
 
+/// One test for all parts: a page with several parts is written part by part.
+///
+/// Verified to fail when a part lacks a row, for each of the parts.
 #[test]
-fn the_commands_of_the_protocol_reference_match_the_table() {
-    const BEGIN: &str = "<!-- commands: made from src/protocol/command/table.rs -->\n";
-    const END: &str = "<!-- end of commands -->\n";
-    let path = "docs/protocol.md";
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
-    let page = page.expect("a page");
-    let (before, rest) = page.split_once(BEGIN).expect("a beginning");
-    let (_, after) = rest.split_once(END).expect("an end");
-    same(path, &format!("{before}{BEGIN}{}{END}{after}", reference()));
+fn the_references_match_the_code() {
+    for (path, name, source, part) in [
+        (
+            "docs/protocol.md",
+            "commands",
+            "src/protocol/command/table.rs",
+            commands(),
+        ),
+        (
+            "docs/protocol.md",
+            "codes",
+            "src/protocol/refusal.rs",
+            codes::refusals(),
+        ),
+        (
+            "docs/protocol.md",
+            "close codes",
+            "src/protocol/close.rs",
+            codes::closes(),
+        ),
+        (
+            "docs/operations.md",
+            "flags",
+            "src/bin/server/flags.rs",
+            flags::of_the_server(),
+        ),
+        (
+            "docs/operations.md",
+            "metrics",
+            "src/metrics.rs",
+            metrics::reference(),
+        ),
+        (
+            "docs/scripts.md",
+            "flags",
+            "src/bin/client/flags.rs",
+            flags::of_the_client(),
+        ),
+    ] {
+        let begin = format!("<!-- {name}: made from {source} -->\n");
+        let end = format!("<!-- end of {name} -->\n");
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        let page = page.expect("a page");
+        let (before, rest) = page.split_once(&begin).expect("a beginning");
+        let (_, after) = rest.split_once(&end).expect("an end");
+        same(path, &format!("{before}{begin}{part}{end}{after}"));
+    }
 }
 
-/// The reference of all commands, as Markdown.
-fn reference() -> String {
+/// The reference of all commands.
+fn commands() -> String {
     let mut text = "\n| typed | in JSON | does | who may |\n|---|---|---|---|\n".to_owned();
     for spec in &TABLE {
         let aliases = spec.aliases.iter().map(|alias| format!(", `/{alias}`"));

@@ -302,7 +302,7 @@ async fn a_drain_gives_clients_different_reconnect_delays() {
     for peer in &mut peers {
         let (code, reason) = peer.closed().await;
         assert_eq!(code, 4003);
-        let wait = reason.strip_suffix(" ms: the server restarts, come back");
+        let wait = reason.strip_suffix(" ms: the server is restarting");
         waits.insert(wait.expect(&reason).parse::<u64>().expect("a number"));
     }
     // The waits are random, so some may be equal.

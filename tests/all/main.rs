@@ -101,7 +101,7 @@ mod properties;
 /// A corpus of inputs, replayed.
 mod corpus;
 
-/// Files generated from the command table are up to date.
+/// Generated files and references are up to date.
 mod generated;
 
 /// The documents: their links, and the pages that a server makes of them.

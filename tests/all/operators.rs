@@ -52,7 +52,7 @@ async fn operators_kick_by_name_connection_or_address() {
     let refused = ana.event_after(&kick("eve", None)).await;
     assert_eq!(refused["code"], "not_allowed", "{refused}");
     let refused = eve.text_after("/kick ana").await;
-    assert!(refused.starts_with("* Only operators"), "{refused}");
+    assert!(refused.starts_with("* Operators only"), "{refused}");
 
     let proved = ana
         .event_after(&json!({"type": "operator", "secret": SECRET}))
@@ -69,16 +69,13 @@ async fn operators_kick_by_name_connection_or_address() {
         );
     }
     let told = ana.event_after(&kick("bob", Some("spam\u{1b}"))).await;
-    assert_eq!(
-        told,
-        json!({"type": "notice", "text": "bob was sent away."})
-    );
+    assert_eq!(told, json!({"type": "notice", "text": "bob was kicked."}));
     assert_eq!(other.closed().await, (4501, "spam\u{fffd}".into()));
     // A kick by `IP:port` covers one connection.
     let one = server.plain("/").await;
     let mut two = server.plain("/").await;
     let told = ana.event_after(&kick(&two.tag(), None)).await;
-    assert_eq!(told["text"], format!("{} was sent away.", two.tag()));
+    assert_eq!(told["text"], format!("{} was kicked.", two.tag()));
     assert_eq!(two.closed().await.0, 4501);
     let told = ana.event_after(&kick(&two.tag(), None)).await;
     assert_eq!(told["text"], format!("{} is not here.", two.tag()));
@@ -93,8 +90,8 @@ async fn operators_kick_by_name_connection_or_address() {
     let mut again = server.plain("/?name=ana").await;
     for (reason, code) in [("x".repeat(100), true), ("x".repeat(101), false)] {
         again.text_after(&format!("/operator {SECRET}")).await;
-        let told = again.text_after(&format!("/kick nobody {reason}")).await;
-        assert_eq!(told == "* nobody is not here.", code, "{told}");
+        let told = again.text_after(&format!("/kick zoe {reason}")).await;
+        assert_eq!(told == "* zoe is not here.", code, "{told}");
     }
     let refused = again.text_after("/kick a/b").await;
     assert!(refused.starts_with("* /kick WHO [WHY]: "), "{refused}");
@@ -181,7 +178,7 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
     let mut bob = server.plain("/?name=Bob").await;
     let mut eve = server.plain("/").await;
     let told = ana.event_after(&ban).await;
-    assert_eq!(told, json!({"type": "notice", "text": "bob is kept out."}));
+    assert_eq!(told, json!({"type": "notice", "text": "bob is banned."}));
     assert_eq!(bob.closed().await, (4502, "spam".into()));
     // A client that takes the banned name is closed too.
     eve.say("/name BOB").await;
@@ -200,7 +197,7 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
     for request in &requests {
         let answer = server.request(request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-        let sentence = "An operator keeps you out, for another 2h: spam.\n";
+        let sentence = "An operator has banned you, for another 2h: spam.\n";
         assert!(answer.ends_with(sentence), "{answer}");
     }
     for method in ["get", "post"] {
@@ -208,19 +205,19 @@ async fn a_ban_survives_a_restart_until_it_is_lifted() {
     }
     let mut ana = server.plain("/?name=ana").await;
     ana.text_after(&format!("/operator {SECRET}")).await;
-    assert_eq!(ana.text_after("/unban BOB").await, "* BOB is not kept out.");
+    assert_eq!(ana.text_after("/unban BOB").await, "* BOB is not banned.");
     let mut bob = server.plain("/?name=bob").await;
     // A ban by IP address, for one second.
     ana.say("/ban 127.0.0.1 1s").await;
     for peer in [&mut ana, &mut bob] {
-        assert_eq!(
-            peer.closed().await,
-            (4502, "an operator keeps you out".into())
-        );
+        assert_eq!(peer.closed().await, (4502, "an operator banned you".into()));
     }
     let answer = server.request(requests[0].as_bytes()).await;
     let again = answer.starts_with("HTTP/1.1 101 ");
-    assert!(again || answer.contains("out, for another 1s."), "{answer}");
+    assert!(
+        again || answer.contains("banned you, for another 1s."),
+        "{answer}"
+    );
     server.stop().await;
     let done: Vec<_> = audit(folder.path())
         .into_iter()
@@ -237,7 +234,7 @@ async fn a_muted_person_can_only_read() {
     ana.text_after(&format!("/operator {SECRET}")).await;
     let mut bob = server.plain("/?name=bob").await;
     let refused = bob.text_after("/mute ana").await;
-    assert!(refused.starts_with("* Only operators"), "{refused}");
+    assert!(refused.starts_with("* Operators only"), "{refused}");
     assert_eq!(ana.text_after("/mute bob 30m").await, "* bob is muted.");
     let refused = bob.text_after("hello").await;
     assert_eq!(refused, "* An operator has muted you, for another 30m.");

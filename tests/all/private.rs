@@ -308,10 +308,10 @@ async fn an_invalid_private_message_is_refused() {
     }
     let mut plain = server.plain("/?name=dora").await;
     for (line, told) in [
-        ("/msg", "* /msg NAME TEXT"),
-        ("/msg ana", "* /msg NAME TEXT"),
+        ("/msg", "* Usage: /msg NAME TEXT"),
+        ("/msg ana", "* Usage: /msg NAME TEXT"),
         ("/msg : hi", "* /msg NAME TEXT: a name is"),
-        ("/msg bob hi", "* Nobody is called bob here"),
+        ("/msg bob hi", "* Nobody here is called bob"),
     ] {
         let answer = plain.text_after(line).await;
         assert!(answer.starts_with(told), "{line}: {answer}");

@@ -171,8 +171,11 @@ async fn assert_shown_without(server: &TestServer, one: &Value, three: &Value) {
         plain.text_after("/history").await,
         "* bob: one\n* bob: * three"
     );
-    let found = plain.text_after("/search two").await;
-    assert_eq!(found, "* Nothing was found up to number 3.");
+    assert_eq!(plain.text_after("/search two").await, "* Nothing found.");
+    reader.say(r#"{"type":"search","query":"two"}"#).await;
+    let found = reader.event().await;
+    assert_eq!(found["messages"], json!([]));
+    assert_eq!(found["indexed"], 3);
 }
 
 #[tokio::test]
@@ -247,7 +250,7 @@ async fn an_invalid_redaction_is_refused_with_a_reason() {
     let mut bob = server.plain("/tea?name=bob").await;
     bob.text_after("one").await;
     let refused = bob.text_after("/erase 1").await;
-    assert!(refused.starts_with("* Only operators"), "{refused}");
+    assert!(refused.starts_with("* Operators only"), "{refused}");
     let mut ana = operator(&server, "/").await;
     for (seq, code) in [
         (json!(1), "not_here"),
@@ -269,7 +272,7 @@ async fn an_invalid_redaction_is_refused_with_a_reason() {
         "{refused}"
     );
     let refused = bob.text_after("/erase one").await;
-    assert!(refused.starts_with("* /erase NUMBER: "), "{refused}");
+    assert!(refused.starts_with("* Usage: /erase NUMBER, "), "{refused}");
     assert_eq!(bob.text_after("/history").await, "* bob: one");
     assert_eq!(bob.text_after("/erase 1").await, "* Number 1 is erased.");
     assert_eq!(

@@ -7,7 +7,7 @@ use crate::support::TestServer;
 async fn rooms_are_listed_by_number_of_members() {
     let server = TestServer::start().await;
     let mut plain = server.plain("/_hidden").await;
-    let nobody = "* Nobody is in a room that is listed.";
+    let nobody = "* No listed room has people in it.";
     assert_eq!(plain.text_after("/rooms").await, nobody);
     let mut peers = Vec::new();
     let ana = [("Authorization", "Bearer the-secret-of-ana")];
@@ -40,7 +40,7 @@ async fn rooms_are_listed_by_number_of_members() {
         {"room": "ops", "members": 1},
     ]});
     assert_eq!(rooms, expected);
-    let line = "* Rooms that somebody is in:\n  tea (3): five o'clock\n  lobby (1)\n  ops (1)";
+    let line = "* Rooms with people in them:\n  tea (3): five o'clock\n  lobby (1)\n  ops (1)";
     assert_eq!(plain.text_after("/rooms").await, line);
     drop(peers);
 }

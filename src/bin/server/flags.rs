@@ -45,7 +45,7 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_EPHEMERAL", value_parser = BoolishValueParser::new())]
     ephemeral: bool,
 
-    /// Expire messages older than this many days [default: never]
+    /// Expire messages older than this many days, 1 to 36500 [default: never]
     #[arg(long, env = "CHAT_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     keep: Option<u32>,
 
@@ -53,17 +53,18 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_KEEP_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_messages: Option<u64>,
 
-    /// Days without use after which an owned name is free again
+    /// Days without use after which an owned name is free again, 1 to 36500
     #[arg(long, env = "CHAT_NAME_EXPIRY", value_name = "DAYS", default_value_t = 90,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]
     name_expiry: u32,
 
-    /// The longest text of one message, in bytes
+    /// The longest text of one message, in bytes; at most 1048576 (1 MiB)
     #[arg(long, env = "CHAT_MAX_TEXT", value_name = "BYTES", default_value_t = DEFAULT_TEXT_BYTES as u32,
         value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     max_text: u32,
 
-    /// The most connections at a time [default: as many as the system allows]
+    /// The most connections at a time; further ones get HTTP 503 [default: as many as the system
+    /// allows]
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
@@ -82,23 +83,25 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     rate: Option<Limit<Rate>>,
 
-    /// Seconds of silence in which the server pings a peer twice. It closes the connection
-    /// after as many seconds more, at most 10
+    /// Seconds of silence in which the server pings a peer twice, 1 to 3600
+    ///
+    /// It closes the connection after as many seconds more, at most 10, without an answer.
     #[arg(long, env = "CHAT_PING", value_name = "SECONDS", default_value_t = 25,
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     ping: u16,
 
-    /// A file of at most 4 KiB, shown to newcomers after the welcome
+    /// A file of at most 4 KiB (UTF-8), shown to newcomers after the welcome [default: none]
     #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
     motd: Option<PathBuf>,
 
-    /// A file with the operators' secret; operators can kick, ban and mute people and redact messages [default: none]
+    /// A file with the operators' secret; operators can kick, ban and mute people and erase
+    /// messages [default: none]
     ///
     /// The file has one line of 16 to 128 characters. Only its owner may read it.
     #[arg(long, env = "CHAT_OPERATOR_SECRET_FILE", value_name = "FILE")]
     operator_secret_file: Option<PathBuf>,
 
-    /// Whether to print the messages of the chat; "auto" prints them on a terminal
+    /// When to print the messages of the chat; "auto" prints them on a terminal
     #[arg(
         long,
         env = "CHAT_SHOW_MESSAGES",
@@ -199,7 +202,7 @@ fn address(text: &str) -> Result<IpAddr, String> {
             .trim_end_matches(']')
             .parse()
             .map_err(|_| {
-                "it is no IP address (127.0.0.1 for this machine only, 0.0.0.0 for the network)"
+                "give an IP address (127.0.0.1 for this machine only, 0.0.0.0 for the network)"
                     .to_owned()
             }),
     }

@@ -338,7 +338,7 @@ fn answers_to_the_screens_own_questions_are_hidden() {
         ("400", false),
         ("Not the screen.", false),
         ("anton", false),
-        ("Nobody is in a room", false),
+        ("No listed room has", false),
     ] {
         assert_eq!(seen.contains(text), shown, "{text}: {seen}");
     }

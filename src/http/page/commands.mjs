@@ -6,7 +6,7 @@ export const COMMANDS = [
   ["/name", "NAME", "be called NAME; this browser keeps it yours"],
   ["/join", "ROOM", "go to another room"],
   ["/members", "", "who is here?"],
-  ["/rooms", "", "which rooms is somebody in?"],
+  ["/rooms", "", "list the rooms with people in them"],
   ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
   ["/me", "TEXT", "say what you do: /me waves"],
   ["/msg", "NAME TEXT", "say something to one person alone"],

@@ -93,7 +93,9 @@ impl Sanctions {
         name: Option<&NameKey>,
     ) -> Result<(), Refusal> {
         let ban = self.find(SanctionKind::Ban, address, name);
-        ban.map_or(Ok(()), |ban| Err(refusal("An operator keeps you out", ban)))
+        ban.map_or(Ok(()), |ban| {
+            Err(refusal("An operator has banned you", ban))
+        })
     }
 
     /// Checks that a connection is not muted.
@@ -132,7 +134,7 @@ pub(in crate::hub) fn key(who: &CommandTarget) -> Result<String, Refusal> {
         CommandTarget::Name(name) => Ok(of_name(&Name::key(name))),
         CommandTarget::Address(address) => Ok(of_address(*address)),
         CommandTarget::Connection(_) => {
-            let text = "It is to be a name or an IP address: a connection is only kicked.";
+            let text = "Give a name or an IP address: one connection can only be kicked.";
             Err(Refusal::new(RefusalCode::BadField, text))
         }
     }

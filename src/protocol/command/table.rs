@@ -103,7 +103,7 @@ pub static TABLE: [CommandSpec; 20] = [
         json_type: Some("rooms"),
         fields: &[],
         permission: Permission::Everybody,
-        about: "which rooms is somebody in?",
+        about: "list the rooms with people in them",
         help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/rooms",

@@ -29,7 +29,7 @@ pub(super) fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         };
         let known: Vec<_> = specs.iter().filter_map(|spec| spec.json_type).collect();
         let known = known.join(", ");
-        let text = format!("No such command: \"type\" is to be one of {known}.");
+        let text = format!("No such command: \"type\" must be one of {known}.");
         return Refusal::new(code, text).with_id(id);
     };
     let kind = kind.unwrap_or_default();
@@ -38,11 +38,7 @@ pub(super) fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
         _ => RefusalCode::BadField,
     };
     let why = describe_mistake(&object, spec, error);
-    Refusal::new(
-        code,
-        format!("{why}; {kind} is like {}.", spec.json_example),
-    )
-    .with_id(id)
+    Refusal::new(code, format!("{why}; for example {}.", spec.json_example)).with_id(id)
 }
 
 /// A sentence that names the wrong field of a command.
@@ -66,11 +62,11 @@ fn describe_mistake(
         .iter()
         .any(|word| said.starts_with(word));
     let rule = if own {
-        format!(" ({said})")
+        format!(": {said}")
     } else {
         String::new()
     };
-    format!("\"{field}\" is not what it is to be{rule}")
+    format!("invalid value for \"{field}\"{rule}")
 }
 
 /// The field whose value fails its check with the error `said`, or else the
@@ -168,27 +164,24 @@ mod tests {
             ),
             (
                 r#"{"type":"publish"}"#,
-                format!("\"text\" is missing; publish is like {publish}."),
+                format!("\"text\" is missing; for example {publish}."),
             ),
             (
                 r#"{"type":"publish","text":"hi","kind":"shout"}"#,
-                format!("\"kind\" is not what it is to be; publish is like {publish}."),
+                format!("invalid value for \"kind\"; for example {publish}."),
             ),
             (
                 r#"{"type":"publish","id":7,"text":"hi"}"#,
-                format!("\"id\" is not what it is to be; publish is like {publish}."),
+                format!("invalid value for \"id\"; for example {publish}."),
             ),
             (
                 r#"{"type":"history","before":1,"limit":-1}"#,
-                format!(
-                    "\"limit\" is not what it is to be; history is like {}.",
-                    examples[7]
-                ),
+                format!("invalid value for \"limit\"; for example {}.", examples[7]),
             ),
             (
                 r#"{"type":"kick","who":"a b"}"#,
                 format!(
-                    "\"who\" is not what it is to be ({}); kick is like {}.",
+                    "invalid value for \"who\": {}; for example {}.",
                     "a b".parse::<CommandTarget>().expect_err("no name"),
                     examples[10]
                 ),

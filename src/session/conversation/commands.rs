@@ -218,7 +218,7 @@ impl Conversation<'_> {
                 duration,
                 reason,
             } => (
-                format!("{who} is kept out."),
+                format!("{who} is banned."),
                 Box::pin(self.hub.sanction(
                     by,
                     id,
@@ -236,7 +236,7 @@ impl Conversation<'_> {
                 ),
             ),
             Command::Unban { who } => (
-                format!("{who} is not kept out."),
+                format!("{who} is not banned."),
                 Box::pin(self.hub.lift(by, id, SanctionKind::Ban, &who)),
             ),
             Command::Unmute { who } => (
@@ -271,8 +271,8 @@ impl Conversation<'_> {
         async move {
             let text = match kicked.await {
                 Ok(0) => format!("{named} is not here."),
-                Ok(1) => format!("{named} was sent away."),
-                Ok(ended) => format!("{named} was sent away, from {ended} connections."),
+                Ok(1) => format!("{named} was kicked."),
+                Ok(ended) => format!("{named} was kicked, from {ended} connections."),
                 Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
             };
             LookupResult::Event(Event::Notice { text })

@@ -37,7 +37,8 @@ impl Words {
             .filter(|word| word.contains(char::is_alphanumeric))
             .collect();
         let Some(last) = words.last() else {
-            let text = "Search for words: for example /search tea. What is no letter or digit is not found.";
+            let text =
+                "Search for words, for example /search tea. Only letters and digits can be found.";
             return Err(Refusal::new(RefusalCode::Empty, text));
         };
         if words.len() > MAX_WORDS {

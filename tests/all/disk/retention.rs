@@ -60,7 +60,7 @@ async fn a_gap_announces_messages_that_expired_unread() {
         .request(b"GET /tea?after=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .await;
     assert!(
-        lines.contains("* What stood between 1 and 6 is not to be had any more."),
+        lines.contains("* Messages between 1 and 6 are no longer available."),
         "{lines}"
     );
     let metrics = server
@@ -97,7 +97,7 @@ async fn a_clock_jump_expires_nothing_before_the_clock_is_believed() {
     let server = ServerProcess::start(command.args(["--keep", "30"])).await;
     let gap = async |next: u64| {
         let lines = server.request("GET", "/?after=0", "").await;
-        lines.contains(&format!("What stood between 0 and {next} "))
+        lines.contains(&format!("Messages between 0 and {next} "))
     };
     let old_is_gone = async { while !gap(2).await {} };
     soon("the old message's expiry", old_is_gone).await;

@@ -1,4 +1,4 @@
-//! A program on a terminal: what it shows, and the keys that it gets.
+//! A program on a terminal: its screen, and the keys sent to it.
 
 use std::{io::Write, path::Path, sync::MutexGuard};
 

@@ -1,4 +1,4 @@
-//! What the machine gives this process: cores and file descriptors.
+//! The cores and file descriptors of this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

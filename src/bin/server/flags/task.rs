@@ -256,7 +256,7 @@ mod tests {
                 "--rate=20:",
                 "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
             ),
-            ("--bind=here", "it is no IP address"),
+            ("--bind=here", "give an IP address"),
         ] {
             let error = parse(["server", flag]).expect_err(flag);
             let sentence = sentence(&error);

@@ -203,7 +203,7 @@ impl Model {
 
     fn refused(&mut self, id: &MessageId, why: &str) {
         let text = self.remove_sending(id).unwrap_or_default();
-        self.note(Style::Bad, &format!("not stored: {why}\n{text}"));
+        self.note(Style::Bad, &format!("Not sent: {why}\n{text}"));
     }
 
     fn welcomed(&mut self, welcome: Welcome) {

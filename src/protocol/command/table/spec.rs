@@ -1,4 +1,4 @@
-//! What the table declares of a command.
+//! The fields of a command's declaration.
 
 use super::field::{Field, ID};
 

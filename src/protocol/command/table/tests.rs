@@ -76,7 +76,7 @@ fn a_refusal_names_the_wrong_or_missing_field() {
             let said = |object: &Map<_, _>| parse(object).command.map_err(|refusal| refusal.text);
             let mut changed = object.clone();
             changed.insert(field.name.to_owned(), json!({}));
-            let wrong = format!("\"{}\" is not what it is to be", field.name);
+            let wrong = format!("invalid value for \"{}\"", field.name);
             let text = said(&changed).expect_err(spec.json_example);
             assert!(text.starts_with(&wrong), "{text}");
             changed.remove(field.name);
