@@ -73,7 +73,7 @@ mod tests {
             ("203.0.113.7", "a name must not be an address"),
             (
                 "a:b",
-                "a name is 1 to 32 letters, digits or any of - _ . and begins with no mark",
+                "a name is 1 to 32 letters, digits or any of - _ . and cannot start with a combining mark",
             ),
         ] {
             let refused = Name::asked(text).expect_err(text);
