@@ -141,8 +141,7 @@ fn corpus() -> Vec<Shape> {
     shapes
 }
 
-// Verified to fail when unknown fields are built into values, and when an error
-// quotes a wrong value.
+// Verified to fail when every field of a frame is built into a value.
 #[test]
 fn the_work_for_a_byte_does_not_grow_with_the_frame() {
     let keys = [("x", r#"":0}"#), (r"\u0078", r#"":0}"#)];

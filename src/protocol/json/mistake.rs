@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::protocol::{command_target::CommandTarget, json::parse};
 
-    // Verified to fail when the last of repeated fields counts.
+    // Verified to fail when a repeated field is ignored.
     #[test]
     fn a_repeated_field_is_refused_unless_the_command_has_no_such_field() {
         for (field, frame) in [
