@@ -21,6 +21,7 @@ pub mod plain;
 mod position;
 mod refusal;
 mod request;
+pub mod scalar;
 pub mod secret;
 mod tag;
 pub mod text;
@@ -33,13 +34,13 @@ pub use self::{
     connection_id::ConnectionId,
     event::{Event, GapReason, PageEvent, RoomInfo, Search, Topic, Welcome},
     limits::{
-        DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_HISTORY_PAGE,
-        MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
+        DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
+        MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},
-    request::Request,
+    request::{FrameKind, Outline, Request},
     tag::Tag,
     wall_time::WallTime,
 };

@@ -240,6 +240,9 @@ async fn converse<R: AsyncRead + Unpin>(
                 }
                 Received::Ping(payload) => {
                     heartbeat.reset();
+                    if let Err(reason) = conversation.charge_ping() {
+                        return SessionEnd::Close(reason);
+                    }
                     subscriber.send(&frame::pong(&payload));
                 }
                 Received::Pong => heartbeat.reset(),

@@ -191,7 +191,8 @@ where
         None => None,
     };
     let peer = registration.peer();
-    if let Some(budget) = registration.budget() {
+    let budget = registration.budget();
+    if let Some(budget) = budget {
         budget.post()?;
     }
     let from = Author {
@@ -200,7 +201,11 @@ where
     };
     registration.check_ban(query.name.as_ref())?;
     registration.check_mute(query.name.as_ref())?;
-    let text = read(body, state.limits).await?;
+    let body = read(body, state.limits).await?;
+    if let Some(budget) = budget {
+        budget.posted(body.len());
+    }
+    let text = text(&body, state.limits)?;
     // The name is leased until the message is stored.
     let _lease = match &query.name {
         Some(name) => {
@@ -239,8 +244,8 @@ where
     }
 }
 
-/// Reads the body as text. One final newline is dropped: a shell adds it.
-async fn read<B>(body: B, limits: Limits) -> Result<Text, Refused>
+/// Reads the body.
+async fn read<B>(body: B, limits: Limits) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -250,7 +255,7 @@ where
         let text = "The body did not arrive within 10 seconds.";
         Refused::new(StatusCode::REQUEST_TIMEOUT, text)
     })?;
-    let bytes = read.map_err(|error| {
+    let body = read.map_err(|error| {
         if error.is::<LengthLimitError>() {
             let limit = limits.text_bytes;
             let text = format!("The text is too long; at most {limit} bytes are taken.");
@@ -258,8 +263,12 @@ where
         }
         Refused::bad_request("The body did not arrive whole.")
     })?;
-    let bytes = bytes.to_bytes();
-    let raw = str::from_utf8(&bytes).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
+    Ok(body.to_bytes())
+}
+
+/// The text of a body. One final newline is dropped: a shell adds it.
+fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
+    let raw = str::from_utf8(body).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
     let raw = raw
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    Event, Message, Request, Slot, close::CloseReason, event_stream, frame, json, name::Reference,
-    plain, typed,
+    Event, Message, Outline, Request, Slot, close::CloseReason, event_stream, frame, json,
+    name::Reference, plain, typed,
 };
 
 /// The format of a connection, decided at its upgrade.
@@ -37,13 +37,23 @@ impl Format {
         self as usize
     }
 
-    /// Parses a text frame; `None` if the frame asks for nothing.
-    pub fn parse(self, text: &str) -> Option<Request> {
+    /// Finds the outline of a text frame; `None` if the frame asks for nothing.
+    pub fn outline(self, text: &str) -> Option<Outline> {
+        match self {
+            Format::Plain | Format::NumberedPlain => typed::outline(text),
+            Format::Json => Some(json::outline(text)),
+            Format::EventStream => None,
+        }
+    }
+
+    /// Parses a text frame with this outline; `None` if the frame asks for
+    /// nothing.
+    pub fn parse(self, text: &str, outline: Outline) -> Option<Request> {
         match self {
             Format::Plain | Format::NumberedPlain => {
                 typed::parse(text).transpose().map(Request::without_ref)
             }
-            Format::Json => Some(json::parse(text)),
+            Format::Json => Some(json::parse_outlined(text, outline)),
             Format::EventStream => None,
         }
     }

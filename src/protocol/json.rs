@@ -1,13 +1,22 @@
 //! The JSON format, subprotocol `chat.v1`: one object per text frame.
 
+mod fields;
 mod mistake;
+mod outline;
+mod scan;
 
 use serde::Deserialize;
 
-use self::mistake::refusal;
-use super::{Command, Event, Message, Request, name::Reference};
+pub use self::outline::outline;
+use self::{fields::Fields, mistake::Mistake};
+use super::{
+    Command, Event, Message, Refusal, RefusalCode, Request,
+    command::table::CommandSpec,
+    name::{MessageId, Reference},
+    request::{FrameKind, Outline},
+};
 
-/// The `ref` of a frame, read apart from its command or event.
+/// The `ref` of an event, read apart from the event.
 #[derive(Deserialize)]
 struct RefField {
     #[serde(default, rename = "ref")]
@@ -16,22 +25,34 @@ struct RefField {
 
 /// Parses a text frame of a client.
 pub fn parse(frame: &str) -> Request {
-    let command = serde_json::from_str(frame).map_err(|error| refusal(frame, &error));
-    match (parse_ref(frame), command) {
-        (Ok(reference), command) => Request { reference, command },
-        // The frame is no object, or another field is wrong too.
-        (Err(_), Err(refusal)) => Request::without_ref(Err(refusal)),
-        (Err(error), Ok(_)) => Request::without_ref(Err(refusal(frame, &error))),
-    }
+    parse_outlined(frame, outline(frame))
 }
 
-/// Parses the ref of a frame; `None` if it has none.
-fn parse_ref(frame: &str) -> Result<Option<Reference>, serde_json::Error> {
-    // `serde_json` would read an array as the fields in their order.
-    if !frame.trim_start().starts_with('{') {
-        return Ok(None);
-    }
-    serde_json::from_str(frame).map(|RefField { reference }| reference)
+/// Parses a text frame with this outline.
+pub fn parse_outlined(frame: &str, outline: Outline) -> Request {
+    let Outline {
+        kind,
+        id,
+        reference,
+        ..
+    } = outline;
+    let command = match kind {
+        FrameKind::NoObject => Err(mistake::no_object()),
+        FrameKind::NoType => Err(mistake::no_command(RefusalCode::BadField, id)),
+        FrameKind::UnknownType => Err(mistake::no_command(RefusalCode::UnknownType, id)),
+        FrameKind::Command(spec) => parse_command(frame, spec, id),
+    };
+    Request { reference, command }
+}
+
+fn parse_command(
+    frame: &str,
+    spec: &'static CommandSpec,
+    id: Option<MessageId>,
+) -> Result<Command, Refusal> {
+    let fields = Fields::read(frame, spec).map_err(|_| mistake::no_object())?;
+    let refuse = |mistake: Mistake| mistake.refusal(spec, id);
+    fields.command().map_err(refuse)
 }
 
 /// Encodes a command as a client sends it.
@@ -54,9 +75,14 @@ pub fn answer(told: &Event, reference: Option<&Reference>) -> String {
     with_ref(event(told), reference)
 }
 
-/// The ref of a frame; `None` if it has none, or one that breaks the rule.
-pub fn reference(frame: &str) -> Option<Reference> {
-    parse_ref(frame).ok()?
+/// The ref of an event; `None` if it has none, or one that breaks the rule.
+pub fn reference(event: &str) -> Option<Reference> {
+    // `serde_json` would read an array as the fields in their order.
+    if !event.trim_start().starts_with('{') {
+        return None;
+    }
+    let RefField { reference } = serde_json::from_str(event).ok()?;
+    reference
 }
 
 /// Adds a ref to an object.

@@ -14,6 +14,11 @@ pub const DEFAULT_PORT: u16 = 2000;
 /// The longest text of one message in bytes, unless `--max-text` sets another.
 pub const DEFAULT_TEXT_BYTES: usize = 8192;
 
+/// The longest frame of a command that publishes no message, in bytes of its
+/// payload. Every other field within its limit fits, even if JSON writes each
+/// byte as six (`\u0000`).
+pub const MAX_COMMAND_BYTES: usize = 2048;
+
 /// The longest topic of a room, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 300;
 

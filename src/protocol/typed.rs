@@ -3,32 +3,58 @@
 use std::{fmt::Display, num::NonZeroU32};
 
 use super::{
-    Command, MessageKind, Refusal, RefusalCode, Seq, Start,
+    Command, FrameKind, MessageKind, Outline, Refusal, RefusalCode, Seq, Start,
     command::table::{self, CommandSpec},
     command_target::CommandTarget,
 };
+
+/// Finds the outline of a text frame; `None` for an empty one.
+pub fn outline(frame: &str) -> Option<Outline> {
+    let spec = match split(frame) {
+        Line::Empty => return None,
+        Line::Message(_) => table::by_json_type("publish"),
+        Line::Command { word, .. } => table::by_word(word),
+    };
+    let kind = spec.map_or(FrameKind::UnknownType, FrameKind::Command);
+    Some(Outline::new(kind))
+}
 
 /// Parses a text frame; `None` for an empty one.
 ///
 /// # Errors
 /// Refuses an unknown command, and a known command with wrong arguments.
 pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
+    match split(frame) {
+        Line::Empty => Ok(None),
+        Line::Message(text) => Ok(Some(publish(text, MessageKind::Said))),
+        Line::Command { word, rest } => match table::by_word(word) {
+            Some(spec) => command(spec, rest.trim()).map(Some),
+            None => Err(unknown()),
+        },
+    }
+}
+
+/// The parts of a text frame, without its last line end.
+enum Line<'a> {
+    Empty,
+    Message(&'a str),
+    Command { word: &'a str, rest: &'a str },
+}
+
+fn split(frame: &str) -> Line<'_> {
     let line = frame
         .strip_suffix('\n')
         .map_or(frame, |l| l.strip_suffix('\r').unwrap_or(l));
     if line.is_empty() {
-        return Ok(None);
+        return Line::Empty;
     }
-    let Some(typed) = line.strip_prefix('/') else {
-        return Ok(Some(publish(line, MessageKind::Said)));
-    };
-    if typed.starts_with('/') {
-        return Ok(Some(publish(typed, MessageKind::Said)));
-    }
-    let (word, rest) = split_word(typed);
-    match table::by_word(word) {
-        Some(spec) => command(spec, rest.trim()).map(Some),
-        None => Err(unknown()),
+    match line.strip_prefix('/') {
+        None => Line::Message(line),
+        Some(escaped) if escaped.starts_with('/') => Line::Message(escaped),
+        Some(typed) => {
+            let (word, rest) = split_word(typed);
+            Line::Command { word, rest }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The state of one conversation: its author, its room and its welcome.
-//! `commands` holds the answers to commands.
+//! `frame` charges and parses frames; `commands` carries out commands.
 
 mod commands;
+mod frame;
 
 use tokio::{sync::oneshot, time::Instant};
 use tracing::error;

@@ -49,7 +49,7 @@ impl Pace {
         }
     }
 
-    /// Charges a message to the rate limit.
+    /// Charges a message with a frame of this many bytes to the rate limit.
     ///
     /// # Errors
     ///
@@ -59,6 +59,7 @@ impl Pace {
         &mut self,
         id: Option<&MessageId>,
         follows: Option<&MessageId>,
+        bytes: usize,
     ) -> Result<(), Refusal> {
         let now = Instant::now();
         let paced = if self.deferred.holds(follows) {
@@ -70,7 +71,7 @@ impl Pace {
                 wait.max(Duration::from_millis(1)),
             ))
         } else {
-            self.budget.message(&mut self.messages, now)
+            self.budget.message(&mut self.messages, bytes, now)
         };
         match &paced {
             Ok(()) => self.deferred.accept(id),
@@ -80,14 +81,15 @@ impl Pace {
             .map_err(|refusal| refusal.with_id(id.cloned()))
     }
 
-    /// Charges a command other than a message to the rate limit.
+    /// Charges a frame of this many bytes that is not a message to the rate
+    /// limit.
     ///
     /// # Errors
     ///
     /// Fails with a refusal if the prefix sent too many commands.
-    pub(super) fn command(&mut self) -> Result<(), Refusal> {
+    pub(super) fn command(&mut self, bytes: usize) -> Result<(), Refusal> {
         let now = Instant::now();
-        let paced = self.budget.command(now);
+        let paced = self.budget.command(bytes, now);
         self.charge_patience(now, paced)
     }
 

@@ -17,7 +17,8 @@ use tokio::{
 use crate::{
     programs::{Program, folder, server},
     support::{
-        CLOSE, FIN, MemoryChat, Peer, TEXT, TestServer, frame, options, others_chat_on, soon,
+        CLOSE, FIN, MemoryChat, MemoryPeer, PING, Peer, TEXT, TestServer, frame, options,
+        others_chat_on, soon, upgrade,
     },
 };
 
@@ -123,15 +124,80 @@ async fn every_format_explains_a_refusal_for_the_rate() {
     }
 }
 
+// Verified to fail when a frame is parsed before it is charged.
 #[tokio::test(start_paused = true)]
-async fn a_flooding_client_is_closed_after_10_seconds() {
+async fn a_frame_is_paid_for_before_its_mistakes_are_found() {
+    let chat = MemoryChat::with(&limited("1:1").hub);
+    let mut peer = MemoryPeer::over(chat.connect(1 << 16));
+    let json = [("Sec-WebSocket-Protocol", "chat.v1")];
+    let request = upgrade(([127, 0, 0, 1], 2000).into(), "/", &json);
+    peer.write(request.as_bytes()).await;
+    peer.head().await;
+    peer.event_of("live").await;
+    // Sent at once, so that no time passes between them.
+    let wrong = |n| {
+        let text = format!(r#"{{"type":"publish","text":7,"id":"m-{n}","ref":"r-{n}"}}"#);
+        frame(FIN | TEXT, text.as_bytes())
+    };
+    peer.write(&[wrong(1), wrong(2)].concat()).await;
+    for (n, code) in [(1, "bad_field"), (2, "rate")] {
+        let refused = peer.event_of("refused").await;
+        assert_eq!(refused["code"], code);
+        assert_eq!(refused["id"], format!("m-{n}"));
+        assert_eq!(refused["ref"], format!("r-{n}"));
+    }
+}
+
+// Verified to fail when only texts have a limit.
+#[tokio::test]
+async fn only_a_message_may_have_more_than_2048_bytes() {
+    let server = TestServer::start().await;
+    let (mut peer, _) = server.json("/?name=ana").await;
+    peer.event_of("live").await;
+    let padded = |start: &str, bytes: usize| {
+        let rest = bytes - start.len() - 2;
+        format!("{start}{}\"}}", "x".repeat(rest))
+    };
+    let command = r#"{"type":"members","id":"a-1","ref":"r-1","unknown":""#;
+    peer.say(&padded(command, 2048)).await;
+    assert_eq!(peer.event().await["type"], "members");
+    for command in [command, &command.replace("members", "dance")] {
+        peer.say(&padded(command, 2049)).await;
+        let refused = peer.event().await;
+        let told = [&refused["code"], &refused["id"], &refused["ref"]];
+        assert_eq!(told, ["too_long", "a-1", "r-1"]);
+    }
+    peer.say(&"{".repeat(2049)).await;
+    assert_eq!(peer.event().await["code"], "bad_json");
+    peer.say(&padded(r#"{"type":"publish","text":""#, 2049))
+        .await;
+    assert_eq!(peer.event().await["type"], "message");
+
+    let mut peer = server.plain("/?name=bob").await;
+    let refused = peer.text_after(&format!("/topic {:2049}", "x")).await;
+    assert!(
+        refused.starts_with("* The command has 2056 bytes"),
+        "{refused}"
+    );
+    let said = peer.text_after(&format!("/me {:2049}", "x")).await;
+    assert!(said.starts_with("bob: * x"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_floods_is_closed_after_10_seconds() {
+    // Verified to fail when pings are not charged.
+    for (opcode, times) in [(TEXT, 20), (PING, 100)] {
+        is_closed_after_10_seconds(&frame(FIN | opcode, b"spam").repeat(times)).await;
+    }
+}
+
+async fn is_closed_after_10_seconds(some: &[u8]) {
     let chat = MemoryChat::with(&limited("20:200").hub);
     let (peer, ended) = chat.join("eve", 1 << 16);
     let (mut sending, mut reading) = peer.split();
     let start = Instant::now();
-    let some = frame(FIN | TEXT, b"spam").repeat(20);
     let flood = async {
-        while sending.try_write(&some).await {
+        while sending.try_write(some).await {
             sleep(Duration::from_millis(20)).await;
         }
     };

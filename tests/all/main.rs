@@ -98,6 +98,9 @@ mod chaos;
 /// Properties that hold for any input from a peer.
 mod properties;
 
+/// The work of parsing a frame, against its length.
+mod work;
+
 /// A corpus of inputs, replayed.
 mod corpus;
 

@@ -9,6 +9,8 @@ mod chat;
 mod connection;
 #[path = "properties/values.rs"]
 pub(crate) mod values;
+#[path = "properties/work.rs"]
+pub(crate) mod work;
 
 pub(crate) use self::{
     connection::{frames, requests},

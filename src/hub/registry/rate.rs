@@ -15,6 +15,10 @@ use crate::protocol::{Refusal, RefusalCode};
 /// The largest rate and burst that can be set.
 const MAX_SETTING: u32 = 1_000_000;
 
+/// A frame or body counts as one message more for each of these bytes that it
+/// has.
+const BYTES_PER_COUNT: usize = 1024;
+
 /// The default burst is this many seconds of the rate.
 const BURST_SECONDS: u32 = 10;
 
@@ -111,13 +115,17 @@ impl Bucket {
         }
     }
 
-    /// How long until one can be taken; zero if one can be taken now.
-    fn wait(&self, now: Instant) -> Duration {
-        (self.full_at.max(now) + self.each).saturating_duration_since(now + self.all)
+    /// How long until this many can be taken; zero if they can be taken now.
+    /// More than a full bucket holds are taken from a full bucket.
+    fn wait(&self, now: Instant, count: u32) -> Duration {
+        let needed = (self.each * count).min(self.all);
+        (self.full_at.max(now) + needed).saturating_duration_since(now + self.all)
     }
 
-    fn take(&mut self, now: Instant) {
-        self.full_at = self.full_at.max(now) + self.each;
+    /// Takes this many, even those that the bucket does not hold. It then takes
+    /// longer to fill.
+    fn take(&mut self, now: Instant, count: u32) {
+        self.full_at = self.full_at.max(now) + self.each * count;
     }
 }
 
@@ -161,18 +169,18 @@ impl Budget {
         Bucket::full(self.rate)
     }
 
-    /// Takes one message from the connection's own bucket and from the
-    /// prefix's.
+    /// Takes a message with a frame of this many bytes from the connection's own
+    /// bucket and from the prefix's.
     ///
     /// # Errors
     ///
     /// Refuses a message that comes too fast, with the time to wait.
-    pub fn message(&self, own: &mut Bucket, now: Instant) -> Result<(), Refusal> {
+    pub fn message(&self, own: &mut Bucket, bytes: usize, now: Instant) -> Result<(), Refusal> {
         let messages = &mut self.lock().messages;
-        self.take(now, [own, messages])
+        self.take(now, count(bytes), [own, messages])
     }
 
-    /// Takes one message by POST.
+    /// Takes one message by POST, before its body is read.
     ///
     /// # Errors
     ///
@@ -181,7 +189,19 @@ impl Budget {
         let Buckets {
             messages, posts, ..
         } = &mut *self.lock();
-        self.take(Instant::now(), [posts, messages])
+        self.take(Instant::now(), 1, [posts, messages])
+    }
+
+    /// Takes the rest of a message by POST, whose body had this many bytes. It
+    /// refuses nothing; later messages wait for longer.
+    pub fn posted(&self, bytes: usize) {
+        let Buckets {
+            messages, posts, ..
+        } = &mut *self.lock();
+        let now = Instant::now();
+        for bucket in [posts, messages] {
+            bucket.take(now, count(bytes) - 1);
+        }
     }
 
     /// Takes one request.
@@ -190,38 +210,38 @@ impl Budget {
     ///
     /// Refuses a request that comes too fast, with the time to wait.
     pub fn request(&self) -> Result<(), Refusal> {
-        self.take_request("These are too many requests", Instant::now())
+        self.take_request("These are too many requests", 1, Instant::now())
     }
 
-    /// Takes one command that is not a message.
+    /// Takes a frame of this many bytes that is not a message.
     ///
     /// # Errors
     ///
     /// Refuses a command that comes too fast, with the time to wait.
-    pub fn command(&self, now: Instant) -> Result<(), Refusal> {
-        self.take_request("These are too many commands", now)
+    pub fn command(&self, bytes: usize, now: Instant) -> Result<(), Refusal> {
+        self.take_request("These are too many commands", count(bytes), now)
     }
 
-    fn take(&self, now: Instant, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
+    fn take(&self, now: Instant, count: u32, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
         let [own, shared] = &buckets;
-        let wait = own.wait(now).max(shared.wait(now));
+        let wait = own.wait(now, count).max(shared.wait(now, count));
         if !wait.is_zero() {
             let what = format!("This is faster than {}", self.rate);
             return Err(too_fast(&what, wait));
         }
         for bucket in buckets {
-            bucket.take(now);
+            bucket.take(now, count);
         }
         Ok(())
     }
 
-    fn take_request(&self, told: &str, now: Instant) -> Result<(), Refusal> {
+    fn take_request(&self, told: &str, count: u32, now: Instant) -> Result<(), Refusal> {
         let others = &mut self.lock().requests;
-        let wait = others.wait(now);
+        let wait = others.wait(now, count);
         if !wait.is_zero() {
             return Err(too_fast(told, wait));
         }
-        others.take(now);
+        others.take(now, count);
         Ok(())
     }
 
@@ -232,6 +252,11 @@ impl Budget {
             .iter()
             .all(|bucket| bucket.full_at <= now)
     }
+}
+
+/// How many messages a frame or body of this many bytes counts as.
+fn count(bytes: usize) -> u32 {
+    u32::try_from(bytes / BYTES_PER_COUNT).map_or(u32::MAX, |more| more.saturating_add(1))
 }
 
 /// Makes the refusal of a message, request or command that came too fast.

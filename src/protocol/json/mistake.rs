@@ -1,101 +1,114 @@
 //! Refuses a frame that is no command, and says the mistake.
 
-use serde_json::{Map, Value};
-
 use crate::protocol::{
     Refusal, RefusalCode,
     command::table::{self, CommandSpec},
-    name::Name,
+    name::MessageId,
+    scalar::FieldError,
 };
 
-/// The refusal of a frame that is no command: the mistake, and an example of a
-/// command.
-pub(super) fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
-    let specs = table::all_in_json();
-    let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
-        let example = specs.first().map_or("", |spec| spec.json_example);
-        let text = format!("Send one JSON object in a frame, like {example}.");
-        return Refusal::new(RefusalCode::BadJson, text);
-    };
-    let id = object
-        .get("id")
-        .and_then(Value::as_str)
-        .and_then(|id| id.parse().ok());
-    let kind = object.get("type").and_then(Value::as_str);
-    let Some(spec) = kind.and_then(table::by_json_type) else {
-        let code = match kind {
-            Some(_) => RefusalCode::UnknownType,
-            None => RefusalCode::BadField,
+/// A mistake in the fields of a command.
+#[derive(Debug)]
+pub(super) enum Mistake {
+    /// The command needs this field.
+    Missing { field: &'static str },
+    /// The field is there twice.
+    Repeated { field: &'static str },
+    /// The field cannot hold its value.
+    Wrong {
+        field: &'static str,
+        why: FieldError,
+    },
+}
+
+impl Mistake {
+    /// The refusal: the mistake, and an example of the command.
+    pub(super) fn refusal(self, spec: &CommandSpec, id: Option<MessageId>) -> Refusal {
+        let kind = spec.json_type.unwrap_or_default();
+        let mut code = RefusalCode::BadField;
+        let why = match self {
+            Mistake::Missing { field } => format!("\"{field}\" is missing"),
+            Mistake::Repeated { field } => {
+                format!("invalid value for \"{field}\": duplicate field `{field}`")
+            }
+            Mistake::Wrong { field, why } => match why {
+                FieldError::WrongType => format!("invalid value for \"{field}\""),
+                FieldError::RuleBroken(rule) => {
+                    if matches!((kind, field), ("name", "name") | ("private", "to")) {
+                        code = RefusalCode::BadName;
+                    }
+                    format!("invalid value for \"{field}\": {rule}")
+                }
+            },
         };
-        let known: Vec<_> = specs.iter().filter_map(|spec| spec.json_type).collect();
-        let known = known.join(", ");
-        let text = format!("No such command: \"type\" must be one of {known}.");
-        return Refusal::new(code, text).with_id(id);
-    };
-    let kind = kind.unwrap_or_default();
-    let code = match kind {
-        "name" | "private" if has_bad_name(&object, kind) => RefusalCode::BadName,
-        _ => RefusalCode::BadField,
-    };
-    let why = describe_mistake(&object, spec, error);
-    Refusal::new(code, format!("{why}; for example {}.", spec.json_example)).with_id(id)
-}
-
-/// A sentence that names the wrong field of a command.
-fn describe_mistake(
-    object: &Map<String, Value>,
-    spec: &CommandSpec,
-    error: &serde_json::Error,
-) -> String {
-    let said = error.to_string();
-    // The position of the mistake in the frame does not help a client.
-    let said = said.split(" at line ").next().unwrap_or_default();
-    let named = |what: &str| said.strip_prefix(what)?.split('`').next();
-    if let Some(field) = named("missing field `") {
-        return format!("\"{field}\" is missing");
+        let text = format!("{why}; for example {}.", spec.json_example);
+        Refusal::new(code, text).with_id(id)
     }
-    let field = named("duplicate field `").or_else(|| wrong_field(object, spec, said));
-    let field = field.unwrap_or("type");
-    // The rules of this crate's types help a client. The messages of serde,
-    // which begin with these words, do not.
-    let own = !["invalid ", "unknown "]
-        .iter()
-        .any(|word| said.starts_with(word));
-    let rule = if own {
-        format!(": {said}")
-    } else {
-        String::new()
-    };
-    format!("invalid value for \"{field}\"{rule}")
 }
 
-/// The field whose value fails its check with the error `said`, or else the
-/// first field whose value fails.
-fn wrong_field(
-    object: &Map<String, Value>,
-    spec: &CommandSpec,
-    said: &str,
-) -> Option<&'static str> {
-    let mark = std::iter::once(&table::REF);
-    let mut fields = spec.fields.iter().chain(mark).filter_map(|field| {
-        let error = (field.check)(object.get(field.name)?).err()?;
-        Some((field.name, error.to_string() == said))
-    });
-    let first = fields.next()?;
-    let exact = std::iter::once(first).chain(fields).find(|(_, same)| *same);
-    Some(exact.unwrap_or(first).0)
+/// The refusal of a frame that is not one JSON object.
+pub(super) fn no_object() -> Refusal {
+    let specs = table::all_in_json();
+    let example = specs.first().map_or("", |spec| spec.json_example);
+    let text = format!("Send one JSON object in a frame, like {example}.");
+    Refusal::new(RefusalCode::BadJson, text)
 }
 
-fn has_bad_name(object: &Map<String, Value>, kind: &str) -> bool {
-    let field = if kind == "private" { "to" } else { "name" };
-    let name = object.get(field).and_then(Value::as_str);
-    name.is_some_and(|name| name.parse::<Name>().is_err())
+/// The refusal of an object without a known `type`.
+pub(super) fn no_command(code: RefusalCode, id: Option<MessageId>) -> Refusal {
+    let specs = table::all_in_json();
+    let known: Vec<_> = specs.iter().filter_map(|spec| spec.json_type).collect();
+    let known = known.join(", ");
+    let text = format!("No such command: \"type\" must be one of {known}.");
+    Refusal::new(code, text).with_id(id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::{command_target::CommandTarget, json::parse};
+
+    // Verified to fail when a repeated field is ignored.
+    #[test]
+    fn a_repeated_field_is_refused_unless_the_command_has_no_such_field() {
+        for (field, frame) in [
+            ("text", r#"{"type":"publish","text":"a","text":"b"}"#),
+            ("text", r#"{"type":"publish","text":"a","text":7}"#),
+            ("after", r#"{"type":"join","room":"a","after":1,"after":2}"#),
+            ("type", r#"{"type":"members","type":"members"}"#),
+            ("ref", r#"{"type":"members","ref":"a","ref":"a"}"#),
+        ] {
+            let refusal = parse(frame).command.expect_err(frame);
+            assert_eq!(refusal.code, RefusalCode::BadField, "{frame}");
+            let told = format!("\"{field}\" is not what it is to be (duplicate field `{field}`); ");
+            assert!(refusal.text.starts_with(&told), "{}", refusal.text);
+        }
+        let twice = r#"{"type":"members","text":1,"text":2,"x":1,"x":2}"#;
+        assert!(parse(twice).command.is_ok());
+    }
+
+    // Verified to fail when unknown fields are skipped with `IgnoredAny`.
+    #[test]
+    fn the_syntax_of_unknown_fields_is_checked() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        for (value, good) in [
+            (nested(126), true),
+            (nested(128), false),
+            (nested(10_000), false),
+            ("1".repeat(300), true),
+            ("1".repeat(400), false),
+            ("1e999".to_owned(), false),
+            (r#""\ud800""#.to_owned(), false),
+            (r#""\ud83d\ude00""#.to_owned(), true),
+            (r#"{"a":[1,{"b":null}],"a":1.5e-7}"#.to_owned(), true),
+            ("[1,]".to_owned(), false),
+        ] {
+            let frame = format!(r#"{{"x":{value},"type":"members"}}"#);
+            let code = parse(&frame).command.map_err(|refusal| refusal.code);
+            assert_eq!(code.is_ok(), good, "{frame}");
+            assert!(good || code == Err(RefusalCode::BadJson), "{frame}");
+        }
+    }
 
     #[test]
     fn each_wrong_frame_is_refused_with_its_code() {

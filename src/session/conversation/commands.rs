@@ -1,4 +1,4 @@
-//! Carries out each command and answers it.
+//! Carries out each command.
 
 use std::pin::Pin;
 
@@ -17,8 +17,8 @@ use crate::{
     log::{Draft, Recipient, SanctionKind},
     protocol::{
         Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
-        RefusalCode, Request, Search, Seq, Slot, Topic,
-        close::{CloseReason, MAX_REASON_BYTES},
+        RefusalCode, Search, Seq, Slot, Topic,
+        close::MAX_REASON_BYTES,
         command::table::Permission,
         command_target::CommandTarget,
         name::{MessageId, Name, NameKey, Reference, RoomName},
@@ -34,7 +34,7 @@ use crate::{
 const MAX_NEW_NAMES: u8 = 5;
 
 /// The result of a command.
-enum CommandResult {
+pub(super) enum CommandResult {
     /// An answer, sent at once.
     Answer(Event),
     /// Work that takes longer.
@@ -54,51 +54,8 @@ impl From<Lookup> for CommandResult {
 }
 
 impl Conversation<'_> {
-    /// Acts on a text frame; returns the work that takes longer.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the close reason if the client guesses secrets or floods.
-    pub(in crate::session) fn handle(
-        &mut self,
-        frame: &str,
-        subscriber: &mut Subscriber,
-    ) -> Result<Option<PendingCommand>, CloseReason> {
-        let Some(Request { reference, command }) = self.format.parse(frame) else {
-            return Ok(None);
-        };
-        let paced = self.pace(&command);
-        let result = paced.and(command).and_then(|command| self.act(command));
-        let answer = match result {
-            Ok(CommandResult::Work(work)) => return Ok(Some(PendingCommand { work, reference })),
-            Ok(CommandResult::Answer(event)) => event,
-            Err(refusal) => Event::Refused(refusal),
-        };
-        self.answer(&answer, reference.as_ref(), subscriber);
-        if self.operator.is_guessing() {
-            return Err(CloseReason::WrongSecrets);
-        }
-        if self.pace.as_ref().is_some_and(|pace| pace.is_flood()) {
-            return Err(CloseReason::Flooding);
-        }
-        Ok(None)
-    }
-
-    /// Charges a command to the rate limit, or refuses it.
-    fn pace(&mut self, command: &Result<Command, Refusal>) -> Result<(), Refusal> {
-        let Some(pace) = &mut self.pace else {
-            return Ok(());
-        };
-        match command {
-            Ok(Command::Publish { id, follows, .. } | Command::Private { id, follows, .. }) => {
-                pace.message(id.as_ref(), follows.as_ref())
-            }
-            _ => pace.command(),
-        }
-    }
-
     /// Carries out a command.
-    fn act(&mut self, command: Command) -> Result<CommandResult, Refusal> {
+    pub(super) fn act(&mut self, command: Command) -> Result<CommandResult, Refusal> {
         let spec = command.spec();
         if spec.is_some_and(|spec| spec.permission == Permission::Operators) {
             self.operator.check()?;

@@ -18,7 +18,7 @@ fn id(n: usize) -> MessageId {
 /// Sends `count` messages at once; returns how many are accepted.
 fn taken(pace: &mut Pace, count: usize) -> usize {
     (0..count)
-        .filter(|_| pace.message(None, None).is_ok())
+        .filter(|_| pace.message(None, None, 1).is_ok())
         .count()
 }
 
@@ -27,7 +27,7 @@ async fn a_burst_is_accepted_and_then_a_steady_rate() {
     let budget = budget("20:200");
     let mut pace = Pace::new(&budget);
     assert_eq!(taken(&mut pace, 1000), 200);
-    let refused = pace.message(Some(&id(1)), None).expect_err("too fast");
+    let refused = pace.message(Some(&id(1)), None, 1).expect_err("too fast");
     assert_eq!(refused.retry_ms, Some(50));
     assert_eq!((refused.code, refused.id), (RefusalCode::Rate, Some(id(1))));
     assert!(
@@ -47,6 +47,32 @@ async fn a_burst_is_accepted_and_then_a_steady_rate() {
     assert_eq!(taken(&mut pace, 1000), 200);
 }
 
+// Verified to fail when every frame counts as one.
+#[tokio::test(start_paused = true)]
+async fn a_long_frame_counts_as_one_more_for_each_kib() {
+    let wait = |refused: Result<(), Refusal>| refused.expect_err("too fast").retry_ms;
+    let here = budget("1:10");
+    let mut pace = Pace::new(&here);
+    assert!(pace.message(None, None, 8 << 10).is_ok());
+    assert_eq!(wait(pace.message(None, None, 1 << 10)), Some(1000));
+    assert!(pace.message(None, None, (1 << 10) - 1).is_ok());
+    // One that counts as more than the burst is accepted after a pause, and
+    // the next waits until all of it is paid.
+    advance(Duration::from_secs(9)).await;
+    assert_eq!(wait(pace.message(None, None, 100 << 10)), Some(1000));
+    advance(Duration::from_secs(1)).await;
+    assert!(pace.message(None, None, 99 << 10).is_ok());
+    assert_eq!(wait(pace.message(None, None, 0)), Some(91_000));
+    // So are the rest of a message by POST, and a command.
+    let other = budget("1:10");
+    assert!(other.post().is_ok());
+    other.posted(10 << 10);
+    assert_eq!(wait(other.post()), Some(2000));
+    let mut pace = Pace::new(&other);
+    assert!(pace.command(499 << 10).is_ok());
+    assert_eq!(wait(pace.command(0)), Some(20));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_address_may_send_four_times_the_rate_of_one_connection() {
     let here = budget("10:10");
@@ -61,7 +87,7 @@ async fn an_address_may_send_four_times_the_rate_of_one_connection() {
     assert_eq!(taken(&mut Pace::new(&third), 100), 10);
     // All other requests have a larger bucket of their own.
     assert!((0..500).all(|_| here.request().is_ok()));
-    let refused = Pace::new(&here).command().expect_err("too many");
+    let refused = Pace::new(&here).command(1).expect_err("too many");
     assert_eq!(refused.retry_ms, Some(20));
 }
 
@@ -71,7 +97,7 @@ async fn a_message_that_follows_a_refused_one_is_refused() {
     let mut pace = Pace::new(&budget);
     let mut say = |n: usize, follows: Option<usize>| {
         let follows = follows.map(id);
-        pace.message(Some(&id(n)), follows.as_ref())
+        pace.message(Some(&id(n)), follows.as_ref(), 1)
     };
     for n in 1..=9 {
         assert_eq!(say(n, Some(n - 1)).is_ok(), n <= 3, "{n}");
@@ -100,7 +126,7 @@ impl Honest {
     async fn turn(&mut self, pace: &mut Pace, delay: Duration) -> usize {
         let (mut taken, mut wait) = (0, Duration::ZERO);
         for _ in 0..self.allowed {
-            match pace.message(None, None) {
+            match pace.message(None, None, 1) {
                 Ok(()) => taken += 1,
                 Err(refusal) => {
                     let told = Duration::from_millis(refusal.retry_ms.expect("a time"));

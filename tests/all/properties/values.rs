@@ -8,7 +8,7 @@ use broadcast_chat::{
     hub::{self, Receipts, Submission},
     log::{self, Draft, OrderedBatch, SealedBatch},
     protocol::{
-        Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Seq, WallTime,
+        Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, Seq, WallTime,
         format::Format,
         json,
         name::{MessageId, Name, RoomName},
@@ -19,21 +19,34 @@ use broadcast_chat::{
     store::{self, Storage, Words},
 };
 
-use super::chat::in_a_chat;
+use super::{chat::in_a_chat, work};
 
-/// A client's text is a command or a refusal with a reason, in every format.
+/// A client's text is a command or a refusal with a reason, in every format. The
+/// work of parsing it is bounded by its length.
 pub(crate) fn commands(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
     };
+    // The server closes a connection with a longer frame.
+    if text.len() > Limits::default().payload_bytes() {
+        return;
+    }
     for format in [Format::Plain, Format::NumberedPlain, Format::Json] {
-        if let Some(request) = format.parse(text)
-            && let Err(refusal) = request.command
-        {
-            assert!(!refusal.text.is_empty(), "a refusal says why");
+        let outline = format.outline(text);
+        let is_message = outline.as_ref().is_some_and(Outline::is_message);
+        let Some(request) = outline.and_then(|outline| format.parse(text, outline)) else {
+            assert!(format != Format::Json && ["", "\n", "\r\n"].contains(&text));
+            continue;
+        };
+        match request.command {
+            Ok(command) => {
+                let message = matches!(command, Command::Publish { .. } | Command::Private { .. });
+                assert_eq!(is_message, message, "it is charged as what it is");
+            }
+            Err(refusal) => assert!(!refusal.text.is_empty(), "a refusal says why"),
         }
     }
-    let request = json::parse(text);
+    let (request, _) = work::parse(text);
     if let Ok(command) = &request.command {
         let again = json::request(command, request.reference.as_ref());
         assert_eq!(json::parse(&again), request);

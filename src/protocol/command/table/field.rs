@@ -1,12 +1,12 @@
 //! The fields that commands have in JSON.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::protocol::{
     Epoch, MessageKind, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, Reference, RoomName},
+    scalar::{FieldError, Scalar},
     secret::Secret,
     typed_duration::TypedDuration,
 };
@@ -21,7 +21,7 @@ pub struct Field {
     /// Whether the command must have this field.
     pub needed: bool,
     /// Checks a value; fails if the field cannot hold it.
-    pub check: fn(&Value) -> Result<(), serde_json::Error>,
+    pub check: fn(&Scalar<'_>) -> Result<(), FieldError>,
 }
 
 /// The field that every command may have. The answers carry it too.
@@ -71,6 +71,6 @@ const fn optional<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'stati
     }
 }
 
-fn check<T: for<'a> Deserialize<'a>>(value: &Value) -> Result<(), serde_json::Error> {
+fn check<T: for<'a> Deserialize<'a>>(value: &Scalar<'_>) -> Result<(), FieldError> {
     T::deserialize(value).map(drop)
 }

@@ -80,6 +80,6 @@ impl CommandSpec {
 
     /// Whether it publishes a message, private or not.
     pub fn is_message(&self) -> bool {
-        self.json_type.is_some() && self.fields.iter().any(|field| field.name == ID.name)
+        self.fields.iter().any(|field| field.name == ID.name)
     }
 }
