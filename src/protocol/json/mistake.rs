@@ -1,18 +1,29 @@
 //! Refuses a frame that is no command, and says the mistake.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::protocol::{
     Refusal, RefusalCode,
     command::table::{self, CommandSpec},
-    name::Name,
+    name::{MessageId, Name},
 };
+
+/// The `id` of a frame, read apart from its other fields.
+#[derive(Deserialize)]
+struct IdField {
+    #[serde(default)]
+    id: Option<MessageId>,
+}
 
 /// The refusal of a frame that is no command: the mistake, and an example of a
 /// command.
 pub(super) fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     let specs = table::all_in_json();
     let Ok(Value::Object(object)) = serde_json::from_str(frame) else {
+        if let Some(refusal) = unreadable_value(frame, error) {
+            return refusal;
+        }
         let example = specs.first().map_or("", |spec| spec.json_example);
         let text = format!("Send one JSON object in a frame, like {example}.");
         return Refusal::new(RefusalCode::BadJson, text);
@@ -45,15 +56,38 @@ pub(super) fn refusal(frame: &str, error: &serde_json::Error) -> Refusal {
     .with_id(id)
 }
 
+/// The refusal of an object with a value that cannot be read, such as a text
+/// with half of a surrogate pair. `None` if the frame is no object.
+///
+/// The refusal has the message's id. Without it, a publisher would wait for an
+/// answer for ever.
+fn unreadable_value(frame: &str, error: &serde_json::Error) -> Option<Refusal> {
+    // `serde_json` would read an array as the fields in their order.
+    if !frame.trim_start().starts_with('{') {
+        return None;
+    }
+    let IdField { id } = serde_json::from_str(frame).ok()?;
+    let text = format!("A value cannot be read: {}.", without_place(error));
+    Some(Refusal::new(RefusalCode::BadField, text).with_id(id))
+}
+
+/// The text of an error without the position of the mistake in the frame, which
+/// does not help a client.
+fn without_place(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    said.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// A sentence that names the wrong field of a command.
 fn describe_mistake(
     object: &Map<String, Value>,
     spec: &CommandSpec,
     error: &serde_json::Error,
 ) -> String {
-    let said = error.to_string();
-    // The position of the mistake in the frame does not help a client.
-    let said = said.split(" at line ").next().unwrap_or_default();
+    let said = &*without_place(error);
     let named = |what: &str| said.strip_prefix(what)?.split('`').next();
     if let Some(field) = named("missing field `") {
         return format!("\"{field}\" is missing");
@@ -150,6 +184,22 @@ mod tests {
         ] {
             assert_eq!(parse(frame).command.expect_err(frame).code, code, "{frame}");
         }
+    }
+
+    #[test]
+    fn an_object_with_an_unreadable_value_is_refused_with_its_id() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for value in [r#""\ud83d""#, r#""\ude00 half""#, "1e999", &deep] {
+            let frame = format!(r#"{{"type":"publish","id":"a-1","text":{value},"ref":"q"}}"#);
+            let request = parse(&frame);
+            let refusal = request.command.expect_err(value);
+            assert_eq!(refusal.code, RefusalCode::BadField, "{value}");
+            assert_eq!(refusal.id, "a-1".parse().ok(), "{value}");
+            assert_eq!(request.reference, "q".parse().ok(), "{value}");
+        }
+        let frame = r#"{"type":"publish","text":"\ud83d"}"#;
+        let refusal = parse(frame).command.expect_err(frame);
+        assert_eq!((refusal.code, refusal.id), (RefusalCode::BadField, None));
     }
 
     #[test]
