@@ -93,7 +93,10 @@ impl Conversation<'_> {
             Ok(Command::Publish { id, follows, .. } | Command::Private { id, follows, .. }) => {
                 pace.message(id.as_ref(), follows.as_ref())
             }
-            _ => pace.command(),
+            // Without the id, the publisher of an invalid message would wait
+            // for an answer for ever.
+            Err(Refusal { id, .. }) => pace.command().map_err(|r| r.with_id(id.clone())),
+            Ok(_) => pace.command(),
         }
     }
 
