@@ -37,7 +37,7 @@ pub fn parse_outlined(frame: &str, outline: Outline) -> Request {
         ..
     } = outline;
     let command = match kind {
-        FrameKind::NoObject => Err(mistake::no_object()),
+        FrameKind::NoObject => Err(mistake::no_object().with_id(id)),
         FrameKind::NoType => Err(mistake::no_command(RefusalCode::BadField, id)),
         FrameKind::UnknownType => Err(mistake::no_command(RefusalCode::UnknownType, id)),
         FrameKind::Command(spec) => parse_command(frame, spec, id),

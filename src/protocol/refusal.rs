@@ -50,7 +50,8 @@ pub enum RefusalCode {
     UnknownType,
     /// A field is missing or has an invalid value.
     BadField,
-    /// A text, topic or search is over its limit, or a search took over 2 s.
+    /// A text, topic, search or frame is over its limit, or a search took over
+    /// 2 s.
     TooLong,
     /// A text or search has no content.
     Empty,

@@ -1,5 +1,7 @@
 /// Drives Chromium and runs scripts in its pages.
 pub(crate) mod browser;
+/// Runs the complete clients of `examples/`.
+mod clients;
 /// Tests the server against its OpenAPI description.
 mod description;
 /// Runs the example programs of `docs/scripts.md`.

@@ -80,7 +80,7 @@ mod tests {
         ] {
             let refusal = parse(frame).command.expect_err(frame);
             assert_eq!(refusal.code, RefusalCode::BadField, "{frame}");
-            let told = format!("\"{field}\" is not what it is to be (duplicate field `{field}`); ");
+            let told = format!("invalid value for \"{field}\": duplicate field `{field}`; ");
             assert!(refusal.text.starts_with(&told), "{}", refusal.text);
         }
         let twice = r#"{"type":"members","text":1,"text":2,"x":1,"x":2}"#;
@@ -107,6 +107,17 @@ mod tests {
             let code = parse(&frame).command.map_err(|refusal| refusal.code);
             assert_eq!(code.is_ok(), good, "{frame}");
             assert!(good || code == Err(RefusalCode::BadJson), "{frame}");
+        }
+    }
+
+    #[test]
+    fn an_object_with_an_unreadable_value_is_refused_with_its_id() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for value in [r#""\ud83d""#, r#""\ude00 half""#, "1e999", &deep] {
+            let frame = format!(r#"{{"type":"publish","id":"a-1","text":{value}}}"#);
+            let refusal = parse(&frame).command.expect_err(value);
+            assert_eq!(refusal.code, RefusalCode::BadJson, "{value}");
+            assert_eq!(refusal.id, "a-1".parse().ok(), "{value}");
         }
     }
 
@@ -159,6 +170,22 @@ mod tests {
         ] {
             assert_eq!(parse(frame).command.expect_err(frame).code, code, "{frame}");
         }
+    }
+
+    #[test]
+    fn an_object_with_an_unreadable_value_is_refused_with_its_id() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for value in [r#""\ud83d""#, r#""\ude00 half""#, "1e999", &deep] {
+            let frame = format!(r#"{{"type":"publish","id":"a-1","text":{value},"ref":"q"}}"#);
+            let request = parse(&frame);
+            let refusal = request.command.expect_err(value);
+            assert_eq!(refusal.code, RefusalCode::BadField, "{value}");
+            assert_eq!(refusal.id, "a-1".parse().ok(), "{value}");
+            assert_eq!(request.reference, "q".parse().ok(), "{value}");
+        }
+        let frame = r#"{"type":"publish","text":"\ud83d"}"#;
+        let refusal = parse(frame).command.expect_err(frame);
+        assert_eq!((refusal.code, refusal.id), (RefusalCode::BadField, None));
     }
 
     #[test]

@@ -3,17 +3,27 @@
 use std::fmt;
 
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 
 use super::scan::Scan;
 use crate::protocol::{
     command::table::{self, REF},
+    name::MessageId,
     request::{FrameKind, Outline},
 };
 
-/// The outline of a frame. If the frame is no JSON object, the outline is empty.
+/// The `id` of a frame with a value that cannot be read.
+#[derive(Deserialize)]
+struct IdField {
+    #[serde(default)]
+    id: Option<MessageId>,
+}
+
+/// The outline of a frame. If the frame is no JSON object, the outline has at
+/// most an `id`: without it, a publisher of half a surrogate pair would wait for
+/// an answer for ever.
 pub fn outline(frame: &str) -> Outline {
     // An error of `serde_json` about another value would quote it.
     let scanned = frame.trim_start().starts_with('{').then(|| {
@@ -21,8 +31,16 @@ pub fn outline(frame: &str) -> Outline {
         let outline = parser.deserialize_map(OutlineVisitor)?;
         parser.end().map(|()| outline)
     });
-    let outline = scanned.and_then(Result::ok);
-    outline.unwrap_or_else(|| Outline::new(FrameKind::NoObject))
+    match scanned {
+        Some(Ok(outline)) => outline,
+        Some(Err(_)) => {
+            let read = serde_json::from_str::<IdField>(frame).ok();
+            let id = read.and_then(|field| field.id);
+            let outline = Outline::new(FrameKind::NoObject);
+            Outline { id, ..outline }
+        }
+        None => Outline::new(FrameKind::NoObject),
+    }
 }
 
 /// The keys that the outline needs.
