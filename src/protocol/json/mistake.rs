@@ -173,22 +173,6 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_an_unreadable_value_is_refused_with_its_id() {
-        let deep = "[".repeat(200) + &"]".repeat(200);
-        for value in [r#""\ud83d""#, r#""\ude00 half""#, "1e999", &deep] {
-            let frame = format!(r#"{{"type":"publish","id":"a-1","text":{value},"ref":"q"}}"#);
-            let request = parse(&frame);
-            let refusal = request.command.expect_err(value);
-            assert_eq!(refusal.code, RefusalCode::BadField, "{value}");
-            assert_eq!(refusal.id, "a-1".parse().ok(), "{value}");
-            assert_eq!(request.reference, "q".parse().ok(), "{value}");
-        }
-        let frame = r#"{"type":"publish","text":"\ud83d"}"#;
-        let refusal = parse(frame).command.expect_err(frame);
-        assert_eq!((refusal.code, refusal.id), (RefusalCode::BadField, None));
-    }
-
-    #[test]
     fn a_refusal_says_the_mistake_and_an_example() {
         let examples = table::all_in_json();
         let examples: Vec<_> = examples.iter().map(|spec| spec.json_example).collect();
