@@ -221,8 +221,8 @@ impl Claims {
         Ok(lease)
     }
 
-    /// Checks that nobody owns another name that a person may take this one
-    /// for. What the owner of this name reserved for it does not count.
+    /// Checks that no other name with a common look is owned. Looks that the
+    /// owner of this name has reserved do not count.
     ///
     /// # Errors
     ///
@@ -320,7 +320,7 @@ fn random() -> Result<[u8; 16], getrandom::Error> {
     Ok(random)
 }
 
-/// Checks that nobody is kept from taking the name.
+/// Checks that a client may take the name.
 ///
 /// # Errors
 ///

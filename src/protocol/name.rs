@@ -156,7 +156,7 @@ impl Name {
     /// Parses a name that a person asks for.
     ///
     /// # Errors
-    /// [`RuleBroken`] if the text is no name, or one that nobody may take.
+    /// [`RuleBroken`] if the text is no name, or a reserved name or an address.
     pub fn asked(text: &str) -> Result<Self, RuleBroken> {
         let name: Self = text.parse()?;
         name.check_free()?;
@@ -213,53 +213,43 @@ impl FromStr for Name {
     }
 }
 
-name! {
-    /// A publisher's own id of a message: 1 to 64 of `A-Z a-z 0-9 _ -`.
-    MessageId
-}
-
-impl MessageId {
-    /// The longest id, in characters.
-    pub const MAX: usize = 64;
-}
-
-impl FromStr for MessageId {
-    type Err = RuleBroken;
-
-    fn from_str(text: &str) -> Result<Self, RuleBroken> {
-        const RULE: RuleBroken =
-            RuleBroken::new("an id is 1 to 64 of the characters A-Z a-z 0-9 _ -");
-        if is_token(text, Self::MAX) {
-            Ok(MessageId(text.into()))
-        } else {
-            Err(RULE)
+/// Declares a short text that a client chooses.
+macro_rules! token {
+    ($(#[$doc:meta])* $Token:ident, $rule:literal) => {
+        name! {
+            $(#[$doc])*
+            $Token
         }
-    }
+
+        impl $Token {
+            /// The longest one, in characters.
+            pub const MAX: usize = 64;
+        }
+
+        impl FromStr for $Token {
+            type Err = RuleBroken;
+
+            fn from_str(text: &str) -> Result<Self, RuleBroken> {
+                const RULE: RuleBroken = RuleBroken::new($rule);
+                if is_token(text, Self::MAX) {
+                    Ok($Token(text.into()))
+                } else {
+                    Err(RULE)
+                }
+            }
+        }
+    };
 }
 
-name! {
+token! {
+    /// A publisher's own id of a message: 1 to 64 of `A-Z a-z 0-9 _ -`.
+    MessageId, "an id is 1 to 64 of the characters A-Z a-z 0-9 _ -"
+}
+
+token! {
     /// The ref of a command, which its answers carry: 1 to 64 of
     /// `A-Z a-z 0-9 _ -`. The client chooses it.
-    Reference
-}
-
-impl Reference {
-    /// The longest ref, in characters.
-    pub const MAX: usize = 64;
-}
-
-impl FromStr for Reference {
-    type Err = RuleBroken;
-
-    fn from_str(text: &str) -> Result<Self, RuleBroken> {
-        const RULE: RuleBroken =
-            RuleBroken::new("a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -");
-        if is_token(text, Self::MAX) {
-            Ok(Reference(text.into()))
-        } else {
-            Err(RULE)
-        }
-    }
+    Reference, "a ref is 1 to 64 of the characters A-Z a-z 0-9 _ -"
 }
 
 /// Whether a text has 1 to `most` characters of `A-Z a-z 0-9 _ -`. They need no

@@ -22,8 +22,8 @@ struct IdField {
 }
 
 /// The outline of a frame. If the frame is no JSON object, the outline has at
-/// most an `id`: without it, a publisher of half a surrogate pair would wait for
-/// an answer for ever.
+/// most an `id`. Without its `id`, a publisher of half a surrogate pair would
+/// wait for an answer for ever.
 pub fn outline(frame: &str) -> Outline {
     // An error of `serde_json` about another value would quote it.
     let scanned = frame.trim_start().starts_with('{').then(|| {

@@ -16,8 +16,8 @@ const SEPARATOR: char = ' ';
 ///
 /// Equal keys belong to one name: they compare by the first look of the name,
 /// which no change of case changes. Two names with different keys may have
-/// another look in common. Then one of them must not be used or owned beside
-/// the other.
+/// another look in common. Then only one of them may be used or owned at a
+/// time.
 #[derive(Clone, Debug)]
 pub struct NameKey {
     /// All looks, first the one that keys compare by.

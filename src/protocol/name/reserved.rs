@@ -1,5 +1,4 @@
-//! The names that nobody may take: those that the program itself uses, and
-//! those that look like an address.
+//! Names that the server refuses: its own, and those that look like an address.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -70,7 +70,7 @@ impl Applying<'_> {
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
-    /// What it reserves stays reserved.
+    /// Its reserved looks stay reserved.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The tables beside the blocks' own: the blocks, and how far the index is.
+/// The tables of the whole index: its blocks, and the last number indexed.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE blocks (
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, at INTEGER NOT NULL,

@@ -39,7 +39,7 @@ async fn expire(log: &mut Applier<'_>, store: &Store) {
     }
 }
 
-/// What a search for words in lobby, the first room, looks up.
+/// The lookup of a search for words in lobby, the first room.
 fn lookup(typed: &str, after: u64) -> Lookup {
     Lookup {
         room: 1,

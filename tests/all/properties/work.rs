@@ -7,8 +7,8 @@ use broadcast_chat::protocol::{Request, json};
 /// with an escape is copied into a growing buffer, and then into the command.
 const BYTES_PER_BYTE: usize = 8;
 
-/// The most bytes that parsing may allocate for a frame of any length: its
-/// fields, an error at each of 128 levels, and a refusal that lists the commands.
+/// The most bytes that parsing may allocate for a frame of any length. They hold
+/// its fields, an error at each of 128 levels, and a refusal with all commands.
 const BYTES_PER_FRAME: usize = 8192;
 
 /// The most allocations for a frame of any length.
