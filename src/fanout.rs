@@ -43,7 +43,7 @@ pub use self::{
     history::History,
     history_page::{HistoryPage, PageQuery},
     in_flight::{FanOutProgress, InFlightBatch},
-    room_batch::{Block, CommittedBatch, RoomBatch},
+    room_batch::{Block, MessageBatch, RoomBatch},
     socket::Socket,
     subscriber::{DeliveryError, Subscriber},
 };

@@ -1,18 +1,18 @@
 //! The path of every entry from sessions to shards, and the registry of all
 //! connections.
 //!
-//! Entries pass the inbox in the order of their arrival. The one writer stores
-//! all that wait in one batch. A broadcast channel takes the batch to the
-//! shards. The hub knows neither sockets nor HTTP.
+//! Entries pass the submission queue in the order of their arrival. The one
+//! writer stores all that wait in one batch. A broadcast channel takes the batch
+//! to the shards. The hub knows neither sockets nor HTTP.
 
 mod actions;
 mod announcer;
 mod claims;
-mod deferred;
 mod effects;
 mod moderation;
 mod receipts;
 mod redaction;
+mod refused_ids;
 mod registry;
 mod retention;
 mod start;
@@ -31,11 +31,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::{actions::Actions, claims::Claims, registry::Registry};
+use self::{actions::ActionSubmitter, claims::Claims, registry::Registry};
 pub use self::{
     claims::{Claim, Claimed},
-    deferred::Deferred,
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
+    refused_ids::RefusedIds,
     registry::{Bucket, Budget, Capacity, Full, NameUse, Rate, Registration, too_fast},
     retention::RetentionLimits,
     submissions::{ActionResult, Submission, Submitter},
@@ -83,7 +83,7 @@ pub struct Hub {
 }
 
 struct HubState {
-    actions: Actions,
+    actions: ActionSubmitter,
     history: History,
     clock: Arc<GuardedClock>,
     fanout: Fanout,
@@ -296,7 +296,7 @@ impl Hub {
         async move { actions.act(origin, action).await.map(|made| made.ended) }
     }
 
-    fn actions(&self) -> Actions {
+    fn actions(&self) -> ActionSubmitter {
         self.shared.actions.clone()
     }
 

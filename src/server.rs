@@ -71,7 +71,7 @@ pub async fn run(
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let applier = Applier::local(replica).map_err(io::Error::other)?;
-    let index = applier.history().store().clone().index();
+    let index = applier.history().store().clone().run_indexing();
     let (hub, submitter) = Hub::start(applier, &options.hub, &tasks)?;
     let keep = options.keep;
     let expiring = hub.clone();

@@ -177,7 +177,7 @@ async fn converse<R: AsyncRead + Unpin>(
         // Before a reader changes rooms it sees the echoes of its messages,
         // because the echo is the receipt.
         if pending.is_joining() && owed == 0 {
-            subscriber.end_at_head();
+            subscriber.stop_at_head();
         }
         let few = receipts_to_await(owed, pending.is_joining());
         tokio::select! {
@@ -293,7 +293,7 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
         reason,
         CloseReason::GoingAway | CloseReason::Draining { .. }
     ) {
-        subscriber.end_at_head();
+        subscriber.stop_at_head();
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
     subscriber.unfollow();

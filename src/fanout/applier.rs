@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{history::History, room_batch::CommittedBatch};
+use super::{history::History, room_batch::MessageBatch};
 use crate::{
     log::{Action, Draft, Entry, GuardedClock, LocalLog, Log, NoAnswer, SealedBatch, Sealer},
     protocol::{ConnectionId, Seq},
@@ -28,7 +28,7 @@ pub struct AppliedBatch {
     /// The outcome of each entry; empty for a repeated batch.
     pub outcomes: Vec<Outcome>,
     /// Its messages, as readers are sent them.
-    pub batch: Arc<CommittedBatch>,
+    pub batch: Arc<MessageBatch>,
 }
 
 /// Why a batch was not applied, as far as is known.
@@ -148,7 +148,7 @@ impl<'a> Applier<'a> {
 
     fn apply_ordered(&mut self, committed: &mut Vec<AppliedBatch>) -> Result<(), ApplyError> {
         loop {
-            let (position, head) = self.replica.position()?;
+            let (position, head) = self.replica.recover()?;
             self.history.skip_to(head);
             let Some(ordered) = self.log.read_after(position)? else {
                 return Ok(());

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     feed_page::FeedPage,
-    room_batch::{CommittedBatch, RoomBatch},
+    room_batch::{MessageBatch, RoomBatch},
     tail::Tail,
 };
 use crate::{
@@ -60,8 +60,8 @@ impl History {
     }
 
     /// Adds applied messages; readers can be fed them from here on.
-    pub(super) fn push(&self, messages: Vec<Message>) -> Arc<CommittedBatch> {
-        let batch = Arc::new(CommittedBatch::of(messages));
+    pub(super) fn push(&self, messages: Vec<Message>) -> Arc<MessageBatch> {
+        let batch = Arc::new(MessageBatch::of(messages));
         self.tail().push(&batch);
         batch
     }
@@ -121,12 +121,12 @@ impl History {
     ///
     /// # Errors
     /// Fails if the store cannot be read.
-    pub async fn before_last(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
+    pub async fn backlog_start(&self, room: &RoomName, count: u32) -> Result<Seq, StoreError> {
         let head = self.head();
         if count == 0 {
             return Ok(head);
         }
-        self.store.before_last(room, count, head).await
+        self.store.backlog_start(room, count, head).await
     }
 }
 

@@ -49,7 +49,7 @@ impl History {
         } else {
             // One message more than the limit shows whether there are more.
             let count = query.limit.saturating_add(1);
-            self.store().before_last(room, count, end).await?
+            self.store().backlog_start(room, count, end).await?
         };
         let limit = query.limit as usize;
         let mut gap = None;

@@ -8,13 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::room_batch::CommittedBatch;
+use super::room_batch::MessageBatch;
 
 /// A committed batch on its way to the shards.
 #[derive(Clone, Debug)]
 pub struct InFlightBatch {
     /// The batch.
-    pub batch: Arc<CommittedBatch>,
+    pub batch: Arc<MessageBatch>,
     /// When the first entry of the batch arrived.
     pub arrived: Instant,
     /// Each shard drops its clone when it has finished with the batch.
@@ -42,7 +42,7 @@ impl InFlightBatch {
     /// Creates a batch for the shards. The calling thread can wait on the
     /// returned [`FanOutProgress`]. `arrived` is when the first entry of the batch
     /// arrived.
-    pub fn new(batch: Arc<CommittedBatch>, arrived: Instant) -> (Self, FanOutProgress) {
+    pub fn new(batch: Arc<MessageBatch>, arrived: Instant) -> (Self, FanOutProgress) {
         let done = Arc::new(DoneSignal(thread::current()));
         let progress = FanOutProgress(Arc::downgrade(&done));
         let in_flight = InFlightBatch {

@@ -18,14 +18,14 @@ const TEXT_FACTOR: usize = 11;
 
 /// The messages committed together: one room batch for each room that has any.
 #[derive(Debug, Default)]
-pub struct CommittedBatch {
+pub struct MessageBatch {
     /// The room batches; no two of the same room.
     pub room_batches: Vec<Arc<RoomBatch>>,
     /// The last number in the batch; [`Seq::START`] if the batch is empty.
     pub last: Seq,
 }
 
-impl CommittedBatch {
+impl MessageBatch {
     /// Sorts messages, given in the order of the log, into room batches.
     pub(super) fn of(messages: Vec<Message>) -> Self {
         let last = messages.last().map_or(Seq::START, |m| m.seq);
@@ -46,7 +46,7 @@ impl CommittedBatch {
             })
             .map(Arc::new)
             .collect();
-        CommittedBatch { room_batches, last }
+        MessageBatch { room_batches, last }
     }
 }
 
@@ -200,7 +200,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_batch_has_one_run_per_room() {
-        let batch = CommittedBatch::of(vec![
+        let batch = MessageBatch::of(vec![
             message("a", 0, 1),
             message("b", 0, 2),
             message("a", 1, 3),
@@ -213,7 +213,7 @@ pub(super) mod tests {
             .collect();
         assert_eq!(runs, [("a", 0, 3), ("b", 0, 4)]);
         assert_eq!(batch.last, Seq(4));
-        assert!(CommittedBatch::of(Vec::new()).room_batches.is_empty());
+        assert!(MessageBatch::of(Vec::new()).room_batches.is_empty());
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Subscriber {
     }
 
     /// Delivers everything committed so far; then [`Subscriber::deliver`] ends.
-    pub fn end_at_head(&mut self) {
+    pub fn stop_at_head(&mut self) {
         self.ending = true;
         let mut outlet = self.shared.lock();
         if outlet.mode != Mode::Idle {
@@ -172,7 +172,8 @@ impl Subscriber {
         Handle::new(&self.shared)
     }
 
-    /// Drives delivery; ends after `end_at_head` or `unfollow`, or when delivery fails.
+    /// Drives delivery; ends after `stop_at_head` or `unfollow`, or when delivery
+    /// fails.
     /// It can be dropped and called again.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     feed_page::FeedPage,
-    room_batch::{CommittedBatch, RoomBatch},
+    room_batch::{MessageBatch, RoomBatch},
 };
 use crate::protocol::{Seq, name::RoomName};
 
@@ -56,7 +56,7 @@ impl Tail {
 
     /// Adds a batch that was just committed, and drops the oldest room batches
     /// beyond the bound.
-    pub(super) fn push(&mut self, batch: &CommittedBatch) {
+    pub(super) fn push(&mut self, batch: &MessageBatch) {
         self.head = self.head.max(batch.last);
         for room_batch in &batch.room_batches {
             self.weight += room_batch.weight();
@@ -186,7 +186,7 @@ mod tests {
             Seq(10)
         );
 
-        tail.push(&CommittedBatch::of(vec![
+        tail.push(&MessageBatch::of(vec![
             message("a", 4, 11),
             message("b", 0, 12),
         ]));
@@ -212,16 +212,16 @@ mod tests {
         let longest = room_batch(vec![message("b", 11, 12)]).weight();
         let mut tail = Tail::new(Seq(0), longest * 3);
         for seq in 1..=9 {
-            tail.push(&CommittedBatch::of(vec![message("a", seq - 1, seq)]));
+            tail.push(&MessageBatch::of(vec![message("a", seq - 1, seq)]));
         }
         assert!(tail.after(&room("a"), Seq(5)).is_none());
         assert_eq!(
             seqs(&tail.after(&room("a"), Seq(6)).expect("the last three")),
             [7, 8, 9]
         );
-        tail.push(&CommittedBatch::of(vec![message("b", 0, 10)]));
-        tail.push(&CommittedBatch::of(vec![message("b", 10, 11)]));
-        tail.push(&CommittedBatch::of(vec![message("b", 11, 12)]));
+        tail.push(&MessageBatch::of(vec![message("b", 0, 10)]));
+        tail.push(&MessageBatch::of(vec![message("b", 10, 11)]));
+        tail.push(&MessageBatch::of(vec![message("b", 11, 12)]));
         assert!(tail.after(&room("a"), Seq(8)).is_none());
         assert_eq!(
             seqs(&tail.after(&room("a"), Seq(9)).expect("nothing since")),
@@ -232,12 +232,12 @@ mod tests {
     #[test]
     fn redaction_removes_the_text_from_memory() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
-        tail.push(&CommittedBatch::of(vec![
+        tail.push(&MessageBatch::of(vec![
             message("a", 0, 1),
             message("b", 0, 2),
             message("a", 1, 3),
         ]));
-        tail.push(&CommittedBatch::of(vec![message("a", 3, 4)]));
+        tail.push(&MessageBatch::of(vec![message("a", 3, 4)]));
         let kept = tail.order.clone();
         for seq in [3, 3, 5] {
             tail.redact(Seq(seq));
@@ -258,7 +258,7 @@ mod tests {
     fn many_room_batches_are_split_into_pages() {
         let mut tail = Tail::new(Seq(0), usize::MAX);
         for seq in 1..=100 {
-            tail.push(&CommittedBatch::of(vec![message("a", seq - 1, seq)]));
+            tail.push(&MessageBatch::of(vec![message("a", seq - 1, seq)]));
         }
         let page = tail.after(&room("a"), Seq(0)).expect("the first");
         assert_eq!(

@@ -68,7 +68,7 @@ pub(super) async fn lines(
     } else {
         let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
         history
-            .before_last(&room, count)
+            .backlog_start(&room, count)
             .await
             .map_err(|why| unreadable(&why))?
     };
@@ -103,7 +103,7 @@ pub(super) struct LinesBody {
     history: History,
     room: RoomName,
     format: Format,
-    /// The number up to which the lines are in `first` or were sent.
+    /// The number up to which the lines are in `prepared` or were sent.
     after: Seq,
     /// The number at which the body ends.
     head: Seq,

@@ -14,14 +14,14 @@ pub(super) const BUSY_RETRY_MS: u64 = 1000;
 
 /// A way to the writer that does not keep the writer running.
 #[derive(Clone)]
-pub(super) struct Actions {
+pub(super) struct ActionSubmitter {
     submitter: Arc<WeakSubmitter>,
 }
 
-impl Actions {
+impl ActionSubmitter {
     pub(super) fn new(submitter: WeakSubmitter) -> Self {
         let submitter = Arc::new(submitter);
-        Actions { submitter }
+        ActionSubmitter { submitter }
     }
 
     /// A publisher for the inbox; `None` once the server stops.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracing::error;
 
 use super::{
-    actions::{Actions, BUSY_RETRY_MS},
+    actions::{ActionSubmitter, BUSY_RETRY_MS},
     registry::{Deliveries, Grounds, NameUse, Registry},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub(super) struct Claims {
     registry: Registry,
     history: History,
     clock: Arc<GuardedClock>,
-    actions: Actions,
+    actions: ActionSubmitter,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
 }
@@ -76,7 +76,7 @@ impl Claims {
         registry: Registry,
         history: History,
         clock: Arc<GuardedClock>,
-        actions: Actions,
+        actions: ActionSubmitter,
         expiry: Duration,
     ) -> Self {
         Claims {

@@ -29,16 +29,16 @@ impl Effects {
                 registry.topic_changed(room, topic, entry.connection);
             }
             (Action::Sanction { .. }, Outcome::Sanctioned(sanction)) => {
-                registry.sanctioned(sanction.clone());
+                registry.apply_sanction(sanction.clone());
             }
             (Action::Lift { kind, target, .. }, _) => registry.lifted(*kind, target),
             (Action::Redact { room, seq, .. }, Outcome::Redacted) => {
-                registry.redacted(room, *seq);
+                registry.tell_redaction(room, *seq);
             }
             (Action::Kick(audit), _) => {
                 let reason = CloseReason::kicked(&audit.reason);
                 let who = audit.target.parse::<CommandTarget>();
-                return who.map_or(0, |who| registry.kicked(&who, &reason));
+                return who.map_or(0, |who| registry.kick(&who, &reason));
             }
             _ => {}
         }

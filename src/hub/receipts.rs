@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::Deferred;
+use super::RefusedIds;
 use crate::protocol::{
     ConnectionId, Refusal, Seq,
     name::{MessageId, Reference},
@@ -71,7 +71,7 @@ struct ReceiptState {
     owed: usize,
     replies: VecDeque<ReplyWithRef>,
     /// The messages that the writer refused for now.
-    deferred: Deferred,
+    deferred: RefusedIds,
     /// The task that waits for a reply. If it has a number, it also wakes once
     /// no more replies than that are owed.
     waiting: Option<(Waker, Option<usize>)>,
@@ -156,7 +156,7 @@ impl Receipt {
     /// the writer refused.
     pub(super) fn accept(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
         let deferred = &mut self.shared.lock().deferred;
-        let due = !deferred.holds(follows);
+        let due = !deferred.contains(follows);
         if due {
             deferred.accept(id);
         }

@@ -1,6 +1,6 @@
 //! The redaction of a message.
 
-use super::actions::Actions;
+use super::actions::ActionSubmitter;
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, RefusalCode, Seq, name::RoomName},
@@ -15,7 +15,7 @@ use crate::{
 /// Refuses if the room has no message with this number, or if the redaction
 /// cannot be stored.
 pub(super) async fn redact(
-    actions: Actions,
+    actions: ActionSubmitter,
     origin: ConnectionId,
     by: String,
     room: RoomName,

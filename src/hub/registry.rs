@@ -187,7 +187,7 @@ impl Registry {
     }
 
     /// Carries out a new sanction: ends the conversations that it bans.
-    pub(super) fn sanctioned(&self, sanction: Sanction) {
+    pub(super) fn apply_sanction(&self, sanction: Sanction) {
         self.shared.sanctioned(sanction);
     }
 
@@ -197,7 +197,7 @@ impl Registry {
     }
 
     /// Ends the conversations of a kicked target. Returns how many it ended.
-    pub(super) fn kicked(&self, who: &CommandTarget, why: &CloseReason) -> usize {
+    pub(super) fn kick(&self, who: &CommandTarget, why: &CloseReason) -> usize {
         self.shared.lock().kicked(who, why)
     }
 
@@ -208,7 +208,7 @@ impl Registry {
     }
 
     /// Tells the readers of a room that a message was redacted.
-    pub(super) fn redacted(&self, room: &RoomName, seq: Seq) {
+    pub(super) fn tell_redaction(&self, room: &RoomName, seq: Seq) {
         // All subscribers: a reader of another room ignores it, and no reader
         // is missed while it changes rooms.
         fanout::tell_redaction(self.subscribers(), room, seq);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::{error, info};
 
-use super::actions::Actions;
+use super::actions::ActionSubmitter;
 use crate::{
     log::{Action, GuardedClock},
     protocol::{ConnectionId, WallTime},
@@ -36,7 +36,7 @@ pub struct RetentionLimits {
 
 /// Expires old messages, now and later, if `keep` sets a limit. Never returns.
 pub(super) async fn run(
-    actions: &Actions,
+    actions: &ActionSubmitter,
     store: &Store,
     clock: &GuardedClock,
     keep: RetentionLimits,
@@ -63,7 +63,7 @@ pub(super) async fn run(
 
 /// Expires some old messages; false if there were none.
 async fn expire_some(
-    actions: &Actions,
+    actions: &ActionSubmitter,
     store: &Store,
     clock: &GuardedClock,
     keep: RetentionLimits,

@@ -9,8 +9,8 @@ use tokio::{runtime::Handle, sync::broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Hub, HubOptions, HubState, Submitter, Writer, actions::Actions, announcer, claims::Claims,
-    effects::Effects, registry::Registry, submissions,
+    Hub, HubOptions, HubState, Submitter, Writer, actions::ActionSubmitter, announcer,
+    claims::Claims, effects::Effects, registry::Registry, submissions,
 };
 use crate::{
     fanout::{Applier, Fanout},
@@ -94,7 +94,7 @@ impl Hub {
             Arc::clone(&failing),
             finished.clone().drop_guard(),
         );
-        let actions = Actions::new(submitter.downgrade());
+        let actions = ActionSubmitter::new(submitter.downgrade());
         let claims = Claims::new(
             registry.clone(),
             history.clone(),

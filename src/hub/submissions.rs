@@ -1,5 +1,4 @@
-//! The inbox: the queue of entries for the writer, in the order of their
-//! arrival.
+//! The queue of entries for the writer, in the order of their arrival.
 
 use std::{
     fmt,
@@ -102,7 +101,7 @@ impl Submission {
     }
 }
 
-/// Makes an inbox and its first publisher.
+/// Makes the queue and its first submitter.
 pub(super) fn queue() -> (Submitter, Submissions) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let wake_up = Arc::<WakeUp>::default();
@@ -132,7 +131,7 @@ impl Default for WakeUp {
     }
 }
 
-/// Submits entries to the writer. When the last publisher is dropped, the
+/// Submits entries to the writer. When the last submitter is dropped, the
 /// writer stores the waiting entries and ends.
 #[derive(Clone)]
 pub struct Submitter {
@@ -141,11 +140,11 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    /// Submits an entry if the inbox has room.
+    /// Submits an entry if the queue has room.
     ///
     /// # Errors
     ///
-    /// Gives the submission back if the inbox is full or the writer has ended.
+    /// Gives the submission back if the queue is full or the writer has ended.
     #[allow(clippy::result_large_err)] // the submission is given back
     pub fn try_send(&self, submission: Submission) -> Result<(), TrySendError<Submission>> {
         self.sender.try_send(submission)?;
@@ -153,7 +152,7 @@ impl Submitter {
         Ok(())
     }
 
-    /// Submits an entry once the inbox has room.
+    /// Submits an entry once the queue has room.
     ///
     /// # Errors
     ///
@@ -240,7 +239,7 @@ impl Submissions {
         self.receiver.max_capacity() - self.receiver.capacity()
     }
 
-    /// Blocks until `count` entries wait here, the inbox is full, the fan-out
+    /// Blocks until `count` entries wait here, the queue is full, the fan-out
     /// is over, or the moment `until` comes. Only ever called by one and the
     /// same thread.
     pub(super) fn wait(&self, count: usize, underway: &FanOutProgress, until: Instant) {

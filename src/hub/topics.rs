@@ -1,6 +1,6 @@
 //! The topics of rooms.
 
-use super::{actions::Actions, registry::Registry};
+use super::{actions::ActionSubmitter, registry::Registry};
 use crate::{
     log::Action,
     protocol::{ConnectionId, Refusal, Topic, name::RoomName, text::Text},
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// Refuses if the server stops or the topic cannot be stored.
 pub(super) async fn set(
-    actions: Actions,
+    actions: ActionSubmitter,
     origin: ConnectionId,
     room: RoomName,
     text: Text,

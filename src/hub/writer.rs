@@ -1,5 +1,5 @@
-//! The writer: drains the inbox in batches, orders and applies them, and fans
-//! them out.
+//! The writer: drains the submission queue in batches, orders and applies them,
+//! and fans them out.
 
 mod fan_out_wait;
 mod replies;
@@ -184,7 +184,7 @@ impl<'a> Writer<'a> {
     /// Seals the waiting entries, up to the size of a batch, and refuses
     /// messages that follow a refused one.
     ///
-    /// The inbox keeps each publisher's order. So the writer knows the reply to
+    /// The submission queue keeps each publisher's order. So the writer knows the reply to
     /// the message before, even if the publisher has not read it yet.
     fn gather(&mut self, first: Submission) -> Option<OpenBatch> {
         let arrived = first.arrived;

@@ -263,7 +263,7 @@ impl<'a> Conversation<'a> {
             (Some(_), _) if gap.is_some() => Seq::START,
             (Some(after), _) => after,
             (None, Some(count)) => history
-                .before_last(room, count.min(MAX_BACKLOG))
+                .backlog_start(room, count.min(MAX_BACKLOG))
                 .await
                 .map_err(|why| unreadable(&why))?,
             (None, None) => head,

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    hub::{Bucket, Budget, Deferred, too_fast},
+    hub::{Bucket, Budget, RefusedIds, too_fast},
     protocol::{Refusal, name::MessageId},
 };
 
@@ -27,7 +27,7 @@ const FLOOD: Duration = Duration::from_secs(10);
 pub(super) struct Pace {
     budget: Arc<Budget>,
     messages: Bucket,
-    deferred: Deferred,
+    deferred: RefusedIds,
     /// When the next message may arrive, as told in the last refusal.
     retry_at: Option<Instant>,
     patience: u32,
@@ -42,7 +42,7 @@ impl Pace {
         Pace {
             budget: Arc::clone(budget),
             messages: budget.connection(),
-            deferred: Deferred::default(),
+            deferred: RefusedIds::default(),
             retry_at: None,
             patience: PATIENCE,
             impatient_since: None,
@@ -62,7 +62,7 @@ impl Pace {
         bytes: usize,
     ) -> Result<(), Refusal> {
         let now = Instant::now();
-        let paced = if self.deferred.holds(follows) {
+        let paced = if self.deferred.contains(follows) {
             let wait = self
                 .retry_at
                 .map_or(Duration::ZERO, |told| told.saturating_duration_since(now));

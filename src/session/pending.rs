@@ -23,7 +23,7 @@ pub(super) enum PendingWork {
     /// Join another room, or read this one from another position.
     Join(RoomName, Start),
     /// Look up an answer.
-    LookUp(Lookup),
+    LookUp(SideTask),
 }
 
 /// A command's work, and the `ref` of its answer.
@@ -33,26 +33,26 @@ pub(super) struct PendingCommand {
 }
 
 /// A lookup in progress.
-pub(super) struct Lookup {
+pub(super) struct SideTask {
     /// Resolves to the finding.
-    future: Pin<Box<dyn Future<Output = LookupResult> + Send>>,
+    future: Pin<Box<dyn Future<Output = SideTaskResult> + Send>>,
     /// Whether it changes state. A change is completed even if the server
     /// drains; a plain lookup is dropped.
     changes: bool,
 }
 
-impl Lookup {
+impl SideTask {
     /// A lookup that changes state.
-    pub(super) fn write(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
-        Lookup {
+    pub(super) fn write(future: impl Future<Output = SideTaskResult> + Send + 'static) -> Self {
+        SideTask {
             future: Box::pin(future),
             changes: true,
         }
     }
 
     /// A lookup that only reads.
-    pub(super) fn read(future: impl Future<Output = LookupResult> + Send + 'static) -> Self {
-        Lookup {
+    pub(super) fn read(future: impl Future<Output = SideTaskResult> + Send + 'static) -> Self {
+        SideTask {
             future: Box::pin(future),
             changes: false,
         }
@@ -60,7 +60,7 @@ impl Lookup {
 }
 
 /// The result of a lookup.
-pub(super) enum LookupResult {
+pub(super) enum SideTaskResult {
     /// The answer.
     Event(Event),
     /// The name, as typed, is now the member's.
@@ -80,7 +80,7 @@ pub(super) enum Pending {
     /// Waits for room in the hub's inbox for a draft.
     Submitting(Pin<Box<dyn Future<Output = bool> + Send>>),
     Joining(Box<JoinTarget>),
-    LookingUp(Lookup, Option<Reference>),
+    LookingUp(SideTask, Option<Reference>),
 }
 
 impl Pending {
@@ -156,5 +156,5 @@ pub(super) enum Done {
     /// A draft was submitted; false if the writer has ended.
     Submitted(bool),
     /// A lookup is done; the `ref` is that of its command.
-    Found(LookupResult, Option<Reference>),
+    Found(SideTaskResult, Option<Reference>),
 }

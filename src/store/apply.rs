@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use rusqlite::Connection;
 
-use self::messages::Numbering;
+use self::messages::MessageWriter;
 use super::{
     Outcome, StoreError,
     index::Index,
@@ -46,7 +46,7 @@ pub(super) struct Applying<'a> {
     db: &'a Connection,
     stamp: Stamp,
     state: &'a mut ReplicaState,
-    numbering: Numbering<'a>,
+    numbering: MessageWriter<'a>,
     /// The search index: redacted words leave it before they leave the store.
     index: Option<&'a mut Index>,
     removed: bool,
@@ -74,7 +74,7 @@ pub(super) fn apply(
         let mut applying = Applying {
             db,
             stamp: batch.stamp,
-            numbering: Numbering::after(before, db, known, batch.stamp.wall),
+            numbering: MessageWriter::after(before, db, known, batch.stamp.wall),
             state,
             index,
             removed: false,

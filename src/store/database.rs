@@ -48,7 +48,7 @@ pub(super) struct Database {
     /// The last number when this process opened the store.
     since: Seq,
     /// A write failed, and may or may not be committed.
-    failed: bool,
+    unsettled: bool,
     /// For the replica: the write-ahead log may hold redacted or expired words.
     wal_may_hold_words: bool,
     /// For readers: the damaged messages that were reported.
@@ -119,7 +119,7 @@ impl Database {
             since: state.head,
             state,
             rooms: HashMap::new(),
-            failed: false,
+            unsettled: false,
             wal_may_hold_words: false,
             reported_damage: BTreeSet::new(),
             _lock: None,
@@ -173,7 +173,7 @@ impl Database {
     /// Fails if the database cannot be read or written, or an acknowledged
     /// message is missing or damaged.
     pub(super) fn recover(&mut self) -> Result<(), StoreError> {
-        if !self.failed {
+        if !self.unsettled {
             return Ok(());
         }
         self.rooms.clear();
@@ -195,7 +195,7 @@ impl Database {
             )));
         }
         self.state = state;
-        self.failed = false;
+        self.unsettled = false;
         Ok(())
     }
 
@@ -222,12 +222,12 @@ impl Database {
         if self.rooms.len() > ROOMS_REMEMBERED {
             self.rooms.clear();
         }
-        self.failed = true;
+        self.unsettled = true;
         let mut state = self.state.clone();
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let mut applied = apply::apply(&transaction, &mut state, &self.rooms, index, ordered)?;
         transaction.commit()?;
-        self.failed = false;
+        self.unsettled = false;
         self.state = state;
         self.rooms.extend(std::mem::take(&mut applied.rooms));
         self.wal_may_hold_words |= applied.removed;
@@ -240,7 +240,7 @@ impl Database {
     /// # Errors
     /// Fails if the database cannot be written.
     pub(super) fn empty_wal(&mut self) -> Result<(), StoreError> {
-        if self.wal_may_hold_words && !self.failed {
+        if self.wal_may_hold_words && !self.unsettled {
             self.wal_may_hold_words = !wal::empty(&self.db, self.path.as_deref())?;
         }
         Ok(())
@@ -361,13 +361,13 @@ impl Database {
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub(super) fn before_last(
+    pub(super) fn backlog_start(
         &mut self,
         room: &RoomName,
         count: u32,
         head: Seq,
     ) -> Result<Seq, StoreError> {
-        pages::before_last(&self.db, room, count, head)
+        pages::backlog_start(&self.db, room, count, head)
     }
 }
 

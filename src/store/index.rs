@@ -87,7 +87,7 @@ impl Index {
     pub(super) fn remove(&mut self, entry: &IndexedMessage) -> Result<(), StoreError> {
         self.removals += 1;
         let removed = self.with_db(|db| blocks::remove(db, entry));
-        removed.or_else(|_| self.delete())
+        removed.or_else(|_| self.delete_files())
     }
 
     /// Drops the oldest block if all of its messages have expired; false if
@@ -123,7 +123,7 @@ impl Index {
             Err(why) if why.is_damage() => {
                 warn!("the search index is damaged and will be made again: {why}");
                 drop(db);
-                self.delete()?;
+                self.delete_files()?;
             }
             // The next call opens it again.
             Err(_) => {}
@@ -135,7 +135,7 @@ impl Index {
     ///
     /// # Errors
     /// Fails if a file cannot be removed.
-    pub(super) fn delete(&mut self) -> Result<(), StoreError> {
+    pub(super) fn delete_files(&mut self) -> Result<(), StoreError> {
         self.removals += 1;
         self.db = None;
         let Some(path) = &self.path else {
@@ -160,7 +160,7 @@ impl Index {
             return Ok(db);
         }
         drop(db);
-        self.delete()?;
+        self.delete_files()?;
         let db = self.connect()?;
         let made = db.unchecked_transaction()?;
         made.execute_batch(blocks::SCHEMA)?;

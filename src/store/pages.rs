@@ -15,7 +15,7 @@ use rusqlite::{Connection, Rows};
 use tracing::error;
 
 use self::by_number::lookup;
-pub(super) use self::{backlog::before_last, by_number::messages_by_number};
+pub(super) use self::{backlog::backlog_start, by_number::messages_by_number};
 use super::{
     StoreError,
     room::RoomState,

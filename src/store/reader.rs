@@ -96,14 +96,14 @@ impl Store {
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub async fn before_last(
+    pub async fn backlog_start(
         &self,
         room: &RoomName,
         count: u32,
         head: Seq,
     ) -> Result<Seq, StoreError> {
         let room = room.clone();
-        self.on_reader(move |database| database.before_last(&room, count, head))
+        self.on_reader(move |database| database.backlog_start(&room, count, head))
             .await
     }
 

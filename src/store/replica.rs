@@ -95,7 +95,7 @@ impl Replica {
     ///
     /// # Errors
     /// Fails as long as the database cannot be read and written.
-    pub fn position(&mut self) -> Result<(BatchPosition, Seq), StoreError> {
+    pub fn recover(&mut self) -> Result<(BatchPosition, Seq), StoreError> {
         let mut database = self.database();
         database.recover()?;
         let state = database.state();
@@ -135,7 +135,7 @@ impl Replica {
     /// Applies the next batch, in one transaction.
     ///
     /// When this returns, the batch is on disk. When it fails, nothing of the
-    /// batch may be acknowledged, and [`Replica::position`] must be called
+    /// batch may be acknowledged, and [`Replica::recover`] must be called
     /// next. A batch that was applied before changes nothing.
     ///
     /// Blocks, so it must run on a thread of its own.
@@ -155,7 +155,7 @@ impl Replica {
             && let Some(index) = &mut index
         {
             // The index may lack words that the store still has.
-            let _ = index.delete();
+            let _ = index.delete_files();
         }
         let applied = applied?;
         if applied.outcomes.contains(&Outcome::Redacted) {

@@ -109,7 +109,7 @@ impl Store {
 
     /// Indexes messages as they are stored, and drops blocks of the index as
     /// they expire; ends only when it is dropped.
-    pub async fn index(self) {
+    pub async fn run_indexing(self) {
         let mut failing = false;
         loop {
             let caught_up = self.catch_up().await;
@@ -179,7 +179,7 @@ impl Store {
             .await?;
         if done > head {
             // The index is ahead of the store, so it is of another past.
-            self.on_index(Index::delete).await?;
+            self.on_index(Index::delete_files).await?;
             return Ok(Seq::START);
         }
         if done == head {

@@ -63,7 +63,7 @@ fn append_while_it_is_indexed() {
             let runtime = Builder::new_multi_thread().enable_time().build();
             let runtime = runtime.expect("a runtime");
             if indexing {
-                runtime.spawn(log.history().store().clone().index());
+                runtime.spawn(log.history().store().clone().run_indexing());
             }
             typical[usize::from(indexing)] += append(&mut log, count, 10, true) / 2;
             runtime.shutdown_background();
@@ -122,7 +122,7 @@ fn append_and_read() {
             let start = Instant::now();
             for _ in 0..1000 {
                 runtime
-                    .block_on(history.before_last(&room, 50))
+                    .block_on(history.backlog_start(&room, 50))
                     .expect("a position");
             }
             println!("  before the last 50: {:?}", start.elapsed() / 1000);

@@ -77,17 +77,20 @@ async fn a_refusal_for_the_rate_covers_all_later_messages() {
 // Verified to fail when the refusal of a command has no id.
 #[tokio::test]
 async fn an_invalid_message_over_the_rate_is_refused_with_its_id() {
-    let server = TestServer::start_with(&Storage::Memory, limited("1:5")).await;
-    let (mut peer, _) = server.json("/").await;
-    peer.event_of("live").await;
-    let mut code = json!("bad_field");
-    while code == "bad_field" {
-        peer.say(r#"{"type":"publish","text":7,"id":"m-1"}"#).await;
-        let event = peer.event().await;
-        assert_eq!(event["id"], "m-1", "{event}");
-        code = event["code"].clone();
+    for (text, mistake) in [("7", "bad_field"), (r#""\ud83d""#, "bad_json")] {
+        let server = TestServer::start_with(&Storage::Memory, limited("1:5")).await;
+        let (mut peer, _) = server.json("/").await;
+        peer.event_of("live").await;
+        let mut code = json!(mistake);
+        while code == mistake {
+            let frame = format!(r#"{{"type":"publish","text":{text},"id":"m-1"}}"#);
+            peer.say(&frame).await;
+            let event = peer.event().await;
+            assert_eq!(event["id"], "m-1", "{event}");
+            code = event["code"].clone();
+        }
+        assert_eq!(code, "rate");
     }
-    assert_eq!(code, "rate");
 }
 
 #[tokio::test]

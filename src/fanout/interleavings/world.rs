@@ -13,7 +13,7 @@ use tokio::{io::AsyncWrite, runtime::Runtime, time::Instant};
 
 use crate::{
     fanout::{
-        Applier, CommittedBatch, History, handle::tell_redaction, in_flight::InFlightBatch,
+        Applier, History, MessageBatch, handle::tell_redaction, in_flight::InFlightBatch,
         mailbox::Mailbox, outlet::Outlet, shard::Shard, socket::Socket, subscriber::Subscriber,
     },
     log::{Action, Draft, LocalLog, Recipient},
@@ -120,7 +120,7 @@ pub(super) struct World {
     log: Applier<'static>,
     pub(super) history: History,
     pub(super) shard: Shard,
-    pub(super) undelivered: VecDeque<Arc<CommittedBatch>>,
+    pub(super) undelivered: VecDeque<Arc<MessageBatch>>,
     /// The messages in the room.
     pub(super) sent: Vec<Seq>,
     /// The redacted messages of the room.

@@ -49,14 +49,14 @@ fn a_ban_holds_for_an_address_or_a_name() {
         until: None,
         reason: String::new(),
     };
-    registry.sanctioned(ban("@ana"));
-    registry.sanctioned(ban("192.0.2.2"));
+    registry.apply_sanction(ban("@ana"));
+    registry.apply_sanction(ban("192.0.2.2"));
     assert!(here.check_ban(None).is_ok() && here.check_mute(Some(&ana)).is_ok());
     assert!(here.check_ban(Some(&ana)).is_err());
     assert!(elsewhere.check_ban(None).is_err());
     registry.lifted(SanctionKind::Ban, "192.0.2.2");
     assert!(elsewhere.check_ban(None).is_ok());
-    registry.sanctioned(Sanction {
+    registry.apply_sanction(Sanction {
         until: Some(GuardedTime(0)),
         ..ban("192.0.2.1")
     });

@@ -7,7 +7,7 @@ use tracing::{error, info};
 use super::{
     super::{
         delivered::DeliveredMark,
-        pending::{Lookup, LookupResult, PendingCommand, PendingWork},
+        pending::{PendingCommand, PendingWork, SideTask, SideTaskResult},
     },
     Conversation,
 };
@@ -47,8 +47,8 @@ impl From<Event> for CommandResult {
     }
 }
 
-impl From<Lookup> for CommandResult {
-    fn from(lookup: Lookup) -> Self {
+impl From<SideTask> for CommandResult {
+    fn from(lookup: SideTask) -> Self {
         CommandResult::Work(PendingWork::LookUp(lookup))
     }
 }
@@ -94,7 +94,7 @@ impl Conversation<'_> {
             Command::Name { name, secret } => {
                 let is_own = |key: &NameKey| key.covers(&name.key());
                 if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
-                    Lookup::write(self.claim(name, secret)).into()
+                    SideTask::write(self.claim(name, secret)).into()
                 } else {
                     self.rename(name, None, None).into()
                 }
@@ -110,7 +110,7 @@ impl Conversation<'_> {
             Command::Rooms => self.hub.rooms_event().into(),
             Command::Topic { text } => {
                 let text = text.as_deref().map(Topic::parse_text).transpose()?;
-                Lookup::write(self.topic(text)).into()
+                SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
                 self.operator.prove(&secret)?;
@@ -140,7 +140,7 @@ impl Conversation<'_> {
         text: &str,
         id: Option<MessageId>,
         follows: Option<MessageId>,
-    ) -> Result<Lookup, Refusal> {
+    ) -> Result<SideTask, Refusal> {
         let text = self.accept(text)?;
         let Some(key) = &self.key else {
             let text = "Take a name first, so that you can be answered: /name NAME.";
@@ -155,20 +155,20 @@ impl Conversation<'_> {
             kind: MessageKind::Said,
             to: Some(Recipient::new(to)),
         };
-        Ok(Lookup::read(async move {
+        Ok(SideTask::read(async move {
             match reaches.await {
-                Ok(()) => LookupResult::Draft(draft, follows),
-                Err(refusal) => LookupResult::Event(Event::Refused(refusal.with_id(draft.id))),
+                Ok(()) => SideTaskResult::Draft(draft, follows),
+                Err(refusal) => SideTaskResult::Event(Event::Refused(refusal.with_id(draft.id))),
             }
         }))
     }
 
     /// Carries out an operator's command.
-    fn operator_command(&self, command: Command) -> Result<Lookup, Refusal> {
+    fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
         let (by, id) = (&self.author, self.registration.peer().id);
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
             Command::Kick { who, reason } => {
-                return Ok(Lookup::write(self.kick(&who, accept_reason(reason)?)));
+                return Ok(SideTask::write(self.kick(&who, accept_reason(reason)?)));
             }
             Command::Ban {
                 who,
@@ -206,12 +206,12 @@ impl Conversation<'_> {
             ),
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
-        Ok(Lookup::write(async move {
+        Ok(SideTask::write(async move {
             let text = match done.await {
                 Ok(()) => told,
-                Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
+                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
             };
-            LookupResult::Event(Event::Notice { text })
+            SideTaskResult::Event(Event::Notice { text })
         }))
     }
 
@@ -220,7 +220,7 @@ impl Conversation<'_> {
         &self,
         who: &CommandTarget,
         why: Option<Text>,
-    ) -> impl Future<Output = LookupResult> + use<> {
+    ) -> impl Future<Output = SideTaskResult> + use<> {
         let named = who.to_string();
         let kicked = self
             .hub
@@ -230,14 +230,14 @@ impl Conversation<'_> {
                 Ok(0) => format!("{named} is not here."),
                 Ok(1) => format!("{named} was kicked."),
                 Ok(ended) => format!("{named} was kicked, from {ended} connections."),
-                Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
+                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
             };
-            LookupResult::Event(Event::Notice { text })
+            SideTaskResult::Event(Event::Notice { text })
         }
     }
 
     /// Reads the room's topic, or sets it.
-    fn topic(&self, text: Option<Text>) -> impl Future<Output = LookupResult> + use<> {
+    fn topic(&self, text: Option<Text>) -> impl Future<Output = SideTaskResult> + use<> {
         let room = self.room.clone();
         let known = self.hub.topic(&room);
         let origin = self.registration.peer().id;
@@ -246,11 +246,11 @@ impl Conversation<'_> {
             let topic = match set {
                 Some(set) => match set.await {
                     Ok(topic) => topic,
-                    Err(refusal) => return LookupResult::Event(Event::Refused(refusal)),
+                    Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
                 },
                 None => known.unwrap_or_else(Topic::none),
             };
-            LookupResult::Event(Event::Topic { room, topic })
+            SideTaskResult::Event(Event::Topic { room, topic })
         }
     }
 
@@ -259,7 +259,7 @@ impl Conversation<'_> {
         &self,
         name: Name,
         secret: Option<Secret>,
-    ) -> impl Future<Output = LookupResult> + use<> {
+    ) -> impl Future<Output = SideTaskResult> + use<> {
         let claimed = self.hub.claim(Claim {
             origin: self.registration.peer().id,
             name: name.clone(),
@@ -269,8 +269,8 @@ impl Conversation<'_> {
         });
         async move {
             match claimed.await {
-                Ok(taken) => LookupResult::Name(name, taken),
-                Err(refusal) => LookupResult::Event(Event::Refused(refusal)),
+                Ok(taken) => SideTaskResult::Name(name, taken),
+                Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
             }
         }
     }
@@ -278,17 +278,17 @@ impl Conversation<'_> {
     /// Sends the result of a lookup, or returns the draft to store.
     pub(in crate::session) fn finish_lookup(
         &mut self,
-        found: LookupResult,
+        found: SideTaskResult,
         reference: Option<Reference>,
         subscriber: &mut Subscriber,
     ) -> Option<PendingCommand> {
         let event = match found {
-            LookupResult::Event(event) => event,
-            LookupResult::Draft(draft, follows) => {
+            SideTaskResult::Event(event) => event,
+            SideTaskResult::Draft(draft, follows) => {
                 let work = PendingWork::Publish(draft, follows);
                 return Some(PendingCommand { work, reference });
             }
-            LookupResult::Name(
+            SideTaskResult::Name(
                 name,
                 Claimed {
                     name_use: lease,
@@ -317,14 +317,14 @@ impl Conversation<'_> {
     }
 
     /// Reads a history page of the room.
-    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> Lookup {
+    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> SideTask {
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let span = PageQuery {
             after: None,
             before,
             limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
         };
-        Lookup::read(async move {
+        SideTask::read(async move {
             let excerpt = history.page(&room, span).await;
             page_result(excerpt.map(|HistoryPage { messages, more, .. }| PageEvent {
                 messages,
@@ -340,17 +340,17 @@ impl Conversation<'_> {
         words: Words,
         before: Option<Seq>,
         limit: Option<u32>,
-    ) -> Result<Lookup, Refusal> {
+    ) -> Result<SideTask, Refusal> {
         let place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
-        Ok(Lookup::read(async move {
+        Ok(SideTask::read(async move {
             let _turn = place.lock().await;
             let found = history.store().search(&room, &words, before, limit).await;
             let Some(found) = found.transpose() else {
                 let text = "The search took too long; use fewer or rarer words.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
-                return LookupResult::Event(Event::Refused(refusal));
+                return SideTaskResult::Event(Event::Refused(refusal));
             };
             page_result(found.map(|found| PageEvent {
                 messages: found.messages.into_iter().map(Slot::Message).collect(),
@@ -389,7 +389,7 @@ fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
     Ok((!text.is_empty()).then_some(text))
 }
 
-fn page_result(page: Result<PageEvent, StoreError>) -> LookupResult {
+fn page_result(page: Result<PageEvent, StoreError>) -> SideTaskResult {
     let event = page.map_or_else(
         |why| {
             error!("the history cannot be read: {why}");
@@ -398,5 +398,5 @@ fn page_result(page: Result<PageEvent, StoreError>) -> LookupResult {
         },
         Event::Page,
     );
-    LookupResult::Event(event)
+    SideTaskResult::Event(event)
 }

@@ -78,7 +78,10 @@ impl Conversation<'_> {
         if outline.is_message() {
             pace.message(outline.id.as_ref(), outline.follows.as_ref(), bytes)
         } else {
-            pace.command(bytes)
+            // Without the id, the publisher of an invalid message would wait for
+            // an answer for ever.
+            let charged = pace.command(bytes);
+            charged.map_err(|refusal| refusal.with_id(outline.id.clone()))
         }
     }
 }

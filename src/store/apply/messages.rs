@@ -41,7 +41,7 @@ fn insertion(count: usize) -> String {
 type Rooms = Vec<(RoomName, RoomState)>;
 
 /// Gives messages their numbers and stores them.
-pub(super) struct Numbering<'a> {
+pub(super) struct MessageWriter<'a> {
     db: &'a Connection,
     /// Cached rooms, as they are before the batch.
     known: &'a HashMap<RoomName, RoomState>,
@@ -55,7 +55,7 @@ pub(super) struct Numbering<'a> {
     messages: Vec<Message>,
 }
 
-impl<'a> Numbering<'a> {
+impl<'a> MessageWriter<'a> {
     /// Gives the numbers after `head`. `known` holds rooms whose rows need not
     /// be read.
     pub(super) fn after(
@@ -64,7 +64,7 @@ impl<'a> Numbering<'a> {
         known: &'a HashMap<RoomName, RoomState>,
         at: WallTime,
     ) -> Self {
-        Numbering {
+        MessageWriter {
             db,
             known,
             at,

@@ -44,7 +44,7 @@ impl Applying<'_> {
             Some(message) => {
                 let whose = message.name.unwrap_or(message.addr).to_owned();
                 if let Some(index) = &mut self.index {
-                    index.remove(&IndexedMessage::always(&message))?;
+                    index.remove(&IndexedMessage::unchecked(&message))?;
                 }
                 let text = "";
                 (whose, Some(MessageRow { text, ..message }.sum()))
@@ -53,7 +53,7 @@ impl Applying<'_> {
             // emptied, it stays damaged, and the index is made again.
             None => {
                 if let Some(index) = &mut self.index {
-                    index.delete()?;
+                    index.delete_files()?;
                 }
                 (String::new(), None)
             }

@@ -51,7 +51,7 @@ impl Default for BlockLimits {
 
 /// A block of the index.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(super) struct IndexBlock {
     /// The numbers of its first and its last message.
     first: Seq,
     last: Seq,
@@ -61,10 +61,10 @@ pub(super) struct Block {
     bytes: i64,
 }
 
-impl Block {
+impl IndexBlock {
     /// Begins a block with a message, which it does not hold yet.
     fn begin(db: &Connection, first: &IndexedMessage) -> Result<Self, StoreError> {
-        let block = Block {
+        let block = IndexBlock {
             first: first.seq,
             last: first.seq,
             at: first.at,
@@ -91,9 +91,9 @@ impl Block {
         entry: &IndexedMessage,
         limits: BlockLimits,
     ) -> Result<Self, StoreError> {
-        match Block::find(db, "ORDER BY first DESC LIMIT 1", [])? {
+        match IndexBlock::find(db, "ORDER BY first DESC LIMIT 1", [])? {
             Some(last) if last.takes(entry, limits) => Ok(last),
-            _ => Block::begin(db, entry),
+            _ => IndexBlock::begin(db, entry),
         }
     }
 
@@ -106,7 +106,7 @@ impl Block {
         let select = "SELECT first, last, at, messages, bytes FROM blocks";
         let mut find = db.prepare_cached(&format!("{select} {condition}"))?;
         let found = find.query_row(params, |row| {
-            Ok(Block {
+            Ok(IndexBlock {
                 first: from_db(row.get(0)?),
                 last: from_db(row.get(1)?),
                 at: row.get(2)?,
@@ -199,7 +199,7 @@ pub(super) fn add(
     let step = db.unchecked_transaction()?;
     let mut entries = entries.iter().peekable();
     while let Some(first) = entries.peek() {
-        let mut block = Block::for_message(&step, first, limits)?;
+        let mut block = IndexBlock::for_message(&step, first, limits)?;
         while let Some(entry) = entries.next_if(|entry| block.takes(entry, limits)) {
             block.add(&step, entry)?;
         }
@@ -216,7 +216,7 @@ pub(super) fn add(
 /// Fails if the index cannot be written.
 pub(super) fn remove(db: &Connection, entry: &IndexedMessage) -> Result<(), StoreError> {
     let condition = "WHERE first <= ?1 AND last >= ?1";
-    let Some(block) = Block::find(db, condition, [to_db(entry.seq)])? else {
+    let Some(block) = IndexBlock::find(db, condition, [to_db(entry.seq)])? else {
         return Ok(());
     };
     removing(db, |step| {
@@ -239,7 +239,7 @@ pub(super) fn remove(db: &Connection, entry: &IndexedMessage) -> Result<(), Stor
 /// # Errors
 /// Fails if the index cannot be written.
 pub(super) fn drop_expired(db: &Connection, expired: Seq) -> Result<bool, StoreError> {
-    let oldest = Block::find(db, "ORDER BY first LIMIT 1", [])?;
+    let oldest = IndexBlock::find(db, "ORDER BY first LIMIT 1", [])?;
     let Some(block) = oldest.filter(|block| block.last <= expired) else {
         return Ok(false);
     };

@@ -17,11 +17,11 @@ impl IndexedMessage {
     /// The indexed part of a message; `None` if it is redacted or private.
     pub(in crate::store) fn of(message: &MessageRow<'_>) -> Option<Self> {
         let indexed = message.recipient.is_none() && !message.is_redacted();
-        indexed.then(|| IndexedMessage::always(message))
+        indexed.then(|| IndexedMessage::unchecked(message))
     }
 
     /// The same of any message, even a redacted or private one.
-    pub(in crate::store) fn always(message: &MessageRow<'_>) -> Self {
+    pub(in crate::store) fn unchecked(message: &MessageRow<'_>) -> Self {
         IndexedMessage {
             seq: message.seq,
             room: message.room,

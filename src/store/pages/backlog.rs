@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// Fails if the database cannot be read.
-pub(in crate::store) fn before_last(
+pub(in crate::store) fn backlog_start(
     db: &Connection,
     name: &RoomName,
     count: u32,
@@ -150,7 +150,7 @@ mod tests {
             );
         }
         let name: RoomName = "b".parse().expect("a room");
-        let position = before_last(&db, &name, 50, Seq(2)).expect("readable");
+        let position = backlog_start(&db, &name, 50, Seq(2)).expect("readable");
         assert_eq!(position, Seq(2));
     }
 }

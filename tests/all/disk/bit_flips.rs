@@ -128,7 +128,7 @@ async fn a_flipped_bit_is_found_or_harmless() {
                         if let Ok(seen) = seen {
                             assert!(honest(&seen, rest), "{} after {after}", named());
                         }
-                        let Ok(position) = history.before_last(&room, 50).await else {
+                        let Ok(position) = history.backlog_start(&room, 50).await else {
                             continue;
                         };
                         // A newcomer's backlog is complete, or has a gap.

@@ -152,7 +152,7 @@ pub(crate) fn searches(bytes: &[u8]) {
             }
         };
         let found = tokio::select! {
-            () = history.store().clone().index() => panic!("it does not end"),
+            () = history.store().clone().run_indexing() => panic!("it does not end"),
             found = found => found,
         };
         // Only ASCII: the index may know an older Unicode with fewer letters.
@@ -254,13 +254,13 @@ pub(crate) fn entries(bytes: &[u8]) {
     };
     assert_eq!(log::decode(&log::encode(&batch)).as_ref(), Ok(&batch));
     let (mut replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
-    let (position, head) = replica.position().expect("sound");
+    let (position, head) = replica.recover().expect("sound");
     let ordered = OrderedBatch {
         position: position.next(),
         sealed: SealedBatch::new(batch),
     };
     let applied = replica.apply(&ordered).expect("an outcome");
-    let (after, end) = replica.position().expect("sound");
+    let (after, end) = replica.recover().expect("sound");
     assert_eq!(after, position.next());
     assert!(end.0 >= head.0 + applied.messages.len() as u64);
 }

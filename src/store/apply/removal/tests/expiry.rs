@@ -74,7 +74,10 @@ async fn messages_expire_in_steps_and_from_memory() {
     assert_eq!(seen(history, "b", Seq(0)).await, (vec![1200], last.clone()));
     assert_eq!(seen(history, "b", Seq(1200)).await, (vec![], last));
     let room = "b".parse().expect("a room");
-    let position = history.before_last(&room, 1000).await.expect("a position");
+    let position = history
+        .backlog_start(&room, 1000)
+        .await
+        .expect("a position");
     assert_eq!(position, Seq(1200));
 }
 

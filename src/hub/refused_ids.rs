@@ -23,16 +23,16 @@ const MAX_REFUSED: usize = 1024;
 /// is refused and remembered too. Then the publisher can send all of them again
 /// in order.
 #[derive(Debug, Default)]
-pub struct Deferred {
+pub struct RefusedIds {
     /// A hash of each id, in the order of the refusals. If two hashes are equal
     /// by chance (1 in 2^64), a message must be sent once more.
     ids: VecDeque<u64>,
     hasher: RandomState,
 }
 
-impl Deferred {
+impl RefusedIds {
     /// Whether a message follows one of these.
-    pub fn holds(&self, follows: Option<&MessageId>) -> bool {
+    pub fn contains(&self, follows: Option<&MessageId>) -> bool {
         follows.is_some_and(|id| self.position(id).is_some())
     }
 
@@ -77,10 +77,10 @@ mod tests {
 
     #[test]
     fn a_chain_of_any_length_is_refused_to_its_end() {
-        let mut deferred = Deferred::default();
+        let mut deferred = RefusedIds::default();
         deferred.refuse(Some(&id(0)));
         for n in 1..10 * MAX_REFUSED {
-            assert!(deferred.holds(Some(&id(n - 1))), "{n}");
+            assert!(deferred.contains(Some(&id(n - 1))), "{n}");
             deferred.refuse(Some(&id(n)));
         }
         assert!(deferred.ids.len() <= MAX_REFUSED);
@@ -88,16 +88,16 @@ mod tests {
 
     #[test]
     fn an_accepted_message_no_longer_holds_its_followers() {
-        let mut deferred = Deferred::default();
+        let mut deferred = RefusedIds::default();
         for n in [1, 2, 1] {
             deferred.refuse(Some(&id(n)));
         }
         deferred.refuse(None);
-        assert!(!deferred.holds(None) && !deferred.holds(Some(&id(3))));
+        assert!(!deferred.contains(None) && !deferred.contains(Some(&id(3))));
         deferred.accept(Some(&id(1)));
-        assert!(!deferred.holds(Some(&id(1))) && deferred.holds(Some(&id(2))));
+        assert!(!deferred.contains(Some(&id(1))) && deferred.contains(Some(&id(2))));
         deferred.accept(None);
         deferred.accept(Some(&id(2)));
-        assert!(!deferred.holds(Some(&id(2))));
+        assert!(!deferred.contains(Some(&id(2))));
     }
 }
