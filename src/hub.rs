@@ -300,7 +300,8 @@ impl Hub {
         self.shared.actions.clone()
     }
 
-    /// Expires old messages, now and later, if `keep` sets a limit. Never
+    /// Expires old messages, now and later, if `keep` sets a limit. Also tries
+    /// again to empty a write-ahead log that may hold removed words. Never
     /// returns.
     pub async fn expire(&self, keep: RetentionLimits) {
         let HubState {

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use super::{history::History, room_batch::MessageBatch};
 use crate::{
     log::{Action, Draft, Entry, GuardedClock, LocalLog, Log, NoAnswer, SealedBatch, Sealer},
-    protocol::{ConnectionId, Seq},
+    protocol::ConnectionId,
     store::{Applied, Outcome, Replica, StartingState, StoreError},
 };
 
@@ -221,11 +221,6 @@ impl<'a> Applier<'a> {
         };
         self.apply(drafts.into_iter().map(entry).collect())
     }
-
-    /// The number of the last committed message.
-    pub fn head(&self) -> Seq {
-        self.history.store().head()
-    }
 }
 
 impl fmt::Debug for Applier<'_> {
@@ -246,7 +241,7 @@ mod tests {
             BatchId, GuardedTime,
             model::{ModelLog, faults},
         },
-        protocol::name::RoomName,
+        protocol::{Seq, name::RoomName},
         store::{Storage, open},
     };
 

@@ -131,7 +131,7 @@ impl Claims {
         }
         let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
         if owned.unused_for(now) >= USE_NOTED {
-            let key = claim.name.key();
+            let key = owned.claimed_key().unwrap_or_else(|| claim.name.key());
             self.actions.note(Action::Use { key });
         }
         Ok(Claimed {
@@ -277,8 +277,12 @@ impl Claims {
     pub(super) async fn note_names_in_use(&self) {
         loop {
             sleep(NOTED_EVERY).await;
-            for key in self.registry.names_in_use() {
-                // If this cannot be stored, the next round notes it.
+            for key in self.registry.owned_names_in_use() {
+                // If this cannot be read or stored, the next round notes it.
+                let Ok(Some(owned)) = self.history.store().owned(&key).await else {
+                    continue;
+                };
+                let key = owned.claimed_key().unwrap_or(key);
                 let noted = self.actions.act(ConnectionId::SERVER, Action::Use { key });
                 let _ = noted.await;
             }
@@ -286,7 +290,8 @@ impl Claims {
     }
 
     /// The owned name of a key, if it is still owned. Ownership ends if the
-    /// name was unused for `expiry` and at most `own` connections use it now.
+    /// name was unused for `expiry`, and at most `own_uses` connections use it
+    /// as its owner now.
     async fn still_owned(
         &self,
         key: &NameKey,
@@ -298,7 +303,7 @@ impl Claims {
             unknown()
         })?;
         let is_used = |owned: &OwnedName| {
-            owned.unused_for(now) < self.expiry || self.registry.users(key) > own_uses
+            owned.unused_for(now) < self.expiry || self.registry.owners(key) > own_uses
         };
         Ok(owned.filter(is_used))
     }

@@ -181,7 +181,18 @@ impl Registry {
         self.shared.lock().names.connections(key)
     }
 
+    /// How many connections use a name as its owner. Leases do not count.
+    pub(super) fn owners(&self, key: &NameKey) -> usize {
+        self.shared.lock().names.owners(key)
+    }
+
+    /// The names that their owners use.
+    pub(super) fn owned_names_in_use(&self) -> Vec<NameKey> {
+        self.shared.lock().names.owned().cloned().collect()
+    }
+
     /// All names in use.
+    #[cfg(test)]
     pub(super) fn names_in_use(&self) -> Vec<NameKey> {
         self.shared.lock().names.keys().cloned().collect()
     }

@@ -34,13 +34,17 @@ pub struct RetentionLimits {
     pub messages: Option<u64>,
 }
 
-/// Expires old messages, now and later, if `keep` sets a limit. Never returns.
+/// Expires old messages, now and later, if `keep` sets a limit. Also tries again
+/// to empty a write-ahead log that may hold removed words. Never returns.
 pub(super) async fn run(
     actions: &ActionSubmitter,
     store: &Store,
     clock: &GuardedClock,
     keep: RetentionLimits,
 ) {
+    if keep.age.is_some() {
+        store.index_by_day().await;
+    }
     let mut failing = false;
     loop {
         let step = expire_some(actions, store, clock, keep).await;

@@ -142,6 +142,23 @@ async fn an_expired_name_can_be_claimed_again() {
     assert!(world.claim("ana", None).await.expect("free again").new);
 }
 
+// Verified to fail when a lease counts as a use by the owner.
+#[tokio::test]
+async fn an_expired_name_that_is_leased_cannot_be_proved() {
+    let world = World::new(Duration::ZERO);
+    let own = world.claim("ana", None).await.expect("free");
+    let secret = own.new_secret.as_ref().expect("made").reveal().to_owned();
+    drop(own);
+    let lease = world
+        .lease("ana", [127, 0, 0, 1])
+        .await
+        .expect("free again");
+    let refused = world.claim("ana", Some(&secret)).await;
+    assert_eq!(code(refused), Some(RefusalCode::NameTaken));
+    drop(lease);
+    assert!(world.claim("ana", Some(&secret)).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_claim_changes_nothing_while_the_log_fails() {
     let world = World::new(Duration::MAX);

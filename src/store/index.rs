@@ -26,7 +26,7 @@ use tracing::warn;
 use self::blocks::BlockLimits;
 pub use self::words::Words;
 pub(super) use self::{
-    blocks::indexed_upto,
+    blocks::{SPAN_MS, indexed_upto},
     indexed_message::IndexedMessage,
     lookup::{IndexLookup, Lookup, find_until},
 };

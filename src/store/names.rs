@@ -13,7 +13,11 @@ use super::{
 };
 use crate::{
     log::GuardedTime,
-    protocol::{Seq, name::NameKey, secret::Secret},
+    protocol::{
+        Seq,
+        name::{Name, NameKey},
+        secret::Secret,
+    },
 };
 
 /// A name that has an owner.
@@ -26,6 +30,8 @@ pub struct OwnedName(
 
 #[derive(Debug)]
 struct Proof {
+    /// The spelling that was claimed; `None` if it is no name.
+    name: Option<Name>,
     salt: Vec<u8>,
     tag: Vec<u8>,
     used: GuardedTime,
@@ -61,6 +67,13 @@ impl OwnedName {
     pub fn is_reserved_for(&self, owned: &OwnedName) -> bool {
         let salts = (self.0.as_ref()).zip(owned.0.as_ref());
         self.is_reserved() && salts.is_some_and(|(one, other)| one.salt == other.salt)
+    }
+
+    /// The key of the spelling that was claimed, with all looks that it reserves.
+    /// Another spelling of the name may have fewer. `None` if the row is damaged.
+    pub fn claimed_key(&self) -> Option<NameKey> {
+        let proof = self.0.as_ref()?;
+        proof.name.as_ref().map(Name::key)
     }
 
     /// The last number when the name was claimed: private messages up to it are
@@ -100,6 +113,7 @@ impl Store {
                 |row| {
                     let row = NameRow::read(row).filter(|row| row.key == key.as_str())?;
                     Some(Proof {
+                        name: Name::stored(row.name).ok(),
                         salt: row.salt.to_owned(),
                         tag: row.tag.to_owned(),
                         used: GuardedTime(row.used),
@@ -200,6 +214,10 @@ mod tests {
             store.owned(&key).await.expect("readable").expect("a row")
         };
         let (nina, vina) = (owned("nina").await, owned(greek).await);
+        // The owner now writes a small letter; the claim counts.
+        let claimed = greek.parse::<Name>().expect("a name").key();
+        let small = owned("\u{3bd}ina").await.claimed_key().expect("a key");
+        assert_eq!(small.encoded(), claimed.encoded());
         assert!(nina.is_reserved() && nina.is_reserved_for(&vina));
         assert!(!vina.is_reserved() && !nina.is_reserved_for(&owned("yves").await));
     }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::{
     StoreError,
-    index::{Index, IndexLookup, Lookup, Words, find_until, indexed_upto},
+    index::{Index, IndexLookup, Lookup, SPAN_MS, Words, find_until, indexed_upto},
     reader::{Store, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
@@ -128,6 +128,12 @@ impl Store {
                 sleep(BATCH_DELAY).await;
             }
         }
+    }
+
+    /// Ends each block of the index after a day: messages expire by age, and
+    /// their words leave the index with their block.
+    pub(crate) async fn index_by_day(&self) {
+        self.shared.index.lock().await.limits.span_ms = SPAN_MS;
     }
 
     /// How many numbers of the log are not indexed yet. Expired messages are

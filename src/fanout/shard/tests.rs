@@ -145,7 +145,7 @@ async fn a_private_message_sends_its_reader_to_the_history() {
         ("bob", "ana", false),
         ("bob", "bob", true),
     ] {
-        reader.follow_inbox(inbox(own), world.log.head());
+        reader.follow_inbox(inbox(own), world.log.history().head());
         follow(&mut reader, RoomName::lobby()).await;
         let fresh = world.say_to(to);
         shard.update_lists();

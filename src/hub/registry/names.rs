@@ -106,7 +106,23 @@ impl Names {
         self.in_use.get(key).map_or(0, |found| found.connections)
     }
 
+    /// How many connections use a name as its owner. Leases do not count.
+    pub(super) fn owners(&self, key: &NameKey) -> usize {
+        let found = self.in_use.get(key).filter(|found| found.lease.is_none());
+        found.map_or(0, |found| found.connections)
+    }
+
+    /// The names that their owners use.
+    pub(super) fn owned(&self) -> impl Iterator<Item = &NameKey> {
+        let owned = self
+            .in_use
+            .iter()
+            .filter(|(_, found)| found.lease.is_none());
+        owned.map(|(key, _)| key)
+    }
+
     /// All names in use.
+    #[cfg(test)]
     pub(super) fn keys(&self) -> impl Iterator<Item = &NameKey> {
         self.in_use.keys()
     }

@@ -52,9 +52,9 @@ impl Registration {
     ///
     /// Refuses a banned peer, with the reason of the ban.
     pub fn check_ban(&self, name: Option<&Name>) -> Result<(), Refusal> {
-        self.shared.check_sanctions(|sanctions| {
-            let key = name.map(Name::key);
-            sanctions.check_ban(self.peer.ip(), key.as_ref())
+        let shared = &self.shared;
+        shared.check_sanctions(name, |sanctions, key| {
+            sanctions.check_ban(self.peer.ip(), key)
         })
     }
 
@@ -64,9 +64,9 @@ impl Registration {
     ///
     /// Refuses a muted peer, with the reason of the mute.
     pub fn check_mute(&self, name: Option<&Name>) -> Result<(), Refusal> {
-        self.shared.check_sanctions(|sanctions| {
-            let key = name.map(Name::key);
-            sanctions.check_mute(self.peer.ip(), key.as_ref())
+        let shared = &self.shared;
+        shared.check_sanctions(name, |sanctions, key| {
+            sanctions.check_mute(self.peer.ip(), key)
         })
     }
 

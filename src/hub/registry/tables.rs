@@ -65,12 +65,15 @@ impl LockedTables {
     /// Refuses as `ask` does.
     pub(super) fn check_sanctions(
         &self,
-        ask: impl FnOnce(&Sanctions) -> Result<(), Refusal>,
+        name: Option<&Name>,
+        ask: impl FnOnce(&Sanctions, Option<&NameKey>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         if !self.any_sanctions.load(Ordering::SeqCst) {
             return Ok(());
         }
-        ask(&self.lock().sanctions)
+        // A peer chooses how much work this is: it is done before the lock.
+        let key = name.map(Name::key);
+        ask(&self.lock().sanctions, key.as_ref())
     }
 }
 

@@ -35,16 +35,20 @@ pub(in crate::store) struct BlockLimits {
     /// A block with this many bytes of text takes no further message.
     pub(in crate::store) bytes: i64,
     /// How much later than the first message any other was sealed, in
-    /// milliseconds.
+    /// milliseconds. Without an age limit for messages it has no use, and blocks
+    /// of one day would grow in number with the age of the chat.
     pub(in crate::store) span_ms: i64,
 }
+
+/// The span of a block if messages expire by age, in milliseconds: a day.
+pub(in crate::store) const SPAN_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Default for BlockLimits {
     fn default() -> Self {
         BlockLimits {
             messages: 32_768,
             bytes: 8 << 20,
-            span_ms: 24 * 60 * 60 * 1000,
+            span_ms: i64::MAX,
         }
     }
 }

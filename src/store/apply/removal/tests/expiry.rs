@@ -106,7 +106,7 @@ async fn numbers_continue_after_everything_has_expired() {
     assert_eq!(expire(&mut log, any, None).await, None);
     drop(log);
     let mut log = opened(&storage);
-    assert_eq!(log.head(), Seq(5));
+    assert_eq!(log.history().head(), Seq(5));
     assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![]));
     publish(&mut log, "a", 1);
     assert_eq!(seen(log.history(), "a", Seq(3)).await, (vec![], vec![6]));
