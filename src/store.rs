@@ -44,6 +44,6 @@ pub use self::{
     reader::Store,
     replica::{Replica, StartingState, open},
     sanctions::Sanction,
-    search::SearchResult,
+    search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,
 };

@@ -13,6 +13,7 @@ mod presence;
 mod rate;
 mod registration;
 mod sanctions;
+mod searches;
 mod tables;
 
 use std::{collections::HashMap, sync::Arc};

@@ -1,6 +1,6 @@
 //! Carries out each command.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use tracing::{error, info};
 
@@ -341,14 +341,19 @@ impl Conversation<'_> {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> Result<SideTask, Refusal> {
-        let place = self.registration.queue_search()?;
+        let mut place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
         Ok(SideTask::read(async move {
-            let _turn = place.lock().await;
-            let found = history.store().search(&room, &words, before, limit).await;
+            if let Err(refusal) = place.turn().await {
+                return SideTaskResult::Event(Event::Refused(refusal));
+            }
+            let place = Arc::new(place);
+            let is_over = move || place.is_over();
+            let store = history.store();
+            let found = store.search(&room, &words, before, limit, is_over).await;
             let Some(found) = found.transpose() else {
-                let text = "The search took too long; use fewer or rarer words.";
+                let text = "The search took too long; use rarer words, or search again later.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
                 return SideTaskResult::Event(Event::Refused(refusal));
             };
