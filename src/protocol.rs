@@ -14,6 +14,7 @@ pub mod format;
 pub mod frame;
 pub mod json;
 mod limits;
+mod lineage;
 pub mod mention;
 mod message;
 pub mod name;
@@ -37,6 +38,7 @@ pub use self::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
+    lineage::{Lineage, Parent, Replay},
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},

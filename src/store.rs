@@ -15,6 +15,7 @@ mod index;
 mod names;
 mod outcome;
 mod pages;
+mod parents;
 mod read_only;
 mod reader;
 mod replica;

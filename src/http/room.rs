@@ -61,10 +61,11 @@ pub(super) async fn lines(
     let history = hub.history().clone();
     let head = history.head();
     let mut prepared = String::new();
-    let after = if let Some(after) = query.start.after {
-        let gap = query.start.gap(history.epoch(), head);
-        prepared.extend(gap.as_ref().and_then(plain::event).map(|line| line + "\n"));
-        if gap.is_some() { Seq::START } else { after }
+    let replay = history.replay(&query.start);
+    let after = if let Some(after) = replay.after {
+        let gap = replay.gap.as_ref().and_then(plain::event);
+        prepared.extend(gap.map(|line| line + "\n"));
+        after
     } else {
         let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
         history

@@ -5,7 +5,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, Event, GapReason, MessageKind, Seq,
+    Epoch, MessageKind, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, RoomName},
     secret::Secret,
@@ -29,21 +29,6 @@ pub struct Start {
     /// the start of a connection with a name uses it.
     #[serde(skip)]
     pub inbox: Option<Seq>,
-}
-
-impl Start {
-    /// The gap that a reader is told if its position is not in this log, which
-    /// has this epoch and ends at `head`. The reader then gets the log from its
-    /// start.
-    pub fn gap(&self, epoch: &Epoch, head: Seq) -> Option<Event> {
-        let after = self.after?;
-        let foreign = self.epoch.as_ref().is_some_and(|other| other != epoch);
-        (foreign || after > head).then(|| Event::Gap {
-            after,
-            next: Seq::START.next(),
-            reason: GapReason::Epoch,
-        })
-    }
 }
 
 /// A command: something that a client asks of the server.

@@ -202,6 +202,10 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The last number of the log at this moment.
     pub head: Seq,
+    /// The messages of the room after this number follow. Present only if the
+    /// reader gave a position of a log that this log continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
     /// The private messages after this number follow. Present only if the
     /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,8 +247,8 @@ pub struct Search {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The reader's position belongs to another log. The replay starts at the
-    /// beginning of this log.
+    /// The reader's position belongs to another log. The replay starts after the
+    /// last message that both logs have; if there is none, at the beginning.
     Epoch,
     /// The messages have expired.
     #[serde(rename = "erased")]

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
 use super::{StoreError, database::Database, index::Index, pages::StoredPage};
-use crate::protocol::{Epoch, Seq, WallTime, name::RoomName};
+use crate::protocol::{Epoch, Lineage, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct Store {
 }
 
 pub(super) struct StoreState {
-    pub(super) epoch: OnceLock<Epoch>,
+    pub(super) lineage: Lineage,
     /// The last number committed.
     pub(super) head: AtomicU64,
     /// Every message up to this number has expired.
@@ -69,7 +69,12 @@ impl Store {
 
     /// The name of the log.
     pub fn epoch(&self) -> &Epoch {
-        self.shared.epoch.get_or_init(|| Epoch("".into()))
+        &self.lineage().epoch
+    }
+
+    /// The log, and the logs that it continues.
+    pub fn lineage(&self) -> &Lineage {
+        &self.shared.lineage
     }
 
     /// The last number committed.

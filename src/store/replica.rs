@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -58,6 +58,10 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
         Storage::Memory => (Database::in_memory()?, None, None),
     };
     let state = writer.state().clone();
+    let lineage = writer.lineage().map_err(|error| match storage {
+        Storage::Folder(folder) => OpenError::database(&folder.join("chat.sqlite"), error),
+        Storage::Memory => OpenError::memory(error),
+    })?;
     let mut index = Index::new(folder, state.epoch.clone());
     index.prepare();
     let readers = std::iter::from_fn(|| index.reader());
@@ -70,7 +74,7 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let store = Store {
         shared: Arc::new(StoreState {
-            epoch: OnceLock::from(state.epoch),
+            lineage,
             head: AtomicU64::new(state.head.0),
             expired: AtomicU64::new(state.expired.0),
             writer,
