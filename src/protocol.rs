@@ -21,6 +21,7 @@ pub mod misplaced_secret;
 pub mod name;
 pub mod plain;
 mod position;
+pub mod prefix;
 mod refusal;
 mod request;
 pub mod scalar;

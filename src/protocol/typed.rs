@@ -151,6 +151,7 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "unmute" => Command::Unmute {
             who: target(spec, rest)?.0,
         },
+        "bans" => Command::Bans,
         "erase" => Command::Erase {
             seq: Seq(rest
                 .parse()

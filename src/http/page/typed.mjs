@@ -84,6 +84,8 @@ function parseArguments(word, rest) {
       return { act: "show", panel: "help" };
     case "/search":
       return { act: "search", query: rest };
+    case "/bans":
+      return { command: { type: "bans" } };
     case "/topic":
       return { command: { type: "topic", ...(rest && { text: rest === "-" ? "" : rest }) } };
     case "/erase":
