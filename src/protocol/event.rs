@@ -7,7 +7,7 @@ use super::{
     RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
-    text::Text,
+    text::{Text, is_blank},
 };
 
 /// An event: something that the server tells a client.
@@ -165,7 +165,8 @@ impl Topic {
     /// # Errors
     /// Refuses a text of more than [`MAX_TOPIC_BYTES`] bytes or more than one line.
     pub fn parse_text(raw: &str) -> Result<Text, Refusal> {
-        let text = Text::from(raw.trim().to_owned());
+        let text = if is_blank(raw) { "" } else { raw.trim() };
+        let text = Text::from(text);
         if text.len() > MAX_TOPIC_BYTES {
             let (length, most) = (text.len(), MAX_TOPIC_BYTES);
             let why = format!("The topic has {length} bytes; at most {most} are taken.");

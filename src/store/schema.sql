@@ -59,6 +59,7 @@ CREATE TABLE topics (
 CREATE TABLE sanctions (
     kind TEXT NOT NULL,
     target TEXT NOT NULL,
+    shown TEXT NOT NULL,
     until INTEGER,
     reason TEXT NOT NULL,
     sum INTEGER NOT NULL,

@@ -107,8 +107,10 @@ rows! {
         |row| format!("the sanction against {:?}", text(row, 1))
     ) {
         kind: &'a str,
-        /// `@` and a name's key, or an address.
+        /// `@` and a name's key, or a prefix.
         target: &'a str,
+        /// The target as the operator named it.
+        shown: &'a str,
         /// When it ends, by the log's clock, in milliseconds.
         until: Option<i64>,
         reason: &'a str,
