@@ -160,7 +160,7 @@ fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(
     if methods.contains(&head.method) {
         return Ok(());
     }
-    let text = format!("{} is not done here; {named} are.", head.method);
+    let text = format!("This path does not accept {}, only {named}.", head.method);
     Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
         .with(header::ALLOW, HeaderValue::from_static(named)))
 }

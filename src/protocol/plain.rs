@@ -217,18 +217,18 @@ Type a message to say it to the room. Commands:
 /name NAME     be called NAME instead of your IP:port; the answer says how to
                have that name again
 /join ROOM     go to another room
-/members       who is here?
+/members       list the people in the room
 /rooms         list the rooms with people in them
-/topic [TEXT]  what is this room about? or say so (- for nothing)
+/topic [TEXT]  show the topic, or set it (- clears it)
 /me TEXT       say what you do: /me waves
 /msg NAME TEXT    say something to one person alone
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
-/operator SECRET  be an operator, who can
+/operator SECRET  become an operator; operators can:
 /kick WHO [WHY]   send away a name, IP, prefix or IP:port
 /ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix
-/mute WHO [2h], /unmute WHO       let them read only
-/bans             who is banned or muted?
+/mute WHO [2h], /unmute WHO       let a person only read
+/bans             list who is banned or muted
 /erase NUMBER     erase what was said (?seq=1 shows numbers)
 /help          this list
 //TEXT         say a text that begins with a slash";

@@ -308,7 +308,7 @@ let retryAt = 0;
 let stateTimer = 0;
 
 function showState() {
-  const waiting = unconfirmed.size ? `${unconfirmed.size} not stored yet. ` : "";
+  const waiting = unconfirmed.size ? `${unconfirmed.size} not stored. ` : "";
   const seconds = Math.ceil((retryAt - performance.now()) / 1000);
   clearTimeout(stateTimer);
   const [text, count, action] = {
@@ -316,8 +316,8 @@ function showState() {
     "catching up": ["Catching up…", ""],
     live: ["", ""],
     held: [`The server accepts messages more slowly than you send them. ${waiting}`, ""],
-    offline: [`No connection${state.why ? `: ${state.why}` : ""}. ${waiting}`.replace("..", "."), `Again in ${seconds} s`, "Now"],
-    ended: [`The server ended it${state.why ? `: ${state.why}` : ""}. ${waiting}`, "", "Connect again"],
+    offline: [`No connection${state.why ? `: ${state.why}` : ""}. ${waiting}`.replace("..", "."), `Next try in ${seconds} s`, "Try now"],
+    ended: [`The server closed the connection${state.why ? `: ${state.why}` : ""}. ${waiting}`, "", "Connect again"],
   }[state.state];
   if ($("state-text").textContent !== text) $("state-text").textContent = text;
   $("state-count").textContent = seconds > 0 ? count : "";

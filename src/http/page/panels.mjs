@@ -28,8 +28,8 @@ export class Panels {
     list.append(el("dt", {}, "//TEXT"), el("dd", {}, "say a text that begins with a slash"));
     const away = { rel: "noopener", target: "_blank" };
     list.after(
-      el("p", {}, "More is in the ", el("a", { href: "/-/help/guide#join-in-a-browser", ...away }, "guide"),
-        " and in ", el("a", { href: "/-/help", ...away }, "all documents"), " of this server."),
+      el("p", {}, "The ", el("a", { href: "/-/help/guide#join-in-a-browser", ...away }, "guide"),
+        " explains them. This server has ", el("a", { href: "/-/help", ...away }, "all documents"), "."),
     );
   }
 

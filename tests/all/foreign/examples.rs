@@ -122,7 +122,7 @@ struct Bot {
     /// Its file.
     file: &'static str,
     name: &'static str,
-    /// What the server's receipt of an answer contains.
+    /// A text that is in the receipt of each answer.
     receipt: &'static str,
 }
 
