@@ -12,6 +12,7 @@ mod event;
 pub mod event_stream;
 pub mod format;
 pub mod frame;
+pub mod ignored;
 pub mod json;
 mod limits;
 pub mod mention;

@@ -10,6 +10,8 @@ export const COMMANDS = [
   ["/topic", "[TEXT]", "what is this room about? or say so (- for nothing)"],
   ["/me", "TEXT", "say what you do: /me waves"],
   ["/msg", "NAME TEXT", "say something to one person alone"],
+  ["/ignore", "[NAME]", "hide what NAME says; without NAME: whom do you ignore?"],
+  ["/unignore", "NAME", "show what NAME says again"],
   ["/search", "WORDS", "find messages with all these words"],
   ["/operator", "SECRET", "be an operator, who can"],
   ["/kick", "WHO [WHY]", "send away a name, IP or IP:port"],
