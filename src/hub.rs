@@ -9,6 +9,7 @@ mod actions;
 mod announcer;
 mod claims;
 mod effects;
+mod ignoring;
 mod moderation;
 mod receipts;
 mod redaction;
@@ -47,12 +48,13 @@ pub use self::{
 };
 use crate::{
     fanout::{Fanout, History},
-    log::{Action, GuardedClock, SanctionKind},
+    log::{Action, GuardedClock, Recipient, SanctionKind},
     metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
         Author, ConnectionId, Event, Refusal, Seq, Topic,
         command_target::CommandTarget,
+        ignored::IgnoredNames,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
@@ -360,19 +362,79 @@ impl Hub {
         self.shared.claims.use_name(name, secret, peer).await
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// Finds the recipient of a private message from the name of this key: a
+    /// connection that uses the name, or its owner.
     ///
     /// # Errors
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub fn check_recipient(
+    pub fn find_recipient(
         &self,
-        name: &Name,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let (claims, name) = (self.shared.claims.clone(), name.clone());
-        async move { claims.check_recipient(&name).await }
+        name: Name,
+        author: NameKey,
+    ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
+        let claims = self.shared.claims.clone();
+        async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// The names that the owner of a name ignores. `None` if nobody here owns
+    /// the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the store cannot be read.
+    pub async fn ignored(&self, key: &NameKey) -> Result<Option<IgnoredNames>, Refusal> {
+        if !self.is_owned(key) {
+            return Ok(None);
+        }
+        let found = self.history().store().ignored(key).await;
+        found.map(Some).map_err(|why| ignoring::unknown(&why))
+    }
+
+    /// Adds the names that a connection ignored before it owned a name. Returns
+    /// all names that the owner ignores.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::ignore`].
+    pub async fn adopt_ignored(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        names: IgnoredNames,
+    ) -> Result<IgnoredNames, Refusal> {
+        for name in names.names() {
+            if let Some(stored) = self.ignore(key, origin, name, true) {
+                stored.await?;
+            }
+        }
+        self.ignored(key).await.map(Option::unwrap_or_default)
+    }
+
+    /// Whether a connection owns the name.
+    pub fn is_owned(&self, key: &NameKey) -> bool {
+        self.shared.registry.owners(key) > 0
+    }
+
+    /// Adds a name to those that the owner of a name ignores, or removes it.
+    /// Returns all of them; `None` if nobody here owns the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one name too many, and if the change cannot be stored or read.
+    pub fn ignore(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        name: Name,
+        is_ignored: bool,
+    ) -> Option<impl Future<Output = Result<IgnoredNames, Refusal>> + use<>> {
+        let owner = self.is_owned(key).then(|| key.clone())?;
+        let (actions, store) = (self.actions(), self.history().store().clone());
+        Some(
+            async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await },
+        )
     }
 
     /// Notes that every private message up to a number was delivered to the

@@ -11,6 +11,7 @@ mod database;
 #[cfg(test)]
 mod digest;
 mod folder;
+mod ignored;
 mod index;
 mod names;
 mod outcome;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     fanout::History,
-    log::{Action, GuardedClock, GuardedTime},
+    log::{Action, GuardedClock, GuardedTime, Recipient},
     net::Peer,
     protocol::{
         ConnectionId, Refusal, RefusalCode, Seq,
@@ -247,25 +247,40 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// Finds the recipient of a private message: a connection that uses the
+    /// name, or its owner.
     ///
     /// # Errors
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub(super) async fn check_recipient(&self, name: &Name) -> Result<(), Refusal> {
+    pub(super) async fn find_recipient(
+        &self,
+        name: Name,
+        author: &NameKey,
+    ) -> Result<Recipient, Refusal> {
         let key = name.key();
         let now = self.clock.now();
-        if self.registry.users(&key) > 0 {
-            return Ok(());
-        }
         let owned = self.still_owned(&key, 0, now).await?;
-        if owned.is_some_and(|owned| !owned.is_reserved()) {
-            return Ok(());
+        let is_owned = owned.is_some_and(|owned| !owned.is_reserved());
+        if !is_owned && self.registry.users(&key) == 0 {
+            let why =
+                format!("Nobody here is called {name}. /members lists the people in the room.");
+            return Err(Refusal::new(RefusalCode::NotHere, why));
         }
-        let why = format!("Nobody here is called {name}. /members lists the people in the room.");
-        Err(Refusal::new(RefusalCode::NotHere, why))
+        let ignores = is_owned && self.is_ignored(&key, author).await?;
+        Ok(Recipient {
+            ignores,
+            ..Recipient::new(name)
+        })
+    }
+
+    async fn is_ignored(&self, owner: &NameKey, author: &NameKey) -> Result<bool, Refusal> {
+        let found = self.history.store().ignores(owner, author).await;
+        found.map_err(|why| {
+            error!("the message store cannot be read: {why}");
+            unknown()
+        })
     }
 
     /// Notes that every private message up to a number was delivered to the

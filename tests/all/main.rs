@@ -37,6 +37,7 @@ mod limits;
 
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
+mod ignore;
 
 /// Members and presence events.
 mod presence;
