@@ -12,7 +12,7 @@ let count = 0, sent = 0, allowed = MAX_SENT, retryAt = 0, retryTimer = null;
 let socket, live = false, caughtUp = false, lastStored = 0, textBytes = 8192;
 let failures = 0, progress = false, inputEnded = false, finishing = false, readOn = null, rest = '';
 
-function otherLog() { position = lastStored = 0; caughtUp = false; }
+function otherLog(after = 0) { position = after; lastStored = 0; caughtUp = false; }
 const note = (text) => console.error(`* ${text}`);
 function fail(text) { note(`${text}; ${outbox.size} lines without a receipt`); process.exit(1); }
 if (!process.argv[2]) fail('usage: node chat-client.mjs ws://HOST:PORT/ROOM?name=NAME');
@@ -60,7 +60,7 @@ function connect() {
 function handle(event) {
   if (outbox.has(event.id) && event.seq) receipt(event);
   if (event.type === 'welcome') {
-    if (epoch && epoch !== event.epoch && position !== null) otherLog();
+    if (epoch && epoch !== event.epoch && position !== null) otherLog(event.after);
     epoch = event.epoch;
     textBytes = event.limits.text_bytes;
     if (query.get('name') && !event.you.name) fail(`the name ${query.get('name')} is taken`);

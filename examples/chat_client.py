@@ -62,7 +62,7 @@ class Client:
             self.receipt(id, seq)
         if kind == "welcome":
             if self.query.get("epoch", event["epoch"]) != event["epoch"]:
-                self.position = self.last_own = 0  # another log: it comes from its start
+                self.position, self.last_own = event.get("after", 0), 0  # another log
             self.query["epoch"], self.text_bytes = event["epoch"], event["limits"]["text_bytes"]
         elif kind in ("message", "erased") and "prev" in event and seq > self.position:
             if event["prev"] > self.position:

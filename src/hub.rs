@@ -31,7 +31,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::{actions::ActionSubmitter, claims::Claims, registry::Registry};
+use self::{
+    actions::ActionSubmitter,
+    claims::Claims,
+    registry::{Registry, SanctionTarget},
+};
 pub use self::{
     claims::{Claim, Claimed},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
@@ -240,27 +244,31 @@ impl Hub {
         redaction::redact(self.actions(), origin, by.to_string(), room.clone(), seq)
     }
 
-    /// Bans or mutes a name or an address.
+    /// Bans or mutes a name or a prefix, as an operator at the other end of
+    /// `peer` asks.
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and if the sanction cannot be
-    /// stored.
+    /// Refuses a single connection as target, and one that covers the operator
+    /// or the loopback interface. Also refuses if too many sanctions are in
+    /// force or this one cannot be stored.
     pub fn sanction(
         &self,
         by: &Author,
-        origin: ConnectionId,
+        peer: Peer,
         kind: SanctionKind,
         who: &CommandTarget,
         lasts: Option<TypedDuration>,
         why: Option<Text>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let action = moderation::sanction(by, kind, who, lasts, why);
+        let registry = &self.shared.registry;
+        let action = moderation::sanction(registry, by, peer, kind, who, lasts, why);
         let actions = self.actions();
-        async move { actions.act(origin, action?).await.map(|_| ()) }
+        async move { actions.act(peer.id, action?).await.map(|_| ()) }
     }
 
-    /// Lifts a ban or a mute.
+    /// Lifts a ban or a mute. Returns the target of another one that still
+    /// holds for this target, as an operator named it.
     ///
     /// # Errors
     ///
@@ -272,13 +280,22 @@ impl Hub {
         origin: ConnectionId,
         kind: SanctionKind,
         who: &CommandTarget,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<Option<String>, Refusal>> + use<> {
         let action = moderation::lift(by, kind, who);
-        let actions = self.actions();
-        async move { actions.act(origin, action?).await.map(|_| ()) }
+        let target = SanctionTarget::of(who);
+        let (actions, registry) = (self.actions(), self.shared.registry.clone());
+        async move {
+            actions.act(origin, action?).await?;
+            Ok(registry.covering(kind, &target?))
+        }
     }
 
-    /// Ends the conversations of a name, an address or a connection. Returns
+    /// The event that lists the sanctions in force, for operators.
+    pub fn sanctions_event(&self) -> Event {
+        moderation::list(&self.shared.registry)
+    }
+
+    /// Ends the conversations of a name, a prefix or a connection. Returns
     /// how many it ended.
     ///
     /// # Errors

@@ -12,13 +12,17 @@ mod event;
 pub mod event_stream;
 pub mod format;
 pub mod frame;
+mod invisible;
 pub mod json;
 mod limits;
+mod lineage;
 pub mod mention;
 mod message;
+pub mod misplaced_secret;
 pub mod name;
 pub mod plain;
 mod position;
+pub mod prefix;
 mod refusal;
 mod request;
 pub mod scalar;
@@ -37,6 +41,7 @@ pub use self::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
+    lineage::{Lineage, Parent, Replay},
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},

@@ -15,6 +15,7 @@ mod index;
 mod names;
 mod outcome;
 mod pages;
+mod parents;
 mod read_only;
 mod reader;
 mod replica;
@@ -44,6 +45,6 @@ pub use self::{
     reader::Store,
     replica::{Replica, StartingState, open},
     sanctions::Sanction,
-    search::SearchResult,
+    search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,
 };

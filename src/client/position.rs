@@ -47,8 +47,8 @@ impl RoomReader {
     pub(super) fn begin(welcome: &Welcome, start: &Start, inbox: Option<Seq>) -> Self {
         let foreign = start.epoch.as_ref().is_some_and(|e| *e != welcome.epoch);
         let seq = match start.after {
-            // A number of another log means nothing in this one.
-            Some(_) if foreign => Seq::START,
+            // A number of another log counts only as far as the server says.
+            Some(_) if foreign => welcome.after.unwrap_or(Seq::START),
             Some(after) => after,
             None => welcome.head,
         };
@@ -63,8 +63,8 @@ impl RoomReader {
         }
     }
 
-    /// Continues after a break. If the log is another one, it is read from its
-    /// start.
+    /// Continues after a break. If the log is another one, the server says how
+    /// far the position counts in it; else the log is read from its start.
     pub(super) fn resume(&mut self, welcome: &Welcome) {
         if welcome.room != self.position.room {
             *self = Self::begin(welcome, &Start::default(), welcome.inbox);
@@ -73,7 +73,7 @@ impl RoomReader {
             self.position.inbox = welcome.inbox;
             self.position.seq = match self.backlog {
                 Some(_) => welcome.head,
-                None => Seq::START,
+                None => welcome.after.unwrap_or(Seq::START),
             };
         } else if self.position.inbox.is_none() {
             self.position.inbox = welcome.inbox;
@@ -250,6 +250,7 @@ mod tests {
         let epoch = vector["epoch"].as_str().expect("an epoch");
         let head = vector["head"].as_u64().expect("a number");
         Welcome {
+            after: vector["after"].as_u64().map(Seq),
             inbox: vector["inbox"].as_u64().map(Seq),
             ..welcome(epoch, head)
         }

@@ -12,7 +12,7 @@ use super::{
     tail::Tail,
 };
 use crate::{
-    protocol::{Epoch, Message, Seq, name::RoomName},
+    protocol::{Epoch, Message, Replay, Seq, Start, name::RoomName},
     store::{Store, StoreError},
 };
 
@@ -52,6 +52,11 @@ impl History {
     /// The epoch of the log.
     pub fn epoch(&self) -> &Epoch {
         self.store.epoch()
+    }
+
+    /// Where a reader starts that asks for `start`.
+    pub fn replay(&self, start: &Start) -> Replay {
+        self.store.lineage().replay(start, self.head())
     }
 
     /// The highest number that readers can be fed.

@@ -84,19 +84,16 @@ async fn read_page(
 ) -> Result<(Seq, HistoryPage), Refused> {
     let history = hub.history();
     let head = history.head();
-    let foreign = query.start.gap(history.epoch(), head);
+    let replay = history.replay(&query.start);
     let limit = query.limit.or(query.start.backlog).unwrap_or(HISTORY_PAGE);
     let span = PageQuery {
-        after: match foreign {
-            Some(_) => Some(Seq::START),
-            None => query.start.after,
-        },
+        after: replay.after,
         before: query.before,
         limit: limit.min(MAX_HISTORY_PAGE),
     };
     let history_page = history.page(room, span).await;
     let mut history_page = history_page.map_err(|why| unreadable(&why))?;
-    history_page.gap = foreign.or(history_page.gap);
+    history_page.gap = replay.gap.or(history_page.gap);
     Ok((head, history_page))
 }
 

@@ -27,6 +27,7 @@ use crate::{
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
         format::Format,
+        misplaced_secret,
         name::{MessageId, RoomName},
         plain,
         text::Text,
@@ -61,10 +62,11 @@ pub(super) async fn lines(
     let history = hub.history().clone();
     let head = history.head();
     let mut prepared = String::new();
-    let after = if let Some(after) = query.start.after {
-        let gap = query.start.gap(history.epoch(), head);
-        prepared.extend(gap.as_ref().and_then(plain::event).map(|line| line + "\n"));
-        if gap.is_some() { Seq::START } else { after }
+    let replay = history.replay(&query.start);
+    let after = if let Some(after) = replay.after {
+        let gap = replay.gap.as_ref().and_then(plain::event);
+        prepared.extend(gap.map(|line| line + "\n"));
+        after
     } else {
         let count = query.start.backlog.unwrap_or(LINES).min(MAX_BACKLOG);
         history
@@ -267,12 +269,18 @@ where
 }
 
 /// The text of a body. One final newline is dropped: a shell adds it.
+///
+/// # Errors
+///
+/// Fails if the body is no text, or if it looks like a command with a secret.
 fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
     let raw = str::from_utf8(body).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
     let raw = raw
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    Ok(Text::parse(raw, limits.text_bytes)?)
+    let text = Text::parse(raw, limits.text_bytes)?;
+    misplaced_secret::check(raw)?;
+    Ok(text)
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

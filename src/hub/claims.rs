@@ -36,8 +36,8 @@ const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// A connection's request to use a name as its owner.
 #[derive(Debug)]
 pub struct Claim {
-    /// The connection that asks.
-    pub origin: ConnectionId,
+    /// The other end of the connection that asks.
+    pub peer: Peer,
     /// The name.
     pub name: Name,
     /// The secret that proves an owned name, or will prove a new one. If
@@ -94,8 +94,8 @@ impl Claims {
     /// # Errors
     ///
     /// Refuses a name that another person owns or uses, a wrong secret, and a
-    /// new name if the claim allows none. Also refuses if the store cannot be
-    /// read or written.
+    /// new name if the claim allows none or the peer's address is muted. Also
+    /// refuses if the store cannot be read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         check_free(&claim.name)?;
         let key = claim.name.key();
@@ -158,6 +158,7 @@ impl Claims {
                 "You have made so many names your own on this connection that it may be no more.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
+        self.registry.check_mute(claim.peer)?;
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };
@@ -171,7 +172,7 @@ impl Claims {
             salt,
             tag: OwnedName::tag(secret, &salt),
         };
-        match self.actions.act(claim.origin, action).await?.outcome {
+        match self.actions.act(claim.peer.id, action).await?.outcome {
             Outcome::Claimed { since } => {
                 name_use.set_owned_since(since);
                 Ok(Some(Claimed {
@@ -200,7 +201,7 @@ impl Claims {
     ) -> Result<NameUse, Refusal> {
         if secret.is_some() {
             let claim = Claim {
-                origin: peer.id,
+                peer,
                 name: name.clone(),
                 secret,
                 current_name: None,
@@ -209,6 +210,7 @@ impl Claims {
             return self.claim(claim).await.map(|taken| taken.name_use);
         }
         check_free(name)?;
+        self.registry.check_mute(peer)?;
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
         let delivered = Deliveries::after(self.history.head());

@@ -70,7 +70,7 @@ impl World {
         secret: Option<&str>,
     ) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         self.hub.claim(Claim {
-            origin: ConnectionId(7),
+            peer: peer([127, 0, 0, 1]),
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
             current_name: None,
@@ -79,9 +79,13 @@ impl World {
     }
 
     async fn lease(&self, name: &str, from: [u8; 4]) -> Result<NameUse, Refusal> {
-        let peer = Peer::accepted(Some((from, 5000).into())).expect("random bits");
-        self.hub.use_name(&name.parse().unwrap(), None, peer).await
+        let name = name.parse().unwrap();
+        self.hub.use_name(&name, None, peer(from)).await
     }
+}
+
+fn peer(from: [u8; 4]) -> Peer {
+    Peer::accepted(Some((from, 5000).into())).expect("random bits")
 }
 
 fn code<T>(claimed: Result<T, Refusal>) -> Option<RefusalCode> {

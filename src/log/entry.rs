@@ -140,7 +140,7 @@ pub enum Action {
     Sanction {
         /// The kind of the sanction.
         kind: SanctionKind,
-        /// A name or an address, in the form that comparisons use.
+        /// A name or a prefix, in the form that comparisons use.
         target: String,
         /// The duration in milliseconds; absent: until an operator lifts it.
         duration_ms: Option<u64>,
@@ -235,7 +235,7 @@ impl Recipient {
 pub enum SanctionKind {
     /// The target may not connect.
     Ban,
-    /// The target may not publish messages.
+    /// The target may publish nothing: no messages, topics or names.
     Mute,
 }
 

@@ -5,7 +5,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, Event, GapReason, MessageKind, Seq,
+    Epoch, MessageKind, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, RoomName},
     secret::Secret,
@@ -29,21 +29,6 @@ pub struct Start {
     /// the start of a connection with a name uses it.
     #[serde(skip)]
     pub inbox: Option<Seq>,
-}
-
-impl Start {
-    /// The gap that a reader is told if its position is not in this log, which
-    /// has this epoch and ends at `head`. The reader then gets the log from its
-    /// start.
-    pub fn gap(&self, epoch: &Epoch, head: Seq) -> Option<Event> {
-        let after = self.after?;
-        let foreign = self.epoch.as_ref().is_some_and(|other| other != epoch);
-        (foreign || after > head).then(|| Event::Gap {
-            after,
-            next: Seq::START.next(),
-            reason: GapReason::Epoch,
-        })
-    }
 }
 
 /// A command: something that a client asks of the server.
@@ -139,7 +124,7 @@ pub enum Command {
     },
     /// Closes the connections of a person; for operators.
     Kick {
-        /// The target: a name, an address or one connection.
+        /// The target: a name, an address, a prefix or one connection.
         who: CommandTarget,
         /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,7 +132,7 @@ pub enum Command {
     },
     /// Closes the connections of a person and refuses new ones; for operators.
     Ban {
-        /// The target: a name or an address.
+        /// The target: a name, an address or a prefix.
         who: CommandTarget,
         /// The duration; absent: until an operator lifts the ban.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +148,7 @@ pub enum Command {
     },
     /// Stops a person from publishing; for operators.
     Mute {
-        /// The target: a name or an address.
+        /// The target: a name, an address or a prefix.
         who: CommandTarget,
         /// The duration; absent: until an operator lifts the mute.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
@@ -174,6 +159,8 @@ pub enum Command {
         /// The target of the mute.
         who: CommandTarget,
     },
+    /// Asks for the bans and mutes in force; for operators.
+    Bans,
     /// Redacts a message of the room; for operators.
     Erase {
         /// The number of the message.
@@ -203,6 +190,7 @@ impl Command {
             Command::Unban { .. } => "unban",
             Command::Mute { .. } => "mute",
             Command::Unmute { .. } => "unmute",
+            Command::Bans => "bans",
             Command::Erase { .. } => "erase",
             Command::Help => return table::by_word("help"),
         };

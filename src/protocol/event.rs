@@ -7,7 +7,7 @@ use super::{
     RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
-    text::Text,
+    text::{Text, is_blank},
 };
 
 /// An event: something that the server tells a client.
@@ -165,7 +165,8 @@ impl Topic {
     /// # Errors
     /// Refuses a text of more than [`MAX_TOPIC_BYTES`] bytes or more than one line.
     pub fn parse_text(raw: &str) -> Result<Text, Refusal> {
-        let text = Text::from(raw.trim().to_owned());
+        let text = if is_blank(raw) { "" } else { raw.trim() };
+        let text = Text::from(text);
         if text.len() > MAX_TOPIC_BYTES {
             let (length, most) = (text.len(), MAX_TOPIC_BYTES);
             let why = format!("The topic has {length} bytes; at most {most} are taken.");
@@ -202,6 +203,10 @@ pub struct Welcome {
     pub epoch: Epoch,
     /// The last number of the log at this moment.
     pub head: Seq,
+    /// The messages of the room after this number follow. Present only if the
+    /// reader gave a position of a log that this log continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
     /// The private messages after this number follow. Present only if the
     /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,8 +248,8 @@ pub struct Search {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// The reader's position belongs to another log. The replay starts at the
-    /// beginning of this log.
+    /// The reader's position belongs to another log. The replay starts after the
+    /// last message that both logs have; if there is none, at the beginning.
     Epoch,
     /// The messages have expired.
     #[serde(rename = "erased")]

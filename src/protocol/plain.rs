@@ -225,9 +225,10 @@ Type a message to say it to the room. Commands:
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
 /operator SECRET  become an operator; operators can:
-/kick WHO [WHY]   send away a name, IP or IP:port
-/ban WHO [2h] [WHY], /unban WHO   keep out a name or IP
+/kick WHO [WHY]   send away a name, IP, prefix or IP:port
+/ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix
 /mute WHO [2h], /unmute WHO       let a person only read
+/bans             list who is banned or muted
 /erase NUMBER     erase what was said (?seq=1 shows numbers)
 /help          this list
 //TEXT         say a text that begins with a slash";

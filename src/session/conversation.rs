@@ -84,10 +84,10 @@ impl<'a> Conversation<'a> {
             addr: peer.tag(),
         };
         let history = hub.history();
-        let here = start.gap(history.epoch(), history.head()).is_none();
+        let replay = history.replay(&start);
         let inbox = lease.as_ref().map(|lease| {
-            let given = start.inbox.filter(|seq| *seq <= history.head());
-            let after = lease.inbox_start(given.or(start.after.filter(|_| here)));
+            let after = replay.after.filter(|_| replay.gap.is_none());
+            let after = lease.inbox_start(replay.inbox.or(after));
             subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
             after
         });
@@ -110,7 +110,9 @@ impl<'a> Conversation<'a> {
             operator_close,
         };
         conversation
-            .follow_room(&start, None, subscriber, |it, head| it.welcome(head, inbox))
+            .follow_room(&start, None, subscriber, |it, head, after| {
+                it.welcome(head, after, inbox)
+            })
             .await?;
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
@@ -208,27 +210,25 @@ impl<'a> Conversation<'a> {
             self.registration.join(&room, self.author.clone());
             self.room = room;
         }
-        self.follow_room(
-            start,
-            reference,
-            subscriber,
-            |conversation, head| match conversation.format {
-                Format::Json | Format::EventStream => conversation.welcome(head, None),
+        self.follow_room(start, reference, subscriber, |conversation, head, after| {
+            match conversation.format {
+                Format::Json | Format::EventStream => conversation.welcome(head, after, None),
                 Format::Plain | Format::NumberedPlain => {
                     let topic = conversation.topic_text();
                     plain::joined(&conversation.room, topic.as_ref())
                 }
-            },
-        )
+            }
+        })
         .await
     }
 
-    fn welcome(&self, head: Seq, inbox: Option<Seq>) -> Event {
+    fn welcome(&self, head: Seq, after: Option<Seq>, inbox: Option<Seq>) -> Event {
         Event::Welcome(Welcome {
             room: self.room.clone(),
             you: self.author.clone(),
             epoch: self.hub.history().epoch().clone(),
             head,
+            after,
             inbox,
             members: self.hub.people_count(&self.room),
             topic: self.topic_text(),
@@ -249,18 +249,17 @@ impl<'a> Conversation<'a> {
         start: &Start,
         reference: Option<&Reference>,
         subscriber: &mut Subscriber,
-        greeting: impl FnOnce(&Self, Seq) -> Event,
+        greeting: impl FnOnce(&Self, Seq, Option<Seq>) -> Event,
     ) -> Result<(), CloseReason> {
         let history = self.hub.history();
         let room = &self.room;
         let head = history.head();
-        let gap = start.gap(history.epoch(), head);
+        let replay = history.replay(start);
         if let Err(why) = self.hub.load_topic(room).await {
             // Not a reason to end the conversation.
             tracing::error!("the topic of {room} cannot be read: {why}");
         }
-        let after = match (start.after, start.backlog) {
-            (Some(_), _) if gap.is_some() => Seq::START,
+        let after = match (replay.after, start.backlog) {
             (Some(after), _) => after,
             (None, Some(count)) => history
                 .backlog_start(room, count.min(MAX_BACKLOG))
@@ -270,8 +269,12 @@ impl<'a> Conversation<'a> {
         };
         // From here on, any room followed before is left.
         subscriber.follow(room.clone(), after);
-        self.answer(&greeting(self, head), reference, subscriber);
-        if let Some(gap) = gap {
+        self.answer(
+            &greeting(self, head, replay.continued),
+            reference,
+            subscriber,
+        );
+        if let Some(gap) = replay.gap {
             self.say(&gap, subscriber);
         }
         Ok(())

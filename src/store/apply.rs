@@ -18,6 +18,7 @@ use self::messages::MessageWriter;
 use super::{
     Outcome, StoreError,
     index::Index,
+    parents,
     room::RoomState,
     row::{TableRow, find},
     state::ReplicaState,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     log::{Action, AuditRecord, Entry, OrderedBatch, Stamp},
-    protocol::{Message, name::RoomName},
+    protocol::{Epoch, Message, name::RoomName},
 };
 
 /// The changes that applying a batch made.
@@ -120,10 +121,7 @@ impl Applying<'_> {
         match action {
             // `entries` stores the messages.
             Action::Message(_) => Ok(Outcome::Done),
-            Action::Begin { epoch } => {
-                self.state.epoch = epoch.clone();
-                Ok(Outcome::Done)
-            }
+            Action::Begin { epoch } => self.begin(epoch),
             Action::Settings { name_expiry_ms } => {
                 self.state.name_expiry_ms = *name_expiry_ms;
                 Ok(Outcome::Done)
@@ -155,6 +153,15 @@ impl Applying<'_> {
             }
             Action::Expire { upto } => self.expire(*upto),
         }
+    }
+
+    /// Begins another log, which continues the one before it, if there is one.
+    fn begin(&mut self, epoch: &Epoch) -> Result<Outcome, StoreError> {
+        let before = std::mem::replace(&mut self.state.epoch, epoch.clone());
+        if !before.0.is_empty() {
+            parents::add(self.db, self.state.applied, &before, self.state.head)?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// Adds an audit record of what an operator did.

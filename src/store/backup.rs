@@ -29,7 +29,9 @@ const PAGES_A_STEP: i32 = 4096;
 /// with the percentage copied.
 ///
 /// The copy has an epoch of its own: a server that starts on it gives the
-/// following numbers to other messages than the original server does.
+/// following numbers to other messages than the original server does. The copy
+/// knows the epoch of the original, whose positions count up to the last number
+/// of the copy.
 ///
 /// # Errors
 /// Fails if the store cannot be read or is damaged, or if `to` exists or cannot

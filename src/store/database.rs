@@ -12,6 +12,7 @@ use super::{
     folder::{self, OpenError},
     index::{Index, IndexedMessage},
     pages::{self, StoredPage},
+    parents,
     room::RoomState,
     row::{TableRow, find, query, to_db},
     schema,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     log::{Action, Batch, BatchPosition, Entry, OrderedBatch, SealedBatch, Stamp},
-    protocol::{Message, Seq, WallTime, name::RoomName},
+    protocol::{Lineage, Message, Seq, WallTime, name::RoomName},
 };
 
 /// How many rooms the replica caches. With more, it drops them all and reads
@@ -134,7 +135,8 @@ impl Database {
         Ok(())
     }
 
-    /// Begins another log, with a new epoch: later entries belong to that log.
+    /// Begins another log, with a new epoch: later entries belong to that log. It
+    /// continues the log before it.
     ///
     /// # Errors
     /// Fails if the database cannot be written.
@@ -158,6 +160,17 @@ impl Database {
     /// The SQLite connection, for queries.
     pub(super) fn db(&self) -> &Connection {
         &self.db
+    }
+
+    /// The log, and the logs that it continues.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn lineage(&self) -> Result<Lineage, StoreError> {
+        Ok(Lineage {
+            epoch: self.state.epoch.clone(),
+            parents: parents::all(&self.db)?,
+        })
     }
 
     /// Where the replica stands.

@@ -117,6 +117,11 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// There is no database, but a write-ahead log with its last commits.
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
     /// There is no database, or it cannot be read.
     Unreadable {
         /// The database.
@@ -172,6 +177,11 @@ impl fmt::Display for OpenError {
             OpenError::Older { path } => write!(
                 f,
                 "{} was written before the first release, in a format that this program does not read: move it away to begin anew, or choose another folder with --data",
+                path.display()
+            ),
+            OpenError::Missing { path } => write!(
+                f,
+                "{0} is missing or empty, but {0}-wal holds messages of it: put {0} back, or move {0}-wal away to begin anew",
                 path.display()
             ),
             OpenError::Unreadable { path, source } => write!(

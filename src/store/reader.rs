@@ -3,15 +3,15 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
 use super::{StoreError, database::Database, index::Index, pages::StoredPage};
-use crate::protocol::{Epoch, Seq, WallTime, name::RoomName};
+use crate::protocol::{Epoch, Lineage, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub struct Store {
 }
 
 pub(super) struct StoreState {
-    pub(super) epoch: OnceLock<Epoch>,
+    pub(super) lineage: Lineage,
     /// The last number committed.
     pub(super) head: AtomicU64,
     /// Every message up to this number has expired.
@@ -32,8 +32,14 @@ pub(super) struct StoreState {
     /// The readers' connection, which they use in the order of their requests.
     /// In memory it is the replica's connection.
     pub(super) reader: Arc<FairMutex<Database>>,
+    /// The index, as the one connection that writes it.
     pub(super) index: Arc<FairMutex<Index>>,
-    /// How many removals of words wait for the index: searches stop for them.
+    /// Connections that only read the index. In memory there is none, and
+    /// searches use the one that writes.
+    pub(super) index_readers: Vec<Arc<FairMutex<Index>>>,
+    /// Held for reading by each search, and for writing by a removal of words.
+    pub(super) searching: Arc<RwLock<()>>,
+    /// How many removals of words wait for searches: these stop.
     pub(super) removing: AtomicUsize,
     /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,
@@ -63,7 +69,12 @@ impl Store {
 
     /// The name of the log.
     pub fn epoch(&self) -> &Epoch {
-        self.shared.epoch.get_or_init(|| Epoch("".into()))
+        &self.lineage().epoch
+    }
+
+    /// The log, and the logs that it continues.
+    pub fn lineage(&self) -> &Lineage {
+        &self.shared.lineage
     }
 
     /// The last number committed.

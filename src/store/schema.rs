@@ -8,7 +8,7 @@ use super::{StoreError, check, folder::OpenError, state::ReplicaState, wal};
 use crate::protocol::Epoch;
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// `PRAGMA application_id`: "chat". Stores from before the first release have
 /// none.
@@ -23,6 +23,15 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// # Errors
 /// Fails if the file cannot be opened, has another format or is damaged.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    let unusable = |source| OpenError::Folder {
+        folder: path.to_owned(),
+        source,
+    };
+    if wal::is_orphaned(path).map_err(unusable)? {
+        return Err(OpenError::Missing {
+            path: path.to_owned(),
+        });
+    }
     // SQLite would create a file that all users can read. Its `-wal` and `-shm`
     // files get the mode of this one.
     let mut options = fs::File::options();
@@ -32,10 +41,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         .truncate(false)
         .mode(0o600)
         .open(path);
-    made.map_err(|source| OpenError::Folder {
-        folder: path.to_owned(),
-        source,
-    })?;
+    made.map_err(unusable)?;
     let failed = |error: StoreError| OpenError::database(path, error);
     let db = connect(path).map_err(|e| failed(e.into()))?;
     // A refused database stays byte for byte the same.
@@ -193,7 +199,32 @@ mod tests {
     fn a_newer_store_is_refused_with_both_versions() {
         let (_folder, refused) = marked(APPLICATION, VERSION + 1);
         let said = refused.to_string();
-        assert!(said.contains("is 2, this program knows 1"), "{said}");
+        assert!(said.contains("is 3, this program knows 2"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_database_leaves_its_write_ahead_log_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chat.sqlite");
+        let wal = folder.path().join("chat.sqlite-wal");
+        // A killed process leaves all commits in the write-ahead log.
+        let running = open(&path).expect("a database");
+        let commits = fs::read(&wal).expect("readable");
+        drop(running);
+        fs::write(&wal, &commits).expect("written");
+        fs::remove_file(&path).expect("removed");
+        for is_empty in [false, true] {
+            if is_empty {
+                fs::write(&path, []).expect("written");
+            }
+            let refused = open(&path).map(drop).expect_err("no database");
+            let said = refused.to_string();
+            assert!(said.contains("chat.sqlite-wal holds messages"), "{said}");
+            assert_eq!(fs::read(&wal).expect("readable"), commits);
+        }
+        // One that holds only zeros holds no message.
+        fs::write(&wal, vec![0; commits.len()]).expect("written");
+        open(&path).map(drop).expect("a new database");
     }
 
     #[test]

@@ -11,6 +11,12 @@ CREATE TABLE state (
     name_expiry INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
+CREATE TABLE parents (
+    batch INTEGER PRIMARY KEY,
+    epoch TEXT NOT NULL,
+    upto INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+);
 CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -53,6 +59,7 @@ CREATE TABLE topics (
 CREATE TABLE sanctions (
     kind TEXT NOT NULL,
     target TEXT NOT NULL,
+    shown TEXT NOT NULL,
     until INTEGER,
     reason TEXT NOT NULL,
     sum INTEGER NOT NULL,

@@ -34,6 +34,15 @@ rows! {
         name_expiry: i64,
     }
 
+    /// A log that this log continues.
+    ParentRow in PARENTS "parents" (|row| format!("the parent log {:?}", text(row, 1))) {
+        /// The position of its last batch.
+        batch: Seq,
+        epoch: &'a str,
+        /// The last number that both logs have in common.
+        upto: Seq,
+    }
+
     /// A room, or an inbox.
     RoomRow in ROOMS "rooms" (|row| format!("the row of room {:?}", text(row, 1))) {
         id: i64,
@@ -98,8 +107,10 @@ rows! {
         |row| format!("the sanction against {:?}", text(row, 1))
     ) {
         kind: &'a str,
-        /// `@` and a name's key, or an address.
+        /// `@` and a name's key, or a prefix.
         target: &'a str,
+        /// The target as the operator named it.
+        shown: &'a str,
         /// When it ends, by the log's clock, in milliseconds.
         until: Option<i64>,
         reason: &'a str,
@@ -118,8 +129,9 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 7] = [
+pub(super) static ALL: [(&Table, &str); 8] = [
     (&STATE, "one"),
+    (&PARENTS, "batch"),
     (&ROOMS, "id"),
     (&MESSAGES, "seq"),
     (&NAMES, "key"),

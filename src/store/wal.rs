@@ -34,6 +34,10 @@ const FRAME_HEAD: i64 = 24;
 /// The bytes of the header of the file.
 const FILE_HEAD: i64 = 32;
 
+/// The first four bytes of a file that holds commits
+/// (<https://sqlite.org/fileformat2.html#the_write_ahead_log>).
+const MAGIC: [u32; 2] = [0x377f_0682, 0x377f_0683];
+
 /// How long emptying the file waits for readers; publishers wait with it.
 const READER_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -84,6 +88,23 @@ fn fill(file: &fs::File, length: u64) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Whether the file holds commits of a database that is missing or empty. SQLite
+/// would delete the file as it creates that database.
+///
+/// # Errors
+/// Fails if a file cannot be read.
+pub(super) fn is_orphaned(database: &Path) -> io::Result<bool> {
+    if existing(fs::metadata(database))?.is_some_and(|found| found.len() > 0) {
+        return Ok(false);
+    }
+    let Some(wal) = existing(fs::File::open(wal_path(database)))? else {
+        return Ok(false);
+    };
+    let mut magic = [0; 4];
+    let read = wal.read_at(&mut magic, 0)?;
+    Ok(read == magic.len() && MAGIC.contains(&u32::from_be_bytes(magic)))
+}
+
 /// Rewrites the file in place with the bytes it has, and syncs it.
 ///
 /// After a failed `fsync` the system may hold pages that it takes for written,
@@ -119,11 +140,18 @@ fn wal_path(database: &Path) -> PathBuf {
     name.into()
 }
 
+/// `None` if the file does not exist.
+fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 fn rewrite(path: &Path) -> io::Result<()> {
-    let file = match fs::File::options().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let file = fs::File::options().read(true).write(true).open(path);
+    let Some(file) = existing(file)? else {
+        return Ok(());
     };
     let length = file.metadata()?.len();
     let mut chunk = vec![0; CHUNK];

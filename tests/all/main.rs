@@ -85,6 +85,9 @@ mod screen;
 /// The client loses, duplicates and reorders nothing when a process dies.
 mod resume;
 
+/// Bans and mutes by address and prefix, and their list.
+mod sanctions;
+
 /// The server's metrics.
 mod metrics;
 

@@ -39,9 +39,9 @@ export class Attention {
     return !document.hidden && document.hasFocus() && this.#on.isAtEnd();
   }
 
-  /** Starts in the log of an epoch: in another log no message was seen. */
-  begin(epoch) {
-    if (this.#seen?.epoch !== epoch) this.#seen = { epoch, seq: null };
+  /** Starts in the log of an epoch. In another log no message was seen, or all up to `after`. */
+  begin(epoch, after = null) {
+    if (this.#seen?.epoch !== epoch) this.#seen = { epoch, seq: after };
   }
 
   /** Counts a message: by the reader (`own`), for the reader (`forMe`), live (`isNews`). */

@@ -352,7 +352,7 @@ const handlers = {
   state: setState,
   welcome(welcome) {
     me = welcome.you;
-    attention.begin(welcome.epoch);
+    attention.begin(welcome.epoch, welcome.after);
     composer.limit = welcome.limits.text_bytes;
     setTopic(welcome.topic ?? "");
     setPeople({ ...people, total: welcome.members });

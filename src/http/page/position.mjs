@@ -35,15 +35,20 @@ export class ReadingPosition {
 
   /** Continues on a new connection. The name may have an inbox for the first time. */
   resume(welcome) {
+    if (welcome.epoch !== this.epoch) {
+      this.epoch = welcome.epoch;
+      this.#inbox = welcome.inbox;
+    }
     this.#inbox ??= welcome.inbox;
   }
 
   /**
-   * Whether reading can continue after this welcome. It cannot in another log,
-   * in a log that ends before `seq`, or after more than `MAX_MISSED` missed numbers.
+   * Whether reading can continue after this welcome. It cannot in another log that does
+   * not have `seq`, in a log that ends before it, or after `MAX_MISSED` missed numbers.
    */
   canResume(welcome) {
-    return welcome.epoch === this.epoch && welcome.head - this.seq <= MAX_MISSED && welcome.head >= this.seq;
+    const continues = welcome.epoch === this.epoch || welcome.after === this.seq;
+    return continues && welcome.head - this.seq <= MAX_MISSED && welcome.head >= this.seq;
   }
 
   /** The parameters of a connection that continues from here. */

@@ -41,7 +41,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 20] = [
+pub static TABLE: [CommandSpec; 21] = [
     CommandSpec {
         word: "",
         aliases: &[],
@@ -194,7 +194,7 @@ pub static TABLE: [CommandSpec; 20] = [
         json_type: Some("kick"),
         fields: &[WHO, REASON],
         permission: Permission::Operators,
-        about: "send away a name, IP or IP:port",
+        about: "send away a name, IP, prefix or IP:port",
         help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/kick ana spam",
@@ -207,7 +207,7 @@ pub static TABLE: [CommandSpec; 20] = [
         json_type: Some("ban"),
         fields: &[WHO, FOR, REASON],
         permission: Permission::Operators,
-        about: "keep out a name or IP",
+        about: "keep out a name, IP or prefix",
         help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/ban ana 2h spam",
@@ -251,6 +251,19 @@ pub static TABLE: [CommandSpec; 20] = [
         page: Listing::OwnLine,
         typed_example: "/unmute ana",
         json_example: r#"{"type":"unmute","who":"ana"}"#,
+    },
+    CommandSpec {
+        word: "bans",
+        aliases: &[],
+        arguments: "",
+        json_type: Some("bans"),
+        fields: &[],
+        permission: Permission::Operators,
+        about: "who is banned or muted?",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/bans",
+        json_example: r#"{"type":"bans"}"#,
     },
     CommandSpec {
         word: "erase",

@@ -1,6 +1,6 @@
 //! Carries out each command.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use tracing::{error, info};
 
@@ -92,6 +92,7 @@ impl Conversation<'_> {
                 .map_err(|refusal| refusal.with_id(id))?
                 .into(),
             Command::Name { name, secret } => {
+                self.check_mute()?;
                 let is_own = |key: &NameKey| key.covers(&name.key());
                 if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
                     SideTask::write(self.claim(name, secret)).into()
@@ -109,6 +110,9 @@ impl Conversation<'_> {
             } => self.search(Words::parse(&query)?, before, limit)?.into(),
             Command::Rooms => self.hub.rooms_event().into(),
             Command::Topic { text } => {
+                if text.is_some() {
+                    self.check_mute()?;
+                }
                 let text = text.as_deref().map(Topic::parse_text).transpose()?;
                 SideTask::write(self.topic(text)).into()
             }
@@ -123,13 +127,18 @@ impl Conversation<'_> {
             | Command::Mute { .. }
             | Command::Unmute { .. }
             | Command::Erase { .. } => self.operator_command(command)?.into(),
+            Command::Bans => self.hub.sanctions_event().into(),
             Command::Help => plain::help().into(),
         })
     }
 
+    fn check_mute(&self) -> Result<(), Refusal> {
+        self.registration.check_mute(self.author.name.as_ref())
+    }
+
     /// Checks that the author may speak, and makes the text safe.
     fn accept(&self, text: &str) -> Result<Text, Refusal> {
-        self.registration.check_mute(self.author.name.as_ref())?;
+        self.check_mute()?;
         Text::parse(text, self.limits.text_bytes)
     }
 
@@ -165,8 +174,14 @@ impl Conversation<'_> {
 
     /// Carries out an operator's command.
     fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
-        let (by, id) = (&self.author, self.registration.peer().id);
+        let (by, peer) = (&self.author, self.registration.peer());
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
+            Command::Unban { who } => {
+                return Ok(SideTask::write(self.lift(SanctionKind::Ban, &who)));
+            }
+            Command::Unmute { who } => {
+                return Ok(SideTask::write(self.lift(SanctionKind::Mute, &who)));
+            }
             Command::Kick { who, reason } => {
                 return Ok(SideTask::write(self.kick(&who, accept_reason(reason)?)));
             }
@@ -178,7 +193,7 @@ impl Conversation<'_> {
                 format!("{who} is banned."),
                 Box::pin(self.hub.sanction(
                     by,
-                    id,
+                    peer,
                     SanctionKind::Ban,
                     &who,
                     duration,
@@ -189,20 +204,12 @@ impl Conversation<'_> {
                 format!("{who} is muted."),
                 Box::pin(
                     self.hub
-                        .sanction(by, id, SanctionKind::Mute, &who, duration, None),
+                        .sanction(by, peer, SanctionKind::Mute, &who, duration, None),
                 ),
-            ),
-            Command::Unban { who } => (
-                format!("{who} is not banned."),
-                Box::pin(self.hub.lift(by, id, SanctionKind::Ban, &who)),
-            ),
-            Command::Unmute { who } => (
-                format!("{who} is not muted."),
-                Box::pin(self.hub.lift(by, id, SanctionKind::Mute, &who)),
             ),
             Command::Erase { seq } => (
                 format!("Number {seq} is erased."),
-                Box::pin(self.hub.redact(by, id, &self.room, seq)),
+                Box::pin(self.hub.redact(by, peer.id, &self.room, seq)),
             ),
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
@@ -215,7 +222,30 @@ impl Conversation<'_> {
         }))
     }
 
-    /// Ends the connections of a person or address.
+    /// Lifts a ban or a mute.
+    fn lift(
+        &self,
+        kind: SanctionKind,
+        who: &CommandTarget,
+    ) -> impl Future<Output = SideTaskResult> + use<> {
+        let named = who.to_string();
+        let done = match kind {
+            SanctionKind::Ban => "banned",
+            SanctionKind::Mute => "muted",
+        };
+        let origin = self.registration.peer().id;
+        let lifted = self.hub.lift(&self.author, origin, kind, who);
+        async move {
+            let text = match lifted.await {
+                Ok(None) => format!("{named} is not {done}."),
+                Ok(Some(other)) => format!("{named} is still {done}, with {other}."),
+                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
+            };
+            SideTaskResult::Event(Event::Notice { text })
+        }
+    }
+
+    /// Ends the connections of a person or prefix.
     fn kick(
         &self,
         who: &CommandTarget,
@@ -261,7 +291,7 @@ impl Conversation<'_> {
         secret: Option<Secret>,
     ) -> impl Future<Output = SideTaskResult> + use<> {
         let claimed = self.hub.claim(Claim {
-            origin: self.registration.peer().id,
+            peer: self.registration.peer(),
             name: name.clone(),
             secret,
             current_name: self.key.clone(),
@@ -341,14 +371,19 @@ impl Conversation<'_> {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> Result<SideTask, Refusal> {
-        let place = self.registration.queue_search()?;
+        let mut place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
         Ok(SideTask::read(async move {
-            let _turn = place.lock().await;
-            let found = history.store().search(&room, &words, before, limit).await;
+            if let Err(refusal) = place.turn().await {
+                return SideTaskResult::Event(Event::Refused(refusal));
+            }
+            let place = Arc::new(place);
+            let is_over = move || place.is_over();
+            let store = history.store();
+            let found = store.search(&room, &words, before, limit, is_over).await;
             let Some(found) = found.transpose() else {
-                let text = "The search took too long; use fewer or rarer words.";
+                let text = "The search took too long; use rarer words, or search again later.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
                 return SideTaskResult::Event(Event::Refused(refusal));
             };

@@ -1,8 +1,10 @@
 //! The store's files: their permissions, a damaged database, and backups.
 
-use std::{os::unix::fs::PermissionsExt, path::Path};
+use std::{ops::RangeInclusive, os::unix::fs::PermissionsExt, path::Path};
 
+use broadcast_chat::store;
 use rustix::process::getuid;
+use serde_json::json;
 use tokio::process::Command;
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     programs::{SERVER, rejected_start},
-    support::{TestServer, soon},
+    support::{Peer, TestServer, soon, upgraded},
 };
 
 /// The server under an unprivileged user: root may write to every folder.
@@ -162,12 +164,69 @@ async fn a_backup_is_made_while_clients_publish() {
         );
     }
     assert_eq!(eve.event().await["type"], "live");
-    // A client with a position of the first log is told that this log is
-    // another.
-    let target = format!(
-        "/?after=5&epoch={}",
-        welcome["epoch"].as_str().expect("one")
-    );
-    let (mut bob, _) = second.json(&target).await;
-    assert_eq!(bob.event().await["reason"], "epoch");
+}
+
+/// Starts a server on a backup of a folder.
+async fn restore(data: &Path, restored: &Path) -> TestServer {
+    std::fs::create_dir(restored).expect("a folder");
+    store::backup(data, &restored.join("chat.sqlite"), |_| {}).expect("a backup");
+    TestServer::start_in(restored).await
+}
+
+// Verified to fail when the copy forgets the epoch of the original.
+#[tokio::test]
+async fn a_restored_log_resumes_positions_of_its_originals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [data, second, third] = ["1", "2", "3"].map(|name| folder.path().join(name));
+    let say = async |ana: &mut Peer, numbers: RangeInclusive<u64>| {
+        for n in numbers {
+            assert_eq!(publish(ana, "text", &n.to_string()).await["seq"], n);
+        }
+    };
+    let original = TestServer::start_in(&data).await;
+    let (mut ana, first) = original.json("/?name=ana").await;
+    let secret = [
+        ("Authorization", "Bearer the-secret-of-bob"),
+        ("Sec-WebSocket-Protocol", "chat.v1"),
+    ];
+    drop(upgraded(original.addr, "/?name=bob", &secret).await);
+    say(&mut ana, 1..=10).await;
+    let server = restore(&data, &second).await;
+    // The original goes on, and so does the copy.
+    say(&mut ana, 11..=12).await;
+    let (mut ana, other) = server.json("/?name=ana").await;
+    say(&mut ana, 11..=20).await;
+    let server = restore(&second, &third).await;
+    let (_, last) = server.json("/").await;
+    // The log and number of a position; the number after which the replay
+    // begins; the gap before it.
+    for (log, after, begins, gap) in [
+        (&first, 5, 5, None),
+        (&first, 10, 10, None),
+        (
+            &first,
+            12,
+            10,
+            Some(json!({"type": "gap", "after": 12, "next": 11, "reason": "epoch"})),
+        ),
+        (&other, 15, 15, None),
+        (&other, 20, 20, None),
+    ] {
+        let epoch = log["epoch"].as_str().expect("an epoch");
+        let (mut eve, welcome) = server.json(&format!("/?after={after}&epoch={epoch}")).await;
+        assert_eq!(welcome["epoch"], last["epoch"]);
+        assert_eq!(welcome["after"], begins, "{after} of {epoch}");
+        if let Some(gap) = gap {
+            assert_eq!(eve.event().await, gap);
+        }
+        for n in begins + 1..=20 {
+            assert_eq!(eve.event().await["seq"], n, "{after} of {epoch}");
+        }
+        assert_eq!(eve.event().await["type"], "live");
+    }
+    // The same holds for a position in an inbox.
+    let epoch = first["epoch"].as_str().expect("an epoch");
+    let target = format!("/?name=bob&inbox=12&after=12&epoch={epoch}");
+    let mut bob = upgraded(server.addr, &target, &secret).await;
+    assert_eq!(bob.event().await["inbox"], 10);
 }

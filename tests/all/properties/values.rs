@@ -143,7 +143,10 @@ pub(crate) fn searches(bytes: &[u8]) {
         receipts.next(Some(0)).await.expect("it is stored");
         let found = async {
             loop {
-                let found = history.store().search(&room, &words, None, 9).await;
+                let found = history
+                    .store()
+                    .search(&room, &words, None, 9, || false)
+                    .await;
                 let found = found.expect("no syntax").expect("in time");
                 if found.indexed == history.head() {
                     break found;

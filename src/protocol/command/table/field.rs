@@ -47,7 +47,8 @@ pub(super) const BEFORE: Field = optional::<Option<Seq>>("before", "a number of 
 pub(super) const LIMIT: Field = optional::<Option<u32>>("limit", "how many messages, at most 200");
 pub(super) const QUERY: Field = needed::<String>("query", "words");
 pub(super) const PROOF: Field = needed::<String>("secret", "the operators' secret");
-pub(super) const WHO: Field = needed::<CommandTarget>("who", "a name, an IP address or `IP:port`");
+pub(super) const WHO: Field =
+    needed::<CommandTarget>("who", "a name, an IP address, a prefix or `IP:port`");
 pub(super) const FOR: Field =
     optional::<Option<TypedDuration>>("for", "a time like `30m`, `2h` or `7d`");
 pub(super) const REASON: Field = optional::<Option<String>>("reason", "one line");
