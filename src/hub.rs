@@ -16,10 +16,12 @@ mod redaction;
 mod refused_ids;
 mod registry;
 mod retention;
+mod secrets;
 mod start;
 mod submissions;
 mod topics;
 mod writer;
+mod wrong_secrets;
 
 use std::{
     fmt,
@@ -36,6 +38,7 @@ use self::{
     actions::ActionSubmitter,
     claims::Claims,
     registry::{Registry, SanctionTarget},
+    wrong_secrets::WrongSecrets,
 };
 pub use self::{
     claims::{Claim, Claimed},
@@ -95,6 +98,7 @@ struct HubState {
     fanout: Fanout,
     registry: Registry,
     claims: Claims,
+    wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
@@ -441,6 +445,17 @@ impl Hub {
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
     pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
         self.shared.claims.note_delivered(key, upto);
+    }
+
+    /// Counts a wrong secret of the operators, for the server's output.
+    pub fn count_wrong_secret(&self, peer: Peer) {
+        self.shared.wrong_secrets.count(peer, "the operators");
+    }
+
+    /// Writes the counts of wrong secrets to the server's output, at most one
+    /// line a minute for each prefix. Never returns.
+    pub async fn report_wrong_secrets(&self) {
+        self.shared.wrong_secrets.report().await;
     }
 
     /// Notes twice a day which names are in use. Never returns.

@@ -6,7 +6,7 @@
 //! but the address. A second connection with the same name and address counts
 //! as the same person: back after a break, or connected twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tracing::error;
@@ -14,6 +14,8 @@ use tracing::error;
 use super::{
     actions::{ActionSubmitter, BUSY_RETRY_MS},
     registry::{Deliveries, Grounds, NameUse, Registry},
+    secrets::Secrets,
+    wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::History,
@@ -67,25 +69,33 @@ pub(super) struct Claims {
     history: History,
     clock: Arc<GuardedClock>,
     actions: ActionSubmitter,
+    secrets: Secrets,
+    wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
 }
 
 impl Claims {
+    /// # Errors
+    ///
+    /// Fails if the system gives no random bytes.
     pub(super) fn new(
         registry: Registry,
         history: History,
         clock: Arc<GuardedClock>,
         actions: ActionSubmitter,
+        wrong_secrets: WrongSecrets,
         expiry: Duration,
-    ) -> Self {
-        Claims {
+    ) -> io::Result<Self> {
+        Ok(Claims {
             registry,
             history,
             clock,
             actions,
+            secrets: Secrets::new()?,
+            wrong_secrets,
             expiry,
-        }
+        })
     }
 
     /// Has a connection use a name as its owner: it proves an owned name, or
@@ -107,7 +117,7 @@ impl Claims {
             if let Some(owned) = self.still_owned(&key, own_uses, now).await? {
                 self.check_lookalikes(&claim.name, &key, Some(&owned), now)
                     .await?;
-                return self.prove(&claim, &owned, now);
+                return self.prove(&claim, &owned, now).await;
             }
             if let Some(taken) = self.claim_free(&claim, &key, own_uses).await? {
                 return Ok(taken);
@@ -118,16 +128,23 @@ impl Claims {
 
     /// Takes an owned name by its secret. Waits neither for the writer nor for
     /// a failing disk.
-    fn prove(
+    ///
+    /// # Errors
+    ///
+    /// Refuses a wrong secret, and if too many secrets wait to be hashed.
+    async fn prove(
         &self,
         claim: &Claim,
         owned: &OwnedName,
         now: GuardedTime,
     ) -> Result<Claimed, Refusal> {
-        match &claim.secret {
-            None => return Err(owned_by_another(&claim.name)),
-            Some(secret) if !owned.is_proved_by(secret) => return Err(wrong_secret(&claim.name)),
-            Some(_) => {}
+        let Some(secret) = &claim.secret else {
+            return Err(owned_by_another(&claim.name));
+        };
+        if !self.secrets.prove(owned, secret).await? {
+            let what = format!("the name {}", claim.name);
+            self.wrong_secrets.count(claim.peer, &what);
+            return Err(wrong_secret(&claim.name));
         }
         let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
         if owned.unused_for(now) >= USE_NOTED {
@@ -166,11 +183,12 @@ impl Claims {
         let Some(secret) = new_secret.as_ref().or(claim.secret.as_ref()) else {
             return Err(unknown());
         };
+        let hardened = self.secrets.harden(secret, &salt).await?;
         let action = Action::Claim {
             name: claim.name.clone(),
             key: key.clone(),
             salt,
-            tag: OwnedName::tag(secret, &salt),
+            tag: hardened.ok_or_else(unknown)?.tag(&salt),
         };
         match self.actions.act(claim.peer.id, action).await?.outcome {
             Outcome::Claimed { since } => {

@@ -117,6 +117,22 @@ async fn an_owned_name_is_proved_by_its_secret() {
     assert_eq!(world.hub.shared.registry.names_in_use(), []);
 }
 
+// Verified to fail when a claim stores another form of the secret.
+#[tokio::test]
+async fn a_chosen_secret_proves_its_name_again_and_again() {
+    let world = World::new(90 * DAY);
+    let chosen = Some("of-ana-and-long-enough");
+    drop(world.claim("ana", chosen).await.expect("free"));
+    for _ in 0..2 {
+        let again = world.claim("ana", chosen).await.expect("owned");
+        assert!(!again.new);
+        for wrong in ["of-ana-and-long-enougH", "random128_0123456789abcdefghijkl"] {
+            let refused = world.claim("ana", Some(wrong)).await;
+            assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{wrong}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_name_in_use_by_another_cannot_be_claimed() {
     let world = World::new(90 * DAY);

@@ -86,6 +86,9 @@ mod screen;
 /// The client loses, duplicates and reorders nothing when a process dies.
 mod resume;
 
+/// Texts that publish a secret or show nothing, and wrong secrets.
+mod secrets;
+
 /// Bans and mutes by address and prefix, and their list.
 mod sanctions;
 

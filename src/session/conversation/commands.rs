@@ -121,7 +121,9 @@ impl Conversation<'_> {
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
-                self.operator.prove(&secret)?;
+                let (hub, peer) = (self.hub, self.registration.peer());
+                self.operator
+                    .prove(&secret, || hub.count_wrong_secret(peer))?;
                 let text = "You are an operator now: /help says what you can do.".into();
                 Event::Notice { text }.into()
             }
