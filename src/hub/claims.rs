@@ -158,6 +158,7 @@ impl Claims {
                 "You have made so many names your own on this connection that it may be no more.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
+        self.registry.take_new_name(claim.origin)?;
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Mutex as FairMutex, time::Instant};
 
-use super::rate::{Budget, Rate};
+use super::{budget::Budget, quotas::QuotaLimits, rate::Rate};
 use crate::{
     net::Prefix,
     protocol::{Refusal, RefusalCode},
@@ -27,6 +27,7 @@ const SEARCH_RETRY_MS: u64 = 2000;
 pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
     rate: Option<Rate>,
+    quotas: QuotaLimits,
     /// How many connections one prefix may have, if that is limited.
     max_connections: Option<usize>,
     known: HashMap<Option<Prefix>, PrefixState>,
@@ -38,7 +39,7 @@ pub(super) struct Prefixes {
 #[derive(Debug)]
 struct PrefixState {
     connections: usize,
-    /// The budget; `None` if rates are not limited.
+    /// The budget; `None` if neither rates nor quotas are limited.
     budget: Option<Arc<Budget>>,
     /// Held by the search that runs. Each search of the prefix has a reference.
     searching: Arc<FairMutex<()>>,
@@ -56,17 +57,22 @@ impl PrefixState {
 }
 
 impl Prefixes {
-    pub(super) fn new(max_connections: Option<usize>, rate: Option<Rate>) -> Self {
+    pub(super) fn new(
+        max_connections: Option<usize>,
+        rate: Option<Rate>,
+        quotas: QuotaLimits,
+    ) -> Self {
         Prefixes {
             rate,
+            quotas,
             max_connections,
             known: HashMap::new(),
             sweep_at: 0,
         }
     }
 
-    /// Counts one more connection. Returns the budget of its prefix, if rates
-    /// are limited.
+    /// Counts one more connection. Returns the budget of its prefix, if rates or
+    /// quotas are limited.
     ///
     /// # Errors
     ///
@@ -76,10 +82,11 @@ impl Prefixes {
         if !self.known.contains_key(&prefix) {
             self.sweep();
         }
-        let rate = self.rate;
+        let (rate, quotas) = (self.rate, self.quotas);
+        let is_limited = rate.is_some() || quotas != QuotaLimits::UNLIMITED;
         let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
-            budget: rate.map(|rate| Arc::new(Budget::new(rate))),
+            budget: is_limited.then(|| Arc::new(Budget::new(rate, quotas))),
             searching: Arc::default(),
         });
         if let Some(most) = self
@@ -90,6 +97,11 @@ impl Prefixes {
         }
         known.connections += 1;
         Ok(known.budget.clone())
+    }
+
+    /// The budget of a prefix with a connection, if rates or quotas are limited.
+    pub(super) fn budget(&self, prefix: Option<Prefix>) -> Option<Arc<Budget>> {
+        self.known.get(&prefix)?.budget.clone()
     }
 
     /// Counts one connection fewer.
@@ -156,7 +168,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn prefixes() -> Prefixes {
-        Prefixes::new(None, Some(Rate::of(1, 1)))
+        Prefixes::new(None, Some(Rate::of(1, 1)), QuotaLimits::UNLIMITED)
     }
 
     fn prefix(n: u32) -> Prefix {
@@ -208,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_prefix_waits_only_for_its_own_searches() {
-        let mut prefixes = Prefixes::new(None, None);
+        let mut prefixes = Prefixes::new(None, None, QuotaLimits::UNLIMITED);
         let [here, elsewhere] = [1, 2].map(|n| Some(prefix(n)));
         for prefix in [here, elsewhere] {
             assert!(prefixes.connect(prefix).expect("a place").is_none());
