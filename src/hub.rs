@@ -44,7 +44,9 @@ pub use self::{
     claims::{Claim, Claimed},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     refused_ids::RefusedIds,
-    registry::{Bucket, Budget, Capacity, Full, NameUse, Rate, Registration, too_fast},
+    registry::{
+        Bucket, Budget, Capacity, Full, NameUse, QuotaLimits, Rate, Registration, too_fast,
+    },
     retention::RetentionLimits,
     submissions::{ActionResult, Submission, Submitter},
     writer::Writer,

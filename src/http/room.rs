@@ -208,6 +208,9 @@ where
         budget.posted(body.len());
     }
     let text = text(&body, state.limits)?;
+    if let Some(budget) = budget {
+        budget.store(1, text.len())?;
+    }
     // The name is leased until the message is stored.
     let _lease = match &query.name {
         Some(name) => {

@@ -176,6 +176,7 @@ impl Claims {
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
         self.registry.check_mute(claim.peer)?;
+        self.registry.take_new_name(claim.peer.id)?;
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };

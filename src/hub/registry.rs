@@ -7,9 +7,11 @@
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
 
+mod budget;
 mod names;
 mod prefixes;
 mod presence;
+mod quotas;
 mod rate;
 mod registration;
 mod sanctions;
@@ -20,6 +22,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 
+pub use self::{
+    budget::Budget,
+    quotas::QuotaLimits,
+    rate::{Bucket, Rate, too_fast},
+    registration::{NameUse, Registration},
+};
 pub(super) use self::{
     names::Grounds,
     presence::News,
@@ -32,10 +40,6 @@ use self::{
     presence::Presence,
     sanctions::Sanctions,
     tables::{LockedTables, Tables},
-};
-pub use self::{
-    rate::{Bucket, Budget, Rate, too_fast},
-    registration::{NameUse, Registration},
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
@@ -50,7 +54,8 @@ use crate::{
     store::Sanction,
 };
 
-/// How many connections there may be, and how fast each may speak.
+/// How many connections there may be, how fast each may speak, and how much one
+/// prefix may add.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// The most connections at a time.
@@ -59,6 +64,8 @@ pub struct Capacity {
     pub per_prefix: Option<usize>,
     /// The rate of one connection, if that is limited.
     pub rate: Option<Rate>,
+    /// How much one prefix may add to what is kept.
+    pub quotas: QuotaLimits,
 }
 
 impl Capacity {
@@ -67,6 +74,7 @@ impl Capacity {
         connections: usize::MAX,
         per_prefix: None,
         rate: None,
+        quotas: QuotaLimits::UNLIMITED,
     };
 }
 
@@ -101,7 +109,7 @@ impl Registry {
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
-                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate),
+                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate, capacity.quotas),
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
@@ -178,6 +186,16 @@ impl Registry {
         let key = name.key();
         let taken = self.shared.lock().names.take(name, &key, grounds);
         taken.then(|| NameUse::new(&self.shared, key, delivered))
+    }
+
+    /// Takes a new owned name from the quota of a connection's prefix.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one name too many, with the time to wait.
+    pub(super) fn take_new_name(&self, origin: ConnectionId) -> Result<(), Refusal> {
+        let budget = self.shared.lock().budget(origin);
+        budget.map_or(Ok(()), |budget| budget.new_name())
     }
 
     /// How many connections use a name.

@@ -81,6 +81,25 @@ impl Pace {
             .map_err(|refusal| refusal.with_id(id.cloned()))
     }
 
+    /// Charges the rows of a message to the quota of stored bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if the prefix has stored too much.
+    pub(super) fn store(
+        &mut self,
+        id: Option<&MessageId>,
+        rows: u32,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let stored = self.budget.store(rows, bytes);
+        if stored.is_err() {
+            // The messages that follow this one are refused too.
+            self.deferred.refuse(id);
+        }
+        self.charge_patience(Instant::now(), stored)
+    }
+
     /// Charges a frame of this many bytes that is not a message to the rate
     /// limit.
     ///

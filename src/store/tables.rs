@@ -141,7 +141,7 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 8] = [
+pub(super) static ALL: [(&Table, &str); 9] = [
     (&STATE, "one"),
     (&PARENTS, "batch"),
     (&ROOMS, "id"),

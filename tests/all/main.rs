@@ -35,6 +35,9 @@ mod deadlines;
 /// Limits: rates, floods, crowds, and all clients reconnecting at once.
 mod limits;
 
+/// Quotas of one address.
+mod quotas;
+
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
 mod ignore;

@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    rate::{Budget, Rate},
+    budget::Budget,
+    quotas::QuotaLimits,
+    rate::Rate,
     searches::{Searches, debt_after},
 };
 use crate::{net::Prefix, protocol::Refusal};
@@ -21,6 +23,7 @@ const MAX_AFTER_SWEEP: usize = 1 << 14;
 pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
     rate: Option<Rate>,
+    quotas: QuotaLimits,
     /// How many connections one prefix may have, if that is limited.
     max_connections: Option<usize>,
     known: HashMap<Option<Prefix>, PrefixState>,
@@ -33,7 +36,7 @@ pub(super) struct Prefixes {
 #[derive(Debug)]
 struct PrefixState {
     connections: usize,
-    /// The budget; `None` if rates are not limited.
+    /// The budget; `None` if neither rates nor quotas are limited.
     budget: Option<Arc<Budget>>,
     /// Until then its searches count against it.
     search_debt: Instant,
@@ -51,9 +54,14 @@ impl PrefixState {
 }
 
 impl Prefixes {
-    pub(super) fn new(max_connections: Option<usize>, rate: Option<Rate>) -> Self {
+    pub(super) fn new(
+        max_connections: Option<usize>,
+        rate: Option<Rate>,
+        quotas: QuotaLimits,
+    ) -> Self {
         Prefixes {
             rate,
+            quotas,
             max_connections,
             known: HashMap::new(),
             sweep_at: 0,
@@ -61,8 +69,8 @@ impl Prefixes {
         }
     }
 
-    /// Counts one more connection. Returns the budget of its prefix, if rates
-    /// are limited.
+    /// Counts one more connection. Returns the budget of its prefix, if rates or
+    /// quotas are limited.
     ///
     /// # Errors
     ///
@@ -72,10 +80,11 @@ impl Prefixes {
         if !self.known.contains_key(&prefix) {
             self.sweep();
         }
-        let rate = self.rate;
+        let (rate, quotas) = (self.rate, self.quotas);
+        let is_limited = rate.is_some() || quotas != QuotaLimits::UNLIMITED;
         let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
-            budget: rate.map(|rate| Arc::new(Budget::new(rate))),
+            budget: is_limited.then(|| Arc::new(Budget::new(rate, quotas))),
             search_debt: Instant::now(),
         });
         if let Some(most) = self
@@ -86,6 +95,11 @@ impl Prefixes {
         }
         known.connections += 1;
         Ok(known.budget.clone())
+    }
+
+    /// The budget of a prefix with a connection, if rates or quotas are limited.
+    pub(super) fn budget(&self, prefix: Option<Prefix>) -> Option<Arc<Budget>> {
+        self.known.get(&prefix)?.budget.clone()
     }
 
     /// Counts one connection fewer.
@@ -149,7 +163,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn prefixes() -> Prefixes {
-        Prefixes::new(None, Some(Rate::of(1, 1)))
+        Prefixes::new(None, Some(Rate::of(1, 1)), QuotaLimits::UNLIMITED)
     }
 
     fn prefix(n: u32) -> Prefix {

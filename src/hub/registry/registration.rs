@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{rate::Budget, searches::SearchPlace, tables::LockedTables};
+use super::{budget::Budget, searches::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,
@@ -40,7 +40,7 @@ impl Registration {
         self.peer
     }
 
-    /// The budget of its prefix, if rates are limited.
+    /// The budget of its prefix, if rates or quotas are limited.
     pub fn budget(&self) -> Option<&Arc<Budget>> {
         self.budget.as_ref()
     }

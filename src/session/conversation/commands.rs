@@ -34,6 +34,9 @@ use crate::{
 /// that tries to claim all of them.
 const MAX_NEW_NAMES: u8 = 5;
 
+/// A private message is stored in two inboxes.
+const PRIVATE_ROWS: u32 = 2;
+
 /// The result of a command.
 pub(super) enum CommandResult {
     /// An answer, sent at once.
@@ -69,7 +72,7 @@ impl Conversation<'_> {
                 follows,
             } => {
                 let text = self
-                    .accept(&text)
+                    .accept(&text, id.as_ref(), 1)
                     .map_err(|refusal| refusal.with_id(id.clone()))?;
                 info!(target: "chat::message", "From client {} {:?}", self.author.addr, &*text);
                 let (room, from) = (self.room.clone(), self.author.clone());
@@ -118,6 +121,9 @@ impl Conversation<'_> {
                     self.check_mute()?;
                 }
                 let text = text.as_deref().map(Topic::parse_text).transpose()?;
+                if let (Some(text), Some(budget)) = (&text, self.registration.budget()) {
+                    budget.topic(text.len())?;
+                }
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
@@ -142,28 +148,33 @@ impl Conversation<'_> {
         self.registration.check_mute(self.author.name.as_ref())
     }
 
-    /// Checks that the author may speak, and makes the text safe.
-    fn accept(&self, text: &str) -> Result<Text, Refusal> {
+    /// Checks that the author may speak, makes the text safe, and charges the
+    /// rows of the message to the quota.
+    fn accept(&mut self, text: &str, id: Option<&MessageId>, rows: u32) -> Result<Text, Refusal> {
         self.check_mute()?;
-        Text::parse(text, self.limits.text_bytes)
+        let text = Text::parse(text, self.limits.text_bytes)?;
+        if let Some(pace) = &mut self.pace {
+            pace.store(id, rows, text.len())?;
+        }
+        Ok(text)
     }
 
     /// Prepares a private message, if its recipient exists.
     fn private(
-        &self,
+        &mut self,
         to: Name,
         text: &str,
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
-        let text = self.accept(text)?;
-        let Some(key) = &self.key else {
+        let Some(key) = self.key.clone() else {
             let text = "Take a name first, so that you can be answered: /name NAME.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
+        let text = self.accept(text, id.as_ref(), PRIVATE_ROWS)?;
         let recipient = self.hub.find_recipient(to, key.clone());
         let draft = Draft {
-            room: RoomName::inbox(key),
+            room: RoomName::inbox(&key),
             from: self.author.clone(),
             text,
             id,

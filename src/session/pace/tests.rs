@@ -1,14 +1,17 @@
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::{hub::Rate, protocol::RefusalCode};
+use crate::{
+    hub::{QuotaLimits, Rate},
+    protocol::RefusalCode,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
 /// The full budget of an address.
 fn budget(rate: &str) -> Arc<Budget> {
     let rate: Rate = rate.parse().expect("a rate");
-    Arc::new(Budget::new(rate))
+    Arc::new(Budget::new(Some(rate), QuotaLimits::UNLIMITED))
 }
 
 fn id(n: usize) -> MessageId {

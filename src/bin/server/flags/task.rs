@@ -7,8 +7,8 @@ use std::{
 
 use broadcast_chat::{
     http::Trust,
-    hub::{self, Capacity, Rate, RetentionLimits},
-    protocol::Limits,
+    hub::{self, Capacity, QuotaLimits, Rate, RetentionLimits},
+    protocol,
     server::ServerOptions,
     session,
     store::Storage,
@@ -139,7 +139,11 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
     let operator = operator.transpose()?;
     let motd = flags.motd.as_deref().map(files::read_motd).transpose()?;
     let loopback = is_loopback(&flags);
-    let (rate, max_per_address) = limits(&flags);
+    let Limits {
+        rate,
+        per_address,
+        quotas,
+    } = limits(&flags);
     let descriptors = raise_descriptors();
     let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
@@ -167,8 +171,9 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                 name_expiry: DAY * flags.name_expiry,
                 capacity: Capacity {
                     connections: max_connections,
-                    per_prefix: max_per_address,
+                    per_prefix: per_address.map(NonZeroUsize::get),
                     rate,
+                    quotas,
                 },
             },
             trust: Trust {
@@ -181,7 +186,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     .collect(),
             },
             session: session::SessionOptions {
-                limits: Limits {
+                limits: protocol::Limits {
                     text_bytes: flags.max_text as usize,
                 },
                 ping: Duration::from_secs(flags.ping.into()),
@@ -196,25 +201,47 @@ fn is_loopback(flags: &ServerFlags) -> bool {
     flags.bind.to_canonical().is_loopback()
 }
 
-/// The rate, and the most connections of one address.
+/// The limits of one address.
+#[derive(Debug, PartialEq, Eq)]
+struct Limits {
+    rate: Option<Rate>,
+    per_address: Option<NonZeroUsize>,
+    quotas: QuotaLimits,
+}
+
+/// The limits of one address.
 ///
-/// On loopback both are off by default, because every client is on this
-/// machine.
-fn limits(flags: &ServerFlags) -> (Option<Rate>, Option<usize>) {
-    let (rate, per_address) = if is_loopback(flags) {
-        (None, None)
+/// On loopback all are off by default, because every client is on this machine.
+fn limits(flags: &ServerFlags) -> Limits {
+    let default = if is_loopback(flags) {
+        Limits {
+            rate: None,
+            per_address: None,
+            quotas: QuotaLimits::UNLIMITED,
+        }
     } else {
-        (Some(Rate::DEFAULT), Some(MAX_PER_PREFIX))
+        Limits {
+            rate: Some(Rate::DEFAULT),
+            per_address: Some(MAX_PER_PREFIX),
+            quotas: QuotaLimits::DEFAULT,
+        }
     };
-    let per_address = Limit::resolve(flags.max_per_address, per_address);
-    (
-        Limit::resolve(flags.rate, rate),
-        per_address.map(NonZeroUsize::get),
-    )
+    let quotas = default.quotas;
+    Limits {
+        rate: Limit::resolve(flags.rate, default.rate),
+        per_address: Limit::resolve(flags.max_per_address, default.per_address),
+        quotas: QuotaLimits {
+            new_names: Limit::resolve(flags.new_names, quotas.new_names),
+            daily_bytes: Limit::resolve(flags.daily_bytes, quotas.daily_bytes),
+            topics: Limit::resolve(flags.topic_rate, quotas.topics),
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU32, NonZeroU64};
+
     use super::*;
 
     #[test]
@@ -226,24 +253,58 @@ mod tests {
 
     #[test]
     fn limits_are_off_only_on_loopback_by_default() {
-        for (words, rate, per_address) in [
-            (&["--bind=::1"][..], None, None),
-            (&["--bind=0.0.0.0"], Some(Rate::DEFAULT), Some(64)),
+        let off = QuotaLimits::UNLIMITED;
+        let quotas = QuotaLimits {
+            new_names: NonZeroU32::new(4),
+            daily_bytes: NonZeroU64::new(9000),
+            topics: "2:3".parse().ok(),
+        };
+        for (words, rate, per_address, quotas) in [
+            (&["--bind=::1"][..], None, None, off),
             (
-                &["--bind=::", "--rate=off", "--max-per-address=off"],
+                &["--bind=0.0.0.0"],
+                Some(Rate::DEFAULT),
+                Some(64),
+                QuotaLimits::DEFAULT,
+            ),
+            (
+                &[
+                    "--bind=::",
+                    "--rate=off",
+                    "--max-per-address=off",
+                    "--new-names=off",
+                    "--daily-bytes=off",
+                    "--topic-rate=off",
+                ],
                 None,
                 None,
+                off,
             ),
             (
                 &["--rate=7", "--max-per-address=2"],
                 "7:70".parse().ok(),
                 Some(2),
+                off,
             ),
-            (&["--rate=500:100"], "500:100".parse().ok(), None),
+            (
+                &[
+                    "--new-names=4",
+                    "--daily-bytes=9000",
+                    "--topic-rate=2:3",
+                    "--rate=500:100",
+                ],
+                "500:100".parse().ok(),
+                None,
+                quotas,
+            ),
         ] {
             let flags = parse([&["server"], words].concat()).expect("right");
-            let limits = limits(&flags);
-            assert_eq!(limits, (rate, per_address), "{words:?}");
+            let expected = Limits {
+                rate,
+                per_address: per_address.and_then(NonZeroUsize::new),
+                quotas,
+            };
+            assert_eq!(limits(&flags), expected, "{words:?}");
         }
     }
 
@@ -257,6 +318,7 @@ mod tests {
                 "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
             ),
             ("--bind=here", "give an IP address"),
+            ("--daily-bytes=1099511627777", "give at most 1099511627776"),
         ] {
             let error = parse(["server", flag]).expect_err(flag);
             let sentence = sentence(&error);
