@@ -36,8 +36,8 @@ const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// A connection's request to use a name as its owner.
 #[derive(Debug)]
 pub struct Claim {
-    /// The connection that asks.
-    pub origin: ConnectionId,
+    /// The peer that asks.
+    pub peer: Peer,
     /// The name.
     pub name: Name,
     /// The secret that proves an owned name, or will prove a new one. If
@@ -93,9 +93,9 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// Refuses a name that another person owns or uses, a wrong secret, and a
-    /// new name if the claim allows none. Also refuses if the store cannot be
-    /// read or written.
+    /// Refuses a name that another person owns or uses, a wrong secret, a secret
+    /// after too many wrong ones, and a new name if the claim allows none. Also
+    /// refuses if the store cannot be read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         check_free(&claim.name)?;
         let key = claim.name.key();
@@ -124,14 +124,17 @@ impl Claims {
         owned: &OwnedName,
         now: GuardedTime,
     ) -> Result<Claimed, Refusal> {
-        match &claim.secret {
-            None => return Err(owned_by_another(&claim.name)),
-            Some(secret) if !owned.is_proved_by(secret) => return Err(wrong_secret(&claim.name)),
-            Some(_) => {}
+        let Some(secret) = &claim.secret else {
+            return Err(owned_by_another(&claim.name));
+        };
+        let (prefix, key) = (claim.peer.prefix(), claim.name.key());
+        let is_right = || owned.is_proved_by(secret);
+        if !self.registry.try_secret(prefix, Some(&key), is_right)? {
+            return Err(wrong_secret(&claim.name));
         }
         let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
         if owned.unused_for(now) >= USE_NOTED {
-            let key = owned.claimed_key().unwrap_or_else(|| claim.name.key());
+            let key = owned.claimed_key().unwrap_or(key);
             self.actions.note(Action::Use { key });
         }
         Ok(Claimed {
@@ -171,7 +174,7 @@ impl Claims {
             salt,
             tag: OwnedName::tag(secret, &salt),
         };
-        match self.actions.act(claim.origin, action).await?.outcome {
+        match self.actions.act(claim.peer.id, action).await?.outcome {
             Outcome::Claimed { since } => {
                 name_use.set_owned_since(since);
                 Ok(Some(Claimed {
@@ -200,7 +203,7 @@ impl Claims {
     ) -> Result<NameUse, Refusal> {
         if secret.is_some() {
             let claim = Claim {
-                origin: peer.id,
+                peer,
                 name: name.clone(),
                 secret,
                 current_name: None,

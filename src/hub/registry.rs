@@ -7,6 +7,7 @@
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
 
+mod guesses;
 mod names;
 mod prefixes;
 mod presence;
@@ -19,26 +20,28 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(super) use self::{
-    names::Grounds, presence::News, registration::Deliveries, sanctions::key as sanction_key,
-};
 use self::{
+    guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
     tables::{LockedTables, Tables},
 };
+pub(super) use self::{
+    names::Grounds, presence::News, registration::Deliveries, sanctions::key as sanction_key,
+};
 pub use self::{
-    rate::{Bucket, Budget, Rate, too_fast},
+    prefixes::{Full, PrefixLimits},
+    rate::{Bucket, Budget, Rate, frame_cost, message_cost, too_fast},
     registration::{NameUse, Registration},
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
     log::{GuardedClock, SanctionKind},
-    net::Peer,
+    net::{Peer, Prefix},
     protocol::{
-        ConnectionId, Event, Seq, Topic,
+        ConnectionId, Event, Refusal, Seq, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -51,28 +54,19 @@ use crate::{
 pub struct Capacity {
     /// The most connections at a time.
     pub connections: usize,
-    /// The most connections of one prefix, if that is limited.
-    pub per_prefix: Option<usize>,
-    /// The rate of one connection, if that is limited.
-    pub rate: Option<Rate>,
+    /// The limits of one prefix.
+    pub per_prefix: PrefixLimits,
+    /// The limits of the forwarded connections of one prefix, all together.
+    pub forwarded: PrefixLimits,
 }
 
 impl Capacity {
     /// No limit at all.
     pub const UNLIMITED: Capacity = Capacity {
         connections: usize::MAX,
-        per_prefix: None,
-        rate: None,
+        per_prefix: PrefixLimits::UNLIMITED,
+        forwarded: PrefixLimits::UNLIMITED,
     };
-}
-
-/// Why a connection cannot register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Its prefix has this many connections, the most it may have.
-    Prefix(usize),
-    /// The server has the most connections it may have.
-    Server,
 }
 
 /// All connections of this process. Clones are the same registry.
@@ -97,7 +91,8 @@ impl Registry {
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
-                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate),
+                prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
+                guesses: Guesses::default(),
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
@@ -116,7 +111,7 @@ impl Registry {
         let budget = tables.prefixes.connect(peer.prefix());
         let budget = budget.map_err(Full::Prefix)?;
         if tables.connections.len() >= self.max_connections {
-            tables.prefixes.disconnect(peer.prefix());
+            tables.prefixes.disconnect(peer.prefix(), false);
             return Err(Full::Server);
         }
         tables.connect(peer);
@@ -137,6 +132,27 @@ impl Registry {
     /// The event that lists the rooms with members, except unlisted rooms.
     pub(super) fn rooms_event(&self) -> Event {
         self.shared.lock().presence.rooms_event()
+    }
+
+    /// How many connections are in a room.
+    pub(super) fn readers(&self, room: &RoomName) -> usize {
+        self.shared.lock().presence.readers(room)
+    }
+
+    /// Whether a secret is right, as `is_right` says; each wrong one counts for
+    /// its prefix, and for the name that it should prove.
+    ///
+    /// # Errors
+    ///
+    /// Refuses to look if the prefix or the name had too many wrong secrets.
+    pub(super) fn try_secret(
+        &self,
+        prefix: Option<Prefix>,
+        name: Option<&NameKey>,
+        is_right: impl FnOnce() -> bool,
+    ) -> Result<bool, Refusal> {
+        let guesses = &mut self.shared.lock().guesses;
+        guesses.attempt(prefix, name, is_right)
     }
 
     /// How many people are in a room.

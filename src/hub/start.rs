@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use tokio::{runtime::Handle, sync::broadcast};
@@ -118,6 +121,7 @@ impl Hub {
             claims,
             metrics,
             failing,
+            told_to_reconnect: AtomicU32::new(0),
             finished,
         });
         Ok((Hub { shared }, submitter, work, shards))

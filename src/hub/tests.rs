@@ -70,7 +70,7 @@ impl World {
         secret: Option<&str>,
     ) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         self.hub.claim(Claim {
-            origin: ConnectionId(7),
+            peer: Peer::accepted(None).expect("random bits"),
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
             current_name: None,

@@ -35,6 +35,15 @@ mod deadlines;
 /// Limits: rates, floods, crowds, and all clients reconnecting at once.
 mod limits;
 
+/// A planned restart.
+mod restart;
+
+/// Floods: what they cost their senders.
+mod floods;
+
+/// Limits where strangers may come.
+mod strangers;
+
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
 

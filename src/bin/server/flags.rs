@@ -68,14 +68,14 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// The most connections of one address [default: off on loopback, else 64]
+    /// The most connections of one address [default: 64; off if only this machine can connect]
     ///
     /// An IPv6 prefix of 64 bits counts as one address. Further connections get HTTP 429.
     #[arg(long, env = "CHAT_MAX_PER_ADDRESS", value_name = "N|off", value_parser = limit::<NonZeroUsize>)]
     max_per_address: Option<Limit<NonZeroUsize>>,
 
     /// The most messages a second from a connection, and the most at once after a pause
-    /// [default: off on loopback, else 20:200]
+    /// [default: 20:200; off if only this machine can connect]
     ///
     /// Without BURST, ten seconds' worth may come at once. All connections of one address
     /// together may send four times that. The server refuses further messages and says how
@@ -119,7 +119,7 @@ pub(crate) struct ServerFlags {
     )]
     origin: Vec<String>,
 
-    /// Another host name of this server when it listens on loopback only (repeatable)
+    /// Another host name of this server, like chat.example.org (repeatable)
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 

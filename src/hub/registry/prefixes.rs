@@ -1,6 +1,6 @@
 //! The prefixes: the connections, the rate budget and the searches of each.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use tokio::{sync::Mutex as FairMutex, time::Instant};
 
@@ -21,14 +21,53 @@ const MAX_SEARCHES: usize = 16;
 /// How long a client should wait, in ms, if its prefix has that many.
 const SEARCH_RETRY_MS: u64 = 2000;
 
+/// What one prefix may do.
+#[derive(Clone, Copy, Debug)]
+pub struct PrefixLimits {
+    /// The most connections, if that is limited.
+    pub connections: Option<usize>,
+    /// The rate of one connection, if that is limited.
+    pub rate: Option<Rate>,
+}
+
+impl PrefixLimits {
+    /// No limit at all.
+    pub const UNLIMITED: PrefixLimits = PrefixLimits {
+        connections: None,
+        rate: None,
+    };
+}
+
+/// Why a connection cannot register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its prefix has this many connections, the most it may have.
+    Prefix(usize),
+    /// The server has the most connections it may have.
+    Server,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Prefix(count) => write!(
+                f,
+                "Your address has {count} connections, which is as many as it may have; close one, or try again later."
+            ),
+            Full::Server => {
+                f.write_str("The server has as many connections as it takes; try again later.")
+            }
+        }
+    }
+}
+
 /// All known prefixes: those with a connection, and those whose budget is not
 /// full again. Peers without an address count as one prefix.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    /// The rate of one connection, if that is limited.
-    rate: Option<Rate>,
-    /// How many connections one prefix may have, if that is limited.
-    max_connections: Option<usize>,
+    limits: PrefixLimits,
+    /// The limits of forwarded connections.
+    forwarded: PrefixLimits,
     known: HashMap<Option<Prefix>, PrefixState>,
     /// How many prefixes must be known before the table is searched for
     /// prefixes to forget.
@@ -38,8 +77,12 @@ pub(super) struct Prefixes {
 #[derive(Debug)]
 struct PrefixState {
     connections: usize,
+    /// How many of them count as forwarded.
+    forwarded: usize,
     /// The budget; `None` if rates are not limited.
     budget: Option<Arc<Budget>>,
+    /// The budget of forwarded connections, if there were any.
+    forwarded_budget: Option<Arc<Budget>>,
     /// Held by the search that runs. Each search of the prefix has a reference.
     searching: Arc<FairMutex<()>>,
 }
@@ -50,16 +93,16 @@ impl PrefixState {
     }
 
     fn is_needed(&self, now: Instant) -> bool {
-        let used = self.budget.as_ref().filter(|it| !it.is_untouched(now));
-        self.is_in_use() || used.is_some()
+        let mut budgets = self.budget.iter().chain(&self.forwarded_budget);
+        self.is_in_use() || budgets.any(|budget| !budget.is_untouched(now))
     }
 }
 
 impl Prefixes {
-    pub(super) fn new(max_connections: Option<usize>, rate: Option<Rate>) -> Self {
+    pub(super) fn new(limits: PrefixLimits, forwarded: PrefixLimits) -> Self {
         Prefixes {
-            rate,
-            max_connections,
+            limits,
+            forwarded,
             known: HashMap::new(),
             sweep_at: 0,
         }
@@ -76,26 +119,46 @@ impl Prefixes {
         if !self.known.contains_key(&prefix) {
             self.sweep();
         }
-        let rate = self.rate;
+        let PrefixLimits { connections, rate } = self.limits;
         let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
+            forwarded: 0,
             budget: rate.map(|rate| Arc::new(Budget::new(rate))),
+            forwarded_budget: None,
             searching: Arc::default(),
         });
-        if let Some(most) = self
-            .max_connections
-            .filter(|most| known.connections >= *most)
-        {
+        if let Some(most) = connections.filter(|most| known.connections >= *most) {
             return Err(most);
         }
         known.connections += 1;
         Ok(known.budget.clone())
     }
 
+    /// Counts a connection as forwarded. Returns the budget of all forwarded
+    /// connections of its prefix, if their rates are limited.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the limit if the prefix already has the most forwarded
+    /// connections allowed.
+    pub(super) fn forward(&mut self, prefix: Option<Prefix>) -> Result<Option<Arc<Budget>>, usize> {
+        let PrefixLimits { connections, rate } = self.forwarded;
+        let Some(known) = self.known.get_mut(&prefix) else {
+            return Ok(None);
+        };
+        if let Some(most) = connections.filter(|most| known.forwarded >= *most) {
+            return Err(most);
+        }
+        known.forwarded += 1;
+        let budget = &mut known.forwarded_budget;
+        Ok(rate.map(|rate| Arc::clone(budget.get_or_insert_with(|| Arc::new(Budget::new(rate))))))
+    }
+
     /// Counts one connection fewer.
-    pub(super) fn disconnect(&mut self, prefix: Option<Prefix>) {
+    pub(super) fn disconnect(&mut self, prefix: Option<Prefix>, forwarded: bool) {
         if let Some(known) = self.known.get_mut(&prefix) {
             known.connections -= 1;
+            known.forwarded -= usize::from(forwarded);
             if known.connections == 0 && !known.is_needed(Instant::now()) {
                 self.known.remove(&prefix);
             }
@@ -156,7 +219,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn prefixes() -> Prefixes {
-        Prefixes::new(None, Some(Rate::of(1, 1)))
+        let limits = PrefixLimits {
+            rate: Some(Rate::of(1, 1)),
+            ..PrefixLimits::UNLIMITED
+        };
+        Prefixes::new(limits, PrefixLimits::UNLIMITED)
     }
 
     fn prefix(n: u32) -> Prefix {
@@ -171,15 +238,15 @@ mod tests {
             budget.expect("rates are limited")
         };
         assert!(budget(&mut prefixes, 1).post().is_ok());
-        prefixes.disconnect(Some(prefix(1)));
+        prefixes.disconnect(Some(prefix(1)), false);
         assert!(budget(&mut prefixes, 1).post().is_err());
         assert!(budget(&mut prefixes, 2).post().is_ok(), "its own budget");
         for n in [1, 2] {
-            prefixes.disconnect(Some(prefix(n)));
+            prefixes.disconnect(Some(prefix(n)), false);
         }
         tokio::time::advance(Duration::from_secs(3600)).await;
         drop(budget(&mut prefixes, 1));
-        prefixes.disconnect(Some(prefix(1)));
+        prefixes.disconnect(Some(prefix(1)), false);
         assert_eq!(prefixes.known.len(), 1, "a full budget is not kept");
     }
 
@@ -192,7 +259,7 @@ mod tests {
         for n in 1..=many {
             let budget = prefixes.connect(Some(prefix(n))).expect("a place");
             assert!(budget.expect("rates are limited").post().is_ok());
-            prefixes.disconnect(Some(prefix(n)));
+            prefixes.disconnect(Some(prefix(n)), false);
             if n % 4 == 0 {
                 tokio::time::advance(MS).await;
             }
@@ -208,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_prefix_waits_only_for_its_own_searches() {
-        let mut prefixes = Prefixes::new(None, None);
+        let mut prefixes = Prefixes::new(PrefixLimits::UNLIMITED, PrefixLimits::UNLIMITED);
         let [here, elsewhere] = [1, 2].map(|n| Some(prefix(n)));
         for prefix in [here, elsewhere] {
             assert!(prefixes.connect(prefix).expect("a place").is_none());
@@ -230,7 +297,7 @@ mod tests {
         drop(first);
         assert!(prefixes.queue_search(here).is_ok(), "one search has left");
         for prefix in [here, elsewhere] {
-            prefixes.disconnect(prefix);
+            prefixes.disconnect(prefix, false);
         }
         assert!(prefixes.known.is_empty(), "nothing is remembered");
     }

@@ -19,6 +19,18 @@ const MAX_SETTING: u32 = 1_000_000;
 /// has.
 const BYTES_PER_COUNT: usize = 1024;
 
+/// A message counts as one more for each of these bytes that the server writes
+/// to the readers of its room.
+const DELIVERED_BYTES_PER_COUNT: usize = 256 << 10;
+
+/// What an encoded message has besides the bytes of the frame that asked for
+/// it, about.
+const DELIVERY_OVERHEAD: usize = 256;
+
+/// How long nobody from a prefix is let in after one of its connections was
+/// closed for flooding.
+const FLOOD_BAN: Duration = Duration::from_secs(60);
+
 /// The default burst is this many seconds of the rate.
 const BURST_SECONDS: u32 = 10;
 
@@ -144,6 +156,8 @@ struct Buckets {
     posts: Bucket,
     /// Requests, upgrades and commands.
     requests: Bucket,
+    /// Until then nobody of the prefix is let in.
+    banned_until: Option<Instant>,
 }
 
 impl Budget {
@@ -156,6 +170,7 @@ impl Budget {
                 messages: Bucket::full(shared),
                 posts: Bucket::full(rate),
                 requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
+                banned_until: None,
             }),
         }
     }
@@ -169,15 +184,15 @@ impl Budget {
         Bucket::full(self.rate)
     }
 
-    /// Takes a message with a frame of this many bytes from the connection's own
-    /// bucket and from the prefix's.
+    /// Takes a message of this cost from the connection's own bucket and from
+    /// the prefix's.
     ///
     /// # Errors
     ///
     /// Refuses a message that comes too fast, with the time to wait.
-    pub fn message(&self, own: &mut Bucket, bytes: usize, now: Instant) -> Result<(), Refusal> {
+    pub fn message(&self, own: &mut Bucket, cost: u32, now: Instant) -> Result<(), Refusal> {
         let messages = &mut self.lock().messages;
-        self.take(now, count(bytes), [own, messages])
+        self.take(now, cost, [own, messages])
     }
 
     /// Takes one message by POST, before its body is read.
@@ -192,15 +207,15 @@ impl Budget {
         self.take(Instant::now(), 1, [posts, messages])
     }
 
-    /// Takes the rest of a message by POST, whose body had this many bytes. It
-    /// refuses nothing; later messages wait for longer.
-    pub fn posted(&self, bytes: usize) {
+    /// Takes the rest of a message by POST of this cost, once its body was read.
+    /// It refuses nothing; later messages wait for longer.
+    pub fn posted(&self, cost: u32) {
         let Buckets {
             messages, posts, ..
         } = &mut *self.lock();
         let now = Instant::now();
         for bucket in [posts, messages] {
-            bucket.take(now, count(bytes) - 1);
+            bucket.take(now, cost.saturating_sub(1));
         }
     }
 
@@ -213,13 +228,33 @@ impl Budget {
         self.take_request("These are too many requests", 1, Instant::now())
     }
 
-    /// Takes a frame of this many bytes that is not a message.
+    /// Takes frames of this cost that are not messages.
     ///
     /// # Errors
     ///
-    /// Refuses a command that comes too fast, with the time to wait.
-    pub fn command(&self, bytes: usize, now: Instant) -> Result<(), Refusal> {
-        self.take_request("These are too many commands", count(bytes), now)
+    /// Refuses commands that come too fast, with the time to wait.
+    pub fn commands(&self, cost: u32, now: Instant) -> Result<(), Refusal> {
+        self.take_request("These are too many commands", cost, now)
+    }
+
+    /// Lets nobody of the prefix in for a minute, because one of its
+    /// connections flooded.
+    pub fn ban_flooder(&self) {
+        self.lock().banned_until = Some(Instant::now() + FLOOD_BAN);
+    }
+
+    /// Checks that no connection of the prefix flooded a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// Refuses otherwise, with the time to wait.
+    pub fn check_flood_ban(&self) -> Result<(), Refusal> {
+        let until = self.lock().banned_until;
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => Err(too_fast("A connection from your address flooded", left)),
+            None => Ok(()),
+        }
     }
 
     fn take(&self, now: Instant, count: u32, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
@@ -251,12 +286,23 @@ impl Budget {
         [&buckets.messages, &buckets.posts, &buckets.requests]
             .iter()
             .all(|bucket| bucket.full_at <= now)
+            && buckets.banned_until.is_none_or(|until| until <= now)
     }
 }
 
-/// How many messages a frame or body of this many bytes counts as.
-fn count(bytes: usize) -> u32 {
+/// How many commands a frame of this many bytes counts as.
+pub fn frame_cost(bytes: usize) -> u32 {
     u32::try_from(bytes / BYTES_PER_COUNT).map_or(u32::MAX, |more| more.saturating_add(1))
+}
+
+/// How many messages a frame or body of this many bytes counts as, if its room
+/// has this many readers.
+pub fn message_cost(bytes: usize, readers: usize) -> u32 {
+    let delivered = bytes
+        .saturating_add(DELIVERY_OVERHEAD)
+        .saturating_mul(readers);
+    let more = u32::try_from(delivered / DELIVERED_BYTES_PER_COUNT).unwrap_or(u32::MAX);
+    frame_cost(bytes).saturating_add(more)
 }
 
 /// Makes the refusal of a message, request or command that came too fast.
@@ -295,6 +341,22 @@ mod tests {
             "", "0", "1:0", ":5", "5:", "-1", "1.5", "1000001", "a", "1:2:3",
         ] {
             assert!(typed.parse::<Rate>().is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_message_costs_its_bytes_and_its_deliveries() {
+        for (bytes, readers, cost) in [
+            (0, 0, 1),
+            (1023, 200, 1),
+            (1024, 1, 2),
+            (8 << 10, 2, 9),
+            (0, 1024, 2),
+            (100, 5000, 7),
+            (8 << 10, 5000, 9 + 161),
+            (usize::MAX, usize::MAX, u32::MAX),
+        ] {
+            assert_eq!(message_cost(bytes, readers), cost, "{bytes} {readers}");
         }
     }
 }

@@ -113,7 +113,7 @@ impl Conversation<'_> {
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
-                self.operator.prove(&secret)?;
+                self.operator.prove(&secret, self.registration)?;
                 let text = "You are an operator now: /help says what you can do.".into();
                 Event::Notice { text }.into()
             }
@@ -261,7 +261,7 @@ impl Conversation<'_> {
         secret: Option<Secret>,
     ) -> impl Future<Output = SideTaskResult> + use<> {
         let claimed = self.hub.claim(Claim {
-            origin: self.registration.peer().id,
+            peer: self.registration.peer(),
             name: name.clone(),
             secret,
             current_name: self.key.clone(),
