@@ -98,7 +98,7 @@ async fn a_message_to_a_crowd_counts_as_more() {
     }
 }
 
-// Verified to fail when a fragment waits for the end of its message.
+// Verified to fail when fragments are not counted.
 #[tokio::test]
 async fn fragments_without_an_end_use_up_the_rate() {
     let chat = MemoryChat::with(&limited("1:1").hub);

@@ -21,7 +21,7 @@ const MAX_SEARCHES: usize = 16;
 /// How long a client should wait, in ms, if its prefix has that many.
 const SEARCH_RETRY_MS: u64 = 2000;
 
-/// What one prefix may do.
+/// The limits of one prefix.
 #[derive(Clone, Copy, Debug)]
 pub struct PrefixLimits {
     /// The most connections, if that is limited.

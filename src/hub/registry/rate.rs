@@ -23,8 +23,8 @@ const BYTES_PER_COUNT: usize = 1024;
 /// to the readers of its room.
 const DELIVERED_BYTES_PER_COUNT: usize = 256 << 10;
 
-/// What an encoded message has besides the bytes of the frame that asked for
-/// it, about.
+/// The bytes of an encoded message in addition to those of its frame: an
+/// estimate.
 const DELIVERY_OVERHEAD: usize = 256;
 
 /// How long nobody from a prefix is let in after one of its connections was

@@ -83,7 +83,12 @@ impl Conversation<'_> {
             return Ok(());
         };
         if outline.is_message() {
-            let cost = message_cost(bytes, self.hub.readers(&self.room));
+            let readers = if outline.is_for_room() {
+                self.hub.readers(&self.room)
+            } else {
+                0
+            };
+            let cost = message_cost(bytes, readers);
             pace.message(outline.id.as_ref(), outline.follows.as_ref(), cost)
         } else {
             // Without the id, the publisher of an invalid message would wait for
