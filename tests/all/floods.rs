@@ -42,6 +42,7 @@ async fn the_oldest_unfinished_messages_make_room_for_honest_ones() {
         b"x",
     ]
     .concat();
+    let start = Instant::now();
     let mut eves = Vec::new();
     for n in 0..10 {
         let (mut eve, _) = chat.join(&format!("eve{n}"), 4096);
@@ -60,6 +61,8 @@ async fn the_oldest_unfinished_messages_make_room_for_honest_ones() {
     let whole = frame(FIN | TEXT, text.as_bytes());
     ana.write(&whole[..4000]).await;
     assert_eq!(eves[0].closed().await.0, 4001, "the next oldest");
+    // Later, the deadline of a message closes them all.
+    assert!(start.elapsed() < Duration::from_secs(25));
     ana.write(&whole[4000..]).await;
     assert_eq!(ana.text().await, format!("ana: {text}"));
 }

@@ -121,8 +121,7 @@ mod tests {
         name.parse::<Name>().expect("a name").key()
     }
 
-    // Verified to fail without a limit for a prefix, and with a limit that
-    // starts anew for each name.
+    // Verified to fail without a limit for a prefix.
     #[tokio::test(start_paused = true)]
     async fn a_prefix_may_try_ten_wrong_secrets_a_minute() {
         let mut guesses = Guesses::default();
