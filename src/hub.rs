@@ -27,7 +27,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -45,7 +45,8 @@ pub use self::{
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     refused_ids::RefusedIds,
     registry::{
-        Bucket, Budget, Capacity, Full, NameUse, QuotaLimits, Rate, Registration, too_fast,
+        Bucket, Budget, Capacity, Full, NameUse, PrefixLimits, QuotaLimits, Rate, Registration,
+        frame_cost, message_cost, too_fast,
     },
     retention::RetentionLimits,
     submissions::{ActionResult, Submission, Submitter},
@@ -68,13 +69,9 @@ use crate::{
     store::StoreError,
 };
 
-/// In a drain, the time over which the clients come back, in ms for each
-/// connection.
-const RECONNECT_MS_PER_CONNECTION: u32 = 10;
-
-/// The shortest and the longest such time, in ms.
-const MIN_RECONNECT_MS: u32 = 200;
-const MAX_RECONNECT_MS: u32 = 10_000;
+/// In a drain, when the first client comes back, in ms. Until then the next
+/// server has time to start.
+const FIRST_RECONNECT_MS: u32 = 150;
 
 /// The settings of a hub.
 #[derive(Clone, Debug)]
@@ -104,6 +101,8 @@ struct HubState {
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
+    /// How many clients were told to come back after a drain.
+    told_to_reconnect: AtomicU32,
     finished: CancellationToken,
 }
 
@@ -168,12 +167,14 @@ impl Hub {
         self.shared.finished.cancelled().await;
     }
 
-    /// Draws the reconnect delay of one client in a drain, in ms. The more
-    /// connections there are, the longer it may be.
+    /// The reconnect delay of the next client in a drain, in ms. The clients
+    /// come back one after the other, a thousand a second.
     pub fn reconnect_delay_ms(&self) -> u32 {
-        let connections = u32::try_from(self.connections()).unwrap_or(u32::MAX);
-        let all = connections.saturating_mul(RECONNECT_MS_PER_CONNECTION);
-        fastrand::u32(1..=all.clamp(MIN_RECONNECT_MS, MAX_RECONNECT_MS))
+        let before = self
+            .shared
+            .told_to_reconnect
+            .fetch_add(1, Ordering::Relaxed);
+        FIRST_RECONNECT_MS.saturating_add(before)
     }
 
     /// Registers a connection that was accepted.
@@ -194,6 +195,11 @@ impl Hub {
     /// The event that lists the rooms with members, except unlisted rooms.
     pub fn rooms_event(&self) -> Event {
         self.shared.registry.rooms_event()
+    }
+
+    /// How many connections are in a room.
+    pub fn readers(&self, room: &RoomName) -> usize {
+        self.shared.registry.readers(room)
     }
 
     /// How many people are in a room.

@@ -201,18 +201,11 @@ fn is_peer_error(error: &io::Error) -> bool {
 }
 
 async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
-    let answer = match full {
-        Full::Prefix(count) => state.plain_response(
-            StatusCode::TOO_MANY_REQUESTS,
-            &format!(
-                "Your address has {count} connections, which is as many as it may have; close one, or try again later."
-            ),
-        ),
-        Full::Server => state.plain_response(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The server has as many connections as it takes; try again later.",
-        ),
+    let status = match full {
+        Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
+        Full::Server => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let answer = state.plain_response(status, &full.to_string());
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;

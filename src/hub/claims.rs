@@ -38,7 +38,7 @@ const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// A connection's request to use a name as its owner.
 #[derive(Debug)]
 pub struct Claim {
-    /// The other end of the connection that asks.
+    /// The peer that asks.
     pub peer: Peer,
     /// The name.
     pub name: Name,
@@ -103,8 +103,9 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// Refuses a name that another person owns or uses, a wrong secret, and a
-    /// new name if the claim allows none or the peer's address is muted. Also
+    /// Refuses a name that another person owns or uses, a wrong secret, a secret
+    /// after too many wrong ones, and a new name if the claim allows none or the
+    /// peer's address is muted. Also
     /// refuses if the store cannot be read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         check_free(&claim.name)?;
@@ -141,14 +142,18 @@ impl Claims {
         let Some(secret) = &claim.secret else {
             return Err(owned_by_another(&claim.name));
         };
-        if !self.secrets.prove(owned, secret).await? {
+        let (prefix, key) = (claim.peer.prefix(), claim.name.key());
+        let check = || self.registry.check_guesses(prefix, Some(&key));
+        check()?;
+        if !self.secrets.prove(owned, secret, check).await? {
+            self.registry.count_wrong_secret(prefix, Some(&key));
             let what = format!("the name {}", claim.name);
             self.wrong_secrets.count(claim.peer, &what);
             return Err(wrong_secret(&claim.name));
         }
         let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
         if owned.unused_for(now) >= USE_NOTED {
-            let key = owned.claimed_key().unwrap_or_else(|| claim.name.key());
+            let key = owned.claimed_key().unwrap_or(key);
             self.actions.note(Action::Use { key });
         }
         Ok(Claimed {
@@ -184,7 +189,7 @@ impl Claims {
         let Some(secret) = new_secret.as_ref().or(claim.secret.as_ref()) else {
             return Err(unknown());
         };
-        let hardened = self.secrets.harden(secret, &salt).await?;
+        let hardened = self.secrets.harden(secret, &salt, || Ok(())).await?;
         let action = Action::Claim {
             name: claim.name.clone(),
             key: key.clone(),

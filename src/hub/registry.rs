@@ -8,6 +8,7 @@
 //! sanction, a kick, a topic, a redaction) has one method.
 
 mod budget;
+mod guesses;
 mod names;
 mod prefixes;
 mod presence;
@@ -23,10 +24,19 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::{sync::Notify, time::Instant};
 
 pub use self::{
-    budget::Budget,
+    budget::{Budget, frame_cost, message_cost},
+    prefixes::{Full, PrefixLimits},
     quotas::QuotaLimits,
     rate::{Bucket, Rate, too_fast},
     registration::{NameUse, Registration},
+};
+use self::{
+    guesses::Guesses,
+    names::Names,
+    prefixes::Prefixes,
+    presence::Presence,
+    sanctions::Sanctions,
+    tables::{LockedTables, Tables},
 };
 pub(super) use self::{
     names::Grounds,
@@ -34,17 +44,10 @@ pub(super) use self::{
     registration::Deliveries,
     sanctions::{SanctionTarget, rest as rest_of_sanction},
 };
-use self::{
-    names::Names,
-    prefixes::Prefixes,
-    presence::Presence,
-    sanctions::Sanctions,
-    tables::{LockedTables, Tables},
-};
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
     log::{GuardedClock, SanctionKind},
-    net::Peer,
+    net::{Peer, Prefix},
     protocol::{
         ConnectionId, Event, Refusal, Seq, Topic,
         close::CloseReason,
@@ -60,31 +63,19 @@ use crate::{
 pub struct Capacity {
     /// The most connections at a time.
     pub connections: usize,
-    /// The most connections of one prefix, if that is limited.
-    pub per_prefix: Option<usize>,
-    /// The rate of one connection, if that is limited.
-    pub rate: Option<Rate>,
-    /// How much one prefix may add to what is kept.
-    pub quotas: QuotaLimits,
+    /// The limits of one prefix.
+    pub per_prefix: PrefixLimits,
+    /// The limits of the forwarded connections of one prefix, all together.
+    pub forwarded: PrefixLimits,
 }
 
 impl Capacity {
     /// No limit at all.
     pub const UNLIMITED: Capacity = Capacity {
         connections: usize::MAX,
-        per_prefix: None,
-        rate: None,
-        quotas: QuotaLimits::UNLIMITED,
+        per_prefix: PrefixLimits::UNLIMITED,
+        forwarded: PrefixLimits::UNLIMITED,
     };
-}
-
-/// Why a connection cannot register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Its prefix has this many connections, the most it may have.
-    Prefix(usize),
-    /// The server has the most connections it may have.
-    Server,
 }
 
 /// All connections of this process. Clones are the same registry.
@@ -109,7 +100,8 @@ impl Registry {
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
-                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate, capacity.quotas),
+                prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
+                guesses: Guesses::default(),
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
@@ -128,7 +120,7 @@ impl Registry {
         let budget = tables.prefixes.connect(peer.prefix());
         let budget = budget.map_err(Full::Prefix)?;
         if tables.connections.len() >= self.max_connections {
-            tables.prefixes.disconnect(peer.prefix());
+            tables.prefixes.disconnect(peer.prefix(), false);
             return Err(Full::Server);
         }
         tables.connect(peer);
@@ -149,6 +141,30 @@ impl Registry {
     /// The event that lists the rooms with members, except unlisted rooms.
     pub(super) fn rooms_event(&self) -> Event {
         self.shared.lock().presence.rooms_event()
+    }
+
+    /// How many connections are in a room.
+    pub(super) fn readers(&self, room: &RoomName) -> usize {
+        self.shared.lock().presence.readers(room)
+    }
+
+    /// Checks that a secret may be tried.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the prefix or the name had too many wrong secrets.
+    pub(super) fn check_guesses(
+        &self,
+        prefix: Option<Prefix>,
+        name: Option<&NameKey>,
+    ) -> Result<(), Refusal> {
+        self.shared.lock().guesses.check(prefix, name)
+    }
+
+    /// Counts a wrong secret for its prefix, and for the name that it should
+    /// prove.
+    pub(super) fn count_wrong_secret(&self, prefix: Option<Prefix>, name: Option<&NameKey>) {
+        self.shared.lock().guesses.count(prefix, name);
     }
 
     /// How many people are in a room.

@@ -53,15 +53,17 @@ impl Secrets {
         })))
     }
 
-    /// Hardens a secret; `None` if the salt is damaged.
+    /// Hardens a secret; `None` if the salt is damaged. `check` decides once
+    /// more when the turn of the secret has come.
     ///
     /// # Errors
     ///
-    /// Refuses if too many secrets wait to be hashed.
+    /// Refuses if too many secrets wait to be hashed, or as `check` does.
     pub(super) async fn harden(
         &self,
         secret: &Secret,
         salt: &[u8],
+        check: impl Fn() -> Result<(), Refusal>,
     ) -> Result<Option<HardenedSecret>, Refusal> {
         if secret.is_made() {
             return Ok(HardenedSecret::of(secret, salt));
@@ -78,6 +80,7 @@ impl Secrets {
         // The hash goes on if its caller is gone, and so does its turn.
         let turn = Arc::clone(turns).acquire_owned().await;
         let turn = turn.map_err(|_| busy())?;
+        check()?;
         let (secret, salt) = (secret.clone(), salt.to_owned());
         let hashed = spawn_blocking(move || {
             let hardened = HardenedSecret::of(&secret, &salt);
@@ -91,8 +94,13 @@ impl Secrets {
     ///
     /// # Errors
     ///
-    /// Refuses if too many secrets wait to be hashed.
-    pub(super) async fn prove(&self, owned: &OwnedName, secret: &Secret) -> Result<bool, Refusal> {
+    /// As [`Secrets::harden`].
+    pub(super) async fn prove(
+        &self,
+        owned: &OwnedName,
+        secret: &Secret,
+        check: impl Fn() -> Result<(), Refusal>,
+    ) -> Result<bool, Refusal> {
         let Some(salt) = owned.salt() else {
             return Ok(false);
         };
@@ -103,7 +111,7 @@ impl Secrets {
         let kept = self.kept().get(&mark).cloned();
         let hardened = match kept {
             Some(hardened) => Some(hardened),
-            None => self.harden(secret, salt).await?,
+            None => self.harden(secret, salt, check).await?,
         };
         let Some(hardened) = hardened.filter(|hardened| owned.is_proved_by(hardened)) else {
             return Ok(false);
@@ -143,7 +151,7 @@ mod tests {
         let waiting: Vec<_> = (0..AT_A_TIME + MAX_WAITING)
             .map(|_| {
                 let (secrets, secret) = (secrets.clone(), secret.clone());
-                tasks.spawn(async move { secrets.harden(&secret, &[7; 16]).await })
+                tasks.spawn(async move { secrets.harden(&secret, &[7; 16], || Ok(())).await })
             })
             .collect();
         let full = async {
@@ -153,12 +161,15 @@ mod tests {
         };
         let full = tokio::time::timeout(Duration::from_secs(60), full).await;
         full.expect("a full queue");
-        let refused = secrets.harden(&secret, &[7; 16]).await.err();
+        let refused = secrets.harden(&secret, &[7; 16], || Ok(())).await.err();
         let refused = refused.expect("no place");
         assert_eq!(refused.code, RefusalCode::Busy);
         // A made secret waits for nobody.
         let made = Secret::from_random([7; 16]);
-        assert!(matches!(secrets.harden(&made, &[7; 16]).await, Ok(Some(_))));
+        assert!(matches!(
+            secrets.harden(&made, &[7; 16], || Ok(())).await,
+            Ok(Some(_))
+        ));
         for task in &waiting {
             task.abort();
         }
@@ -167,7 +178,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(matches!(
-            secrets.harden(&secret, &[7; 16]).await,
+            secrets.harden(&secret, &[7; 16], || Ok(())).await,
             Ok(Some(_))
         ));
     }

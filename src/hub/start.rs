@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use tokio::{runtime::Handle, sync::broadcast};
@@ -121,6 +124,7 @@ impl Hub {
             wrong_secrets,
             metrics,
             failing,
+            told_to_reconnect: AtomicU32::new(0),
             finished,
         });
         Ok((Hub { shared }, submitter, work, shards))

@@ -38,6 +38,15 @@ mod limits;
 /// Quotas of one address.
 mod quotas;
 
+/// A planned restart.
+mod restart;
+
+/// Floods: what they cost their senders.
+mod floods;
+
+/// Limits where strangers may come.
+mod strangers;
+
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
 mod ignore;

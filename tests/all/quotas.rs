@@ -9,7 +9,7 @@ use crate::support::{TestServer, options, upgraded};
 
 async fn server(quotas: QuotaLimits) -> TestServer {
     let mut options = options();
-    options.hub.capacity.quotas = quotas;
+    options.hub.capacity.per_prefix.quotas = quotas;
     TestServer::start_with(&Storage::Memory, options).await
 }
 

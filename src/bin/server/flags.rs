@@ -73,14 +73,14 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// The most connections of one address [default: off on loopback, else 64]
+    /// The most connections of one address [default: 64; off if only this machine can connect]
     ///
     /// An IPv6 prefix of 64 bits counts as one address. Further connections get HTTP 429.
     #[arg(long, env = "CHAT_MAX_PER_ADDRESS", value_name = "N|off", value_parser = limit::<NonZeroUsize>)]
     max_per_address: Option<Limit<NonZeroUsize>>,
 
     /// The most messages a second from a connection, and the most at once after a pause
-    /// [default: off on loopback, else 20:200]
+    /// [default: 20:200; off if only this machine can connect]
     ///
     /// Without BURST, ten seconds' worth may come at once. All connections of one address
     /// together may send four times that. The server refuses further messages and says how
@@ -88,8 +88,8 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     rate: Option<Limit<Rate>>,
 
-    /// The most bytes that one address may store in a day [default: off on loopback, else
-    /// 67108864 (64 MiB)]
+    /// The most bytes that one address may store in a day
+    /// [default: 67108864 (64 MiB); off if only this machine can connect]
     ///
     /// They may come at once, and come back over the day. A message counts the bytes of its text,
     /// but at least 256. A private message counts twice, for its two inboxes.
@@ -97,12 +97,12 @@ pub(crate) struct ServerFlags {
     daily_bytes: Option<Limit<NonZeroU64>>,
 
     /// The most new names that one address may own in a day, a quarter of them at once
-    /// [default: off on loopback, else 20]
+    /// [default: 20; off if only this machine can connect]
     #[arg(long, env = "CHAT_NEW_NAMES", value_name = "N|off", value_parser = limit::<NonZeroU32>)]
     new_names: Option<Limit<NonZeroU32>>,
 
     /// The most topics a second from an address, and the most at once after a pause
-    /// [default: off on loopback, else 1:20]
+    /// [default: 1:20; off if only this machine can connect]
     #[arg(long, env = "CHAT_TOPIC_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     topic_rate: Option<Limit<Rate>>,
 
@@ -142,7 +142,7 @@ pub(crate) struct ServerFlags {
     )]
     origin: Vec<String>,
 
-    /// Another host name of this server when it listens on loopback only (repeatable)
+    /// Another host name of this server, like chat.example.org (repeatable)
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 

@@ -1,6 +1,9 @@
 //! The budget of a prefix: its rates and its quotas.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -13,6 +16,18 @@ use crate::protocol::Refusal;
 /// A frame or body counts as one message more for each of these bytes that it
 /// has.
 const BYTES_PER_COUNT: usize = 1024;
+
+/// A message counts as one more for each of these bytes that the server writes
+/// to the readers of its room.
+const DELIVERED_BYTES_PER_COUNT: usize = 256 << 10;
+
+/// The bytes of an encoded message in addition to those of its frame: an
+/// estimate.
+const DELIVERY_OVERHEAD: usize = 256;
+
+/// How long nobody from a prefix is let in after one of its connections was
+/// closed for flooding.
+const FLOOD_BAN: Duration = Duration::from_secs(60);
 
 /// The lowest limit of one prefix for everything but messages: requests,
 /// upgrades and commands.
@@ -35,6 +50,8 @@ struct Buckets {
     /// Requests, upgrades and commands.
     requests: Bucket,
     quotas: Quotas,
+    /// Until then nobody of the prefix is let in.
+    banned_until: Option<Instant>,
 }
 
 impl Budget {
@@ -49,6 +66,7 @@ impl Budget {
                 posts: Bucket::full(own),
                 requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
                 quotas: Quotas::new(quotas),
+                banned_until: None,
             }),
         }
     }
@@ -62,15 +80,15 @@ impl Budget {
         Bucket::full(self.rate.unwrap_or(Rate::DEFAULT))
     }
 
-    /// Takes a message with a frame of this many bytes from the connection's own
-    /// bucket and from the prefix's.
+    /// Takes a message of this cost from the connection's own bucket and from
+    /// the prefix's.
     ///
     /// # Errors
     ///
     /// Refuses a message that comes too fast, with the time to wait.
-    pub fn message(&self, own: &mut Bucket, bytes: usize, now: Instant) -> Result<(), Refusal> {
+    pub fn message(&self, own: &mut Bucket, cost: u32, now: Instant) -> Result<(), Refusal> {
         let messages = &mut self.lock().messages;
-        self.take(now, count(bytes), [own, messages])
+        self.take(now, cost, [own, messages])
     }
 
     /// Takes one message by POST, before its body is read.
@@ -85,9 +103,9 @@ impl Budget {
         self.take(Instant::now(), 1, [posts, messages])
     }
 
-    /// Takes the rest of a message by POST, whose body had this many bytes. It
-    /// refuses nothing; later messages wait for longer.
-    pub fn posted(&self, bytes: usize) {
+    /// Takes the rest of a message by POST of this cost, once its body was read.
+    /// It refuses nothing; later messages wait for longer.
+    pub fn posted(&self, cost: u32) {
         if self.rate.is_none() {
             return;
         }
@@ -96,7 +114,7 @@ impl Budget {
         } = &mut *self.lock();
         let now = Instant::now();
         for bucket in [posts, messages] {
-            bucket.take(now, count(bytes) - 1);
+            bucket.take(now, cost.saturating_sub(1));
         }
     }
 
@@ -109,13 +127,33 @@ impl Budget {
         self.take_request("These are too many requests", 1, Instant::now())
     }
 
-    /// Takes a frame of this many bytes that is not a message.
+    /// Takes frames of this cost that are not messages.
     ///
     /// # Errors
     ///
-    /// Refuses a command that comes too fast, with the time to wait.
-    pub fn command(&self, bytes: usize, now: Instant) -> Result<(), Refusal> {
-        self.take_request("These are too many commands", count(bytes), now)
+    /// Refuses commands that come too fast, with the time to wait.
+    pub fn commands(&self, cost: u32, now: Instant) -> Result<(), Refusal> {
+        self.take_request("These are too many commands", cost, now)
+    }
+
+    /// Lets nobody of the prefix in for a minute, because one of its
+    /// connections flooded.
+    pub fn ban_flooder(&self) {
+        self.lock().banned_until = Some(Instant::now() + FLOOD_BAN);
+    }
+
+    /// Checks that no connection of the prefix flooded a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// Refuses otherwise, with the time to wait.
+    pub fn check_flood_ban(&self) -> Result<(), Refusal> {
+        let until = self.lock().banned_until;
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => Err(too_fast("A connection from your address flooded", left)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a new owned name from the quota.
@@ -181,10 +219,42 @@ impl Budget {
             .iter()
             .all(|bucket| bucket.is_full(now))
             && buckets.quotas.are_untouched(now)
+            && buckets.banned_until.is_none_or(|until| until <= now)
     }
 }
 
-/// How many messages a frame or body of this many bytes counts as.
-fn count(bytes: usize) -> u32 {
+/// How many commands a frame of this many bytes counts as.
+pub fn frame_cost(bytes: usize) -> u32 {
     u32::try_from(bytes / BYTES_PER_COUNT).map_or(u32::MAX, |more| more.saturating_add(1))
+}
+
+/// How many messages a frame or body of this many bytes counts as, if its room
+/// has this many readers.
+pub fn message_cost(bytes: usize, readers: usize) -> u32 {
+    let delivered = bytes
+        .saturating_add(DELIVERY_OVERHEAD)
+        .saturating_mul(readers);
+    let more = u32::try_from(delivered / DELIVERED_BYTES_PER_COUNT).unwrap_or(u32::MAX);
+    frame_cost(bytes).saturating_add(more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_costs_its_bytes_and_its_deliveries() {
+        for (bytes, readers, cost) in [
+            (0, 0, 1),
+            (1023, 200, 1),
+            (1024, 1, 2),
+            (8 << 10, 2, 9),
+            (0, 1024, 2),
+            (100, 5000, 7),
+            (8 << 10, 5000, 9 + 161),
+            (usize::MAX, usize::MAX, u32::MAX),
+        ] {
+            assert_eq!(message_cost(bytes, readers), cost, "{bytes} {readers}");
+        }
+    }
 }

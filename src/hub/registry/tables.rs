@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{
     budget::Budget,
+    guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::{Member, Presence},
@@ -83,6 +84,7 @@ impl LockedTables {
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) prefixes: Prefixes,
+    pub(super) guesses: Guesses,
     pub(super) names: Names,
     pub(super) presence: Presence,
     pub(super) sanctions: Sanctions,
@@ -178,9 +180,9 @@ impl Tables {
 
     /// Removes a connection and all that belongs to it. The caller drops the
     /// result outside the lock, as this may close a socket.
-    pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connection> {
+    pub(super) fn disconnect(&mut self, peer: Peer, forwarded: bool) -> Option<Connection> {
         self.leave(peer.id);
-        self.prefixes.disconnect(peer.prefix());
+        self.prefixes.disconnect(peer.prefix(), forwarded);
         self.connections.remove(&peer.id)
     }
 

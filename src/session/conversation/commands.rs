@@ -127,9 +127,9 @@ impl Conversation<'_> {
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
-                let (hub, peer) = (self.hub, self.registration.peer());
-                self.operator
-                    .prove(&secret, || hub.count_wrong_secret(peer))?;
+                let (hub, registration) = (self.hub, self.registration);
+                let wrong = || hub.count_wrong_secret(registration.peer());
+                self.operator.prove(&secret, registration, wrong)?;
                 let text = "You are an operator now: /help says what you can do.".into();
                 Event::Notice { text }.into()
             }
