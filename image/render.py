@@ -76,10 +76,13 @@ class Style:
         else:
             self.ground = colour
 
-    def css(self):
+    def colours(self):
+        """The colours of a letter and of its cell; `None` for the window's."""
         colour, ground = self.colour or FOREGROUND, self.ground
-        if 7 in self.flags:
-            colour, ground = ground or BACKGROUND, colour
+        return (ground or BACKGROUND, colour) if 7 in self.flags else (colour, ground)
+
+    def css(self):
+        colour, ground = self.colours()
         css = f"color:{colour}"
         css += f";background:{ground}" if ground else ""
         css += ";font-weight:bold" if 1 in self.flags else ""
@@ -89,14 +92,19 @@ class Style:
         return css
 
 
-def terminal(captured):
-    style, out = Style(), []
+def runs(captured, style):
+    """The parts of a capture, each with the style in force."""
     for part in re.split(r"(\x1b\[[0-9;:]*m)", captured):
         if part.startswith("\x1b["):
             style.select(part[2:-1])
         elif part:
-            out.append(f'<span style="{style.css()}">{html.escape(part)}</span>')
-    return "".join(out)
+            yield part
+
+
+def terminal(captured):
+    style = Style()
+    parts = (f'<span style="{style.css()}">{html.escape(part)}</span>' for part in runs(captured, style))
+    return "".join(parts)
 
 
 def main(side_by_side, columns, *windows):
@@ -108,4 +116,5 @@ def main(side_by_side, columns, *windows):
         print(f"<figure><figcaption>{html.escape(title)}</figcaption><pre>{shown}</pre></figure>")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

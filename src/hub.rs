@@ -9,16 +9,19 @@ mod actions;
 mod announcer;
 mod claims;
 mod effects;
+mod ignoring;
 mod moderation;
 mod receipts;
 mod redaction;
 mod refused_ids;
 mod registry;
 mod retention;
+mod secrets;
 mod start;
 mod submissions;
 mod topics;
 mod writer;
+mod wrong_secrets;
 
 use std::{
     fmt,
@@ -31,7 +34,12 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::{actions::ActionSubmitter, claims::Claims, registry::Registry};
+use self::{
+    actions::ActionSubmitter,
+    claims::Claims,
+    registry::{Registry, SanctionTarget},
+    wrong_secrets::WrongSecrets,
+};
 pub use self::{
     claims::{Claim, Claimed},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
@@ -45,12 +53,13 @@ pub use self::{
 };
 use crate::{
     fanout::{Fanout, History},
-    log::{Action, GuardedClock, SanctionKind},
+    log::{Action, GuardedClock, Recipient, SanctionKind},
     metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
         Author, ConnectionId, Event, Refusal, Seq, Topic,
         command_target::CommandTarget,
+        ignored::IgnoredNames,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
@@ -91,6 +100,7 @@ struct HubState {
     fanout: Fanout,
     registry: Registry,
     claims: Claims,
+    wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
@@ -242,27 +252,31 @@ impl Hub {
         redaction::redact(self.actions(), origin, by.to_string(), room.clone(), seq)
     }
 
-    /// Bans or mutes a name or an address.
+    /// Bans or mutes a name or a prefix, as an operator at the other end of
+    /// `peer` asks.
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and if the sanction cannot be
-    /// stored.
+    /// Refuses a single connection as target, and one that covers the operator
+    /// or the loopback interface. Also refuses if too many sanctions are in
+    /// force or this one cannot be stored.
     pub fn sanction(
         &self,
         by: &Author,
-        origin: ConnectionId,
+        peer: Peer,
         kind: SanctionKind,
         who: &CommandTarget,
         lasts: Option<TypedDuration>,
         why: Option<Text>,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let action = moderation::sanction(by, kind, who, lasts, why);
+        let registry = &self.shared.registry;
+        let action = moderation::sanction(registry, by, peer, kind, who, lasts, why);
         let actions = self.actions();
-        async move { actions.act(origin, action?).await.map(|_| ()) }
+        async move { actions.act(peer.id, action?).await.map(|_| ()) }
     }
 
-    /// Lifts a ban or a mute.
+    /// Lifts a ban or a mute. Returns the target of another one that still
+    /// holds for this target, as an operator named it.
     ///
     /// # Errors
     ///
@@ -274,13 +288,22 @@ impl Hub {
         origin: ConnectionId,
         kind: SanctionKind,
         who: &CommandTarget,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<Option<String>, Refusal>> + use<> {
         let action = moderation::lift(by, kind, who);
-        let actions = self.actions();
-        async move { actions.act(origin, action?).await.map(|_| ()) }
+        let target = SanctionTarget::of(who);
+        let (actions, registry) = (self.actions(), self.shared.registry.clone());
+        async move {
+            actions.act(origin, action?).await?;
+            Ok(registry.covering(kind, &target?))
+        }
     }
 
-    /// Ends the conversations of a name, an address or a connection. Returns
+    /// The event that lists the sanctions in force, for operators.
+    pub fn sanctions_event(&self) -> Event {
+        moderation::list(&self.shared.registry)
+    }
+
+    /// Ends the conversations of a name, a prefix or a connection. Returns
     /// how many it ended.
     ///
     /// # Errors
@@ -345,25 +368,96 @@ impl Hub {
         self.shared.claims.use_name(name, secret, peer).await
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// Finds the recipient of a private message from the name of this key: a
+    /// connection that uses the name, or its owner.
     ///
     /// # Errors
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub fn check_recipient(
+    pub fn find_recipient(
         &self,
-        name: &Name,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let (claims, name) = (self.shared.claims.clone(), name.clone());
-        async move { claims.check_recipient(&name).await }
+        name: Name,
+        author: NameKey,
+    ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
+        let claims = self.shared.claims.clone();
+        async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// The names that the owner of a name ignores. `None` if nobody here owns
+    /// the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the store cannot be read.
+    pub async fn ignored(&self, key: &NameKey) -> Result<Option<IgnoredNames>, Refusal> {
+        if !self.is_owned(key) {
+            return Ok(None);
+        }
+        let found = self.history().store().ignored(key).await;
+        found.map(Some).map_err(|why| ignoring::unknown(&why))
+    }
+
+    /// Adds the names that a connection ignored before it owned a name. Returns
+    /// all names that the owner ignores.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::ignore`].
+    pub async fn adopt_ignored(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        names: IgnoredNames,
+    ) -> Result<IgnoredNames, Refusal> {
+        for name in names.names() {
+            if let Some(stored) = self.ignore(key, origin, name, true) {
+                stored.await?;
+            }
+        }
+        self.ignored(key).await.map(Option::unwrap_or_default)
+    }
+
+    /// Whether a connection owns the name.
+    pub fn is_owned(&self, key: &NameKey) -> bool {
+        self.shared.registry.owners(key) > 0
+    }
+
+    /// Adds a name to those that the owner of a name ignores, or removes it.
+    /// Returns all of them; `None` if nobody here owns the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one name too many, and if the change cannot be stored or read.
+    pub fn ignore(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        name: Name,
+        is_ignored: bool,
+    ) -> Option<impl Future<Output = Result<IgnoredNames, Refusal>> + use<>> {
+        let owner = self.is_owned(key).then(|| key.clone())?;
+        let (actions, store) = (self.actions(), self.history().store().clone());
+        Some(
+            async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await },
+        )
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
     pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
         self.shared.claims.note_delivered(key, upto);
+    }
+
+    /// Counts a wrong secret of the operators, for the server's output.
+    pub fn count_wrong_secret(&self, peer: Peer) {
+        self.shared.wrong_secrets.count(peer, "the operators");
+    }
+
+    /// Writes the counts of wrong secrets to the server's output, at most one
+    /// line a minute for each prefix. Never returns.
+    pub async fn report_wrong_secrets(&self) {
+        self.shared.wrong_secrets.report().await;
     }
 
     /// Notes twice a day which names are in use. Never returns.

@@ -3,6 +3,6 @@
 //! This module knows no rooms, no messages and no HTTP.
 
 mod peer;
-mod prefix;
 
-pub use self::{peer::Peer, prefix::Prefix};
+pub use self::peer::Peer;
+pub use crate::protocol::prefix::Prefix;

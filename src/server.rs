@@ -76,6 +76,7 @@ pub async fn run(
     let keep = options.keep;
     let expiring = hub.clone();
     let noting = hub.clone();
+    let reporting = hub.clone();
     background(&tasks, &hub, async move { expiring.expire(keep).await });
     background(&tasks, &hub, index);
     background(
@@ -83,6 +84,9 @@ pub async fn run(
         &hub,
         async move { noting.note_names_in_use().await },
     );
+    background(&tasks, &hub, async move {
+        reporting.report_wrong_secrets().await;
+    });
     let drain = CancellationToken::new();
     let state = HttpState {
         hub: hub.clone(),

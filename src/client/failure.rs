@@ -65,6 +65,14 @@ impl fmt::Display for Failure {
                 let why = one_line(&end.to_string());
                 match end {
                     End::Rejected(_) | End::Outbox(_) => f.write_str(&why),
+                    End::Closed {
+                        code: 4500..=4999, ..
+                    } => {
+                        write!(
+                            f,
+                            "the server at {server} closed the connection for good ({why})"
+                        )
+                    }
                     _ => write!(f, "the server at {server} went away ({why})"),
                 }
             }

@@ -11,23 +11,25 @@ use std::{
 
 use tokio::sync::mpsc;
 
+use crate::protocol::text::is_blank;
+
 /// The number of groups of lines that may wait in the channel. Each group holds
 /// the lines of one read.
 const WAITING: usize = 8;
 
-/// One result of reading standard input. Empty lines are counted but left out.
+/// One result of reading standard input. Blank lines are counted but left out.
 #[derive(Debug)]
 pub enum Input {
     /// A line without its end, made valid UTF-8.
     Line {
-        /// Counted from 1, empty lines included.
+        /// Counted from 1, blank lines included.
         number: u64,
         /// The text of the line.
         text: String,
     },
     /// A line over the limit; its text was dropped.
     TooLong {
-        /// Counted from 1, empty lines included.
+        /// Counted from 1, blank lines included.
         number: u64,
     },
     /// Reading failed.
@@ -137,7 +139,7 @@ impl Splitter {
         // when they are replaced.
         if mem::take(&mut self.too_long) || text.len() > self.limit {
             lines.push(Input::TooLong { number });
-        } else if !text.is_empty() {
+        } else if !is_blank(&text) {
             let text = text.into_owned();
             lines.push(Input::Line { number, text });
         }
@@ -180,7 +182,7 @@ mod tests {
             (b"a\nb\n", &["1:a", "2:b"]),
             (b"a\n\n\nb", &["1:a", "4:b"]),
             (b"a\r\n\r\nb\rc\r", &["1:a", "3:b\rc"]),
-            (b" \n/name x\n", &["1: ", "2:/name x"]),
+            (b" \n /name x\n", &["2: /name x"]),
             (b"\xff\xe2\x82\n", &["1:\u{fffd}\u{fffd}"]),
             (b"12345678\n123456789\nx", &["1:12345678", "2!", "3:x"]),
             (b"12345678\r\n12345678\r\r\n", &["1:12345678", "2!"]),

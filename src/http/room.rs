@@ -27,6 +27,7 @@ use crate::{
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
         format::Format,
+        misplaced_secret,
         name::{MessageId, RoomName},
         plain,
         text::Text,
@@ -271,12 +272,18 @@ where
 }
 
 /// The text of a body. One final newline is dropped: a shell adds it.
+///
+/// # Errors
+///
+/// Fails if the body is no text, or if it looks like a command with a secret.
 fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
     let raw = str::from_utf8(body).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
     let raw = raw
         .strip_suffix('\n')
         .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    Ok(Text::parse(raw, limits.text_bytes)?)
+    let text = Text::parse(raw, limits.text_bytes)?;
+    misplaced_secret::check(raw)?;
+    Ok(text)
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

@@ -87,11 +87,14 @@ pub(super) async fn answer(
             .map(Answer::Respond);
     }
     let form = representation::preferred(head)?;
-    let query = match form {
-        // The page ignores the query: an invalid one must not keep a visitor
-        // out.
-        Representation::Page => Query::default(),
-        _ => query()?,
+    // The page ignores the query: an invalid one must not keep a visitor out. It
+    // holds no message, so a ban does not either.
+    let query = if matches!(form, Representation::Page) {
+        Query::default()
+    } else {
+        let query = query()?;
+        registration.check_ban(query.name.as_ref())?;
+        query
     };
     let mut answer = match form {
         Representation::Page => Answer::Respond(page::document(head, &host, &room)),
@@ -102,7 +105,6 @@ pub(super) async fn answer(
         Representation::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
         Representation::Events => {
             let (response, request) = events::follow(head, room, query)?;
-            registration.check_ban(request.name.as_ref())?;
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))
             } else {
@@ -158,7 +160,7 @@ fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(
     if methods.contains(&head.method) {
         return Ok(());
     }
-    let text = format!("{} is not done here; {named} are.", head.method);
+    let text = format!("This path does not accept {}, only {named}.", head.method);
     Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
         .with(header::ALLOW, HeaderValue::from_static(named)))
 }

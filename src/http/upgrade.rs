@@ -37,13 +37,13 @@ pub(super) fn accept(
     room: RoomName,
 ) -> Result<(Response<Full<Bytes>>, SessionRequest), Refused> {
     if head.method != Method::GET {
-        let text = format!("A WebSocket is asked for with GET, not {}.", head.method);
+        let text = format!("A WebSocket handshake is a GET, not a {}.", head.method);
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
             .with(header::ALLOW, HeaderValue::from_static("GET")));
     }
     if head.version != Version::HTTP_11 {
         return Err(Refused::bad_request(
-            "A WebSocket is asked for over HTTP/1.1.",
+            "A WebSocket handshake needs HTTP/1.1.",
         ));
     }
     if !has_token(head, &header::UPGRADE, "websocket") {
@@ -121,7 +121,7 @@ fn offered_secret(head: &Parts) -> Result<Option<Secret>, Refused> {
     };
     let decoded = URL_SAFE_NO_PAD.decode(encoded).ok();
     let secret = decoded.and_then(|bytes| String::from_utf8(bytes).ok()?.parse().ok());
-    let wrong = || Refused::bad_request("What follows \"secret.\" is no secret in base64url.");
+    let wrong = || Refused::bad_request("The text after \"secret.\" is not a secret in base64url.");
     secret.map(Some).ok_or_else(wrong)
 }
 

@@ -1,12 +1,23 @@
-//! The entries for an operator's sanctions and kicks.
+//! Operators' sanctions and kicks: the entries for them, and the list of those
+//! in force.
 
-use super::registry::sanction_key;
+use std::fmt::Write as _;
+
+use super::registry::{Registry, SanctionTarget, rest_of_sanction};
 use crate::{
     log::{Action, AuditRecord, SanctionKind},
+    net::Peer,
     protocol::{
-        Author, Refusal, command_target::CommandTarget, text::Text, typed_duration::TypedDuration,
+        Author, Event, Refusal, RefusalCode, command_target::CommandTarget, name::Name, text::Text,
+        typed_duration::TypedDuration,
     },
 };
+
+/// How many sanctions may be in force. All of them are in memory.
+const MAX_SANCTIONS: usize = 10_000;
+
+/// How many sanctions a list shows.
+const MAX_LISTED: usize = 200;
 
 fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) -> AuditRecord {
     AuditRecord {
@@ -17,25 +28,47 @@ fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) ->
     }
 }
 
-/// The entry that adds a sanction. Applying a ban ends the conversations it
-/// bans.
+/// The entry that adds a sanction, as an operator at the other end of `peer`
+/// asks. Applying a ban ends the conversations it bans.
 ///
 /// # Errors
 ///
-/// Refuses a single connection as target: it can only be kicked.
+/// Refuses a single connection as target: it can only be kicked. Also refuses a
+/// target that covers the operator or the loopback interface, and one sanction
+/// too many.
 pub(super) fn sanction(
+    registry: &Registry,
     by: &Author,
+    peer: Peer,
     kind: SanctionKind,
     who: &CommandTarget,
     lasts: Option<TypedDuration>,
     why: Option<Text>,
 ) -> Result<Action, Refusal> {
+    let target = SanctionTarget::of(who)?;
+    let refused = |why: String| Err(Refusal::new(RefusalCode::NotAllowed, why));
+    if let SanctionTarget::Prefix(prefix) = &target
+        && prefix.has_loopback()
+    {
+        return refused(format!(
+            "{who} has an address of this machine, which everybody behind a proxy on it shares: give a name."
+        ));
+    }
+    let own_key = by.name.as_ref().map(Name::key);
+    if target.covers(peer.ip(), own_key.as_ref()) {
+        return refused(format!("{who} covers you, too."));
+    }
+    if registry.sanctions().len() >= MAX_SANCTIONS {
+        return refused(format!(
+            "{MAX_SANCTIONS} bans and mutes are in force, and no more can be: lift some first."
+        ));
+    }
     let word = kind.word();
     let action = lasts.map_or_else(|| word.to_owned(), |lasts| format!("{word} {lasts}"));
     let ms = |lasts: TypedDuration| u64::try_from(lasts.duration().as_millis()).unwrap_or(u64::MAX);
     Ok(Action::Sanction {
         kind,
-        target: sanction_key(who)?,
+        target: target.to_string(),
         duration_ms: lasts.map(ms),
         audit: audit(by, action, who, why),
     })
@@ -53,12 +86,89 @@ pub(super) fn lift(
 ) -> Result<Action, Refusal> {
     Ok(Action::Lift {
         kind,
-        target: sanction_key(who)?,
+        target: SanctionTarget::of(who)?.to_string(),
         audit: audit(by, format!("un{}", kind.word()), who, None),
     })
 }
 
-/// The entry that ends the conversations of a name, an address or a connection.
+/// The entry that ends the conversations of a name, a prefix or a connection.
 pub(super) fn kick(by: &Author, who: &CommandTarget, why: Option<Text>) -> Action {
     Action::Kick(audit(by, "kick".into(), who, why))
+}
+
+/// The list of the sanctions in force, for operators. If there are many, only a
+/// part of them.
+pub(super) fn list(registry: &Registry) -> Event {
+    let all = registry.sanctions();
+    let mut text = match all.len() {
+        0 => "No ban or mute is in force.".to_owned(),
+        _ => "Bans and mutes in force:".to_owned(),
+    };
+    for (sanction, left) in all.iter().take(MAX_LISTED) {
+        let (word, rest) = (sanction.kind.word(), rest_of_sanction(sanction, *left));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{word} {}{rest}", sanction.shown);
+    }
+    if let Some(more) = all.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        let _ = write!(text, "\nand {more} more");
+    }
+    Event::Notice { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        hub::Capacity,
+        log::{GuardedClock, GuardedTime},
+        store::Sanction,
+    };
+
+    fn registry(sanctions: usize) -> Registry {
+        let sanction = |n| {
+            let target = std::net::Ipv4Addr::from(n).to_string();
+            Sanction {
+                kind: SanctionKind::Ban,
+                shown: target.clone(),
+                target,
+                until: None,
+                reason: String::new(),
+            }
+        };
+        let numbers = 0x0a00_0000_u32..;
+        let sanctions = numbers.take(sanctions).map(sanction).collect();
+        let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
+        Registry::new(Capacity::UNLIMITED, sanctions, clock)
+    }
+
+    #[test]
+    fn sanctions_in_force_are_bounded_and_so_is_their_list() {
+        let peer = Peer::accepted(Some(([192, 0, 2, 1], 5000).into())).expect("an id");
+        let by = Author {
+            name: None,
+            addr: peer.tag(),
+        };
+        let who = "203.0.113.7".parse().expect("an address");
+        let ban = |in_force| {
+            let registry = registry(in_force);
+            sanction(&registry, &by, peer, SanctionKind::Ban, &who, None, None)
+        };
+        assert!(ban(MAX_SANCTIONS - 1).is_ok());
+        let refused = ban(MAX_SANCTIONS).expect_err("one too many");
+        assert_eq!(refused.code, RefusalCode::NotAllowed);
+
+        for (in_force, lines, last) in [
+            (0, 1, "No ban or mute is in force."),
+            (200, 201, "ban 10.0.0.199"),
+            (205, 202, "and 5 more"),
+        ] {
+            let Event::Notice { text } = list(&registry(in_force)) else {
+                panic!("another event");
+            };
+            assert_eq!(text.lines().count(), lines);
+            assert!(text.lines().any(|line| line == last), "{text}");
+        }
+    }
 }

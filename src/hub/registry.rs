@@ -15,6 +15,7 @@ mod quotas;
 mod rate;
 mod registration;
 mod sanctions;
+mod searches;
 mod tables;
 
 use std::{collections::HashMap, sync::Arc};
@@ -28,7 +29,10 @@ pub use self::{
     registration::{NameUse, Registration},
 };
 pub(super) use self::{
-    names::Grounds, presence::News, registration::Deliveries, sanctions::key as sanction_key,
+    names::Grounds,
+    presence::News,
+    registration::Deliveries,
+    sanctions::{SanctionTarget, rest as rest_of_sanction},
 };
 use self::{
     names::Names,
@@ -223,6 +227,27 @@ impl Registry {
     /// Removes a sanction that was lifted.
     pub(super) fn lifted(&self, kind: SanctionKind, target: &str) {
         self.shared.lock().sanctions.remove(kind, target);
+    }
+
+    /// All sanctions in force, each with the milliseconds left.
+    pub(super) fn sanctions(&self) -> Vec<(Sanction, Option<u64>)> {
+        self.shared.lock().sanctions.list()
+    }
+
+    /// A sanction in force that holds for all of a target, as an operator named
+    /// it.
+    pub(super) fn covering(&self, kind: SanctionKind, target: &SanctionTarget) -> Option<String> {
+        self.shared.lock().sanctions.covering(kind, target)
+    }
+
+    /// Checks that the peer is not muted by its address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a muted peer, with the reason of the mute.
+    pub(super) fn check_mute(&self, peer: Peer) -> Result<(), Refusal> {
+        self.shared
+            .check_sanctions(None, |sanctions, _| sanctions.check_mute(peer.ip(), None))
     }
 
     /// Ends the conversations of a kicked target. Returns how many it ended.

@@ -70,7 +70,7 @@ impl World {
         secret: Option<&str>,
     ) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         self.hub.claim(Claim {
-            origin: ConnectionId(7),
+            peer: peer([127, 0, 0, 1]),
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
             current_name: None,
@@ -79,9 +79,13 @@ impl World {
     }
 
     async fn lease(&self, name: &str, from: [u8; 4]) -> Result<NameUse, Refusal> {
-        let peer = Peer::accepted(Some((from, 5000).into())).expect("random bits");
-        self.hub.use_name(&name.parse().unwrap(), None, peer).await
+        let name = name.parse().unwrap();
+        self.hub.use_name(&name, None, peer(from)).await
     }
+}
+
+fn peer(from: [u8; 4]) -> Peer {
+    Peer::accepted(Some((from, 5000).into())).expect("random bits")
 }
 
 fn code<T>(claimed: Result<T, Refusal>) -> Option<RefusalCode> {
@@ -111,6 +115,22 @@ async fn an_owned_name_is_proved_by_its_secret() {
         assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{name}");
     }
     assert_eq!(world.hub.shared.registry.names_in_use(), []);
+}
+
+// Verified to fail when a claim stores another form of the secret.
+#[tokio::test]
+async fn a_chosen_secret_proves_its_name_again_and_again() {
+    let world = World::new(90 * DAY);
+    let chosen = Some("of-ana-and-long-enough");
+    drop(world.claim("ana", chosen).await.expect("free"));
+    for _ in 0..2 {
+        let again = world.claim("ana", chosen).await.expect("owned");
+        assert!(!again.new);
+        for wrong in ["of-ana-and-long-enougH", "random128_0123456789abcdefghijkl"] {
+            let refused = world.claim("ana", Some(wrong)).await;
+            assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{wrong}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ pub enum Action {
     Sanction {
         /// The kind of the sanction.
         kind: SanctionKind,
-        /// A name or an address, in the form that comparisons use.
+        /// A name or a prefix, in the form that comparisons use.
         target: String,
         /// The duration in milliseconds; absent: until an operator lifts it.
         duration_ms: Option<u64>,
@@ -173,6 +173,20 @@ pub enum Action {
     Expire {
         /// The last number.
         upto: Seq,
+    },
+    /// Adds a name to those that an owner ignores, or removes it.
+    Ignore {
+        /// The comparison key of the owner's name.
+        #[serde(with = "KeyField")]
+        owner: NameKey,
+        /// The name.
+        #[serde(with = "NameField")]
+        name: Name,
+        /// The comparison key of `name`.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// Whether the owner ignores it from now on.
+        ignored: bool,
     },
 }
 
@@ -218,6 +232,8 @@ pub struct Recipient {
     /// The inbox of that name.
     #[serde(with = "RoomField")]
     pub inbox: RoomName,
+    /// Whether the recipient ignores the author: only the author gets a copy.
+    pub ignores: bool,
 }
 
 impl Recipient {
@@ -226,6 +242,7 @@ impl Recipient {
         Recipient {
             inbox: RoomName::inbox(&name.key()),
             name,
+            ignores: false,
         }
     }
 }
@@ -235,7 +252,7 @@ impl Recipient {
 pub enum SanctionKind {
     /// The target may not connect.
     Ban,
-    /// The target may not publish messages.
+    /// The target may publish nothing: no messages, topics or names.
     Mute,
 }
 

@@ -5,8 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::prefix::Prefix;
-use crate::protocol::{ConnectionId, Tag};
+use crate::protocol::{ConnectionId, Tag, prefix::Prefix};
 
 /// The peer of one connection: its identity, and its address as believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -76,6 +76,17 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
+    /// Hides what a name says from this reader, or asks for the hidden names.
+    Ignore {
+        /// The name; absent to ask for the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+    },
+    /// Shows what a name says again.
+    Unignore {
+        /// The name.
+        name: Name,
+    },
     /// Enters a room, or starts over in the current one.
     Join {
         /// The room to enter.
@@ -124,7 +135,7 @@ pub enum Command {
     },
     /// Closes the connections of a person; for operators.
     Kick {
-        /// The target: a name, an address or one connection.
+        /// The target: a name, an address, a prefix or one connection.
         who: CommandTarget,
         /// The reason, which the person is told.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,7 +143,7 @@ pub enum Command {
     },
     /// Closes the connections of a person and refuses new ones; for operators.
     Ban {
-        /// The target: a name or an address.
+        /// The target: a name, an address or a prefix.
         who: CommandTarget,
         /// The duration; absent: until an operator lifts the ban.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
@@ -148,7 +159,7 @@ pub enum Command {
     },
     /// Stops a person from publishing; for operators.
     Mute {
-        /// The target: a name or an address.
+        /// The target: a name, an address or a prefix.
         who: CommandTarget,
         /// The duration; absent: until an operator lifts the mute.
         #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +170,8 @@ pub enum Command {
         /// The target of the mute.
         who: CommandTarget,
     },
+    /// Asks for the bans and mutes in force; for operators.
+    Bans,
     /// Redacts a message of the room; for operators.
     Erase {
         /// The number of the message.
@@ -176,6 +189,8 @@ impl Command {
             Command::Publish { .. } => "publish",
             Command::Name { .. } => "name",
             Command::Private { .. } => "private",
+            Command::Ignore { .. } => "ignore",
+            Command::Unignore { .. } => "unignore",
             Command::Join { .. } => "join",
             Command::Members => "members",
             Command::History { .. } => "history",
@@ -188,6 +203,7 @@ impl Command {
             Command::Unban { .. } => "unban",
             Command::Mute { .. } => "mute",
             Command::Unmute { .. } => "unmute",
+            Command::Bans => "bans",
             Command::Erase { .. } => "erase",
             Command::Help => return table::by_word("help"),
         };

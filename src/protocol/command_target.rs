@@ -1,14 +1,14 @@
 //! The target of an operator's command.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    str::FromStr,
-};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::name::{Name, RuleBroken};
+use super::{
+    name::{Name, RuleBroken},
+    prefix::Prefix,
+};
 
 /// The target of an operator's command: a person as other people see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +16,8 @@ use super::name::{Name, RuleBroken};
 pub enum CommandTarget {
     /// One connection, by its address and port.
     Connection(SocketAddr),
-    /// All connections from an address.
-    Address(IpAddr),
+    /// All connections from an address or a prefix.
+    Prefix(Prefix),
     /// All connections with a name.
     Name(Name),
 }
@@ -26,13 +26,15 @@ impl FromStr for CommandTarget {
     type Err = RuleBroken;
 
     fn from_str(text: &str) -> Result<Self, RuleBroken> {
-        const RULE: RuleBroken = RuleBroken::new("give a name, an IP address or IP:port");
-        let address = |text: &str| text.parse().ok().map(CommandTarget::Address);
-        let connection = |text: &str| text.parse().ok().map(CommandTarget::Connection);
-        let found = address(text).or_else(|| connection(text));
-        found
-            .or_else(|| text.parse().ok().map(CommandTarget::Name))
-            .ok_or(RULE)
+        const RULE: RuleBroken = RuleBroken::new("give a name, an IP address, a prefix or IP:port");
+        if let Ok(addr) = text.parse() {
+            return Ok(CommandTarget::Connection(addr));
+        }
+        match text.parse() {
+            Ok(prefix) => Ok(CommandTarget::Prefix(prefix)),
+            Err(rule) if text.parse::<IpNet>().is_ok() => Err(rule),
+            Err(_) => text.parse().map(CommandTarget::Name).map_err(|_| RULE),
+        }
     }
 }
 
@@ -40,7 +42,7 @@ impl fmt::Display for CommandTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommandTarget::Connection(addr) => addr.fmt(f),
-            CommandTarget::Address(ip) => ip.fmt(f),
+            CommandTarget::Prefix(prefix) => prefix.fmt(f),
             CommandTarget::Name(name) => name.fmt(f),
         }
     }
@@ -65,8 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_name_or_an_address() {
-        for text in ["ana", "10.0.0.7", "10.0.0.7:5000", "::1", "[::1]:5000"] {
+    fn a_target_is_a_name_an_address_or_a_prefix() {
+        for text in [
+            "ana",
+            "10.0.0.7",
+            "203.0.113.0/24",
+            "2001:db8::/64",
+            "10.0.0.7:5000",
+            "[::1]:5000",
+        ] {
             let who: CommandTarget = text.parse().expect(text);
             assert_eq!(who.to_string(), text);
             assert_eq!(matches!(who, CommandTarget::Name(_)), text == "ana");
@@ -75,7 +84,7 @@ mod tests {
                 text.ends_with(":5000")
             );
         }
-        for text in ["", "a b", "10.0.0.7:", "a:b"] {
+        for text in ["", "a b", "10.0.0.7:", "a:b", "10.0.0.0/7"] {
             assert!(text.parse::<CommandTarget>().is_err(), "{text:?}");
         }
     }

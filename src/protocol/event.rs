@@ -7,7 +7,7 @@ use super::{
     RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
-    text::Text,
+    text::{Text, is_blank},
 };
 
 /// An event: something that the server tells a client.
@@ -69,6 +69,11 @@ pub enum Event {
         /// drew it. The server sends it only this once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
+    },
+    /// The answer to `ignore` and `unignore`.
+    Ignored {
+        /// The names whose messages are not for this reader.
+        names: Vec<Name>,
     },
     /// A person joined the room.
     Joined {
@@ -165,7 +170,8 @@ impl Topic {
     /// # Errors
     /// Refuses a text of more than [`MAX_TOPIC_BYTES`] bytes or more than one line.
     pub fn parse_text(raw: &str) -> Result<Text, Refusal> {
-        let text = Text::from(raw.trim().to_owned());
+        let text = if is_blank(raw) { "" } else { raw.trim() };
+        let text = Text::from(text);
         if text.len() > MAX_TOPIC_BYTES {
             let (length, most) = (text.len(), MAX_TOPIC_BYTES);
             let why = format!("The topic has {length} bytes; at most {most} are taken.");
@@ -210,6 +216,10 @@ pub struct Welcome {
     /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<Seq>,
+    /// The names that the reader ignores. A client hides what they say in
+    /// rooms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Name>,
     /// The number of people in the room, this one included.
     pub members: usize,
     /// The topic of the room, if any.

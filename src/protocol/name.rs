@@ -11,6 +11,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
+use super::invisible::is_invisible;
+
 pub use self::{key::NameKey, rule::RuleBroken};
 
 macro_rules! name {
@@ -150,7 +152,7 @@ impl Name {
     /// # Errors
     /// [`RuleBroken`] if the name looks like an address or a reserved name.
     pub fn check_free(&self) -> Result<(), RuleBroken> {
-        reserved::check(&self.key())
+        reserved::check(self.as_str(), &self.key())
     }
 
     /// Parses a name that a person asks for.
@@ -199,7 +201,7 @@ impl FromStr for Name {
         let length = name.chars().count();
         let good = (1..=Self::MAX).contains(&length)
             && !name.starts_with(is_combining_mark)
-            && !name.contains(look::is_invisible)
+            && !name.contains(is_invisible)
             && name
                 .chars()
                 .all(|c| c.is_alphanumeric() || is_combining_mark(c) || "-_.".contains(c));

@@ -10,7 +10,7 @@ use super::{
     Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
     Slot,
     command::table::{Listing, Permission, TABLE},
-    name::RoomName,
+    name::{Name, RoomName},
     text::{Text, sanitize},
 };
 
@@ -147,6 +147,11 @@ pub fn event(event: &Event) -> Option<String> {
             let secret = secret.reveal();
             format!("You are now {name}. To have this name again: /name {name} {secret}")
         }
+        Event::Ignored { names } if names.is_empty() => "You ignore nobody.".to_owned(),
+        Event::Ignored { names } => {
+            let names: Vec<_> = names.iter().map(Name::as_str).collect();
+            format!("You ignore {}.", names.join(", "))
+        }
         // The count of a room with many joins and leaves; no answer.
         Event::Members { names, .. } if names.is_empty() => return None,
         Event::Members { names, total } => {
@@ -217,17 +222,19 @@ Type a message to say it to the room. Commands:
 /name NAME     be called NAME instead of your IP:port; the answer says how to
                have that name again
 /join ROOM     go to another room
-/members       who is here?
+/members       list the people in the room
 /rooms         list the rooms with people in them
-/topic [TEXT]  what is this room about? or say so (- for nothing)
+/topic [TEXT]  show the topic, or set it (- clears it)
 /me TEXT       say what you do: /me waves
 /msg NAME TEXT    say something to one person alone
+/ignore [NAME], /unignore NAME    hide what NAME says; without NAME: whom do you ignore?
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
-/operator SECRET  be an operator, who can
-/kick WHO [WHY]   send away a name, IP or IP:port
-/ban WHO [2h] [WHY], /unban WHO   keep out a name or IP
-/mute WHO [2h], /unmute WHO       let them read only
+/operator SECRET  become an operator; operators can:
+/kick WHO [WHY]   send away a name, IP, prefix or IP:port
+/ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix
+/mute WHO [2h], /unmute WHO       let a person only read
+/bans             list who is banned or muted
 /erase NUMBER     erase what was said (?seq=1 shows numbers)
 /help          this list
 //TEXT         say a text that begins with a slash";

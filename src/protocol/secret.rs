@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::name::RuleBroken;
 
+/// The beginning of a secret that a program made. Nobody chooses it by chance.
+const MADE: &str = "random128_";
+
+/// The letters of a made secret after its beginning: base64url of 128 bits.
+const MADE_LETTERS: usize = 22;
+
 /// A secret: 16 to 128 printable ASCII characters, no spaces. `Debug` hides it,
 /// so log output never has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +22,17 @@ pub struct Secret(Box<str>);
 impl Secret {
     /// Encodes 128 random bits as a secret.
     pub fn from_random(random: [u8; 16]) -> Self {
-        Secret(URL_SAFE_NO_PAD.encode(random).into())
+        Secret(format!("{MADE}{}", URL_SAFE_NO_PAD.encode(random)).into())
+    }
+
+    /// Whether a program made it: its form says that it has 128 random bits. A
+    /// person chose every other secret, so it may be guessed.
+    pub fn is_made(&self) -> bool {
+        let letters = self.0.strip_prefix(MADE);
+        letters.is_some_and(|letters| {
+            let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            letters.len() == MADE_LETTERS && letters.bytes().all(is_letter)
+        })
     }
 
     /// The secret as text.
@@ -65,9 +81,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_made_secret_is_known_by_its_form() {
+        let is_made = |text: &str| text.parse::<Secret>().expect("a secret").is_made();
+        assert!(Secret::from_random([7; 16]).is_made());
+        assert!(is_made("random128_0123456789abcdefghiJK_"));
+        for chosen in [
+            "0123456789abcdefghijkl",
+            "random128_0123456789abcdefghiJK",
+            "random128_0123456789abcdefghiJK_x",
+            "random128_0123456789abcdefghiJK!",
+            "Random128_0123456789abcdefghiJK_",
+        ] {
+            assert!(!is_made(chosen), "{chosen}");
+        }
+    }
+
+    #[test]
     fn a_secret_is_printable_and_hidden_by_debug() {
         let made = Secret::from_random([0xff; 16]);
-        assert_eq!(made.reveal(), "_____________________w");
+        assert_eq!(made.reveal(), "random128______________________w");
         assert_eq!(made.reveal().parse(), Ok(made.clone()));
         assert_eq!(format!("{made:?}"), "Secret(…)");
         for (text, good) in [

@@ -5,17 +5,21 @@ use std::{borrow::Cow, fmt, ops::Deref, sync::Arc};
 use serde::{Deserialize, Serialize, Serializer};
 use unicode_normalization::char::is_combining_mark;
 
-use super::{Refusal, RefusalCode};
+use super::{Refusal, RefusalCode, invisible::is_invisible};
 
 /// The most combining marks that one letter may have. It is more than any
 /// language stacks, and too few to paint over the lines above.
 const MAX_MARKS: usize = 8;
 
+/// The most blank lines in a row that a text keeps. More of them push other
+/// people's messages off the screen.
+const MAX_BLANK_LINES: usize = 2;
+
 /// A text that is safe for a raw terminal, for log output and for a page.
 ///
 /// Its line ends are `\n`. It has no control character except `\n` and tab, and
 /// no bidirectional override, embedding or isolate. No letter has more than
-/// eight combining marks.
+/// eight combining marks. At most two lines in a row are blank.
 ///
 /// Clones share the text, because a message is copied from draft to history.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -26,15 +30,9 @@ impl Text {
     /// Makes the text of a message safe.
     ///
     /// # Errors
-    /// Refuses an empty text, and one of more than `limit` bytes before it is
+    /// Refuses a blank text, and one of more than `limit` bytes before it is
     /// made safe.
     pub fn parse(raw: &str, limit: usize) -> Result<Self, Refusal> {
-        if raw.is_empty() {
-            return Err(Refusal::new(
-                RefusalCode::Empty,
-                "An empty message says nothing.",
-            ));
-        }
         if raw.len() > limit {
             return Err(Refusal::new(
                 RefusalCode::TooLong,
@@ -42,6 +40,12 @@ impl Text {
                     "The text has {} bytes; at most {limit} are taken.",
                     raw.len()
                 ),
+            ));
+        }
+        if is_blank(raw) {
+            return Err(Refusal::new(
+                RefusalCode::Empty,
+                "An empty message says nothing.",
             ));
         }
         Ok(raw.into())
@@ -57,10 +61,7 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(raw: &str) -> Self {
-        Text(match sanitize(raw) {
-            Cow::Borrowed(safe) => safe.into(),
-            Cow::Owned(safe) => safe.into(),
-        })
+        Text(fold(&sanitize(raw)).into())
     }
 }
 
@@ -138,6 +139,25 @@ pub fn sanitize(raw: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether a text shows nothing: it is empty, or has only white space and
+/// invisible characters.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// Drops the blank lines of a safe text after the first two in a row.
+fn fold(safe: &str) -> Cow<'_, str> {
+    if safe.bytes().filter(|b| *b == b'\n').count() < MAX_BLANK_LINES {
+        return Cow::Borrowed(safe);
+    }
+    let mut blank = 0;
+    let kept = safe.split('\n').filter(|line| {
+        blank = if is_blank(line) { blank + 1 } else { 0 };
+        blank <= MAX_BLANK_LINES
+    });
+    Cow::Owned(kept.collect::<Vec<_>>().join("\n"))
+}
+
 /// Whether it is an embedding or override (LRE, RLE, PDF, LRO, RLO) or an
 /// isolate (LRI, RLI, FSI, PDI) of UAX #9. They affect the display beyond the
 /// end of the text that has them.
@@ -182,12 +202,25 @@ mod tests {
         assert_eq!(sanitize(&joined).matches('\u{301}').count(), 8);
     }
 
+    // Verified to fail when only a text of 0 bytes is empty.
     #[test]
-    fn an_empty_or_long_text_is_refused() {
-        assert_eq!(
-            Text::parse("", 8).expect_err("empty").code,
-            RefusalCode::Empty
-        );
+    fn a_blank_or_long_text_is_refused() {
+        for blank in [
+            "",
+            " ",
+            "\n\n",
+            "\t\u{a0}",
+            "\u{200b}\u{feff}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{e0041}",
+        ] {
+            let refused = Text::parse(blank, 8).expect_err("blank");
+            assert_eq!(refused.code, RefusalCode::Empty, "{blank:?}");
+        }
+        for visible in [" .", "\u{200d}a", "\u{301}", "\0", "\u{fffd}"] {
+            assert!(Text::parse(visible, 8).is_ok(), "{visible:?}");
+        }
         assert!(Text::parse("12345678", 8).is_ok());
         assert_eq!(
             Text::parse("123456789", 8).expect_err("long").code,
@@ -195,7 +228,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn blank_lines_in_a_row_are_folded_to_two() {
+        let many = "\n".repeat(8000);
+        let spaced = "\n \u{200b}".repeat(2000);
+        for (raw, folded) in [
+            ("a\n\nb\n\n\nc", "a\n\nb\n\n\nc"),
+            ("a\n\n\n\nb", "a\n\n\nb"),
+            (&format!("a{many}b"), "a\n\n\nb"),
+            (&format!("{many}b{many}"), "\n\nb\n\n"),
+            (&format!("a{spaced}\r\nb"), "a\n \u{200b}\n \u{200b}\nb"),
+            ("  a\n\n\n\n  b", "  a\n\n\n  b"),
+        ] {
+            assert_eq!(&*Text::from(raw), folded, "{raw:?}");
+        }
+    }
+
     proptest! {
+        // Verified to fail when a third blank line is kept.
+        #[test]
+        fn folding_keeps_every_visible_line(raw in "[ab \n\u{200b}]{0,60}") {
+            let visible = |text: &str| {
+                let lines = text.split('\n').filter(|line| !is_blank(line));
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let folded = Text::from(&*raw);
+            prop_assert!(folded.len() <= raw.len());
+            prop_assert_eq!(&Text::from(&*folded), &folded);
+            prop_assert_eq!(visible(&folded), visible(&raw));
+            let lines: Vec<_> = folded.split('\n').map(is_blank).collect();
+            let longest = lines.split(|blank| !blank).map(<[bool]>::len).max();
+            prop_assert!(longest.unwrap_or(0) <= MAX_BLANK_LINES);
+        }
+
         #[test]
         fn no_unsafe_character_survives(raw in any::<String>()) {
             let safe = sanitize(&raw).into_owned();

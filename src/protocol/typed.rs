@@ -6,6 +6,7 @@ use super::{
     Command, FrameKind, MessageKind, Outline, Refusal, RefusalCode, Seq, Start,
     command::table::{self, CommandSpec},
     command_target::CommandTarget,
+    misplaced_secret,
 };
 
 /// Finds the outline of a text frame; `None` for an empty one.
@@ -22,16 +23,23 @@ pub fn outline(frame: &str) -> Option<Outline> {
 /// Parses a text frame; `None` for an empty one.
 ///
 /// # Errors
-/// Refuses an unknown command, and a known command with wrong arguments.
+/// Refuses an unknown command, a known command with wrong arguments, and a text
+/// that looks like a command with a secret.
 pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
-    match split(frame) {
-        Line::Empty => Ok(None),
-        Line::Message(text) => Ok(Some(publish(text, MessageKind::Said))),
-        Line::Command { word, rest } => match table::by_word(word) {
-            Some(spec) => command(spec, rest.trim()).map(Some),
-            None => Err(unknown()),
-        },
+    let command = match split(frame) {
+        Line::Empty => return Ok(None),
+        Line::Message(text) => publish(text, MessageKind::Said),
+        Line::Command { word, rest } => {
+            command(table::by_word(word).ok_or_else(unknown)?, rest.trim())?
+        }
+    };
+    if let Command::Publish { text, .. }
+    | Command::Private { text, .. }
+    | Command::Topic { text: Some(text) } = &command
+    {
+        misplaced_secret::check(text)?;
     }
+    Ok(Some(command))
 }
 
 /// The parts of a text frame, without its last line end.
@@ -84,6 +92,15 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
             let name = name.parse().map_err(|rule| bad_name(spec, rule))?;
             Command::Name { name, secret }
         }
+        "ignore" => Command::Ignore {
+            name: match rest {
+                "" => None,
+                name => Some(name.parse().map_err(|rule| bad_name(spec, rule))?),
+            },
+        },
+        "unignore" => Command::Unignore {
+            name: rest.parse().map_err(|rule| bad_name(spec, rule))?,
+        },
         "join" => Command::Join {
             room: rest.parse().map_err(|rule| bad_field(spec.form(), rule))?,
             start: Start::default(),
@@ -143,6 +160,7 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "unmute" => Command::Unmute {
             who: target(spec, rest)?.0,
         },
+        "bans" => Command::Bans,
         "erase" => Command::Erase {
             seq: Seq(rest
                 .parse()

@@ -25,13 +25,14 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Compares the given secret in constant time.
+    /// Compares the given secret in constant time; calls `wrong` for a wrong
+    /// one.
     ///
     /// # Errors
     ///
     /// Fails with a refusal if the secret is wrong or the server has no
     /// operators.
-    pub(super) fn prove(&mut self, given: &str) -> Result<(), Refusal> {
+    pub(super) fn prove(&mut self, given: &str, wrong: impl FnOnce()) -> Result<(), Refusal> {
         let Some(secret) = self.secret else {
             return Err(not_allowed("This server has no operators."));
         };
@@ -39,6 +40,7 @@ impl<'a> Operator<'a> {
         let tag = hmac::sign(&key, secret.reveal().as_bytes());
         if hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_err() {
             self.wrong = self.wrong.saturating_add(1);
+            wrong();
             return Err(not_allowed("This is not the operators' secret."));
         }
         self.proved = true;

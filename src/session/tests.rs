@@ -74,8 +74,8 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let [from_here, somebody, from_elsewhere] =
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
     // Another connection from the same address searches.
-    let place = somebody.queue_search().expect("a place");
-    let searching = place.lock().await;
+    let mut searching = somebody.queue_search().expect("a place");
+    searching.turn().await.expect("its turn");
     let sessions = async {
         tokio::join!(
             run(one, here, &from_here, &hub, &options, &drain),

@@ -15,12 +15,17 @@ mod lookup;
 mod words;
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tracing::warn;
 
 use self::blocks::BlockLimits;
@@ -35,16 +40,26 @@ use crate::protocol::{Epoch, Seq};
 
 /// `PRAGMA user_version` of the index; an index of another version is made
 /// again.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
-/// The search index. A task that has locked it waits only for the disk.
+/// How long a reader waits while the file is locked as a whole, which happens
+/// only while it is opened or closed.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection to the search index: the one that writes, or one for reading.
+/// A task that has locked it waits only for the disk.
 pub(super) struct Index {
     /// Its file; `None` in memory.
     path: Option<PathBuf>,
     /// The epoch of the log whose messages it holds.
     epoch: Epoch,
-    /// Opened when first needed, and again after an error.
+    /// Opened when first needed, and again after an error or a deletion.
     db: Option<Connection>,
+    reads_only: bool,
+    /// How often the files were deleted: all connections share this count.
+    deletions: Arc<AtomicU64>,
+    /// The count of deletions when `db` was opened.
+    opened_after: u64,
     /// How large its blocks become.
     pub(super) limits: BlockLimits,
     /// How often messages were removed. Messages that were read before a
@@ -59,15 +74,32 @@ impl Index {
             path: folder.map(|folder| folder.join("search.sqlite")),
             epoch,
             db: None,
+            reads_only: false,
+            deletions: Arc::default(),
+            opened_after: 0,
             limits: BlockLimits::default(),
             removals: 0,
         }
     }
 
+    /// Another connection to the same index, for reading; `None` in memory.
+    pub(super) fn reader(&self) -> Option<Self> {
+        Some(Index {
+            path: Some(self.path.clone()?),
+            epoch: self.epoch.clone(),
+            db: None,
+            reads_only: true,
+            deletions: Arc::clone(&self.deletions),
+            opened_after: 0,
+            limits: self.limits,
+            removals: 0,
+        })
+    }
+
     /// Tries to open the index now: later the process may have no file
     /// descriptor left. The indexing task reports an error.
     pub(super) fn prepare(&mut self) {
-        let _ = self.with_db(|db| indexed_upto(db));
+        let _ = self.read(|db| indexed_upto(db));
     }
 
     /// Adds messages, after which every message up to `upto` is indexed.
@@ -90,6 +122,14 @@ impl Index {
         removed.or_else(|_| self.delete_files())
     }
 
+    /// Whether all messages of the oldest block have expired.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened or read.
+    pub(super) fn has_expired(&mut self, expired: Seq) -> Result<bool, StoreError> {
+        self.with_db(|db| Ok(blocks::oldest_expired(db, expired)?.is_some()))
+    }
+
     /// Drops the oldest block if all of its messages have expired; false if
     /// there is none to drop.
     ///
@@ -107,28 +147,46 @@ impl Index {
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let opened = match self.db.take() {
-            Some(db) => Ok(db),
-            None => self.open(),
-        };
-        let (db, done) = match opened {
-            Ok(mut db) => {
-                let done = work(&mut db);
-                (Some(db), done)
-            }
-            Err(why) => (None, Err(why)),
-        };
-        match &done {
-            Ok(_) => self.db = db,
-            Err(why) if why.is_damage() => {
-                warn!("the search index is damaged and will be made again: {why}");
-                drop(db);
-                self.delete_files()?;
-            }
-            // The next call opens it again.
-            Err(_) => {}
+        let done = self.read(work);
+        if let Err(why) = &done {
+            self.heal(why)?;
         }
         done
+    }
+
+    /// Deletes the index if an error shows damage. Only the connection that
+    /// writes may do so.
+    ///
+    /// # Errors
+    /// As [`Index::delete_files`].
+    pub(super) fn heal(&mut self, why: &StoreError) -> Result<(), StoreError> {
+        if why.is_damage() {
+            warn!("the search index is damaged and will be made again: {why}");
+            self.delete_files()?;
+        }
+        Ok(())
+    }
+
+    /// Runs `work` on the database.
+    ///
+    /// # Errors
+    /// As [`Index::with_db`].
+    pub(super) fn read<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deletions = self.deletions.load(Ordering::Acquire);
+        let mut db = match self.db.take() {
+            Some(db) if self.opened_after == deletions => db,
+            _ => {
+                self.opened_after = deletions;
+                self.open()?
+            }
+        };
+        let done = work(&mut db)?;
+        // After an error the next call opens it again.
+        self.db = Some(db);
+        Ok(done)
     }
 
     /// Deletes the whole index, so that it is made again.
@@ -138,25 +196,16 @@ impl Index {
     pub(super) fn delete_files(&mut self) -> Result<(), StoreError> {
         self.removals += 1;
         self.db = None;
-        let Some(path) = &self.path else {
-            return Ok(());
-        };
-        for companion in ["", "-wal", "-shm"] {
-            let mut name = path.clone().into_os_string();
-            name.push(companion);
-            match fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error.into());
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let deleted = self.path.as_deref().map_or(Ok(()), remove_files);
+        // From here on, a reader opens the files that replace these.
+        self.opened_after = self.deletions.fetch_add(1, Ordering::AcqRel) + 1;
+        Ok(deleted?)
     }
 
     fn open(&mut self) -> Result<Connection, StoreError> {
         let db = self.connect()?;
-        if self.is_this_logs(&db)? {
+        // The connection that writes has checked the files.
+        if self.reads_only || self.is_this_logs(&db)? {
             return Ok(db);
         }
         drop(db);
@@ -174,6 +223,14 @@ impl Index {
         let Some(path) = &self.path else {
             return Ok(Connection::open_in_memory()?);
         };
+        if self.reads_only {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let db = Connection::open_with_flags(path, flags)?;
+            db.busy_timeout(BUSY_TIMEOUT)?;
+            // By the time it closes, other files may have these names.
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            return Ok(db);
+        }
         // SQLite would create a file that all users can read. Its `-wal` and
         // `-shm` files get the mode of this one.
         let mut options = fs::File::options();
@@ -196,6 +253,18 @@ impl Index {
         let epoch: String = db.query_row("SELECT epoch FROM about", [], |row| row.get(0))?;
         Ok(*epoch == *self.epoch.0)
     }
+}
+
+fn remove_files(path: &Path) -> io::Result<()> {
+    for companion in ["", "-wal", "-shm"] {
+        let mut name = path.to_owned().into_os_string();
+        name.push(companion);
+        match fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Index {

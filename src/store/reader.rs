@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
+use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
 use super::{StoreError, database::Database, index::Index, pages::StoredPage};
 use crate::protocol::{Epoch, Lineage, Seq, WallTime, name::RoomName};
@@ -32,8 +32,14 @@ pub(super) struct StoreState {
     /// The readers' connection, which they use in the order of their requests.
     /// In memory it is the replica's connection.
     pub(super) reader: Arc<FairMutex<Database>>,
+    /// The index, as the one connection that writes it.
     pub(super) index: Arc<FairMutex<Index>>,
-    /// How many removals of words wait for the index: searches stop for them.
+    /// Connections that only read the index. In memory there is none, and
+    /// searches use the one that writes.
+    pub(super) index_readers: Vec<Arc<FairMutex<Index>>>,
+    /// Held for reading by each search, and for writing by a removal of words.
+    pub(super) searching: Arc<RwLock<()>>,
+    /// How many removals of words wait for searches: these stop.
     pub(super) removing: AtomicUsize,
     /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,

@@ -19,6 +19,7 @@ use super::{
     outcome::Outcome,
     reader::{Store, StoreState, lock},
     sanctions::{self, Sanction},
+    search::SEARCHES_AT_ONCE,
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
@@ -63,6 +64,12 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
     })?;
     let mut index = Index::new(folder, state.epoch.clone());
     index.prepare();
+    let readers = std::iter::from_fn(|| index.reader());
+    let index_readers = readers.take(SEARCHES_AT_ONCE).map(|mut reader| {
+        reader.prepare();
+        Arc::new(FairMutex::new(reader))
+    });
+    let index_readers = index_readers.collect();
     let writer = Arc::new(FairMutex::new(writer));
     let reader = reader.map_or_else(|| Arc::clone(&writer), |r| Arc::new(FairMutex::new(r)));
     let store = Store {
@@ -73,6 +80,8 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
             writer,
             reader,
             index: Arc::new(FairMutex::new(index)),
+            index_readers,
+            searching: Arc::default(),
             removing: AtomicUsize::new(0),
             indexed: AtomicU64::new(0),
             index_behind: Notify::new(),
@@ -149,14 +158,15 @@ impl Replica {
         let redacts = apply::redacts(&ordered.sealed.batch.entries);
         // Locks the index first: with the database locked, readers would wait
         // for a search.
-        let mut index = redacts.then(|| self.store.index_for_removal());
+        let mut alone = redacts.then(|| self.store.index_for_removal());
         let mut database = self.database();
-        let applied = database.apply(ordered, index.as_deref_mut());
+        let index = alone.as_mut().map(|alone| &mut *alone.index);
+        let applied = database.apply(ordered, index);
         if applied.is_err()
-            && let Some(index) = &mut index
+            && let Some(alone) = &mut alone
         {
             // The index may lack words that the store still has.
-            let _ = index.delete_files();
+            let _ = alone.index.delete_files();
         }
         let applied = applied?;
         if applied.outcomes.contains(&Outcome::Redacted) {

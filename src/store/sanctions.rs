@@ -15,9 +15,11 @@ use crate::log::{GuardedTime, SanctionKind};
 pub struct Sanction {
     /// Whether it is a ban or a mute.
     pub kind: SanctionKind,
-    /// The name or address it is against, in the form in which names and
-    /// addresses are compared.
+    /// The name or prefix it is against, in the form in which names and
+    /// prefixes are compared.
     pub target: String,
+    /// The target as the operator named it.
+    pub shown: String,
     /// When it ends, by the log's clock; `None`: when it is lifted.
     pub until: Option<GuardedTime>,
     /// The operator's reason; may be empty.
@@ -46,6 +48,7 @@ pub(super) fn all(db: &Connection) -> Result<Vec<Sanction>, StoreError> {
             Some(Sanction {
                 kind: kinds.into_iter().find(|kind| kind.word() == row.kind)?,
                 target: row.target.to_owned(),
+                shown: row.shown.to_owned(),
                 until: row.until.map(GuardedTime),
                 reason: row.reason.to_owned(),
             })
@@ -72,6 +75,7 @@ mod tests {
         Sanction {
             kind,
             target: target.to_owned(),
+            shown: target.trim_start_matches('@').to_owned(),
             until: None,
             reason: "spam".to_owned(),
         }
@@ -81,7 +85,7 @@ mod tests {
         AuditRecord {
             operator: "op".to_owned(),
             act: sanction.kind.word().to_owned(),
-            target: sanction.target.clone(),
+            target: sanction.shown.clone(),
             reason: sanction.reason.clone(),
         }
     }

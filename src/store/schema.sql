@@ -49,6 +49,13 @@ CREATE TABLE names (
     delivered INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE ignored (
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
 CREATE TABLE topics (
     room TEXT PRIMARY KEY,
     text TEXT NOT NULL,
@@ -59,6 +66,7 @@ CREATE TABLE topics (
 CREATE TABLE sanctions (
     kind TEXT NOT NULL,
     target TEXT NOT NULL,
+    shown TEXT NOT NULL,
     until INTEGER,
     reason TEXT NOT NULL,
     sum INTEGER NOT NULL,

@@ -1,12 +1,16 @@
 //! Searches messages by their words, and indexes them in the background.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
-    sync::{MutexGuard as FairGuard, OwnedMutexGuard as OwnedFairGuard},
+    sync::{MutexGuard as FairGuard, OwnedMutexGuard as OwnedFairGuard, RwLockWriteGuard},
+    task::unconstrained,
     time::{Instant, sleep},
 };
 use tracing::{info, warn};
@@ -14,7 +18,7 @@ use tracing::{info, warn};
 use super::{
     StoreError,
     index::{Index, IndexLookup, Lookup, SPAN_MS, Words, find_until, indexed_upto},
-    reader::{Store, lock},
+    reader::{Store, StoreState, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
 
@@ -32,10 +36,8 @@ const REPORT_FROM: u64 = 100_000;
 /// How much time passes between two of these log lines.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// How long one search may take, as other searches wait for it. In half a
-/// million messages a tenth of this is enough, except for a search made to take
-/// long.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How many searches may read the index at a time. In memory they take turns.
+pub const SEARCHES_AT_ONCE: usize = 4;
 
 /// How long the indexing task waits after a failure.
 const RETRY: Duration = Duration::from_secs(10);
@@ -53,8 +55,8 @@ pub struct SearchResult {
 
 impl Store {
     /// The newest `limit` messages of a room that have all words and, if given,
-    /// a number below `before`. `None` if the search takes longer than two
-    /// seconds.
+    /// a number below `before`. `None` if `is_over` stops the search, which asks
+    /// it again and again.
     ///
     /// # Errors
     /// Fails if the index or the database cannot be read.
@@ -64,13 +66,13 @@ impl Store {
         words: &Words,
         before: Option<Seq>,
         limit: u32,
+        is_over: impl Fn() -> bool + Clone + Send + Sync + 'static,
     ) -> Result<Option<SearchResult>, StoreError> {
         // In a quiet chat this indexes every new message. If it fails, the
         // search uses what is indexed, and the indexing task reports the error.
         let _ = self.index_some(self.head()).await;
         let name = room.clone();
         let id = self.on_reader(move |database| database.room(&name)).await?;
-        let end = Instant::now() + TIME_LIMIT;
         let (seqs, indexed) = loop {
             let lookup = id.map(|room| Lookup {
                 room,
@@ -80,17 +82,7 @@ impl Store {
                 // One match more shows whether there are others.
                 limit: (limit as usize).saturating_add(1),
             });
-            let shared = Arc::clone(&self.shared);
-            let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
-            let looked = self
-                .on_index(move |index| {
-                    index.with_db(|db| match &lookup {
-                        Some(lookup) => find_until(db, lookup, end, is_removing),
-                        None => Ok(IndexLookup::Found(Vec::new(), indexed_upto(db)?)),
-                    })
-                })
-                .await?;
-            match looked {
+            match self.look_up(lookup, is_over.clone()).await? {
                 IndexLookup::Found(seqs, indexed) => break (seqs, indexed),
                 IndexLookup::TooLong => return Ok(None),
                 IndexLookup::MadeWay => {}
@@ -105,6 +97,42 @@ impl Store {
             more,
             indexed,
         }))
+    }
+
+    /// Looks words up in the index, while another task may write it.
+    async fn look_up(
+        &self,
+        lookup: Option<Lookup>,
+        is_over: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<IndexLookup, StoreError> {
+        // A simulation must not run another task between the two.
+        let (searching, mut index) = unconstrained(async {
+            let searching = Arc::clone(&self.shared.searching).read_owned().await;
+            (searching, self.index_to_read().await)
+        })
+        .await;
+        let shared = Arc::clone(&self.shared);
+        let is_removing = move || shared.removing.load(Ordering::Relaxed) > 0;
+        let work = move || {
+            let _searching = searching;
+            index.read(|db| match &lookup {
+                Some(lookup) => find_until(db, lookup, is_over, is_removing),
+                None => Ok(IndexLookup::Found(Vec::new(), indexed_upto(db)?)),
+            })
+        };
+        let looked = if self.on_caller_thread {
+            work()
+        } else {
+            let looked = tokio::task::spawn_blocking(work).await;
+            looked.map_err(|_| StoreError::stopped())?
+        };
+        match looked {
+            Err(why) if why.is_damage() => {
+                let healed = self.on_index(move |index| index.heal(&why).and(Err(why)));
+                healed.await
+            }
+            looked => looked,
+        }
     }
 
     /// Indexes messages as they are stored, and drops blocks of the index as
@@ -149,11 +177,7 @@ impl Store {
         loop {
             let head = self.head();
             let begun = Instant::now();
-            // One block a turn: searches and redactions take turns with it.
-            let expired = self.expired();
-            let dropped = self
-                .on_index(move |index| index.drop_expired(expired))
-                .await?;
+            let dropped = self.drop_expired().await?;
             if self.index_some(head).await? >= head && !dropped {
                 if told.is_some() {
                     info!("everything is indexed for searching");
@@ -209,12 +233,39 @@ impl Store {
         .await
     }
 
+    /// Drops the oldest block of the index if it has expired; false if it has
+    /// not. It drops one block at a time, as redactions wait for it.
+    async fn drop_expired(&self) -> Result<bool, StoreError> {
+        let expired = self.expired();
+        let has_expired = move |index: &mut Index| index.has_expired(expired);
+        if !self.on_index(has_expired).await? {
+            return Ok(false);
+        }
+        let waiting = MakeWay::for_removal(&self.shared);
+        unconstrained(async {
+            let alone = Arc::clone(&self.shared.searching).write_owned().await;
+            drop(waiting);
+            self.on_index(move |index| {
+                let _alone = alone;
+                index.drop_expired(expired)
+            })
+            .await
+        })
+        .await
+    }
+
     /// Locks the index for the replica, which removes words: searches make way.
-    pub(super) fn index_for_removal(&self) -> FairGuard<'_, Index> {
-        self.shared.removing.fetch_add(1, Ordering::Relaxed);
-        let index = lock(&self.shared.index);
-        self.shared.removing.fetch_sub(1, Ordering::Relaxed);
-        index
+    pub(super) fn index_for_removal(&self) -> IndexAlone<'_> {
+        let _waiting = MakeWay::for_removal(&self.shared);
+        let searching = &self.shared.searching;
+        let searching = match searching.try_write() {
+            Ok(guard) => guard,
+            Err(_) => searching.blocking_write(),
+        };
+        IndexAlone {
+            index: lock(&self.shared.index),
+            _searching: searching,
+        }
     }
 
     /// Holds the index for as long as the result is kept.
@@ -229,6 +280,19 @@ impl Store {
         Arc::clone(&self.shared.index).lock_owned().await
     }
 
+    /// Locks a connection that reads the index, a free one if there is one.
+    async fn index_to_read(&self) -> OwnedFairGuard<Index> {
+        let readers = &self.shared.index_readers;
+        let free = readers
+            .iter()
+            .find_map(|one| Arc::clone(one).try_lock_owned().ok());
+        match (free, readers.first()) {
+            (Some(free), _) => free,
+            (None, Some(first)) => Arc::clone(first).lock_owned().await,
+            (None, None) => self.index_turn().await,
+        }
+    }
+
     async fn on_index<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Index) -> Result<T, StoreError> + Send + 'static,
@@ -241,6 +305,28 @@ impl Store {
             .await
             .map_err(|_| StoreError::stopped())?
     }
+}
+
+/// A removal of words that waits for searches to make way.
+struct MakeWay<'a>(&'a AtomicUsize);
+
+impl<'a> MakeWay<'a> {
+    fn for_removal(shared: &'a StoreState) -> Self {
+        shared.removing.fetch_add(1, Ordering::Relaxed);
+        MakeWay(&shared.removing)
+    }
+}
+
+impl Drop for MakeWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The index while no search reads it: removed words leave its files only then.
+pub(super) struct IndexAlone<'a> {
+    pub(super) index: FairGuard<'a, Index>,
+    _searching: RwLockWriteGuard<'a, ()>,
 }
 
 #[cfg(test)]

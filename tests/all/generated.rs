@@ -7,6 +7,9 @@ mod flags;
 /// The metrics, as Markdown.
 mod metrics;
 
+/// The HTTP statuses of the protocol, the code and the `OpenAPI` description.
+mod statuses;
+
 use std::{env, fmt::Write, fs, path::Path};
 
 use broadcast_chat::protocol::command::table::{Field, Permission, REF, TABLE};
@@ -99,6 +102,16 @@ fn the_references_match_the_code() {
         let (_, after) = rest.split_once(&end).expect("an end");
         same(path, &format!("{before}{begin}{part}{end}{after}"));
     }
+}
+
+// Verified to fail when a row is left out, and when a row is added.
+#[test]
+fn the_protocol_lists_every_status_of_the_code() {
+    let documented = statuses::documented();
+    assert_eq!(documented, statuses::of_the_code());
+    let described = statuses::of_the_description();
+    assert!(described.len() > 10, "{described:?}");
+    assert_eq!(described.difference(&documented).next(), None);
 }
 
 /// The reference of all commands.

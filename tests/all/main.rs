@@ -40,6 +40,7 @@ mod quotas;
 
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
+mod ignore;
 
 /// Members and presence events.
 mod presence;
@@ -87,6 +88,12 @@ mod screen;
 
 /// The client loses, duplicates and reorders nothing when a process dies.
 mod resume;
+
+/// Texts that publish a secret or show nothing, and wrong secrets.
+mod secrets;
+
+/// Bans and mutes by address and prefix, and their list.
+mod sanctions;
 
 /// The server's metrics.
 mod metrics;

@@ -3,7 +3,12 @@
 
 mod peer;
 
-use std::{cell::Cell, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
@@ -242,6 +247,13 @@ impl MemoryChat {
         Self::with(&HUB)
     }
 
+    /// Sessions whose operators have this secret.
+    pub(crate) fn with_operators(secret: &str) -> Self {
+        let mut chat = Self::start();
+        chat.session.operator = Some(secret.parse().expect("a secret"));
+        chat
+    }
+
     pub(crate) fn with(options: &hub::HubOptions) -> Self {
         let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
         let applier = Applier::local(replica).expect("in step");
@@ -275,8 +287,13 @@ impl MemoryChat {
 
     /// Connects in memory; the connection is served like one from the network.
     pub(crate) fn connect(&self, buffer: usize) -> DuplexStream {
+        self.connect_as(peer(), buffer)
+    }
+
+    /// Connects in memory as a given peer.
+    pub(crate) fn connect_as(&self, peer: net::Peer, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
-        let registration = self.register();
+        let registration = self.hub.register(peer).expect("a place");
         let (site, session) = (self.site(), self.session.clone());
         self.tasks
             .spawn(serve(far, registration, site, session, self.drain.clone()));
@@ -312,7 +329,13 @@ impl MemoryChat {
 
 /// A peer at 127.0.0.1:5000.
 pub(crate) fn peer() -> net::Peer {
-    net::Peer::accepted(Some(([127, 0, 0, 1], 5000).into())).expect("an id")
+    peer_at("127.0.0.1")
+}
+
+/// A peer at port 5000 of an address.
+pub(crate) fn peer_at(address: &str) -> net::Peer {
+    let address: IpAddr = address.parse().expect(address);
+    net::Peer::accepted(Some((address, 5000).into())).expect("an id")
 }
 
 /// The state that HTTP requests are answered from.

@@ -18,18 +18,15 @@ Examples:
   client --after 0 </dev/null        print the whole history of the room
   client --json --backlog 10 | jq .  events for programs
 
-A typed line that begins with / is a command: /help lists the commands and the
-keys. A line from a pipe is always a message and is sent unchanged.
+A typed line that begins with / is a command: /help lists commands and keys. A
+line from a pipe is always a message and is sent unchanged.
 
-On a terminal, messages go into its scrollback. The last lines show the state
-and your input: Tab completes, Up recalls earlier input, Alt-Enter begins a new
-line, Ctrl-D on an empty line leaves. With --plain, or if TERM is dumb, the
-client prints bare lines instead. NO_COLOR switches colours off.
+If the connection is lost, the client connects again. It shows the messages that
+it missed, and sends unconfirmed messages again in order; each is stored once.
+At the end of a pipe it waits 30 s for a server that is gone.
 
-If the connection is lost, the client connects again, unless --no-reconnect is
-given. It shows the messages that it missed, and sends unconfirmed messages
-again in order; each is stored once. At the end of a pipe it waits 30 s for a
-server that is gone.
+With --plain, or if TERM is dumb, a terminal gets bare lines too. NO_COLOR
+switches colours off.
 
 The server has a guide at /-/help/guide: http://127.0.0.1:2000/-/help/guide
 

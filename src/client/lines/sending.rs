@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::{super::input::Input, Lines, Source};
 use crate::protocol::{
-    Command, Event, MessageKind, Refusal, RefusalCode, plain, text::Text, typed,
+    Command, Event, MessageKind, Refusal, RefusalCode, misplaced_secret, plain, text::Text, typed,
 };
 
 impl<W: Write> Lines<'_, W> {
@@ -12,6 +12,13 @@ impl<W: Write> Lines<'_, W> {
     pub(super) fn send_line(&mut self, input: Input) {
         let limit = self.client.welcome().limits.text_bytes;
         match (self.options.source, input) {
+            (Source::Pipe, Input::Line { number, text })
+                if misplaced_secret::check(&text).is_err() =>
+            {
+                self.count_unstored(format_args!(
+                    "line {number} looks like a command with a secret and was not sent"
+                ));
+            }
             (Source::Pipe, Input::Line { number, text }) => match self.options.ids.of(number) {
                 Ok(id) => self.client.send(Command::Publish {
                     text,

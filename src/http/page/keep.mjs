@@ -62,7 +62,8 @@ export const ownedNames = {
   /** The secret of a name. A new secret is kept before it is sent. */
   secret(name) {
     const key = SECRET + nameKey(name);
-    if (!shared.get(key)) shared.set(key, randomId());
+    // The server knows a secret that a program made by this form.
+    if (!shared.get(key)) shared.set(key, `random128_${randomId()}`);
     return shared.get(key);
   },
 

@@ -88,5 +88,5 @@ export function markRefused(element, why, takeBack) {
     takeBack(words);
   };
   element.classList.add("refused");
-  element.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Take it back")));
+  element.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));
 }

@@ -16,11 +16,40 @@ export function isRoom(text) {
   return ROOM.test(text);
 }
 
+const LINE_END = /[\n\r\v\f\u0085\u2028\u2029]/;
+const MADE_SECRET = /(?<!\S)random128_[\w-]{22}(?!\S)/;
+
+/** Signs and blanks, something like a slash, and a command that takes a secret. */
+const SECRET_COMMAND = /^[^\p{L}\p{N}]*[/\u2044\u2215\u29f8\u2571]\s*(operator|name)\s+(.*)$/iu;
+
+/** Whether a text looks like a command with a secret, with something before its slash. */
+export function hasSecret(text) {
+  const shown = (line) => line.replace(/(?!\s)[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu, "").normalize("NFKC");
+  return MADE_SECRET.test(text) || text.split(LINE_END).some((line) => {
+    const [, word, rest] = SECRET_COMMAND.exec(shown(line)) ?? [];
+    const [first, second] = rest?.trim().split(/\s+/) ?? [];
+    if (!first) return false;
+    if (word.toLowerCase() === "name") return SECRET.test(second);
+    // A single word is taken for a mistyped secret.
+    return SECRET.test(first) || second === undefined;
+  });
+}
+
+/**
+ * Parses a text, and refuses to publish what looks like a command with a secret.
+ * The results are those of `parseText`.
+ */
+export function parse(text) {
+  const found = parseText(text);
+  if (!found?.command?.text || !hasSecret(found.command.text)) return found;
+  return { wrong: "This looks like a command with a secret, so it is not published: a command begins with its slash." };
+}
+
 /**
  * Parses a text: `null` is nothing, `{ command }` is for the server,
  * `{ act, ... }` is for the page itself, `{ wrong }` has a sentence for the user.
  */
-export function parse(text) {
+function parseText(text) {
   if (!text.trim()) return null;
   if (!text.startsWith("/")) return { command: { type: "publish", text } };
   if (text.startsWith("//")) return { command: { type: "publish", text: text.slice(1) } };
@@ -47,6 +76,11 @@ function parseArguments(word, rest) {
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
       return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+    case "/ignore":
+      if (rest && !isName(rest)) return null;
+      return { command: { type: "ignore", ...(rest && { name: rest }) } };
+    case "/unignore":
+      return isName(rest) ? { command: { type: "unignore", name: rest } } : null;
     case "/members":
       return { act: "show", panel: "people" };
     case "/rooms":
@@ -55,6 +89,8 @@ function parseArguments(word, rest) {
       return { act: "show", panel: "help" };
     case "/search":
       return { act: "search", query: rest };
+    case "/bans":
+      return { command: { type: "bans" } };
     case "/topic":
       return { command: { type: "topic", ...(rest && { text: rest === "-" ? "" : rest }) } };
     case "/erase":
@@ -107,7 +143,7 @@ export function completions(text, caret, { names, rooms }) {
     items = offer(COMMANDS.map(([command, form, about]) => [command, `${form} ${about}`.trim()]));
   } else if (/^\/join\s+$/.test(head)) {
     items = offer(rooms.map((room) => [room, ""]));
-  } else if (/^\/(msg|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
+  } else if (/^\/(msg|ignore|unignore|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
     items = offer(people(""));
   } else if (word.startsWith("@")) {
     items = offer(people("@"));

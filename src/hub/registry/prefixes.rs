@@ -1,28 +1,24 @@
 //! The prefixes: the connections, the rate budget and the searches of each.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::Mutex as FairMutex, time::Instant};
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{budget::Budget, quotas::QuotaLimits, rate::Rate};
-use crate::{
-    net::Prefix,
-    protocol::{Refusal, RefusalCode},
+use super::{
+    budget::Budget,
+    quotas::QuotaLimits,
+    rate::Rate,
+    searches::{Searches, debt_after},
 };
+use crate::{net::Prefix, protocol::Refusal};
 
 /// If a check of the table leaves more prefixes than this, all without a
 /// connection are forgotten, even if their budget is not full again. So no more
 /// than twice this many are known, or twice as many as are in use.
 const MAX_AFTER_SWEEP: usize = 1 << 14;
 
-/// How many searches from one prefix may be under way or waiting.
-const MAX_SEARCHES: usize = 16;
-
-/// How long a client should wait, in ms, if its prefix has that many.
-const SEARCH_RETRY_MS: u64 = 2000;
-
 /// All known prefixes: those with a connection, and those whose budget is not
-/// full again. Peers without an address count as one prefix.
+/// full again or whose searches count. Peers without an address count as one prefix.
 #[derive(Debug)]
 pub(super) struct Prefixes {
     /// The rate of one connection, if that is limited.
@@ -34,6 +30,7 @@ pub(super) struct Prefixes {
     /// How many prefixes must be known before the table is searched for
     /// prefixes to forget.
     sweep_at: usize,
+    pub(super) searches: Searches,
 }
 
 #[derive(Debug)]
@@ -41,8 +38,8 @@ struct PrefixState {
     connections: usize,
     /// The budget; `None` if neither rates nor quotas are limited.
     budget: Option<Arc<Budget>>,
-    /// Held by the search that runs. Each search of the prefix has a reference.
-    searching: Arc<FairMutex<()>>,
+    /// Until then its searches count against it.
+    search_debt: Instant,
 }
 
 impl PrefixState {
@@ -52,7 +49,7 @@ impl PrefixState {
 
     fn is_needed(&self, now: Instant) -> bool {
         let used = self.budget.as_ref().filter(|it| !it.is_untouched(now));
-        self.is_in_use() || used.is_some()
+        self.is_in_use() || used.is_some() || self.search_debt > now
     }
 }
 
@@ -68,6 +65,7 @@ impl Prefixes {
             max_connections,
             known: HashMap::new(),
             sweep_at: 0,
+            searches: Searches::default(),
         }
     }
 
@@ -87,7 +85,7 @@ impl Prefixes {
         let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
             budget: is_limited.then(|| Arc::new(Budget::new(rate, quotas))),
-            searching: Arc::default(),
+            search_debt: Instant::now(),
         });
         if let Some(most) = self
             .max_connections
@@ -114,30 +112,24 @@ impl Prefixes {
         }
     }
 
-    /// Queues one more search, which may run while it holds the returned mutex.
-    /// Dropping the mutex leaves the queue.
+    /// Queues one more search. Returns its number, and what tells its start.
     ///
     /// # Errors
     ///
-    /// Refuses if [`MAX_SEARCHES`] of the prefix are under way or waiting.
+    /// As [`Searches::queue`].
     pub(super) fn queue_search(
-        &self,
+        &mut self,
         prefix: Option<Prefix>,
-    ) -> Result<Arc<FairMutex<()>>, Refusal> {
-        match self.known.get(&prefix) {
-            // One reference is the table's own.
-            Some(known) if Arc::strong_count(&known.searching) <= MAX_SEARCHES => {
-                Ok(Arc::clone(&known.searching))
-            }
-            _ => {
-                let text =
-                    "Too many searches from your address are under way; search again in a while.";
-                Err(Refusal {
-                    retry_ms: Some(SEARCH_RETRY_MS),
-                    ..Refusal::new(RefusalCode::Busy, text)
-                })
-            }
+    ) -> Result<(u64, oneshot::Receiver<()>), Refusal> {
+        self.searches.queue(prefix, debts(&self.known))
+    }
+
+    /// Ends a search that ran for so long.
+    pub(super) fn end_search(&mut self, prefix: Option<Prefix>, number: u64, used: Duration) {
+        if let Some(known) = self.known.get_mut(&prefix) {
+            known.search_debt = debt_after(known.search_debt, used);
         }
+        self.searches.remove(number, debts(&self.known));
     }
 
     /// Forgets prefixes if many are known. The next search of the table comes
@@ -156,12 +148,15 @@ impl Prefixes {
     }
 }
 
+fn debts(
+    known: &HashMap<Option<Prefix>, PrefixState>,
+) -> impl Fn(Option<Prefix>) -> Option<Instant> {
+    |prefix| known.get(&prefix).map(|known| known.search_debt)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::{IpAddr, Ipv4Addr},
-        time::Duration,
-    };
+    use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
 
@@ -216,34 +211,5 @@ mod tests {
         prefixes.sweep_at = 0;
         let _new = prefixes.connect(Some(prefix(many + 1))).expect("a place");
         assert_eq!(prefixes.known.len(), 2, "both have a connection");
-    }
-
-    #[test]
-    fn a_prefix_waits_only_for_its_own_searches() {
-        let mut prefixes = Prefixes::new(None, None, QuotaLimits::UNLIMITED);
-        let [here, elsewhere] = [1, 2].map(|n| Some(prefix(n)));
-        for prefix in [here, elsewhere] {
-            assert!(prefixes.connect(prefix).expect("a place").is_none());
-        }
-        let first = prefixes.queue_search(here).expect("the first");
-        let searching = first.try_lock().expect("its turn");
-        let waiting: Vec<_> = (1..MAX_SEARCHES)
-            .map(|_| prefixes.queue_search(here).expect("room"))
-            .collect();
-        assert!(waiting.iter().all(|search| search.try_lock().is_err()));
-        let refused = prefixes.queue_search(here).expect_err("too many");
-        let told = (refused.code, refused.retry_ms);
-        assert_eq!(told, (RefusalCode::Busy, Some(SEARCH_RETRY_MS)));
-        // Another prefix does not wait.
-        let other = prefixes.queue_search(elsewhere).expect("another queue");
-        assert!(other.try_lock().is_ok());
-        drop(searching);
-        assert!(waiting[0].try_lock().is_ok());
-        drop(first);
-        assert!(prefixes.queue_search(here).is_ok(), "one search has left");
-        for prefix in [here, elsewhere] {
-            prefixes.disconnect(prefix);
-        }
-        assert!(prefixes.known.is_empty(), "nothing is remembered");
     }
 }

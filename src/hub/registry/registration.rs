@@ -3,9 +3,9 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::{Mutex as FairMutex, oneshot};
+use tokio::sync::oneshot;
 
-use super::{budget::Budget, tables::LockedTables};
+use super::{budget::Budget, searches::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,
@@ -70,15 +70,13 @@ impl Registration {
         })
     }
 
-    /// Joins the queue of its prefix for a search, which may run while it holds
-    /// the returned mutex. Dropping the mutex leaves the queue.
+    /// Queues a search.
     ///
     /// # Errors
     ///
-    /// Refuses if the prefix already has the most searches allowed under way or
-    /// waiting.
-    pub fn queue_search(&self) -> Result<Arc<FairMutex<()>>, Refusal> {
-        self.shared.lock().prefixes.queue_search(self.peer.prefix())
+    /// Refuses if too many searches of the prefix or of all wait.
+    pub fn queue_search(&self) -> Result<SearchPlace, Refusal> {
+        SearchPlace::queue(&self.shared, self.peer.prefix())
     }
 
     /// Begins a conversation in a room, with or without a name. The receiver

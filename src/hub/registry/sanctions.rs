@@ -1,6 +1,8 @@
 //! The sanctions in force: bans and mutes.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use tracing::error;
 
 use crate::{
     log::{GuardedClock, SanctionKind},
@@ -9,15 +11,78 @@ use crate::{
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey},
+        prefix::Prefix,
         typed_duration::TypedDuration,
     },
     store::Sanction,
 };
 
+/// The target of a sanction, as connections are compared with it. Its text is
+/// the form in the log and the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(in crate::hub) enum SanctionTarget {
+    Name(NameKey),
+    Prefix(Prefix),
+}
+
+impl SanctionTarget {
+    /// The target of a command.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a single connection: it can only be kicked.
+    pub(in crate::hub) fn of(who: &CommandTarget) -> Result<Self, Refusal> {
+        match who {
+            CommandTarget::Name(name) => Ok(SanctionTarget::Name(Name::key(name))),
+            CommandTarget::Prefix(prefix) => Ok(SanctionTarget::Prefix(*prefix)),
+            CommandTarget::Connection(_) => {
+                let text =
+                    "Give a name, an IP address or a prefix: one connection can only be kicked.";
+                Err(Refusal::new(RefusalCode::BadField, text))
+            }
+        }
+    }
+
+    /// Reads the form in the store. No prefix begins with `@`.
+    fn stored(text: &str) -> Option<Self> {
+        match text.strip_prefix('@') {
+            Some(key) => NameKey::stored(key).ok().map(SanctionTarget::Name),
+            None => text.parse().ok().map(SanctionTarget::Prefix),
+        }
+    }
+
+    /// Whether it has all addresses of another target, or the same name.
+    fn includes(&self, other: &SanctionTarget) -> bool {
+        match (self, other) {
+            (SanctionTarget::Prefix(own), SanctionTarget::Prefix(other)) => own.includes(*other),
+            _ => self == other,
+        }
+    }
+
+    /// Whether a connection with this address and this name is meant.
+    pub(in crate::hub) fn covers(&self, address: Option<IpAddr>, name: Option<&NameKey>) -> bool {
+        match self {
+            SanctionTarget::Name(key) => name == Some(key),
+            SanctionTarget::Prefix(prefix) => address.is_some_and(|ip| prefix.contains(ip)),
+        }
+    }
+}
+
+impl fmt::Display for SanctionTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SanctionTarget::Name(key) => write!(f, "@{key}"),
+            SanctionTarget::Prefix(prefix) => prefix.fmt(f),
+        }
+    }
+}
+
 /// All sanctions in force, by kind and target.
 #[derive(Debug)]
 pub(super) struct Sanctions {
-    in_force: HashMap<(SanctionKind, String), Sanction>,
+    in_force: HashMap<(SanctionKind, SanctionTarget), Sanction>,
+    /// The lengths of their prefixes, the longest first.
+    lengths: Vec<u8>,
     clock: Arc<GuardedClock>,
 }
 
@@ -25,16 +90,34 @@ impl Sanctions {
     pub(super) fn new(found: Vec<Sanction>, clock: Arc<GuardedClock>) -> Self {
         let mut sanctions = Sanctions {
             in_force: HashMap::new(),
+            lengths: Vec::new(),
             clock,
         };
         for sanction in found {
-            sanctions.add(sanction);
+            sanctions.insert(sanction);
         }
+        sanctions.note_lengths();
         sanctions
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.in_force.is_empty()
+    }
+
+    /// All sanctions in force, each with the milliseconds left, in the order of
+    /// kinds and targets.
+    pub(super) fn list(&self) -> Vec<(Sanction, Option<u64>)> {
+        let now = self.clock.now();
+        let all = self.in_force.values().cloned();
+        let left = all.map(|sanction| (sanction.remaining_ms(now), sanction));
+        let mut list: Vec<_> = left
+            .filter(|(left, _)| *left != Some(0))
+            .map(|(left, sanction)| (sanction, left))
+            .collect();
+        list.sort_by(|(one, _), (other, _)| {
+            (one.kind, &one.target).cmp(&(other.kind, &other.target))
+        });
+        list
     }
 
     /// Adds a sanction, in place of one with the same kind and target. Removes
@@ -43,17 +126,39 @@ impl Sanctions {
         let now = self.clock.now();
         self.in_force
             .retain(|_, other| other.remaining_ms(now) != Some(0));
-        let key = (sanction.kind, sanction.target.clone());
-        self.in_force.insert(key, sanction);
+        self.insert(sanction);
+        self.note_lengths();
     }
 
     pub(super) fn remove(&mut self, kind: SanctionKind, target: &str) {
-        self.in_force.remove(&(kind, target.to_owned()));
+        if let Some(target) = SanctionTarget::stored(target) {
+            self.in_force.remove(&(kind, target));
+            self.note_lengths();
+        }
+    }
+
+    fn insert(&mut self, sanction: Sanction) {
+        if let Some(target) = SanctionTarget::stored(&sanction.target) {
+            self.in_force.insert((sanction.kind, target), sanction);
+        } else {
+            error!("a sanction against {:?} is not in force", sanction.target);
+        }
+    }
+
+    fn note_lengths(&mut self) {
+        let lengths = self.in_force.keys().filter_map(|(_, target)| match target {
+            SanctionTarget::Prefix(prefix) => Some(prefix.bits()),
+            SanctionTarget::Name(_) => None,
+        });
+        self.lengths = lengths.collect();
+        self.lengths.sort_unstable_by(|one, other| other.cmp(one));
+        self.lengths.dedup();
     }
 
     /// The sanction that holds for an address or a name, and the milliseconds
-    /// left. If both have one, it is the one for the name.
-    fn find(
+    /// left. If both have one, it is the one for the name; of several prefixes
+    /// the longest counts.
+    pub(super) fn find(
         &self,
         kind: SanctionKind,
         address: Option<IpAddr>,
@@ -63,13 +168,27 @@ impl Sanctions {
             return None;
         }
         let now = self.clock.now();
-        let keys = [name.map(of_name), address.map(of_address)];
-        let mut found = keys
+        let prefixes = address.into_iter().flat_map(|address| {
+            let lengths = self.lengths.iter();
+            lengths.filter_map(move |bits| Prefix::of(address, *bits))
+        });
+        let name = name.cloned().map(SanctionTarget::Name);
+        let mut found = name
             .into_iter()
-            .flatten()
-            .filter_map(|key| self.in_force.get(&(kind, key)))
+            .chain(prefixes.map(SanctionTarget::Prefix))
+            .filter_map(|target| self.in_force.get(&(kind, target)))
             .map(|sanction| (sanction, sanction.remaining_ms(now)));
         found.find(|(_, left)| *left != Some(0))
+    }
+
+    /// A sanction in force that holds for all of a target, as an operator named
+    /// it.
+    pub(super) fn covering(&self, kind: SanctionKind, target: &SanctionTarget) -> Option<String> {
+        let now = self.clock.now();
+        let found = self.in_force.iter().find(|((own_kind, own), sanction)| {
+            *own_kind == kind && own.includes(target) && sanction.remaining_ms(now) != Some(0)
+        });
+        found.map(|(_, sanction)| sanction.shown.clone())
     }
 
     /// The close reason for a banned connection; `None` if it is not banned.
@@ -115,38 +234,18 @@ impl Sanctions {
     }
 }
 
-/// The key of a sanction for a name. No address begins with `@`.
-fn of_name(key: &NameKey) -> String {
-    format!("@{key}")
-}
-
-fn of_address(address: IpAddr) -> String {
-    address.to_canonical().to_string()
-}
-
-/// The key of a sanction for a target.
-///
-/// # Errors
-///
-/// Refuses a single connection: it can only be kicked.
-pub(in crate::hub) fn key(who: &CommandTarget) -> Result<String, Refusal> {
-    match who {
-        CommandTarget::Name(name) => Ok(of_name(&Name::key(name))),
-        CommandTarget::Address(address) => Ok(of_address(*address)),
-        CommandTarget::Connection(_) => {
-            let text = "Give a name or an IP address: one connection can only be kicked.";
-            Err(Refusal::new(RefusalCode::BadField, text))
-        }
-    }
-}
-
-fn refusal(done: &str, (sanction, left): (&Sanction, Option<u64>)) -> Refusal {
+/// The rest of a sanction, as people read it: its time left and its reason.
+pub(in crate::hub) fn rest(sanction: &Sanction, left: Option<u64>) -> String {
     let left = left
         .map(Duration::from_millis)
         .map(TypedDuration::rounded_up);
     let left = left.map_or_else(String::new, |left| format!(", for another {left}"));
     let reason = &sanction.reason;
     let colon = if reason.is_empty() { "" } else { ": " };
-    let text = format!("{done}{left}{colon}{reason}.");
+    format!("{left}{colon}{reason}")
+}
+
+fn refusal(done: &str, (sanction, left): (&Sanction, Option<u64>)) -> Refusal {
+    let text = format!("{done}{}.", rest(sanction, left));
     Refusal::new(RefusalCode::NotAllowed, text)
 }

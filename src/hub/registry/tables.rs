@@ -16,7 +16,7 @@ use super::{
     names::Names,
     prefixes::Prefixes,
     presence::{Member, Presence},
-    sanctions::Sanctions,
+    sanctions::{SanctionTarget, Sanctions},
 };
 use crate::{
     fanout::Handle,
@@ -195,17 +195,16 @@ impl Tables {
         }
     }
 
-    /// Ends the conversations of a name, an address or a connection. Returns
+    /// Ends the conversations of a name, a prefix or a connection. Returns
     /// how many it ended.
     pub(super) fn kicked(&mut self, who: &CommandTarget, why: &CloseReason) -> usize {
-        let key = match who {
-            CommandTarget::Name(name) => Some(name.key()),
-            CommandTarget::Address(_) | CommandTarget::Connection(_) => None,
-        };
+        let target = SanctionTarget::of(who).ok();
         let meant = self.connections.values_mut().filter(|one| match who {
             CommandTarget::Connection(addr) => one.peer.addr == Some(*addr),
-            CommandTarget::Address(ip) => one.peer.ip() == Some(ip.to_canonical()),
-            CommandTarget::Name(_) => one.name == key,
+            CommandTarget::Prefix(_) | CommandTarget::Name(_) => {
+                let covers = |it: &SanctionTarget| it.covers(one.peer.ip(), one.name.as_ref());
+                target.as_ref().is_some_and(covers)
+            }
         });
         meant.map(|one| usize::from(one.end(why.clone()))).sum()
     }

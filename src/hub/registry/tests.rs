@@ -38,7 +38,7 @@ fn a_dropped_registration_frees_its_place() {
 }
 
 #[test]
-fn a_ban_holds_for_an_address_or_a_name() {
+fn a_ban_holds_for_a_prefix_or_a_name() {
     let registry = registry(9, None);
     let here = registry.register(peer(1, 1)).expect("a place");
     let elsewhere = registry.register(peer(2, 1)).expect("a place");
@@ -47,6 +47,7 @@ fn a_ban_holds_for_an_address_or_a_name() {
     let ban = |whom: &str| Sanction {
         kind: SanctionKind::Ban,
         target: whom.to_owned(),
+        shown: whom.to_owned(),
         until: None,
         reason: String::new(),
     };
@@ -62,6 +63,25 @@ fn a_ban_holds_for_an_address_or_a_name() {
         ..ban("192.0.2.1")
     });
     assert!(here.check_ban(None).is_ok(), "it is over");
+    // A prefix holds for all its addresses; lifting a part of it lifts nothing.
+    registry.apply_sanction(ban("192.0.2.0/24"));
+    registry.apply_sanction(ban("192.0.2.0/30"));
+    registry.lifted(SanctionKind::Ban, "192.0.2.1");
+    assert!(here.check_ban(None).is_err() && elsewhere.check_ban(None).is_err());
+    registry.lifted(SanctionKind::Ban, "192.0.2.0/30");
+    assert!(here.check_ban(None).is_err());
+    let target = SanctionTarget::of(&"192.0.2.1".parse().expect("an address")).expect("a target");
+    let covering = registry.covering(SanctionKind::Ban, &target);
+    assert_eq!(covering.as_deref(), Some("192.0.2.0/24"));
+    let listed: Vec<_> = registry
+        .sanctions()
+        .into_iter()
+        .map(|(it, _)| it.shown)
+        .collect();
+    assert_eq!(listed, ["192.0.2.0/24", "@ana"]);
+    registry.lifted(SanctionKind::Ban, "192.0.2.0/24");
+    assert!(here.check_ban(None).is_ok() && elsewhere.check_ban(None).is_ok());
+    assert_eq!(registry.covering(SanctionKind::Ban, &target), None);
 }
 
 #[test]

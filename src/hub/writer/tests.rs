@@ -1,7 +1,13 @@
 mod fan_out;
 
-use std::{collections::VecDeque, iter, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    iter,
+    sync::{Mutex, atomic::AtomicUsize},
+    time::Duration,
+};
 
+use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +26,7 @@ use crate::{
     },
     protocol::{
         ConnectionId, Seq,
-        name::{MessageId, RoomName},
+        name::{MessageId, Name, RoomName},
     },
     store::{self, Storage},
 };
@@ -105,6 +111,28 @@ impl<F: FnMut() -> bool + Send> Log for Failing<F> {
         if (self.fails)() {
             return Err(NoAnswer);
         }
+        self.local.propose(sealed)
+    }
+
+    fn read_after(&mut self, after: BatchPosition) -> Result<Option<OrderedBatch>, NoAnswer> {
+        self.local.read_after(after)
+    }
+
+    fn withdraw(&mut self, origin: BatchId) -> bool {
+        self.local.withdraw(origin)
+    }
+}
+
+/// A local log whose disk takes 10 ms for each batch. It counts the batches.
+struct Slow {
+    local: LocalLog,
+    batches: Arc<AtomicUsize>,
+}
+
+impl Log for Slow {
+    fn propose(&mut self, sealed: &SealedBatch) -> Result<(), NoAnswer> {
+        self.batches.fetch_add(1, Ordering::SeqCst);
+        std::thread::park_timeout(Duration::from_millis(10));
         self.local.propose(sealed)
     }
 
@@ -429,4 +457,56 @@ fn entries_are_applied_in_order_within_a_batch() {
         world.work.fan_out_wait.last_messages, 4,
         "one batch had all four messages"
     );
+}
+
+/// Twelve people at once, each waiting for an answer before the next entry.
+/// Verified to fail when an entry other than a message ends its batch.
+#[tokio::test]
+async fn topics_names_and_messages_share_the_syncs_of_a_slow_disk() {
+    const PEOPLE: u64 = 12;
+    const ROUNDS: usize = 10;
+    let batches = Arc::<AtomicUsize>::default();
+    let log = Slow {
+        local: LocalLog::default(),
+        batches: Arc::clone(&batches),
+    };
+    let (sender, waiting) = queue();
+    let (fresh, _ignored) = broadcast::channel(1);
+    let applier = applier(log, &Storage::Memory);
+    let begun = batches.load(Ordering::SeqCst);
+    let writer = work(applier, waiting, fresh);
+    let writer = tokio::task::spawn_blocking(move || writer.run());
+    let person = async |n: u64| {
+        let connection = ConnectionId(n);
+        let receipts = Receipts::new(connection, WantedReplies::All);
+        for round in 0..ROUNDS {
+            let name: Name = format!("p-{n}-{round}").parse().expect("a name");
+            let claim = Action::Claim {
+                key: name.key(),
+                name,
+                salt: [1; 16],
+                tag: [1; 32],
+            };
+            let topic = Action::Topic {
+                room: RoomName::lobby(),
+                text: format!("{n} {round}").into(),
+                by: "ana".into(),
+            };
+            for action in [claim, topic] {
+                let (submission, outcome) = Submission::action(connection, action);
+                sender.send(submission).await.expect("it runs");
+                outcome.await.expect("answered");
+            }
+            let draft = Draft::of("lobby", "text");
+            let submission = Submission::message(draft, None, receipts.issue());
+            sender.send(submission).await.expect("it runs");
+            receipts.next(Some(0)).await.expect("answered");
+        }
+    };
+    join_all((1..=PEOPLE).map(person)).await;
+    let batches = batches.load(Ordering::SeqCst) - begun;
+    drop(sender);
+    writer.await.expect("no panic");
+    // Each person needs 30 syncs. Alone they would need 360 together.
+    assert!(batches < 30 * 4, "{batches} syncs");
 }

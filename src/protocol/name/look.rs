@@ -11,6 +11,8 @@ use caseless::Caseless;
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use unicode_security::skeleton;
 
+use crate::protocol::invisible::is_invisible;
+
 /// The looks of a name, without repetition: one to four.
 ///
 /// A person may take two names for one if they have a look in common. That is
@@ -37,15 +39,6 @@ pub(super) fn looks_of(name: &str) -> Vec<String> {
         }
     }
     looks
-}
-
-/// Whether it shows nothing although Unicode counts it as a letter or mark: the
-/// Hangul fillers, the blanks of Egyptian hieroglyphs, the filler of Khitan.
-pub(super) fn is_invisible(c: char) -> bool {
-    matches!(
-        c,
-        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}'
-    )
 }
 
 /// The look of a text as it is written.

@@ -1,6 +1,8 @@
 //! Names that the server refuses: its own, and those that look like an address.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+
+use unicode_normalization::UnicodeNormalization;
 
 use super::{key::NameKey, rule::RuleBroken};
 
@@ -19,40 +21,61 @@ const RESERVED: [&str; 8] = [
 /// The error for a name that is an address.
 pub(super) const ADDRESS: RuleBroken = RuleBroken::new("a name must not be an address");
 
-/// Checks that a name looks like no reserved name and no IPv4 address.
+/// Checks that a name looks like no reserved name and no address, and that it
+/// is no address in a short form.
 ///
 /// # Errors
-/// [`RuleBroken`] if it does.
-pub(super) fn check(key: &NameKey) -> Result<(), RuleBroken> {
+/// [`RuleBroken`] if it does or is.
+pub(super) fn check(name: &str, key: &NameKey) -> Result<(), RuleBroken> {
     const TAKEN: RuleBroken = RuleBroken::new(
         "the names server, system, operator, admin, you, everyone, here and anonymous are reserved",
     );
     if RESERVED.iter().any(|name| key.is_like(&NameKey::of(name))) {
         return Err(TAKEN);
     }
-    let mut looks = key.encoded().split(' ');
-    if looks.any(is_dotted_address) {
+    // In a look, 1 is l, 0 is o and d is cl. Some letters look like a colon or a
+    // slash.
+    let read = |look: &str| look.replace("cl", "d").replace('l', "1").replace('o', "0");
+    let mut looks = key.encoded().split(' ').map(read);
+    if is_address(name) || looks.any(|look| is_full_address(&look)) {
         return Err(ADDRESS);
     }
     Ok(())
 }
 
-/// Whether a text is an IP address, a prefix of addresses or an `IP:port`.
+/// Whether a text is an IP address or a prefix of addresses, with or without a
+/// port. `127.1` is one too: many programs take it for one.
 pub(super) fn is_address(text: &str) -> bool {
-    let is_prefix = |(address, bits): (&str, &str)| {
-        address.parse::<IpAddr>().is_ok() && bits.parse::<u8>().is_ok()
-    };
-    text.parse::<IpAddr>().is_ok()
-        || text.parse::<SocketAddr>().is_ok()
-        || text.split_once('/').is_some_and(is_prefix)
+    let plain: String = text.nfkc().collect();
+    is_full_address(&plain) || is_dotted(host(&plain), 2)
 }
 
-/// Whether a look is that of four short numbers with dots between them.
-fn is_dotted_address(look: &str) -> bool {
-    // In a look, 1 is l and 0 is o.
-    let is_digit = |b: u8| b.is_ascii_digit() || b == b'l' || b == b'o';
-    let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(is_digit);
-    look.split('.').count() == 4 && look.split('.').all(is_number)
+/// Whether a text is such an address in its full form.
+fn is_full_address(text: &str) -> bool {
+    let host = host(text);
+    host.parse::<IpAddr>().is_ok() || is_dotted(host, 4)
+}
+
+/// The address in a text, without its prefix length and port.
+fn host(text: &str) -> &str {
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    if address.parse::<IpAddr>().is_ok() {
+        return address;
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a text has at least `fewest` and at most four numbers, with dots
+/// between them. A number may be hexadecimal, and in the digits of any script.
+fn is_dotted(text: &str, fewest: usize) -> bool {
+    let text = text.trim_end_matches('.');
+    let is_number = |part: &str| {
+        let digits = part.strip_prefix("0x");
+        let is_hex = digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        !part.is_empty() && (is_hex || part.chars().all(char::is_numeric))
+    };
+    (fewest..=4).contains(&text.split('.').count()) && text.split('.').all(is_number)
 }
 
 #[cfg(test)]
@@ -70,6 +93,12 @@ mod tests {
             ("2001:db8::1", "a name must not be an address"),
             ("203.0.113.0/24", "a name must not be an address"),
             ("203.0.113.7", "a name must not be an address"),
+            ("1.2.3.4:80", "a name must not be an address"),
+            ("10.0.0.0/8", "a name must not be an address"),
+            ("10.0/16", "a name must not be an address"),
+            ("::1", "a name must not be an address"),
+            ("[::1]:80", "a name must not be an address"),
+            ("127.1", "a name must not be an address"),
             (
                 "a:b",
                 "a name is 1 to 32 letters, digits or any of - _ . and cannot start with a combining mark",
@@ -78,20 +107,43 @@ mod tests {
             let refused = Name::asked(text).expect_err(text);
             assert_eq!(refused.to_string(), rule, "{text}");
         }
-        for name in ["servers", "youri", "1.2.3", "v1.2.3.4", "there", "127"] {
+        for name in [
+            "servers",
+            "youri",
+            "v1.2.3.4",
+            "1.2.3.4.5",
+            "there",
+            "127",
+            "a.1",
+            "lol.lol",
+            "ノリコ",
+        ] {
             assert!(Name::asked(name).is_ok(), "{name}");
         }
     }
 
-    const RESERVED_LOOKS: [&str; 9] = [
+    const RESERVED_LOOKS: [&str; 21] = [
         "server",
         "Admin",
         "\u{410}dmin",
         "adrnin",
         "\u{3a5}ou",
         "0perator",
+        "\u{43e}perat\u{43e}r",
+        "EVERYONE",
+        "an0nym0us",
         "203.0.113.7",
         "l27.O.0.1",
         "１２７.0.0.1",
+        "1.2.3",
+        "127.1",
+        "0x7f.1",
+        "1.2.3.4.",
+        "१२७.०.०.१",
+        // Letters that look like a dot, a colon and a slash.
+        "1\u{a4f8}2\u{a4f8}3\u{a4f8}4",
+        "1.2.3.4\u{2d0}80",
+        "10.0.0.0ノ8",
+        "2001\u{2d0}db8\u{2d0}\u{2d0}1",
     ];
 }

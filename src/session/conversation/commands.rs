@@ -1,6 +1,6 @@
 //! Carries out each command.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use tracing::{error, info};
 
@@ -14,13 +14,14 @@ use super::{
 use crate::{
     fanout::{HistoryPage, PageQuery, Subscriber},
     hub::{Claim, Claimed, NameUse, Reply},
-    log::{Draft, Recipient, SanctionKind},
+    log::{Draft, SanctionKind},
     protocol::{
         Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
         RefusalCode, Search, Seq, Slot, Topic,
         close::MAX_REASON_BYTES,
         command::table::Permission,
         command_target::CommandTarget,
+        ignored::IgnoredNames,
         name::{MessageId, Name, NameKey, Reference, RoomName},
         plain,
         secret::Secret,
@@ -95,6 +96,7 @@ impl Conversation<'_> {
                 .map_err(|refusal| refusal.with_id(id))?
                 .into(),
             Command::Name { name, secret } => {
+                self.check_mute()?;
                 let is_own = |key: &NameKey| key.covers(&name.key());
                 if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
                     SideTask::write(self.claim(name, secret)).into()
@@ -102,6 +104,9 @@ impl Conversation<'_> {
                     self.rename(name, None, None).into()
                 }
             }
+            Command::Ignore { name: None } => self.ignored_event().into(),
+            Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
+            Command::Unignore { name } => self.ignore(name, false)?,
             Command::Join { room, start } => CommandResult::Work(PendingWork::Join(room, start)),
             Command::Members => self.hub.members_event(&self.room).into(),
             Command::History { before, limit } => self.page(before, limit).into(),
@@ -112,6 +117,9 @@ impl Conversation<'_> {
             } => self.search(Words::parse(&query)?, before, limit)?.into(),
             Command::Rooms => self.hub.rooms_event().into(),
             Command::Topic { text } => {
+                if text.is_some() {
+                    self.check_mute()?;
+                }
                 let text = text.as_deref().map(Topic::parse_text).transpose()?;
                 if let (Some(text), Some(budget)) = (&text, self.registration.budget()) {
                     budget.topic(text.len())?;
@@ -119,7 +127,9 @@ impl Conversation<'_> {
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
-                self.operator.prove(&secret)?;
+                let (hub, peer) = (self.hub, self.registration.peer());
+                self.operator
+                    .prove(&secret, || hub.count_wrong_secret(peer))?;
                 let text = "You are an operator now: /help says what you can do.".into();
                 Event::Notice { text }.into()
             }
@@ -129,14 +139,19 @@ impl Conversation<'_> {
             | Command::Mute { .. }
             | Command::Unmute { .. }
             | Command::Erase { .. } => self.operator_command(command)?.into(),
+            Command::Bans => self.hub.sanctions_event().into(),
             Command::Help => plain::help().into(),
         })
+    }
+
+    fn check_mute(&self) -> Result<(), Refusal> {
+        self.registration.check_mute(self.author.name.as_ref())
     }
 
     /// Checks that the author may speak, makes the text safe, and charges the
     /// rows of the message to the quota.
     fn accept(&mut self, text: &str, id: Option<&MessageId>, rows: u32) -> Result<Text, Refusal> {
-        self.registration.check_mute(self.author.name.as_ref())?;
+        self.check_mute()?;
         let text = Text::parse(text, self.limits.text_bytes)?;
         if let Some(pace) = &mut self.pace {
             pace.store(id, rows, text.len())?;
@@ -152,32 +167,75 @@ impl Conversation<'_> {
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
-        let Some(inbox) = self.key.as_ref().map(RoomName::inbox) else {
+        let Some(key) = self.key.clone() else {
             let text = "Take a name first, so that you can be answered: /name NAME.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
         let text = self.accept(text, id.as_ref(), PRIVATE_ROWS)?;
-        let reaches = self.hub.check_recipient(&to);
+        let recipient = self.hub.find_recipient(to, key.clone());
         let draft = Draft {
-            room: inbox,
+            room: RoomName::inbox(&key),
             from: self.author.clone(),
             text,
             id,
             kind: MessageKind::Said,
-            to: Some(Recipient::new(to)),
+            to: None,
         };
         Ok(SideTask::read(async move {
-            match reaches.await {
-                Ok(()) => SideTaskResult::Draft(draft, follows),
+            match recipient.await {
+                Ok(to) => {
+                    let to = Some(to);
+                    SideTaskResult::Draft(Draft { to, ..draft }, follows)
+                }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal.with_id(draft.id))),
             }
         }))
     }
 
+    /// Hides what a name says from this reader, or shows it again. An owner's
+    /// list is stored; another one lasts as long as the connection.
+    fn ignore(&mut self, name: Name, is_ignored: bool) -> Result<CommandResult, Refusal> {
+        let key = name.key();
+        if is_ignored && self.key.as_ref() == Some(&key) {
+            let text = "You cannot ignore yourself.";
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        }
+        let origin = self.registration.peer().id;
+        let own = self.key.as_ref();
+        let stored = own.and_then(|own| self.hub.ignore(own, origin, name.clone(), is_ignored));
+        if let Some(stored) = stored {
+            let stored = async move {
+                match stored.await {
+                    Ok(names) => SideTaskResult::Ignored(names),
+                    Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
+                }
+            };
+            return Ok(SideTask::write(stored).into());
+        }
+        let mut names = self.ignored.clone();
+        if is_ignored {
+            names.add(name)?;
+        } else {
+            names.remove(&key);
+        }
+        Ok(SideTask::read(async { SideTaskResult::Ignored(names) }).into())
+    }
+
+    fn ignored_event(&self) -> Event {
+        let names = self.ignored.names();
+        Event::Ignored { names }
+    }
+
     /// Carries out an operator's command.
     fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
-        let (by, id) = (&self.author, self.registration.peer().id);
+        let (by, peer) = (&self.author, self.registration.peer());
         let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
+            Command::Unban { who } => {
+                return Ok(SideTask::write(self.lift(SanctionKind::Ban, &who)));
+            }
+            Command::Unmute { who } => {
+                return Ok(SideTask::write(self.lift(SanctionKind::Mute, &who)));
+            }
             Command::Kick { who, reason } => {
                 return Ok(SideTask::write(self.kick(&who, accept_reason(reason)?)));
             }
@@ -189,7 +247,7 @@ impl Conversation<'_> {
                 format!("{who} is banned."),
                 Box::pin(self.hub.sanction(
                     by,
-                    id,
+                    peer,
                     SanctionKind::Ban,
                     &who,
                     duration,
@@ -200,20 +258,12 @@ impl Conversation<'_> {
                 format!("{who} is muted."),
                 Box::pin(
                     self.hub
-                        .sanction(by, id, SanctionKind::Mute, &who, duration, None),
+                        .sanction(by, peer, SanctionKind::Mute, &who, duration, None),
                 ),
-            ),
-            Command::Unban { who } => (
-                format!("{who} is not banned."),
-                Box::pin(self.hub.lift(by, id, SanctionKind::Ban, &who)),
-            ),
-            Command::Unmute { who } => (
-                format!("{who} is not muted."),
-                Box::pin(self.hub.lift(by, id, SanctionKind::Mute, &who)),
             ),
             Command::Erase { seq } => (
                 format!("Number {seq} is erased."),
-                Box::pin(self.hub.redact(by, id, &self.room, seq)),
+                Box::pin(self.hub.redact(by, peer.id, &self.room, seq)),
             ),
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
@@ -226,7 +276,30 @@ impl Conversation<'_> {
         }))
     }
 
-    /// Ends the connections of a person or address.
+    /// Lifts a ban or a mute.
+    fn lift(
+        &self,
+        kind: SanctionKind,
+        who: &CommandTarget,
+    ) -> impl Future<Output = SideTaskResult> + use<> {
+        let named = who.to_string();
+        let done = match kind {
+            SanctionKind::Ban => "banned",
+            SanctionKind::Mute => "muted",
+        };
+        let origin = self.registration.peer().id;
+        let lifted = self.hub.lift(&self.author, origin, kind, who);
+        async move {
+            let text = match lifted.await {
+                Ok(None) => format!("{named} is not {done}."),
+                Ok(Some(other)) => format!("{named} is still {done}, with {other}."),
+                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
+            };
+            SideTaskResult::Event(Event::Notice { text })
+        }
+    }
+
+    /// Ends the connections of a person or prefix.
     fn kick(
         &self,
         who: &CommandTarget,
@@ -272,15 +345,25 @@ impl Conversation<'_> {
         secret: Option<Secret>,
     ) -> impl Future<Output = SideTaskResult> + use<> {
         let claimed = self.hub.claim(Claim {
-            origin: self.registration.peer().id,
+            peer: self.registration.peer(),
             name: name.clone(),
             secret,
             current_name: self.key.clone(),
             may_be_new: self.new_names < MAX_NEW_NAMES,
         });
+        let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
+        // An owner's list stays with that name.
+        let ignored = match &self.key {
+            Some(key) if hub.is_owned(key) => IgnoredNames::default(),
+            _ => self.ignored.clone(),
+        };
         async move {
             match claimed.await {
-                Ok(taken) => SideTaskResult::Name(name, taken),
+                Ok(taken) => {
+                    let key = taken.name_use.key();
+                    let adopted = hub.adopt_ignored(key, origin, ignored.clone()).await;
+                    SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored))
+                }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
             }
         }
@@ -294,7 +377,16 @@ impl Conversation<'_> {
         subscriber: &mut Subscriber,
     ) -> Option<PendingCommand> {
         let event = match found {
+            SideTaskResult::Event(Event::Page(mut page)) if self.format.hides_ignored() => {
+                self.ignored.hide_in(&mut page);
+                Event::Page(page)
+            }
             SideTaskResult::Event(event) => event,
+            SideTaskResult::Ignored(names) => {
+                subscriber.ignore(&names);
+                self.ignored = names;
+                self.ignored_event()
+            }
             SideTaskResult::Draft(draft, follows) => {
                 let work = PendingWork::Publish(draft, follows);
                 return Some(PendingCommand { work, reference });
@@ -306,7 +398,10 @@ impl Conversation<'_> {
                     new,
                     new_secret: made,
                 },
+                ignored,
             ) => {
+                subscriber.ignore(&ignored);
+                self.ignored = ignored;
                 if self.key.as_ref() != Some(lease.key()) {
                     let inbox = RoomName::inbox(lease.key());
                     subscriber.follow_inbox(inbox, lease.inbox_start(None));
@@ -352,14 +447,19 @@ impl Conversation<'_> {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> Result<SideTask, Refusal> {
-        let place = self.registration.queue_search()?;
+        let mut place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
         Ok(SideTask::read(async move {
-            let _turn = place.lock().await;
-            let found = history.store().search(&room, &words, before, limit).await;
+            if let Err(refusal) = place.turn().await {
+                return SideTaskResult::Event(Event::Refused(refusal));
+            }
+            let place = Arc::new(place);
+            let is_over = move || place.is_over();
+            let store = history.store();
+            let found = store.search(&room, &words, before, limit, is_over).await;
             let Some(found) = found.transpose() else {
-                let text = "The search took too long; use fewer or rarer words.";
+                let text = "The search took too long; use rarer words, or search again later.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);
                 return SideTaskResult::Event(Event::Refused(refusal));
             };

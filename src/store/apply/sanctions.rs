@@ -27,12 +27,14 @@ impl Applying<'_> {
         let sanction = Sanction {
             kind,
             target: target.to_owned(),
+            shown: audit.target.clone(),
             until: duration_ms.map(|ms| clock.plus(ms)),
             reason: audit.reason.clone(),
         };
         SanctionRow {
             kind: kind.word(),
             target,
+            shown: &sanction.shown,
             until: sanction.until.map(|until| until.0),
             reason: &sanction.reason,
         }

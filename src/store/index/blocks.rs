@@ -5,7 +5,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, params};
 
-use super::{indexed_message::IndexedMessage, words::space_out};
+use super::{
+    indexed_message::IndexedMessage,
+    words::{TOKENIZER, words_of_room},
+};
 use crate::{
     protocol::Seq,
     store::{
@@ -75,14 +78,12 @@ impl IndexBlock {
             messages: 0,
             bytes: 0,
         };
-        // The words without the texts (`content=''`). A combining mark is part
-        // of its word (`M*`), as Hindi needs. With `secure-delete`, removed
-        // words leave the file.
+        // The words without the texts (`content=''`). With `secure-delete`,
+        // removed words leave the file.
         let table = block.table();
         db.execute_batch(&format!(
             "CREATE VIRTUAL TABLE {table} USING fts5 (
-                room, text, content='',
-                tokenize=\"unicode61 remove_diacritics 2 categories 'L* N* Co M*'\"
+                text, content='', tokenize=\"{TOKENIZER}\"
             );
             INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 1);"
         ))?;
@@ -131,12 +132,10 @@ impl IndexBlock {
     /// Adds the words of a message.
     fn add(&mut self, db: &Connection, entry: &IndexedMessage) -> Result<(), StoreError> {
         let table = self.table();
-        let insert = format!("INSERT INTO {table} (rowid, room, text) VALUES (?1, ?2, ?3)");
-        db.prepare_cached(&insert)?.execute(params![
-            to_db(entry.seq),
-            entry.room,
-            space_out(&entry.text)
-        ])?;
+        let insert = format!("INSERT INTO {table} (rowid, text) VALUES (?1, ?2)");
+        let words = words_of_room(entry.room, &entry.text);
+        db.prepare_cached(&insert)?
+            .execute(params![to_db(entry.seq), words])?;
         self.last = entry.seq;
         self.messages += 1;
         let bytes = i64::try_from(entry.text.len()).unwrap_or(i64::MAX);
@@ -225,16 +224,25 @@ pub(super) fn remove(db: &Connection, entry: &IndexedMessage) -> Result<(), Stor
     };
     removing(db, |step| {
         let table = block.table();
-        let delete = format!(
-            "INSERT INTO {table} ({table}, rowid, room, text) VALUES ('delete', ?1, ?2, ?3)"
-        );
-        step.prepare(&delete)?.execute(params![
-            to_db(entry.seq),
-            entry.room,
-            space_out(&entry.text)
-        ])?;
+        let delete =
+            format!("INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?1, ?2)");
+        let words = words_of_room(entry.room, &entry.text);
+        step.prepare(&delete)?
+            .execute(params![to_db(entry.seq), words])?;
         Ok(())
     })
+}
+
+/// The oldest block, if its last message has a number up to `expired`.
+///
+/// # Errors
+/// Fails if the index cannot be read.
+pub(super) fn oldest_expired(
+    db: &Connection,
+    expired: Seq,
+) -> Result<Option<IndexBlock>, StoreError> {
+    let oldest = IndexBlock::find(db, "ORDER BY first LIMIT 1", [])?;
+    Ok(oldest.filter(|block| block.last <= expired))
 }
 
 /// Drops the oldest block if its last message has a number up to `expired`;
@@ -243,8 +251,7 @@ pub(super) fn remove(db: &Connection, entry: &IndexedMessage) -> Result<(), Stor
 /// # Errors
 /// Fails if the index cannot be written.
 pub(super) fn drop_expired(db: &Connection, expired: Seq) -> Result<bool, StoreError> {
-    let oldest = IndexBlock::find(db, "ORDER BY first LIMIT 1", [])?;
-    let Some(block) = oldest.filter(|block| block.last <= expired) else {
+    let Some(block) = oldest_expired(db, expired)? else {
         return Ok(false);
     };
     removing(db, |step| {

@@ -1,9 +1,11 @@
 //! Looks words up in the index.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use rusqlite::{Connection, params};
-use tokio::time::Instant;
 
 use super::{
     blocks::{between, indexed_upto, table},
@@ -48,17 +50,23 @@ pub(in crate::store) enum IndexLookup {
     MadeWay,
 }
 
-/// Looks words up. Stops at `end`, or when `is_removing` returns true.
+/// Looks words up. Stops when one of the two functions returns true.
 ///
 /// # Errors
 /// Fails if the index cannot be read.
 pub(in crate::store) fn find_until(
     db: &mut Connection,
     lookup: &Lookup,
-    end: Instant,
+    is_over: impl Fn() -> bool + Send + Sync + 'static,
     is_removing: impl Fn() -> bool + Send + Sync + 'static,
 ) -> Result<IndexLookup, StoreError> {
-    let stop = Arc::new(move || Instant::now() >= end || is_removing());
+    let over = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&over);
+    let stop = Arc::new(move || {
+        let is_over = is_over();
+        ended.fetch_or(is_over, Ordering::Relaxed);
+        is_over || is_removing()
+    });
     let handler = Arc::clone(&stop);
     db.progress_handler(STEPS, Some(move || handler()))?;
     let found = find(db, lookup, &*stop);
@@ -66,7 +74,7 @@ pub(in crate::store) fn find_until(
     match found {
         Ok(Some((seqs, indexed))) => Ok(IndexLookup::Found(seqs, indexed)),
         Err(why) if !why.is_interruption() => Err(why),
-        _ if Instant::now() >= end => Ok(IndexLookup::TooLong),
+        _ if over.load(Ordering::Relaxed) => Ok(IndexLookup::TooLong),
         _ => Ok(IndexLookup::MadeWay),
     }
 }
@@ -86,7 +94,7 @@ fn find(
         before,
         limit,
     } = lookup;
-    let query = format!("room : \"{room}\" AND text : ({})", words.query());
+    let query = words.query(*room);
     let mut seqs = Vec::new();
     for block in between(&view, *after, *before)? {
         if seqs.len() >= *limit {

@@ -1,10 +1,17 @@
 //! Reads the text of a search as words to find, never as query syntax.
 
-use std::borrow::Cow;
+use std::fmt::Write;
+
+use unicode_normalization::char::is_combining_mark;
 
 use crate::protocol::{Refusal, RefusalCode, text::sanitize};
 
-/// The longest search, in bytes, and the most words in it.
+/// How FTS5 cuts texts into words: as [`words`] does, with case and accents
+/// removed.
+pub(super) const TOKENIZER: &str = "unicode61 remove_diacritics 2 categories 'L* N* Co M*'";
+
+/// The longest search, in bytes, and the most words that the index cuts it
+/// into. Each word is a lookup.
 const MAX_BYTES: usize = 256;
 const MAX_WORDS: usize = 16;
 
@@ -17,8 +24,10 @@ const MIN_BEGINNING: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     typed: String,
-    /// The words as an FTS5 query.
-    query: String,
+    /// The parts between spaces. The words of a part must be in a row.
+    phrases: Vec<String>,
+    /// Whether the last word may begin a longer one.
+    last_may_begin: bool,
 }
 
 impl Words {
@@ -32,29 +41,30 @@ impl Words {
             return Err(Refusal::new(RefusalCode::TooLong, text));
         }
         let typed = sanitize(typed.trim()).into_owned();
-        let words: Vec<&str> = typed
+        let phrases: Vec<String> = typed
             .split_whitespace()
-            .filter(|word| word.contains(char::is_alphanumeric))
+            .filter(|phrase| words(phrase).any(|word| word.contains(char::is_alphanumeric)))
+            .map(str::to_owned)
             .collect();
-        let Some(last) = words.last() else {
+        let Some(last) = phrases.iter().flat_map(|phrase| words(phrase)).last() else {
             let text =
                 "Search for words, for example /search tea. Only letters and digits can be found.";
             return Err(Refusal::new(RefusalCode::Empty, text));
         };
-        if words.len() > MAX_WORDS {
-            let text = format!("A search has at most {MAX_WORDS} words.");
+        let letters = last.chars().filter(|c| c.is_alphanumeric()).count();
+        let last_may_begin = letters >= MIN_BEGINNING;
+        if phrases.iter().flat_map(|phrase| words(phrase)).count() > MAX_WORDS {
+            let text = format!(
+                "A search has at most {MAX_WORDS} words. A sign ends a word; in scripts without \
+                 spaces each letter is one."
+            );
             return Err(Refusal::new(RefusalCode::TooLong, text));
         }
-        // Within quotation marks FTS5 reads only words in a row.
-        let quoted = words
-            .iter()
-            .map(|word| format!("\"{}\"", space_out(word).replace('"', " ")));
-        let mut query = quoted.collect::<Vec<_>>().join(" AND ");
-        let letters = last.chars().filter(|c| c.is_alphanumeric()).count();
-        if letters >= MIN_BEGINNING {
-            query.push('*');
-        }
-        Ok(Words { typed, query })
+        Ok(Words {
+            typed,
+            phrases,
+            last_may_begin,
+        })
     }
 
     /// The typed text of the search, made safe to show.
@@ -62,26 +72,60 @@ impl Words {
         &self.typed
     }
 
-    pub(super) fn query(&self) -> &str {
-        &self.query
+    /// The FTS5 query for these words in a room. Within quotation marks FTS5
+    /// reads only words in a row.
+    pub(super) fn query(&self, room: i64) -> String {
+        let quoted = |phrase: &String| format!("\"{}\"", words_of_room(room, phrase));
+        let mut query = self
+            .phrases
+            .iter()
+            .map(quoted)
+            .collect::<Vec<_>>()
+            .join(" AND ");
+        if self.last_may_begin {
+            query.push('*');
+        }
+        query
     }
 }
 
-/// Puts spaces around each letter of a script that writes no spaces between
-/// words. In such a script a search finds letters in a row.
-pub(super) fn space_out(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unspaced) {
-        return Cow::Borrowed(text);
+/// The words of a text as the index holds them: each begins with its room. So a
+/// lookup reads the words of one room only.
+pub(super) fn words_of_room(room: i64, text: &str) -> String {
+    let mut marked = String::with_capacity(text.len() * 2);
+    for word in words(text) {
+        let space = if marked.is_empty() { "" } else { " " };
+        // Writing to a string cannot fail.
+        let _ = write!(marked, "{space}{room}x{word}");
     }
-    let mut spaced = String::with_capacity(text.len() * 2);
-    for c in text.chars() {
-        if is_unspaced(c) {
-            spaced.extend([' ', c, ' ']);
+    marked
+}
+
+/// The words of a text: letters, digits and combining marks in a row. Each
+/// letter of a script without spaces is a word: in such a script a search finds
+/// letters in a row.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = &rest[rest.find(is_of_word)?..];
+        let mut ends = rest.char_indices().skip(1);
+        let end = if rest.starts_with(is_unspaced) {
+            ends.next()
         } else {
-            spaced.push(c);
-        }
-    }
-    Cow::Owned(spaced)
+            ends.find(|(_, c)| !is_of_word(*c) || is_unspaced(*c))
+        };
+        let (word, after) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
+        rest = after;
+        Some(word)
+    })
+}
+
+/// Whether a character is part of a word. FTS5 cuts no word at such a
+/// character; a combining mark is one of them, as Hindi needs.
+fn is_of_word(c: char) -> bool {
+    // Letters in circles and squares are symbols to FTS5.
+    let is_symbol = matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}');
+    (c.is_alphanumeric() || is_combining_mark(c)) && !is_symbol
 }
 
 /// Whether a letter is Thai, Lao, Myanmar, Khmer, Tai, kana, bopomofo or Han.
@@ -107,21 +151,31 @@ fn is_unspaced(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
 
     #[test]
     fn a_search_becomes_an_fts5_query() {
         for (typed, query) in [
-            ("tea", "\"tea\"*"),
-            (" green  tea ", "\"green\" AND \"tea\"*"),
-            ("a", "\"a\""),
-            ("foo-bar", "\"foo-bar\"*"),
-            ("tea OR \"coffee", "\"tea\" AND \"OR\" AND \" coffee\"*"),
-            ("room:1 -x text:*", "\"room:1\" AND \"-x\" AND \"text:*\"*"),
-            ("!! tea ??", "\"tea\"*"),
-            ("世界", "\" 世  界 \"*"),
+            ("tea", "\"3xtea\"*"),
+            (" green  tea ", "\"3xgreen\" AND \"3xtea\"*"),
+            ("a", "\"3xa\""),
+            ("foo-bar", "\"3xfoo 3xbar\"*"),
+            ("foo-b", "\"3xfoo 3xb\""),
+            (
+                "tea OR \"coffee",
+                "\"3xtea\" AND \"3xOR\" AND \"3xcoffee\"*",
+            ),
+            (
+                "room:1 -x text:*",
+                "\"3xroom 3x1\" AND \"3xx\" AND \"3xtext\"*",
+            ),
+            ("!! tea ??", "\"3xtea\"*"),
+            ("世界", "\"3x世 3x界\""),
+            ("हिन्दी", "\"3xहिन्दी\"*"),
         ] {
-            assert_eq!(Words::parse(typed).expect(typed).query(), query, "{typed}");
+            assert_eq!(Words::parse(typed).expect(typed).query(3), query, "{typed}");
         }
         for (typed, code) in [
             ("", RefusalCode::Empty),
@@ -131,5 +185,38 @@ mod tests {
         ] {
             assert_eq!(Words::parse(typed).expect_err(typed).code, code, "{typed}");
         }
+    }
+
+    /// Verified to fail when the parts between spaces are counted.
+    #[test]
+    fn a_search_is_limited_by_the_words_of_the_index() {
+        for (sixteen, another) in [("x-".repeat(16), "x"), ("世".repeat(16), "界")] {
+            assert!(Words::parse(&sixteen).is_ok(), "{sixteen}");
+            let refused = Words::parse(&(sixteen + another)).expect_err("17 words");
+            assert_eq!(refused.code, RefusalCode::TooLong);
+        }
+    }
+
+    /// Every character, in the middle of a word, against FTS5 itself. Verified
+    /// to fail when letters in circles count as letters.
+    #[test]
+    fn fts5_cuts_no_word_further() {
+        let db = Connection::open_in_memory().expect("a database");
+        let tables = format!(
+            "CREATE VIRTUAL TABLE texts USING fts5 (text, tokenize=\"{TOKENIZER}\");
+             CREATE VIRTUAL TABLE cut USING fts5vocab (texts, 'instance');"
+        );
+        db.execute_batch(&tables).expect("two tables");
+        let mut add = db
+            .prepare("INSERT INTO texts (text) VALUES (?1)")
+            .expect("valid");
+        let all: String = ('\0'..=char::MAX).filter(|c| is_of_word(*c)).collect();
+        let words: Vec<_> = all.chars().map(|c| format!("1xa{c}b")).collect();
+        for some in words.chunks(1000) {
+            add.execute([some.join(" ")]).expect("added");
+        }
+        let cut = db.query_row("SELECT count(*) FROM cut", [], |row| row.get(0));
+        let cut: i64 = cut.expect("readable");
+        assert_eq!(usize::try_from(cut), Ok(words.len()));
     }
 }

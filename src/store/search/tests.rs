@@ -1,6 +1,6 @@
 mod blocks;
 
-use std::{fs, pin::pin};
+use std::{fs, pin::pin, sync::atomic::AtomicBool};
 
 use futures_util::future::join_all;
 
@@ -58,7 +58,7 @@ fn runtime() -> tokio::runtime::Runtime {
 async fn found(store: &Store, room: &str, typed: &str) -> Vec<u64> {
     let room = room.parse().expect("a room");
     let words = Words::parse(typed).expect("words");
-    let found = store.search(&room, &words, None, 200).await;
+    let found = store.search(&room, &words, None, 200, || false).await;
     let found = found.expect("searchable").expect("in time");
     found.messages.iter().map(|m| m.seq.0).collect()
 }
@@ -154,7 +154,9 @@ fn search_results_are_paged_backwards() {
             (None, 0, None, 0, true),
         ] {
             let room = RoomName::lobby();
-            let found = store.search(&room, &words, before.map(Seq), limit).await;
+            let found = store
+                .search(&room, &words, before.map(Seq), limit, || false)
+                .await;
             let SearchResult {
                 messages,
                 more: others,
@@ -184,7 +186,7 @@ fn searches_index_each_new_message_once() {
         let room = RoomName::lobby();
         // Each search indexes one step, and tells the number it reached.
         for (indexed, count) in [(500, 200), (900, 200), (900, 200)] {
-            let found = store.search(&room, &words, None, 200).await;
+            let found = store.search(&room, &words, None, 200, || false).await;
             let found = found.expect("searchable").expect("in time");
             assert_eq!((found.indexed, found.messages.len()), (Seq(indexed), count));
             assert_eq!(found.messages.last().map(|m| m.seq), Some(Seq(indexed)));
@@ -201,28 +203,20 @@ fn searches_index_each_new_message_once() {
 }
 
 #[test]
-fn a_search_stops_at_its_deadline() {
+fn a_search_that_is_over_stops() {
     let (mut log, store) = opened(&Storage::Memory);
     // A phrase that may begin at each word of a long text.
-    let text = "x ".repeat(4000);
-    for _ in 0..20 {
-        publish(&mut log, "lobby", &[&*text; 50]);
-    }
-    let phrase = lookup(&format!("{}y", "x-".repeat(120)), 0);
+    let text = "x ".repeat(400);
+    publish(&mut log, "lobby", &[&*text; 50]);
+    let phrase = lookup(&format!("{}y", "x-".repeat(15)), 0);
     runtime().block_on(async {
         store.catch_up().await.expect("indexed");
         publish_in_thread(&mut log);
         store.catch_up().await.expect("indexed");
-        let search = |patience| {
-            let (phrase, end) = (phrase.clone(), Instant::now() + patience);
-            store.on_index(move |index| index.with_db(|db| find_until(db, &phrase, end, || false)))
-        };
-        assert_eq!(
-            search(Duration::ZERO).await.expect("searchable"),
-            IndexLookup::TooLong
-        );
+        let stopped = store.look_up(Some(phrase), || true).await;
+        assert_eq!(stopped.expect("searchable"), IndexLookup::TooLong);
         // The index is unchanged and answers the next search.
-        assert_eq!(found(&store, "lobby", "last").await, [1001]);
+        assert_eq!(found(&store, "lobby", "last").await, [51]);
     });
 }
 
@@ -238,7 +232,7 @@ fn waiting_searches_block_neither_readers_nor_the_writer() {
         let words = Words::parse("tea").expect("words");
         let room = RoomName::lobby();
         let mut waiting = pin!(async {
-            let search = || store.search(&room, &words, None, 1);
+            let search = || store.search(&room, &words, None, 1, || false);
             join_all([search(), search(), search()]).await
         });
         let others = async {
@@ -258,60 +252,59 @@ fn waiting_searches_block_neither_readers_nor_the_writer() {
     });
 }
 
-/// The search waits in its first steps until the redaction waits for the index.
+/// The search waits in its first steps until the redaction waits for it.
 /// Verified to fail when a search does not check for removals of words.
 #[test]
 fn a_running_search_makes_way_for_a_redaction() {
-    let (mut log, store) = opened(&Storage::Memory);
-    publish(&mut log, "lobby", &["tea"; 3]);
-    runtime().block_on(async {
-        store.catch_up().await.expect("indexed");
-        let (begun, beginning) = std::sync::mpsc::channel();
-        let shared = Arc::clone(&store.shared);
-        let is_removing = move || {
-            let _ = begun.send(());
-            while shared.removing.load(Ordering::Relaxed) == 0 {
-                std::thread::yield_now();
-            }
-            true
-        };
-        let end = Instant::now() + Duration::from_secs(3600);
-        let search = store.on_index(move |index| {
-            index.with_db(|db| find_until(db, &lookup("tea", 0), end, is_removing))
+    let folder = tempfile::tempdir().expect("a folder");
+    for storage in [Storage::Memory, Storage::Folder(folder.path().to_owned())] {
+        let (mut log, store) = opened(&storage);
+        publish(&mut log, "lobby", &["tea"; 3]);
+        runtime().block_on(async {
+            store.catch_up().await.expect("indexed");
+            let (begun, beginning) = std::sync::mpsc::channel();
+            let shared = Arc::clone(&store.shared);
+            let wait_for_removal = move || {
+                let _ = begun.send(());
+                while shared.removing.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
+                false
+            };
+            let search = store.look_up(Some(lookup("tea", 0)), wait_for_removal);
+            let redact = tokio::task::spawn_blocking(move || {
+                beginning.recv().expect("the search is under way");
+                redact(&mut log, 2)
+            });
+            let (looked, redacted) = tokio::join!(search, redact);
+            assert_eq!(looked.expect("searchable"), IndexLookup::MadeWay);
+            assert_eq!(redacted.expect("no panic"), Outcome::Redacted);
+            assert_eq!(found(&store, "lobby", "tea").await, [1, 3]);
         });
-        let redact = tokio::task::spawn_blocking(move || {
-            beginning.recv().expect("the search is under way");
-            redact(&mut log, 2)
-        });
-        let (looked, redacted) = tokio::join!(search, redact);
-        assert_eq!(looked.expect("searchable"), IndexLookup::MadeWay);
-        assert_eq!(redacted.expect("no panic"), Outcome::Redacted);
-        assert_eq!(found(&store, "lobby", "tea").await, [1, 3]);
-    });
+    }
 }
 
-/// The clock is paused, so no search reaches its deadline. Verified to fail
-/// when a search that made way finds nothing.
+/// Verified to fail when a search that made way finds nothing.
 #[test]
 fn a_search_that_made_way_still_answers() {
     let (mut log, store) = opened(&Storage::Memory);
     publish(&mut log, "lobby", &["tea"; 2]);
     let words = Words::parse("tea").expect("words");
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(async {
+    runtime().block_on(async {
         store.catch_up().await.expect("indexed");
-        // Searches make way until the redaction has the index.
-        store.shared.removing.fetch_add(1, Ordering::Relaxed);
+        let removal = MakeWay::for_removal(&store.shared);
         let room = RoomName::lobby();
-        let mut search = pin!(store.search(&room, &words, None, 200));
-        // First it reads how far the index is; then it starts over and over.
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let is_over = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        let mut search = pin!(store.search(&room, &words, None, 200, is_over));
+        // It makes way, and starts over and over.
         let begins = async {
-            for _ in 0..4 {
-                while store.shared.index.try_lock().is_ok() {
-                    tokio::task::yield_now().await;
-                }
-                drop(store.index_turn().await);
+            while asked.load(Ordering::Relaxed) < 3 {
+                tokio::task::yield_now().await;
             }
         };
         tokio::select! {
@@ -322,13 +315,90 @@ fn a_search_that_made_way_still_answers() {
         let redacted = tokio::task::spawn_blocking(move || redact(&mut log, 1));
         let (found, redacted) = tokio::join!(search, async {
             let redacted = redacted.await.expect("no panic");
-            store.shared.removing.fetch_sub(1, Ordering::Relaxed);
+            drop(removal);
             redacted
         });
         assert_eq!(redacted, Outcome::Redacted);
         let found = found.expect("searchable").expect("in time");
         let seqs: Vec<_> = found.messages.iter().map(|m| m.seq.0).collect();
         assert_eq!(seqs, [2]);
+    });
+}
+
+/// Each search waits until all have begun. Verified to fail with one reader.
+#[test]
+fn searches_read_the_index_side_by_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut log, store) = opened(&Storage::Folder(folder.path().to_owned()));
+    publish(&mut log, "lobby", &["tea"; 3]);
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        let begun = Arc::new(AtomicUsize::new(0));
+        let end = Instant::now() + Duration::from_secs(20);
+        let search = |_| {
+            let (begun, first) = (Arc::clone(&begun), AtomicBool::new(true));
+            store.look_up(Some(lookup("tea", 0)), move || {
+                begun.fetch_add(
+                    usize::from(first.swap(false, Ordering::SeqCst)),
+                    Ordering::SeqCst,
+                );
+                while begun.load(Ordering::SeqCst) < SEARCHES_AT_ONCE && Instant::now() < end {
+                    std::thread::yield_now();
+                }
+                false
+            })
+        };
+        for looked in join_all((0..SEARCHES_AT_ONCE).map(search)).await {
+            let expected = IndexLookup::Found([3, 2, 1].map(Seq).into(), Seq(3));
+            assert_eq!(looked.expect("searchable"), expected);
+        }
+        assert!(Instant::now() < end, "they waited for each other");
+    });
+}
+
+/// Verified to fail when the words of all rooms are in one list.
+#[test]
+fn a_lookup_reads_the_words_of_its_room_only() {
+    let (mut log, store) = opened(&Storage::Memory);
+    publish(&mut log, "lobby", &["green tea"; 3]);
+    publish(&mut log, "large", &["tea"; 300]);
+    runtime().block_on(async {
+        store.catch_up().await.expect("indexed");
+        // Each entry: how many messages SQLite reads for a word.
+        let lists = store.on_index(|index| {
+            index.with_db(|db| {
+                db.execute_batch("CREATE VIRTUAL TABLE terms USING fts5vocab (words_1, 'row')")?;
+                let mut terms = db.prepare("SELECT term, doc FROM terms ORDER BY doc")?;
+                let terms = terms.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                Ok(terms.collect::<Result<Vec<(String, i64)>, _>>()?)
+            })
+        });
+        let lists = lists.await.expect("readable");
+        let expected = [("1xgreen", 3), ("1xtea", 3), ("2xtea", 300)];
+        assert_eq!(
+            lists,
+            expected.map(|(term, count)| (term.to_owned(), count))
+        );
+    });
+}
+
+/// Verified to fail when a reader keeps the deleted files open.
+#[test]
+fn no_search_reads_a_deleted_index() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut log, store) = opened(&Storage::Folder(folder.path().to_owned()));
+    publish(&mut log, "lobby", &["tea"; 2]);
+    runtime().block_on(async {
+        for numbers in [vec![1, 2], vec![1, 2, 3]] {
+            assert_eq!(found(&store, "lobby", "tea").await, numbers);
+            let deleted = store.on_index(Index::delete_files).await;
+            deleted.expect("deleted");
+            std::thread::scope(|scope| {
+                let said = scope.spawn(|| publish(&mut log, "lobby", &["more tea"]));
+                said.join().expect("no panic");
+            });
+        }
+        assert_eq!(found(&store, "lobby", "more").await, [3, 4]);
     });
 }
 

@@ -61,7 +61,7 @@ const ZIPPED: &str = "Accept: text/html\r\nAccept-Encoding: gzip, deflate, br\r\
 
 /// The URLs that the page requests.
 fn assets(page: &str) -> Vec<String> {
-    let requests = ["src=\"", "href=\"/-/"];
+    let requests = ["src=\"", "href=\"/-/assets/"];
     let mut found = Vec::new();
     for request in requests {
         for (at, _) in page.match_indices(request) {

@@ -118,6 +118,22 @@ async fn a_normal_close_with_nothing_unsent_is_no_failure() {
     );
 }
 
+// Verified to fail when the client says that the server went away.
+#[tokio::test(start_paused = true)]
+async fn a_close_for_good_is_told_as_such() {
+    let (_open, input) = mpsc::channel(1);
+    let left = TestRun::new(Source::Pipe, input)
+        .run_again(async |host| {
+            let (mut server, _) = host.welcome(0).await;
+            server.close(4502, "spam").await;
+        })
+        .await;
+    assert_eq!(
+        left.outcome.expect_err("a ban"),
+        "the server at test:1 closed the connection for good (4502: spam)"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hole_is_reported() {
     let left = TestRun::new(Source::Pipe, at_once("a"))

@@ -123,7 +123,9 @@ impl Model {
             }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
-            Event::Topic { .. } | Event::Notice { .. } => self.show_plain(&event, Style::Plain),
+            Event::Ignored { .. } | Event::Topic { .. } | Event::Notice { .. } => {
+                self.show_plain(&event, Style::Plain);
+            }
         }
     }
 
@@ -229,12 +231,14 @@ impl Model {
         }
         if first {
             let you = self.you().to_string();
-            let name = match self.welcome.you.name {
-                None => " (/name takes a name)",
-                Some(_) => "",
-            };
-            let text = format!("You are {you}{name}. /help lists commands and keys.");
-            self.put(Line::new(Style::Dim, format!("* {text}")));
+            let help = "/help lists commands and keys.";
+            if self.welcome.you.name.is_some() {
+                self.note(Style::Dim, &format!("You are {you}. {help}"));
+            } else {
+                // Two lines: one would not fit into a narrow terminal.
+                self.note(Style::Dim, &format!("You are {you} (/name takes a name)."));
+                self.note(Style::Dim, help);
+            }
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) const FOLLOWS: Field =
     optional::<Option<MessageId>>("follows", "the `id` of the message sent before");
 pub(super) const TO: Field = needed::<Name>("to", "a name");
 pub(super) const NAME: Field = needed::<Name>("name", "a name");
+pub(super) const IGNORED: Field = optional::<Option<Name>>("name", "a name; absent to list them");
 pub(super) const SECRET: Field =
     optional::<Option<Secret>>("secret", "16 to 128 printable ASCII characters, no spaces");
 pub(super) const ROOM: Field = needed::<RoomName>("room", "a room");
@@ -47,7 +48,8 @@ pub(super) const BEFORE: Field = optional::<Option<Seq>>("before", "a number of 
 pub(super) const LIMIT: Field = optional::<Option<u32>>("limit", "how many messages, at most 200");
 pub(super) const QUERY: Field = needed::<String>("query", "words");
 pub(super) const PROOF: Field = needed::<String>("secret", "the operators' secret");
-pub(super) const WHO: Field = needed::<CommandTarget>("who", "a name, an IP address or `IP:port`");
+pub(super) const WHO: Field =
+    needed::<CommandTarget>("who", "a name, an IP address, a prefix or `IP:port`");
 pub(super) const FOR: Field =
     optional::<Option<TypedDuration>>("for", "a time like `30m`, `2h` or `7d`");
 pub(super) const REASON: Field = optional::<Option<String>>("reason", "one line");

@@ -50,10 +50,7 @@ fn expired_words_leave_the_index_in_blocks() {
             // The words of the whole block are still there.
             let left: Vec<_> = (upto + 1..=25).collect();
             assert_eq!(found(&store, "lobby", "tea").await, left);
-            let looked = store.on_index(move |index| {
-                let end = Instant::now() + TIME_LIMIT;
-                index.with_db(|db| find_until(db, &lookup("tea", upto), end, || false))
-            });
+            let looked = store.look_up(Some(lookup("tea", upto)), || false);
             let seqs: Vec<_> = left.into_iter().rev().map(Seq).collect();
             let expected = IndexLookup::Found(seqs, Seq(25));
             assert_eq!(looked.await.expect("searchable"), expected);
@@ -128,7 +125,9 @@ fn a_search_finds_the_newest_of_all_blocks() {
         ] {
             let words = Words::parse("tea").expect("words");
             let room = RoomName::lobby();
-            let found = store.search(&room, &words, before.map(Seq), limit).await;
+            let found = store
+                .search(&room, &words, before.map(Seq), limit, || false)
+                .await;
             let found = found.expect("searchable").expect("in time");
             let seen: Vec<_> = found.messages.iter().map(|m| m.seq.0).collect();
             assert_eq!((seen, found.more), (seqs.collect(), more));

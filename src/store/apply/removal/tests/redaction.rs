@@ -64,7 +64,7 @@ impl Log {
     fn search(&self, words: &str) -> Vec<u64> {
         let words = Words::parse(words).expect("words");
         let room = RoomName::lobby();
-        let found = self.store.search(&room, &words, None, 200);
+        let found = self.store.search(&room, &words, None, 200, || false);
         let found = self.runtime.block_on(found).expect("searchable");
         let messages = found.expect("in time").messages;
         messages.iter().map(|message| message.seq.0).collect()
