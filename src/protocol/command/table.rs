@@ -285,7 +285,7 @@ pub static TABLE: [CommandSpec; 23] = [
         json_type: Some("bans"),
         fields: &[],
         permission: Permission::Operators,
-        about: "who is banned or muted?",
+        about: "list who is banned or muted",
         help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/bans",
