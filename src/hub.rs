@@ -47,7 +47,7 @@ use crate::{
     metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
-        Author, ConnectionId, Event, Refusal, Seq, Topic,
+        Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
@@ -343,25 +343,23 @@ impl Hub {
         self.shared.claims.use_name(name, secret, peer).await
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// The owner of a name, who receives a private message to it.
     ///
     /// # Errors
     ///
-    /// Refuses a name that is neither in use nor owned, and if the store cannot
-    /// be read.
-    pub fn check_recipient(
+    /// Refuses a name without an owner, and if the store cannot be read.
+    pub fn recipient(
         &self,
         name: &Name,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<OwnerNumber, Refusal>> + use<> {
         let (claims, name) = (self.shared.claims.clone(), name.clone());
-        async move { claims.check_recipient(&name).await }
+        async move { claims.recipient(&name).await }
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
-    pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
-        self.shared.claims.note_delivered(key, upto);
+    pub fn note_delivered(&self, key: &NameKey, owner: OwnerNumber, upto: Seq) {
+        self.shared.claims.note_delivered(key, owner, upto);
     }
 
     /// Notes twice a day which names are in use. Never returns.

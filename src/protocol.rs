@@ -17,6 +17,7 @@ mod limits;
 pub mod mention;
 mod message;
 pub mod name;
+mod owner_number;
 pub mod plain;
 mod position;
 mod refusal;
@@ -38,6 +39,7 @@ pub use self::{
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
     },
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
+    owner_number::OwnerNumber,
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},
     request::{FrameKind, Outline, Request},

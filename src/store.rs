@@ -14,6 +14,7 @@ mod folder;
 mod index;
 mod names;
 mod outcome;
+mod ownership;
 mod pages;
 mod read_only;
 mod reader;
@@ -39,6 +40,7 @@ pub use self::{
     index::Words,
     names::OwnedName,
     outcome::Outcome,
+    ownership::Ownership,
     pages::{Hole, StoredPage},
     read_only::check,
     reader::Store,

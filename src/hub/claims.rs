@@ -13,18 +13,18 @@ use tracing::error;
 
 use super::{
     actions::{ActionSubmitter, BUSY_RETRY_MS},
-    registry::{Deliveries, Grounds, NameUse, Registry},
+    registry::{Grounds, NameUse, Registry},
 };
 use crate::{
     fanout::History,
     log::{Action, GuardedClock, GuardedTime},
     net::Peer,
     protocol::{
-        ConnectionId, Refusal, RefusalCode, Seq,
+        ConnectionId, OwnerNumber, Refusal, RefusalCode, Seq,
         name::{Name, NameKey},
         secret::Secret,
     },
-    store::{Outcome, OwnedName},
+    store::{Outcome, OwnedName, Ownership},
 };
 
 /// How often the use of all names in use is noted.
@@ -129,7 +129,7 @@ impl Claims {
             Some(secret) if !owned.is_proved_by(secret) => return Err(wrong_secret(&claim.name)),
             Some(_) => {}
         }
-        let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
+        let name_use = self.take(&claim.name, Grounds::Owner, owned.ownership())?;
         if owned.unused_for(now) >= USE_NOTED {
             let key = owned.claimed_key().unwrap_or_else(|| claim.name.key());
             self.actions.note(Action::Use { key });
@@ -151,8 +151,7 @@ impl Claims {
     ) -> Result<Option<Claimed>, Refusal> {
         // The name is leased first, so that no other connection can take it
         // before the entry is stored.
-        let delivered = Deliveries::after(self.history.head());
-        let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), delivered)?;
+        let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), None)?;
         if !claim.may_be_new {
             let text =
                 "You have made so many names your own on this connection that it may be no more.";
@@ -172,8 +171,8 @@ impl Claims {
             tag: OwnedName::tag(secret, &salt),
         };
         match self.actions.act(claim.origin, action).await?.outcome {
-            Outcome::Claimed { since } => {
-                name_use.set_owned_since(since);
+            Outcome::Claimed(ownership) => {
+                name_use.set_ownership(ownership);
                 Ok(Some(Claimed {
                     name_use,
                     new: true,
@@ -211,8 +210,7 @@ impl Claims {
         check_free(name)?;
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
-        let delivered = Deliveries::after(self.history.head());
-        let lease = self.take(name, Grounds::Lease(peer.ip()), delivered)?;
+        let lease = self.take(name, Grounds::Lease(peer.ip()), None)?;
         let now = self.clock.now();
         if self.still_owned(lease.key(), 1, now).await?.is_some() {
             return Err(owned_by_another(name));
@@ -245,32 +243,29 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// The owner of a name, who receives a private message to it.
     ///
     /// # Errors
     ///
-    /// Refuses a name that is neither in use nor owned, and if the store cannot
-    /// be read.
-    pub(super) async fn check_recipient(&self, name: &Name) -> Result<(), Refusal> {
-        let key = name.key();
+    /// Refuses a name without an owner, and if the store cannot be read.
+    pub(super) async fn recipient(&self, name: &Name) -> Result<OwnerNumber, Refusal> {
         let now = self.clock.now();
-        if self.registry.users(&key) > 0 {
-            return Ok(());
-        }
-        let owned = self.still_owned(&key, 0, now).await?;
-        if owned.is_some_and(|owned| !owned.is_reserved()) {
-            return Ok(());
-        }
-        let why = format!("Nobody here is called {name}. /members lists the people in the room.");
-        Err(Refusal::new(RefusalCode::NotHere, why))
+        let owned = self.still_owned(&name.key(), 0, now).await?;
+        let Some(owned) = owned.filter(|owned| !owned.is_reserved()) else {
+            let why = format!(
+                "Nobody owns the name {name}, and a private message needs an owned name: /name {name} makes it a person's own."
+            );
+            return Err(Refusal::new(RefusalCode::NotHere, why));
+        };
+        let ownership = owned.ownership().ok_or_else(unknown)?;
+        Ok(ownership.owner)
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. If the note is lost, some messages are shown once more.
-    pub(super) fn note_delivered(&self, key: &NameKey, upto: Seq) {
+    pub(super) fn note_delivered(&self, key: &NameKey, owner: OwnerNumber, upto: Seq) {
         let key = key.clone();
-        self.actions.note(Action::Delivered { key, upto });
+        self.actions.note(Action::Delivered { key, owner, upto });
     }
 
     /// Notes which names are in use, once every [`NOTED_EVERY`]. Never returns.
@@ -312,9 +307,9 @@ impl Claims {
         &self,
         name: &Name,
         grounds: Grounds,
-        delivered: Deliveries,
+        ownership: Option<Ownership>,
     ) -> Result<NameUse, Refusal> {
-        let taken = self.registry.take_name(name, grounds, delivered);
+        let taken = self.registry.take_name(name, grounds, ownership);
         taken.ok_or_else(|| used_by_another(name))
     }
 }

@@ -19,9 +19,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(super) use self::{
-    names::Grounds, presence::News, registration::Deliveries, sanctions::key as sanction_key,
-};
+pub(super) use self::{names::Grounds, presence::News, sanctions::key as sanction_key};
 use self::{
     names::Names,
     prefixes::Prefixes,
@@ -43,7 +41,7 @@ use crate::{
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
     },
-    store::Sanction,
+    store::{Ownership, Sanction},
 };
 
 /// How many connections there may be, and how fast each may speak.
@@ -163,22 +161,16 @@ impl Registry {
     }
 
     /// Takes a name for one more connection; `None` if the other users of the
-    /// name stand in its way. `delivered` says which private messages it is
-    /// shown.
+    /// name stand in its way. `ownership` is that of an owned name.
     pub(super) fn take_name(
         &self,
         name: &Name,
         grounds: Grounds,
-        delivered: Deliveries,
+        ownership: Option<Ownership>,
     ) -> Option<NameUse> {
         let key = name.key();
         let taken = self.shared.lock().names.take(name, &key, grounds);
-        taken.then(|| NameUse::new(&self.shared, key, delivered))
-    }
-
-    /// How many connections use a name.
-    pub(super) fn users(&self, key: &NameKey) -> usize {
-        self.shared.lock().names.connections(key)
+        taken.then(|| NameUse::new(&self.shared, key, ownership))
     }
 
     /// How many connections use a name as its owner. Leases do not count.

@@ -76,7 +76,7 @@ mod tests {
             Stamp, model::batch,
         },
         protocol::{
-            ConnectionId, Epoch, MessageKind, Seq, WallTime,
+            ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
             name::{Name, RoomName},
         },
     };
@@ -92,8 +92,12 @@ mod tests {
         };
         let draft = Draft {
             id: Some("a-1".parse().expect("an id")),
+            follows: Some("a-0".parse().expect("an id")),
             kind: MessageKind::Me,
-            to: Some(Recipient::new("bob".parse().expect("a name"))),
+            to: Some(Recipient {
+                name: "bob".parse().expect("a name"),
+                owner: OwnerNumber(7),
+            }),
             ..Draft::of("tea", "hi")
         };
         let actions = [
@@ -109,7 +113,11 @@ mod tests {
                 tag: [2; 32],
             },
             Action::Use { key: key.clone() },
-            Action::Delivered { key, upto: Seq(3) },
+            Action::Delivered {
+                key,
+                owner: OwnerNumber(7),
+                upto: Seq(3),
+            },
             Action::Topic {
                 room: RoomName::lobby(),
                 text: "t".to_owned().into(),
@@ -143,6 +151,7 @@ mod tests {
                 wall: WallTime(1000),
                 guarded: GuardedTime(900),
             },
+            random: [3; 16],
             entries: actions
                 .into_iter()
                 .map(|action| Entry {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fanout::Subscriber,
-    hub::{Hub, Receipts, Registration, WantedReplies},
+    hub::{Hub, NameUse, Receipts, Registration, WantedReplies},
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
@@ -22,7 +22,7 @@ use crate::{
         plain,
         text::Text,
     },
-    store::StoreError,
+    store::{Ownership, StoreError},
 };
 
 /// The server's name and version in `welcome`.
@@ -79,16 +79,18 @@ impl<'a> Conversation<'a> {
                 Err(refusal) => (None, Some(Event::Refused(refusal))),
             },
         };
+        let ownership = lease.as_ref().and_then(NameUse::ownership);
         let author = Author {
             name: name.filter(|_| lease.is_some()),
             addr: peer.tag(),
+            owner: ownership.map(|ownership| ownership.owner),
         };
         let history = hub.history();
         let here = start.gap(history.epoch(), history.head()).is_none();
-        let inbox = lease.as_ref().map(|lease| {
+        let inbox = ownership.map(|Ownership { owner, delivered }| {
             let given = start.inbox.filter(|seq| *seq <= history.head());
-            let after = lease.inbox_start(given.or(start.after.filter(|_| here)));
-            subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
+            let after = given.or(start.after.filter(|_| here)).unwrap_or(delivered);
+            subscriber.follow_inbox(RoomName::inbox(owner), after);
             after
         });
         let key = lease.as_ref().map(|lease| lease.key().clone());
@@ -150,8 +152,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn record(&self, delivered: Option<Seq>) {
-        if let (Some(seq), Some(key)) = (delivered, &self.key) {
-            self.hub.note_delivered(key, seq);
+        if let (Some(seq), Some(key), Some(owner)) = (delivered, &self.key, self.author.owner) {
+            self.hub.note_delivered(key, owner, seq);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fanout::{HistoryPage, PageQuery, Subscriber},
-    hub::{Claim, Claimed, NameUse, Reply},
+    hub::{Claim, Claimed, NameUse, Receipts, Reply},
     log::{Draft, Recipient, SanctionKind},
     protocol::{
         Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
@@ -21,12 +21,12 @@ use crate::{
         close::MAX_REASON_BYTES,
         command::table::Permission,
         command_target::CommandTarget,
-        name::{MessageId, Name, NameKey, Reference, RoomName},
+        name::{MessageId, Name, Reference, RoomName},
         plain,
         secret::Secret,
         text::Text,
     },
-    store::{StoreError, Words},
+    store::{Ownership, StoreError, Words},
 };
 
 /// How many unowned names one connection may claim. This slows down a client
@@ -77,10 +77,11 @@ impl Conversation<'_> {
                     from,
                     text,
                     id,
+                    follows,
                     kind,
                     to: None,
                 };
-                CommandResult::Work(PendingWork::Publish(draft, follows))
+                CommandResult::Work(PendingWork::Publish(draft))
             }
             Command::Private {
                 to,
@@ -92,8 +93,9 @@ impl Conversation<'_> {
                 .map_err(|refusal| refusal.with_id(id))?
                 .into(),
             Command::Name { name, secret } => {
-                let is_own = |key: &NameKey| key.covers(&name.key());
-                if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
+                let key = self.key.as_ref().filter(|_| self.author.owner.is_some());
+                let is_own = key.is_some_and(|key| key.covers(&name.key()));
+                if secret.is_some() || !is_own {
                     SideTask::write(self.claim(name, secret)).into()
                 } else {
                     self.rename(name, None, None).into()
@@ -133,7 +135,8 @@ impl Conversation<'_> {
         Text::parse(text, self.limits.text_bytes)
     }
 
-    /// Prepares a private message, if its recipient exists.
+    /// Prepares a private message, if its author and its recipient own their
+    /// names.
     fn private(
         &self,
         to: Name,
@@ -142,24 +145,29 @@ impl Conversation<'_> {
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
         let text = self.accept(text)?;
-        let Some(key) = &self.key else {
-            let text = "Take a name first, so that you can be answered: /name NAME.";
+        let Some(owner) = self.author.owner else {
+            let text = "A private message needs a name of your own, so that only you get the answer: \
+                        /name NAME makes a name your own.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
-        let reaches = self.hub.check_recipient(&to);
-        let draft = Draft {
-            room: RoomName::inbox(key),
-            from: self.author.clone(),
-            text,
-            id,
-            kind: MessageKind::Said,
-            to: Some(Recipient::new(to)),
-        };
+        let recipient = self.hub.recipient(&to);
+        let from = self.author.clone();
         Ok(SideTask::read(async move {
-            match reaches.await {
-                Ok(()) => SideTaskResult::Draft(draft, follows),
-                Err(refusal) => SideTaskResult::Event(Event::Refused(refusal.with_id(draft.id))),
-            }
+            SideTaskResult::Draft(match recipient.await {
+                Ok(recipient) => Ok(Draft {
+                    room: RoomName::inbox(owner),
+                    from,
+                    text,
+                    id,
+                    follows,
+                    kind: MessageKind::Said,
+                    to: Some(Recipient {
+                        name: to,
+                        owner: recipient,
+                    }),
+                }),
+                Err(refusal) => Err(refusal.with_id(id)),
+            })
         }))
     }
 
@@ -280,14 +288,23 @@ impl Conversation<'_> {
         &mut self,
         found: SideTaskResult,
         reference: Option<Reference>,
+        receipts: &Receipts,
         subscriber: &mut Subscriber,
     ) -> Option<PendingCommand> {
         let event = match found {
             SideTaskResult::Event(event) => event,
-            SideTaskResult::Draft(draft, follows) => {
-                let work = PendingWork::Publish(draft, follows);
+            SideTaskResult::Draft(Ok(draft)) => {
+                let work = PendingWork::Publish(draft);
                 return Some(PendingCommand { work, reference });
             }
+            SideTaskResult::Draft(Err(refusal)) if refusal.code.is_temporary() => {
+                // The receipt notes the refusal, so that no message that follows
+                // is stored first.
+                let receipt = receipts.issue_for(reference);
+                receipt.tell(Reply::Refused(refusal));
+                return None;
+            }
+            SideTaskResult::Draft(Err(refusal)) => Event::Refused(refusal),
             SideTaskResult::Name(
                 name,
                 Claimed {
@@ -296,10 +313,12 @@ impl Conversation<'_> {
                     new_secret: made,
                 },
             ) => {
-                if self.key.as_ref() != Some(lease.key()) {
-                    let inbox = RoomName::inbox(lease.key());
-                    subscriber.follow_inbox(inbox, lease.inbox_start(None));
+                if let Some(Ownership { owner, delivered }) = lease.ownership()
+                    && self.author.owner != Some(owner)
+                {
+                    subscriber.follow_inbox(RoomName::inbox(owner), delivered);
                     self.shown = DeliveredMark::default();
+                    self.author.owner = Some(owner);
                 }
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);

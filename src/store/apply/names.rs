@@ -6,11 +6,11 @@ use super::Applying;
 use crate::{
     log::GuardedTime,
     protocol::{
-        Seq,
+        OwnerNumber, Seq,
         name::{Name, NameKey},
     },
     store::{
-        Outcome, StoreError,
+        Outcome, Ownership, StoreError,
         row::{TableRow, find},
         tables::{NAMES, NameRow},
     },
@@ -24,7 +24,7 @@ impl Applying<'_> {
     /// the name expiry. A name with a damaged row stays taken.
     ///
     /// A name that has more than one look must be free under each. It reserves
-    /// the others: their rows have its salt and an empty tag.
+    /// the others: their rows have its owner number and an empty tag.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -47,15 +47,19 @@ impl Applying<'_> {
                 return Ok(Outcome::NameTaken);
             }
         }
-        let since = self.state.head;
+        self.state.owners = self.state.owners.next();
+        let ownership = Ownership {
+            owner: self.state.owners,
+            delivered: self.state.head,
+        };
         let row = NameRow {
             key: key.as_str(),
             name: name.as_str(),
+            owner: ownership.owner,
             salt,
             tag,
             used: clock.0,
-            since,
-            delivered: since,
+            delivered: ownership.delivered,
         };
         row.put(self.db)?;
         for look in &lookalikes {
@@ -66,7 +70,7 @@ impl Applying<'_> {
             }
             .put(self.db)?;
         }
-        Ok(Outcome::Claimed { since })
+        Ok(Outcome::Claimed(ownership))
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
@@ -78,7 +82,7 @@ impl Applying<'_> {
         let clock = self.state.clock;
         let mut owner = None;
         self.change_name(key, |row| {
-            owner = Some(row.salt.to_vec());
+            owner = Some(row.owner);
             (clock.since(GuardedTime(row.used)) >= USE_NOTED_MS).then_some(NameRow {
                 used: clock.0,
                 ..row
@@ -86,7 +90,7 @@ impl Applying<'_> {
         })?;
         for look in key.lookalikes() {
             self.change_name(&look, |row| {
-                let is_reserved = row.tag.is_empty() && owner.as_deref() == Some(row.salt);
+                let is_reserved = row.tag.is_empty() && owner == Some(row.owner);
                 let is_due = clock.since(GuardedTime(row.used)) >= USE_NOTED_MS;
                 (is_reserved && is_due).then_some(NameRow {
                     used: clock.0,
@@ -97,18 +101,19 @@ impl Applying<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Notes that every private message up to a number was delivered to the
-    /// owner of a name.
+    /// Notes that every private message up to a number was delivered to an
+    /// owner of a name, if it still is the owner.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
     pub(super) fn note_delivered(
         &mut self,
         key: &NameKey,
+        owner: OwnerNumber,
         upto: Seq,
     ) -> Result<Outcome, StoreError> {
         self.change_name(key, |row| {
-            (row.delivered < upto).then_some(NameRow {
+            (row.owner == owner && row.delivered < upto).then_some(NameRow {
                 delivered: upto,
                 ..row
             })
