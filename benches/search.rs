@@ -65,9 +65,11 @@ fn draft(room: &str, text: &str) -> Draft {
         from: Author {
             name: None,
             addr: ([127, 0, 0, 1], 5000).into(),
+            owner: None,
         },
         text: text.to_owned().into(),
         id: None,
+        follows: None,
         kind: MessageKind::Said,
         to: None,
     }

@@ -7,8 +7,8 @@ const MAX_KEPT = 1024; // lines read, but without a receipt
 const MAX_SENT = 256; // of these, lines sent on this connection
 const FINAL_CLOSES = [1000, 1002, 1003, 1007, 1009];
 const outbox = new Map(); // id -> { text, sent }, in order
-const prefix = randomBytes(12).toString('base64url');
-let count = 0, sent = 0, allowed = MAX_SENT, retryAt = 0, retryTimer = null;
+const newId = () => randomBytes(12).toString('base64url'); // nobody can guess it
+let sent = 0, allowed = MAX_SENT, retryAt = 0, retryTimer = null;
 let socket, live = false, caughtUp = false, lastStored = 0, textBytes = 8192;
 let failures = 0, progress = false, inputEnded = false, finishing = false, readOn = null, rest = '';
 
@@ -97,7 +97,11 @@ function refused({ id, code, text, retry_ms }) {
   if (!line) return code === 'name_taken' ? fail(text) : note(text);
   if (line.sent) sent--;
   line.sent = false;
-  if (code === 'rate' || code === 'busy') {
+  if (code === 'id_taken') { // another message has it: the line gets a new one
+    const lines = [...outbox].map(([key, kept]) => [key === id ? newId() : key, kept]);
+    outbox.clear();
+    for (const [key, kept] of lines) outbox.set(key, kept);
+  } else if (code === 'rate' || code === 'busy') {
     allowed = 0; // until every sent line has an answer and the time is over
     retryAt = Math.max(retryAt, Date.now() + (retry_ms ?? 1000));
   } else {
@@ -134,7 +138,7 @@ function pump() {
 }
 
 function keep(line) { // the server refuses an empty text
-  if (line) outbox.set(`${prefix}-${++count}`, { text: line, sent: false });
+  if (line) outbox.set(newId(), { text: line, sent: false });
 }
 
 connect();

@@ -33,11 +33,10 @@ class Client:
         self.wake, self.free = asyncio.Event(), threading.Semaphore(WINDOW)
 
     def read_stdin(self, loop):
-        prefix = secrets.token_urlsafe(12)
-        for count, raw in enumerate(open(0, "rb", closefd=False)):
+        for raw in open(0, "rb", closefd=False):
             self.free.acquire()
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
-            loop.call_soon_threadsafe(self.add, f"{prefix}-{count}", line)
+            loop.call_soon_threadsafe(self.add, secrets.token_urlsafe(12), line)
         loop.call_soon_threadsafe(self.add, None, None)
 
     def add(self, id, line):
@@ -80,8 +79,11 @@ class Client:
             self.last_own = 0 if event["reason"] == "epoch" else self.last_own
         elif kind == "refused" and id is None:
             sys.exit(f"* {event['text']}")  # the name: better no line than one without it
-        elif kind == "refused" and event["code"] in ("rate", "busy"):
+        elif kind == "refused" and event["code"] in ("rate", "busy", "id_taken"):
             self.on_way.discard(id)
+            if event["code"] == "id_taken":  # another message has it: the line gets a new one
+                new = {id: secrets.token_urlsafe(12)}
+                self.pending = {new.get(key, key): line for key, line in self.pending.items()}
             retry_at = time.monotonic() + event.get("retry_ms", 1000) / 1000
             self.retry_at, self.window = max(self.retry_at, retry_at), 1
         elif kind == "refused":

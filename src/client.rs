@@ -340,15 +340,18 @@ impl Client {
         Poll::Pending
     }
 
-    /// Handles a temporary refusal of the name in the connection's request.
+    /// Handles a refusal of the name in the connection's request: a temporary
+    /// one, or a final one while messages sent under the name have no receipt.
     fn name_refused(&mut self, NameRefused { frame, refusal }: NameRefused) {
         if self.reconnect {
             // Queued messages must go out under that name, so the client
             // connects again and asks for it once more.
-            self.wait(
-                Some(backoff::refusal_delay(&refusal)),
-                End::Lost(refusal.text),
-            );
+            // After a final refusal the name may still become free.
+            let for_now = refusal.code.is_temporary() || refusal.retry_ms.is_some();
+            let asked = for_now.then(|| backoff::refusal_delay(&refusal));
+            self.wait(asked, End::Lost(refusal.text));
+        } else if self.conversation.needs_name() {
+            self.end(End::Rejected(refusal.text));
         } else {
             self.conversation.tell_refused(frame, refusal);
         }

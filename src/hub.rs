@@ -58,7 +58,7 @@ use crate::{
     metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
-        Author, ConnectionId, Event, Refusal, Seq, Topic,
+        Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         command_target::CommandTarget,
         ignored::IgnoredNames,
         name::{Name, NameKey, RoomName},
@@ -374,13 +374,12 @@ impl Hub {
         self.shared.claims.use_name(name, secret, peer).await
     }
 
-    /// Finds the recipient of a private message from the name of this key: a
-    /// connection that uses the name, or its owner.
+    /// Finds the recipient of a private message from the name of this key: the
+    /// owner of a name.
     ///
     /// # Errors
     ///
-    /// Refuses a name that is neither in use nor owned, and if the store cannot
-    /// be read.
+    /// Refuses a name without an owner, and if the store cannot be read.
     pub fn find_recipient(
         &self,
         name: Name,
@@ -390,18 +389,14 @@ impl Hub {
         async move { claims.find_recipient(name, &author).await }
     }
 
-    /// The names that the owner of a name ignores. `None` if nobody here owns
-    /// the name.
+    /// The names that an owner ignores.
     ///
     /// # Errors
     ///
     /// Refuses if the store cannot be read.
-    pub async fn ignored(&self, key: &NameKey) -> Result<Option<IgnoredNames>, Refusal> {
-        if !self.is_owned(key) {
-            return Ok(None);
-        }
-        let found = self.history().store().ignored(key).await;
-        found.map(Some).map_err(|why| ignoring::unknown(&why))
+    pub async fn ignored(&self, owner: OwnerNumber) -> Result<IgnoredNames, Refusal> {
+        let found = self.history().store().ignored(owner).await;
+        found.map_err(|why| ignoring::unknown(&why))
     }
 
     /// Adds the names that a connection ignored before it owned a name. Returns
@@ -412,47 +407,37 @@ impl Hub {
     /// As [`Hub::ignore`].
     pub async fn adopt_ignored(
         &self,
-        key: &NameKey,
+        owner: OwnerNumber,
         origin: ConnectionId,
         names: IgnoredNames,
     ) -> Result<IgnoredNames, Refusal> {
         for name in names.names() {
-            if let Some(stored) = self.ignore(key, origin, name, true) {
-                stored.await?;
-            }
+            self.ignore(owner, origin, name, true).await?;
         }
-        self.ignored(key).await.map(Option::unwrap_or_default)
+        self.ignored(owner).await
     }
 
-    /// Whether a connection owns the name.
-    pub fn is_owned(&self, key: &NameKey) -> bool {
-        self.shared.registry.owners(key) > 0
-    }
-
-    /// Adds a name to those that the owner of a name ignores, or removes it.
-    /// Returns all of them; `None` if nobody here owns the name.
+    /// Adds a name to those that an owner ignores, or removes it. Returns all
+    /// of them.
     ///
     /// # Errors
     ///
     /// Refuses one name too many, and if the change cannot be stored or read.
     pub fn ignore(
         &self,
-        key: &NameKey,
+        owner: OwnerNumber,
         origin: ConnectionId,
         name: Name,
         is_ignored: bool,
-    ) -> Option<impl Future<Output = Result<IgnoredNames, Refusal>> + use<>> {
-        let owner = self.is_owned(key).then(|| key.clone())?;
+    ) -> impl Future<Output = Result<IgnoredNames, Refusal>> + use<> {
         let (actions, store) = (self.actions(), self.history().store().clone());
-        Some(
-            async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await },
-        )
+        async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await }
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
-    pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
-        self.shared.claims.note_delivered(key, upto);
+    pub fn note_delivered(&self, key: &NameKey, owner: OwnerNumber, upto: Seq) {
+        self.shared.claims.note_delivered(key, owner, upto);
     }
 
     /// Counts a wrong secret of the operators, for the server's output.

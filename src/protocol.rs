@@ -21,6 +21,7 @@ pub mod mention;
 mod message;
 pub mod misplaced_secret;
 pub mod name;
+mod owner_number;
 pub mod plain;
 mod position;
 pub mod prefix;
@@ -44,6 +45,7 @@ pub use self::{
     },
     lineage::{Lineage, Parent, Replay},
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
+    owner_number::OwnerNumber,
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},
     request::{FrameKind, Outline, Request},

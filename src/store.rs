@@ -16,6 +16,7 @@ mod ignored;
 mod index;
 mod names;
 mod outcome;
+mod ownership;
 mod pages;
 mod parents;
 mod read_only;
@@ -43,6 +44,7 @@ pub use self::{
     index::Words,
     names::OwnedName,
     outcome::Outcome,
+    ownership::Ownership,
     pages::{Hole, StoredPage},
     read_only::check,
     reader::Store,

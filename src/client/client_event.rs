@@ -25,6 +25,16 @@ pub enum ClientEvent {
         /// The reason; not yet safe to show.
         text: String,
     },
+    /// Another message has the id of a message of this client. The client sends
+    /// its message again under a new id.
+    Renewed {
+        /// The frame of the refusal.
+        frame: Frame,
+        /// The id that the message had.
+        id: MessageId,
+        /// The id that it has now.
+        new_id: MessageId,
+    },
     /// The server sent an event for programs only: this version does not know
     /// it, or the client handles it itself.
     ForPrograms(Frame),

@@ -10,12 +10,13 @@ use super::{
     address::Target,
     backoff,
     client_event::{ClientEvent, ConnectionState, Frame},
+    ids,
     keyring::Keyring,
-    outbox::Outbox,
+    outbox::{Outbox, Speaker},
     position::{Position, RoomReader, Step},
 };
 use crate::protocol::{
-    Command, Event, Refusal, Seq, Start, Welcome,
+    Command, Event, Refusal, RefusalCode, Seq, Start, Welcome,
     ignored::IgnoredNames,
     json,
     name::{MessageId, Name},
@@ -101,6 +102,7 @@ impl ClientConversation {
             ignored: welcome.ignored.iter().cloned().collect(),
             welcome: welcome.clone(),
         };
+        conversation.settle_name();
         conversation.remember_start();
         let welcome = ClientEvent::Event(frame, Event::Welcome(welcome));
         conversation.events.push_back(welcome);
@@ -116,7 +118,8 @@ impl ClientConversation {
         self.reader.resume(&welcome);
         self.welcome = welcome.clone();
         self.ignored = welcome.ignored.iter().cloned().collect();
-        self.awaiting_name_refusal = self.name.is_some() && self.welcome.you.name.is_none();
+        self.awaiting_name_refusal = self.wanted().is_some() && self.welcome.you.name.is_none();
+        self.settle_name();
         let welcome = ClientEvent::Event(frame, Event::Welcome(welcome));
         self.events
             .extend([ClientEvent::State(ConnectionState::Connected), welcome]);
@@ -127,11 +130,33 @@ impl ClientConversation {
     /// the name in it.
     pub(super) fn request(&self) -> (String, Option<&Secret>) {
         let (room, start) = (self.reader.room(), self.reader.start());
-        let name = self.name.as_ref();
+        let name = self.wanted();
         let uri = self
             .target
             .resume_uri(room, &start, name.map(|(name, _)| name));
         (uri, name.and_then(|(_, secret)| secret.as_ref()))
+    }
+
+    /// The name to ask for on the next connection: none while messages that were
+    /// sent without a name have no receipt.
+    fn wanted(&self) -> Option<&OwnName> {
+        let sent = self.outbox.unconfirmed_speaker();
+        self.name
+            .as_ref()
+            .filter(|_| sent.is_none_or(Speaker::is_named))
+    }
+
+    /// Whether messages without a receipt were sent under a name.
+    pub(super) fn needs_name(&self) -> bool {
+        let sent = self.outbox.unconfirmed_speaker();
+        sent.is_some_and(Speaker::is_named)
+    }
+
+    /// Sends messages under the name of this connection, once that is certain.
+    fn settle_name(&mut self) {
+        if !self.awaiting_name_refusal {
+            self.outbox.send_as(self.welcome.you.name.as_ref());
+        }
     }
 
     pub(super) fn welcome(&self) -> &Welcome {
@@ -208,7 +233,9 @@ impl ClientConversation {
         match &mut event {
             Event::Message(message) => {
                 let step = self.reader.receive(message);
-                if !self.step(&step, message.id.as_ref(), message.seq) {
+                let is_own = |id: &&MessageId| !self.outbox.is_of_another(id, message);
+                let id = message.id.as_ref().filter(is_own);
+                if !self.step(&step, id, message.seq) {
                     return Ok(());
                 }
                 if self.ignored.hides(&message.from) {
@@ -247,6 +274,7 @@ impl ClientConversation {
             Event::Live { seq } => {
                 // A refusal of the name would have come before `live`.
                 self.awaiting_name_refusal = false;
+                self.settle_name();
                 self.reader.caught_up(*seq);
                 self.events.push_back(ClientEvent::Event(frame, event));
                 self.tell(ConnectionState::CaughtUp);
@@ -339,8 +367,10 @@ impl ClientConversation {
                 // The server refused a question.
             } else if !mem::take(&mut self.awaiting_name_refusal) {
                 self.outbox.take_change();
-            } else if for_now {
+            } else if for_now || self.needs_name() {
                 return Err(NameRefused { frame, refusal });
+            } else {
+                self.settle_name();
             }
             self.tell_refused(frame, refusal);
             return Ok(());
@@ -353,6 +383,13 @@ impl ClientConversation {
             if held {
                 self.note_temporary_refusal(refusal.text, again);
             }
+        } else if refusal.code == RefusalCode::IdTaken
+            && let Ok(new_id) = ids::draw()
+            && self.outbox.renew(id, new_id.clone())
+        {
+            let id = id.clone();
+            self.events
+                .push_back(ClientEvent::Renewed { frame, id, new_id });
         } else if self.outbox.refuse(id) {
             let (id, text) = (id.clone(), refusal.text);
             self.events
@@ -385,6 +422,8 @@ impl ClientConversation {
             self.reader.renamed();
         }
         let secret = secret.or_else(|| before.and_then(|(_, secret)| secret));
+        self.outbox.send_as(Some(&name));
+        self.welcome.you.name = Some(name.clone());
         self.name = Some((name, secret));
     }
 

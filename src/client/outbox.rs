@@ -4,6 +4,7 @@
 mod file;
 mod journal;
 mod persistence;
+mod speaker;
 
 use std::{
     borrow::Cow,
@@ -14,11 +15,13 @@ use std::{
 use tokio::time::Instant;
 
 pub use self::file::OutboxError;
+pub(super) use self::speaker::Speaker;
 use self::{file::Record, journal::Journal};
 use super::position::Position;
 use crate::protocol::{
-    Command, json,
-    name::{MessageId, Reference, RoomName},
+    Command, Message, json,
+    name::{MessageId, Name, Reference, RoomName},
+    text::Text,
 };
 
 /// The number of commands that an outbox takes: enough to keep a server busy
@@ -43,6 +46,11 @@ pub struct Outbox {
     newest: u64,
     /// The highest number sent on this connection.
     last_sent: u64,
+    /// The highest number of a message sent on any connection.
+    newest_sent: u64,
+    /// The speaker of the messages sent; `None` before the first. It stays the
+    /// same until all of them are stored.
+    sent_as: Option<Speaker>,
     in_flight: usize,
     /// The number of messages that may be in flight: one after a temporary
     /// refusal, and one more with each receipt. A slow server would otherwise
@@ -84,6 +92,8 @@ impl Outbox {
             bytes: 0,
             newest: 0,
             last_sent: 0,
+            newest_sent: 0,
+            sent_as: None,
             in_flight: 0,
             max_in_flight: WINDOW,
             change_in_flight: None,
@@ -130,6 +140,28 @@ impl Outbox {
     /// The number of commands that were not sent on this connection.
     pub(super) fn waiting(&self) -> usize {
         self.commands.len() - self.in_flight
+    }
+
+    /// The speaker of the messages that were sent and have no receipt; `None` if
+    /// there are none.
+    ///
+    /// The same speaker must send them again: for the server the same id of
+    /// another author is another message.
+    pub(super) fn unconfirmed_speaker(&self) -> Option<&Speaker> {
+        let mut sent = self.commands.range(..=self.newest_sent);
+        let is_unconfirmed = sent.any(|(_, entry)| id_and_text(&entry.command).is_some());
+        self.sent_as.as_ref().filter(|_| is_unconfirmed)
+    }
+
+    /// Sends messages under this name from here on.
+    pub(super) fn send_as(&mut self, name: Option<&Name>) {
+        let speaker = Speaker(name.cloned());
+        if self.sent_as.as_ref() != Some(&speaker) {
+            if let Some(journal) = &mut self.journal {
+                journal.add(&Record::SentAs(Cow::Borrowed(&speaker)));
+            }
+            self.sent_as = Some(speaker);
+        }
     }
 
     /// Adds a question whose answer will carry this ref.
@@ -218,6 +250,7 @@ impl Outbox {
                 ..
             } => {
                 *follows = self.previous_id.replace(id.clone());
+                self.newest_sent = self.newest_sent.max(number);
                 entry.in_flight = true;
                 self.in_flight += 1;
             }
@@ -246,6 +279,48 @@ impl Outbox {
         };
         self.remove(number);
         self.max_in_flight = WINDOW.min(self.max_in_flight + 1);
+        true
+    }
+
+    /// Whether a message with the id of one here is another message: another
+    /// author can use the same id.
+    pub(super) fn is_of_another(&self, id: &MessageId, message: &Message) -> bool {
+        let entry = self
+            .ids
+            .get(id)
+            .and_then(|number| self.commands.get(number));
+        let Some(Command::Publish { text, kind, .. }) = entry.map(|entry| &entry.command) else {
+            return false;
+        };
+        // A message without a name has no proof of its author.
+        let is_author =
+            |speaker: &Speaker| !speaker.is_named() || speaker.is(message.from.name.as_ref());
+        *kind != message.kind
+            || Text::from(text.as_str()) != message.text
+            || !self.sent_as.as_ref().is_none_or(is_author)
+    }
+
+    /// Gives a message in flight a new id, because another message has its id;
+    /// returns whether it was in flight. It is sent again, and the messages
+    /// behind it after it.
+    pub(super) fn renew(&mut self, id: &MessageId, new_id: MessageId) -> bool {
+        if !self.hold(id, Instant::now()) {
+            return false;
+        }
+        let Some(number) = self.ids.remove(id) else {
+            return false;
+        };
+        let entry = self.commands.get_mut(&number);
+        if let Some(Command::Publish { id, .. } | Command::Private { id, .. }) =
+            entry.map(|entry| &mut entry.command)
+        {
+            *id = Some(new_id.clone());
+        }
+        self.ids.insert(new_id, number);
+        if let (Some(journal), Some(entry)) = (&mut self.journal, self.commands.get(&number)) {
+            let command = Cow::Borrowed(&entry.command);
+            journal.add(&Record::Take { number, command });
+        }
         true
     }
 

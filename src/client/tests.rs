@@ -27,6 +27,7 @@ impl ReturnedEvents {
             ClientEvent::Event(frame, _) => kind(frame),
             ClientEvent::ForPrograms(frame) => format!("heard {}", kind(frame)),
             ClientEvent::Refused { id, .. } => format!("{id} refused"),
+            ClientEvent::Renewed { id, .. } => format!("{id} renewed"),
             ClientEvent::Missing { after, next } => format!("hole {after}-{next}"),
             ClientEvent::State(ConnectionState::Offline { why, unsent, .. }) => {
                 format!("offline with {unsent}: {why}")

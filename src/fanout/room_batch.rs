@@ -184,6 +184,7 @@ pub(super) mod tests {
             from: Author {
                 name: None,
                 addr: ([127, 0, 0, 1], 5000).into(),
+                owner: None,
             },
             text: format!("text {seq}").into(),
             id: None,

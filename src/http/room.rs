@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fanout::{FeedPage, History},
-    hub::{Hub, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
+    hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
@@ -192,10 +192,6 @@ where
         None => None,
     };
     let peer = registration.peer();
-    let from = Author {
-        name: query.name.clone(),
-        addr: peer.tag(),
-    };
     registration.check_ban(query.name.as_ref())?;
     registration.check_mute(query.name.as_ref())?;
     let budget = registration.budget();
@@ -213,7 +209,7 @@ where
         budget.store(1, text.len())?;
     }
     // The name is leased until the message is stored.
-    let _lease = match &query.name {
+    let lease = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
             let lease = state.hub.use_name(name, query.secret, peer).await;
@@ -221,17 +217,23 @@ where
         }
         None => None,
     };
+    let ownership = lease.as_ref().and_then(NameUse::ownership);
     let draft = Draft {
-        from,
+        from: Author {
+            name: query.name,
+            addr: peer.tag(),
+            owner: ownership.map(|ownership| ownership.owner),
+        },
         text,
         room,
         id,
+        follows: None,
         kind: MessageKind::Said,
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let receipts = Receipts::new(peer.id, WantedReplies::All);
-    let submission = Submission::message(draft, None, receipts.issue());
+    let submission = Submission::message(draft, receipts.issue());
     let submitter = state.hub.submitter().ok_or_else(going_away)?;
     submitter.send(submission).await.map_err(|_| going_away())?;
     drop(submitter);

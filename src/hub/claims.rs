@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{
     actions::{ActionSubmitter, BUSY_RETRY_MS},
-    registry::{Deliveries, Grounds, NameUse, Registry},
+    registry::{Grounds, NameUse, Registry},
     secrets::Secrets,
     wrong_secrets::WrongSecrets,
 };
@@ -22,11 +22,11 @@ use crate::{
     log::{Action, GuardedClock, GuardedTime, Recipient},
     net::Peer,
     protocol::{
-        ConnectionId, Refusal, RefusalCode, Seq,
+        ConnectionId, OwnerNumber, Refusal, RefusalCode, Seq,
         name::{Name, NameKey},
         secret::Secret,
     },
-    store::{Outcome, OwnedName},
+    store::{Outcome, OwnedName, Ownership},
 };
 
 /// How often the use of all names in use is noted.
@@ -151,7 +151,7 @@ impl Claims {
             self.wrong_secrets.count(claim.peer, &what);
             return Err(wrong_secret(&claim.name));
         }
-        let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
+        let name_use = self.take(&claim.name, Grounds::Owner, owned.ownership())?;
         if owned.unused_for(now) >= USE_NOTED {
             let key = owned.claimed_key().unwrap_or(key);
             self.actions.note(Action::Use { key });
@@ -173,8 +173,7 @@ impl Claims {
     ) -> Result<Option<Claimed>, Refusal> {
         // The name is leased first, so that no other connection can take it
         // before the entry is stored.
-        let delivered = Deliveries::after(self.history.head());
-        let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), delivered)?;
+        let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), None)?;
         if !claim.may_be_new {
             let text =
                 "You have made so many names your own on this connection that it may be no more.";
@@ -197,8 +196,8 @@ impl Claims {
             tag: hardened.ok_or_else(unknown)?.tag(&salt),
         };
         match self.actions.act(claim.peer.id, action).await?.outcome {
-            Outcome::Claimed { since } => {
-                name_use.set_owned_since(since);
+            Outcome::Claimed(ownership) => {
+                name_use.set_ownership(ownership);
                 Ok(Some(Claimed {
                     name_use,
                     new: true,
@@ -237,8 +236,7 @@ impl Claims {
         self.registry.check_mute(peer)?;
         // The name is leased before its owner is looked up, so that a claim
         // made meanwhile finds it in use.
-        let delivered = Deliveries::after(self.history.head());
-        let lease = self.take(name, Grounds::Lease(peer.ip()), delivered)?;
+        let lease = self.take(name, Grounds::Lease(peer.ip()), None)?;
         let now = self.clock.now();
         if self.still_owned(lease.key(), 1, now).await?.is_some() {
             return Err(owned_by_another(name));
@@ -271,47 +269,42 @@ impl Claims {
         Ok(())
     }
 
-    /// Finds the recipient of a private message: a connection that uses the
-    /// name, or its owner.
+    /// Finds the recipient of a private message: the owner of a name.
     ///
     /// # Errors
     ///
-    /// Refuses a name that is neither in use nor owned, and if the store cannot
-    /// be read.
+    /// Refuses a name without an owner, and if the store cannot be read.
     pub(super) async fn find_recipient(
         &self,
         name: Name,
         author: &NameKey,
     ) -> Result<Recipient, Refusal> {
-        let key = name.key();
         let now = self.clock.now();
-        let owned = self.still_owned(&key, 0, now).await?;
-        let is_owned = owned.is_some_and(|owned| !owned.is_reserved());
-        if !is_owned && self.registry.users(&key) == 0 {
-            let why =
-                format!("Nobody here is called {name}. /members lists the people in the room.");
+        let found = self.still_owned(&name.key(), 0, now).await?;
+        let Some(found) = found.filter(|found| !found.is_reserved()) else {
+            let why = format!(
+                "Nobody owns the name {name}, and a private message needs an owned name: /name {name} makes it a person's own."
+            );
             return Err(Refusal::new(RefusalCode::NotHere, why));
-        }
-        let ignores = is_owned && self.is_ignored(&key, author).await?;
-        Ok(Recipient {
-            ignores,
-            ..Recipient::new(name)
-        })
-    }
-
-    async fn is_ignored(&self, owner: &NameKey, author: &NameKey) -> Result<bool, Refusal> {
-        let found = self.history.store().ignores(owner, author).await;
-        found.map_err(|why| {
+        };
+        let Ownership { owner, .. } = found.ownership().ok_or_else(unknown)?;
+        let ignores = self.history.store().ignores(owner, author).await;
+        let ignores = ignores.map_err(|why| {
             error!("the message store cannot be read: {why}");
             unknown()
+        })?;
+        Ok(Recipient {
+            name,
+            owner,
+            ignores,
         })
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. If the note is lost, some messages are shown once more.
-    pub(super) fn note_delivered(&self, key: &NameKey, upto: Seq) {
+    pub(super) fn note_delivered(&self, key: &NameKey, owner: OwnerNumber, upto: Seq) {
         let key = key.clone();
-        self.actions.note(Action::Delivered { key, upto });
+        self.actions.note(Action::Delivered { key, owner, upto });
     }
 
     /// Notes which names are in use, once every [`NOTED_EVERY`]. Never returns.
@@ -353,9 +346,9 @@ impl Claims {
         &self,
         name: &Name,
         grounds: Grounds,
-        delivered: Deliveries,
+        ownership: Option<Ownership>,
     ) -> Result<NameUse, Refusal> {
-        let taken = self.registry.take_name(name, grounds, delivered);
+        let taken = self.registry.take_name(name, grounds, ownership);
         taken.ok_or_else(|| used_by_another(name))
     }
 }

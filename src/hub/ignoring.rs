@@ -6,9 +6,9 @@ use super::actions::{ActionSubmitter, BUSY_RETRY_MS};
 use crate::{
     log::Action,
     protocol::{
-        ConnectionId, Refusal, RefusalCode,
+        ConnectionId, OwnerNumber, Refusal, RefusalCode,
         ignored::{self, IgnoredNames},
-        name::{Name, NameKey},
+        name::Name,
     },
     store::{Outcome, Store, StoreError},
 };
@@ -23,19 +23,19 @@ pub(super) async fn change(
     actions: ActionSubmitter,
     store: &Store,
     origin: ConnectionId,
-    owner: NameKey,
+    owner: OwnerNumber,
     name: Name,
     is_ignored: bool,
 ) -> Result<IgnoredNames, Refusal> {
     let action = Action::Ignore {
         key: name.key(),
         name,
-        owner: owner.clone(),
+        owner,
         ignored: is_ignored,
     };
     match actions.act(origin, action).await?.outcome {
         Outcome::IgnoresTooMany => Err(ignored::too_many()),
-        _ => store.ignored(&owner).await.map_err(|why| unknown(&why)),
+        _ => store.ignored(owner).await.map_err(|why| unknown(&why)),
     }
 }
 

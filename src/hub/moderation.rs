@@ -149,6 +149,7 @@ mod tests {
         let by = Author {
             name: None,
             addr: peer.tag(),
+            owner: None,
         };
         let who = "203.0.113.7".parse().expect("an address");
         let ban = |in_force| {

@@ -26,7 +26,7 @@ pub enum Reply {
         /// Whether it was stored before.
         duplicate: bool,
     },
-    /// The draft is refused for now.
+    /// The draft is refused: for now, or under its id.
     Refused(Refusal),
 }
 
@@ -70,7 +70,7 @@ struct SharedReceipts {
 struct ReceiptState {
     owed: usize,
     replies: VecDeque<ReplyWithRef>,
-    /// The messages that the writer refused for now.
+    /// The messages that the writer refused.
     deferred: RefusedIds,
     /// The task that waits for a reply. If it has a number, it also wakes once
     /// no more replies than that are owed.
@@ -159,6 +159,10 @@ impl Receipt {
         let due = !deferred.contains(follows);
         if due {
             deferred.accept(id);
+        } else if id.is_some() {
+            // Its own refusal now holds back what follows. So a publisher that
+            // gives up a message sends the next one twice, not for ever.
+            deferred.accept(follows);
         }
         due
     }

@@ -41,7 +41,6 @@ use self::{
 pub(super) use self::{
     names::Grounds,
     presence::News,
-    registration::Deliveries,
     sanctions::{SanctionTarget, rest as rest_of_sanction},
 };
 use crate::{
@@ -54,7 +53,7 @@ use crate::{
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
     },
-    store::Sanction,
+    store::{Ownership, Sanction},
 };
 
 /// How many connections there may be, how fast each may speak, and how much one
@@ -191,17 +190,16 @@ impl Registry {
     }
 
     /// Takes a name for one more connection; `None` if the other users of the
-    /// name stand in its way. `delivered` says which private messages it is
-    /// shown.
+    /// name stand in its way. `ownership` is that of an owned name.
     pub(super) fn take_name(
         &self,
         name: &Name,
         grounds: Grounds,
-        delivered: Deliveries,
+        ownership: Option<Ownership>,
     ) -> Option<NameUse> {
         let key = name.key();
         let taken = self.shared.lock().names.take(name, &key, grounds);
-        taken.then(|| NameUse::new(&self.shared, key, delivered))
+        taken.then(|| NameUse::new(&self.shared, key, ownership))
     }
 
     /// Takes a new owned name from the quota of a connection's prefix.
@@ -212,11 +210,6 @@ impl Registry {
     pub(super) fn take_new_name(&self, origin: ConnectionId) -> Result<(), Refusal> {
         let budget = self.shared.lock().budget(origin);
         budget.map_or(Ok(()), |budget| budget.new_name())
-    }
-
-    /// How many connections use a name.
-    pub(super) fn users(&self, key: &NameKey) -> usize {
-        self.shared.lock().names.connections(key)
     }
 
     /// How many connections use a name as its owner. Leases do not count.

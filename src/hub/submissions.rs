@@ -24,7 +24,7 @@ use super::Receipt;
 use crate::{
     fanout::FanOutProgress,
     log::{Action, Draft, Entry},
-    protocol::{ConnectionId, name::MessageId},
+    protocol::ConnectionId,
     store::Outcome,
 };
 
@@ -36,8 +36,6 @@ const MAX_WAITING: usize = 1024;
 #[derive(Debug)]
 pub struct Submission {
     pub(super) entry: Entry,
-    /// The id of the message that its publisher sent before it.
-    pub(super) follows: Option<MessageId>,
     pub(super) receiver: OutcomeReceiver,
     pub(super) arrived: Instant,
 }
@@ -63,15 +61,11 @@ pub struct ActionResult {
 }
 
 impl Submission {
-    /// Submits a message that arrives now, with its receipt. `follows` is the
-    /// message that its publisher sent before it.
-    pub fn message(draft: Draft, follows: Option<MessageId>, receipt: Receipt) -> Self {
+    /// Submits a message that arrives now, with its receipt.
+    pub fn message(draft: Draft, receipt: Receipt) -> Self {
         let connection = receipt.connection();
         let action = Action::Message(draft);
-        Submission {
-            follows,
-            ..Self::new(connection, action, OutcomeReceiver::Publisher(receipt))
-        }
+        Self::new(connection, action, OutcomeReceiver::Publisher(receipt))
     }
 
     /// Submits any other entry. The receiver gets its result.
@@ -94,7 +88,6 @@ impl Submission {
     fn new(connection: ConnectionId, action: Action, receiver: OutcomeReceiver) -> Self {
         Submission {
             entry: Entry { connection, action },
-            follows: None,
             receiver,
             arrived: Instant::now(),
         }

@@ -213,7 +213,7 @@ async fn a_wall_clock_wrong_for_seconds_ends_nothing() {
     let a_day = "1d".parse().expect("a duration");
     let ban = world.hub.sanction(
         &operator,
-        ConnectionId::SERVER,
+        peer([127, 0, 0, 1]),
         SanctionKind::Ban,
         &who,
         Some(a_day),

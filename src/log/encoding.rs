@@ -76,7 +76,7 @@ mod tests {
             Stamp, model::batch,
         },
         protocol::{
-            ConnectionId, Epoch, MessageKind, Seq, WallTime,
+            ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
             name::{Name, RoomName},
         },
     };
@@ -92,8 +92,13 @@ mod tests {
         };
         let draft = Draft {
             id: Some("a-1".parse().expect("an id")),
+            follows: Some("a-0".parse().expect("an id")),
             kind: MessageKind::Me,
-            to: Some(Recipient::new("bob".parse().expect("a name"))),
+            to: Some(Recipient {
+                name: "bob".parse().expect("a name"),
+                owner: OwnerNumber(7),
+                ignores: false,
+            }),
             ..Draft::of("tea", "hi")
         };
         let actions = [
@@ -109,7 +114,11 @@ mod tests {
                 tag: [2; 32],
             },
             Action::Use { key: key.clone() },
-            Action::Delivered { key, upto: Seq(3) },
+            Action::Delivered {
+                key,
+                owner: OwnerNumber(7),
+                upto: Seq(3),
+            },
             Action::Topic {
                 room: RoomName::lobby(),
                 text: "t".to_owned().into(),
@@ -134,7 +143,7 @@ mod tests {
             Action::Kick(audit()),
             Action::Expire { upto: Seq(300) },
             Action::Ignore {
-                owner: "ana".parse::<Name>().expect("a name").key(),
+                owner: OwnerNumber(7),
                 name: "Bob".parse().expect("a name"),
                 key: "Bob".parse::<Name>().expect("a name").key(),
                 ignored: true,
@@ -149,6 +158,7 @@ mod tests {
                 wall: WallTime(1000),
                 guarded: GuardedTime(900),
             },
+            random: [3; 16],
             entries: actions
                 .into_iter()
                 .map(|action| Entry {

@@ -9,7 +9,7 @@ use super::fields::{
     AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, Seq, WallTime,
+    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -58,6 +58,8 @@ pub struct Batch {
     pub id: BatchId,
     /// The time at which it was sealed.
     pub stamp: Stamp,
+    /// Random bytes, drawn when it was sealed: the salt of its messages' digests.
+    pub random: [u8; 16],
     /// The entries, in order.
     pub entries: Vec<Entry>,
 }
@@ -122,6 +124,8 @@ pub enum Action {
         /// The name's comparison key.
         #[serde(with = "KeyField")]
         key: NameKey,
+        /// The owner: a later owner of the name was delivered nothing.
+        owner: OwnerNumber,
         /// Every private message up to this number was delivered.
         upto: Seq,
     },
@@ -176,9 +180,8 @@ pub enum Action {
     },
     /// Adds a name to those that an owner ignores, or removes it.
     Ignore {
-        /// The comparison key of the owner's name.
-        #[serde(with = "KeyField")]
-        owner: NameKey,
+        /// The owner.
+        owner: OwnerNumber,
         /// The name.
         #[serde(with = "NameField")]
         name: Name,
@@ -212,10 +215,14 @@ pub struct Draft {
     /// The text.
     #[serde(with = "TextField")]
     pub text: Text,
-    /// The publisher's own id, if any. The same id in the same room is stored
-    /// once.
+    /// The publisher's own id, if any. The same id of the same owner in the same
+    /// room is stored once.
     #[serde(with = "IdField")]
     pub id: Option<MessageId>,
+    /// The id of the message that its publisher sent before it. If that message
+    /// is not stored, neither is this one.
+    #[serde(with = "IdField")]
+    pub follows: Option<MessageId>,
     /// Whether it is something said or something done.
     #[serde(with = "KindField")]
     pub kind: MessageKind,
@@ -229,21 +236,16 @@ pub struct Recipient {
     /// The name.
     #[serde(with = "NameField")]
     pub name: Name,
-    /// The inbox of that name.
-    #[serde(with = "RoomField")]
-    pub inbox: RoomName,
+    /// The owner of the name.
+    pub owner: OwnerNumber,
     /// Whether the recipient ignores the author: only the author gets a copy.
     pub ignores: bool,
 }
 
 impl Recipient {
-    /// The recipient with this name.
-    pub fn new(name: Name) -> Self {
-        Recipient {
-            inbox: RoomName::inbox(&name.key()),
-            name,
-            ignores: false,
-        }
+    /// The inbox of the recipient.
+    pub fn inbox(&self) -> RoomName {
+        RoomName::inbox(self.owner)
     }
 }
 
@@ -289,9 +291,11 @@ impl Draft {
             from: Author {
                 name: None,
                 addr: ([127, 0, 0, 1], 5000).into(),
+                owner: None,
             },
             text: text.into().into(),
             id: None,
+            follows: None,
             kind: MessageKind::Said,
             to: None,
         }

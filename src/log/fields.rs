@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::protocol::{
-    Author, MessageKind, WallTime,
+    Author, MessageKind, OwnerNumber, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -84,7 +84,7 @@ impl IdField {
 pub(super) enum AuthorField {}
 
 impl AuthorField {
-    /// Encodes the author as its name and its tag.
+    /// Encodes the author as its name, its owner number and its tag.
     ///
     /// # Errors
     /// Fails if the serializer fails.
@@ -93,7 +93,7 @@ impl AuthorField {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let name = author.name.as_ref().map(Name::as_str);
-        (name, author.addr.as_str()).serialize(serializer)
+        (name, author.owner, author.addr.as_str()).serialize(serializer)
     }
 
     /// Decodes an author.
@@ -103,13 +103,15 @@ impl AuthorField {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Author, D::Error> {
-        let (name, addr): (Option<&str>, &str) = Deserialize::deserialize(deserializer)?;
+        let (name, owner, addr): (Option<&str>, Option<OwnerNumber>, &str) =
+            Deserialize::deserialize(deserializer)?;
         Ok(Author {
             name: name
                 .map(Name::stored)
                 .transpose()
                 .map_err(D::Error::custom)?,
             addr: addr.parse().map_err(D::Error::custom)?,
+            owner,
         })
     }
 }

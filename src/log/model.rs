@@ -12,7 +12,7 @@ use super::{
     OrderedBatch, Recipient, SanctionKind, SealedBatch, Stamp,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, Seq, WallTime,
+    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
     name::{Name, RoomName},
 };
 
@@ -119,6 +119,10 @@ fn name() -> impl Strategy<Value = Name> {
         .prop_map(|name| name.parse().expect("a name"))
 }
 
+fn owner() -> impl Strategy<Value = OwnerNumber> {
+    (1..4_u64).prop_map(OwnerNumber)
+}
+
 fn room() -> impl Strategy<Value = RoomName> {
     prop::sample::select(vec!["lobby", "tea", "_ops"])
         .prop_map(|room| room.parse().expect("a room"))
@@ -134,32 +138,42 @@ fn audit() -> impl Strategy<Value = AuditRecord> {
 }
 
 fn draft() -> impl Strategy<Value = Draft> {
-    let id = proptest::option::of("[a-c]{1,2}");
-    let to = proptest::option::weighted(0.2, name());
+    let id = || proptest::option::of("[a-c]{1,2}");
+    let to = proptest::option::weighted(0.2, (name(), owner()));
     (
         room(),
-        proptest::option::of(name()),
-        "[ -~]{1,40}",
-        id,
+        proptest::option::of((name(), proptest::option::of(owner()))),
+        // Often an id is repeated with the same text, and often with another.
+        prop_oneof!["[ab]", "[ -~]{1,40}"],
+        (id(), id()),
         any::<bool>(),
         to,
     )
-        .prop_map(|(room, from, text, id, me, to)| {
-            let author = from.clone().filter(|_| to.is_some());
+        .prop_map(|(room, from, text, (id, follows), me, to)| {
+            let (name, owner) = from.unzip();
+            let owner = owner.flatten();
+            let to = to.filter(|_| owner.is_some());
+            let own_inbox = owner.filter(|_| to.is_some()).map(RoomName::inbox);
             Draft {
-                room: author.map_or(room, |author| RoomName::inbox(&author.key())),
+                room: own_inbox.unwrap_or(room),
                 from: Author {
-                    name: from.clone(),
+                    name,
                     addr: ([127, 0, 0, 1], 5000).into(),
+                    owner,
                 },
                 text: text.into(),
                 id: id.map(|id| id.parse().expect("an id")),
+                follows: follows.map(|id| id.parse().expect("an id")),
                 kind: if me {
                     MessageKind::Me
                 } else {
                     MessageKind::Said
                 },
-                to: to.filter(|_| from.is_some()).map(Recipient::new),
+                to: to.map(|(name, owner)| Recipient {
+                    name,
+                    owner,
+                    ignores: false,
+                }),
             }
         })
 }
@@ -177,7 +191,9 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
             Action::Claim { key: name.key(), name, salt, tag }
         }),
         2 => name().prop_map(|name| Action::Use { key: name.key() }),
-        2 => (name(), seq()).prop_map(|(name, upto)| Action::Delivered { key: name.key(), upto }),
+        2 => (name(), owner(), seq()).prop_map(|(name, owner, upto)| {
+            Action::Delivered { key: name.key(), owner, upto }
+        }),
         2 => (room(), "[a-z]{0,5}").prop_map(|(room, text)| {
             Action::Topic { room, text: text.into(), by: "ana".into() }
         }),
@@ -189,21 +205,23 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         3 => (room(), seq()).prop_map(|(room, seq)| Action::Redact { room, seq, by: "op".into() }),
         1 => audit().prop_map(Action::Kick),
         1 => seq().prop_map(|upto| Action::Expire { upto }),
-        2 => (name(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {
-            Action::Ignore { owner: owner.key(), key: name.key(), name, ignored }
+        2 => (owner(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {
+            Action::Ignore { owner, key: name.key(), name, ignored }
         }),
     ]
 }
 
 /// A batch of entries of any kind.
 pub(crate) fn batch() -> impl Strategy<Value = Batch> {
-    let entry = (any::<u64>(), action()).prop_map(|(connection, action)| Entry {
+    let connection = prop_oneof![1..3_u64, any::<u64>()];
+    let entry = (connection, action()).prop_map(|(connection, action)| Entry {
         connection: ConnectionId(connection),
         action,
     });
     let entries = proptest::collection::vec(entry, 0..40);
-    (any::<u32>(), 0..10_000_i64, 0..10_000_i64, entries).prop_map(
-        |(number, at, clock, entries)| Batch {
+    let times = (0..10_000_i64, 0..10_000_i64);
+    (any::<u32>(), times, any::<[u8; 16]>(), entries).prop_map(
+        |(number, (at, clock), random, entries)| Batch {
             id: BatchId {
                 incarnation: 1,
                 number: number.into(),
@@ -212,6 +230,7 @@ pub(crate) fn batch() -> impl Strategy<Value = Batch> {
                 wall: WallTime(at),
                 guarded: GuardedTime(clock),
             },
+            random,
             entries,
         },
     )

@@ -49,12 +49,16 @@ impl Sealer {
         Sealer { last, clock }
     }
 
-    /// Seals entries as the next batch, with the current time.
+    /// Seals entries as the next batch, with the current time and random bytes.
     pub fn seal(&mut self, entries: Vec<Entry>) -> SealedBatch {
         self.last.number += 1;
+        let mut random = [0; 16];
+        // Digests without a random salt still tell contents apart.
+        let _ = getrandom::fill(&mut random);
         SealedBatch::new(Batch {
             id: self.last,
             stamp: self.clock.stamp(),
+            random,
             entries,
         })
     }

@@ -26,7 +26,7 @@ pub struct Start {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<u32>,
     /// The number after which private messages start, in place of `after`. Only
-    /// the start of a connection with a name uses it.
+    /// the start of a connection that owns its name uses it.
     #[serde(skip)]
     pub inbox: Option<Seq>,
 }

@@ -85,6 +85,7 @@ mod tests {
             from: Author {
                 name: None,
                 addr: ([127, 0, 0, 1], 5000).into(),
+                owner: None,
             },
             text: "a\nid: 9\n\ndata: b".to_owned().into(),
             id: None,

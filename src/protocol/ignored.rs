@@ -89,6 +89,7 @@ mod tests {
         let author = |typed| Author {
             name: Some(name(typed)),
             addr: ([127, 0, 0, 1], 5000).into(),
+            owner: None,
         };
         assert!(ignored.hides(&author("BOB")));
         ignored.remove(&name("bob").key());

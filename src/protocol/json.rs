@@ -300,7 +300,7 @@ mod tests {
                 prev: Seq(seq - 1),
                 room: RoomName::lobby(),
                 at: WallTime(at),
-                from: Author { name: None, addr: ([127, 0, 0, 1], 5000).into() },
+                from: Author { name: None, addr: ([127, 0, 0, 1], 5000).into(), owner: None },
                 text: text.into(),
                 id: None,
                 kind: MessageKind::Me,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     connection_id::ConnectionId,
     name::{MessageId, Name, RoomName},
+    owner_number::OwnerNumber,
     position::Seq,
     tag::Tag,
     text::Text,
@@ -21,6 +22,9 @@ pub struct Author {
     pub name: Option<Name>,
     /// The connection's tag.
     pub addr: Tag,
+    /// The author's owner number, if it owns its name. No client is told.
+    #[serde(skip)]
+    pub owner: Option<OwnerNumber>,
 }
 
 impl fmt::Display for Author {
@@ -89,9 +93,8 @@ impl Message {
     /// The private message that a client is told; `None` for a public one.
     pub fn private(&self) -> Option<PrivateMessage> {
         let to = self.to.clone()?;
-        let from = self.from.name.as_ref().map(Name::key);
         Some(PrivateMessage {
-            sent: from.is_some_and(|key| self.room == RoomName::inbox(&key)),
+            sent: (self.from.owner).is_some_and(|owner| self.room == RoomName::inbox(owner)),
             seq: self.seq,
             prev: self.prev,
             at: self.at,

@@ -14,6 +14,7 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use super::invisible::is_invisible;
 
 pub use self::{key::NameKey, rule::RuleBroken};
+use super::OwnerNumber;
 
 macro_rules! name {
     ($(#[$doc:meta])* $Name:ident) => {
@@ -68,11 +69,11 @@ impl RoomName {
         RoomName("lobby".into())
     }
 
-    /// The inbox of a person: the room that holds its private messages. No
-    /// client can name it, because parsing refuses a room name that begins with
-    /// `@`.
-    pub fn inbox(person: &NameKey) -> Self {
-        RoomName(format!("{INBOX}{}", person.as_str()).into())
+    /// The inbox of an owner of a name: the room that holds its private
+    /// messages. No client can name it, because parsing refuses a room name that
+    /// begins with `@`.
+    pub fn inbox(owner: OwnerNumber) -> Self {
+        RoomName(format!("{INBOX}{owner}").into())
     }
 
     /// Whether it is an inbox.
@@ -85,8 +86,15 @@ impl RoomName {
     /// # Errors
     /// [`RuleBroken`] if the text is the name of neither.
     pub fn stored(name: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new("this is no stored inbox");
         match name.strip_prefix(INBOX) {
-            Some(key) => NameKey::stored(key).map(|key| Self::inbox(&key)),
+            Some(owner) => {
+                let inbox = owner.parse().map(|owner| Self::inbox(OwnerNumber(owner)));
+                inbox
+                    .ok()
+                    .filter(|inbox| inbox.as_str() == name)
+                    .ok_or(RULE)
+            }
             None => name.parse(),
         }
     }

@@ -248,6 +248,7 @@ Type a message to say it to the room. Commands:
             from: Author {
                 name: name.map(|n| n.parse().expect("a name")),
                 addr: ([127, 0, 0, 1], 5000).into(),
+                owner: None,
             },
             text: text.to_owned().into(),
             id: None,

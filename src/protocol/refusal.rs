@@ -59,9 +59,11 @@ pub enum RefusalCode {
     BadName,
     /// Another person owns or uses the name; its secret proves that it is yours.
     NameTaken,
+    /// Another message in this room has the id. Say it again under a new id.
+    IdTaken,
     /// The person or the message number does not exist here.
     NotHere,
-    /// Only operators may do this, or this person is muted or banned, or has no
+    /// Only operators may do this, or this person is muted or banned, or owns no
     /// name, or the text would publish a secret.
     NotAllowed,
     /// The client sends too fast.

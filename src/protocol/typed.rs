@@ -93,10 +93,9 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
             Command::Name { name, secret }
         }
         "ignore" => Command::Ignore {
-            name: match rest {
-                "" => None,
-                name => Some(name.parse().map_err(|rule| bad_name(spec, rule))?),
-            },
+            name: optional(rest)
+                .map(|name| name.parse().map_err(|rule| bad_name(spec, rule)))
+                .transpose()?,
         },
         "unignore" => Command::Unignore {
             name: rest.parse().map_err(|rule| bad_name(spec, rule))?,

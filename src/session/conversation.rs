@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fanout::Subscriber,
-    hub::{Hub, Receipts, Registration, WantedReplies},
+    hub::{Hub, NameUse, Receipts, Registration, WantedReplies},
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
@@ -23,7 +23,7 @@ use crate::{
         plain,
         text::Text,
     },
-    store::StoreError,
+    store::{Ownership, StoreError},
 };
 
 /// The server's name and version in `welcome`.
@@ -82,21 +82,23 @@ impl<'a> Conversation<'a> {
                 Err(refusal) => (None, Some(Event::Refused(refusal))),
             },
         };
+        let ownership = lease.as_ref().and_then(NameUse::ownership);
         let author = Author {
             name: name.filter(|_| lease.is_some()),
             addr: peer.tag(),
+            owner: ownership.map(|ownership| ownership.owner),
         };
         let history = hub.history();
         let replay = history.replay(&start);
-        let inbox = lease.as_ref().map(|lease| {
+        let inbox = ownership.map(|Ownership { owner, delivered }| {
             let after = replay.after.filter(|_| replay.gap.is_none());
-            let after = lease.inbox_start(replay.inbox.or(after));
-            subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
+            let after = replay.inbox.or(after).unwrap_or(delivered);
+            subscriber.follow_inbox(RoomName::inbox(owner), after);
             after
         });
         let key = lease.as_ref().map(|lease| lease.key().clone());
-        let ignored = match &key {
-            Some(key) => hub.ignored(key).await.ok().flatten().unwrap_or_default(),
+        let ignored = match author.owner {
+            Some(owner) => hub.ignored(owner).await.unwrap_or_default(),
             None => IgnoredNames::default(),
         };
         subscriber.ignore(&ignored);
@@ -161,8 +163,8 @@ impl<'a> Conversation<'a> {
     }
 
     fn record(&self, delivered: Option<Seq>) {
-        if let (Some(seq), Some(key)) = (delivered, &self.key) {
-            self.hub.note_delivered(key, seq);
+        if let (Some(seq), Some(key), Some(owner)) = (delivered, &self.key, self.author.owner) {
+            self.hub.note_delivered(key, owner, seq);
         }
     }
 

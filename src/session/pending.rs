@@ -11,16 +11,16 @@ use crate::{
     hub::{Claimed, Receipts, Submission, Submitter},
     log::Draft,
     protocol::{
-        Event, Start,
+        Event, Refusal, Start,
         ignored::IgnoredNames,
-        name::{MessageId, Name, Reference, RoomName},
+        name::{Name, Reference, RoomName},
     },
 };
 
 /// A command's work that cannot be answered at once.
 pub(super) enum PendingWork {
-    /// Store a draft; the id is that of the message it follows.
-    Publish(Draft, Option<MessageId>),
+    /// Store a draft.
+    Publish(Draft),
     /// Join another room, or read this one from another position.
     Join(RoomName, Start),
     /// Look up an answer.
@@ -68,8 +68,8 @@ pub(super) enum SideTaskResult {
     Name(Name, Claimed, IgnoredNames),
     /// The member ignores these names now.
     Ignored(IgnoredNames),
-    /// The draft may be stored; the id is that of the message it follows.
-    Draft(Draft, Option<MessageId>),
+    /// A draft to store, or its refusal.
+    Draft(Result<Box<Draft>, Refusal>),
 }
 
 /// The room to join, where to start in it, and the `ref` of the answer.
@@ -115,9 +115,9 @@ impl Pending {
             reference,
         } = command;
         *self = match job {
-            PendingWork::Publish(draft, follows) => {
+            PendingWork::Publish(draft) => {
                 let receipt = receipts.issue_for(reference);
-                Pending::submit(Submission::message(draft, follows, receipt), submitter)
+                Pending::submit(Submission::message(draft, receipt), submitter)
             }
             PendingWork::Join(room, start) => Pending::Joining(Box::new((room, start, reference))),
             PendingWork::LookUp(lookup) => Pending::LookingUp(lookup, reference),

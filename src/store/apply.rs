@@ -4,6 +4,7 @@
 //! give the same state and outcomes, on any machine, in any year. It reads no
 //! clock, no random source and no environment.
 
+mod content;
 mod ignored;
 mod messages;
 mod names;
@@ -76,7 +77,7 @@ pub(super) fn apply(
         let mut applying = Applying {
             db,
             stamp: batch.stamp,
-            numbering: MessageWriter::after(before, db, known, batch.stamp.wall),
+            numbering: MessageWriter::after(before, db, known, batch),
             state,
             index,
             removed: false,
@@ -134,7 +135,7 @@ impl Applying<'_> {
                 tag,
             } => self.claim(name, key, salt, tag),
             Action::Use { key } => self.note_use(key),
-            Action::Delivered { key, upto } => self.note_delivered(key, *upto),
+            Action::Delivered { key, owner, upto } => self.note_delivered(key, *owner, *upto),
             Action::Topic { room, text, by } => self.set_topic(room, text, by),
             Action::Sanction {
                 kind,
@@ -158,7 +159,7 @@ impl Applying<'_> {
                 name,
                 key,
                 ignored,
-            } => self.ignore(owner, name, key, *ignored),
+            } => self.ignore(*owner, name, key, *ignored),
         }
     }
 

@@ -147,6 +147,7 @@ impl Database {
         let batch = Batch {
             id: origin,
             stamp: Stamp::default(),
+            random: [0; 16],
             entries: vec![Entry::of_server(Action::Begin { epoch })],
         };
         let ordered = OrderedBatch {
@@ -384,6 +385,7 @@ impl Database {
             sealed: SealedBatch::new(Batch {
                 id: origin,
                 stamp,
+                random: [9; 16],
                 entries,
             }),
         };

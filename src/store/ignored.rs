@@ -9,20 +9,21 @@ use super::{
     tables::{IGNORED, IgnoredRow},
 };
 use crate::protocol::{
+    OwnerNumber,
     ignored::IgnoredNames,
     name::{Name, NameKey},
 };
 
 impl Store {
-    /// Whether the owner of a name ignores another name.
+    /// Whether an owner ignores a name.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub async fn ignores(&self, owner: &NameKey, other: &NameKey) -> Result<bool, StoreError> {
-        let keys = [owner.clone(), other.clone()];
+    pub async fn ignores(&self, owner: OwnerNumber, other: &NameKey) -> Result<bool, StoreError> {
+        let other = other.clone();
         self.on_reader(move |database| {
             let condition = "WHERE owner = ?1 AND key = ?2";
-            let keys = keys.each_ref().map(NameKey::as_str);
+            let keys = (owner.0.cast_signed(), other.as_str());
             let found = find(database.db(), &IGNORED, condition, keys, |row| {
                 IgnoredRow::read(row).is_some()
             })?;
@@ -31,15 +32,14 @@ impl Store {
         .await
     }
 
-    /// The names that the owner of a name ignores. A damaged one is left out.
+    /// The names that an owner ignores. A damaged one is left out.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
-    pub async fn ignored(&self, owner: &NameKey) -> Result<IgnoredNames, StoreError> {
-        let owner = owner.clone();
+    pub async fn ignored(&self, owner: OwnerNumber) -> Result<IgnoredNames, StoreError> {
         self.on_reader(move |database| {
             let mut rows = query(database.db(), &IGNORED, "WHERE owner = ?1 ORDER BY key")?;
-            let mut rows = rows.query([owner.as_str()])?;
+            let mut rows = rows.query([owner.0.cast_signed()])?;
             let mut names = Vec::new();
             while let Some(row) = rows.next()? {
                 let name = IgnoredRow::read(row).and_then(|row| Name::stored(row.name).ok());

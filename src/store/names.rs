@@ -5,17 +5,14 @@ use std::time::Duration;
 use tracing::error;
 
 use super::{
-    HardenedSecret, StoreError,
+    HardenedSecret, Ownership, StoreError,
     reader::Store,
     row::{TableRow, find},
     tables::{NAMES, NameRow},
 };
 use crate::{
     log::GuardedTime,
-    protocol::{
-        Seq,
-        name::{Name, NameKey},
-    },
+    protocol::name::{Name, NameKey},
 };
 
 /// A name that has an owner.
@@ -30,11 +27,10 @@ pub struct OwnedName(
 struct Proof {
     /// The spelling that was claimed; `None` if it is no name.
     name: Option<Name>,
+    ownership: Ownership,
     salt: Vec<u8>,
     tag: Vec<u8>,
     used: GuardedTime,
-    since: Seq,
-    delivered: Seq,
 }
 
 impl OwnedName {
@@ -58,8 +54,8 @@ impl OwnedName {
 
     /// Whether it is reserved because it looks like this owned name.
     pub fn is_reserved_for(&self, owned: &OwnedName) -> bool {
-        let salts = (self.0.as_ref()).zip(owned.0.as_ref());
-        self.is_reserved() && salts.is_some_and(|(one, other)| one.salt == other.salt)
+        let number = |name: &OwnedName| name.ownership().map(|ownership| ownership.owner);
+        self.is_reserved() && number(self) == number(owned)
     }
 
     /// The key of the spelling that was claimed, with all looks that it reserves.
@@ -69,17 +65,9 @@ impl OwnedName {
         proof.name.as_ref().map(Name::key)
     }
 
-    /// The last number when the name was claimed: private messages up to it are
-    /// not for this owner. The highest number if the row is damaged.
-    pub fn since(&self) -> Seq {
-        self.0.as_ref().map_or(Seq(u64::MAX), |proof| proof.since)
-    }
-
-    /// Every private message up to this number was delivered to the owner. The
-    /// highest number if the row is damaged.
-    pub fn delivered(&self) -> Seq {
-        let proof = self.0.as_ref();
-        proof.map_or(Seq(u64::MAX), |proof| proof.delivered)
+    /// The ownership of the name; `None` if the row is damaged.
+    pub fn ownership(&self) -> Option<Ownership> {
+        self.0.as_ref().map(|proof| proof.ownership)
     }
 
     /// For how long the name was not used, up to a day too long: a use is noted
@@ -107,11 +95,13 @@ impl Store {
                     let row = NameRow::read(row).filter(|row| row.key == key.as_str())?;
                     Some(Proof {
                         name: Name::stored(row.name).ok(),
+                        ownership: Ownership {
+                            owner: row.owner,
+                            delivered: row.delivered,
+                        },
                         salt: row.salt.to_owned(),
                         tag: row.tag.to_owned(),
                         used: GuardedTime(row.used),
-                        since: row.since,
-                        delivered: row.delivered,
                     })
                 },
             )?;
@@ -132,7 +122,7 @@ mod tests {
     use crate::{
         fanout::Applier,
         log::Action,
-        protocol::{name::Name, secret::Secret},
+        protocol::{OwnerNumber, Seq, name::Name, secret::Secret},
         store::{Outcome, Storage, check, open},
     };
 
@@ -157,7 +147,11 @@ mod tests {
             tag: secret.tag(&salt),
         };
         let claimed = log.apply_action(claim.clone()).expect("applied");
-        assert_eq!(claimed, Outcome::Claimed { since: Seq::START });
+        let first = Ownership {
+            owner: OwnerNumber(1),
+            delivered: Seq::START,
+        };
+        assert_eq!(claimed, Outcome::Claimed(first));
         let proved = async || {
             let owned = store.owned(&name.key()).await.expect("readable");
             let owned = owned.expect("owned");
@@ -180,6 +174,45 @@ mod tests {
         assert_eq!(faults(), ["the owned name \"ana\" is damaged"]);
     }
 
+    // Verified to fail when a claim keeps the number of the former owner, and
+    // when a delivery is noted for another owner.
+    #[tokio::test]
+    async fn the_next_owner_of_a_name_inherits_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage = Storage::Folder(folder.path().to_owned());
+        let name: Name = "ana".parse().expect("a name");
+        let claim = || Action::Claim {
+            key: name.key(),
+            name: name.clone(),
+            salt: [1; 16],
+            tag: [1; 32],
+        };
+        let delivered = |owner, upto| Action::Delivered {
+            key: name.key(),
+            owner: OwnerNumber(owner),
+            upto: Seq(upto),
+        };
+        for owner in 1..=3 {
+            let (replica, store) = open(&storage, "a test").expect("a store");
+            let mut log = Applier::local(replica).expect("a log");
+            // Every name is free again at once.
+            let expiry = Action::Settings { name_expiry_ms: 0 };
+            log.apply_action(expiry).expect("applied");
+            let claimed = log.apply_action(claim()).expect("applied");
+            let ownership = Ownership {
+                owner: OwnerNumber(owner),
+                delivered: Seq::START,
+            };
+            assert_eq!(claimed, Outcome::Claimed(ownership));
+            for (by, upto) in [(owner, 7), (owner - 1, 9)] {
+                log.apply_action(delivered(by, upto)).expect("applied");
+            }
+            let owned = store.owned(&name.key()).await.expect("readable");
+            let ownership = owned.and_then(|owned| owned.ownership());
+            assert_eq!(ownership.map(|it| it.delivered), Some(Seq(7)));
+        }
+    }
+
     // Verified to fail when a claim reserves only the first look of its name.
     #[tokio::test]
     async fn a_name_reserves_all_its_looks() {
@@ -197,11 +230,16 @@ mod tests {
         };
         // A Greek capital looks like N, and its small letter like v.
         let greek = "\u{39d}ina";
-        let since = Seq::START;
-        assert_eq!(claim(greek, 1), Outcome::Claimed { since });
+        let claimed = |owner| {
+            Outcome::Claimed(Ownership {
+                owner: OwnerNumber(owner),
+                delivered: Seq::START,
+            })
+        };
+        assert_eq!(claim(greek, 1), claimed(1));
         assert_eq!(claim("Nina", 2), Outcome::NameTaken);
         assert_eq!(claim("vina", 3), Outcome::NameTaken);
-        assert_eq!(claim("yves", 4), Outcome::Claimed { since });
+        assert_eq!(claim("yves", 4), claimed(2));
         assert_eq!(claim("\u{3a5}ves", 5), Outcome::NameTaken);
         let owned = async |name: &str| {
             let key = name.parse::<Name>().expect("a name").key();

@@ -1,6 +1,6 @@
 //! The outcome of an entry.
 
-use super::Sanction;
+use super::{Ownership, Sanction};
 use crate::protocol::{Seq, Topic};
 
 /// The outcome of applying an entry.
@@ -10,14 +10,14 @@ pub enum Outcome {
     Done,
     /// The message is stored under this number.
     Stored(Seq),
-    /// A message with the same id was stored before, under this number.
+    /// The same message was stored under its id before, under this number.
     Repeat(Seq),
+    /// Another message was stored under the id before.
+    IdTaken,
+    /// The message before it is not stored, so this one is not stored either.
+    FollowsUnstored,
     /// The name is owned now.
-    Claimed {
-        /// The last number before the claim: private messages up to it are not
-        /// for the new owner.
-        since: Seq,
-    },
+    Claimed(Ownership),
     /// The name is owned already.
     NameTaken,
     /// The owner ignores the most names allowed.

@@ -9,6 +9,7 @@ CREATE TABLE state (
     number INTEGER NOT NULL,
     expired INTEGER NOT NULL,
     name_expiry INTEGER NOT NULL,
+    owners INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
 CREATE TABLE parents (
@@ -30,27 +31,29 @@ CREATE TABLE messages (
     at INTEGER NOT NULL,
     origin INTEGER NOT NULL,
     name TEXT,
+    owner INTEGER NOT NULL,
     addr TEXT NOT NULL,
     text TEXT NOT NULL,
     id TEXT,
+    content BLOB,
     me INTEGER NOT NULL,
     recipient TEXT,
     sum INTEGER NOT NULL
 );
 CREATE INDEX messages_of_room ON messages (room, seq);
-CREATE UNIQUE INDEX messages_by_id ON messages (room, id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX messages_by_id ON messages (room, owner, id) WHERE id IS NOT NULL;
 CREATE TABLE names (
     key TEXT PRIMARY KEY,
     name TEXT NOT NULL,
+    owner INTEGER NOT NULL,
     salt BLOB NOT NULL,
     tag BLOB NOT NULL,
     used INTEGER NOT NULL,
-    since INTEGER NOT NULL,
     delivered INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE ignored (
-    owner TEXT NOT NULL,
+    owner INTEGER NOT NULL,
     key TEXT NOT NULL,
     name TEXT NOT NULL,
     sum INTEGER NOT NULL,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
-    protocol::{Epoch, Seq},
+    protocol::{Epoch, OwnerNumber, Seq},
 };
 
 /// The row of the state, and the last message number.
@@ -33,6 +33,8 @@ pub(super) struct ReplicaState {
     pub(super) expired: Seq,
     /// After this many milliseconds without use an owned name is free.
     pub(super) name_expiry_ms: u64,
+    /// The last owner number given.
+    pub(super) owners: OwnerNumber,
     /// The last number given. It comes from the messages, not from the row.
     pub(super) head: Seq,
 }
@@ -48,6 +50,7 @@ impl ReplicaState {
             last_batch: BatchId::default(),
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
+            owners: OwnerNumber::NONE,
             head: Seq::START,
         }
     }
@@ -78,6 +81,7 @@ impl ReplicaState {
                 },
                 expired: row.expired,
                 name_expiry_ms: row.name_expiry.cast_unsigned(),
+                owners: row.owners,
                 head: Seq::START,
             })
         };
@@ -105,6 +109,7 @@ impl ReplicaState {
             number: Seq(self.last_batch.number),
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
+            owners: self.owners,
         }
         .put(db)
     }

@@ -5,7 +5,7 @@ use rusqlite::{Row, types::ValueRef};
 
 use super::row::{ColumnValue, Table, TableRow, from_db, rows};
 use crate::protocol::{
-    Author, ConnectionId, Message, MessageKind, Redaction, Seq, Slot, WallTime,
+    Author, ConnectionId, Message, MessageKind, OwnerNumber, Redaction, Seq, Slot, WallTime,
     name::{Name, RoomName},
     text::Text,
 };
@@ -32,6 +32,8 @@ rows! {
         expired: Seq,
         /// After this many milliseconds without use an owned name is free.
         name_expiry: i64,
+        /// The last owner number given.
+        owners: OwnerNumber,
     }
 
     /// A log that this log continues.
@@ -64,12 +66,18 @@ rows! {
         origin: ConnectionId,
         /// The author's name, if there was one.
         name: Option<&'a str>,
+        /// The author's owner number; 0 if it owned no name. It is the scope of
+        /// the id.
+        owner: OwnerNumber,
         /// The author's tag.
         addr: &'a str,
         /// The text; empty once the message is redacted.
         text: &'a str,
         /// The publisher's id of the message.
         id: Option<&'a str>,
+        /// The digest of the content first stored under the id, with its salt;
+        /// absent once the message is redacted.
+        content: Option<&'a [u8]>,
         me: bool,
         /// The reader of a private message.
         recipient: Option<&'a str>,
@@ -81,23 +89,22 @@ rows! {
         key: &'a str,
         /// The name in the spelling of its claim.
         name: &'a str,
+        /// The number of its owner. The rows of its other looks have it too.
+        owner: OwnerNumber,
         salt: &'a [u8],
         /// HMAC-SHA-256 of the secret under the salt.
         tag: &'a [u8],
         /// When it was last used, by the log's clock, in milliseconds.
         used: i64,
-        /// The last number of the log when it was claimed.
-        since: Seq,
         /// Every private message up to this number was delivered to its owner.
         delivered: Seq,
     }
 
     /// A name that the owner of another name ignores.
     IgnoredRow in IGNORED "ignored" (
-        |row| format!("the list of names that {:?} ignores", text(row, 0))
+        |row| format!("the list of names that owner {} ignores", number(row, 0))
     ) {
-        /// The comparison key of the owner's name.
-        owner: &'a str,
+        owner: OwnerNumber,
         /// The comparison key of the ignored name.
         key: &'a str,
         /// The ignored name as its reader typed it.
@@ -198,6 +205,7 @@ impl MessageRow<'_> {
             from: Author {
                 name: name(self.name)?,
                 addr,
+                owner: Some(self.owner).filter(|owner| *owner != OwnerNumber::NONE),
             },
             text: Text::stored(self.text),
             id,

@@ -111,7 +111,7 @@ async fn json_commands_and_errors_are_answered() {
         (&json!("me"), &json!(1))
     );
 
-    ana.say(r#"{"type":"publish","text":"again","id":"m-1"}"#)
+    ana.say(r#"{"type":"publish","text":"hi\nthere","id":"m-1"}"#)
         .await;
     let answer = json!({"type": "accepted", "id": "m-1", "seq": 1, "duplicate": true});
     assert_eq!(ana.event().await, answer);

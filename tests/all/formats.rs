@@ -215,8 +215,9 @@ async fn every_format_shows_the_same_private_messages() {
     }
     let header = format!("{}: {}\r\n", owner[0].0, owner[0].1);
     let mut events = server.follow("/?name=bob", &header).await;
-    let (mut ana, _) = server.json("/?name=ana").await;
-    ana.event_of("live").await;
+    let (mut ana, _) = server.json("/").await;
+    ana.say(r#"{"type":"name","name":"ana"}"#).await;
+    ana.event_of("name").await;
     for (text, stored) in TEXTS {
         let command = json!({"type": "private", "to": "bob", "text": text});
         ana.say(&command.to_string()).await;

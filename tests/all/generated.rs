@@ -149,7 +149,7 @@ fn named(field: &Field) -> String {
 fn who(may: Permission) -> &'static str {
     match may {
         Permission::Everybody => "everybody",
-        Permission::Named => "everybody with a name",
+        Permission::Owners => "everybody who owns a name",
         Permission::Operators => "operators",
         Permission::Plain => "everybody, in the plain format",
         Permission::Terminal => "the person at the terminal client",

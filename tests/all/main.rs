@@ -75,6 +75,9 @@ mod delivery;
 /// Durable state across server restarts.
 mod history;
 
+/// Ids of messages: repeats, and ids that are taken.
+mod ids;
+
 /// A disk that is full, slow, read-only, broken or loses its power.
 mod disk;
 

@@ -2,7 +2,7 @@
 //! No other client does.
 
 use broadcast_chat::{
-    protocol::name::{Name, RoomName},
+    protocol::{OwnerNumber, name::RoomName},
     store::Storage,
 };
 use serde_json::{Value, json};
@@ -12,14 +12,20 @@ use crate::support::{Peer, TestServer, options, soon, upgraded};
 
 /// A connection that owns a name, proved by its secret; and its welcome.
 async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
+    let (peer, welcome) = asking(server, name, &format!("the-secret-of-{name}"), query).await;
+    assert_eq!(welcome["you"]["name"], name, "{welcome}");
+    (peer, welcome)
+}
+
+/// A connection that asks for a name with a secret; and its welcome.
+async fn asking(server: &TestServer, name: &str, secret: &str, query: &str) -> (Peer, Value) {
     let headers = [
         ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("Authorization", &*format!("Bearer the-secret-of-{name}")),
+        ("Authorization", &*format!("Bearer {secret}")),
     ];
     let target = format!("/?name={name}{query}");
     let mut peer = upgraded(server.addr, &target, &headers).await;
     let welcome = peer.event().await;
-    assert_eq!(welcome["you"]["name"], name, "{welcome}");
     (peer, welcome)
 }
 
@@ -54,7 +60,9 @@ async fn both_persons_receive_a_private_message_in_any_room() {
     let server = TestServer::start().await;
     let (mut ana, _) = owner(&server, "ana", "").await;
     let (mut bob, _) = owner(&server, "bob", "").await;
-    let mut elsewhere = server.plain("/tea?name=carl").await;
+    let mut elsewhere = server.plain("/tea").await;
+    let owned = elsewhere.text_after("/name carl").await;
+    assert!(owned.starts_with("* You are now carl"), "{owned}");
     let (mut eve, _) = server.json("/?name=eve").await;
     for peer in [&mut ana, &mut bob, &mut eve] {
         peer.event_of("live").await;
@@ -133,8 +141,7 @@ async fn no_other_client_can_read_a_private_message() {
     assert_eq!(find(&mut eve, "tangier").await, Some(1));
     assert_eq!(find(&mut eve, "zanzibar").await, Some(0));
     assert_eq!(find(&mut ana, "zanzibar").await, Some(0));
-    let key = "ana".parse::<Name>().expect("a name").key();
-    let inbox = format!("/{}?after=0", RoomName::inbox(&key));
+    let inbox = format!("/{}?after=0", RoomName::inbox(OwnerNumber(1)));
     for (accept, path) in [
         ("text/plain", "/?after=0"),
         ("application/json", "/?after=0"),
@@ -148,7 +155,7 @@ async fn no_other_client_can_read_a_private_message() {
         let answer = server.request(head.as_bytes()).await;
         assert!(!answer.contains("zanzibar"), "{answer}");
         let found = answer.starts_with("HTTP/1.1 200 ");
-        assert_eq!(found, !path.contains("ana"), "{path}: {answer}");
+        assert_eq!(found, path == "/?after=0", "{path}: {answer}");
     }
     let mut told = server.follow("/?after=0", "").await;
     loop {
@@ -159,7 +166,7 @@ async fn no_other_client_can_read_a_private_message() {
             break;
         }
     }
-    for room in ["@ana", "@"] {
+    for room in ["@1", "@ana", "@"] {
         eve.say(&json!({"type": "join", "room": room}).to_string())
             .await;
         assert_eq!(eve.event().await["code"], "bad_field", "{room}");
@@ -236,46 +243,87 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
 }
 
-// Verified to fail when all persons who ever had a name share one inbox.
+// Verified to fail when all owners of a name share one inbox, and when they
+// share the mark of what was delivered.
 #[tokio::test]
-async fn the_next_person_of_a_name_gets_another_inbox() {
-    let server = TestServer::start().await;
+async fn the_next_owner_of_a_name_gets_another_inbox() {
+    let mut options = options();
+    // A name is free as soon as nobody uses it.
+    options.hub.name_expiry = std::time::Duration::ZERO;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
     let (mut ana, _) = owner(&server, "ana", "").await;
-    ana.event_of("live").await;
-    let (mut borrower, _) = server.json("/?name=bob").await;
-    borrower.event_of("live").await;
+    let (mut bob, _) = owner(&server, "bob", "").await;
+    for peer in [&mut ana, &mut bob] {
+        peer.event_of("live").await;
+    }
     ana.say(&private("bob", "for the first", "a-1")).await;
-    assert_eq!(borrower.event().await["text"], "for the first");
-    drop(borrower);
-    let (mut another, _) = server.json("/?name=bob&after=0&inbox=0").await;
-    assert_eq!(replayed(&mut another).await.0, [""; 0]);
+    assert_eq!(bob.event().await["text"], "for the first");
     ana.event_of("private").await;
-    ana.say(&private("bob", "for the second", "a-2")).await;
-    assert_eq!(another.event().await["text"], "for the second");
-    drop(another);
-    // The name cannot be owned until the server has seen both connections end.
-    let free = async {
+    leave(bob).await;
+    let claimed = async {
         loop {
-            let headers = [
-                ("Sec-WebSocket-Protocol", "chat.v1"),
-                ("Authorization", "Bearer the-secret-of-bob"),
-            ];
-            let target = "/?name=bob&after=0&inbox=0";
-            let mut peer = upgraded(server.addr, target, &headers).await;
-            if peer.event().await["you"]["name"] == "bob" {
-                break peer;
+            let query = "&after=0&inbox=0";
+            let (next, welcome) = asking(&server, "bob", "the-secret-of-another", query).await;
+            if welcome["you"]["name"] == "bob" {
+                break next;
             }
         }
     };
-    let mut owner = soon("the name free", free).await;
-    assert_eq!(replayed(&mut owner).await.0, [""; 0]);
-    // Another name has another inbox.
+    let mut next = soon("the name free", claimed).await;
+    assert_eq!(replayed(&mut next).await.0, [""; 0]);
+    ana.say(&private("bob", "for the second", "a-2")).await;
+    assert_eq!(next.event().await["text"], "for the second");
     ana.event_of("private").await;
+    // Another name has another inbox.
     ana.say(r#"{"type":"name","name":"carl"}"#).await;
     ana.event_of("name").await;
-    owner.say(&private("ana", "for ana", "b-1")).await;
-    owner.say(&private("carl", "for carl", "b-2")).await;
+    let (mut next_ana, _) = owner(&server, "ana", "").await;
+    next_ana.event_of("live").await;
+    next.say(&private("ana", "for the next ana", "b-1")).await;
+    next.say(&private("carl", "for carl", "b-2")).await;
     assert_eq!(ana.event_of("private").await["text"], "for carl");
+    assert_eq!(
+        next_ana.event_of("private").await["text"],
+        "for the next ana"
+    );
+}
+
+// Verified to fail when a leased name has an inbox.
+#[tokio::test]
+async fn a_leased_name_gets_and_sends_no_private_message() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut bob, welcome) = server.json("/?name=bob").await;
+    assert_eq!(
+        (&welcome["you"]["name"], &welcome["inbox"]),
+        (&"bob".into(), &Value::Null)
+    );
+    for peer in [&mut ana, &mut bob] {
+        peer.event_of("live").await;
+    }
+    ana.say(&private("bob", "hi", "a-1")).await;
+    let refused = ana.event_of("refused").await;
+    assert_eq!(
+        (&refused["code"], &refused["id"]),
+        (&"not_here".into(), &"a-1".into())
+    );
+    bob.say(&private("ana", "hi", "b-1")).await;
+    let refused_too = bob.event_of("refused").await;
+    assert_eq!(
+        (&refused_too["code"], &refused_too["id"]),
+        (&"not_allowed".into(), &"b-1".into())
+    );
+    for refusal in [refused, refused_too] {
+        let text = refusal["text"].as_str().expect("a sentence");
+        assert!(text.contains("/name "), "{text}");
+    }
+    // Both own their names now.
+    bob.say(r#"{"type":"name","name":"bob"}"#).await;
+    bob.event_of("name").await;
+    ana.say(&private("bob", "one", "a-1")).await;
+    assert_eq!(bob.event_of("private").await["text"], "one");
+    bob.say(&private("ana", "two", "b-1")).await;
+    assert_eq!(bob.event_of("private").await["text"], "two");
 }
 
 #[tokio::test]
@@ -306,12 +354,13 @@ async fn an_invalid_private_message_is_refused() {
             "{refused}"
         );
     }
-    let mut plain = server.plain("/?name=dora").await;
+    let mut plain = server.plain("/").await;
+    plain.text_after("/name dora").await;
     for (line, told) in [
         ("/msg", "* Usage: /msg NAME TEXT"),
         ("/msg ana", "* Usage: /msg NAME TEXT"),
         ("/msg : hi", "* /msg NAME TEXT: a name is"),
-        ("/msg bob hi", "* Nobody here is called bob"),
+        ("/msg bob hi", "* Nobody owns the name bob"),
     ] {
         let answer = plain.text_after(line).await;
         assert!(answer.starts_with(told), "{line}: {answer}");

@@ -294,7 +294,9 @@ async fn operators_cannot_redact_private_messages() {
     ];
     let mut bob = server.peer("/?name=bob", &headers).await;
     bob.event_of("live").await;
-    let mut ana = operator(&server, "/?name=ana").await;
+    let mut ana = operator(&server, "/").await;
+    ana.event_after(&json!({"type": "name", "name": "ana"}))
+        .await;
     let private = json!({"type": "private", "to": "bob", "text": "hi"});
     ana.say(&private.to_string()).await;
     let seq = bob.event_of("private").await["seq"].as_u64();

@@ -34,16 +34,16 @@ async fn every_command_is_answered_with_its_ref() {
         (json!({"type": "publish", "text": ""}), "refused"),
         (json!({"type": "publish", "text": 7}), "refused"),
         (
+            json!({"type": "name", "name": "ana", "secret": secret}),
+            "name",
+        ),
+        (
             json!({"type": "private", "to": "ana", "text": "c"}),
             "accepted",
         ),
         (
             json!({"type": "private", "to": "eve", "text": "d"}),
             "refused",
-        ),
-        (
-            json!({"type": "name", "name": "ana", "secret": secret}),
-            "name",
         ),
         (json!({"type": "name", "name": "Ana"}), "name"),
         (json!({"type": "name", "name": "a b"}), "refused"),
@@ -111,9 +111,11 @@ async fn every_command_is_answered_with_its_ref() {
 async fn an_event_that_answers_no_command_has_no_ref() {
     let server = TestServer::start().await;
     let (mut ana, _) = server.json("/?name=ana").await;
-    ana.event_of("live").await;
+    ana.say(r#"{"type":"name","name":"ana"}"#).await;
+    ana.event_of("name").await;
     let (mut bob, _) = server.json("/?name=bob").await;
-    bob.event_of("live").await;
+    bob.say(r#"{"type":"name","name":"bob"}"#).await;
+    bob.event_of("name").await;
     // Only the sender of a command receives its ref.
     for command in [
         json!({"type": "publish", "text": "hi", "id": "i-1"}),

@@ -164,6 +164,41 @@ test("a temporary refusal is retried, a final one reported", () => {
   assert.equal(client.unconfirmed, 1);
 });
 
+test("a message whose id is taken is sent again under a new one", () => {
+  const { client, told, around, socket } = conversation();
+  socket().tell(welcome(7));
+  for (const id of ["a", "b", "c"]) client.push(say(id));
+  socket().tell({ type: "refused", code: "id_taken", id: "a", text: "another's" });
+  socket().tell({ type: "refused", code: "busy", id: "b", text: "later", retry_ms: 1 });
+  socket().tell({ type: "refused", code: "busy", id: "c", text: "later", retry_ms: 1 });
+  around.pass(10_000);
+  assert.deepEqual(ids(socket()), ["a", "b", "c"], "the new id is not kept yet");
+  assert.ok(told.includes("taken") && !told.includes("unstored"));
+  client.renew("a", "a-2");
+  around.pass(0);
+  assert.deepEqual(ids(socket()).slice(3), ["a-2"]);
+  socket().tell({ type: "message", seq: 8, prev: 7, id: "a-2" });
+  assert.deepEqual(ids(socket()).slice(4), ["b", "c"]);
+  assert.equal(socket().sent[4].follows, "a-2");
+  for (const [seq, id] of [[9, "b"], [10, "c"]]) socket().tell({ type: "message", seq, prev: seq - 1, id });
+  assert.equal(client.unconfirmed, 0);
+});
+
+test("a message sent under a name is never sent again without it", () => {
+  const { client, told, around, socket } = conversation({ name: "ana", secret: "0123456789abcdef" });
+  socket().tell(welcome(0, { you: { name: "ana", addr: "127.0.0.1:5" } }));
+  assert.equal(client.speaker, "ana");
+  client.push(say("a"));
+  socket().end(1006);
+  client.push(say("b"));
+  around.pass(200);
+  socket().tell(welcome(0));
+  socket().tell({ type: "refused", code: "name_taken", text: "another's" });
+  assert.deepEqual(ids(socket()), ["b"], "it was never sent as ana");
+  assert.deepEqual(told.slice(-2), ["unstored", "unnamed"]);
+  assert.deepEqual([client.unconfirmed, client.speaker], [1, null]);
+});
+
 test("messages wait until the name is accepted or refused", () => {
   const { client, told, around, socket } = conversation({ name: "ana", secret: "0123456789abcdef" });
   assert.equal(socket().url, "ws://h/tea?backlog=100&name=ana");

@@ -70,7 +70,8 @@ pub(crate) struct ClientFlags {
     pub(crate) epoch: Option<String>,
 
     /// Publish line 1 with this id, and each later line N with ID-N. The same
-    /// input with the same ID is stored once
+    /// input with the same ID and name is stored once. Other text needs another
+    /// ID: a line whose id is taken is published under a random one
     #[arg(long)]
     pub(crate) id: Option<MessageId>,
 

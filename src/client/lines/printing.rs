@@ -51,11 +51,11 @@ impl<W: Write> Lines<'_, W> {
                     self.put_told(&frame, &Event::Notice { text });
                 }
             }
-            ClientEvent::ForPrograms(frame) => {
-                if self.options.json && !self.options.quiet {
-                    self.printer.put(&one_line(frame.text()));
-                }
+            ClientEvent::Renewed { frame, id, new_id } => {
+                self.options.ids.renew(&id, new_id);
+                self.put_for_programs(&frame);
             }
+            ClientEvent::ForPrograms(frame) => self.put_for_programs(&frame),
             ClientEvent::Missing { after, next } => self.complain(format_args!(
                 "messages between {after} and {next} are missing, and the server does not say why"
             )),
@@ -98,6 +98,13 @@ impl<W: Write> Lines<'_, W> {
             (true, _) => {}
             (false, true) => self.printer.put(&one_line(frame.text())),
             (false, false) => self.put(event),
+        }
+    }
+
+    /// Prints an event that only programs read.
+    fn put_for_programs(&mut self, frame: &Frame) {
+        if self.options.json && !self.options.quiet {
+            self.printer.put(&one_line(frame.text()));
         }
     }
 

@@ -180,15 +180,15 @@ async fn a_terminal_ends_without_a_reader_of_its_output() {
 #[tokio::test]
 async fn typed_lines_may_be_commands() {
     let left = TestRun::terminal(&format!(
-        "/name bob\n/dance\n//a\n/me sits\n123456789\n{}\n/help\n",
+        "/name ana\n/dance\n//a\n/me sits\n123456789\n{}\n/help\n",
         "x".repeat(1000)
     ))
     .run(async |server| {
         let named = server.hear().await;
-        assert_eq!(named, json!({"type": "name", "name": "bob"}));
+        assert_eq!(named, json!({"type": "name", "name": "ana"}));
         // The next messages must have the new name, so they wait for it.
         server.hear_nothing().await;
-        server.say(json!({"type": "name", "name": "bob"})).await;
+        server.say(json!({"type": "name", "name": "ana"})).await;
         assert_eq!(server.hear_publish("/a").await, "x-3");
         let me = server.hear().await;
         let expected =
@@ -206,7 +206,7 @@ async fn typed_lines_may_be_commands() {
         "* The text has 9 bytes; at most 8 are taken.",
         "* The line is too long and was not sent: at most 8 bytes of text are taken.",
         "  /join ROOM     go to another room",
-        "* You are now bob.",
+        "* You are now ana.",
         "ana: /a",
         "* Not now.",
     ] {

@@ -13,13 +13,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::speaker::Speaker;
 use crate::{client::position::Position, protocol::Command};
 
 /// The first bytes of every outbox file.
 const MAGIC: &str = r#"{"broadcast_chat_outbox":"#;
 
 /// The version of the format; raised when older clients could not read it.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The smallest size at which a file is rewritten, in bytes.
 const MIN_REWRITE_BYTES: u64 = 1 << 20;
@@ -35,13 +36,15 @@ struct Head {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record<'a> {
-    /// A command was added.
+    /// A command was added, or has a new id.
     Take {
         number: u64,
         command: Cow<'a, Command>,
     },
     /// The command of this number is finished.
     Done(u64),
+    /// From here on messages are sent by this speaker.
+    SentAs(Cow<'a, Speaker>),
     /// Everything up to this position was shown.
     At(Cow<'a, Position>),
 }
@@ -279,13 +282,26 @@ enum OutboxErrorKind {
     Foreign,
     OtherVersion(u32),
     OtherRoom { its: String, ours: String },
+    OtherSpeaker(Speaker),
     Damaged(u64),
 }
 
 impl OutboxError {
-    /// Whether another client has locked the file.
-    pub(super) fn is_taken(&self) -> bool {
-        matches!(self.why, OutboxErrorKind::Taken)
+    /// The error for an outbox whose messages another speaker sent.
+    pub(super) fn other_speaker(path: &Path, speaker: Speaker) -> Self {
+        OutboxError {
+            path: path.to_owned(),
+            why: OutboxErrorKind::OtherSpeaker(speaker),
+        }
+    }
+
+    /// Whether the outbox is for another client: one that has locked it, or one
+    /// with another name.
+    pub(super) fn is_of_another(&self) -> bool {
+        matches!(
+            self.why,
+            OutboxErrorKind::Taken | OutboxErrorKind::OtherSpeaker(_)
+        )
     }
 }
 
@@ -315,6 +331,14 @@ impl fmt::Display for OutboxError {
             OutboxErrorKind::OtherRoom { its, ours } => write!(
                 f,
                 "{path} is the outbox for {its}, not for {ours}: give each room an outbox of its own"
+            ),
+            OutboxErrorKind::OtherSpeaker(Speaker(Some(name))) => write!(
+                f,
+                "{path} has messages that were sent as {name}: start the client with --name {name}"
+            ),
+            OutboxErrorKind::OtherSpeaker(Speaker(None)) => write!(
+                f,
+                "{path} has messages that were sent without a name: start the client without --name"
             ),
             OutboxErrorKind::Damaged(line) => write!(
                 f,

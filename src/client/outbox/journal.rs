@@ -56,8 +56,13 @@ impl Journal {
 
     /// Adds a record; [`poll_settle`](Self::poll_settle) writes it.
     pub(super) fn add(&mut self, record: &Record<'_>) {
+        if let Record::SentAs(_) = record {
+            // No command may be sent before this is on disk.
+            self.first_gathered = Some(0);
+        }
         if let Record::Take { number, .. } = record {
-            self.first_gathered.get_or_insert(*number);
+            let first = self.first_gathered.unwrap_or(*number);
+            self.first_gathered = Some(first.min(*number));
         }
         put(&mut self.gathered, record);
     }

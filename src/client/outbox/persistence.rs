@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::{address::Target, folder, position::Position},
-    Outbox, OutboxCommand,
+    Outbox, OutboxCommand, Speaker,
     file::{OutboxError, OutboxFile, Record, put},
     is_kept_in_file,
     journal::Journal,
@@ -34,10 +34,21 @@ impl Outbox {
         let mut outbox = Self::in_memory();
         for record in records {
             match record {
-                Record::Take { number, command } => outbox.keep(number, command.into_owned()),
+                Record::Take { number, command } => {
+                    outbox.remove(number);
+                    outbox.keep(number, command.into_owned());
+                }
                 Record::Done(number) => outbox.remove(number),
+                Record::SentAs(speaker) => outbox.sent_as = Some(speaker.into_owned()),
                 Record::At(position) => outbox.position = Some(position.into_owned()),
             }
+        }
+        // All of them may have been sent.
+        outbox.newest_sent = outbox.newest;
+        if let Some(speaker) = outbox.unconfirmed_speaker()
+            && !speaker.is(target.name().as_ref())
+        {
+            return Err(OutboxError::other_speaker(path, speaker.clone()));
         }
         outbox.journal = Some(Journal::new(file));
         Ok(outbox)
@@ -73,7 +84,7 @@ impl Outbox {
             (1..=MAX_FILES).map(path).partition(|path| path.exists());
         for path in left.iter().chain(&new) {
             match Self::open(path, target) {
-                Err(error) if error.is_taken() => {}
+                Err(error) if error.is_of_another() => {}
                 Err(error) => return Err(error),
                 Ok(outbox) => {
                     return Ok(Outbox {
@@ -97,7 +108,8 @@ impl Outbox {
             return Poll::Ready(Ok(()));
         };
         let (entries, position) = (&self.commands, self.position.as_ref());
-        journal.poll_settle(cx, || records(entries, position))
+        let sent_as = self.sent_as.as_ref();
+        journal.poll_settle(cx, || records(entries, sent_as, position))
     }
 
     /// Waits until all added commands are on disk, if there is a file.
@@ -110,10 +122,17 @@ impl Outbox {
     }
 }
 
-/// The records of a rewritten file: only the commands still needed, and the
-/// position.
-fn records(entries: &BTreeMap<u64, OutboxCommand>, position: Option<&Position>) -> Vec<u8> {
+/// The records of a rewritten file: only the commands still needed, their
+/// speaker and the position.
+fn records(
+    entries: &BTreeMap<u64, OutboxCommand>,
+    sent_as: Option<&Speaker>,
+    position: Option<&Position>,
+) -> Vec<u8> {
     let mut records = Vec::new();
+    if let Some(speaker) = sent_as {
+        put(&mut records, &Record::SentAs(Cow::Borrowed(speaker)));
+    }
     for (&number, entry) in entries {
         if is_kept_in_file(&entry.command) {
             let command = Cow::Borrowed(&entry.command);

@@ -197,7 +197,7 @@ fn a_file_that_is_no_outbox_stays_unchanged() {
             format!("{head}{{\"done\":1}}\nwhat\n"),
             "is damaged at line 3 and is left as it is",
         ),
-        (head.replace(":1,", ":2,"), "is an outbox of version 2"),
+        (head.replace(":2,", ":3,"), "is an outbox of version 3"),
     ] {
         fs::write(&path, &content).expect("written");
         let said = refused(&path, "");
@@ -250,6 +250,71 @@ fn a_file_does_not_grow_for_ever() {
     assert!(outbox.ids.contains_key(&id(19_999)));
     let names = fs::read_dir(folder.path()).expect("a folder").count();
     assert_eq!(names, 1, "no temporary file is left");
+}
+
+// Verified to fail when the file keeps the old id.
+#[test]
+fn a_file_keeps_the_new_id_of_a_message() {
+    let (_folder, path) = folder();
+    let mut outbox = open(&path);
+    for n in 1..=3 {
+        outbox.push(publish(n, &n.to_string()));
+    }
+    settle(&mut outbox);
+    assert_eq!(texts(&mut outbox), ["1", "2", "3"]);
+    assert!(outbox.confirm(&id(1)));
+    assert!(outbox.renew(&id(2), id(7)));
+    assert!(!outbox.renew(&id(2), id(8)), "no message has this id now");
+    assert!(outbox.hold(&id(3), Instant::now()));
+    outbox.release();
+    assert_eq!(texts(&mut outbox), [""; 0], "the new id is not on disk");
+    settle(&mut outbox);
+    assert_eq!(texts(&mut outbox), ["2"]);
+    drop(outbox);
+    let mut outbox = open(&path);
+    assert_eq!(texts(&mut outbox), ["2", "3"]);
+    assert!(outbox.confirm(&id(7)) && outbox.confirm(&id(3)));
+    assert_eq!(outbox.unconfirmed(), 0);
+}
+
+// Verified to fail when the file does not say who sent its messages.
+#[test]
+fn only_the_speaker_of_a_file_sends_it_again() {
+    let (folder, path) = folder();
+    let of = |name: &str| Outbox::open(&path, &target(&format!("?name={name}")));
+    let speak = |outbox: &mut Outbox, name: Option<&str>| {
+        let name = name.map(|name| name.parse().expect("a name"));
+        outbox.send_as(name.as_ref());
+    };
+    let mut outbox = open(&path);
+    // Nothing of the file was sent yet.
+    outbox.push(publish(1, "1"));
+    settle(&mut outbox);
+    drop(outbox);
+    let mut outbox = of("ana").expect("free");
+    speak(&mut outbox, Some("ana"));
+    assert_eq!(texts(&mut outbox), [""; 0], "the name is not on disk");
+    settle(&mut outbox);
+    assert_eq!(texts(&mut outbox), ["1"]);
+    drop(outbox);
+    let said = of("bob").expect_err("another name").to_string();
+    assert!(
+        said.contains("sent as ana: start the client with --name ana"),
+        "{said}"
+    );
+    assert!(Outbox::open(&path, &target("")).is_err());
+    let mut outbox = of("Ana").expect("the same person");
+    outbox.confirm(&id(1));
+    settle(&mut outbox);
+    drop(outbox);
+    let mut outbox = open(&path);
+    speak(&mut outbox, None);
+    outbox.push(publish(2, "2"));
+    settle(&mut outbox);
+    drop(outbox);
+    let said = of("ana").expect_err("no name").to_string();
+    assert!(said.contains("start the client without --name"), "{said}");
+    drop(folder);
 }
 
 #[test]

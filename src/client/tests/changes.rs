@@ -44,7 +44,7 @@ async fn messages_wait_for_changes_of_room_and_name() {
         start: Start::default(),
     };
     let name = Command::Name {
-        name: "bob".parse().expect("a name"),
+        name: "ana".parse().expect("a name"),
         secret: None,
     };
     commands.insert(2, join);
@@ -63,11 +63,11 @@ async fn messages_wait_for_changes_of_room_and_name() {
         let (mut server, asked) = host.welcome(1).await;
         assert!(!asked.contains("name="), "{asked}");
         assert_eq!(server.hear().await["type"], "name");
-        server.say(json!({"type": "name", "name": "bob"})).await;
+        server.say(json!({"type": "name", "name": "ana"})).await;
         server.hear_publish("b").await;
         server.vanish();
         let (mut server, asked) = host.welcome(1).await;
-        assert!(asked.contains("name=bob"), "{asked}");
+        assert!(asked.contains("name=ana"), "{asked}");
         server.take(2, "b").await;
         assert_eq!(server.hear().await["type"], "join");
         server.hear_nothing().await;
@@ -77,7 +77,7 @@ async fn messages_wait_for_changes_of_room_and_name() {
         server.hear_publish("c").await;
         server.vanish();
         let (mut server, asked) = host.accept().await;
-        assert_eq!(asked, "/ops?name=bob&after=9&epoch=e");
+        assert_eq!(asked, "/ops?name=ana&after=9&epoch=e");
         let mut welcome = scripted::welcome(9);
         welcome["room"] = json!("ops");
         server.say(welcome).await;
@@ -87,12 +87,17 @@ async fn messages_wait_for_changes_of_room_and_name() {
         let busy = json!({"type": "refused", "code": "busy", "text": "no", "retry_ms": 50});
         server.say(busy).await;
         let (mut server, asked) = host.accept().await;
-        assert_eq!(asked, "/ops?name=bob&after=9&epoch=e");
+        assert_eq!(asked, "/ops?name=ana&after=9&epoch=e");
         let mut welcome = scripted::welcome(9);
         welcome["room"] = json!("ops");
-        server.say(welcome).await;
+        server.say(welcome.clone()).await;
         let taken = json!({"type": "refused", "code": "name_taken", "text": "no"});
         server.say(taken).await;
+        // It sent the message under that name, so it waits for the name.
+        let (mut server, asked) = host.accept().await;
+        assert_eq!(asked, "/ops?name=ana&after=9&epoch=e");
+        welcome["you"]["name"] = json!("ana");
+        server.say(welcome).await;
         server.hear_publish("c").await;
         done(server).await;
     })

@@ -7,7 +7,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{converse, converse_with, done, say};
-use crate::client::{Outbox, scripted::host};
+use crate::client::{
+    Outbox,
+    scripted::{self, host},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_redacted_message_counts_as_stored() {
@@ -212,6 +215,79 @@ async fn temporarily_refused_messages_are_sent_again_in_order() {
         };
         assert_eq!(told, shown);
     }
+}
+
+// Verified to fail when the client gives the message up, and when it sends the
+// messages behind it first.
+#[tokio::test(start_paused = true)]
+async fn a_message_with_a_taken_id_is_sent_again() {
+    let told = converse(say("a b c"), async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        for text in ["a", "b", "c"] {
+            server.hear_publish(text).await;
+        }
+        server.store(1, "a", "t").await;
+        let taken = json!({"type": "refused", "code": "id_taken", "text": "No.", "id": "t-2"});
+        server.say(taken).await;
+        server.hear_nothing().await;
+        server.refuse("busy", "t-3", 1).await;
+        let new_id = server.hear_publish("b").await;
+        assert_eq!(new_id.len(), 16, "{new_id}");
+        server.hear_nothing().await;
+        server.store(2, "b", &new_id).await;
+        let next = server.hear().await;
+        assert_eq!(
+            (&next["id"], &next["follows"]),
+            (&json!("t-3"), &json!(new_id))
+        );
+        server.store(3, "c", "t-3").await;
+        server.hear_nothing().await;
+        done(server).await;
+    })
+    .await;
+    let told = told.without_usual();
+    let expected = [
+        "1 a",
+        "t-2 renewed",
+        "heard refused",
+        "2 b",
+        "3 c",
+        "ended: done",
+    ];
+    assert_eq!(told, expected);
+}
+
+// Verified to fail when an echo is recognised by its id alone.
+#[tokio::test(start_paused = true)]
+async fn a_message_of_another_is_no_receipt() {
+    let (host, connecting) = host(1024, "?name=bob", Outbox::in_memory(), true);
+    let told = converse_with(host, connecting, say("a b"), async |host| {
+        let (mut server, _) = host.welcome(0).await;
+        server.live().await;
+        server.hear_publish("a").await;
+        server.hear_publish("b").await;
+        // The author of these is ana.
+        server.store(1, "another text", "t").await;
+        server.store(2, "b", "t-2").await;
+        server.vanish();
+        let (mut server, _) = host.welcome(2).await;
+        server.hear_publish("a").await;
+        server.hear_publish("b").await;
+        for (seq, text, id) in [(3, "a", "t"), (4, "b", "t-2")] {
+            let mut own = scripted::message(seq, text, id);
+            own["from"]["name"] = "Bob".into();
+            server.say(own).await;
+        }
+        server.vanish();
+        let (mut server, _) = host.welcome(4).await;
+        server.hear_nothing().await;
+        done(server).await;
+    })
+    .await;
+    let mut told = told.without_usual();
+    told.retain(|told| told.starts_with("offline"));
+    let cut = |unsent| format!("offline with {unsent}: the connection was cut off");
+    assert_eq!(told, [cut(2), cut(0)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use crate::{
     },
     log::{Action, Draft, LocalLog, Recipient},
     protocol::{
-        ConnectionId, Seq,
+        ConnectionId, OwnerNumber, Seq,
         format::Format,
         name::{Name, RoomName},
     },
@@ -138,9 +138,9 @@ fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
-/// The inbox of the readers: both have the name ana.
+/// The inbox of the readers: both own the name ana.
 pub(super) fn inbox() -> RoomName {
-    RoomName::inbox(&name("ana").key())
+    RoomName::inbox(OwnerNumber(1))
 }
 
 impl World {
@@ -201,9 +201,14 @@ impl World {
         for number in 0..here_count.max(private) {
             drafts.extend((number < here_count).then(|| draft("lobby")));
             let mut to_ana = draft("lobby");
-            to_ana.room = RoomName::inbox(&name("bob").key());
+            to_ana.room = RoomName::inbox(OwnerNumber(2));
             to_ana.from.name = Some(name("bob"));
-            to_ana.to = Some(Recipient::new(name("ana")));
+            to_ana.from.owner = Some(OwnerNumber(2));
+            to_ana.to = Some(Recipient {
+                name: name("ana"),
+                owner: OwnerNumber(1),
+                ignores: false,
+            });
             drafts.extend((number < private).then_some(to_ana));
         }
         let batch = self

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     fanout::{Applier, mailbox::WAKE_THRESHOLD, socket::Socket, subscriber::Subscriber},
     log::{Action, Draft, Entry, Recipient},
-    protocol::{ConnectionId, Seq, format::Format, name::Name},
+    protocol::{ConnectionId, OwnerNumber, Seq, format::Format},
     store::{Storage, open},
 };
 
@@ -79,11 +79,15 @@ impl World {
         InFlightBatch::new(said.batch, Instant::now()).0
     }
 
-    /// Commits a private message to one person.
-    fn say_to(&mut self, to: &str) -> InFlightBatch {
+    /// Commits a private message to one owner.
+    fn say_to(&mut self, to: u64) -> InFlightBatch {
         let draft = Draft {
-            room: RoomName::inbox(&"eve".parse::<Name>().unwrap().key()),
-            to: Some(Recipient::new(to.parse().unwrap())),
+            room: RoomName::inbox(OwnerNumber(9)),
+            to: Some(Recipient {
+                name: "ana".parse().unwrap(),
+                owner: OwnerNumber(to),
+                ignores: false,
+            }),
             ..Draft::of("lobby", "text")
         };
         let said = self.log.apply_messages(ConnectionId(7), [draft]).unwrap();
@@ -135,17 +139,19 @@ async fn a_reader_is_shown_nothing_of_a_room_it_left() {
 async fn a_private_message_sends_its_reader_to_the_history() {
     let (mut world, mut shard) = World::new();
     let mut reader = world.reader(1).await;
-    let inbox = |name: &str| RoomName::inbox(&name.parse::<Name>().unwrap().key());
-    // The name of the reader; the recipient of the message; whether the
+    // The owner that reads; the recipient of the message; whether the
     // reader is sent to the history.
     for (own, to, sent) in [
-        ("ana", "ana", true),
-        ("ana", "bob", false),
-        ("ana", "ana", true),
-        ("bob", "ana", false),
-        ("bob", "bob", true),
+        (1, 1, true),
+        (1, 2, false),
+        (1, 1, true),
+        (2, 1, false),
+        (2, 2, true),
     ] {
-        reader.follow_inbox(inbox(own), world.log.history().head());
+        reader.follow_inbox(
+            RoomName::inbox(OwnerNumber(own)),
+            world.log.history().head(),
+        );
         follow(&mut reader, RoomName::lobby()).await;
         let fresh = world.say_to(to);
         shard.update_lists();

@@ -69,7 +69,7 @@ export class Client {
   /**
    * `url` is the room's; `name` is `{ name, secret }` or nothing. `tell` is called
    * with the server's events, and with `state`, `stored`, `unstored`, `held`,
-   * `unnamed`, `hole` and `restart`.
+   * `taken`, `unnamed`, `hole` and `restart`.
    */
   constructor({ url, name, inbox, tell, world = WORLD }) {
     this.#url = url;
@@ -92,9 +92,23 @@ export class Client {
     return this.#welcomed && !this.#restarting;
   }
 
-  /** Sends a message with an id, or a change of name: in order, and again until it is answered. */
-  push(command) {
-    this.#outbox.push(command);
+  /** The name that the next message is sent under; `null` for none. */
+  get speaker() {
+    return this.#outbox.nextName ?? this.#name?.name ?? null;
+  }
+
+  /**
+   * Sends a message with an id, or a change of name: in order, and again until it
+   * is answered. `sent`: an earlier page may have sent it.
+   */
+  push(command, sent = false) {
+    this.#outbox.push(command, sent);
+    this.#sendNext();
+  }
+
+  /** Sends a message, whose id is `taken`, again under a new id. */
+  renew(id, newId) {
+    this.#outbox.renew(id, newId);
     this.#sendNext();
   }
 
@@ -209,7 +223,7 @@ export class Client {
       this.#send(command);
     }
     const until = this.#outbox.heldUntil;
-    if (until !== null) {
+    if (until !== null && until !== Infinity) {
       this.#setAlarm("held", Math.max(0, until - this.#world.now()), () => {
         this.#outbox.release();
         this.#sendNext();
@@ -339,7 +353,10 @@ export class Client {
           this.#connectAfter(wait, refusal.text);
           return;
         }
+        const text = `It was sent as ${this.#name.name}: perhaps it is stored.`;
         this.#name = null;
+        // Under no name it would be stored once more.
+        for (const lost of this.#outbox.giveUpSent()) this.#tell({ type: "unstored", id: lost, text });
         this.#tell({ type: "unnamed", text: refusal.text });
         return;
       }
@@ -353,7 +370,8 @@ export class Client {
       }
       return;
     }
-    if (this.#outbox.refuse(id)) this.#tell({ type: "unstored", id, text: refusal.text });
+    if (code === "id_taken" && this.#outbox.hold(id, Infinity)) this.#tell({ type: "taken", id });
+    else if (this.#outbox.refuse(id)) this.#tell({ type: "unstored", id, text: refusal.text });
   }
 
   #confirm(id, seq) {

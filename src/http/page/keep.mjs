@@ -204,12 +204,21 @@ export class KeptOutbox {
     );
   }
 
-  /** Keeps a message before it is sent; returns its order number. */
-  async put(command) {
+  /** Keeps a message of a speaker before it is sent; returns its order number. */
+  async put(command, speaker) {
     this.#lastOrder = Math.max(Date.now() * 1000, this.#lastOrder + 1);
     const order = this.#lastOrder;
-    await this.#transact((store) => store.put({ order, tab: this.#tab.id, room: this.#room, command }));
+    await this.#transact((store) => store.put({ order, tab: this.#tab.id, room: this.#room, speaker, command }));
     return order;
+  }
+
+  /** Keeps a message under its new id. */
+  renew(order, id) {
+    return this.#transact((store) => {
+      store.get(order).onsuccess = ({ target: { result: record } }) => {
+        if (record) store.put({ ...record, command: { ...record.command, id } });
+      };
+    });
   }
 
   /** Removes a message that is stored or never will be. */
@@ -219,12 +228,15 @@ export class KeptOutbox {
 
   /**
    * Adopts this room's messages of closed tabs, and those this tab kept
-   * before a reload, in order and except the `known` ones. Also returns how many
-   * such messages each other room has.
+   * before a reload, in order and except the `known` ones. Only the speaker of a
+   * message may send it again. Also returns how many such messages each other
+   * room has, and each other speaker in this room.
    */
-  async adopt(known) {
+  async adopt(known, speaker) {
     const found = [];
     const elsewhere = new Map();
+    const others = new Map();
+    const count = (counts, key) => counts.set(key, (counts.get(key) ?? 0) + 1);
     const isOpen = await this.#tab.openTabs().catch(() => () => true);
     await this.#transact((store) => {
       store.openCursor().onsuccess = ({ target: { result: cursor } }) => {
@@ -233,7 +245,9 @@ export class KeptOutbox {
         const own = record.tab === this.#tab.id;
         if (own || !isOpen(record.tab)) {
           if (record.room !== this.#room) {
-            elsewhere.set(record.room, (elsewhere.get(record.room) ?? 0) + 1);
+            count(elsewhere, record.room);
+          } else if (record.speaker !== speaker) {
+            if (!known(record.order)) count(others, record.speaker);
           } else if (!known(record.order)) {
             found.push(record);
             if (!own) cursor.update({ ...record, tab: this.#tab.id });
@@ -242,7 +256,7 @@ export class KeptOutbox {
         cursor.continue();
       };
     });
-    return { found, elsewhere };
+    return { found, elsewhere, others };
   }
 }
 

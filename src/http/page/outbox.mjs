@@ -13,7 +13,7 @@ const MAX_TEXT = 4 << 20;
  * a message that is sent again keeps the name it was written under.
  */
 export class Outbox {
-  /** The queued commands by rising number: `{ command, inFlight }`. */
+  /** The queued commands by rising number: `{ command, inFlight, sent }`. */
   #queue = new Map();
   /** The numbers of the messages, by id. */
   #ids = new Map();
@@ -42,11 +42,11 @@ export class Outbox {
     return this.#queue.size < MAX_COMMANDS && this.#text < MAX_TEXT;
   }
 
-  /** Takes a message with an id, or a change of name. */
-  push(command) {
+  /** Takes a message with an id, or a change of name; `sent`: an earlier page may have sent it. */
+  push(command, sent = false) {
     if (this.#ids.has(command.id)) return;
     this.#lastNumber += 1;
-    this.#queue.set(this.#lastNumber, { command, inFlight: false });
+    this.#queue.set(this.#lastNumber, { command, inFlight: false, sent });
     if (command.id) {
       this.#ids.set(command.id, this.#lastNumber);
       this.#text += command.text.length;
@@ -81,6 +81,7 @@ export class Outbox {
       this.#lastHanded = number;
       this.#inFlight += 1;
       queued.inFlight = true;
+      queued.sent = true;
       const follows = this.#lastHandedId ? { follows: this.#lastHandedId } : {};
       this.#lastHandedId = queued.command.id;
       return { ...queued.command, ...follows };
@@ -125,6 +126,33 @@ export class Outbox {
       until: Math.max(this.#hold?.until ?? until, until),
     };
     return true;
+  }
+
+  /**
+   * Gives a message in flight or held back a new id: another message has its id.
+   * It is handed over again, and those after it follow.
+   */
+  renew(id, newId) {
+    const number = this.#ids.get(id);
+    if (number === undefined) return;
+    this.hold(id, 0);
+    const queued = this.#queue.get(number);
+    queued.command = { ...queued.command, id: newId };
+    this.#ids.delete(id);
+    this.#ids.set(newId, number);
+    if (this.#hold) this.#hold.until = 0;
+  }
+
+  /** Removes the messages that were sent and have no receipt; returns their ids. */
+  giveUpSent() {
+    const numbers = [...this.#ids].filter(([, number]) => this.#queue.get(number).sent);
+    for (const [, number] of numbers) this.#remove(number);
+    return numbers.map(([id]) => id);
+  }
+
+  /** The name of the last change that waits; `undefined` if none does. */
+  get nextName() {
+    return [...this.#queue.values()].findLast(({ command }) => command.type === "name")?.command.name;
   }
 
   /** When refused messages may be sent again; `null` while answers are still to come. */

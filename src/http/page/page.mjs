@@ -179,7 +179,7 @@ function sendMessage(command) {
   showUnconfirmed(message);
   view.toEnd();
   lastKept = lastKept.then(async () => {
-    ownIds.set(message.id, await keptOutbox.put(message));
+    ownIds.set(message.id, await keptOutbox.put(message, client.speaker));
     client.push(message);
   });
   return true;
@@ -201,6 +201,18 @@ function removeUnconfirmed(id) {
   if (unconfirmed.size === 0) showState();
 }
 
+/** Sends a message again under a new id, once that is kept: another message has its id. */
+async function renewId(id) {
+  const newId = randomId();
+  const order = ownIds.get(id);
+  for (const byId of [ownIds, unconfirmed]) {
+    byId.set(newId, byId.get(id));
+    byId.delete(id);
+  }
+  if (order !== undefined) await keptOutbox.renew(order, newId);
+  client.renew(id, newId);
+}
+
 /** Marks a message that will never be stored; the user may take its text back. */
 function showRefused(id, text) {
   const element = unconfirmed.get(id);
@@ -219,14 +231,14 @@ const ADOPT_INTERVAL = 30_000;
 /** Adopts the messages of this tab, or of closed tabs, that are not stored. */
 async function adoptMessages() {
   const orders = new Set(ownIds.values());
-  const { found, elsewhere } = await keptOutbox.adopt((order) => orders.has(order));
+  const { found, elsewhere, others } = await keptOutbox.adopt((order) => orders.has(order), client.speaker);
   for (const { order, command } of found) {
     if (ownIds.has(command.id)) continue;
     showUnconfirmed(command);
     ownIds.set(command.id, order);
-    client.push(command);
+    client.push(command, true);
   }
-  return elsewhere;
+  return { elsewhere, others };
 }
 
 function changeName(name, secret) {
@@ -415,6 +427,7 @@ const handlers = {
   },
   stored: ({ id }) => removeUnconfirmed(id),
   unstored: ({ id, text }) => showRefused(id, text),
+  taken: ({ id }) => renewId(id),
   held: (held) => setState({ ...held, state: "held" }),
   name({ name, secret }) {
     ownedNames.use(name, secret);
@@ -482,8 +495,12 @@ updateYou();
 client.connect();
 if (matchMedia("(pointer: fine)").matches) composer.focus();
 await keptOutbox.open();
-for (const [other, count] of await adoptMessages()) {
+const { elsewhere, others } = await adoptMessages();
+for (const [other, count] of elsewhere) {
   note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `/${other}`, link: other });
+}
+for (const [name, count] of others) {
+  note(`Unsent messages of yours ${name ? `as ${name}` : "without a name"}: ${count}. They are sent when you speak so again.`);
 }
 setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
 if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");

@@ -101,11 +101,6 @@ impl Names {
         }
     }
 
-    /// How many connections use a name.
-    pub(super) fn connections(&self, key: &NameKey) -> usize {
-        self.in_use.get(key).map_or(0, |found| found.connections)
-    }
-
     /// How many connections use a name as its owner. Leases do not count.
     pub(super) fn owners(&self, key: &NameKey) -> usize {
         let found = self.in_use.get(key).filter(|found| found.lease.is_none());

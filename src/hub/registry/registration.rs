@@ -13,11 +13,11 @@ use crate::{
     fanout::Handle,
     net::Peer,
     protocol::{
-        Author, Refusal, Seq,
+        Author, Refusal,
         close::CloseReason,
         name::{Name, NameKey, RoomName},
     },
-    store::OwnedName,
+    store::Ownership,
 };
 
 /// One connection's place in the registry. Dropping it gives the place back,
@@ -173,52 +173,30 @@ impl fmt::Debug for Registration {
 pub struct NameUse {
     shared: Arc<LockedTables>,
     key: NameKey,
-    delivered: Deliveries,
+    /// The ownership of the name; `None` for a lease.
+    ownership: Option<Ownership>,
     /// Whether a registration has taken over the name and releases it.
     kept: bool,
 }
 
-/// Which private messages to a name its user is shown.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::hub) struct Deliveries {
-    /// The messages after this number are for this user.
-    since: Seq,
-    /// The messages up to this number were delivered.
-    delivered: Seq,
-}
-
-impl Deliveries {
-    /// The state of an owned name, as stored.
-    pub(in crate::hub) fn of(owned: &OwnedName) -> Self {
-        Deliveries {
-            since: owned.since(),
-            delivered: owned.delivered(),
-        }
-    }
-
-    /// All messages after a number.
-    pub(in crate::hub) fn after(seq: Seq) -> Self {
-        Deliveries {
-            since: seq,
-            delivered: seq,
-        }
-    }
-}
-
 impl NameUse {
-    /// Makes the lease of a name that was taken in the tables.
-    pub(super) fn new(shared: &Arc<LockedTables>, key: NameKey, delivered: Deliveries) -> Self {
+    /// Makes the use of a name that was taken in the tables.
+    pub(super) fn new(
+        shared: &Arc<LockedTables>,
+        key: NameKey,
+        ownership: Option<Ownership>,
+    ) -> Self {
         NameUse {
             shared: Arc::clone(shared),
             key,
-            delivered,
+            ownership,
             kept: false,
         }
     }
 
-    /// Notes that the name became owned after the number `since`.
-    pub(in crate::hub) fn set_owned_since(&mut self, since: Seq) {
-        self.delivered = Deliveries::after(since);
+    /// Notes that the connection owns the name from now on.
+    pub(in crate::hub) fn set_ownership(&mut self, ownership: Ownership) {
+        self.ownership = Some(ownership);
     }
 
     /// The comparison key of the name.
@@ -226,12 +204,9 @@ impl NameUse {
         &self.key
     }
 
-    /// The number after which private messages are shown: `after` if given,
-    /// else the last delivered one. Messages for an earlier user of the name
-    /// are never shown.
-    pub fn inbox_start(&self, after: Option<Seq>) -> Seq {
-        let Deliveries { since, delivered } = self.delivered;
-        after.unwrap_or(delivered).max(since)
+    /// The ownership of the name; `None` for a lease.
+    pub fn ownership(&self) -> Option<Ownership> {
+        self.ownership
     }
 
     fn keep(mut self) -> NameKey {

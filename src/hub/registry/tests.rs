@@ -92,8 +92,7 @@ fn a_lease_or_its_registration_releases_the_name() {
     let here = registry.register(peer(1, 1)).expect("a place");
     let lease = |name: &str| {
         let name: Name = name.parse().expect("a name");
-        let delivered = Deliveries::after(Seq::START);
-        let lease = registry.take_name(&name, Grounds::Lease(None), delivered);
+        let lease = registry.take_name(&name, Grounds::Lease(None), None);
         (name, lease.expect("free"))
     };
     drop(lease("ana"));

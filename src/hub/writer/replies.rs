@@ -14,11 +14,11 @@ use crate::{
 impl Submission {
     /// Whether it may be stored now: not if it follows a refused message.
     pub(super) fn accept(&self) -> bool {
-        match &self.receiver {
-            OutcomeReceiver::Publisher(receipt) => {
-                receipt.accept(message_id(&self.entry).as_ref(), self.follows.as_ref())
+        match (&self.receiver, self.entry.action.message()) {
+            (OutcomeReceiver::Publisher(receipt), Some(draft)) => {
+                receipt.accept(draft.id.as_ref(), draft.follows.as_ref())
             }
-            OutcomeReceiver::Task(_) | OutcomeReceiver::Nobody => true,
+            _ => true,
         }
     }
 }
@@ -29,6 +29,7 @@ impl OutcomeReceiver {
             OutcomeReceiver::Publisher(receipt) => receipt.tell(match outcome {
                 Outcome::Stored(seq) => stored(entry, seq, false),
                 Outcome::Repeat(seq) => stored(entry, seq, true),
+                Outcome::IdTaken => Reply::Refused(id_taken(message_id(entry))),
                 _ => busy(message_id(entry)),
             }),
             // If the task has ended, the send fails; the entry stays applied.
@@ -60,6 +61,11 @@ fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
         seq,
         duplicate,
     }
+}
+
+fn id_taken(id: Option<MessageId>) -> Refusal {
+    let text = "Another message has this id: send this one under a new id, drawn at random.";
+    Refusal::new(RefusalCode::IdTaken, text).with_id(id)
 }
 
 fn busy(id: Option<MessageId>) -> Reply {

@@ -25,10 +25,10 @@ use crate::{
         model::{ModelLog, faults},
     },
     protocol::{
-        ConnectionId, Seq,
+        ConnectionId, OwnerNumber, Seq,
         name::{MessageId, Name, RoomName},
     },
-    store::{self, Storage},
+    store::{self, Ownership, Storage},
 };
 
 /// A publisher that does what the protocol asks. It has many messages under
@@ -66,10 +66,11 @@ impl Publisher {
         self.sent += 1;
         let draft = Draft {
             id: Some(id(n)),
+            follows,
             // The same id in another room is another message.
             ..Draft::of(&format!("room-{}", self.port), n.to_string())
         };
-        Some(Submission::message(draft, follows, self.receipts.issue()))
+        Some(Submission::message(draft, self.receipts.issue()))
     }
 
     /// Loses its connection: it will send all messages not known to be stored
@@ -323,13 +324,13 @@ proptest! {
         let mut acknowledged = Vec::new();
         for n in 0..40 {
             let draft = Draft::of("lobby", n.to_string());
-            let submission = Submission::message(draft, None, receipts.issue());
+            let submission = Submission::message(draft, receipts.issue());
             world.sender.try_send(submission).expect("room");
             world.run(1);
         }
         log.model.heal();
         let draft = Draft::of("lobby", "the last");
-        let submission = Submission::message(draft, None, receipts.issue());
+        let submission = Submission::message(draft, receipts.issue());
         world.sender.try_send(submission).expect("room");
         world.run(1);
         while let Some((reply, _)) = receipts.try_next() {
@@ -449,9 +450,13 @@ fn entries_are_applied_in_order_within_a_batch() {
         told.push(made);
     }
     world.run(6);
-    for (made, since) in told.into_iter().zip([Seq(2), Seq(4)]) {
+    for (made, number) in told.into_iter().zip(1..) {
         let made = made.blocking_recv().expect("made");
-        assert_eq!(made.outcome, Outcome::Claimed { since });
+        let ownership = Ownership {
+            owner: OwnerNumber(number),
+            delivered: Seq(2 * number),
+        };
+        assert_eq!(made.outcome, Outcome::Claimed(ownership));
     }
     assert_eq!(
         world.work.fan_out_wait.last_messages, 4,
@@ -498,7 +503,7 @@ async fn topics_names_and_messages_share_the_syncs_of_a_slow_disk() {
                 outcome.await.expect("answered");
             }
             let draft = Draft::of("lobby", "text");
-            let submission = Submission::message(draft, None, receipts.issue());
+            let submission = Submission::message(draft, receipts.issue());
             sender.send(submission).await.expect("it runs");
             receipts.next(Some(0)).await.expect("answered");
         }

@@ -141,7 +141,7 @@ pub static TABLE: [CommandSpec; 23] = [
         arguments: "NAME TEXT",
         json_type: Some("private"),
         fields: &[TO, TEXT, ID, FOLLOWS],
-        permission: Permission::Named,
+        permission: Permission::Owners,
         about: "say something to one person alone",
         help: Listing::OwnLine,
         page: Listing::OwnLine,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fanout::{HistoryPage, PageQuery, Subscriber},
-    hub::{Claim, Claimed, NameUse, Reply},
+    hub::{Claim, Claimed, NameUse, Receipts, Reply},
     log::{Draft, SanctionKind},
     protocol::{
         Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
@@ -22,12 +22,12 @@ use crate::{
         command::table::Permission,
         command_target::CommandTarget,
         ignored::IgnoredNames,
-        name::{MessageId, Name, NameKey, Reference, RoomName},
+        name::{MessageId, Name, Reference, RoomName},
         plain,
         secret::Secret,
         text::Text,
     },
-    store::{StoreError, Words},
+    store::{Ownership, StoreError, Words},
 };
 
 /// How many unowned names one connection may claim. This slows down a client
@@ -81,10 +81,11 @@ impl Conversation<'_> {
                     from,
                     text,
                     id,
+                    follows,
                     kind,
                     to: None,
                 };
-                CommandResult::Work(PendingWork::Publish(draft, follows))
+                CommandResult::Work(PendingWork::Publish(draft))
             }
             Command::Private {
                 to,
@@ -97,8 +98,9 @@ impl Conversation<'_> {
                 .into(),
             Command::Name { name, secret } => {
                 self.check_mute()?;
-                let is_own = |key: &NameKey| key.covers(&name.key());
-                if secret.is_some() || !self.key.as_ref().is_some_and(is_own) {
+                let key = self.key.as_ref().filter(|_| self.author.owner.is_some());
+                let is_own = key.is_some_and(|key| key.covers(&name.key()));
+                if secret.is_some() || !is_own {
                     SideTask::write(self.claim(name, secret)).into()
                 } else {
                     self.rename(name, None, None).into()
@@ -159,7 +161,8 @@ impl Conversation<'_> {
         Ok(text)
     }
 
-    /// Prepares a private message, if its recipient exists.
+    /// Prepares a private message, if its author and its recipient own their
+    /// names.
     fn private(
         &mut self,
         to: Name,
@@ -167,28 +170,27 @@ impl Conversation<'_> {
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
-        let Some(key) = self.key.clone() else {
-            let text = "Take a name first, so that you can be answered: /name NAME.";
+        let (Some(owner), Some(key)) = (self.author.owner, self.key.clone()) else {
+            let text = "A private message needs a name of your own, so that only you get the answer: \
+                        /name NAME makes a name your own.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
         let text = self.accept(text, id.as_ref(), PRIVATE_ROWS)?;
-        let recipient = self.hub.find_recipient(to, key.clone());
-        let draft = Draft {
-            room: RoomName::inbox(&key),
-            from: self.author.clone(),
-            text,
-            id,
-            kind: MessageKind::Said,
-            to: None,
-        };
+        let recipient = self.hub.find_recipient(to, key);
+        let from = self.author.clone();
         Ok(SideTask::read(async move {
-            match recipient.await {
-                Ok(to) => {
-                    let to = Some(to);
-                    SideTaskResult::Draft(Draft { to, ..draft }, follows)
-                }
-                Err(refusal) => SideTaskResult::Event(Event::Refused(refusal.with_id(draft.id))),
-            }
+            SideTaskResult::Draft(match recipient.await {
+                Ok(recipient) => Ok(Box::new(Draft {
+                    room: RoomName::inbox(owner),
+                    from,
+                    text,
+                    id,
+                    follows,
+                    kind: MessageKind::Said,
+                    to: Some(recipient),
+                })),
+                Err(refusal) => Err(refusal.with_id(id)),
+            })
         }))
     }
 
@@ -201,9 +203,8 @@ impl Conversation<'_> {
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
         let origin = self.registration.peer().id;
-        let own = self.key.as_ref();
-        let stored = own.and_then(|own| self.hub.ignore(own, origin, name.clone(), is_ignored));
-        if let Some(stored) = stored {
+        if let Some(owner) = self.author.owner {
+            let stored = self.hub.ignore(owner, origin, name, is_ignored);
             let stored = async move {
                 match stored.await {
                     Ok(names) => SideTaskResult::Ignored(names),
@@ -353,15 +354,17 @@ impl Conversation<'_> {
         });
         let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
         // An owner's list stays with that name.
-        let ignored = match &self.key {
-            Some(key) if hub.is_owned(key) => IgnoredNames::default(),
-            _ => self.ignored.clone(),
+        let ignored = match self.author.owner {
+            Some(_) => IgnoredNames::default(),
+            None => self.ignored.clone(),
         };
         async move {
             match claimed.await {
                 Ok(taken) => {
-                    let key = taken.name_use.key();
-                    let adopted = hub.adopt_ignored(key, origin, ignored.clone()).await;
+                    let Some(Ownership { owner, .. }) = taken.name_use.ownership() else {
+                        return SideTaskResult::Name(name, taken, ignored);
+                    };
+                    let adopted = hub.adopt_ignored(owner, origin, ignored.clone()).await;
                     SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored))
                 }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
@@ -374,6 +377,7 @@ impl Conversation<'_> {
         &mut self,
         found: SideTaskResult,
         reference: Option<Reference>,
+        receipts: &Receipts,
         subscriber: &mut Subscriber,
     ) -> Option<PendingCommand> {
         let event = match found {
@@ -387,10 +391,18 @@ impl Conversation<'_> {
                 self.ignored = names;
                 self.ignored_event()
             }
-            SideTaskResult::Draft(draft, follows) => {
-                let work = PendingWork::Publish(draft, follows);
+            SideTaskResult::Draft(Ok(draft)) => {
+                let work = PendingWork::Publish(*draft);
                 return Some(PendingCommand { work, reference });
             }
+            SideTaskResult::Draft(Err(refusal)) if refusal.code.is_temporary() => {
+                // The receipt notes the refusal, so that no message that follows
+                // is stored first.
+                let receipt = receipts.issue_for(reference);
+                receipt.tell(Reply::Refused(refusal));
+                return None;
+            }
+            SideTaskResult::Draft(Err(refusal)) => Event::Refused(refusal),
             SideTaskResult::Name(
                 name,
                 Claimed {
@@ -402,10 +414,12 @@ impl Conversation<'_> {
             ) => {
                 subscriber.ignore(&ignored);
                 self.ignored = ignored;
-                if self.key.as_ref() != Some(lease.key()) {
-                    let inbox = RoomName::inbox(lease.key());
-                    subscriber.follow_inbox(inbox, lease.inbox_start(None));
+                if let Some(Ownership { owner, delivered }) = lease.ownership()
+                    && self.author.owner != Some(owner)
+                {
+                    subscriber.follow_inbox(RoomName::inbox(owner), delivered);
                     self.shown = DeliveredMark::default();
+                    self.author.owner = Some(owner);
                 }
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);

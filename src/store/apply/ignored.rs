@@ -3,6 +3,7 @@
 use super::Applying;
 use crate::{
     protocol::{
+        OwnerNumber,
         ignored::MAX_IGNORED,
         name::{Name, NameKey},
     },
@@ -16,22 +17,22 @@ impl Applying<'_> {
     /// Fails if the database cannot be read or written.
     pub(super) fn ignore(
         &mut self,
-        owner: &NameKey,
+        owner: OwnerNumber,
         name: &Name,
         key: &NameKey,
         ignored: bool,
     ) -> Result<Outcome, StoreError> {
-        let (owner, key) = (owner.as_str(), key.as_str());
+        let (number, key) = (owner.0.cast_signed(), key.as_str());
         if !ignored {
             self.db
                 .prepare_cached("DELETE FROM ignored WHERE owner = ?1 AND key = ?2")?
-                .execute([owner, key])?;
+                .execute((number, key))?;
             return Ok(Outcome::Done);
         }
         let mut others = self
             .db
             .prepare_cached("SELECT count(*) FROM ignored WHERE owner = ?1 AND key <> ?2")?;
-        let others: usize = others.query_row([owner, key], |row| row.get::<_, u32>(0))? as usize;
+        let others: usize = others.query_row((number, key), |row| row.get::<_, u32>(0))? as usize;
         if others >= MAX_IGNORED {
             return Ok(Outcome::IgnoresTooMany);
         }
@@ -40,14 +41,14 @@ impl Applying<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Forgets the names that an earlier owner of a name ignored.
+    /// Forgets the names that a former owner ignored.
     ///
     /// # Errors
     /// Fails if the database cannot be written.
-    pub(super) fn ignore_nobody(&mut self, owner: &NameKey) -> Result<(), StoreError> {
+    pub(super) fn ignore_nobody(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
         self.db
             .prepare_cached("DELETE FROM ignored WHERE owner = ?1")?
-            .execute([owner.as_str()])?;
+            .execute([owner.0.cast_signed()])?;
         Ok(())
     }
 }

@@ -6,11 +6,11 @@ use super::Applying;
 use crate::{
     log::GuardedTime,
     protocol::{
-        Seq,
+        OwnerNumber, Seq,
         name::{Name, NameKey},
     },
     store::{
-        Outcome, StoreError,
+        Outcome, Ownership, StoreError,
         row::{TableRow, find},
         tables::{NAMES, NameRow},
     },
@@ -24,7 +24,7 @@ impl Applying<'_> {
     /// the name expiry. A name with a damaged row stays taken.
     ///
     /// A name that has more than one look must be free under each. It reserves
-    /// the others: their rows have its salt and an empty tag.
+    /// the others: their rows have its owner number and an empty tag.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -38,27 +38,37 @@ impl Applying<'_> {
         let (clock, expiry) = (self.state.clock, self.state.name_expiry_ms);
         let is_free = |row: &rusqlite::Row<'_>| {
             let row = NameRow::read(row)?;
-            Some(clock.since(GuardedTime(row.used)) >= expiry)
+            let is_free = clock.since(GuardedTime(row.used)) >= expiry;
+            is_free.then_some(row.owner)
         };
         let lookalikes: Vec<_> = key.lookalikes().collect();
+        let mut former_owners = Vec::new();
         for look in iter::once(key).chain(&lookalikes) {
             let found = find(self.db, &NAMES, "WHERE key = ?1", [look.as_str()], is_free)?;
-            if found.is_some_and(|free| free != Some(true)) {
-                return Ok(Outcome::NameTaken);
+            match found {
+                None => {}
+                Some(None) => return Ok(Outcome::NameTaken),
+                Some(former) => former_owners.extend(former),
             }
         }
-        let since = self.state.head;
+        for former in former_owners {
+            self.ignore_nobody(former)?;
+        }
+        self.state.owners = self.state.owners.next();
+        let ownership = Ownership {
+            owner: self.state.owners,
+            delivered: self.state.head,
+        };
         let row = NameRow {
             key: key.as_str(),
             name: name.as_str(),
+            owner: ownership.owner,
             salt,
             tag,
             used: clock.0,
-            since,
-            delivered: since,
+            delivered: ownership.delivered,
         };
         row.put(self.db)?;
-        self.ignore_nobody(key)?;
         for look in &lookalikes {
             NameRow {
                 key: look.as_str(),
@@ -67,7 +77,7 @@ impl Applying<'_> {
             }
             .put(self.db)?;
         }
-        Ok(Outcome::Claimed { since })
+        Ok(Outcome::Claimed(ownership))
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
@@ -79,7 +89,7 @@ impl Applying<'_> {
         let clock = self.state.clock;
         let mut owner = None;
         self.change_name(key, |row| {
-            owner = Some(row.salt.to_vec());
+            owner = Some(row.owner);
             (clock.since(GuardedTime(row.used)) >= USE_NOTED_MS).then_some(NameRow {
                 used: clock.0,
                 ..row
@@ -87,7 +97,7 @@ impl Applying<'_> {
         })?;
         for look in key.lookalikes() {
             self.change_name(&look, |row| {
-                let is_reserved = row.tag.is_empty() && owner.as_deref() == Some(row.salt);
+                let is_reserved = row.tag.is_empty() && owner == Some(row.owner);
                 let is_due = clock.since(GuardedTime(row.used)) >= USE_NOTED_MS;
                 (is_reserved && is_due).then_some(NameRow {
                     used: clock.0,
@@ -98,18 +108,19 @@ impl Applying<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Notes that every private message up to a number was delivered to the
-    /// owner of a name.
+    /// Notes that every private message up to a number was delivered to an
+    /// owner of a name, if it still is the owner.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
     pub(super) fn note_delivered(
         &mut self,
         key: &NameKey,
+        owner: OwnerNumber,
         upto: Seq,
     ) -> Result<Outcome, StoreError> {
         self.change_name(key, |row| {
-            (row.delivered < upto).then_some(NameRow {
+            (row.owner == owner && row.delivered < upto).then_some(NameRow {
                 delivered: upto,
                 ..row
             })

@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Applying<'_> {
-    /// Redacts a message. Its number, author and id stay: a repeat of its id is
-    /// still a repeat.
+    /// Redacts a message. Its number, author and id stay. The digest of its
+    /// content goes with the words, so that any repeat of its id is a repeat.
     ///
     /// # Errors
     /// Fails if the index or the database cannot be read or written.
@@ -46,8 +46,12 @@ impl Applying<'_> {
                 if let Some(index) = &mut self.index {
                     index.remove(&IndexedMessage::unchecked(&message))?;
                 }
-                let text = "";
-                (whose, Some(MessageRow { text, ..message }.sum()))
+                let redacted = MessageRow {
+                    text: "",
+                    content: None,
+                    ..message
+                };
+                (whose, Some(redacted.sum()))
             }
             // The room and the words of a damaged row are unknown. Its text is
             // emptied, it stays damaged, and the index is made again.
@@ -59,7 +63,9 @@ impl Applying<'_> {
             }
         };
         drop(found);
-        db.prepare_cached("UPDATE messages SET text = '', sum = ifnull(?2, sum) WHERE seq = ?1")?
+        let update = "UPDATE messages SET text = '', content = NULL, sum = ifnull(?2, sum) \
+                      WHERE seq = ?1";
+        db.prepare_cached(update)?
             .execute(params![to_db(seq), sum])?;
         self.removed = true;
         self.record(&AuditRecord {

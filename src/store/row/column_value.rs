@@ -2,7 +2,7 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::protocol::{ConnectionId, Seq};
+use crate::protocol::{ConnectionId, OwnerNumber, Seq};
 
 /// A field of a row.
 pub(in crate::store) trait ColumnValue<'a>: Copy {
@@ -40,6 +40,16 @@ impl<'a> ColumnValue<'a> for ConnectionId {
 
     fn of(value: ValueRef<'a>) -> Option<Self> {
         Some(ConnectionId(value.as_i64().ok()?.cast_unsigned()))
+    }
+}
+
+impl<'a> ColumnValue<'a> for OwnerNumber {
+    fn value(self) -> ValueRef<'a> {
+        ValueRef::Integer(self.0.cast_signed())
+    }
+
+    fn of(value: ValueRef<'a>) -> Option<Self> {
+        Some(OwnerNumber(value.as_i64().ok()?.cast_unsigned()))
     }
 }
 

@@ -19,9 +19,11 @@ pub(super) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
         from: Author {
             name: Some("ana".parse().expect("a name")),
             addr: ([127, 0, 0, 1], 5000).into(),
+            owner: None,
         },
         text: text.to_owned().into(),
         id: id.map(|id| id.parse().expect("an id")),
+        follows: None,
         kind: MessageKind::Said,
         to: None,
     }

@@ -8,7 +8,8 @@ use broadcast_chat::{
     hub::{self, Receipts, Submission},
     log::{self, Draft, OrderedBatch, SealedBatch},
     protocol::{
-        Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, Seq, WallTime,
+        Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, OwnerNumber,
+        Seq, WallTime,
         format::Format,
         json, misplaced_secret,
         name::{MessageId, Name, RoomName},
@@ -85,7 +86,7 @@ pub(crate) fn texts(bytes: &[u8]) {
     // Lines of several messages can be told apart, whatever the texts hold.
     let [said, done] = [MessageKind::Said, MessageKind::Me].map(|kind| message(text.clone(), kind));
     let private = Message {
-        room: RoomName::inbox(&"bob".parse::<Name>().expect("a name").key()),
+        room: RoomName::inbox(OwnerNumber(2)),
         to: "bob".parse().ok(),
         ..said.clone()
     };
@@ -135,11 +136,12 @@ pub(crate) fn searches(bytes: &[u8]) {
             from: message(text.clone().expect("words"), MessageKind::Said).from,
             text: text.expect("words"),
             id: None,
+            follows: None,
             kind: MessageKind::Said,
             to: None,
         };
         let receipts = Receipts::new(ConnectionId(7), hub::WantedReplies::All);
-        let submission = Submission::message(draft, None, receipts.issue());
+        let submission = Submission::message(draft, receipts.issue());
         let publisher = chat.site.hub.submitter().expect("a writer");
         publisher.send(submission).await.expect("a writer");
         receipts.next(Some(0)).await.expect("it is stored");
@@ -198,6 +200,7 @@ fn message(text: Text, kind: MessageKind) -> Message {
         from: Author {
             name: "ana".parse().ok(),
             addr: ([127, 0, 0, 1], 5000).into(),
+            owner: None,
         },
         text,
         id: None,

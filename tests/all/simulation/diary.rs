@@ -83,8 +83,11 @@ pub(super) fn log(folder: &Path) -> Vec<StoredMessage> {
     let db = Connection::open(folder.join("chat.sqlite")).expect("the log");
     let mut query = db
         .prepare(
-            "SELECT rooms.name, seq, prev, messages.id, text
-             FROM messages JOIN rooms ON rooms.id = messages.room ORDER BY seq",
+            // Speakers know an inbox by its owner's name.
+            "SELECT coalesce('@' || names.name, rooms.name), seq, prev, messages.id, text
+             FROM messages JOIN rooms ON rooms.id = messages.room
+             LEFT JOIN names ON rooms.name = '@' || names.owner AND names.tag <> x''
+             ORDER BY seq",
         )
         .expect("a query");
     let rows = query.query_map([], |row| {

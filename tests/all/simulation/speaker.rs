@@ -8,10 +8,7 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{
-        Command, Epoch, Event, MessageKind, Seq, Start,
-        name::{Name, RoomName},
-    },
+    protocol::{Command, Epoch, Event, MessageKind, Seq, Start},
 };
 use fastrand::Rng;
 use tokio::{
@@ -358,7 +355,7 @@ fn command_of(line: &SentMessage) -> Command {
     }
 }
 
+/// The inbox of a name, as the diary calls it.
 fn inbox(name: &str) -> String {
-    let name: Name = name.parse().expect("a name");
-    RoomName::inbox(&name.key()).to_string()
+    format!("@{name}")
 }

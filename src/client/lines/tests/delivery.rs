@@ -133,8 +133,8 @@ async fn at_most_1000_messages_are_in_flight() {
             server.store(1, "1", &ids[0]).await;
             ids.push(server.hear_publish(&lines[1000]).await);
             server.hear_nothing().await;
-            for (seq, id) in (1..).zip(&ids) {
-                server.store(seq, "x", id).await;
+            for ((seq, id), line) in (1..).zip(&ids).zip(&lines) {
+                server.store(seq, line, id).await;
             }
             for (seq, line) in (2000..).zip(&lines[1001..]) {
                 let id = server.hear_publish(line).await;

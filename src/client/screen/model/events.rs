@@ -28,6 +28,12 @@ impl Model {
         match happened {
             ClientEvent::Event(frame, event) => self.handle_event(&frame, event, now),
             ClientEvent::Refused { id, text, .. } => self.refused(&id, &text),
+            ClientEvent::Renewed { id, new_id, .. } => {
+                let sent = self.sending.iter_mut().find(|sent| sent.id == id);
+                if let Some(sent) = sent {
+                    sent.id = new_id;
+                }
+            }
             ClientEvent::Missing { after, next } => self.note(
                 Style::Bad,
                 &format!(

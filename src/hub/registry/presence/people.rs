@@ -182,10 +182,9 @@ impl<E: Clone> People<E> {
         let Some(member) = self.members.get_mut(&number) else {
             return;
         };
-        let addr = member.author.addr.clone();
         let to = Author {
             name: Some(name.clone()),
-            addr,
+            ..member.author.clone()
         };
         let from = std::mem::replace(&mut member.author, to.clone());
         let (came, went) = if from.name.as_ref().map(Name::key) == Some(name.key()) {

@@ -10,8 +10,8 @@ use crate::{
         writer::fan_out_wait::MAX_FAN_OUT_WAIT,
     },
     log::LocalLog,
-    protocol::{ConnectionId, Seq},
-    store::{Outcome, Storage},
+    protocol::{ConnectionId, OwnerNumber, Seq},
+    store::{Outcome, Ownership, Storage},
 };
 
 /// Starts a writer on a thread. Returns a publisher, its fan-out and its
@@ -89,11 +89,15 @@ fn an_action_does_not_wait_for_a_fan_out() {
     let draft = Publisher::new(1, 1).next().expect("a message");
     inbox.try_send(draft).expect("room");
     let underway = fresh.blocking_recv().expect("a batch");
-    for name in ["ana", "bob"] {
+    for (name, number) in [("ana", 1), ("bob", 2)] {
         let (submission, made) = Submission::action(ConnectionId(1), claim(name));
         inbox.try_send(submission).expect("room");
         let made = made.blocking_recv().expect("made while it goes on");
-        assert_eq!(made.outcome, Outcome::Claimed { since: Seq(1) });
+        let ownership = Ownership {
+            owner: OwnerNumber(number),
+            delivered: Seq(1),
+        };
+        assert_eq!(made.outcome, Outcome::Claimed(ownership));
     }
     drop((underway, fresh, inbox));
     thread.join().expect("an end");

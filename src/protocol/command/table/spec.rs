@@ -34,8 +34,8 @@ pub struct CommandSpec {
 pub enum Permission {
     /// Every connection.
     Everybody,
-    /// A connection with a name.
-    Named,
+    /// A connection that owns its name.
+    Owners,
     /// A connection that has given the operators' secret.
     Operators,
     /// Every connection in the plain format.

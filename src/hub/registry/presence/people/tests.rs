@@ -54,6 +54,7 @@ fn author(number: u64, name: Option<&str>) -> Author {
     Author {
         name: name.map(|name| name.parse().expect("a name")),
         addr: ([127, 0, 0, 1], u16::try_from(number).expect("a port")).into(),
+        owner: None,
     }
 }
 

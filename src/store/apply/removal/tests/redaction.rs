@@ -35,7 +35,7 @@ impl Log {
 
     fn say(&mut self, room: &str, text: &str) -> Outcome {
         let draft = Draft {
-            id: Some("a-1".parse().expect("an id")).filter(|_| text == "twice"),
+            id: Some("a-1".parse().expect("an id")).filter(|_| text.starts_with("twice")),
             ..Draft::of(room, text)
         };
         let said = self.applier.apply_messages(ConnectionId(7), [draft]);
@@ -137,6 +137,11 @@ fn a_redacted_message_keeps_its_place() {
     ] {
         assert_eq!(log.redact(room, seq), outcome, "{room} {seq}");
     }
+    // Its content is gone: the id alone shows a repeat.
+    assert_eq!(
+        log.say("lobby", "twice, in other words"),
+        Outcome::Repeat(Seq(2))
+    );
     assert_eq!(log.slots(), (vec![1], vec![2, 3]));
     assert_eq!(audited(folder.path()), ["127.0.0.1:5000"; 2]);
     assert_eq!(log.search("tea"), [1]);
