@@ -7,6 +7,7 @@ mod answer;
 mod asset;
 mod error_filter;
 mod events;
+mod forwarding;
 mod help;
 mod history_page;
 mod origin;

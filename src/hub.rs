@@ -9,22 +9,25 @@ mod actions;
 mod announcer;
 mod claims;
 mod effects;
+mod ignoring;
 mod moderation;
 mod receipts;
 mod redaction;
 mod refused_ids;
 mod registry;
 mod retention;
+mod secrets;
 mod start;
 mod submissions;
 mod topics;
 mod writer;
+mod wrong_secrets;
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -35,24 +38,29 @@ use self::{
     actions::ActionSubmitter,
     claims::Claims,
     registry::{Registry, SanctionTarget},
+    wrong_secrets::WrongSecrets,
 };
 pub use self::{
     claims::{Claim, Claimed},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     refused_ids::RefusedIds,
-    registry::{Bucket, Budget, Capacity, Full, NameUse, Rate, Registration, too_fast},
+    registry::{
+        Bucket, Budget, Capacity, Full, NameUse, PrefixLimits, QuotaLimits, Rate, Registration,
+        frame_cost, message_cost, too_fast,
+    },
     retention::RetentionLimits,
     submissions::{ActionResult, Submission, Submitter},
     writer::Writer,
 };
 use crate::{
     fanout::{Fanout, History},
-    log::{Action, GuardedClock, SanctionKind},
+    log::{Action, GuardedClock, Recipient, SanctionKind},
     metrics::{Gauges, Metrics},
     net::Peer,
     protocol::{
         Author, ConnectionId, Event, Refusal, Seq, Topic,
         command_target::CommandTarget,
+        ignored::IgnoredNames,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
@@ -61,13 +69,9 @@ use crate::{
     store::StoreError,
 };
 
-/// In a drain, the time over which the clients come back, in ms for each
-/// connection.
-const RECONNECT_MS_PER_CONNECTION: u32 = 10;
-
-/// The shortest and the longest such time, in ms.
-const MIN_RECONNECT_MS: u32 = 200;
-const MAX_RECONNECT_MS: u32 = 10_000;
+/// In a drain, when the first client comes back, in ms. Until then the next
+/// server has time to start.
+const FIRST_RECONNECT_MS: u32 = 150;
 
 /// The settings of a hub.
 #[derive(Clone, Debug)]
@@ -93,9 +97,12 @@ struct HubState {
     fanout: Fanout,
     registry: Registry,
     claims: Claims,
+    wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
     failing: Arc<AtomicBool>,
+    /// How many clients were told to come back after a drain.
+    told_to_reconnect: AtomicU32,
     finished: CancellationToken,
 }
 
@@ -160,12 +167,14 @@ impl Hub {
         self.shared.finished.cancelled().await;
     }
 
-    /// Draws the reconnect delay of one client in a drain, in ms. The more
-    /// connections there are, the longer it may be.
+    /// The reconnect delay of the next client in a drain, in ms. The clients
+    /// come back one after the other, a thousand a second.
     pub fn reconnect_delay_ms(&self) -> u32 {
-        let connections = u32::try_from(self.connections()).unwrap_or(u32::MAX);
-        let all = connections.saturating_mul(RECONNECT_MS_PER_CONNECTION);
-        fastrand::u32(1..=all.clamp(MIN_RECONNECT_MS, MAX_RECONNECT_MS))
+        let before = self
+            .shared
+            .told_to_reconnect
+            .fetch_add(1, Ordering::Relaxed);
+        FIRST_RECONNECT_MS.saturating_add(before)
     }
 
     /// Registers a connection that was accepted.
@@ -186,6 +195,11 @@ impl Hub {
     /// The event that lists the rooms with members, except unlisted rooms.
     pub fn rooms_event(&self) -> Event {
         self.shared.registry.rooms_event()
+    }
+
+    /// How many connections are in a room.
+    pub fn readers(&self, room: &RoomName) -> usize {
+        self.shared.registry.readers(room)
     }
 
     /// How many people are in a room.
@@ -360,25 +374,96 @@ impl Hub {
         self.shared.claims.use_name(name, secret, peer).await
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// Finds the recipient of a private message from the name of this key: a
+    /// connection that uses the name, or its owner.
     ///
     /// # Errors
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub fn check_recipient(
+    pub fn find_recipient(
         &self,
-        name: &Name,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let (claims, name) = (self.shared.claims.clone(), name.clone());
-        async move { claims.check_recipient(&name).await }
+        name: Name,
+        author: NameKey,
+    ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
+        let claims = self.shared.claims.clone();
+        async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// The names that the owner of a name ignores. `None` if nobody here owns
+    /// the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the store cannot be read.
+    pub async fn ignored(&self, key: &NameKey) -> Result<Option<IgnoredNames>, Refusal> {
+        if !self.is_owned(key) {
+            return Ok(None);
+        }
+        let found = self.history().store().ignored(key).await;
+        found.map(Some).map_err(|why| ignoring::unknown(&why))
+    }
+
+    /// Adds the names that a connection ignored before it owned a name. Returns
+    /// all names that the owner ignores.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::ignore`].
+    pub async fn adopt_ignored(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        names: IgnoredNames,
+    ) -> Result<IgnoredNames, Refusal> {
+        for name in names.names() {
+            if let Some(stored) = self.ignore(key, origin, name, true) {
+                stored.await?;
+            }
+        }
+        self.ignored(key).await.map(Option::unwrap_or_default)
+    }
+
+    /// Whether a connection owns the name.
+    pub fn is_owned(&self, key: &NameKey) -> bool {
+        self.shared.registry.owners(key) > 0
+    }
+
+    /// Adds a name to those that the owner of a name ignores, or removes it.
+    /// Returns all of them; `None` if nobody here owns the name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one name too many, and if the change cannot be stored or read.
+    pub fn ignore(
+        &self,
+        key: &NameKey,
+        origin: ConnectionId,
+        name: Name,
+        is_ignored: bool,
+    ) -> Option<impl Future<Output = Result<IgnoredNames, Refusal>> + use<>> {
+        let owner = self.is_owned(key).then(|| key.clone())?;
+        let (actions, store) = (self.actions(), self.history().store().clone());
+        Some(
+            async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await },
+        )
     }
 
     /// Notes that every private message up to a number was delivered to the
     /// owner of a name. Does not wait; the note is lost if it cannot be stored.
     pub fn note_delivered(&self, key: &NameKey, upto: Seq) {
         self.shared.claims.note_delivered(key, upto);
+    }
+
+    /// Counts a wrong secret of the operators, for the server's output.
+    pub fn count_wrong_secret(&self, peer: Peer) {
+        self.shared.wrong_secrets.count(peer, "the operators");
+    }
+
+    /// Writes the counts of wrong secrets to the server's output, at most one
+    /// line a minute for each prefix. Never returns.
+    pub async fn report_wrong_secrets(&self) {
+        self.shared.wrong_secrets.report().await;
     }
 
     /// Notes twice a day which names are in use. Never returns.

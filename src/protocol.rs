@@ -12,6 +12,7 @@ mod event;
 pub mod event_stream;
 pub mod format;
 pub mod frame;
+pub mod ignored;
 mod invisible;
 pub mod json;
 mod limits;

@@ -76,6 +76,7 @@ pub async fn run(
     let keep = options.keep;
     let expiring = hub.clone();
     let noting = hub.clone();
+    let reporting = hub.clone();
     background(&tasks, &hub, async move { expiring.expire(keep).await });
     background(&tasks, &hub, index);
     background(
@@ -83,6 +84,9 @@ pub async fn run(
         &hub,
         async move { noting.note_names_in_use().await },
     );
+    background(&tasks, &hub, async move {
+        reporting.report_wrong_secrets().await;
+    });
     let drain = CancellationToken::new();
     let state = HttpState {
         hub: hub.clone(),
@@ -197,18 +201,11 @@ fn is_peer_error(error: &io::Error) -> bool {
 }
 
 async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
-    let answer = match full {
-        Full::Prefix(count) => state.plain_response(
-            StatusCode::TOO_MANY_REQUESTS,
-            &format!(
-                "Your address has {count} connections, which is as many as it may have; close one, or try again later."
-            ),
-        ),
-        Full::Server => state.plain_response(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The server has as many connections as it takes; try again later.",
-        ),
+    let status = match full {
+        Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
+        Full::Server => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let answer = state.plain_response(status, &full.to_string());
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;

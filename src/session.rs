@@ -30,13 +30,13 @@ use self::{
     end::SessionEnd,
     heartbeat::Heartbeat,
     inbound::{Inbound, Received},
-    pending::{Done, Pending},
+    pending::{Done, Pending, PendingCommand},
 };
-pub use self::{options::SessionOptions, request::SessionRequest};
+pub use self::{inbound::UnfinishedMessages, options::SessionOptions, request::SessionRequest};
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},
-    protocol::{close::CloseReason, format::Format, frame},
+    protocol::{Tag, close::CloseReason, format::Format, frame},
 };
 
 /// How many bytes of answers may be queued for the socket. Above that, the
@@ -107,14 +107,12 @@ where
         drop(conversation);
         registration.leave();
         let peer = registration.peer();
+        info!(target: "chat::address", "{peer} left: {end}");
+        info!(target: "chat::tag", "{} left: {end}", Tag::from(peer.id));
         match end {
-            SessionEnd::Lost(why) => {
-                hub.metrics().closed(&"lost");
-                info!(target: "chat", "{peer} left: {why}");
-            }
+            SessionEnd::Lost(_) => hub.metrics().closed(&"lost"),
             SessionEnd::Close(reason) => {
                 hub.metrics().closed(&reason.code());
-                info!(target: "chat", "{peer} left: {reason}");
                 Box::pin(close(reason, ends)).await;
             }
         }
@@ -129,11 +127,13 @@ async fn start<'a, R: AsyncRead + Unpin>(
     options: &'a SessionOptions,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
     let (peer, format) = (registration.peer(), request.format);
-    info!(target: "chat", "New connection from {peer}");
+    // The output has one of the two targets: it shows addresses or it does not.
+    info!(target: "chat::address", "New connection from {peer}");
+    info!(target: "chat::tag", "New connection from {}", Tag::from(peer.id));
     let Transport { read, early, write } = transport;
     let inbound = match format {
-        Format::EventStream => Inbound::discarding(read),
-        _ => Inbound::new(read, &early, options.limits),
+        Format::EventStream => Inbound::discarding(read, &options.unfinished),
+        _ => Inbound::new(read, &early, options.limits, &options.unfinished),
     };
     drop(early);
     let mut ends = Ends {
@@ -229,25 +229,13 @@ async fn converse<R: AsyncRead + Unpin>(
                     }
                 }
             },
-            received = inbound.next(), if listening => match received {
-                Received::Text(text) => {
-                    heartbeat.reset();
-                    match conversation.handle(&text, subscriber) {
-                        Ok(Some(command)) => pending.begin(command, &receipts, submitter.as_ref()),
-                        Ok(None) => {}
-                        Err(reason) => return SessionEnd::Close(reason),
-                    }
+            received = inbound.next() => {
+                let extra = inbound.take_extra();
+                match act_on(received, extra, conversation, subscriber, &mut heartbeat) {
+                    Ok(Some(command)) => pending.begin(command, &receipts, submitter.as_ref()),
+                    Ok(None) => {}
+                    Err(end) => return end,
                 }
-                Received::Ping(payload) => {
-                    heartbeat.reset();
-                    if let Err(reason) = conversation.charge_ping() {
-                        return SessionEnd::Close(reason);
-                    }
-                    subscriber.send(&frame::pong(&payload));
-                }
-                Received::Pong => heartbeat.reset(),
-                Received::Close(reason) => return SessionEnd::Close(reason),
-                Received::Ended => return SessionEnd::Lost("the connection broke"),
             },
             // Last, after the read: if this task or the whole server was
             // suspended, a pong may have arrived unread.
@@ -263,6 +251,39 @@ async fn converse<R: AsyncRead + Unpin>(
             }
         }
     }
+}
+
+/// Acts on input, with which came `extra` control frames and fragments. Returns
+/// the command that takes longer.
+///
+/// # Errors
+///
+/// Fails with the end of the session.
+fn act_on(
+    received: Received,
+    extra: u32,
+    conversation: &mut Conversation<'_>,
+    subscriber: &mut Subscriber,
+    heartbeat: &mut Heartbeat,
+) -> Result<Option<PendingCommand>, SessionEnd> {
+    let charged = conversation.charge_extra(extra);
+    charged.map_err(SessionEnd::Close)?;
+    match received {
+        Received::Text(text) => {
+            heartbeat.reset();
+            let handled = conversation.handle(&text, subscriber);
+            return handled.map_err(SessionEnd::Close);
+        }
+        Received::Ping(payload) => {
+            heartbeat.reset();
+            subscriber.send(&frame::pong(&payload));
+        }
+        Received::Pong => heartbeat.reset(),
+        Received::Fragments => {}
+        Received::Close(reason) => return Err(SessionEnd::Close(reason)),
+        Received::Ended => return Err(SessionEnd::Lost("the connection broke")),
+    }
+    Ok(None)
 }
 
 /// Whether the outstanding receipts and the queued answers leave room for

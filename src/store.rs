@@ -11,6 +11,8 @@ mod database;
 #[cfg(test)]
 mod digest;
 mod folder;
+mod hardened_secret;
+mod ignored;
 mod index;
 mod names;
 mod outcome;
@@ -37,6 +39,7 @@ pub use self::{
     backup::{BackupError, backup},
     check::Report,
     folder::{OpenError, Storage},
+    hardened_secret::HardenedSecret,
     index::Words,
     names::OwnedName,
     outcome::Outcome,

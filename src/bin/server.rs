@@ -79,7 +79,7 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
-    console::listening(address, &checked.options.trust);
+    console::listening(address);
     chat::run(listener, replica, checked.options, shutdown)
         .await
         .context("the server failed")

@@ -15,7 +15,9 @@ use super::{
     position::{Position, RoomReader, Step},
 };
 use crate::protocol::{
-    Command, Event, Refusal, Seq, Start, Welcome, json,
+    Command, Event, Refusal, Seq, Start, Welcome,
+    ignored::IgnoredNames,
+    json,
     name::{MessageId, Name},
     secret::Secret,
 };
@@ -57,6 +59,8 @@ pub(super) struct ClientConversation {
     /// Own messages that were confirmed and may still be echoed; used only if
     /// the face wants no echoes.
     hidden_echoes: VecDeque<MessageId>,
+    /// The names whose messages the face does not get.
+    ignored: IgnoredNames,
 }
 
 /// A series of temporary refusals: its first, its last, and whether the face
@@ -94,6 +98,7 @@ impl ClientConversation {
             events: VecDeque::new(),
             refusals: None,
             hidden_echoes: VecDeque::new(),
+            ignored: welcome.ignored.iter().cloned().collect(),
             welcome: welcome.clone(),
         };
         conversation.remember_start();
@@ -110,6 +115,7 @@ impl ClientConversation {
         self.outbox.start_over();
         self.reader.resume(&welcome);
         self.welcome = welcome.clone();
+        self.ignored = welcome.ignored.iter().cloned().collect();
         self.awaiting_name_refusal = self.name.is_some() && self.welcome.you.name.is_none();
         let welcome = ClientEvent::Event(frame, Event::Welcome(welcome));
         self.events
@@ -195,17 +201,23 @@ impl ClientConversation {
     ///
     /// Fails if the frame temporarily refuses the name in the request.
     pub(super) fn handle_frame(&mut self, frame: Frame) -> Result<(), NameRefused> {
-        let Ok(event) = json::parse_event(frame.text()) else {
+        let Ok(mut event) = json::parse_event(frame.text()) else {
             self.events.push_back(ClientEvent::ForPrograms(frame));
             return Ok(());
         };
-        match &event {
+        match &mut event {
             Event::Message(message) => {
                 let step = self.reader.receive(message);
                 if !self.step(&step, message.id.as_ref(), message.seq) {
                     return Ok(());
                 }
+                if self.ignored.hides(&message.from) {
+                    self.events.push_back(ClientEvent::ForPrograms(frame));
+                    return Ok(());
+                }
             }
+            Event::Page(page) => self.ignored.hide_in(page),
+            Event::Ignored { names } => self.ignored = names.iter().cloned().collect(),
             Event::Private(private) => {
                 let step = self.reader.receive_private(private);
                 if !self.step(&step, private.id.as_ref(), private.seq) {
@@ -248,6 +260,7 @@ impl ClientConversation {
                 self.set_name(name.clone(), secret.clone().or(given));
             }
             Event::Welcome(welcome) => {
+                self.ignored = welcome.ignored.iter().cloned().collect();
                 let start = match self.outbox.take_change() {
                     Some(Command::Join { start, .. }) => start,
                     _ => Start::default(),

@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     metrics::DeliveryCount,
-    protocol::{ConnectionId, Event, Seq, format::Format, name::RoomName},
+    protocol::{
+        ConnectionId, Event, Message, Seq, format::Format, ignored::IgnoredNames, name::RoomName,
+    },
     store::StoreError,
 };
 
@@ -67,6 +69,9 @@ pub(super) struct Outlet {
     skip_own_after: Option<Seq>,
     pub(super) mode: Mode,
     pub(super) room: Feed,
+    /// The reader is not shown what these names say in rooms. Only in the plain
+    /// formats: a JSON client needs every message for its `prev`.
+    ignored: Option<Box<IgnoredNames>>,
     /// The inbox of the reader, if the reader has a name.
     pub(super) inbox: Option<Box<Inbox>>,
     /// Every message for this reader up to this number was written, except
@@ -122,6 +127,7 @@ impl Outlet {
                 room: RoomName::lobby(),
                 floor: Seq::START,
             },
+            ignored: None,
             inbox: None,
             position: Seq::START,
             must_reread: false,
@@ -134,6 +140,24 @@ impl Outlet {
 
     pub(super) fn format(&self) -> Format {
         self.wire.format()
+    }
+
+    /// Hides what these names say in rooms, if the format has no `prev`.
+    pub(super) fn ignore(&mut self, names: &IgnoredNames) {
+        let hides = self.format().hides_ignored() && !names.is_empty();
+        self.ignored = hides.then(|| Box::new(names.clone()));
+    }
+
+    /// Whether some messages of the room are not for this reader.
+    fn hides_some(&self) -> bool {
+        self.skip_own_after.is_some() || self.ignored.is_some()
+    }
+
+    fn hides(&self, message: &Message) -> bool {
+        let is_own = message.connection == self.origin
+            && self.skip_own_after.is_some_and(|since| message.seq > since);
+        let ignored = self.ignored.as_ref().filter(|_| message.to.is_none());
+        is_own || ignored.is_some_and(|names| names.hides(&message.from))
     }
 
     /// The number of bytes that must be written before any message.
@@ -298,7 +322,7 @@ impl Outlet {
     pub(super) fn write_live(&mut self, room_batches: &RoomBatches) -> io::Result<bool> {
         // In nearly every delivery the whole stretch is new, and the socket
         // takes it at once.
-        if self.skip_own_after.is_none()
+        if !self.hides_some()
             && room_batches.follows(self.position)
             && let Some(written) = self.wire.try_write(room_batches, &mut self.position)
         {
@@ -392,11 +416,9 @@ impl Outlet {
                 });
             }
         };
-        if let Some(since) = self.skip_own_after {
+        if self.hides_some() {
             for (index, entry) in room_batch.slots()[..to].iter().enumerate().skip(from) {
-                if entry.seq() > since
-                    && entry.message().is_some_and(|m| m.connection == self.origin)
-                {
+                if entry.message().is_some_and(|message| self.hides(message)) {
                     put(from, index);
                     from = index + 1;
                 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    protocol::{Seq, name::RoomName},
+    protocol::{Seq, ignored::IgnoredNames, name::RoomName},
     store::StoreError,
 };
 
@@ -115,6 +115,11 @@ impl Subscriber {
             outlet.position = outlet.position.min(after);
             self.set_mode(outlet, Mode::CatchingUp);
         }
+    }
+
+    /// Hides what these names say in rooms, in the plain formats.
+    pub fn ignore(&mut self, names: &IgnoredNames) {
+        self.shared.lock().ignore(names);
     }
 
     /// The number up to which the reader's private messages were written.

@@ -2,10 +2,10 @@
 //!
 //! A browser lets any page open a WebSocket to any server, and names the page's
 //! origin in `Origin` (RFC 6455 §10.2). A page may also make its own name
-//! resolve to this machine (DNS rebinding). A server bound to loopback
-//! therefore accepts only loopback names in `Host`.
+//! resolve to this machine (DNS rebinding). The server therefore accepts in
+//! `Host` only IP addresses, and names that no foreign page has.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
@@ -17,9 +17,8 @@ use super::answer::Refused;
 /// Which hosts and origins are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Whether the server is bound to loopback: `Host` must then be a loopback
-    /// name.
-    pub loopback: bool,
+    /// The name of this machine; each name with the same first label is served.
+    pub hostname: String,
     /// Other host names of this server.
     pub hosts: Vec<String>,
     /// Other origins whose pages may connect, such as `https://example.org`.
@@ -32,7 +31,7 @@ impl Trust {
     /// # Errors
     ///
     /// Fails with 400 if the host is missing or invalid. Fails with 421 if the
-    /// server is bound to loopback and does not go by this name.
+    /// server does not go by this name.
     pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
         let asked = match single_header(head, &header::HOST)? {
             Some(host) => host,
@@ -47,20 +46,38 @@ impl Trust {
         if host.as_str().contains('@') {
             return Err(Refused::bad_request("The host must not name a user."));
         }
-        if self.loopback && !is_loopback(host.host()) && !self.knows(&host) {
+        if !self.knows(&host) {
             return Err(Refused::new(
                 StatusCode::MISDIRECTED_REQUEST,
-                "This server does not go by that name; it is started with --host to do so.",
+                "This server does not go by that name; it is started with --host NAME to do so.",
             ));
         }
         Ok(host)
     }
 
     fn knows(&self, host: &Authority) -> bool {
-        let names = [host.as_str(), host.host()];
-        self.hosts
-            .iter()
-            .any(|known| names.iter().any(|name| name.eq_ignore_ascii_case(known)))
+        let name = host.host();
+        // A name may end with the root's dot (RFC 1034 §3.1).
+        let bare = name.strip_suffix('.').unwrap_or(name);
+        is_address(bare)
+            || is_local(bare)
+            || self.is_own(bare)
+            || self.hosts.iter().any(|known| {
+                [host.as_str(), name, bare]
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(known))
+            })
+    }
+
+    /// Whether a name has the first label of this machine's name, as
+    /// `box.local` has for a machine `box`.
+    fn is_own(&self, name: &str) -> bool {
+        let own = first_label(&self.hostname);
+        // These first labels are not this machine's alone.
+        let shared = own.is_empty()
+            || own.eq_ignore_ascii_case("localhost")
+            || own.bytes().all(|byte| byte.is_ascii_digit());
+        !shared && first_label(name).eq_ignore_ascii_case(own)
     }
 
     /// Checks that `Origin`, if present, is the server's own or a trusted one.
@@ -136,15 +153,27 @@ impl Trust {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().map_or_else(
-        |_| {
-            host.eq_ignore_ascii_case("localhost")
-                || host.to_ascii_lowercase().ends_with(".localhost")
-        },
-        |address| address.to_canonical().is_loopback(),
+/// Whether a host is an IP address. No page can make an address resolve to
+/// another machine.
+fn is_address(host: &str) -> bool {
+    let v6 = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    v6.map_or_else(
+        || host.parse::<Ipv4Addr>().is_ok(),
+        |v6| v6.parse::<Ipv6Addr>().is_ok(),
     )
+}
+
+/// Whether a name always means the machine that asks (RFC 6761 §6.3).
+fn is_local(name: &str) -> bool {
+    name.rsplit('.')
+        .next()
+        .is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
+}
+
+fn first_label(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
 }
 
 /// Returns the value of a header that may occur once.
@@ -184,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn only_loopback_and_configured_hosts_are_served() {
+    fn only_addresses_and_own_names_are_served() {
         let trust = Trust {
-            loopback: true,
+            hostname: "Box".into(),
             hosts: vec!["chat.example".into()],
             ..Trust::default()
         };
@@ -196,12 +225,25 @@ mod tests {
             ("localhost:2000", 200),
             ("LocalHost", 200),
             ("a.localhost:1", 200),
+            ("localhost.", 200),
             ("[::1]:2000", 200),
+            ("192.168.0.7:2000", 200),
+            ("[fe80::1]", 200),
+            ("box:2000", 200),
+            ("BOX.local", 200),
+            ("box.fritz.example.", 200),
             ("chat.example:2000", 200),
             ("CHAT.example", 200),
+            ("chat.example.", 200),
             ("evil.example:2000", 421),
-            ("192.168.0.7:2000", 421),
+            ("boxes.local", 421),
+            ("www.box", 421),
+            (".box", 421),
+            ("a.chat.example", 421),
             ("localhost.evil.example", 421),
+            ("127.0.0.1.evil.example", 421),
+            ("notlocalhost", 421),
+            ("127.1", 421),
             ("a b", 400),
             ("eve@localhost", 400),
             ("", 400),
@@ -213,13 +255,31 @@ mod tests {
             status(&trust, &[("host", "localhost"), ("host", "localhost")]),
             400
         );
-        assert_eq!(status(&Trust::default(), &[("host", "evil.example")]), 200);
+    }
+
+    #[test]
+    fn a_hostname_that_many_machines_have_is_not_trusted() {
+        for (hostname, host) in [
+            ("", ".evil.example"),
+            ("localhost", "localhost.evil.example"),
+            ("127.0.0.1", "127.evil.example"),
+        ] {
+            let trust = Trust {
+                hostname: hostname.into(),
+                ..Trust::default()
+            };
+            assert_eq!(status(&trust, &[("host", host)]), 421, "{host}");
+        }
+        let long = Trust {
+            hostname: "box.example".into(),
+            ..Trust::default()
+        };
+        assert_eq!(status(&long, &[("host", "box.local")]), 200);
     }
 
     #[test]
     fn only_own_and_trusted_origins_are_allowed() {
         let trust = Trust {
-            loopback: true,
             origins: vec!["https://app.example".into()],
             ..Trust::default()
         };

@@ -2,14 +2,14 @@
 //! message.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
 use tokio::time::timeout;
 use tracing::{error, info};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fanout::{FeedPage, History},
-    hub::{Hub, Receipts, Registration, Reply, Submission, WantedReplies},
+    hub::{Hub, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
@@ -181,7 +181,6 @@ pub(super) async fn publish<B>(
 ) -> Result<Response<Full<Bytes>>, Refused>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let id = match single_header(head, &IDEMPOTENCY_KEY)? {
         // The draft standard of this header puts the value in quotation marks.
@@ -193,21 +192,26 @@ where
         None => None,
     };
     let peer = registration.peer();
-    let budget = registration.budget();
-    if let Some(budget) = budget {
-        budget.post()?;
-    }
     let from = Author {
         name: query.name.clone(),
         addr: peer.tag(),
     };
     registration.check_ban(query.name.as_ref())?;
     registration.check_mute(query.name.as_ref())?;
-    let body = read(body, state.limits).await?;
+    let budget = registration.budget();
     if let Some(budget) = budget {
-        budget.posted(body.len());
+        budget.post()?;
     }
-    let text = text(&body, state.limits)?;
+    let mut taken = Vec::new();
+    let whole = read(body, state.limits, &mut taken).await;
+    if let Some(budget) = budget {
+        budget.posted(message_cost(taken.len(), state.hub.readers(&room)));
+    }
+    whole?;
+    let text = text(&taken, state.limits)?;
+    if let Some(budget) = budget {
+        budget.store(1, text.len())?;
+    }
     // The name is leased until the message is stored.
     let _lease = match &query.name {
         Some(name) => {
@@ -246,26 +250,31 @@ where
     }
 }
 
-/// Reads the body.
-async fn read<B>(body: B, limits: Limits) -> Result<Bytes, Refused>
+/// Reads the body into `taken`, also as far as it came if it is refused.
+async fn read<B>(body: B, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
 where
     B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let read = Limited::new(body, limits.text_bytes + 2).collect();
-    let read = timeout(BODY_DEADLINE, read).await.map_err(|_| {
-        let text = "The body did not arrive within 10 seconds.";
-        Refused::new(StatusCode::REQUEST_TIMEOUT, text)
-    })?;
-    let body = read.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            let limit = limits.text_bytes;
-            let text = format!("The text is too long; at most {limit} bytes are taken.");
-            return Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text);
+    let limit = limits.text_bytes;
+    let reading = async {
+        let mut body = pin!(body);
+        while let Some(frame) = body.frame().await {
+            let broken = |_| Refused::bad_request("The body did not arrive whole.");
+            if let Ok(data) = frame.map_err(broken)?.into_data() {
+                taken.extend_from_slice(&data);
+            }
+            // One newline at the end is dropped.
+            if taken.len() > limit + 2 {
+                let text = format!("The text is too long; at most {limit} bytes are taken.");
+                return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+            }
         }
-        Refused::bad_request("The body did not arrive whole.")
-    })?;
-    Ok(body.to_bytes())
+        Ok(())
+    };
+    timeout(BODY_DEADLINE, reading).await.unwrap_or_else(|_| {
+        let text = "The body did not arrive within 10 seconds.";
+        Err(Refused::new(StatusCode::REQUEST_TIMEOUT, text))
+    })
 }
 
 /// The text of a body. One final newline is dropped: a shell adds it.

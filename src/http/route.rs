@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
-    events, help, history_page, page,
+    events, forwarding, help, history_page, page,
     query::Query,
     representation::{self, Representation},
     room,
@@ -47,10 +47,15 @@ pub(super) async fn answer(
     state: &HttpState,
 ) -> Result<Answer, Refused> {
     let path = head.uri.path();
-    if let Some(budget) = registration.budget()
-        && path != HEALTH
-    {
-        budget.request()?;
+    if path != HEALTH {
+        if forwarding::is_forwarded(&head.headers) {
+            registration
+                .count_as_forwarded()
+                .map_err(|full| Refused::new(StatusCode::TOO_MANY_REQUESTS, full.to_string()))?;
+        }
+        if let Some(budget) = registration.budget() {
+            budget.request()?;
+        }
     }
     let host = state.trust.check_host(head)?;
     // The target was `*` or a host alone (RFC 9112 §3.2).

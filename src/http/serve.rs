@@ -3,7 +3,6 @@
 
 use std::{
     future::poll_fn,
-    io,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +16,7 @@ use http_body_util::Either;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -43,6 +42,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// could reset a connection on which the peer still sends; the reset would
 /// discard the response.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How much of a refused request is read until then, in bytes.
+const MAX_IGNORED: u64 = 2 << 20;
 
 /// A connection that no longer speaks HTTP: upgraded, or an event stream.
 pub struct Upgraded<S> {
@@ -151,9 +153,8 @@ where
             stream.write_all(answer.as_bytes()).await?;
         }
         stream.shutdown().await?;
-        let mut scrap = vec![0; 4096];
-        while stream.read(&mut scrap).await? > 0 {}
-        io::Result::Ok(())
+        let mut rest = stream.take(MAX_IGNORED);
+        io::copy(&mut rest, &mut io::sink()).await
     };
     // A peer that does not read this in time is cut.
     let _ = timeout(LINGER, told).await;

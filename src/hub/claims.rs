@@ -6,7 +6,7 @@
 //! but the address. A second connection with the same name and address counts
 //! as the same person: back after a break, or connected twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 use tracing::error;
@@ -14,10 +14,12 @@ use tracing::error;
 use super::{
     actions::{ActionSubmitter, BUSY_RETRY_MS},
     registry::{Deliveries, Grounds, NameUse, Registry},
+    secrets::Secrets,
+    wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::History,
-    log::{Action, GuardedClock, GuardedTime},
+    log::{Action, GuardedClock, GuardedTime, Recipient},
     net::Peer,
     protocol::{
         ConnectionId, Refusal, RefusalCode, Seq,
@@ -36,7 +38,7 @@ const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 /// A connection's request to use a name as its owner.
 #[derive(Debug)]
 pub struct Claim {
-    /// The other end of the connection that asks.
+    /// The peer that asks.
     pub peer: Peer,
     /// The name.
     pub name: Name,
@@ -67,25 +69,33 @@ pub(super) struct Claims {
     history: History,
     clock: Arc<GuardedClock>,
     actions: ActionSubmitter,
+    secrets: Secrets,
+    wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
 }
 
 impl Claims {
+    /// # Errors
+    ///
+    /// Fails if the system gives no random bytes.
     pub(super) fn new(
         registry: Registry,
         history: History,
         clock: Arc<GuardedClock>,
         actions: ActionSubmitter,
+        wrong_secrets: WrongSecrets,
         expiry: Duration,
-    ) -> Self {
-        Claims {
+    ) -> io::Result<Self> {
+        Ok(Claims {
             registry,
             history,
             clock,
             actions,
+            secrets: Secrets::new()?,
+            wrong_secrets,
             expiry,
-        }
+        })
     }
 
     /// Has a connection use a name as its owner: it proves an owned name, or
@@ -93,8 +103,9 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// Refuses a name that another person owns or uses, a wrong secret, and a
-    /// new name if the claim allows none or the peer's address is muted. Also
+    /// Refuses a name that another person owns or uses, a wrong secret, a secret
+    /// after too many wrong ones, and a new name if the claim allows none or the
+    /// peer's address is muted. Also
     /// refuses if the store cannot be read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         check_free(&claim.name)?;
@@ -107,7 +118,7 @@ impl Claims {
             if let Some(owned) = self.still_owned(&key, own_uses, now).await? {
                 self.check_lookalikes(&claim.name, &key, Some(&owned), now)
                     .await?;
-                return self.prove(&claim, &owned, now);
+                return self.prove(&claim, &owned, now).await;
             }
             if let Some(taken) = self.claim_free(&claim, &key, own_uses).await? {
                 return Ok(taken);
@@ -118,20 +129,31 @@ impl Claims {
 
     /// Takes an owned name by its secret. Waits neither for the writer nor for
     /// a failing disk.
-    fn prove(
+    ///
+    /// # Errors
+    ///
+    /// Refuses a wrong secret, and if too many secrets wait to be hashed.
+    async fn prove(
         &self,
         claim: &Claim,
         owned: &OwnedName,
         now: GuardedTime,
     ) -> Result<Claimed, Refusal> {
-        match &claim.secret {
-            None => return Err(owned_by_another(&claim.name)),
-            Some(secret) if !owned.is_proved_by(secret) => return Err(wrong_secret(&claim.name)),
-            Some(_) => {}
+        let Some(secret) = &claim.secret else {
+            return Err(owned_by_another(&claim.name));
+        };
+        let (prefix, key) = (claim.peer.prefix(), claim.name.key());
+        let check = || self.registry.check_guesses(prefix, Some(&key));
+        check()?;
+        if !self.secrets.prove(owned, secret, check).await? {
+            self.registry.count_wrong_secret(prefix, Some(&key));
+            let what = format!("the name {}", claim.name);
+            self.wrong_secrets.count(claim.peer, &what);
+            return Err(wrong_secret(&claim.name));
         }
         let name_use = self.take(&claim.name, Grounds::Owner, Deliveries::of(owned))?;
         if owned.unused_for(now) >= USE_NOTED {
-            let key = owned.claimed_key().unwrap_or_else(|| claim.name.key());
+            let key = owned.claimed_key().unwrap_or(key);
             self.actions.note(Action::Use { key });
         }
         Ok(Claimed {
@@ -159,6 +181,7 @@ impl Claims {
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
         self.registry.check_mute(claim.peer)?;
+        self.registry.take_new_name(claim.peer.id)?;
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };
@@ -166,11 +189,12 @@ impl Claims {
         let Some(secret) = new_secret.as_ref().or(claim.secret.as_ref()) else {
             return Err(unknown());
         };
+        let hardened = self.secrets.harden(secret, &salt, || Ok(())).await?;
         let action = Action::Claim {
             name: claim.name.clone(),
             key: key.clone(),
             salt,
-            tag: OwnedName::tag(secret, &salt),
+            tag: hardened.ok_or_else(unknown)?.tag(&salt),
         };
         match self.actions.act(claim.peer.id, action).await?.outcome {
             Outcome::Claimed { since } => {
@@ -247,25 +271,40 @@ impl Claims {
         Ok(())
     }
 
-    /// Checks that a private message to a name has a recipient: a connection
-    /// that uses the name, or its owner.
+    /// Finds the recipient of a private message: a connection that uses the
+    /// name, or its owner.
     ///
     /// # Errors
     ///
     /// Refuses a name that is neither in use nor owned, and if the store cannot
     /// be read.
-    pub(super) async fn check_recipient(&self, name: &Name) -> Result<(), Refusal> {
+    pub(super) async fn find_recipient(
+        &self,
+        name: Name,
+        author: &NameKey,
+    ) -> Result<Recipient, Refusal> {
         let key = name.key();
         let now = self.clock.now();
-        if self.registry.users(&key) > 0 {
-            return Ok(());
-        }
         let owned = self.still_owned(&key, 0, now).await?;
-        if owned.is_some_and(|owned| !owned.is_reserved()) {
-            return Ok(());
+        let is_owned = owned.is_some_and(|owned| !owned.is_reserved());
+        if !is_owned && self.registry.users(&key) == 0 {
+            let why =
+                format!("Nobody here is called {name}. /members lists the people in the room.");
+            return Err(Refusal::new(RefusalCode::NotHere, why));
         }
-        let why = format!("Nobody here is called {name}. /members lists the people in the room.");
-        Err(Refusal::new(RefusalCode::NotHere, why))
+        let ignores = is_owned && self.is_ignored(&key, author).await?;
+        Ok(Recipient {
+            ignores,
+            ..Recipient::new(name)
+        })
+    }
+
+    async fn is_ignored(&self, owner: &NameKey, author: &NameKey) -> Result<bool, Refusal> {
+        let found = self.history.store().ignores(owner, author).await;
+        found.map_err(|why| {
+            error!("the message store cannot be read: {why}");
+            unknown()
+        })
     }
 
     /// Notes that every private message up to a number was delivered to the

@@ -114,3 +114,61 @@ pub(super) fn list(registry: &Registry) -> Event {
     }
     Event::Notice { text }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        hub::Capacity,
+        log::{GuardedClock, GuardedTime},
+        store::Sanction,
+    };
+
+    fn registry(sanctions: usize) -> Registry {
+        let sanction = |n| {
+            let target = std::net::Ipv4Addr::from(n).to_string();
+            Sanction {
+                kind: SanctionKind::Ban,
+                shown: target.clone(),
+                target,
+                until: None,
+                reason: String::new(),
+            }
+        };
+        let numbers = 0x0a00_0000_u32..;
+        let sanctions = numbers.take(sanctions).map(sanction).collect();
+        let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
+        Registry::new(Capacity::UNLIMITED, sanctions, clock)
+    }
+
+    #[test]
+    fn sanctions_in_force_are_bounded_and_so_is_their_list() {
+        let peer = Peer::accepted(Some(([192, 0, 2, 1], 5000).into())).expect("an id");
+        let by = Author {
+            name: None,
+            addr: peer.tag(),
+        };
+        let who = "203.0.113.7".parse().expect("an address");
+        let ban = |in_force| {
+            let registry = registry(in_force);
+            sanction(&registry, &by, peer, SanctionKind::Ban, &who, None, None)
+        };
+        assert!(ban(MAX_SANCTIONS - 1).is_ok());
+        let refused = ban(MAX_SANCTIONS).expect_err("one too many");
+        assert_eq!(refused.code, RefusalCode::NotAllowed);
+
+        for (in_force, lines, last) in [
+            (0, 1, "No ban or mute is in force."),
+            (200, 201, "ban 10.0.0.199"),
+            (205, 202, "and 5 more"),
+        ] {
+            let Event::Notice { text } = list(&registry(in_force)) else {
+                panic!("another event");
+            };
+            assert_eq!(text.lines().count(), lines);
+            assert!(text.lines().any(|line| line == last), "{text}");
+        }
+    }
+}

@@ -7,9 +7,12 @@
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
 
+mod budget;
+mod guesses;
 mod names;
 mod prefixes;
 mod presence;
+mod quotas;
 mod rate;
 mod registration;
 mod sanctions;
@@ -20,27 +23,31 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 
-pub(super) use self::{
-    names::Grounds,
-    presence::News,
-    registration::Deliveries,
-    sanctions::{SanctionTarget, rest as rest_of_sanction},
+pub use self::{
+    budget::{Budget, frame_cost, message_cost},
+    prefixes::{Full, PrefixLimits},
+    quotas::QuotaLimits,
+    rate::{Bucket, Rate, too_fast},
+    registration::{NameUse, Registration},
 };
 use self::{
+    guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
     tables::{LockedTables, Tables},
 };
-pub use self::{
-    rate::{Bucket, Budget, Rate, too_fast},
-    registration::{NameUse, Registration},
+pub(super) use self::{
+    names::Grounds,
+    presence::News,
+    registration::Deliveries,
+    sanctions::{SanctionTarget, rest as rest_of_sanction},
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
     log::{GuardedClock, SanctionKind},
-    net::Peer,
+    net::{Peer, Prefix},
     protocol::{
         ConnectionId, Event, Refusal, Seq, Topic,
         close::CloseReason,
@@ -50,33 +57,25 @@ use crate::{
     store::Sanction,
 };
 
-/// How many connections there may be, and how fast each may speak.
+/// How many connections there may be, how fast each may speak, and how much one
+/// prefix may add.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// The most connections at a time.
     pub connections: usize,
-    /// The most connections of one prefix, if that is limited.
-    pub per_prefix: Option<usize>,
-    /// The rate of one connection, if that is limited.
-    pub rate: Option<Rate>,
+    /// The limits of one prefix.
+    pub per_prefix: PrefixLimits,
+    /// The limits of the forwarded connections of one prefix, all together.
+    pub forwarded: PrefixLimits,
 }
 
 impl Capacity {
     /// No limit at all.
     pub const UNLIMITED: Capacity = Capacity {
         connections: usize::MAX,
-        per_prefix: None,
-        rate: None,
+        per_prefix: PrefixLimits::UNLIMITED,
+        forwarded: PrefixLimits::UNLIMITED,
     };
-}
-
-/// Why a connection cannot register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
-    /// Its prefix has this many connections, the most it may have.
-    Prefix(usize),
-    /// The server has the most connections it may have.
-    Server,
 }
 
 /// All connections of this process. Clones are the same registry.
@@ -101,7 +100,8 @@ impl Registry {
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
-                prefixes: Prefixes::new(capacity.per_prefix, capacity.rate),
+                prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
+                guesses: Guesses::default(),
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
@@ -120,7 +120,7 @@ impl Registry {
         let budget = tables.prefixes.connect(peer.prefix());
         let budget = budget.map_err(Full::Prefix)?;
         if tables.connections.len() >= self.max_connections {
-            tables.prefixes.disconnect(peer.prefix());
+            tables.prefixes.disconnect(peer.prefix(), false);
             return Err(Full::Server);
         }
         tables.connect(peer);
@@ -141,6 +141,30 @@ impl Registry {
     /// The event that lists the rooms with members, except unlisted rooms.
     pub(super) fn rooms_event(&self) -> Event {
         self.shared.lock().presence.rooms_event()
+    }
+
+    /// How many connections are in a room.
+    pub(super) fn readers(&self, room: &RoomName) -> usize {
+        self.shared.lock().presence.readers(room)
+    }
+
+    /// Checks that a secret may be tried.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the prefix or the name had too many wrong secrets.
+    pub(super) fn check_guesses(
+        &self,
+        prefix: Option<Prefix>,
+        name: Option<&NameKey>,
+    ) -> Result<(), Refusal> {
+        self.shared.lock().guesses.check(prefix, name)
+    }
+
+    /// Counts a wrong secret for its prefix, and for the name that it should
+    /// prove.
+    pub(super) fn count_wrong_secret(&self, prefix: Option<Prefix>, name: Option<&NameKey>) {
+        self.shared.lock().guesses.count(prefix, name);
     }
 
     /// How many people are in a room.
@@ -178,6 +202,16 @@ impl Registry {
         let key = name.key();
         let taken = self.shared.lock().names.take(name, &key, grounds);
         taken.then(|| NameUse::new(&self.shared, key, delivered))
+    }
+
+    /// Takes a new owned name from the quota of a connection's prefix.
+    ///
+    /// # Errors
+    ///
+    /// Refuses one name too many, with the time to wait.
+    pub(super) fn take_new_name(&self, origin: ConnectionId) -> Result<(), Refusal> {
+        let budget = self.shared.lock().budget(origin);
+        budget.map_or(Ok(()), |budget| budget.new_name())
     }
 
     /// How many connections use a name.

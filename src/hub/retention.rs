@@ -47,6 +47,8 @@ pub(super) async fn run(
     }
     let mut failing = false;
     loop {
+        // The guarded clock follows the wall clock only while it is read often.
+        clock.now();
         let step = expire_some(actions, store, clock, keep).await;
         if let Err(why) = &step
             && !failing
@@ -66,7 +68,7 @@ pub(super) async fn run(
 }
 
 /// Expires some old messages; false if there were none.
-async fn expire_some(
+pub(super) async fn expire_some(
     actions: &ActionSubmitter,
     store: &Store,
     clock: &GuardedClock,

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 use tokio::{runtime::Handle, sync::broadcast};
@@ -10,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Hub, HubOptions, HubState, Submitter, Writer, actions::ActionSubmitter, announcer,
-    claims::Claims, effects::Effects, registry::Registry, submissions,
+    claims::Claims, effects::Effects, registry::Registry, submissions, wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::{Applier, Fanout},
@@ -95,13 +98,15 @@ impl Hub {
             finished.clone().drop_guard(),
         );
         let actions = ActionSubmitter::new(submitter.downgrade());
+        let wrong_secrets = WrongSecrets::default();
         let claims = Claims::new(
             registry.clone(),
             history.clone(),
             Arc::clone(&clock),
             actions.clone(),
+            wrong_secrets.clone(),
             options.name_expiry,
-        );
+        )?;
         let (announced, over) = (registry.clone(), finished.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -116,8 +121,10 @@ impl Hub {
             fanout,
             registry,
             claims,
+            wrong_secrets,
             metrics,
             failing,
+            told_to_reconnect: AtomicU32::new(0),
             finished,
         });
         Ok((Hub { shared }, submitter, work, shards))

@@ -5,7 +5,7 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::{
     fanout::Applier,
-    log::{BatchId, BatchPosition, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
+    log::{BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
     protocol::RefusalCode,
     store::{self, Storage},
 };
@@ -117,6 +117,22 @@ async fn an_owned_name_is_proved_by_its_secret() {
     assert_eq!(world.hub.shared.registry.names_in_use(), []);
 }
 
+// Verified to fail when a claim stores another form of the secret.
+#[tokio::test]
+async fn a_chosen_secret_proves_its_name_again_and_again() {
+    let world = World::new(90 * DAY);
+    let chosen = Some("of-ana-and-long-enough");
+    drop(world.claim("ana", chosen).await.expect("free"));
+    for _ in 0..2 {
+        let again = world.claim("ana", chosen).await.expect("owned");
+        assert!(!again.new);
+        for wrong in ["of-ana-and-long-enougH", "random128_0123456789abcdefghijkl"] {
+            let refused = world.claim("ana", Some(wrong)).await;
+            assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{wrong}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_name_in_use_by_another_cannot_be_claimed() {
     let world = World::new(90 * DAY);
@@ -178,4 +194,67 @@ async fn a_claim_changes_nothing_while_the_log_fails() {
     world.log.off.store(false, Ordering::Relaxed);
     world.claim("ana", None).await.expect("stored");
     assert!(is_owned().await && world.hub.is_ready());
+}
+
+/// The wall clock is wrong for a few seconds, and right again. Only those
+/// seconds are seen, on both sides of a full hour.
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_wrong_for_seconds_ends_nothing() {
+    let world = World::new(90 * DAY);
+    let years = i64::try_from((5 * 365 * DAY).as_millis()).expect("a number");
+    let lobby = RoomName::lobby();
+    let act = |action| world.hub.act(ConnectionId::SERVER, action);
+    let draft = Action::Message(Draft::of("lobby", "text"));
+    act(draft).await.expect("stored");
+    let ana = world.claim("ana", None).await.expect("free");
+    drop(ana.name_use);
+    let operator = Draft::of("lobby", "").from;
+    let who = "eve".parse().expect("a target");
+    let a_day = "1d".parse().expect("a duration");
+    let ban = world.hub.sanction(
+        &operator,
+        ConnectionId::SERVER,
+        SanctionKind::Ban,
+        &who,
+        Some(a_day),
+        None,
+    );
+    ban.await.expect("banned");
+    let keep = RetentionLimits {
+        age: Some(30 * DAY),
+        messages: None,
+    };
+    let HubState { history, clock, .. } = &*world.hub.shared;
+    let check = async |when: &str| {
+        let taken = world.claim("ana", None).await;
+        assert_eq!(code(taken), Some(RefusalCode::NameTaken), "{when}");
+        let peer = Peer::accepted(Some(([192, 0, 2, 1], 1).into())).expect("an id");
+        let eve = world.hub.register(peer).expect("a place");
+        let name = "eve".parse().expect("a name");
+        assert!(eve.check_ban(Some(&name)).is_err(), "{when}");
+        let actions = world.hub.actions();
+        let step = retention::expire_some(&actions, history.store(), clock, keep);
+        assert_eq!(step.await, Ok(false), "{when}");
+        let page = history.after(&lobby, Seq::START).await.expect("readable");
+        assert_eq!(page.room_batches.len(), 1, "{when}");
+    };
+    let hour = Duration::from_secs(60 * 60);
+    let second = Duration::from_secs(1);
+    tokio::time::advance(Duration::from_secs(2 * 60 * 60 - 1)).await;
+    for _ in 0..4 {
+        clock.move_wall(years);
+        check("in the first wrong seconds").await;
+        // Entries are sealed at this time too.
+        let topic = Action::Topic {
+            room: lobby.clone(),
+            text: "tea".to_owned().into(),
+            by: "ana".to_owned(),
+        };
+        act(topic).await.expect("stored");
+        tokio::time::advance(2 * second).await;
+        check("in the last wrong seconds").await;
+        clock.move_wall(0);
+        check("when it is right again").await;
+        tokio::time::advance(hour / 8).await;
+    }
 }

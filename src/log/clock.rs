@@ -15,14 +15,17 @@ use crate::protocol::WallTime;
 /// follows.
 const BELIEVED_AFTER: Duration = Duration::from_secs(60 * 60);
 
+/// The longest time without a look at the wall clock in that hour.
+const MAX_UNSEEN: Duration = Duration::from_secs(60);
+
 /// The guarded clock: a clock that does not follow a jump of the wall clock
 /// ahead at once.
 ///
 /// A jump ahead would make everything expire at once. So this clock follows only
-/// after the wall clock has stayed ahead for an hour. Until then it runs on from
-/// its last time. At a start it runs on from the log's clock, for at least an
-/// hour. It follows a jump back at once. The log's clock itself never goes back,
-/// because a store keeps the highest time that it has seen.
+/// after the wall clock was seen ahead for an hour, at least once a minute. Until
+/// then it runs on from its last time. At a start it runs on from the log's clock,
+/// for at least an hour. It follows a jump back at once. The log's clock itself
+/// never goes back, because a store keeps the highest time that it has seen.
 pub struct GuardedClock(Mutex<Guarded>);
 
 impl GuardedClock {
@@ -51,6 +54,12 @@ impl GuardedClock {
         }
     }
 
+    /// Moves the wall clock to this many milliseconds ahead of the system's.
+    #[cfg(test)]
+    pub(crate) fn move_wall(&self, ms: i64) {
+        self.0.lock().expect("no panic").moved = ms;
+    }
+
     fn at(&self, wall: WallTime) -> GuardedTime {
         let mut guarded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         GuardedTime(guarded.now(wall.0))
@@ -71,31 +80,62 @@ fn wall() -> WallTime {
 
 struct Guarded {
     started: Instant,
-    /// The smallest difference of the wall clock and the time since the start,
-    /// in this hour and in the hour before. In milliseconds.
-    ahead: [i64; 2],
-    hours: u64,
+    /// The believed difference of the wall clock and the time since the start, in
+    /// milliseconds.
+    believed: i64,
+    /// The wall clock as it was seen since it is ahead of that.
+    ahead: Option<Ahead>,
+    /// How far a test has moved the wall clock, in milliseconds.
+    #[cfg(test)]
+    moved: i64,
+}
+
+/// A wall clock that is ahead and not believed yet.
+struct Ahead {
+    /// When it was first and last seen ahead, since the start.
+    first: Duration,
+    last: Duration,
+    /// The smallest difference that was seen.
+    least: i64,
 }
 
 impl Guarded {
     fn start(at: i64) -> Self {
         Guarded {
             started: Instant::now(),
-            ahead: [at; 2],
-            hours: 0,
+            believed: at,
+            ahead: None,
+            #[cfg(test)]
+            moved: 0,
         }
     }
 
     fn now(&mut self, wall: i64) -> i64 {
+        #[cfg(test)]
+        let wall = wall + self.moved;
         let since = self.started.elapsed();
         let passed = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-        let ahead = wall.saturating_sub(passed);
-        let hours = since.as_secs() / BELIEVED_AFTER.as_secs();
-        if hours > std::mem::replace(&mut self.hours, hours) {
-            self.ahead = [ahead, self.ahead[0]];
+        let difference = wall.saturating_sub(passed);
+        if difference <= self.believed {
+            self.believed = difference;
+            self.ahead = None;
+        } else if let Some(ahead) = &mut self.ahead
+            && since.saturating_sub(ahead.last) <= MAX_UNSEEN
+        {
+            ahead.last = since;
+            ahead.least = ahead.least.min(difference);
+            if since.saturating_sub(ahead.first) >= BELIEVED_AFTER {
+                self.believed = ahead.least;
+                self.ahead = None;
+            }
+        } else {
+            self.ahead = Some(Ahead {
+                first: since,
+                last: since,
+                least: difference,
+            });
         }
-        self.ahead[0] = self.ahead[0].min(ahead);
-        passed.saturating_add(self.ahead[0].min(self.ahead[1]))
+        passed.saturating_add(self.believed)
     }
 }
 
@@ -104,31 +144,49 @@ mod tests {
     use super::*;
 
     const DAY: i64 = 24 * 60 * 60 * 1000;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Reads the clock every minute for this long, with a wall clock that is
+    /// `ahead` milliseconds ahead of the true time; returns how far the clock
+    /// is ahead then.
+    async fn read(clock: &mut Guarded, start: i64, minutes: u32, ahead: i64) -> i64 {
+        let mut last = 0;
+        for _ in 0..minutes {
+            tokio::time::advance(MINUTE).await;
+            let passed = i64::try_from(clock.started.elapsed().as_millis()).expect("a short time");
+            last = clock.now(start + passed + ahead) - start - passed;
+        }
+        last
+    }
 
     #[tokio::test(start_paused = true)]
-    async fn a_jump_ahead_is_not_followed_at_once() {
+    async fn a_jump_ahead_is_believed_after_an_hour() {
         let start = 1_000 * DAY;
         let mut clock = Guarded::start(start);
-        let hours = |hours: u64| Duration::from_secs(60 * 60 * hours);
         assert_eq!(clock.now(start + 300 * DAY), start, "at a start");
-        tokio::time::advance(hours(3)).await;
-        clock.now(start + DAY / 8);
-        tokio::time::advance(hours(3)).await;
-        assert_eq!(clock.now(start + DAY / 4), start + DAY / 4);
-        // The wall clock jumps a day ahead for a moment.
-        assert_eq!(clock.now(start + DAY + DAY / 4), start + DAY / 4);
-        assert_eq!(clock.now(start + DAY / 4), start + DAY / 4);
-        // The wall clock jumps a day ahead and stays there.
-        let ahead = start + DAY + DAY / 4;
-        let mut believed = None;
-        for hour in 0..3 {
-            if clock.now(ahead + DAY / 24 * hour) == ahead + DAY / 24 * hour {
-                believed = believed.or(Some(hour));
-            }
-            tokio::time::advance(hours(1)).await;
+        assert_eq!(read(&mut clock, start, 180, 0).await, 0);
+        // The wall clock jumps a day ahead for a moment, and again later.
+        for _ in 0..40 {
+            assert_eq!(read(&mut clock, start, 1, DAY).await, 0);
+            assert_eq!(read(&mut clock, start, 1, 0).await, 0);
         }
-        assert_eq!(believed, Some(2));
+        // It jumps and stays there, once with a smaller jump.
+        assert_eq!(read(&mut clock, start, 30, DAY).await, 0);
+        assert_eq!(read(&mut clock, start, 1, DAY / 2).await, 0);
+        assert_eq!(read(&mut clock, start, 29, DAY).await, 0);
+        assert_eq!(read(&mut clock, start, 1, DAY).await, DAY / 2);
+        assert_eq!(read(&mut clock, start, 61, DAY).await, DAY);
         // The clock follows a jump back at once.
-        assert_eq!(clock.now(start), start);
+        assert_eq!(read(&mut clock, start, 1, 0).await, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jump_ahead_that_was_not_watched_is_not_believed() {
+        let start = 1_000 * DAY;
+        let mut clock = Guarded::start(start);
+        for _ in 0..10 {
+            tokio::time::advance(61 * MINUTE).await;
+            assert_eq!(read(&mut clock, start, 1, DAY).await, 0);
+        }
     }
 }

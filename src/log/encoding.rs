@@ -133,6 +133,12 @@ mod tests {
             },
             Action::Kick(audit()),
             Action::Expire { upto: Seq(300) },
+            Action::Ignore {
+                owner: "ana".parse::<Name>().expect("a name").key(),
+                name: "Bob".parse().expect("a name"),
+                key: "Bob".parse::<Name>().expect("a name").key(),
+                ignored: true,
+            },
         ];
         Batch {
             id: BatchId {

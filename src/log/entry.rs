@@ -174,6 +174,20 @@ pub enum Action {
         /// The last number.
         upto: Seq,
     },
+    /// Adds a name to those that an owner ignores, or removes it.
+    Ignore {
+        /// The comparison key of the owner's name.
+        #[serde(with = "KeyField")]
+        owner: NameKey,
+        /// The name.
+        #[serde(with = "NameField")]
+        name: Name,
+        /// The comparison key of `name`.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// Whether the owner ignores it from now on.
+        ignored: bool,
+    },
 }
 
 impl Action {
@@ -218,6 +232,8 @@ pub struct Recipient {
     /// The inbox of that name.
     #[serde(with = "RoomField")]
     pub inbox: RoomName,
+    /// Whether the recipient ignores the author: only the author gets a copy.
+    pub ignores: bool,
 }
 
 impl Recipient {
@@ -226,6 +242,7 @@ impl Recipient {
         Recipient {
             inbox: RoomName::inbox(&name.key()),
             name,
+            ignores: false,
         }
     }
 }

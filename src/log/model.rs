@@ -189,6 +189,9 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         3 => (room(), seq()).prop_map(|(room, seq)| Action::Redact { room, seq, by: "op".into() }),
         1 => audit().prop_map(Action::Kick),
         1 => seq().prop_map(|upto| Action::Expire { upto }),
+        2 => (name(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {
+            Action::Ignore { owner: owner.key(), key: name.key(), name, ignored }
+        }),
     ]
 }
 

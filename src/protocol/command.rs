@@ -76,6 +76,17 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
+    /// Hides what a name says from this reader, or asks for the hidden names.
+    Ignore {
+        /// The name; absent to ask for the list.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Name>,
+    },
+    /// Shows what a name says again.
+    Unignore {
+        /// The name.
+        name: Name,
+    },
     /// Enters a room, or starts over in the current one.
     Join {
         /// The room to enter.
@@ -178,6 +189,8 @@ impl Command {
             Command::Publish { .. } => "publish",
             Command::Name { .. } => "name",
             Command::Private { .. } => "private",
+            Command::Ignore { .. } => "ignore",
+            Command::Unignore { .. } => "unignore",
             Command::Join { .. } => "join",
             Command::Members => "members",
             Command::History { .. } => "history",

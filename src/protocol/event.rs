@@ -70,6 +70,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
     },
+    /// The answer to `ignore` and `unignore`.
+    Ignored {
+        /// The names whose messages are not for this reader.
+        names: Vec<Name>,
+    },
     /// A person joined the room.
     Joined {
         /// The person.
@@ -211,6 +216,10 @@ pub struct Welcome {
     /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<Seq>,
+    /// The names that the reader ignores. A client hides what they say in
+    /// rooms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Name>,
     /// The number of people in the room, this one included.
     pub members: usize,
     /// The topic of the room, if any.

@@ -58,6 +58,12 @@ impl Format {
         }
     }
 
+    /// Whether the server hides messages of ignored names. In the other formats
+    /// a reader proves by `prev` that no message is missing.
+    pub fn hides_ignored(self) -> bool {
+        matches!(self, Format::Plain | Format::NumberedPlain)
+    }
+
     /// Encodes an event as a frame; `None` if this format does not show it.
     pub fn frame(self, event: &Event) -> Option<Vec<u8>> {
         self.answer(event, None)

@@ -10,7 +10,7 @@ use super::{
     Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
     Slot,
     command::table::{Listing, Permission, TABLE},
-    name::RoomName,
+    name::{Name, RoomName},
     text::{Text, sanitize},
 };
 
@@ -147,6 +147,11 @@ pub fn event(event: &Event) -> Option<String> {
             let secret = secret.reveal();
             format!("You are now {name}. To have this name again: /name {name} {secret}")
         }
+        Event::Ignored { names } if names.is_empty() => "You ignore nobody.".to_owned(),
+        Event::Ignored { names } => {
+            let names: Vec<_> = names.iter().map(Name::as_str).collect();
+            format!("You ignore {}.", names.join(", "))
+        }
         // The count of a room with many joins and leaves; no answer.
         Event::Members { names, .. } if names.is_empty() => return None,
         Event::Members { names, total } => {
@@ -222,6 +227,7 @@ Type a message to say it to the room. Commands:
 /topic [TEXT]  show the topic, or set it (- clears it)
 /me TEXT       say what you do: /me waves
 /msg NAME TEXT    say something to one person alone
+/ignore [NAME], /unignore NAME    hide what NAME says; without NAME: whom do you ignore?
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
 /operator SECRET  become an operator; operators can:

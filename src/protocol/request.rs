@@ -50,6 +50,11 @@ impl Outline {
         matches!(self.kind, FrameKind::Command(spec) if spec.is_message())
     }
 
+    /// Whether the frame publishes a message that all readers of the room get.
+    pub fn is_for_room(&self) -> bool {
+        matches!(self.kind, FrameKind::Command(spec) if spec.is_for_room())
+    }
+
     /// Checks the size of the frame, before its values are built.
     ///
     /// # Errors

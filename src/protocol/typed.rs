@@ -92,6 +92,15 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
             let name = name.parse().map_err(|rule| bad_name(spec, rule))?;
             Command::Name { name, secret }
         }
+        "ignore" => Command::Ignore {
+            name: match rest {
+                "" => None,
+                name => Some(name.parse().map_err(|rule| bad_name(spec, rule))?),
+            },
+        },
+        "unignore" => Command::Unignore {
+            name: rest.parse().map_err(|rule| bad_name(spec, rule))?,
+        },
         "join" => Command::Join {
             room: rest.parse().map_err(|rule| bad_field(spec.form(), rule))?,
             start: Start::default(),

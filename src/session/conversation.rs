@@ -18,6 +18,7 @@ use crate::{
         Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
         format::Format,
+        ignored::IgnoredNames,
         name::{NameKey, Reference, RoomName},
         plain,
         text::Text,
@@ -39,6 +40,8 @@ pub(super) struct Conversation<'a> {
     /// The comparison key of the author's name.
     key: Option<NameKey>,
     room: RoomName,
+    /// The names that the member ignores.
+    ignored: IgnoredNames,
     /// Which private messages the peer has received.
     shown: DeliveredMark,
     /// How many unowned names this connection has claimed.
@@ -92,6 +95,11 @@ impl<'a> Conversation<'a> {
             after
         });
         let key = lease.as_ref().map(|lease| lease.key().clone());
+        let ignored = match &key {
+            Some(key) => hub.ignored(key).await.ok().flatten().unwrap_or_default(),
+            None => IgnoredNames::default(),
+        };
+        subscriber.ignore(&ignored);
         let handle = subscriber.handle();
         let operator_close = registration.begin(author.clone(), lease, &room, handle);
         let conversation = Conversation {
@@ -103,6 +111,7 @@ impl<'a> Conversation<'a> {
             author,
             key,
             room,
+            ignored,
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
@@ -230,6 +239,7 @@ impl<'a> Conversation<'a> {
             head,
             after,
             inbox,
+            ignored: self.ignored.names(),
             members: self.hub.people_count(&self.room),
             topic: self.topic_text(),
             server: SERVER.into(),

@@ -1,5 +1,7 @@
 //! The ways a conversation ends.
 
+use std::fmt;
+
 use crate::protocol::close::CloseReason;
 
 /// How a conversation ended.
@@ -9,4 +11,13 @@ pub(super) enum SessionEnd {
     Close(CloseReason),
     /// The connection is gone; no close frame can be sent.
     Lost(&'static str),
+}
+
+impl fmt::Display for SessionEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SessionEnd::Close(reason) => reason.fmt(f),
+            SessionEnd::Lost(why) => f.write_str(why),
+        }
+    }
 }

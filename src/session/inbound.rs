@@ -1,6 +1,7 @@
 //! Decodes incoming frames, and names protocol errors.
 
 mod boundary;
+mod unfinished;
 
 use std::{
     future::poll_fn,
@@ -19,7 +20,8 @@ use tokio::{
 };
 use tokio_websockets::{Error, Message, ServerBuilder, WebSocketStream, proto::ProtocolError};
 
-use self::boundary::Boundary;
+pub use self::unfinished::UnfinishedMessages;
+use self::{boundary::Boundary, unfinished::UnfinishedMessage};
 use crate::protocol::{Limits, close::CloseReason};
 
 /// The next input to act on.
@@ -30,6 +32,8 @@ pub(super) enum Received {
     Ping(Bytes),
     /// A pong: the peer is alive.
     Pong,
+    /// Fragments of a message that goes on.
+    Fragments,
     /// A close frame, or a protocol error: the reason to close.
     Close(CloseReason),
     /// The connection has ended.
@@ -44,12 +48,25 @@ const FIRST_READ: usize = 2048;
 /// sign of life, and empty fragments never reach the size limit.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many bytes are read after the server's close frame, or from a peer that
+/// should send none.
+const MAX_IGNORED: usize = 64 << 10;
+
+/// The memory of a decoder without a message, in bytes.
+const DECODER_BYTES: usize = 8 << 10;
+
 /// The reading half of a connection.
 pub(super) struct Inbound<R> {
     limits: tokio_websockets::Limits,
     stage: Stage<R>,
+    /// Whether the session reads now.
+    reading: bool,
     /// While a message is incomplete: when it must be complete.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// The unfinished messages of all connections.
+    all_unfinished: UnfinishedMessages,
+    /// While a message is incomplete: its share of the memory.
+    unfinished: Option<Box<UnfinishedMessage>>,
 }
 
 /// Whether the connection has a decoder. A decoder holds a buffer of 8 KiB;
@@ -59,15 +76,20 @@ enum Stage<R> {
     Silent(ReadHalf<R>),
     /// A message has begun, or ended a moment ago.
     Decoding(Box<WebSocketStream<ReadHalf<R>>>),
-    /// No input is expected; all bytes are dropped.
-    Discarding(R),
+    /// No input is expected; bytes are dropped, at most so many more.
+    Discarding(R, usize),
     /// Only while the stage changes.
     Switching,
 }
 
 impl<R: AsyncRead + Unpin> Inbound<R> {
     /// Reads a connection; `early` holds the bytes that arrived already.
-    pub(super) fn new(read: R, early: &Bytes, limits: Limits) -> Self {
+    pub(super) fn new(
+        read: R,
+        early: &Bytes,
+        limits: Limits,
+        all_unfinished: &UnfinishedMessages,
+    ) -> Self {
         let limits =
             tokio_websockets::Limits::default().max_payload_len(Some(limits.payload_bytes()));
         let silent = early.is_empty();
@@ -85,38 +107,64 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             } else {
                 decoding(read, limits)
             },
+            reading: true,
             deadline: None,
+            all_unfinished: all_unfinished.clone(),
+            unfinished: None,
         }
     }
 
     /// For a peer that sends nothing more: only its end is noticed.
-    pub(super) fn discarding(read: R) -> Self {
+    pub(super) fn discarding(read: R, all_unfinished: &UnfinishedMessages) -> Self {
         Inbound {
             limits: tokio_websockets::Limits::default(),
-            stage: Stage::Discarding(read),
+            stage: Stage::Discarding(read, MAX_IGNORED),
+            reading: true,
             deadline: None,
+            all_unfinished: all_unfinished.clone(),
+            unfinished: None,
         }
     }
 
     /// Tells whether the session reads from now on. If not, the message
-    /// deadline starts over.
+    /// deadline starts over, and no input is returned.
     pub(super) fn set_reading(&mut self, listening: bool) {
+        self.reading = listening;
         if !listening {
             self.deadline = None;
         }
     }
 
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if let Some(message) = &mut self.unfinished
+            && message.poll_cut(cx).is_ready()
+        {
+            return Poll::Ready(Received::Close(CloseReason::Unfinished));
+        }
+        if !self.reading {
+            return Poll::Pending;
+        }
         if let Poll::Ready(message) = self.poll_next(cx) {
             let received = received(message);
             if let Received::Text(_) = received {
-                self.deadline = None;
+                self.finish_message();
             }
             return Poll::Ready(received);
         }
-        if let Stage::Silent(_) | Stage::Discarding(_) = self.stage {
-            self.deadline = None;
+        let Stage::Decoding(stream) = &self.stage else {
+            self.finish_message();
             return Poll::Pending;
+        };
+        let boundary = &stream.get_ref().boundary;
+        let message = self
+            .unfinished
+            .get_or_insert_with(|| Box::new(self.all_unfinished.begin()));
+        message.set(boundary.open_bytes().saturating_add(DECODER_BYTES));
+        if boundary.has_extra() {
+            return Poll::Ready(Received::Fragments);
+        }
+        if message.poll_cut(cx).is_ready() {
+            return Poll::Ready(Received::Close(CloseReason::Unfinished));
         }
         let begun = || Box::pin(sleep(MESSAGE_DEADLINE));
         let deadline = self.deadline.get_or_insert_with(begun);
@@ -124,9 +172,15 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         Poll::Ready(Received::Close(CloseReason::Unfinished))
     }
 
+    /// Forgets the limits of a message that ended.
+    fn finish_message(&mut self) {
+        self.deadline = None;
+        self.unfinished = None;
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        if let Stage::Discarding(read) = &mut self.stage {
-            return poll_end(read, cx).map(|()| None);
+        if let Stage::Discarding(read, left) = &mut self.stage {
+            return poll_end(read, left, cx).map(|()| None);
         }
         if let Stage::Silent(half) = &mut self.stage {
             let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
@@ -159,8 +213,14 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         match &mut self.stage {
             Stage::Silent(half) => Some(half),
             Stage::Decoding(stream) => Some(stream.get_mut()),
-            Stage::Discarding(_) | Stage::Switching => None,
+            Stage::Discarding(..) | Stage::Switching => None,
         }
+    }
+
+    /// Takes the number of control frames and fragments that arrived since the
+    /// last call.
+    pub(super) fn take_extra(&mut self) -> u32 {
+        self.half().map_or(0, |half| half.boundary.take_extra())
     }
 
     /// Returns the next input to act on. Cancel-safe.
@@ -175,27 +235,36 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             .is_some_and(|half| std::mem::take(&mut half.heard))
     }
 
-    /// Reads and drops all input until the end.
-    pub(super) async fn ignore_rest(mut self) {
-        let read = match &mut self.stage {
-            Stage::Silent(half) => &mut half.read,
-            Stage::Decoding(stream) => &mut stream.get_mut().read,
-            Stage::Discarding(read) => read,
+    /// Reads and drops input until the end, at most [`MAX_IGNORED`] bytes.
+    pub(super) async fn ignore_rest(self) {
+        // The memory of an unfinished message is freed first.
+        let mut read = match self.stage {
+            Stage::Silent(half) => half.read,
+            Stage::Decoding(stream) => stream.into_inner().read,
+            Stage::Discarding(read, _) => read,
             Stage::Switching => return,
         };
-        poll_fn(|cx| poll_end(read, cx)).await;
+        drop(self.unfinished);
+        let mut left = MAX_IGNORED;
+        poll_fn(|cx| poll_end(&mut read, &mut left, cx)).await;
     }
 }
 
-/// Reads and drops all input until the end.
-fn poll_end<R: AsyncRead + Unpin>(read: &mut R, cx: &mut Context<'_>) -> Poll<()> {
+/// Reads and drops input until the end, or until no bytes are `left` to read.
+fn poll_end<R: AsyncRead + Unpin>(
+    read: &mut R,
+    left: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
     let mut scrap = [MaybeUninit::uninit(); FIRST_READ];
     loop {
-        let mut scrap = ReadBuf::uninit(&mut scrap);
+        let most = FIRST_READ.min(*left);
+        let mut scrap = ReadBuf::uninit(&mut scrap[..most]);
         let read = ready!(Pin::new(&mut *read).poll_read(cx, &mut scrap));
         if read.is_err() || scrap.filled().is_empty() {
             return Poll::Ready(());
         }
+        *left -= scrap.filled().len();
     }
 }
 

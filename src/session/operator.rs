@@ -2,7 +2,10 @@
 
 use ring::hmac;
 
-use crate::protocol::{Refusal, RefusalCode, secret::Secret};
+use crate::{
+    hub::Registration,
+    protocol::{Refusal, RefusalCode, secret::Secret},
+};
 
 /// How many wrong secrets one connection may try.
 const MAX_WRONG: u8 = 3;
@@ -25,20 +28,28 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Compares the given secret in constant time.
+    /// Compares the given secret in constant time; calls `wrong` for a wrong
+    /// one.
     ///
     /// # Errors
     ///
-    /// Fails with a refusal if the secret is wrong or the server has no
-    /// operators.
-    pub(super) fn prove(&mut self, given: &str) -> Result<(), Refusal> {
+    /// Fails with a refusal if the secret is wrong, if too many wrong ones came
+    /// from the peer's prefix, or if the server has no operators.
+    pub(super) fn prove(
+        &mut self,
+        given: &str,
+        registration: &Registration,
+        wrong: impl FnOnce(),
+    ) -> Result<(), Refusal> {
         let Some(secret) = self.secret else {
             return Err(not_allowed("This server has no operators."));
         };
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"operator");
         let tag = hmac::sign(&key, secret.reveal().as_bytes());
-        if hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_err() {
+        let is_right = || hmac::verify(&key, given.as_bytes(), tag.as_ref()).is_ok();
+        if !registration.try_secret(is_right)? {
             self.wrong = self.wrong.saturating_add(1);
+            wrong();
             return Err(not_allowed("This is not the operators' secret."));
         }
         self.proved = true;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::inbound::UnfinishedMessages;
 use crate::protocol::{Limits, secret::Secret, text::Text};
 
 /// The options of all sessions.
@@ -9,6 +10,8 @@ use crate::protocol::{Limits, secret::Secret, text::Text};
 pub struct SessionOptions {
     /// The limits on a client's messages.
     pub limits: Limits,
+    /// The memory for unfinished messages of all sessions.
+    pub unfinished: UnfinishedMessages,
     /// The ping interval: a silent peer is pinged twice within it and closed
     /// soon after.
     pub ping: Duration,

@@ -49,7 +49,7 @@ impl Pace {
         }
     }
 
-    /// Charges a message with a frame of this many bytes to the rate limit.
+    /// Charges a message of this cost to the rate limit.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Pace {
         &mut self,
         id: Option<&MessageId>,
         follows: Option<&MessageId>,
-        bytes: usize,
+        cost: u32,
     ) -> Result<(), Refusal> {
         let now = Instant::now();
         let paced = if self.deferred.contains(follows) {
@@ -71,29 +71,52 @@ impl Pace {
                 wait.max(Duration::from_millis(1)),
             ))
         } else {
-            self.budget.message(&mut self.messages, bytes, now)
+            self.budget.message(&mut self.messages, cost, now)
         };
         match &paced {
             Ok(()) => self.deferred.accept(id),
             Err(_) => self.deferred.refuse(id),
         }
-        self.charge_patience(now, paced)
+        self.charge_patience(now, 1, paced)
             .map_err(|refusal| refusal.with_id(id.cloned()))
     }
 
-    /// Charges a frame of this many bytes that is not a message to the rate
-    /// limit.
+    /// Charges the rows of a message to the quota of stored bytes.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a refusal if the prefix has stored too much.
+    pub(super) fn store(
+        &mut self,
+        id: Option<&MessageId>,
+        rows: u32,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        let stored = self.budget.store(rows, bytes);
+        if stored.is_err() {
+            // The messages that follow this one are refused too.
+            self.deferred.refuse(id);
+        }
+        self.charge_patience(Instant::now(), 1, stored)
+    }
+
+    /// Charges frames of this cost that are not messages to the rate limit.
     ///
     /// # Errors
     ///
     /// Fails with a refusal if the prefix sent too many commands.
-    pub(super) fn command(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn commands(&mut self, cost: u32) -> Result<(), Refusal> {
         let now = Instant::now();
-        let paced = self.budget.command(bytes, now);
-        self.charge_patience(now, paced)
+        let paced = self.budget.commands(cost, now);
+        self.charge_patience(now, cost, paced)
     }
 
-    fn charge_patience(&mut self, now: Instant, paced: Result<(), Refusal>) -> Result<(), Refusal> {
+    fn charge_patience(
+        &mut self,
+        now: Instant,
+        cost: u32,
+        paced: Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         match &paced {
             Ok(()) => {
                 self.patience = PATIENCE.min(self.patience + 1);
@@ -103,7 +126,7 @@ impl Pace {
             }
             Err(refusal) => {
                 if self.retry_at.is_some_and(|told| now < told) {
-                    self.patience = self.patience.saturating_sub(1);
+                    self.patience = self.patience.saturating_sub(cost);
                     self.impatient_since.get_or_insert(now);
                 }
                 let wait = Duration::from_millis(refusal.retry_ms.unwrap_or_default());
@@ -111,6 +134,11 @@ impl Pace {
             }
         }
         paced
+    }
+
+    /// Lets nobody of the prefix in for a while, because this client floods.
+    pub(super) fn ban_flooder(&self) {
+        self.budget.ban_flooder();
     }
 
     /// Whether the client ignored its retry times too often and for too long. A

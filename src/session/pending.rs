@@ -12,6 +12,7 @@ use crate::{
     log::Draft,
     protocol::{
         Event, Start,
+        ignored::IgnoredNames,
         name::{MessageId, Name, Reference, RoomName},
     },
 };
@@ -63,8 +64,10 @@ impl SideTask {
 pub(super) enum SideTaskResult {
     /// The answer.
     Event(Event),
-    /// The name, as typed, is now the member's.
-    Name(Name, Claimed),
+    /// The name, as typed, is now the member's. Its owner ignores these names.
+    Name(Name, Claimed, IgnoredNames),
+    /// The member ignores these names now.
+    Ignored(IgnoredNames),
     /// The draft may be stored; the id is that of the message it follows.
     Draft(Draft, Option<MessageId>),
 }

@@ -46,6 +46,7 @@ fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
 fn options() -> SessionOptions {
     SessionOptions {
         limits: Limits::default(),
+        unfinished: UnfinishedMessages::new(Limits::default()),
         ping: Duration::from_secs(25),
         motd: None,
         operator: None,

@@ -4,6 +4,7 @@
 //! give the same state and outcomes, on any machine, in any year. It reads no
 //! clock, no random source and no environment.
 
+mod ignored;
 mod messages;
 mod names;
 mod removal;
@@ -152,6 +153,12 @@ impl Applying<'_> {
                 Ok(Outcome::Done)
             }
             Action::Expire { upto } => self.expire(*upto),
+            Action::Ignore {
+                owner,
+                name,
+                key,
+                ignored,
+            } => self.ignore(owner, name, key, *ignored),
         }
     }
 

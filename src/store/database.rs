@@ -14,7 +14,7 @@ use super::{
     pages::{self, StoredPage},
     parents,
     room::RoomState,
-    row::{TableRow, find, query, to_db},
+    row::{TableRow, query, to_db},
     schema,
     state::ReplicaState,
     tables::{MESSAGES, MessageRow},
@@ -317,21 +317,6 @@ impl Database {
             }
         }
         Ok((entries, head))
-    }
-
-    /// When the last message was sealed, by the wall clock.
-    ///
-    /// # Errors
-    /// Fails if the database cannot be read.
-    pub(super) fn last_sealed_at(&self) -> Result<Option<WallTime>, StoreError> {
-        let last = find(
-            &self.db,
-            &MESSAGES,
-            "ORDER BY seq DESC LIMIT 1",
-            [],
-            |row| MessageRow::read(row).map(|message| WallTime(message.at)),
-        )?;
-        Ok(last.flatten())
     }
 
     /// The id of a room, if it has a row.

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use ring::hmac;
 use tracing::error;
 
 use super::{
-    StoreError,
+    HardenedSecret, StoreError,
     reader::Store,
     row::{TableRow, find},
     tables::{NAMES, NameRow},
@@ -16,7 +15,6 @@ use crate::{
     protocol::{
         Seq,
         name::{Name, NameKey},
-        secret::Secret,
     },
 };
 
@@ -40,21 +38,16 @@ struct Proof {
 }
 
 impl OwnedName {
-    /// The tag that verifies a secret: its HMAC-SHA-256 under a salt.
-    pub fn tag(secret: &Secret, salt: &[u8; 16]) -> [u8; 32] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, salt);
-        let signed = hmac::sign(&key, secret.reveal().as_bytes());
-        let mut tag = [0; 32];
-        tag.copy_from_slice(signed.as_ref());
-        tag
+    /// The salt of its secret; `None` if no secret proves the name.
+    pub fn salt(&self) -> Option<&[u8]> {
+        let proof = self.0.as_ref().filter(|proof| !proof.tag.is_empty());
+        proof.map(|proof| &*proof.salt)
     }
 
-    /// Whether this is the secret of the name; compares in constant time.
-    pub fn is_proved_by(&self, secret: &Secret) -> bool {
-        self.0.as_ref().is_some_and(|proof| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, &proof.salt);
-            hmac::verify(&key, secret.reveal().as_bytes(), &proof.tag).is_ok()
-        })
+    /// Whether this is the secret of the name, hardened under its salt.
+    pub fn is_proved_by(&self, secret: &HardenedSecret) -> bool {
+        let proof = self.0.as_ref();
+        proof.is_some_and(|proof| secret.has_tag(&proof.salt, &proof.tag))
     }
 
     /// Whether it is nobody's name, but reserved because it looks like an owned
@@ -139,7 +132,7 @@ mod tests {
     use crate::{
         fanout::Applier,
         log::Action,
-        protocol::name::Name,
+        protocol::{name::Name, secret::Secret},
         store::{Outcome, Storage, check, open},
     };
 
@@ -149,18 +142,19 @@ mod tests {
         let storage = Storage::Folder(folder.path().to_owned());
         let faults = || check(folder.path()).expect("readable").faults;
         let name: Name = "ana".parse().expect("a name");
-        let secret: Secret = "0123456789abcdef".parse().expect("a secret");
+        let secret = Secret::from_random([3; 16]);
         let (replica, store) = open(&storage, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
         // A damaged name stays taken however old its last use is.
         let expiry = Action::Settings { name_expiry_ms: 1 };
         log.apply_action(expiry).expect("applied");
         let salt = [7; 16];
+        let secret = HardenedSecret::of(&secret, &salt).expect("a salt");
         let claim = Action::Claim {
             name: name.clone(),
             key: name.key(),
             salt,
-            tag: OwnedName::tag(&secret, &salt),
+            tag: secret.tag(&salt),
         };
         let claimed = log.apply_action(claim.clone()).expect("applied");
         assert_eq!(claimed, Outcome::Claimed { since: Seq::START });

@@ -20,6 +20,8 @@ pub enum Outcome {
     },
     /// The name is owned already.
     NameTaken,
+    /// The owner ignores the most names allowed.
+    IgnoresTooMany,
     /// The room's topic now.
     Topic(Topic),
     /// The sanction now in force.

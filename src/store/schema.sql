@@ -49,6 +49,13 @@ CREATE TABLE names (
     delivered INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE ignored (
+    owner TEXT NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (owner, key)
+) WITHOUT ROWID;
 CREATE TABLE topics (
     room TEXT PRIMARY KEY,
     text TEXT NOT NULL,

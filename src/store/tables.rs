@@ -92,6 +92,18 @@ rows! {
         delivered: Seq,
     }
 
+    /// A name that the owner of another name ignores.
+    IgnoredRow in IGNORED "ignored" (
+        |row| format!("the list of names that {:?} ignores", text(row, 0))
+    ) {
+        /// The comparison key of the owner's name.
+        owner: &'a str,
+        /// The comparison key of the ignored name.
+        key: &'a str,
+        /// The ignored name as its reader typed it.
+        name: &'a str,
+    }
+
     /// A room's topic.
     TopicRow in TOPICS "topics" (|row| format!("the topic of {:?}", text(row, 0))) {
         room: &'a str,
@@ -129,12 +141,13 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 8] = [
+pub(super) static ALL: [(&Table, &str); 9] = [
     (&STATE, "one"),
     (&PARENTS, "batch"),
     (&ROOMS, "id"),
     (&MESSAGES, "seq"),
     (&NAMES, "key"),
+    (&IGNORED, "owner, key"),
     (&TOPICS, "room"),
     (&SANCTIONS, "kind, target"),
     (&AUDIT, "id"),

@@ -176,7 +176,7 @@ async fn the_response_has_the_headers_of_an_event_stream() {
 #[tokio::test]
 async fn an_event_stream_counts_as_a_connection_of_its_address() {
     let mut options = options();
-    options.hub.capacity.per_prefix = Some(2);
+    options.hub.capacity.per_prefix.connections = Some(2);
     let server = TestServer::start_with(&Storage::Memory, options).await;
     let mut readers = [server.follow("/", "").await, server.follow("/", "").await];
     let answer = server.request(sse_request("/", "").as_bytes()).await;

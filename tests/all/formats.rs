@@ -20,9 +20,9 @@ enum Way {
 type Shown = (String, String);
 
 /// Texts that look like something else in some format, and their stored form.
-const TEXTS: [(&str, &str); 27] = [
+const TEXTS: [(&str, &str); 28] = [
     ("hi", "hi"),
-    (" ", " "),
+    (" .", " ."),
     ("grüße, 世界 👋", "grüße, 世界 👋"),
     // Lines of other people, and of the server.
     ("a\nbob: b\n* c", "a\nbob: b\n* c"),
@@ -37,7 +37,8 @@ const TEXTS: [(&str, &str); 27] = [
         "Welcome to chat! Type a message",
         "Welcome to chat! Type a message",
     ),
-    ("\n", "\n"),
+    ("\n.", "\n."),
+    ("a\n\n\n\n\nb", "a\n\n\nb"),
     ("a\n\n", "a\n\n"),
     ("  set in\n    more", "  set in\n    more"),
     ("7 ana: hi", "7 ana: hi"),

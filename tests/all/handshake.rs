@@ -80,6 +80,7 @@ async fn valid_handshakes_are_accepted() {
         (&host, format!("Host: LOCALHOST:{port}\r\n")),
         (&host, "Host: localhost\r\n".into()),
         (&host, "Host: [::1]\r\n".into()),
+        (&host, "Host: 192.168.0.1\r\n".into()),
         (&host, format!("{host}Origin: http://127.0.0.1:{port}\r\n")),
         (
             "Upgrade: websocket\r\n",

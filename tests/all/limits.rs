@@ -17,15 +17,15 @@ use tokio::{
 use crate::{
     programs::{Program, folder, server},
     support::{
-        CLOSE, FIN, MemoryChat, MemoryPeer, PING, Peer, TEXT, TestServer, frame, options,
-        others_chat_on, soon, upgrade,
+        CLOSE, CONTINUATION, FIN, MemoryChat, MemoryPeer, PING, PONG, Peer, TEXT, TestServer,
+        frame, options, others_chat_on, soon, sse_request, upgrade,
     },
 };
 
-fn limited(rate: &str) -> ServerOptions {
+pub(crate) fn limited(rate: &str) -> ServerOptions {
     let mut options = options();
     let rate: Rate = rate.parse().expect("a rate");
-    options.hub.capacity.rate = Some(rate);
+    options.hub.capacity.per_prefix.rate = Some(rate);
     options
 }
 
@@ -204,16 +204,25 @@ async fn only_a_message_may_have_more_than_2048_bytes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_floods_is_closed_after_10_seconds() {
-    // Verified to fail when pings are not charged.
-    for (opcode, times) in [(TEXT, 20), (PING, 100)] {
-        is_closed_after_10_seconds(&frame(FIN | opcode, b"spam").repeat(times)).await;
+    // Verified to fail when pings, pongs or fragments are not charged.
+    let frames = |opcode, times| frame(FIN | opcode, b"spam").repeat(times);
+    let begun = frame(TEXT, b"");
+    let fragments = frame(CONTINUATION, b"").repeat(100);
+    for (first, some) in [
+        (&[][..], frames(TEXT, 20)),
+        (&[], frames(PING, 100)),
+        (&[], frames(PONG, 100)),
+        (&begun, fragments),
+    ] {
+        is_closed_after_10_seconds(first, &some).await;
     }
 }
 
-async fn is_closed_after_10_seconds(some: &[u8]) {
+async fn is_closed_after_10_seconds(first: &[u8], some: &[u8]) {
     let chat = MemoryChat::with(&limited("20:200").hub);
     let (peer, ended) = chat.join("eve", 1 << 16);
     let (mut sending, mut reading) = peer.split();
+    sending.write(first).await;
     let start = Instant::now();
     let flood = async {
         while sending.try_write(some).await {
@@ -233,6 +242,28 @@ async fn is_closed_after_10_seconds(some: &[u8]) {
     assert!(after >= Duration::from_secs(10), "{after:?}");
     assert!(after <= Duration::from_secs(20), "{after:?}");
     ended.await.expect("no panic");
+    // Verified to fail when a flooder may come back at once.
+    let requests = [
+        upgrade(([127, 0, 0, 1], 2000).into(), "/", &[]),
+        sse_request("/", ""),
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi".to_owned(),
+    ];
+    let answers = async |refused: bool| {
+        // A paused clock does not wait for the commit of a message.
+        let count = if refused { 3 } else { 2 };
+        for request in &requests[..count] {
+            let mut peer = MemoryPeer::over(chat.connect(1 << 16));
+            peer.write(request.as_bytes()).await;
+            let head = peer.head().await;
+            assert_eq!(head.starts_with("HTTP/1.1 429 "), refused, "{head}");
+            assert_eq!(head.contains("\r\nretry-after: "), refused, "{head}");
+        }
+    };
+    // The bucket for requests is full again before the minute is over.
+    sleep(Duration::from_secs(50)).await;
+    answers(true).await;
+    sleep(Duration::from_secs(10)).await;
+    answers(false).await;
 }
 
 /// Pipes 5000 lines through a client. Asserts that the room then holds each
@@ -288,7 +319,7 @@ async fn a_pipe_into_a_failing_store_loses_and_reorders_nothing() {
 }
 
 /// Connects from the address 127.0.0.`last`.
-async fn connect_from(last: u8, server: &TestServer) -> TcpStream {
+pub(crate) async fn connect_from(last: u8, server: &TestServer) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     let own = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
     socket.bind(own).expect("an address");
@@ -308,7 +339,7 @@ async fn asked(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn connections_of_one_address_are_limited() {
     let mut options = options();
-    options.hub.capacity.per_prefix = Some(2);
+    options.hub.capacity.per_prefix.connections = Some(2);
     let server = TestServer::start_with(&Storage::Memory, options).await;
     let first = connect_from(1, &server).await;
     let mut second = connect_from(1, &server).await;
@@ -374,7 +405,7 @@ async fn connections_closed_at_once_affect_no_member() {
 }
 
 #[tokio::test]
-async fn a_drain_gives_clients_different_reconnect_delays() {
+async fn clients_of_a_drain_come_back_one_after_the_other() {
     const COUNT: usize = 40;
     let server = TestServer::start().await;
     let mut peers = Vec::new();
@@ -390,9 +421,7 @@ async fn a_drain_gives_clients_different_reconnect_delays() {
         let wait = reason.strip_suffix(" ms: the server is restarting");
         waits.insert(wait.expect(&reason).parse::<u64>().expect("a number"));
     }
-    // The waits are random, so some may be equal.
-    assert!(waits.len() > COUNT / 2, "{waits:?}");
-    assert!(waits.iter().all(|ms| (1..=410).contains(ms)), "{waits:?}");
+    assert_eq!(waits, (150..190).collect(), "{waits:?}");
     assert_eq!(plain.closed().await.0, 1001, "what every program knows");
     drop((peers, plain));
     server.stop().await;

@@ -35,8 +35,21 @@ mod deadlines;
 /// Limits: rates, floods, crowds, and all clients reconnecting at once.
 mod limits;
 
+/// Quotas of one address.
+mod quotas;
+
+/// A planned restart.
+mod restart;
+
+/// Floods: what they cost their senders.
+mod floods;
+
+/// Limits where strangers may come.
+mod strangers;
+
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
+mod ignore;
 
 /// Members and presence events.
 mod presence;
@@ -84,6 +97,9 @@ mod screen;
 
 /// The client loses, duplicates and reorders nothing when a process dies.
 mod resume;
+
+/// Texts that publish a secret or show nothing, and wrong secrets.
+mod secrets;
 
 /// Bans and mutes by address and prefix, and their list.
 mod sanctions;

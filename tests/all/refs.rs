@@ -183,7 +183,7 @@ async fn a_refusal_for_the_rate_has_the_ref() {
         per_second: one,
         burst: one,
     };
-    options.hub.capacity.rate = Some(rate);
+    options.hub.capacity.per_prefix.rate = Some(rate);
     let server = TestServer::start_with(&Storage::Memory, options).await;
     let (mut ana, _) = server.json("/?echo=0").await;
     ana.event_of("live").await;

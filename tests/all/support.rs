@@ -67,12 +67,10 @@ pub(crate) fn options() -> ServerOptions {
     ServerOptions {
         hub: hub::HubOptions { shards: 2, ..HUB },
         keep: RetentionLimits::default(),
-        trust: Trust {
-            loopback: true,
-            ..Trust::default()
-        },
+        trust: Trust::default(),
         session: session::SessionOptions {
             limits: Limits::default(),
+            unfinished: session::UnfinishedMessages::new(Limits::default()),
             ping: Duration::from_secs(25),
             motd: None,
             operator: None,
@@ -89,7 +87,6 @@ impl TestServer {
     /// Starts a server that trusts another origin.
     pub(crate) async fn trusting(origin: &str) -> Self {
         let mut options = options();
-        options.trust.loopback = true;
         options.trust.origins = vec![origin.to_owned()];
         Self::start_with(&Storage::Memory, options).await
     }

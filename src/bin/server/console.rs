@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::http::Trust;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -59,6 +58,11 @@ pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
     } else {
         LevelFilter::OFF
     };
+    let peers = if checked.show_addresses {
+        "chat::address"
+    } else {
+        "chat::tag"
+    };
     let chat = tracing_subscriber::fmt::layer()
         .with_writer(stdout)
         .without_time()
@@ -67,7 +71,7 @@ pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
         .with_ansi(false)
         .with_filter(
             Targets::new()
-                .with_target("chat", LevelFilter::INFO)
+                .with_target(peers, LevelFilter::INFO)
                 .with_target("chat::message", shown),
         );
     let level = match checked.verbose {
@@ -96,7 +100,7 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
 }
 
 /// Prints the address of the server, and the URLs at which it can be reached.
-pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
+pub(crate) fn listening(address: SocketAddr) {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -104,7 +108,7 @@ pub(crate) fn listening(address: SocketAddr, trust: &Trust) {
     };
     let local = SocketAddr::new(local, address.port());
     let mut said = format!("listening on {address}\nopen http://{local}/ in a browser\n");
-    if !trust.loopback && address.ip().is_unspecified() {
+    if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
             .iter()

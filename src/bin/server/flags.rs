@@ -3,7 +3,12 @@
 mod process;
 pub(crate) mod task;
 
-use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{
+    net::IpAddr,
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use broadcast_chat::{
     hub::Rate,
@@ -68,20 +73,38 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_MAX_CONNECTIONS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: Option<u32>,
 
-    /// The most connections of one address [default: off on loopback, else 64]
+    /// The most connections of one address [default: 64; off if only this machine can connect]
     ///
     /// An IPv6 prefix of 64 bits counts as one address. Further connections get HTTP 429.
     #[arg(long, env = "CHAT_MAX_PER_ADDRESS", value_name = "N|off", value_parser = limit::<NonZeroUsize>)]
     max_per_address: Option<Limit<NonZeroUsize>>,
 
     /// The most messages a second from a connection, and the most at once after a pause
-    /// [default: off on loopback, else 20:200]
+    /// [default: 20:200; off if only this machine can connect]
     ///
     /// Without BURST, ten seconds' worth may come at once. All connections of one address
     /// together may send four times that. The server refuses further messages and says how
     /// long to wait. It closes a connection that goes on regardless for 10 s (4504).
     #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     rate: Option<Limit<Rate>>,
+
+    /// The most bytes that one address may store in a day
+    /// [default: 67108864 (64 MiB); off if only this machine can connect]
+    ///
+    /// They may come at once, and come back over the day. A message counts the bytes of its text,
+    /// but at least 256. A private message counts twice, for its two inboxes.
+    #[arg(long, env = "CHAT_DAILY_BYTES", value_name = "BYTES|off", value_parser = daily_bytes)]
+    daily_bytes: Option<Limit<NonZeroU64>>,
+
+    /// The most new names that one address may own in a day, a quarter of them at once
+    /// [default: 20; off if only this machine can connect]
+    #[arg(long, env = "CHAT_NEW_NAMES", value_name = "N|off", value_parser = limit::<NonZeroU32>)]
+    new_names: Option<Limit<NonZeroU32>>,
+
+    /// The most topics a second from an address, and the most at once after a pause
+    /// [default: 1:20; off if only this machine can connect]
+    #[arg(long, env = "CHAT_TOPIC_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
+    topic_rate: Option<Limit<Rate>>,
 
     /// Seconds of silence in which the server pings a peer twice, 1 to 3600
     ///
@@ -119,7 +142,7 @@ pub(crate) struct ServerFlags {
     )]
     origin: Vec<String>,
 
-    /// Another host name of this server when it listens on loopback only (repeatable)
+    /// Another host name of this server, like chat.example.org (repeatable)
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 
@@ -191,6 +214,18 @@ fn limit<T: FromStr<Err: ToString>>(text: &str) -> Result<Limit<T>, String> {
             .parse()
             .map(Limit::Of)
             .map_err(|why: T::Err| why.to_string()),
+    }
+}
+
+/// The most bytes a day that can be set: 1 TiB.
+const MAX_DAILY_BYTES: u64 = 1 << 40;
+
+fn daily_bytes(text: &str) -> Result<Limit<NonZeroU64>, String> {
+    match limit(text) {
+        Ok(Limit::Of(bytes)) if NonZeroU64::get(bytes) > MAX_DAILY_BYTES => Err(format!(
+            "give at most {MAX_DAILY_BYTES} bytes (1 TiB), or off"
+        )),
+        bytes => bytes,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_websockets::Message;
 use super::*;
 use crate::client::{
     Outbox,
-    scripted::{Host, Server, host, welcome},
+    scripted::{Host, Server, host, message, welcome},
 };
 
 /// An output whose text a test can read.
@@ -233,4 +233,42 @@ async fn json_is_printed_as_received() {
     assert_eq!(lines[0], welcome(0).to_string());
     assert_eq!(lines[1], "{\"type\":\"news\", \"x\":\"\u{fffd}2J\"}");
     assert_eq!(lines[2], r#"{"seq":0,"type":"live"}"#);
+}
+
+/// The welcome, a page and live messages. Verified to fail when the client
+/// shows every message, and when JSON lacks one.
+#[tokio::test]
+async fn words_of_an_ignored_name_are_for_programs_only() {
+    for is_json in [false, true] {
+        let (_open, input) = mpsc::channel(1);
+        let mut setting = TestRun::new(Source::Terminal, input);
+        setting.options.json = is_json;
+        let left = setting
+            .run_again(async |host: &mut Host| {
+                let (mut server, _) = host.accept().await;
+                let mut first = welcome(0);
+                first["ignored"] = json!(["Ana"]);
+                server.say(first).await;
+                server.say(message(1, "one", "a-1")).await;
+                let found =
+                    json!({"type": "page", "messages": [message(1, "one", "a-1")], "more": false});
+                server.say(found).await;
+                server.say(json!({"type": "ignored", "names": []})).await;
+                server.say(message(2, "two", "a-2")).await;
+                server
+                    .say(json!({"type": "ignored", "names": ["b0b", "ana"]}))
+                    .await;
+                server.say(message(3, "three", "a-3")).await;
+                server.close(1000, "").await;
+            })
+            .await;
+        let shown = |text: &str| left.printed.contains(text);
+        assert_eq!(["one", "two", "three"].map(shown), [is_json, true, is_json]);
+        assert_eq!(
+            left.complaints.matches("missing").count(),
+            0,
+            "{}",
+            left.complaints
+        );
+    }
 }

@@ -10,6 +10,8 @@ export const COMMANDS = [
   ["/topic", "[TEXT]", "show the topic, or set it (- clears it)"],
   ["/me", "TEXT", "say what you do: /me waves"],
   ["/msg", "NAME TEXT", "say something to one person alone"],
+  ["/ignore", "[NAME]", "hide what NAME says; without NAME: whom do you ignore?"],
+  ["/unignore", "NAME", "show what NAME says again"],
   ["/search", "WORDS", "find messages with all these words"],
   ["/operator", "SECRET", "become an operator; operators can:"],
   ["/kick", "WHO [WHY]", "send away a name, IP, prefix or IP:port"],

@@ -94,7 +94,18 @@ function rowOf(message, fallbackAt = Date.now()) {
 }
 
 function addRow(row) {
-  if (view.add(row)) older.more = true;
+  if (view.add(row)) older = { ...older, more: true, before: undefined };
+}
+
+let ignored = new Set();
+
+function setIgnored(names) {
+  ignored = new Set(names.map(nameKey));
+}
+
+/** Whether the user ignores the author of a message. */
+function isIgnored({ from }) {
+  return Boolean(from?.name) && ignored.has(nameKey(from.name));
 }
 
 /** Shows a note of the page or the server. */
@@ -108,12 +119,15 @@ async function loadOlder() {
   older.loading = true;
   showBegin();
   try {
-    const before = view.rows.firstSeq;
+    // A page of ignored messages shows no row.
+    const before = older.before ?? view.rows.firstSeq;
     const page = await client.ask({ type: "history", limit: HISTORY_PAGE, ...(before && { before }) });
     if (generation !== older.generation) return;
     older.more = page.more;
+    older.before = page.messages[0]?.seq;
     let at = view.rows.at(0)?.at;
-    const rows = page.messages.toReversed().map((message) => {
+    const shown = page.messages.filter((message) => !isIgnored(message));
+    const rows = shown.toReversed().map((message) => {
       const row = rowOf(message, at);
       at = row.at;
       return row;
@@ -252,6 +266,7 @@ const panels = new Panels({
   you: updateYou,
 });
 const search = new Search({
+  isIgnored,
   find: (query, before) => client.ask({ type: "search", query, limit: 30, ...(before && { before }) }),
   goTo(seq) {
     // A panel in front of the log would hide the message.
@@ -352,6 +367,7 @@ const handlers = {
   state: setState,
   welcome(welcome) {
     me = welcome.you;
+    setIgnored(welcome.ignored ?? []);
     attention.begin(welcome.epoch, welcome.after);
     composer.limit = welcome.limits.text_bytes;
     setTopic(welcome.topic ?? "");
@@ -364,7 +380,12 @@ const handlers = {
     askRooms();
     adoptMessages();
   },
+  ignored({ names }) {
+    setIgnored(names);
+    note(names.length ? `You ignore ${names.join(", ")}.` : "You ignore nobody.");
+  },
   message(message) {
+    if (isIgnored(message)) return;
     const row = rowOf(message);
     addRow(row);
     const forMe = !row.own && mentions(row.text, me.name);

@@ -131,17 +131,20 @@ function setUpForm(form, field, wrong, take) {
 
 /**
  * The search panel, with the newest hits first. `find(query, before)` returns a
- * page of hits; `goTo(seq)` brings a message into view.
+ * page of hits; `goTo(seq)` brings a message into view. Ignored hits are not
+ * shown.
  */
 export class Search {
   #find;
   #goTo;
+  #isIgnored;
   #query = "";
   #before;
 
-  constructor({ find, goTo }) {
+  constructor({ find, goTo, isIgnored }) {
     this.#find = find;
     this.#goTo = goTo;
+    this.#isIgnored = isIgnored;
     $("search-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.start($("words").value.trim());
@@ -165,7 +168,8 @@ export class Search {
     try {
       const { messages, more } = await this.#find(query, this.#before);
       if (query !== this.#query) return;
-      for (const message of messages.toReversed()) $("found").append(this.#hit(message));
+      const shown = messages.toReversed().filter((message) => !this.#isIgnored(message));
+      for (const message of shown) $("found").append(this.#hit(message));
       this.#before = messages[0]?.seq;
       show($("more"), more);
       const count = $("found").childElementCount;

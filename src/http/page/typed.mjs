@@ -76,6 +76,11 @@ function parseArguments(word, rest) {
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
       return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+    case "/ignore":
+      if (rest && !isName(rest)) return null;
+      return { command: { type: "ignore", ...(rest && { name: rest }) } };
+    case "/unignore":
+      return isName(rest) ? { command: { type: "unignore", name: rest } } : null;
     case "/members":
       return { act: "show", panel: "people" };
     case "/rooms":
@@ -138,7 +143,7 @@ export function completions(text, caret, { names, rooms }) {
     items = offer(COMMANDS.map(([command, form, about]) => [command, `${form} ${about}`.trim()]));
   } else if (/^\/join\s+$/.test(head)) {
     items = offer(rooms.map((room) => [room, ""]));
-  } else if (/^\/(msg|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
+  } else if (/^\/(msg|ignore|unignore|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
     items = offer(people(""));
   } else if (word.startsWith("@")) {
     items = offer(people("@"));

@@ -1,11 +1,13 @@
 //! The prefixes: the connections, the rate budget and the searches of each.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    rate::{Budget, Rate},
+    budget::Budget,
+    quotas::QuotaLimits,
+    rate::Rate,
     searches::{Searches, debt_after},
 };
 use crate::{net::Prefix, protocol::Refusal};
@@ -15,14 +17,62 @@ use crate::{net::Prefix, protocol::Refusal};
 /// than twice this many are known, or twice as many as are in use.
 const MAX_AFTER_SWEEP: usize = 1 << 14;
 
+/// The limits of one prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixLimits {
+    /// The most connections, if that is limited.
+    pub connections: Option<usize>,
+    /// The rate of one connection, if that is limited.
+    pub rate: Option<Rate>,
+    /// How much it may add to what is kept.
+    pub quotas: QuotaLimits,
+}
+
+impl PrefixLimits {
+    /// No limit at all.
+    pub const UNLIMITED: PrefixLimits = PrefixLimits {
+        connections: None,
+        rate: None,
+        quotas: QuotaLimits::UNLIMITED,
+    };
+
+    /// An unused budget, if rates or quotas are limited.
+    fn budget(self) -> Option<Arc<Budget>> {
+        let is_limited = self.rate.is_some() || self.quotas != QuotaLimits::UNLIMITED;
+        is_limited.then(|| Arc::new(Budget::new(self.rate, self.quotas)))
+    }
+}
+
+/// Why a connection cannot register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its prefix has this many connections, the most it may have.
+    Prefix(usize),
+    /// The server has the most connections it may have.
+    Server,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Full::Prefix(count) => write!(
+                f,
+                "Your address has {count} connections, which is as many as it may have; close one, or try again later."
+            ),
+            Full::Server => {
+                f.write_str("The server has as many connections as it takes; try again later.")
+            }
+        }
+    }
+}
+
 /// All known prefixes: those with a connection, and those whose budget is not
 /// full again or whose searches count. Peers without an address count as one prefix.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    /// The rate of one connection, if that is limited.
-    rate: Option<Rate>,
-    /// How many connections one prefix may have, if that is limited.
-    max_connections: Option<usize>,
+    limits: PrefixLimits,
+    /// The limits of forwarded connections.
+    forwarded: PrefixLimits,
     known: HashMap<Option<Prefix>, PrefixState>,
     /// How many prefixes must be known before the table is searched for
     /// prefixes to forget.
@@ -33,8 +83,12 @@ pub(super) struct Prefixes {
 #[derive(Debug)]
 struct PrefixState {
     connections: usize,
-    /// The budget; `None` if rates are not limited.
+    /// How many of them count as forwarded.
+    forwarded: usize,
+    /// The budget; `None` if neither rates nor quotas are limited.
     budget: Option<Arc<Budget>>,
+    /// The budget of forwarded connections, if there were any.
+    forwarded_budget: Option<Arc<Budget>>,
     /// Until then its searches count against it.
     search_debt: Instant,
 }
@@ -45,24 +99,26 @@ impl PrefixState {
     }
 
     fn is_needed(&self, now: Instant) -> bool {
-        let used = self.budget.as_ref().filter(|it| !it.is_untouched(now));
-        self.is_in_use() || used.is_some() || self.search_debt > now
+        let mut budgets = self.budget.iter().chain(&self.forwarded_budget);
+        self.is_in_use()
+            || budgets.any(|budget| !budget.is_untouched(now))
+            || self.search_debt > now
     }
 }
 
 impl Prefixes {
-    pub(super) fn new(max_connections: Option<usize>, rate: Option<Rate>) -> Self {
+    pub(super) fn new(limits: PrefixLimits, forwarded: PrefixLimits) -> Self {
         Prefixes {
-            rate,
-            max_connections,
+            limits,
+            forwarded,
             known: HashMap::new(),
             sweep_at: 0,
             searches: Searches::default(),
         }
     }
 
-    /// Counts one more connection. Returns the budget of its prefix, if rates
-    /// are limited.
+    /// Counts one more connection. Returns the budget of its prefix, if rates or
+    /// quotas are limited.
     ///
     /// # Errors
     ///
@@ -72,26 +128,53 @@ impl Prefixes {
         if !self.known.contains_key(&prefix) {
             self.sweep();
         }
-        let rate = self.rate;
+        let limits = self.limits;
         let known = self.known.entry(prefix).or_insert_with(|| PrefixState {
             connections: 0,
-            budget: rate.map(|rate| Arc::new(Budget::new(rate))),
+            forwarded: 0,
+            budget: limits.budget(),
+            forwarded_budget: None,
             search_debt: Instant::now(),
         });
-        if let Some(most) = self
-            .max_connections
-            .filter(|most| known.connections >= *most)
-        {
+        if let Some(most) = limits.connections.filter(|most| known.connections >= *most) {
             return Err(most);
         }
         known.connections += 1;
         Ok(known.budget.clone())
     }
 
+    /// The budget of a prefix with a connection, if rates or quotas are limited.
+    pub(super) fn budget(&self, prefix: Option<Prefix>) -> Option<Arc<Budget>> {
+        self.known.get(&prefix)?.budget.clone()
+    }
+
+    /// Counts a connection as forwarded. Returns the budget of all forwarded
+    /// connections of its prefix, if their rates are limited.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the limit if the prefix already has the most forwarded
+    /// connections allowed.
+    pub(super) fn forward(&mut self, prefix: Option<Prefix>) -> Result<Option<Arc<Budget>>, usize> {
+        let limits = self.forwarded;
+        let Some(known) = self.known.get_mut(&prefix) else {
+            return Ok(None);
+        };
+        if let Some(most) = limits.connections.filter(|most| known.forwarded >= *most) {
+            return Err(most);
+        }
+        known.forwarded += 1;
+        if known.forwarded_budget.is_none() {
+            known.forwarded_budget = limits.budget();
+        }
+        Ok(known.forwarded_budget.clone())
+    }
+
     /// Counts one connection fewer.
-    pub(super) fn disconnect(&mut self, prefix: Option<Prefix>) {
+    pub(super) fn disconnect(&mut self, prefix: Option<Prefix>, forwarded: bool) {
         if let Some(known) = self.known.get_mut(&prefix) {
             known.connections -= 1;
+            known.forwarded -= usize::from(forwarded);
             if known.connections == 0 && !known.is_needed(Instant::now()) {
                 self.known.remove(&prefix);
             }
@@ -149,7 +232,11 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn prefixes() -> Prefixes {
-        Prefixes::new(None, Some(Rate::of(1, 1)))
+        let limits = PrefixLimits {
+            rate: Some(Rate::of(1, 1)),
+            ..PrefixLimits::UNLIMITED
+        };
+        Prefixes::new(limits, PrefixLimits::UNLIMITED)
     }
 
     fn prefix(n: u32) -> Prefix {
@@ -164,15 +251,15 @@ mod tests {
             budget.expect("rates are limited")
         };
         assert!(budget(&mut prefixes, 1).post().is_ok());
-        prefixes.disconnect(Some(prefix(1)));
+        prefixes.disconnect(Some(prefix(1)), false);
         assert!(budget(&mut prefixes, 1).post().is_err());
         assert!(budget(&mut prefixes, 2).post().is_ok(), "its own budget");
         for n in [1, 2] {
-            prefixes.disconnect(Some(prefix(n)));
+            prefixes.disconnect(Some(prefix(n)), false);
         }
         tokio::time::advance(Duration::from_secs(3600)).await;
         drop(budget(&mut prefixes, 1));
-        prefixes.disconnect(Some(prefix(1)));
+        prefixes.disconnect(Some(prefix(1)), false);
         assert_eq!(prefixes.known.len(), 1, "a full budget is not kept");
     }
 
@@ -185,7 +272,7 @@ mod tests {
         for n in 1..=many {
             let budget = prefixes.connect(Some(prefix(n))).expect("a place");
             assert!(budget.expect("rates are limited").post().is_ok());
-            prefixes.disconnect(Some(prefix(n)));
+            prefixes.disconnect(Some(prefix(n)), false);
             if n % 4 == 0 {
                 tokio::time::advance(MS).await;
             }

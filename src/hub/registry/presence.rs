@@ -146,6 +146,12 @@ impl Presence {
         }
     }
 
+    /// How many connections are in a room.
+    pub(super) fn readers(&self, room: &RoomName) -> usize {
+        let room = self.rooms.get(room);
+        room.map_or(0, |room| room.people.connections())
+    }
+
     /// How many people are in a room.
     pub(super) fn people_count(&self, room: &RoomName) -> usize {
         let room = self.rooms.get(room);

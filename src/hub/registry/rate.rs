@@ -1,12 +1,6 @@
-//! Rates: the bucket of each connection, and the larger buckets of its prefix.
+//! Rates, and the bucket that a rate fills.
 
-use std::{
-    fmt,
-    num::NonZeroU32,
-    str::FromStr,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use tokio::time::Instant;
 
@@ -15,19 +9,11 @@ use crate::protocol::{Refusal, RefusalCode};
 /// The largest rate and burst that can be set.
 const MAX_SETTING: u32 = 1_000_000;
 
-/// A frame or body counts as one message more for each of these bytes that it
-/// has.
-const BYTES_PER_COUNT: usize = 1024;
-
 /// The default burst is this many seconds of the rate.
 const BURST_SECONDS: u32 = 10;
 
 /// The messages of one prefix are limited to the rate of this many connections.
 const PREFIX_FACTOR: u32 = 4;
-
-/// The lowest limit of one prefix for everything but messages: requests,
-/// upgrades and commands.
-const MIN_REQUEST_RATE: Rate = Rate::of(50, 500);
 
 /// A rate: how many a second, and how many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +36,7 @@ impl Rate {
         }
     }
 
-    fn for_prefix(self) -> Rate {
+    pub(super) fn for_prefix(self) -> Rate {
         let times = NonZeroU32::MIN.saturating_add(PREFIX_FACTOR - 1);
         Rate {
             per_second: self.per_second.saturating_mul(times),
@@ -58,7 +44,7 @@ impl Rate {
         }
     }
 
-    fn or_more(self, other: Rate) -> Rate {
+    pub(super) fn or_more(self, other: Rate) -> Rate {
         Rate {
             per_second: self.per_second.max(other.per_second),
             burst: self.burst.max(other.burst),
@@ -106,7 +92,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// A full bucket.
-    fn full(rate: Rate) -> Self {
+    pub(super) fn full(rate: Rate) -> Self {
         let each = Duration::from_secs(1) / rate.per_second.get();
         Bucket {
             each,
@@ -115,148 +101,33 @@ impl Bucket {
         }
     }
 
+    /// A full bucket of this size, which takes the time `all` to fill.
+    pub(super) fn filling(size: u64, all: Duration) -> Self {
+        let nanos = u64::try_from(all.as_nanos()).unwrap_or(u64::MAX);
+        Bucket {
+            each: Duration::from_nanos(nanos / size.max(1)),
+            all,
+            full_at: Instant::now(),
+        }
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.full_at <= now
+    }
+
     /// How long until this many can be taken; zero if they can be taken now.
     /// More than a full bucket holds are taken from a full bucket.
-    fn wait(&self, now: Instant, count: u32) -> Duration {
+    pub(super) fn wait(&self, now: Instant, count: u32) -> Duration {
         let needed = (self.each * count).min(self.all);
         (self.full_at.max(now) + needed).saturating_duration_since(now + self.all)
     }
 
     /// Takes this many, even those that the bucket does not hold. It then takes
     /// longer to fill.
-    fn take(&mut self, now: Instant, count: u32) {
+    pub(super) fn take(&mut self, now: Instant, count: u32) {
         self.full_at = self.full_at.max(now) + self.each * count;
     }
-}
-
-/// The rate budget of one prefix, shared by all its connections.
-#[derive(Debug)]
-pub struct Budget {
-    rate: Rate,
-    buckets: Mutex<Buckets>,
-}
-
-#[derive(Debug)]
-struct Buckets {
-    messages: Bucket,
-    /// Messages by POST. They have no connection of their own, so together they
-    /// have the rate of one.
-    posts: Bucket,
-    /// Requests, upgrades and commands.
-    requests: Bucket,
-}
-
-impl Budget {
-    /// An unused budget, where `rate` is the rate of one connection.
-    pub fn new(rate: Rate) -> Self {
-        let shared = rate.for_prefix();
-        Budget {
-            rate,
-            buckets: Mutex::new(Buckets {
-                messages: Bucket::full(shared),
-                posts: Bucket::full(rate),
-                requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
-            }),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Buckets> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A full bucket for the messages of one connection.
-    pub fn connection(&self) -> Bucket {
-        Bucket::full(self.rate)
-    }
-
-    /// Takes a message with a frame of this many bytes from the connection's own
-    /// bucket and from the prefix's.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a message that comes too fast, with the time to wait.
-    pub fn message(&self, own: &mut Bucket, bytes: usize, now: Instant) -> Result<(), Refusal> {
-        let messages = &mut self.lock().messages;
-        self.take(now, count(bytes), [own, messages])
-    }
-
-    /// Takes one message by POST, before its body is read.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a message that comes too fast, with the time to wait.
-    pub fn post(&self) -> Result<(), Refusal> {
-        let Buckets {
-            messages, posts, ..
-        } = &mut *self.lock();
-        self.take(Instant::now(), 1, [posts, messages])
-    }
-
-    /// Takes the rest of a message by POST, whose body had this many bytes. It
-    /// refuses nothing; later messages wait for longer.
-    pub fn posted(&self, bytes: usize) {
-        let Buckets {
-            messages, posts, ..
-        } = &mut *self.lock();
-        let now = Instant::now();
-        for bucket in [posts, messages] {
-            bucket.take(now, count(bytes) - 1);
-        }
-    }
-
-    /// Takes one request.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a request that comes too fast, with the time to wait.
-    pub fn request(&self) -> Result<(), Refusal> {
-        self.take_request("These are too many requests", 1, Instant::now())
-    }
-
-    /// Takes a frame of this many bytes that is not a message.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a command that comes too fast, with the time to wait.
-    pub fn command(&self, bytes: usize, now: Instant) -> Result<(), Refusal> {
-        self.take_request("These are too many commands", count(bytes), now)
-    }
-
-    fn take(&self, now: Instant, count: u32, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
-        let [own, shared] = &buckets;
-        let wait = own.wait(now, count).max(shared.wait(now, count));
-        if !wait.is_zero() {
-            let what = format!("This is faster than {}", self.rate);
-            return Err(too_fast(&what, wait));
-        }
-        for bucket in buckets {
-            bucket.take(now, count);
-        }
-        Ok(())
-    }
-
-    fn take_request(&self, told: &str, count: u32, now: Instant) -> Result<(), Refusal> {
-        let others = &mut self.lock().requests;
-        let wait = others.wait(now, count);
-        if !wait.is_zero() {
-            return Err(too_fast(told, wait));
-        }
-        others.take(now, count);
-        Ok(())
-    }
-
-    /// Whether all buckets are full, so that the budget need not be remembered.
-    pub(super) fn is_untouched(&self, now: Instant) -> bool {
-        let buckets = self.lock();
-        [&buckets.messages, &buckets.posts, &buckets.requests]
-            .iter()
-            .all(|bucket| bucket.full_at <= now)
-    }
-}
-
-/// How many messages a frame or body of this many bytes counts as.
-fn count(bytes: usize) -> u32 {
-    u32::try_from(bytes / BYTES_PER_COUNT).map_or(u32::MAX, |more| more.saturating_add(1))
 }
 
 /// Makes the refusal of a message, request or command that came too fast.

@@ -1,11 +1,14 @@
 //! The guards of the registry: a connection's registration, and its lease of a
 //! name.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use tokio::sync::oneshot;
 
-use super::{rate::Budget, searches::SearchPlace, tables::LockedTables};
+use super::{budget::Budget, prefixes::Full, searches::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,
@@ -23,6 +26,8 @@ pub struct Registration {
     shared: Arc<LockedTables>,
     peer: Peer,
     budget: Option<Arc<Budget>>,
+    /// Set once the connection counts as forwarded: its budget then.
+    forwarded: OnceLock<Option<Arc<Budget>>>,
 }
 
 impl Registration {
@@ -32,6 +37,7 @@ impl Registration {
             shared: Arc::clone(shared),
             peer,
             budget,
+            forwarded: OnceLock::new(),
         }
     }
 
@@ -40,18 +46,48 @@ impl Registration {
         self.peer
     }
 
-    /// The budget of its prefix, if rates are limited.
+    /// The budget of its prefix, if rates or quotas are limited.
     pub fn budget(&self) -> Option<&Arc<Budget>> {
-        self.budget.as_ref()
+        let forwarded = self.forwarded.get().and_then(Option::as_ref);
+        self.budget.as_ref().or(forwarded)
     }
 
-    /// Checks that the peer is not banned by its address or by the name it asks
-    /// for.
+    /// Counts the connection as forwarded from now on: a proxy sent it, for a
+    /// visitor that the server does not know.
     ///
     /// # Errors
     ///
-    /// Refuses a banned peer, with the reason of the ban.
+    /// Fails if its prefix already has the most forwarded connections allowed.
+    pub fn count_as_forwarded(&self) -> Result<(), Full> {
+        let mut tables = self.shared.lock();
+        if self.forwarded.get().is_none() {
+            let budget = tables.prefixes.forward(self.peer.prefix());
+            let _ = self.forwarded.set(budget.map_err(Full::Prefix)?);
+        }
+        Ok(())
+    }
+
+    /// Whether a secret is right, as `is_right` says; each wrong one counts for
+    /// the prefix.
+    ///
+    /// # Errors
+    ///
+    /// Refuses to look if the prefix had too many wrong secrets.
+    pub fn try_secret(&self, is_right: impl FnOnce() -> bool) -> Result<bool, Refusal> {
+        let guesses = &mut self.shared.lock().guesses;
+        guesses.attempt(self.peer.prefix(), None, is_right)
+    }
+
+    /// Checks that the peer is not banned by its address or by the name it asks
+    /// for, and that nobody of its prefix flooded a moment ago.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a banned peer, with the reason of the ban or the time to wait.
     pub fn check_ban(&self, name: Option<&Name>) -> Result<(), Refusal> {
+        if let Some(budget) = self.budget() {
+            budget.check_flood_ban()?;
+        }
         let shared = &self.shared;
         shared.check_sanctions(name, |sanctions, key| {
             sanctions.check_ban(self.peer.ip(), key)
@@ -117,7 +153,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let left = self.shared.lock().disconnect(self.peer);
+        let forwarded = self.forwarded.get().is_some();
+        let left = self.shared.lock().disconnect(self.peer, forwarded);
         drop(left);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,6 +12,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    budget::Budget,
+    guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::{Member, Presence},
@@ -82,6 +84,7 @@ impl LockedTables {
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connection>,
     pub(super) prefixes: Prefixes,
+    pub(super) guesses: Guesses,
     pub(super) names: Names,
     pub(super) presence: Presence,
     pub(super) sanctions: Sanctions,
@@ -112,6 +115,12 @@ impl Tables {
             end: None,
         };
         self.connections.insert(peer.id, connected);
+    }
+
+    /// The budget of a connection's prefix, if rates or quotas are limited.
+    pub(super) fn budget(&self, id: ConnectionId) -> Option<Arc<Budget>> {
+        self.prefixes
+            .budget(self.connections.get(&id)?.peer.prefix())
     }
 
     /// Begins the conversation of a connection in a room, with or without a
@@ -171,9 +180,9 @@ impl Tables {
 
     /// Removes a connection and all that belongs to it. The caller drops the
     /// result outside the lock, as this may close a socket.
-    pub(super) fn disconnect(&mut self, peer: Peer) -> Option<Connection> {
+    pub(super) fn disconnect(&mut self, peer: Peer, forwarded: bool) -> Option<Connection> {
         self.leave(peer.id);
-        self.prefixes.disconnect(peer.prefix());
+        self.prefixes.disconnect(peer.prefix(), forwarded);
         self.connections.remove(&peer.id)
     }
 

@@ -8,8 +8,11 @@ fn peer(last: u8, port: u16) -> Peer {
 fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
     let capacity = Capacity {
         connections,
-        per_prefix,
-        rate: None,
+        per_prefix: PrefixLimits {
+            connections: per_prefix,
+            ..PrefixLimits::UNLIMITED
+        },
+        forwarded: PrefixLimits::UNLIMITED,
     };
     Registry::new(
         capacity,

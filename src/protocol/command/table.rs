@@ -8,8 +8,8 @@ mod field;
 mod spec;
 
 use self::field::{
-    AFTER, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, KIND, LIMIT, NAME, PROOF, QUERY, REASON, ROOM,
-    SECRET, SEQ, TEXT, TO, TOPIC, WHO,
+    AFTER, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, IGNORED, KIND, LIMIT, NAME, PROOF, QUERY,
+    REASON, ROOM, SECRET, SEQ, TEXT, TO, TOPIC, WHO,
 };
 pub use self::{
     field::{Field, REF},
@@ -41,7 +41,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 21] = [
+pub static TABLE: [CommandSpec; 23] = [
     CommandSpec {
         word: "",
         aliases: &[],
@@ -147,6 +147,32 @@ pub static TABLE: [CommandSpec; 21] = [
         page: Listing::OwnLine,
         typed_example: "/msg ana are you there?",
         json_example: r#"{"type":"private","to":"bob","text":"hi"}"#,
+    },
+    CommandSpec {
+        word: "ignore",
+        aliases: &[],
+        arguments: "[NAME]",
+        json_type: Some("ignore"),
+        fields: &[IGNORED],
+        permission: Permission::Everybody,
+        about: "hide what NAME says; without NAME: whom do you ignore?",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/ignore bob",
+        json_example: r#"{"type":"ignore","name":"bob"}"#,
+    },
+    CommandSpec {
+        word: "unignore",
+        aliases: &[],
+        arguments: "NAME",
+        json_type: Some("unignore"),
+        fields: &[NAME],
+        permission: Permission::Everybody,
+        about: "show what NAME says again",
+        help: Listing::SharedLine,
+        page: Listing::OwnLine,
+        typed_example: "/unignore bob",
+        json_example: r#"{"type":"unignore","name":"bob"}"#,
     },
     CommandSpec {
         word: "history",

@@ -14,13 +14,14 @@ use super::{
 use crate::{
     fanout::{HistoryPage, PageQuery, Subscriber},
     hub::{Claim, Claimed, NameUse, Reply},
-    log::{Draft, Recipient, SanctionKind},
+    log::{Draft, SanctionKind},
     protocol::{
         Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
         RefusalCode, Search, Seq, Slot, Topic,
         close::MAX_REASON_BYTES,
         command::table::Permission,
         command_target::CommandTarget,
+        ignored::IgnoredNames,
         name::{MessageId, Name, NameKey, Reference, RoomName},
         plain,
         secret::Secret,
@@ -32,6 +33,9 @@ use crate::{
 /// How many unowned names one connection may claim. This slows down a client
 /// that tries to claim all of them.
 const MAX_NEW_NAMES: u8 = 5;
+
+/// A private message is stored in two inboxes.
+const PRIVATE_ROWS: u32 = 2;
 
 /// The result of a command.
 pub(super) enum CommandResult {
@@ -68,7 +72,7 @@ impl Conversation<'_> {
                 follows,
             } => {
                 let text = self
-                    .accept(&text)
+                    .accept(&text, id.as_ref(), 1)
                     .map_err(|refusal| refusal.with_id(id.clone()))?;
                 info!(target: "chat::message", "From client {} {:?}", self.author.addr, &*text);
                 let (room, from) = (self.room.clone(), self.author.clone());
@@ -100,6 +104,9 @@ impl Conversation<'_> {
                     self.rename(name, None, None).into()
                 }
             }
+            Command::Ignore { name: None } => self.ignored_event().into(),
+            Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
+            Command::Unignore { name } => self.ignore(name, false)?,
             Command::Join { room, start } => CommandResult::Work(PendingWork::Join(room, start)),
             Command::Members => self.hub.members_event(&self.room).into(),
             Command::History { before, limit } => self.page(before, limit).into(),
@@ -114,10 +121,15 @@ impl Conversation<'_> {
                     self.check_mute()?;
                 }
                 let text = text.as_deref().map(Topic::parse_text).transpose()?;
+                if let (Some(text), Some(budget)) = (&text, self.registration.budget()) {
+                    budget.topic(text.len())?;
+                }
                 SideTask::write(self.topic(text)).into()
             }
             Command::Operator { secret } => {
-                self.operator.prove(&secret)?;
+                let (hub, registration) = (self.hub, self.registration);
+                let wrong = || hub.count_wrong_secret(registration.peer());
+                self.operator.prove(&secret, registration, wrong)?;
                 let text = "You are an operator now: /help says what you can do.".into();
                 Event::Notice { text }.into()
             }
@@ -136,40 +148,82 @@ impl Conversation<'_> {
         self.registration.check_mute(self.author.name.as_ref())
     }
 
-    /// Checks that the author may speak, and makes the text safe.
-    fn accept(&self, text: &str) -> Result<Text, Refusal> {
+    /// Checks that the author may speak, makes the text safe, and charges the
+    /// rows of the message to the quota.
+    fn accept(&mut self, text: &str, id: Option<&MessageId>, rows: u32) -> Result<Text, Refusal> {
         self.check_mute()?;
-        Text::parse(text, self.limits.text_bytes)
+        let text = Text::parse(text, self.limits.text_bytes)?;
+        if let Some(pace) = &mut self.pace {
+            pace.store(id, rows, text.len())?;
+        }
+        Ok(text)
     }
 
     /// Prepares a private message, if its recipient exists.
     fn private(
-        &self,
+        &mut self,
         to: Name,
         text: &str,
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
-        let text = self.accept(text)?;
-        let Some(key) = &self.key else {
+        let Some(key) = self.key.clone() else {
             let text = "Take a name first, so that you can be answered: /name NAME.";
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
-        let reaches = self.hub.check_recipient(&to);
+        let text = self.accept(text, id.as_ref(), PRIVATE_ROWS)?;
+        let recipient = self.hub.find_recipient(to, key.clone());
         let draft = Draft {
-            room: RoomName::inbox(key),
+            room: RoomName::inbox(&key),
             from: self.author.clone(),
             text,
             id,
             kind: MessageKind::Said,
-            to: Some(Recipient::new(to)),
+            to: None,
         };
         Ok(SideTask::read(async move {
-            match reaches.await {
-                Ok(()) => SideTaskResult::Draft(draft, follows),
+            match recipient.await {
+                Ok(to) => {
+                    let to = Some(to);
+                    SideTaskResult::Draft(Draft { to, ..draft }, follows)
+                }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal.with_id(draft.id))),
             }
         }))
+    }
+
+    /// Hides what a name says from this reader, or shows it again. An owner's
+    /// list is stored; another one lasts as long as the connection.
+    fn ignore(&mut self, name: Name, is_ignored: bool) -> Result<CommandResult, Refusal> {
+        let key = name.key();
+        if is_ignored && self.key.as_ref() == Some(&key) {
+            let text = "You cannot ignore yourself.";
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        }
+        let origin = self.registration.peer().id;
+        let own = self.key.as_ref();
+        let stored = own.and_then(|own| self.hub.ignore(own, origin, name.clone(), is_ignored));
+        if let Some(stored) = stored {
+            let stored = async move {
+                match stored.await {
+                    Ok(names) => SideTaskResult::Ignored(names),
+                    Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
+                }
+            };
+            return Ok(SideTask::write(stored).into());
+        }
+        let mut names = self.ignored.clone();
+        if is_ignored {
+            names.add(name)?;
+        } else {
+            names.remove(&key);
+        }
+        Ok(SideTask::read(async { SideTaskResult::Ignored(names) }).into())
+    }
+
+    fn ignored_event(&self) -> Event {
+        let names = self.ignored.names();
+        Event::Ignored { names }
     }
 
     /// Carries out an operator's command.
@@ -297,9 +351,19 @@ impl Conversation<'_> {
             current_name: self.key.clone(),
             may_be_new: self.new_names < MAX_NEW_NAMES,
         });
+        let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
+        // An owner's list stays with that name.
+        let ignored = match &self.key {
+            Some(key) if hub.is_owned(key) => IgnoredNames::default(),
+            _ => self.ignored.clone(),
+        };
         async move {
             match claimed.await {
-                Ok(taken) => SideTaskResult::Name(name, taken),
+                Ok(taken) => {
+                    let key = taken.name_use.key();
+                    let adopted = hub.adopt_ignored(key, origin, ignored.clone()).await;
+                    SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored))
+                }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
             }
         }
@@ -313,7 +377,16 @@ impl Conversation<'_> {
         subscriber: &mut Subscriber,
     ) -> Option<PendingCommand> {
         let event = match found {
+            SideTaskResult::Event(Event::Page(mut page)) if self.format.hides_ignored() => {
+                self.ignored.hide_in(&mut page);
+                Event::Page(page)
+            }
             SideTaskResult::Event(event) => event,
+            SideTaskResult::Ignored(names) => {
+                subscriber.ignore(&names);
+                self.ignored = names;
+                self.ignored_event()
+            }
             SideTaskResult::Draft(draft, follows) => {
                 let work = PendingWork::Publish(draft, follows);
                 return Some(PendingCommand { work, reference });
@@ -325,7 +398,10 @@ impl Conversation<'_> {
                     new,
                     new_secret: made,
                 },
+                ignored,
             ) => {
+                subscriber.ignore(&ignored);
+                self.ignored = ignored;
                 if self.key.as_ref() != Some(lease.key()) {
                     let inbox = RoomName::inbox(lease.key());
                     subscriber.follow_inbox(inbox, lease.inbox_start(None));

@@ -3,6 +3,7 @@
 use super::{super::pending::PendingCommand, Conversation, commands::CommandResult};
 use crate::{
     fanout::Subscriber,
+    hub::{frame_cost, message_cost},
     protocol::{Event, Outline, Refusal, Request, close::CloseReason},
 };
 
@@ -33,23 +34,29 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    /// Charges a ping to the rate limit. Every ping is answered, until the client
-    /// floods.
+    /// Charges control frames and fragments to the rate limit. They are acted
+    /// on all the same, until the client floods.
     ///
     /// # Errors
     ///
     /// Fails with the close reason if the client floods.
-    pub(in crate::session) fn charge_ping(&mut self) -> Result<(), CloseReason> {
-        if let Some(pace) = &mut self.pace {
-            // A pong cannot carry a refusal.
-            let _ = pace.command(0);
+    pub(in crate::session) fn charge_extra(&mut self, frames: u32) -> Result<(), CloseReason> {
+        match &mut self.pace {
+            Some(pace) if frames > 0 => {
+                // No answer to such a frame could carry a refusal.
+                let _ = pace.commands(frames);
+                self.check_flood()
+            }
+            _ => Ok(()),
         }
-        self.check_flood()
     }
 
     fn check_flood(&self) -> Result<(), CloseReason> {
         match &self.pace {
-            Some(pace) if pace.is_flood() => Err(CloseReason::Flooding),
+            Some(pace) if pace.is_flood() => {
+                pace.ban_flooder();
+                Err(CloseReason::Flooding)
+            }
             _ => Ok(()),
         }
     }
@@ -76,11 +83,17 @@ impl Conversation<'_> {
             return Ok(());
         };
         if outline.is_message() {
-            pace.message(outline.id.as_ref(), outline.follows.as_ref(), bytes)
+            let readers = if outline.is_for_room() {
+                self.hub.readers(&self.room)
+            } else {
+                0
+            };
+            let cost = message_cost(bytes, readers);
+            pace.message(outline.id.as_ref(), outline.follows.as_ref(), cost)
         } else {
             // Without the id, the publisher of an invalid message would wait for
             // an answer for ever.
-            let charged = pace.command(bytes);
+            let charged = pace.commands(frame_cost(bytes));
             charged.map_err(|refusal| refusal.with_id(outline.id.clone()))
         }
     }

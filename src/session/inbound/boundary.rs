@@ -17,6 +17,11 @@ pub(super) struct Boundary {
     left: u64,
     /// Whether a message's last fragment is still to come.
     fragmented: bool,
+    /// How many frames began that do not end a message: control frames and
+    /// fragments.
+    extra: u32,
+    /// How many bytes the open message has, those announced included.
+    open: u64,
 }
 
 impl Boundary {
@@ -24,6 +29,22 @@ impl Boundary {
     /// state.
     pub(super) fn is_here(&self) -> bool {
         self.passed == 0 && self.left == 0 && !self.fragmented
+    }
+
+    /// Takes the number of control frames and fragments that began since the
+    /// last call.
+    pub(super) fn take_extra(&mut self) -> u32 {
+        std::mem::take(&mut self.extra)
+    }
+
+    pub(super) fn has_extra(&self) -> bool {
+        self.extra > 0
+    }
+
+    /// How many bytes the open message has, as far as its frames announced
+    /// them.
+    pub(super) fn open_bytes(&self) -> usize {
+        usize::try_from(self.open).unwrap_or(usize::MAX)
     }
 
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
@@ -37,14 +58,19 @@ impl Boundary {
                     .1;
                 continue;
             }
+            if self.is_here() {
+                self.open = 0;
+            }
             self.head[self.passed] = *first;
             self.passed += 1;
             bytes = rest;
             if let Some(left) = body(&self.head[..self.passed]) {
                 let [flags, ..] = self.head;
                 let (last, control) = (flags & 0x80 != 0, flags & 0x08 != 0);
+                self.extra = self.extra.saturating_add(u32::from(control || !last));
                 if !control {
                     self.fragmented = !last;
+                    self.open = self.open.saturating_add(left);
                 }
                 self.left = left;
                 self.passed = 0;
@@ -126,6 +152,25 @@ mod tests {
                 prop_assert_eq!(boundary.is_here(), ends.contains(&at), "at {}", at);
             }
         }
+    }
+
+    #[test]
+    fn control_frames_and_fragments_are_counted() {
+        let mut boundary = Boundary::default();
+        boundary.pass(&frame(true, 1, 300));
+        assert_eq!((boundary.take_extra(), boundary.is_here()), (0, true));
+        for (part, extra) in [
+            (frame(false, 1, 0), 1),
+            (frame(false, 0, 200), 1),
+            (frame(true, 9, 5), 1),
+            (frame(false, 0, 0).repeat(3), 3),
+            (frame(true, 0, 7)[..8].to_vec(), 0),
+        ] {
+            boundary.pass(&part);
+            assert_eq!((boundary.take_extra(), boundary.is_here()), (extra, false));
+        }
+        // The bytes announced count, and each frame has a mask.
+        assert_eq!(boundary.open_bytes(), 200 + 7 + 6 * 4);
     }
 
     #[test]

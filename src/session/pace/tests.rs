@@ -1,14 +1,17 @@
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::{hub::Rate, protocol::RefusalCode};
+use crate::{
+    hub::{QuotaLimits, Rate, frame_cost},
+    protocol::RefusalCode,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
 /// The full budget of an address.
 fn budget(rate: &str) -> Arc<Budget> {
     let rate: Rate = rate.parse().expect("a rate");
-    Arc::new(Budget::new(rate))
+    Arc::new(Budget::new(Some(rate), QuotaLimits::UNLIMITED))
 }
 
 fn id(n: usize) -> MessageId {
@@ -53,24 +56,30 @@ async fn a_long_frame_counts_as_one_more_for_each_kib() {
     let wait = |refused: Result<(), Refusal>| refused.expect_err("too fast").retry_ms;
     let here = budget("1:10");
     let mut pace = Pace::new(&here);
-    assert!(pace.message(None, None, 8 << 10).is_ok());
-    assert_eq!(wait(pace.message(None, None, 1 << 10)), Some(1000));
-    assert!(pace.message(None, None, (1 << 10) - 1).is_ok());
+    assert!(pace.message(None, None, frame_cost(8 << 10)).is_ok());
+    assert_eq!(
+        wait(pace.message(None, None, frame_cost(1 << 10))),
+        Some(1000)
+    );
+    assert!(pace.message(None, None, frame_cost((1 << 10) - 1)).is_ok());
     // One that counts as more than the burst is accepted after a pause, and
     // the next waits until all of it is paid.
     advance(Duration::from_secs(9)).await;
-    assert_eq!(wait(pace.message(None, None, 100 << 10)), Some(1000));
+    assert_eq!(
+        wait(pace.message(None, None, frame_cost(100 << 10))),
+        Some(1000)
+    );
     advance(Duration::from_secs(1)).await;
-    assert!(pace.message(None, None, 99 << 10).is_ok());
-    assert_eq!(wait(pace.message(None, None, 0)), Some(91_000));
+    assert!(pace.message(None, None, frame_cost(99 << 10)).is_ok());
+    assert_eq!(wait(pace.message(None, None, frame_cost(0))), Some(91_000));
     // So are the rest of a message by POST, and a command.
     let other = budget("1:10");
     assert!(other.post().is_ok());
-    other.posted(10 << 10);
+    other.posted(frame_cost(10 << 10));
     assert_eq!(wait(other.post()), Some(2000));
     let mut pace = Pace::new(&other);
-    assert!(pace.command(499 << 10).is_ok());
-    assert_eq!(wait(pace.command(0)), Some(20));
+    assert!(pace.commands(frame_cost(499 << 10)).is_ok());
+    assert_eq!(wait(pace.commands(1)), Some(20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,7 +96,7 @@ async fn an_address_may_send_four_times_the_rate_of_one_connection() {
     assert_eq!(taken(&mut Pace::new(&third), 100), 10);
     // All other requests have a larger bucket of their own.
     assert!((0..500).all(|_| here.request().is_ok()));
-    let refused = Pace::new(&here).command(1).expect_err("too many");
+    let refused = Pace::new(&here).commands(1).expect_err("too many");
     assert_eq!(refused.retry_ms, Some(20));
 }
 

@@ -213,6 +213,7 @@ impl<'a> MessageWriter<'a> {
         let stored = Outcome::Stored(self.record_stored(connection, draft, place, id));
         if let Some(to) = &draft.to
             && to.inbox != draft.room
+            && !to.ignores
         {
             // Only the author's row has the id, which shows a repeat.
             let place = self.place(&to.inbox)?;

@@ -58,6 +58,7 @@ impl Applying<'_> {
             delivered: since,
         };
         row.put(self.db)?;
+        self.ignore_nobody(key)?;
         for look in &lookalikes {
             NameRow {
                 key: look.as_str(),

@@ -33,7 +33,6 @@ async fn invalid_headers_are_refused() {
             (host, host.replace("127", "eve@127"), 400),
             (host, "Host: \u{e9}\r\n".into(), 400),
             (host, "Host: evil.example\r\n".into(), 421),
-            (host, "Host: 192.168.0.1\r\n".into(), 421),
             (host, "Host: localhost.evil.example\r\n".into(), 421),
             ("Upgrade: websocket\r\n", String::new(), 400),
             ("Upgrade: websocket\r\n", "Upgrade: h2c\r\n".into(), 400),

@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 static OPTIONS: LazyLock<session::SessionOptions> = LazyLock::new(|| session::SessionOptions {
     limits: Limits { text_bytes: 200 },
+    unfinished: session::UnfinishedMessages::new(Limits { text_bytes: 200 }),
     ping: Duration::from_secs(25),
     motd: None,
     operator: None,
@@ -68,10 +69,7 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let applier = Applier::new(LocalLog::default(), replica, history).expect("in step");
         let (hub, publisher, work) = Hub::start_in_tasks(applier, &HUB, &tasks).expect("a hub");
         tasks.spawn(work.run_with(async || {}));
-        let trust = Trust {
-            loopback: true,
-            ..Trust::default()
-        };
+        let trust = Trust::default();
         let limits = OPTIONS.limits;
         let chat = Chat {
             site: HttpState { hub, trust, limits },

@@ -10,10 +10,10 @@ use broadcast_chat::{
     protocol::{
         Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, Seq, WallTime,
         format::Format,
-        json,
+        json, misplaced_secret,
         name::{MessageId, Name, RoomName},
         plain,
-        text::{Text, sanitize},
+        text::{Text, is_blank, sanitize},
         typed,
     },
     store::{self, Storage, Words},
@@ -51,8 +51,9 @@ pub(crate) fn commands(bytes: &[u8]) {
         let again = json::request(command, request.reference.as_ref());
         assert_eq!(json::parse(&again), request);
     }
-    // Every text can be typed. (A carriage return before the typed newline
-    // counts as part of the line end.)
+    // Every text can be typed that does not look like a command with a secret.
+    // (A carriage return before the typed newline counts as part of the line
+    // end.)
     if !text.is_empty() && !text.ends_with('\r') {
         let escape = if text.starts_with('/') { "/" } else { "" };
         let said = typed::parse(&format!("{escape}{text}\n"));
@@ -62,7 +63,8 @@ pub(crate) fn commands(bytes: &[u8]) {
             kind: MessageKind::Said,
             follows: None,
         };
-        assert_eq!(said, Ok(Some(wanted)));
+        let wanted = misplaced_secret::check(text).map(|()| Some(wanted));
+        assert_eq!(said, wanted);
     }
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn texts(bytes: &[u8]) {
         "each byte becomes one replacement at most"
     );
     let Ok(text) = Text::parse(&raw, Limits::default().text_bytes) else {
-        assert!(raw.is_empty() || raw.len() > Limits::default().text_bytes);
+        assert!(is_blank(&raw) || raw.len() > Limits::default().text_bytes);
         return;
     };
     // Lines of several messages can be told apart, whatever the texts hold.

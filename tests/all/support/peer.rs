@@ -134,7 +134,10 @@ pub(crate) struct Sending<W = OwnedWriteHalf>(pub(crate) W);
 
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).await.expect("a connection");
+        Peer::over_tcp(TcpStream::connect(addr).await.expect("a connection"))
+    }
+
+    pub(crate) fn over_tcp(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP_NODELAY");
         let (read, write) = stream.into_split();
         let mut peer = Peer::of(read, write);
@@ -159,12 +162,6 @@ impl Peer {
         Some(peer)
     }
 
-    /// Sends a text and returns the next text received.
-    pub(crate) async fn text_after(&mut self, text: &str) -> String {
-        self.say(text).await;
-        self.text().await
-    }
-
     /// Sends a command and returns the next event received.
     pub(crate) async fn event_after(&mut self, command: &Value) -> Value {
         self.say(&command.to_string()).await;
@@ -181,6 +178,14 @@ impl MemoryPeer {
     pub(crate) fn over(stream: DuplexStream) -> Self {
         let (read, write) = tokio::io::split(stream);
         Peer::of(read, write)
+    }
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Peer<R, W> {
+    /// Sends a text and returns the next text received.
+    pub(crate) async fn text_after(&mut self, text: &str) -> String {
+        self.say(text).await;
+        self.text().await
     }
 }
 

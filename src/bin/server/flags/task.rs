@@ -7,7 +7,7 @@ use std::{
 
 use broadcast_chat::{
     http::Trust,
-    hub::{self, Capacity, Rate, RetentionLimits},
+    hub::{self, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
     protocol::Limits,
     server::ServerOptions,
     session,
@@ -26,8 +26,8 @@ use super::{
 const RESERVED_DESCRIPTORS: u64 = 96;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The connections that one address may have if the server is not on loopback:
-/// enough for a household or a small office.
+/// The connections that one address may have where strangers may come: enough
+/// for a household or a small office.
 const MAX_PER_PREFIX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
 /// The task that the flags ask for.
@@ -58,6 +58,8 @@ pub(crate) struct CheckedFlags {
     pub(crate) storage: Storage,
     /// Whether to print the messages of the chat.
     pub(crate) show_messages: bool,
+    /// Whether to print the addresses of clients.
+    pub(crate) show_addresses: bool,
     /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
     pub(crate) verbose: u8,
     /// The options of the server.
@@ -138,8 +140,16 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         .map(files::read_secret);
     let operator = operator.transpose()?;
     let motd = flags.motd.as_deref().map(files::read_motd).transpose()?;
-    let loopback = is_loopback(&flags);
-    let (rate, max_per_address) = limits(&flags);
+    let terminal = std::io::stdout().is_terminal();
+    let show_messages = match flags.show_messages {
+        When::Auto => terminal,
+        When::Always => true,
+        When::Never => false,
+    };
+    let (per_prefix, forwarded) = limits(&flags);
+    let text_limits = Limits {
+        text_bytes: flags.max_text as usize,
+    };
     let descriptors = raise_descriptors();
     let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
@@ -151,11 +161,8 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         } else {
             Storage::Folder(flags.folder.data)
         },
-        show_messages: match flags.show_messages {
-            When::Auto => std::io::stdout().is_terminal(),
-            When::Always => true,
-            When::Never => false,
-        },
+        show_messages,
+        show_addresses: terminal || show_messages || flags.verbose > 0,
         verbose: flags.verbose,
         options: ServerOptions {
             keep: RetentionLimits {
@@ -167,12 +174,12 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                 name_expiry: DAY * flags.name_expiry,
                 capacity: Capacity {
                     connections: max_connections,
-                    per_prefix: max_per_address,
-                    rate,
+                    per_prefix,
+                    forwarded,
                 },
             },
             trust: Trust {
-                loopback,
+                hostname: hostname(),
                 hosts: flags.host,
                 origins: flags
                     .origin
@@ -181,9 +188,8 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     .collect(),
             },
             session: session::SessionOptions {
-                limits: Limits {
-                    text_bytes: flags.max_text as usize,
-                },
+                limits: text_limits,
+                unfinished: session::UnfinishedMessages::new(text_limits),
                 ping: Duration::from_secs(flags.ping.into()),
                 motd: motd.flatten(),
                 operator,
@@ -192,29 +198,47 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
     })
 }
 
-fn is_loopback(flags: &ServerFlags) -> bool {
-    flags.bind.to_canonical().is_loopback()
+/// The name of this machine; empty if it is not UTF-8.
+fn hostname() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_str().unwrap_or_default().to_owned()
 }
 
-/// The rate, and the most connections of one address.
+/// Whether clients of other machines may come, directly or through a proxy.
+fn strangers_may_come(flags: &ServerFlags) -> bool {
+    !flags.bind.to_canonical().is_loopback() || !flags.host.is_empty()
+}
+
+/// The limits of one address, and those for all requests of one address that
+/// were forwarded.
 ///
-/// On loopback both are off by default, because every client is on this
-/// machine.
-fn limits(flags: &ServerFlags) -> (Option<Rate>, Option<usize>) {
-    let (rate, per_address) = if is_loopback(flags) {
-        (None, None)
-    } else {
-        (Some(Rate::DEFAULT), Some(MAX_PER_PREFIX))
+/// Where no strangers come, the first are off by default, because every client
+/// is on this machine.
+fn limits(flags: &ServerFlags) -> (PrefixLimits, PrefixLimits) {
+    let limits = |on: bool| {
+        let quotas = if on {
+            QuotaLimits::DEFAULT
+        } else {
+            QuotaLimits::UNLIMITED
+        };
+        PrefixLimits {
+            rate: Limit::resolve(flags.rate, on.then_some(Rate::DEFAULT)),
+            connections: Limit::resolve(flags.max_per_address, on.then_some(MAX_PER_PREFIX))
+                .map(NonZeroUsize::get),
+            quotas: QuotaLimits {
+                new_names: Limit::resolve(flags.new_names, quotas.new_names),
+                daily_bytes: Limit::resolve(flags.daily_bytes, quotas.daily_bytes),
+                topics: Limit::resolve(flags.topic_rate, quotas.topics),
+            },
+        }
     };
-    let per_address = Limit::resolve(flags.max_per_address, per_address);
-    (
-        Limit::resolve(flags.rate, rate),
-        per_address.map(NonZeroUsize::get),
-    )
+    (limits(strangers_may_come(flags)), limits(true))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::{NonZeroU32, NonZeroU64};
+
     use super::*;
 
     #[test]
@@ -225,25 +249,48 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_off_only_on_loopback_by_default() {
-        for (words, rate, per_address) in [
-            (&["--bind=::1"][..], None, None),
-            (&["--bind=0.0.0.0"], Some(Rate::DEFAULT), Some(64)),
-            (
-                &["--bind=::", "--rate=off", "--max-per-address=off"],
-                None,
-                None,
-            ),
+    fn limits_are_off_only_where_no_strangers_come() {
+        let (most, none) = (QuotaLimits::DEFAULT, QuotaLimits::UNLIMITED);
+        let default = (Some(Rate::DEFAULT), Some(64), most);
+        let off = (None, None, none);
+        let set = |rate: &str, connections, quotas| (rate.parse().ok(), connections, quotas);
+        let quotas = QuotaLimits {
+            new_names: NonZeroU32::new(4),
+            daily_bytes: NonZeroU64::new(9000),
+            topics: "2:3".parse().ok(),
+        };
+        let off_quotas = ["--new-names=off", "--daily-bytes=off", "--topic-rate=off"];
+        let off_flags = [
+            &["--bind=::", "--rate=off", "--max-per-address=off"][..],
+            &off_quotas,
+        ]
+        .concat();
+        for (words, direct, forwarded) in [
+            (&["--bind=::1"][..], off, default),
+            (&["--bind=0.0.0.0"], default, default),
+            (&["--host=chat.example"], default, default),
+            (&off_flags, off, off),
             (
                 &["--rate=7", "--max-per-address=2"],
-                "7:70".parse().ok(),
-                Some(2),
+                set("7:70", Some(2), none),
+                set("7:70", Some(2), most),
             ),
-            (&["--rate=500:100"], "500:100".parse().ok(), None),
+            (
+                &[
+                    "--new-names=4",
+                    "--daily-bytes=9000",
+                    "--topic-rate=2:3",
+                    "--rate=500:100",
+                ],
+                set("500:100", None, quotas),
+                set("500:100", Some(64), quotas),
+            ),
         ] {
             let flags = parse([&["server"], words].concat()).expect("right");
-            let limits = limits(&flags);
-            assert_eq!(limits, (rate, per_address), "{words:?}");
+            let (found, found_forwarded) = limits(&flags);
+            let of = |limits: PrefixLimits| (limits.rate, limits.connections, limits.quotas);
+            assert_eq!(of(found), direct, "{words:?}");
+            assert_eq!(of(found_forwarded), forwarded, "{words:?}");
         }
     }
 
@@ -257,6 +304,7 @@ mod tests {
                 "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
             ),
             ("--bind=here", "give an IP address"),
+            ("--daily-bytes=1099511627777", "give at most 1099511627776"),
         ] {
             let error = parse(["server", flag]).expect_err(flag);
             let sentence = sentence(&error);

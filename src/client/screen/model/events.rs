@@ -123,7 +123,9 @@ impl Model {
             }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
-            Event::Topic { .. } | Event::Notice { .. } => self.show_plain(&event, Style::Plain),
+            Event::Ignored { .. } | Event::Topic { .. } | Event::Notice { .. } => {
+                self.show_plain(&event, Style::Plain);
+            }
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) const FOLLOWS: Field =
     optional::<Option<MessageId>>("follows", "the `id` of the message sent before");
 pub(super) const TO: Field = needed::<Name>("to", "a name");
 pub(super) const NAME: Field = needed::<Name>("name", "a name");
+pub(super) const IGNORED: Field = optional::<Option<Name>>("name", "a name; absent to list them");
 pub(super) const SECRET: Field =
     optional::<Option<Secret>>("secret", "16 to 128 printable ASCII characters, no spaces");
 pub(super) const ROOM: Field = needed::<RoomName>("room", "a room");

@@ -1,6 +1,6 @@
 //! The fields of a command's declaration.
 
-use super::field::{Field, ID};
+use super::field::{Field, ID, TO};
 
 /// The declaration of one command.
 #[derive(Debug)]
@@ -81,5 +81,10 @@ impl CommandSpec {
     /// Whether it publishes a message, private or not.
     pub fn is_message(&self) -> bool {
         self.fields.iter().any(|field| field.name == ID.name)
+    }
+
+    /// Whether it publishes a message that all readers of the room get.
+    pub fn is_for_room(&self) -> bool {
+        self.is_message() && !self.fields.iter().any(|field| field.name == TO.name)
     }
 }

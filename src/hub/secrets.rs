@@ -1,0 +1,185 @@
+//! Checks secrets off the async threads, a few at a time.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ring::hmac;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::actions::BUSY_RETRY_MS;
+use crate::{
+    protocol::{Refusal, RefusalCode, secret::Secret},
+    store::{HardenedSecret, OwnedName},
+};
+
+/// How many chosen secrets are hashed at a time. Each takes a core and 19 MiB.
+const AT_A_TIME: usize = 2;
+
+/// How many may wait for that, for about 5 s.
+const MAX_WAITING: usize = 256;
+
+/// How many hashes of right secrets are kept in memory. Their owners come back
+/// without a new hash.
+const MAX_KEPT: usize = 4096;
+
+/// Hardens and compares secrets. Clones share the turns and the kept hashes.
+#[derive(Clone)]
+pub(super) struct Secrets(Arc<State>);
+
+struct State {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    /// The hashes of right secrets, by the mark of secret and salt.
+    kept: Mutex<HashMap<[u8; 32], HardenedSecret>>,
+    /// The key of the marks, known to this process alone.
+    key: hmac::Key,
+}
+
+impl Secrets {
+    /// # Errors
+    ///
+    /// Fails if the system gives no random bytes.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key)?;
+        Ok(Secrets(Arc::new(State {
+            places: Arc::new(Semaphore::new(AT_A_TIME + MAX_WAITING)),
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            kept: Mutex::default(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &key),
+        })))
+    }
+
+    /// Hardens a secret; `None` if the salt is damaged. `check` decides once
+    /// more when the turn of the secret has come.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if too many secrets wait to be hashed, or as `check` does.
+    pub(super) async fn harden(
+        &self,
+        secret: &Secret,
+        salt: &[u8],
+        check: impl Fn() -> Result<(), Refusal>,
+    ) -> Result<Option<HardenedSecret>, Refusal> {
+        if secret.is_made() {
+            return Ok(HardenedSecret::of(secret, salt));
+        }
+        let busy = || Refusal {
+            retry_ms: Some(BUSY_RETRY_MS),
+            ..Refusal::new(
+                RefusalCode::Busy,
+                "Too many secrets are being checked just now; try again in a while.",
+            )
+        };
+        let State { places, turns, .. } = &*self.0;
+        let _place = places.try_acquire().map_err(|_| busy())?;
+        // The hash goes on if its caller is gone, and so does its turn.
+        let turn = Arc::clone(turns).acquire_owned().await;
+        let turn = turn.map_err(|_| busy())?;
+        check()?;
+        let (secret, salt) = (secret.clone(), salt.to_owned());
+        let hashed = spawn_blocking(move || {
+            let hardened = HardenedSecret::of(&secret, &salt);
+            drop(turn);
+            hardened
+        });
+        hashed.await.map_err(|_| busy())
+    }
+
+    /// Whether this is the secret of an owned name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Secrets::harden`].
+    pub(super) async fn prove(
+        &self,
+        owned: &OwnedName,
+        secret: &Secret,
+        check: impl Fn() -> Result<(), Refusal>,
+    ) -> Result<bool, Refusal> {
+        let Some(salt) = owned.salt() else {
+            return Ok(false);
+        };
+        let mut mark = hmac::Context::with_key(&self.0.key);
+        mark.update(salt);
+        mark.update(secret.reveal().as_bytes());
+        let mark: [u8; 32] = mark.sign().as_ref().try_into().unwrap_or_default();
+        let kept = self.kept().get(&mark).cloned();
+        let hardened = match kept {
+            Some(hardened) => Some(hardened),
+            None => self.harden(secret, salt, check).await?,
+        };
+        let Some(hardened) = hardened.filter(|hardened| owned.is_proved_by(hardened)) else {
+            return Ok(false);
+        };
+        if !secret.is_made() {
+            let mut kept = self.kept();
+            if kept.len() >= MAX_KEPT {
+                kept.clear();
+            }
+            kept.insert(mark, hardened);
+        }
+        Ok(true)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], HardenedSecret>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    const CHOSEN: &str = "of-ana-and-long-enough";
+
+    // Verified to fail without a limit of places.
+    #[tokio::test]
+    async fn chosen_secrets_wait_in_a_bounded_queue() {
+        let secrets = Secrets::new().expect("random bits");
+        let held = secrets.0.turns.acquire_many(2).await.expect("open");
+        let secret: Secret = CHOSEN.parse().expect("a secret");
+        let tasks = TaskTracker::new();
+        let waiting: Vec<_> = (0..AT_A_TIME + MAX_WAITING)
+            .map(|_| {
+                let (secrets, secret) = (secrets.clone(), secret.clone());
+                tasks.spawn(async move { secrets.harden(&secret, &[7; 16], || Ok(())).await })
+            })
+            .collect();
+        let full = async {
+            while secrets.0.places.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let full = tokio::time::timeout(Duration::from_secs(60), full).await;
+        full.expect("a full queue");
+        let refused = secrets.harden(&secret, &[7; 16], || Ok(())).await.err();
+        let refused = refused.expect("no place");
+        assert_eq!(refused.code, RefusalCode::Busy);
+        // A made secret waits for nobody.
+        let made = Secret::from_random([7; 16]);
+        assert!(matches!(
+            secrets.harden(&made, &[7; 16], || Ok(())).await,
+            Ok(Some(_))
+        ));
+        for task in &waiting {
+            task.abort();
+        }
+        drop(held);
+        while secrets.0.places.available_permits() < AT_A_TIME + MAX_WAITING {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(matches!(
+            secrets.harden(&secret, &[7; 16], || Ok(())).await,
+            Ok(Some(_))
+        ));
+    }
+}

@@ -1,0 +1,132 @@
+//! A planned restart: all clients come back soon, and those who are back are
+//! not disturbed.
+//!
+//! `RESTART_CLIENTS=5000 RESTART_SERVER=target/release/server cargo test
+//! --test all restart -- --nocapture` measures it.
+
+use std::{env, net::SocketAddr, path::Path};
+
+use rustix::process::Signal;
+use tokio::{
+    process::Command,
+    task::JoinSet,
+    time::{Duration, Instant, sleep},
+};
+
+use crate::{
+    programs::{Program, SERVER, folder, listening},
+    support::{Peer, env_number, upgrade, upgraded},
+};
+
+const JSON: [(&str, &str); 1] = [("Sec-WebSocket-Protocol", "chat.v1")];
+
+async fn start(folder: &Path, port: u16) -> (Program, SocketAddr) {
+    let program = env::var("RESTART_SERVER").unwrap_or_else(|_| SERVER.to_owned());
+    let port = port.to_string();
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(["--port", &port]);
+    listening(&mut command).await
+}
+
+/// Waits for the close frame of the drain, then for the time that it names, and
+/// connects until it succeeds, as a client does.
+async fn come_back(mut peer: Peer, addr: SocketAddr) -> (Peer, u64) {
+    let (code, reason) = peer.closed().await;
+    drop(peer);
+    assert_eq!(code, 4003);
+    let (wait, _) = reason.split_once(" ms: ").expect(&reason);
+    let wait = wait.parse().expect("a number");
+    sleep(Duration::from_millis(wait)).await;
+    for failures in 0_u32.. {
+        if let Some(mut peer) = try_json(addr).await {
+            assert_eq!(peer.event().await["type"], "welcome");
+            return (peer, wait);
+        }
+        let bound = 100 << failures.min(7);
+        sleep(Duration::from_millis(100 + wait % bound)).await;
+    }
+    unreachable!("it tries for ever")
+}
+
+async fn try_json(addr: SocketAddr) -> Option<Peer> {
+    let stream = tokio::net::TcpStream::connect(addr).await.ok()?;
+    let mut peer = Peer::over_tcp(stream);
+    let request = upgrade(addr, "/", &JSON);
+    peer.sending
+        .try_write(request.as_bytes())
+        .await
+        .then_some(())?;
+    let start = peer.take(13).await?;
+    assert_eq!(start, b"HTTP/1.1 101 ");
+    peer.head().await;
+    Some(peer)
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
+#[tokio::test]
+async fn all_clients_are_back_after_a_restart() {
+    let count = usize::try_from(env_number("RESTART_CLIENTS", 40)).expect("a count");
+    let folder = folder();
+    let (mut first, addr) = start(folder.path(), 0).await;
+    let mut peers = Vec::new();
+    for _ in 0..count {
+        let mut peer = upgraded(addr, "/", &JSON).await;
+        assert_eq!(peer.event().await["type"], "welcome");
+        peers.push(peer);
+    }
+    let begun = Instant::now();
+    first.signal(Signal::TERM);
+    let mut returning = JoinSet::new();
+    for peer in peers {
+        returning.spawn(async move {
+            let (peer, wait) = come_back(peer, addr).await;
+            (peer, wait, begun.elapsed())
+        });
+    }
+    assert_eq!(first.exit().await, 0);
+    let stopped = begun.elapsed();
+    let (second, _) = start(folder.path(), addr.port()).await;
+    let started = begun.elapsed();
+    // Somebody else talks in another room meanwhile.
+    let mut ana = upgraded(addr, "/elsewhere?name=ana", &[]).await;
+    ana.text().await;
+    let (mut back, mut waits, mut times, mut delays) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    while waits.len() < count {
+        let said = Instant::now();
+        assert_eq!(ana.text_after("hi").await, "ana: hi");
+        delays.push(said.elapsed());
+        let pause = sleep(Duration::from_millis(10));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                Some(returned) = returning.join_next() => {
+                    let (peer, wait, time) = returned.expect("no panic");
+                    back.push(peer);
+                    waits.push(wait);
+                    times.push(time);
+                }
+            }
+        }
+    }
+    waits.sort_unstable();
+    let expected = 150..150 + count as u64;
+    assert!(
+        waits.into_iter().eq(expected),
+        "each has a moment of its own"
+    );
+    println!(
+        "{count} clients: stopped after {stopped:?}, started after {started:?}, \
+         half back after {:?}, all after {:?}; p99 of the others {:?} ({} messages)",
+        percentile(&mut times, 50),
+        percentile(&mut times, 100),
+        percentile(&mut delays, 99),
+        delays.len(),
+    );
+    drop((back, second));
+}
