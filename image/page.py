@@ -99,7 +99,7 @@ def main(url, folder, *end):
     browser.see("document.getElementById('state').dataset.state === 'offline'")
     browser.type("And the honey?" + ENTER)
     browser.type("/me waits" + ENTER)
-    browser.see("document.getElementById('state-text').textContent.includes('2 not stored')")
+    browser.see("document.getElementById('state-text').textContent.includes('2 unsent')")
     browser.show_as(390, 720, True, "dark")
     browser.picture(f"{folder}/page-phone-dark.png")
     browser.end()

@@ -335,7 +335,7 @@ let retryAt = 0;
 let stateTimer = 0;
 
 function showState() {
-  const waiting = unconfirmed.size ? `${unconfirmed.size} not stored. ` : "";
+  const waiting = unconfirmed.size ? `${unconfirmed.size} unsent. ` : "";
   const seconds = Math.ceil((retryAt - performance.now()) / 1000);
   clearTimeout(stateTimer);
   const [text, count, action] = {
