@@ -56,7 +56,7 @@ use crate::{
         text::Text,
         typed_duration::TypedDuration,
     },
-    store::StoreError,
+    store::{StoreError, Unread},
 };
 
 /// In a drain, the time over which the clients come back, in ms for each
@@ -359,6 +359,16 @@ impl Hub {
     ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// The private messages that the user of a name was not delivered yet, and
+    /// whether more would have been refused.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn unread(&self, name: &NameUse) -> Result<(Unread, bool), StoreError> {
+        self.shared.claims.unread(name).await
     }
 
     /// The names that the owner of a name ignores. `None` if nobody here owns

@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{
     fanout::History,
-    log::{Action, GuardedClock, GuardedTime, Recipient},
+    log::{Action, GuardedClock, GuardedTime, Recipient, UnreadLimit},
     net::Peer,
     protocol::{
         ConnectionId, Refusal, RefusalCode, Seq,
-        name::{Name, NameKey},
+        name::{Name, NameKey, RoomName},
         secret::Secret,
     },
-    store::{Outcome, OwnedName},
+    store::{Outcome, OwnedName, StoreError, Unread},
 };
 
 /// How often the use of all names in use is noted.
@@ -69,6 +69,8 @@ pub(super) struct Claims {
     actions: ActionSubmitter,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
+    /// How many private messages may wait for an absent reader.
+    unread: Option<UnreadLimit>,
 }
 
 impl Claims {
@@ -78,6 +80,7 @@ impl Claims {
         clock: Arc<GuardedClock>,
         actions: ActionSubmitter,
         expiry: Duration,
+        unread: Option<UnreadLimit>,
     ) -> Self {
         Claims {
             registry,
@@ -85,6 +88,7 @@ impl Claims {
             clock,
             actions,
             expiry,
+            unread,
         }
     }
 
@@ -261,7 +265,8 @@ impl Claims {
         let now = self.clock.now();
         let owned = self.still_owned(&key, 0, now).await?;
         let is_owned = owned.is_some_and(|owned| !owned.is_reserved());
-        if !is_owned && self.registry.users(&key) == 0 {
+        let is_here = self.registry.users(&key) > 0;
+        if !is_owned && !is_here {
             let why =
                 format!("Nobody here is called {name}. /members lists the people in the room.");
             return Err(Refusal::new(RefusalCode::NotHere, why));
@@ -269,8 +274,22 @@ impl Claims {
         let ignores = is_owned && self.is_ignored(&key, author).await?;
         Ok(Recipient {
             ignores,
+            unread: self.unread.filter(|_| !is_here),
             ..Recipient::new(name)
         })
+    }
+
+    /// The private messages that the user of a name was not delivered yet, and
+    /// whether more would have been refused.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub(super) async fn unread(&self, name: &NameUse) -> Result<(Unread, bool), StoreError> {
+        let (inbox, after) = (RoomName::inbox(name.key()), name.inbox_start(None));
+        let unread = self.history.store().unread(inbox, after).await?;
+        let is_full = self.unread.is_some_and(|limit| unread.is_full(limit));
+        Ok((unread, is_full))
     }
 
     async fn is_ignored(&self, owner: &NameKey, author: &NameKey) -> Result<bool, Refusal> {

@@ -36,7 +36,7 @@ pub use self::{
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
-    log::{GuardedClock, SanctionKind},
+    log::{GuardedClock, SanctionKind, UnreadLimit},
     net::Peer,
     protocol::{
         ConnectionId, Event, Seq, Topic,
@@ -56,6 +56,9 @@ pub struct Capacity {
     pub per_prefix: Option<usize>,
     /// The rate of one connection, if that is limited.
     pub rate: Option<Rate>,
+    /// How many private messages may wait for an absent reader, if that is
+    /// limited.
+    pub unread: Option<UnreadLimit>,
 }
 
 impl Capacity {
@@ -64,6 +67,7 @@ impl Capacity {
         connections: usize::MAX,
         per_prefix: None,
         rate: None,
+        unread: None,
     };
 }
 

@@ -101,6 +101,7 @@ impl Hub {
             Arc::clone(&clock),
             actions.clone(),
             options.name_expiry,
+            options.capacity.unread,
         );
         let (announced, over) = (registry.clone(), finished.clone());
         tasks.spawn(async move {

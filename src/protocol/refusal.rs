@@ -62,7 +62,7 @@ pub enum RefusalCode {
     /// The person or the message number does not exist here.
     NotHere,
     /// Only operators may do this, or this person is muted or banned, or has no
-    /// name.
+    /// name, or a list or an inbox is full.
     NotAllowed,
     /// The client sends too fast.
     Rate,

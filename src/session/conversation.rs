@@ -8,12 +8,12 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{
-    delivered::DeliveredMark, end::SessionEnd, operator::Operator, options::SessionOptions,
-    pace::Pace, request::SessionRequest,
+    delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
+    options::SessionOptions, pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,
-    hub::{Hub, Receipts, Registration, WantedReplies},
+    hub::{Hub, NameUse, Receipts, Registration, WantedReplies},
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
@@ -42,6 +42,8 @@ pub(super) struct Conversation<'a> {
     room: RoomName,
     /// The names that the member ignores.
     ignored: IgnoredNames,
+    /// Private messages up to this number were for an earlier user of the name.
+    inbox_since: Seq,
     /// Which private messages the peer has received.
     shown: DeliveredMark,
     /// How many unowned names this connection has claimed.
@@ -88,12 +90,21 @@ impl<'a> Conversation<'a> {
         };
         let history = hub.history();
         let here = start.gap(history.epoch(), history.head()).is_none();
-        let inbox = lease.as_ref().map(|lease| {
-            let given = start.inbox.filter(|seq| *seq <= history.head());
-            let after = lease.inbox_start(given.or(start.after.filter(|_| here)));
-            subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
-            after
-        });
+        let mut unread = None;
+        let inbox = match &lease {
+            Some(lease) => {
+                let given = start.inbox.filter(|seq| *seq <= history.head());
+                let given = given.or(start.after.filter(|_| here));
+                let after = match given {
+                    Some(given) => lease.inbox_start(Some(given)),
+                    None => unread.insert(InboxStart::of(hub, lease).await?).after,
+                };
+                subscriber.follow_inbox(RoomName::inbox(lease.key()), after);
+                Some(after)
+            }
+            None => None,
+        };
+        let inbox_since = lease.as_ref().map_or(Seq::START, NameUse::since);
         let key = lease.as_ref().map(|lease| lease.key().clone());
         let ignored = match &key {
             Some(key) => hub.ignored(key).await.ok().flatten().unwrap_or_default(),
@@ -112,6 +123,7 @@ impl<'a> Conversation<'a> {
             key,
             room,
             ignored,
+            inbox_since,
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
@@ -119,8 +131,13 @@ impl<'a> Conversation<'a> {
             operator_close,
         };
         conversation
-            .follow_room(&start, None, subscriber, |it, head| it.welcome(head, inbox))
+            .follow_room(&start, None, subscriber, |it, head| {
+                it.welcome(head, inbox, unread.as_ref().map(|unread| unread.count))
+            })
             .await?;
+        if let Some(notice) = unread.as_ref().and_then(InboxStart::notice) {
+            conversation.say(&notice, subscriber);
+        }
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
         }
@@ -222,7 +239,7 @@ impl<'a> Conversation<'a> {
             reference,
             subscriber,
             |conversation, head| match conversation.format {
-                Format::Json | Format::EventStream => conversation.welcome(head, None),
+                Format::Json | Format::EventStream => conversation.welcome(head, None, None),
                 Format::Plain | Format::NumberedPlain => {
                     let topic = conversation.topic_text();
                     plain::joined(&conversation.room, topic.as_ref())
@@ -232,13 +249,14 @@ impl<'a> Conversation<'a> {
         .await
     }
 
-    fn welcome(&self, head: Seq, inbox: Option<Seq>) -> Event {
+    fn welcome(&self, head: Seq, inbox: Option<Seq>, unread: Option<u32>) -> Event {
         Event::Welcome(Welcome {
             room: self.room.clone(),
             you: self.author.clone(),
             epoch: self.hub.history().epoch().clone(),
             head,
             inbox,
+            unread: unread.filter(|count| *count > 0),
             ignored: self.ignored.names(),
             members: self.hub.people_count(&self.room),
             topic: self.topic_text(),

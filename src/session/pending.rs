@@ -7,6 +7,7 @@ use std::{
 
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::inbox_start::InboxStart;
 use crate::{
     hub::{Claimed, Receipts, Submission, Submitter},
     log::Draft,
@@ -64,8 +65,9 @@ impl SideTask {
 pub(super) enum SideTaskResult {
     /// The answer.
     Event(Event),
-    /// The name, as typed, is now the member's. Its owner ignores these names.
-    Name(Name, Claimed, IgnoredNames),
+    /// The name, as typed, is now the member's. Its owner ignores these names,
+    /// and its private messages begin here.
+    Name(Name, Claimed, IgnoredNames, Option<InboxStart>),
     /// The member ignores these names now.
     Ignored(IgnoredNames),
     /// The draft may be stored; the id is that of the message it follows.

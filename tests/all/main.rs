@@ -38,6 +38,7 @@ mod limits;
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
 mod ignore;
+mod inbox;
 
 /// Members and presence events.
 mod presence;

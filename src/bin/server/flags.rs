@@ -7,6 +7,7 @@ use std::{net::IpAddr, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 use broadcast_chat::{
     hub::Rate,
+    log::UnreadLimit,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
@@ -82,6 +83,13 @@ pub(crate) struct ServerFlags {
     /// long to wait. It closes a connection that goes on regardless for 10 s (4504).
     #[arg(long, env = "CHAT_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     rate: Option<Limit<Rate>>,
+
+    /// The most private messages that wait for an absent reader: of one sender, and of all
+    /// [default: 200:1000]
+    ///
+    /// The server refuses further ones. The reader is told on return.
+    #[arg(long, env = "CHAT_UNREAD", value_name = "ONE:ALL|off", value_parser = limit::<UnreadLimit>)]
+    unread: Option<Limit<UnreadLimit>>,
 
     /// Seconds of silence in which the server pings a peer twice, 1 to 3600
     ///

@@ -197,6 +197,11 @@ impl NameUse {
         after.unwrap_or(delivered).max(since)
     }
 
+    /// Messages up to this number were for an earlier user of the name.
+    pub fn since(&self) -> Seq {
+        self.delivered.since
+    }
+
     fn keep(mut self) -> NameKey {
         self.kept = true;
         self.key.clone()

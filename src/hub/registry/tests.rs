@@ -10,6 +10,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
         connections,
         per_prefix,
         rate: None,
+        unread: None,
     };
     Registry::new(
         capacity,

@@ -29,6 +29,7 @@ impl OutcomeReceiver {
             OutcomeReceiver::Publisher(receipt) => receipt.tell(match outcome {
                 Outcome::Stored(seq) => stored(entry, seq, false),
                 Outcome::Repeat(seq) => stored(entry, seq, true),
+                Outcome::InboxFull => inbox_full(entry),
                 _ => busy(message_id(entry)),
             }),
             // If the task has ended, the send fails; the entry stays applied.
@@ -60,6 +61,15 @@ fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
         seq,
         duplicate,
     }
+}
+
+fn inbox_full(entry: &Entry) -> Reply {
+    let to = entry.action.message().and_then(|draft| draft.to.as_ref());
+    let name = to.map_or("The reader", |to| to.name.as_str());
+    let text = format!(
+        "{name} has not read so many private messages that there is no room for another one: write again once {name} was here."
+    );
+    Reply::Refused(Refusal::new(RefusalCode::NotAllowed, text).with_id(message_id(entry)))
 }
 
 fn busy(id: Option<MessageId>) -> Reply {

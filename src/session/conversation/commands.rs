@@ -7,6 +7,7 @@ use tracing::{error, info};
 use super::{
     super::{
         delivered::DeliveredMark,
+        inbox_start::InboxStart,
         pending::{PendingCommand, PendingWork, SideTask, SideTaskResult},
     },
     Conversation,
@@ -16,7 +17,7 @@ use crate::{
     hub::{Claim, Claimed, NameUse, Reply},
     log::{Draft, SanctionKind},
     protocol::{
-        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
+        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Message, MessageKind, PageEvent, Refusal,
         RefusalCode, Search, Seq, Slot, Topic,
         close::MAX_REASON_BYTES,
         command::table::Permission,
@@ -100,6 +101,7 @@ impl Conversation<'_> {
                     self.rename(name, None, None).into()
                 }
             }
+            Command::Inbox { before, limit } => self.inbox(before, limit)?.into(),
             Command::Ignore { name: None } => self.ignored_event().into(),
             Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
             Command::Unignore { name } => self.ignore(name, false)?,
@@ -319,7 +321,8 @@ impl Conversation<'_> {
                 Ok(taken) => {
                     let key = taken.name_use.key();
                     let adopted = hub.adopt_ignored(key, origin, ignored.clone()).await;
-                    SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored))
+                    let inbox = InboxStart::of(&hub, &taken.name_use).await.ok();
+                    SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored), inbox)
                 }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
             }
@@ -356,13 +359,20 @@ impl Conversation<'_> {
                     new_secret: made,
                 },
                 ignored,
+                unread,
             ) => {
                 subscriber.ignore(&ignored);
                 self.ignored = ignored;
                 if self.key.as_ref() != Some(lease.key()) {
                     let inbox = RoomName::inbox(lease.key());
-                    subscriber.follow_inbox(inbox, lease.inbox_start(None));
+                    let delivered = lease.inbox_start(None);
+                    let after = unread.map_or(delivered, |unread| unread.after);
+                    subscriber.follow_inbox(inbox, after);
                     self.shown = DeliveredMark::default();
+                    self.inbox_since = lease.since();
+                    if let Some(notice) = unread.and_then(|unread| unread.notice()) {
+                        self.say(&notice, subscriber);
+                    }
                 }
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);
@@ -395,6 +405,32 @@ impl Conversation<'_> {
                 search: None,
             }))
         })
+    }
+
+    /// Reads a page of the member's private messages.
+    fn inbox(&self, before: Option<Seq>, limit: Option<u32>) -> Result<SideTask, Refusal> {
+        let Some(key) = &self.key else {
+            let text = "Take a name first: private messages go to a name.";
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        };
+        let (history, inbox) = (self.hub.history().clone(), RoomName::inbox(key));
+        let since = self.inbox_since;
+        let query = PageQuery {
+            after: None,
+            before,
+            limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
+        };
+        Ok(SideTask::read(async move {
+            let page = history.page(&inbox, query).await;
+            answer_of(page.map(|HistoryPage { messages, more, .. }| {
+                let all = messages.len();
+                let private = messages.iter().filter_map(Slot::message);
+                let own = private.filter(|message| message.seq > since);
+                let messages: Vec<_> = own.filter_map(Message::private).collect();
+                let more = more && messages.len() == all;
+                Event::Inbox { messages, more }
+            }))
+        }))
     }
 
     /// Searches the room: one page of messages that contain these words.
@@ -458,13 +494,13 @@ fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
 }
 
 fn page_result(page: Result<PageEvent, StoreError>) -> SideTaskResult {
-    let event = page.map_or_else(
-        |why| {
-            error!("the history cannot be read: {why}");
-            let text = "The history cannot be read just now; ask again in a while.";
-            Event::Refused(Refusal::new(RefusalCode::Busy, text))
-        },
-        Event::Page,
-    );
-    SideTaskResult::Event(event)
+    answer_of(page.map(Event::Page))
+}
+
+fn answer_of(answer: Result<Event, StoreError>) -> SideTaskResult {
+    SideTaskResult::Event(answer.unwrap_or_else(|why| {
+        error!("the history cannot be read: {why}");
+        let text = "The history cannot be read just now; ask again in a while.";
+        Event::Refused(Refusal::new(RefusalCode::Busy, text))
+    }))
 }

@@ -14,7 +14,8 @@ use crate::{
         Outcome, StoreError,
         room::RoomState,
         row::{TableRow, find, query, to_db},
-        tables::{MESSAGES, MessageRow, ROOMS},
+        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
+        unread,
     },
 };
 
@@ -206,6 +207,9 @@ impl<'a> MessageWriter<'a> {
     ) -> Result<Outcome, StoreError> {
         let (place, id) = (self.place(&draft.room)?, draft.id.as_ref());
         let row = self.row(connection, draft, place, id);
+        if self.is_inbox_full(draft)? && !is_repeat(self.db, &row)? {
+            return Ok(Outcome::InboxFull);
+        }
         row.bind(insert, 0)?;
         if insert.raw_execute()? == 0 {
             return original(self.db, &row);
@@ -222,6 +226,23 @@ impl<'a> MessageWriter<'a> {
             self.record_stored(connection, draft, place, None);
         }
         Ok(stored)
+    }
+
+    /// Whether too many messages are unread in the inbox of an absent reader.
+    fn is_inbox_full(&self, draft: &Draft) -> Result<bool, StoreError> {
+        let Some((to, limit)) = draft.to.as_ref().and_then(|to| Some((to, to.unread?))) else {
+            return Ok(false);
+        };
+        if to.ignores || to.inbox == draft.room {
+            return Ok(false);
+        }
+        let key = to.inbox.as_str().trim_start_matches('@');
+        let delivered = find(self.db, &NAMES, "WHERE key = ?1", [key], |row| {
+            NameRow::read(row).map(|row| row.delivered)
+        })?;
+        let delivered = delivered.flatten().unwrap_or(Seq::START);
+        let unread = unread::read(self.db, &to.inbox, delivered)?;
+        Ok(unread.is_full_for(&draft.room, limit))
     }
 
     /// The row that a draft becomes.
@@ -281,6 +302,12 @@ fn drafts(entries: &[Entry]) -> impl Iterator<Item = (ConnectionId, &Draft)> {
     entries
         .iter()
         .filter_map(|entry| Some((entry.connection, entry.action.message()?)))
+}
+
+/// Whether a message with the same id was stored before.
+fn is_repeat(db: &Connection, row: &MessageRow<'_>) -> Result<bool, StoreError> {
+    let mut find = db.prepare_cached("SELECT 1 FROM messages WHERE room = ?1 AND id = ?2")?;
+    Ok(row.id.is_some() && find.exists(params![row.room, row.id])?)
 }
 
 /// The number of the message that was stored under the same id before. A

@@ -8,6 +8,7 @@ use std::{
 use broadcast_chat::{
     http::Trust,
     hub::{self, Capacity, Rate, RetentionLimits},
+    log::UnreadLimit,
     protocol::Limits,
     server::ServerOptions,
     session,
@@ -169,6 +170,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     connections: max_connections,
                     per_prefix: max_per_address,
                     rate,
+                    unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
                 },
             },
             trust: Trust {
