@@ -66,7 +66,7 @@ use crate::{
         text::Text,
         typed_duration::TypedDuration,
     },
-    store::StoreError,
+    store::{Ownership, StoreError, Unread},
 };
 
 /// In a drain, when the first client comes back, in ms. Until then the next
@@ -387,6 +387,16 @@ impl Hub {
     ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// The private messages that an owner was not delivered yet, and whether
+    /// more would have been refused.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn unread(&self, ownership: Ownership) -> Result<(Unread, bool), StoreError> {
+        self.shared.claims.unread(ownership).await
     }
 
     /// The names that an owner ignores.

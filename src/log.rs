@@ -20,7 +20,7 @@ pub use self::{
     encoding::{DecodeError, FORMAT, decode, encode},
     entry::{
         Action, AuditRecord, Batch, BatchId, Draft, Entry, GuardedTime, Recipient, SanctionKind,
-        Stamp,
+        Stamp, UnreadLimit,
     },
     local::LocalLog,
     order::{BatchPosition, Log, NoAnswer, OrderedBatch},

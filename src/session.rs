@@ -9,6 +9,7 @@ mod delivered;
 mod end;
 mod heartbeat;
 mod inbound;
+mod inbox_start;
 mod operator;
 mod options;
 mod pace;

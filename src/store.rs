@@ -33,6 +33,7 @@ mod state;
 mod store_error;
 mod tables;
 mod topics;
+mod unread;
 mod wal;
 
 pub use self::{
@@ -52,4 +53,5 @@ pub use self::{
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,
+    unread::Unread,
 };

@@ -19,14 +19,14 @@ use super::{
 };
 use crate::{
     fanout::History,
-    log::{Action, GuardedClock, GuardedTime, Recipient},
+    log::{Action, GuardedClock, GuardedTime, Recipient, UnreadLimit},
     net::Peer,
     protocol::{
         ConnectionId, OwnerNumber, Refusal, RefusalCode, Seq,
         name::{Name, NameKey},
         secret::Secret,
     },
-    store::{Outcome, OwnedName, Ownership},
+    store::{Outcome, OwnedName, Ownership, StoreError, Unread},
 };
 
 /// How often the use of all names in use is noted.
@@ -73,6 +73,8 @@ pub(super) struct Claims {
     wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
+    /// How many private messages may wait for an absent reader.
+    unread: Option<UnreadLimit>,
 }
 
 impl Claims {
@@ -86,6 +88,7 @@ impl Claims {
         actions: ActionSubmitter,
         wrong_secrets: WrongSecrets,
         expiry: Duration,
+        unread: Option<UnreadLimit>,
     ) -> io::Result<Self> {
         Ok(Claims {
             registry,
@@ -95,6 +98,7 @@ impl Claims {
             secrets: Secrets::new()?,
             wrong_secrets,
             expiry,
+            unread,
         })
     }
 
@@ -293,11 +297,26 @@ impl Claims {
             error!("the message store cannot be read: {why}");
             unknown()
         })?;
+        let is_here = self.registry.owners(&name.key()) > 0;
         Ok(Recipient {
             name,
             owner,
             ignores,
+            unread: self.unread.filter(|_| !is_here),
         })
+    }
+
+    /// The private messages that an owner was not delivered yet, and whether
+    /// more would have been refused.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub(super) async fn unread(&self, own: Ownership) -> Result<(Unread, bool), StoreError> {
+        let store = self.history.store();
+        let unread = store.unread(own.owner, own.delivered).await?;
+        let is_full = self.unread.is_some_and(|limit| unread.is_full(limit));
+        Ok((unread, is_full))
     }
 
     /// Notes that every private message up to a number was delivered to the

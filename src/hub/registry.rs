@@ -45,7 +45,7 @@ pub(super) use self::{
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
-    log::{GuardedClock, SanctionKind},
+    log::{GuardedClock, SanctionKind, UnreadLimit},
     net::{Peer, Prefix},
     protocol::{
         ConnectionId, Event, Refusal, Seq, Topic,
@@ -66,6 +66,9 @@ pub struct Capacity {
     pub per_prefix: PrefixLimits,
     /// The limits of the forwarded connections of one prefix, all together.
     pub forwarded: PrefixLimits,
+    /// How many private messages may wait for an absent reader, if that is
+    /// limited.
+    pub unread: Option<UnreadLimit>,
 }
 
 impl Capacity {
@@ -74,6 +77,7 @@ impl Capacity {
         connections: usize::MAX,
         per_prefix: PrefixLimits::UNLIMITED,
         forwarded: PrefixLimits::UNLIMITED,
+        unread: None,
     };
 }
 

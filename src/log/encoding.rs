@@ -98,6 +98,7 @@ mod tests {
                 name: "bob".parse().expect("a name"),
                 owner: OwnerNumber(7),
                 ignores: false,
+                unread: None,
             }),
             ..Draft::of("tea", "hi")
         };

@@ -3,6 +3,8 @@
 //! An entry holds everything that applying it needs. The server that makes it
 //! puts in times, salts and comparison keys. It never holds a secret.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::fields::{
@@ -240,6 +242,42 @@ pub struct Recipient {
     pub owner: OwnerNumber,
     /// Whether the recipient ignores the author: only the author gets a copy.
     pub ignores: bool,
+    /// How many messages may be unread, if no connection uses the recipient's
+    /// name.
+    pub unread: Option<UnreadLimit>,
+}
+
+/// How many private messages may be unread in one inbox. Beyond that, further
+/// ones are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadLimit {
+    /// Those of one sender.
+    pub of_sender: u32,
+    /// Those of all senders.
+    pub of_all: u32,
+}
+
+impl UnreadLimit {
+    /// The limit if no flag sets another.
+    pub const DEFAULT: UnreadLimit = UnreadLimit {
+        of_sender: 200,
+        of_all: 1000,
+    };
+}
+
+impl FromStr for UnreadLimit {
+    type Err = &'static str;
+
+    /// Parses `200:1000`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const RULE: &str = "give ONE:ALL, like 200:1000, of numbers from 1 to 10000; or off";
+        let number = |text: &str| text.parse().ok().filter(|n| (1..=10_000).contains(n));
+        let (one, all) = text.split_once(':').ok_or(RULE)?;
+        Ok(UnreadLimit {
+            of_sender: number(one).ok_or(RULE)?,
+            of_all: number(all).ok_or(RULE)?,
+        })
+    }
 }
 
 impl Recipient {

@@ -173,6 +173,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                     name,
                     owner,
                     ignores: false,
+                    unread: None,
                 }),
             }
         })

@@ -76,6 +76,15 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
+    /// Asks for a page of this reader's private messages.
+    Inbox {
+        /// Only messages before this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seq>,
+        /// The most messages to return, as in [`Command::History`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
     /// Hides what a name says from this reader, or asks for the hidden names.
     Ignore {
         /// The name; absent to ask for the list.
@@ -189,6 +198,7 @@ impl Command {
             Command::Publish { .. } => "publish",
             Command::Name { .. } => "name",
             Command::Private { .. } => "private",
+            Command::Inbox { .. } => "inbox",
             Command::Ignore { .. } => "ignore",
             Command::Unignore { .. } => "unignore",
             Command::Join { .. } => "join",

@@ -70,6 +70,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
     },
+    /// The answer to `inbox`.
+    Inbox {
+        /// The last private messages, oldest first.
+        messages: Vec<PrivateMessage>,
+        /// Whether there are more messages before these.
+        more: bool,
+    },
     /// The answer to `ignore` and `unignore`.
     Ignored {
         /// The names whose messages are not for this reader.
@@ -216,6 +223,10 @@ pub struct Welcome {
     /// connection has a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbox: Option<Seq>,
+    /// How many private messages the owner of the name was not delivered yet.
+    /// Those up to `inbox` do not follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u32>,
     /// The names that the reader ignores. A client hides what they say in
     /// rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

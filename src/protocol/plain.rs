@@ -101,6 +101,16 @@ pub fn page(page: &PageEvent, put: impl Fn(&mut String, &Message)) -> String {
     lines
 }
 
+/// The answer to `/inbox`: each message on a line of its own.
+fn inbox(messages: &[PrivateMessage]) -> String {
+    let mut lines = String::new();
+    for private in messages {
+        lines.push_str(if lines.is_empty() { "" } else { "\n" });
+        put_private(&mut lines, private);
+    }
+    lines
+}
+
 /// Encodes an event; `None` if the plain format does not show it.
 pub fn event(event: &Event) -> Option<String> {
     let said = match event {
@@ -116,6 +126,8 @@ pub fn event(event: &Event) -> Option<String> {
             return Some(line);
         }
         Event::Page(found) => return Some(page(found, put_message)),
+        Event::Inbox { messages, .. } if !messages.is_empty() => return Some(inbox(messages)),
+        Event::Inbox { .. } => "You have no private messages.".to_owned(),
         Event::Live { .. }
         | Event::Erased { .. }
         | Event::Accepted { .. }
@@ -227,6 +239,7 @@ Type a message to say it to the room. Commands:
 /topic [TEXT]  show the topic, or set it (- clears it)
 /me TEXT       say what you do: /me waves
 /msg NAME TEXT    say something to one person alone
+/inbox [N]     the last N of your private messages
 /ignore [NAME], /unignore NAME    hide what NAME says; without NAME: whom do you ignore?
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words

@@ -64,7 +64,8 @@ pub enum RefusalCode {
     /// The person or the message number does not exist here.
     NotHere,
     /// Only operators may do this, or this person is muted or banned, or owns no
-    /// name, or the text would publish a secret.
+    /// name, or a list or an inbox is full, or the text would
+    /// publish a secret.
     NotAllowed,
     /// The client sends too fast.
     Rate,

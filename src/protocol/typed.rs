@@ -114,13 +114,11 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         },
         "history" => Command::History {
             before: None,
-            limit: match rest {
-                "" => None,
-                number => {
-                    let limit = number.parse().ok().map(NonZeroU32::get);
-                    Some(limit.ok_or_else(|| example(spec, ""))?)
-                }
-            },
+            limit: count(spec, rest)?,
+        },
+        "inbox" => Command::Inbox {
+            before: None,
+            limit: count(spec, rest)?,
         },
         "search" => Command::Search {
             query: some(spec, rest)?.to_owned(),
@@ -182,6 +180,15 @@ fn publish(text: &str, kind: MessageKind) -> Command {
 /// The first word, and the text after the space that ends it.
 fn split_word(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).unwrap_or((text, ""))
+}
+
+/// How many messages to return; `None` if no number is given.
+fn count(spec: &CommandSpec, rest: &str) -> Result<Option<u32>, Refusal> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let count = rest.parse().ok().map(NonZeroU32::get);
+    count.map(Some).ok_or_else(|| example(spec, ""))
 }
 
 /// The text; `None` if it is empty.

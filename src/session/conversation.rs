@@ -8,8 +8,8 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
 use super::{
-    delivered::DeliveredMark, end::SessionEnd, operator::Operator, options::SessionOptions,
-    pace::Pace, request::SessionRequest,
+    delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
+    options::SessionOptions, pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,
@@ -23,7 +23,7 @@ use crate::{
         plain,
         text::Text,
     },
-    store::{Ownership, StoreError},
+    store::StoreError,
 };
 
 /// The server's name and version in `welcome`.
@@ -90,12 +90,17 @@ impl<'a> Conversation<'a> {
         };
         let history = hub.history();
         let replay = history.replay(&start);
-        let inbox = ownership.map(|Ownership { owner, delivered }| {
+        let mut unread = None;
+        let mut inbox = None;
+        if let Some(ownership) = ownership {
             let after = replay.after.filter(|_| replay.gap.is_none());
-            let after = replay.inbox.or(after).unwrap_or(delivered);
-            subscriber.follow_inbox(RoomName::inbox(owner), after);
-            after
-        });
+            let after = match replay.inbox.or(after) {
+                Some(given) => given,
+                None => unread.insert(InboxStart::of(hub, ownership).await?).after,
+            };
+            subscriber.follow_inbox(RoomName::inbox(ownership.owner), after);
+            inbox = Some(after);
+        }
         let key = lease.as_ref().map(|lease| lease.key().clone());
         let ignored = match author.owner {
             Some(owner) => hub.ignored(owner).await.unwrap_or_default(),
@@ -122,9 +127,13 @@ impl<'a> Conversation<'a> {
         };
         conversation
             .follow_room(&start, None, subscriber, |it, head, after| {
-                it.welcome(head, after, inbox)
+                let unread = unread.as_ref().map(|unread| unread.count);
+                it.welcome(head, after, inbox, unread)
             })
             .await?;
+        if let Some(notice) = unread.as_ref().and_then(InboxStart::notice) {
+            conversation.say(&notice, subscriber);
+        }
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
         }
@@ -223,7 +232,7 @@ impl<'a> Conversation<'a> {
         }
         self.follow_room(start, reference, subscriber, |conversation, head, after| {
             match conversation.format {
-                Format::Json | Format::EventStream => conversation.welcome(head, after, None),
+                Format::Json | Format::EventStream => conversation.welcome(head, after, None, None),
                 Format::Plain | Format::NumberedPlain => {
                     let topic = conversation.topic_text();
                     plain::joined(&conversation.room, topic.as_ref())
@@ -233,7 +242,13 @@ impl<'a> Conversation<'a> {
         .await
     }
 
-    fn welcome(&self, head: Seq, after: Option<Seq>, inbox: Option<Seq>) -> Event {
+    fn welcome(
+        &self,
+        head: Seq,
+        after: Option<Seq>,
+        inbox: Option<Seq>,
+        unread: Option<u32>,
+    ) -> Event {
         Event::Welcome(Welcome {
             room: self.room.clone(),
             you: self.author.clone(),
@@ -241,6 +256,7 @@ impl<'a> Conversation<'a> {
             head,
             after,
             inbox,
+            unread: unread.filter(|count| *count > 0),
             ignored: self.ignored.names(),
             members: self.hub.people_count(&self.room),
             topic: self.topic_text(),

@@ -7,6 +7,7 @@ use std::{
 
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::inbox_start::InboxStart;
 use crate::{
     hub::{Claimed, Receipts, Submission, Submitter},
     log::Draft,
@@ -64,12 +65,23 @@ impl SideTask {
 pub(super) enum SideTaskResult {
     /// The answer.
     Event(Event),
-    /// The name, as typed, is now the member's. Its owner ignores these names.
-    Name(Name, Claimed, IgnoredNames),
+    /// The member has a name now.
+    Name(Box<TakenName>),
     /// The member ignores these names now.
     Ignored(IgnoredNames),
     /// A draft to store, or its refusal.
     Draft(Result<Box<Draft>, Refusal>),
+}
+
+/// A name that is now the member's.
+pub(super) struct TakenName {
+    /// The name, as typed.
+    pub(super) name: Name,
+    pub(super) claimed: Claimed,
+    /// The names that its owner ignores.
+    pub(super) ignored: IgnoredNames,
+    /// Where its private messages begin, if they could be read.
+    pub(super) inbox: Option<InboxStart>,
 }
 
 /// The room to join, where to start in it, and the `ref` of the answer.

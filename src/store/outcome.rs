@@ -20,6 +20,8 @@ pub enum Outcome {
     Claimed(Ownership),
     /// The name is owned already.
     NameTaken,
+    /// The reader's inbox has no room for another message of this author.
+    InboxFull,
     /// The owner ignores the most names allowed.
     IgnoresTooMany,
     /// The room's topic now.

@@ -50,6 +50,7 @@ mod strangers;
 /// The cost of hostile and dead peers to the server process.
 mod hostile;
 mod ignore;
+mod inbox;
 
 /// Members and presence events.
 mod presence;

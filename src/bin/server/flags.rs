@@ -12,6 +12,7 @@ use std::{
 
 use broadcast_chat::{
     hub::Rate,
+    log::UnreadLimit,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
@@ -105,6 +106,13 @@ pub(crate) struct ServerFlags {
     /// [default: 1:20; off if only this machine can connect]
     #[arg(long, env = "CHAT_TOPIC_RATE", value_name = "RATE[:BURST]|off", value_parser = limit::<Rate>)]
     topic_rate: Option<Limit<Rate>>,
+
+    /// The most private messages that wait for an absent reader: of one sender, and of all
+    /// [default: 200:1000]
+    ///
+    /// The server refuses further ones. The reader is told on return.
+    #[arg(long, env = "CHAT_UNREAD", value_name = "ONE:ALL|off", value_parser = limit::<UnreadLimit>)]
+    unread: Option<Limit<UnreadLimit>>,
 
     /// Seconds of silence in which the server pings a peer twice, 1 to 3600
     ///

@@ -208,6 +208,7 @@ impl World {
                 name: name("ana"),
                 owner: OwnerNumber(1),
                 ignores: false,
+                unread: None,
             });
             drafts.extend((number < private).then_some(to_ana));
         }

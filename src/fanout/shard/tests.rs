@@ -87,6 +87,7 @@ impl World {
                 name: "ana".parse().unwrap(),
                 owner: OwnerNumber(to),
                 ignores: false,
+                unread: None,
             }),
             ..Draft::of("lobby", "text")
         };

@@ -10,6 +10,7 @@ export const COMMANDS = [
   ["/topic", "[TEXT]", "show the topic, or set it (- clears it)"],
   ["/me", "TEXT", "say what you do: /me waves"],
   ["/msg", "NAME TEXT", "say something to one person alone"],
+  ["/inbox", "[N]", "the last N of your private messages"],
   ["/ignore", "[NAME]", "hide what NAME says; without NAME: whom do you ignore?"],
   ["/unignore", "NAME", "show what NAME says again"],
   ["/search", "WORDS", "find messages with all these words"],

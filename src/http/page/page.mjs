@@ -392,6 +392,13 @@ const handlers = {
     askRooms();
     adoptMessages();
   },
+  inbox({ messages }) {
+    if (messages.length === 0) note("You have no private messages.");
+    for (const { at, from, to, text, sent } of messages) {
+      const day = dayName(Date.parse(at));
+      note(`${day}, ${sent ? `you to ${to}` : `${from.name} to you`}: ${text}`);
+    }
+  },
   ignored({ names }) {
     setIgnored(names);
     note(names.length ? `You ignore ${names.join(", ")}.` : "You ignore nobody.");

@@ -76,6 +76,9 @@ function parseArguments(word, rest) {
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
       return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+    case "/inbox":
+      if (rest && !(isNumber(rest) && Number(rest) > 0)) return null;
+      return { command: { type: "inbox", ...(rest && { limit: Number(rest) }) } };
     case "/ignore":
       if (rest && !isName(rest)) return null;
       return { command: { type: "ignore", ...(rest && { name: rest }) } };

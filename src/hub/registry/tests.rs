@@ -13,6 +13,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
             ..PrefixLimits::UNLIMITED
         },
         forwarded: PrefixLimits::UNLIMITED,
+        unread: None,
     };
     Registry::new(
         capacity,

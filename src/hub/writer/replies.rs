@@ -30,6 +30,7 @@ impl OutcomeReceiver {
                 Outcome::Stored(seq) => stored(entry, seq, false),
                 Outcome::Repeat(seq) => stored(entry, seq, true),
                 Outcome::IdTaken => Reply::Refused(id_taken(message_id(entry))),
+                Outcome::InboxFull => inbox_full(entry),
                 _ => busy(message_id(entry)),
             }),
             // If the task has ended, the send fails; the entry stays applied.
@@ -66,6 +67,15 @@ fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
 fn id_taken(id: Option<MessageId>) -> Refusal {
     let text = "Another message has this id: send this one under a new id, drawn at random.";
     Refusal::new(RefusalCode::IdTaken, text).with_id(id)
+}
+
+fn inbox_full(entry: &Entry) -> Reply {
+    let to = entry.action.message().and_then(|draft| draft.to.as_ref());
+    let name = to.map_or("The reader", |to| to.name.as_str());
+    let text = format!(
+        "{name} has not read so many private messages that there is no room for another one: write again once {name} was here."
+    );
+    Reply::Refused(Refusal::new(RefusalCode::NotAllowed, text).with_id(message_id(entry)))
 }
 
 fn busy(id: Option<MessageId>) -> Reply {

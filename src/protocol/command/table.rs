@@ -41,7 +41,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 23] = [
+pub static TABLE: [CommandSpec; 24] = [
     CommandSpec {
         word: "",
         aliases: &[],
@@ -147,6 +147,19 @@ pub static TABLE: [CommandSpec; 23] = [
         page: Listing::OwnLine,
         typed_example: "/msg ana are you there?",
         json_example: r#"{"type":"private","to":"bob","text":"hi"}"#,
+    },
+    CommandSpec {
+        word: "inbox",
+        aliases: &[],
+        arguments: "[N]",
+        json_type: Some("inbox"),
+        fields: &[BEFORE, LIMIT],
+        permission: Permission::Owners,
+        about: "the last N of your private messages",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/inbox 20",
+        json_example: r#"{"type":"inbox","before":70,"limit":20}"#,
     },
     CommandSpec {
         word: "ignore",

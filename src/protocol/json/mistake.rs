@@ -200,14 +200,14 @@ mod tests {
             ),
             (
                 r#"{"type":"history","before":1,"limit":-1}"#,
-                format!("invalid value for \"limit\"; for example {}.", examples[9]),
+                format!("invalid value for \"limit\"; for example {}.", examples[10]),
             ),
             (
                 r#"{"type":"kick","who":"a b"}"#,
                 format!(
                     "invalid value for \"who\": {}; for example {}.",
                     "a b".parse::<CommandTarget>().expect_err("no name"),
-                    examples[12]
+                    examples[13]
                 ),
             ),
         ] {

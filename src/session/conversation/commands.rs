@@ -7,7 +7,8 @@ use tracing::{error, info};
 use super::{
     super::{
         delivered::DeliveredMark,
-        pending::{PendingCommand, PendingWork, SideTask, SideTaskResult},
+        inbox_start::InboxStart,
+        pending::{PendingCommand, PendingWork, SideTask, SideTaskResult, TakenName},
     },
     Conversation,
 };
@@ -16,7 +17,7 @@ use crate::{
     hub::{Claim, Claimed, NameUse, Receipts, Reply},
     log::{Draft, SanctionKind},
     protocol::{
-        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, MessageKind, PageEvent, Refusal,
+        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Message, MessageKind, PageEvent, Refusal,
         RefusalCode, Search, Seq, Slot, Topic,
         close::MAX_REASON_BYTES,
         command::table::Permission,
@@ -106,6 +107,7 @@ impl Conversation<'_> {
                     self.rename(name, None, None).into()
                 }
             }
+            Command::Inbox { before, limit } => self.inbox(before, limit)?.into(),
             Command::Ignore { name: None } => self.ignored_event().into(),
             Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
             Command::Unignore { name } => self.ignore(name, false)?,
@@ -360,12 +362,20 @@ impl Conversation<'_> {
         };
         async move {
             match claimed.await {
-                Ok(taken) => {
-                    let Some(Ownership { owner, .. }) = taken.name_use.ownership() else {
-                        return SideTaskResult::Name(name, taken, ignored);
-                    };
-                    let adopted = hub.adopt_ignored(owner, origin, ignored.clone()).await;
-                    SideTaskResult::Name(name, taken, adopted.unwrap_or(ignored))
+                Ok(claimed) => {
+                    let mut taken = Box::new(TakenName {
+                        name,
+                        claimed,
+                        ignored,
+                        inbox: None,
+                    });
+                    if let Some(ownership) = taken.claimed.name_use.ownership() {
+                        let own = taken.ignored.clone();
+                        let all = hub.adopt_ignored(ownership.owner, origin, own).await;
+                        taken.ignored = all.unwrap_or(taken.ignored);
+                        taken.inbox = InboxStart::of(&hub, ownership).await.ok();
+                    }
+                    SideTaskResult::Name(taken)
                 }
                 Err(refusal) => SideTaskResult::Event(Event::Refused(refusal)),
             }
@@ -403,23 +413,30 @@ impl Conversation<'_> {
                 return None;
             }
             SideTaskResult::Draft(Err(refusal)) => Event::Refused(refusal),
-            SideTaskResult::Name(
-                name,
-                Claimed {
+            SideTaskResult::Name(taken) => {
+                let TakenName {
+                    name,
+                    claimed,
+                    ignored,
+                    inbox: unread,
+                } = *taken;
+                let Claimed {
                     name_use: lease,
                     new,
                     new_secret: made,
-                },
-                ignored,
-            ) => {
+                } = claimed;
                 subscriber.ignore(&ignored);
                 self.ignored = ignored;
                 if let Some(Ownership { owner, delivered }) = lease.ownership()
                     && self.author.owner != Some(owner)
                 {
-                    subscriber.follow_inbox(RoomName::inbox(owner), delivered);
+                    let after = unread.map_or(delivered, |unread| unread.after);
+                    subscriber.follow_inbox(RoomName::inbox(owner), after);
                     self.shown = DeliveredMark::default();
                     self.author.owner = Some(owner);
+                    if let Some(notice) = unread.and_then(|unread| unread.notice()) {
+                        self.say(&notice, subscriber);
+                    }
                 }
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);
@@ -452,6 +469,28 @@ impl Conversation<'_> {
                 search: None,
             }))
         })
+    }
+
+    /// Reads a page of the member's private messages.
+    fn inbox(&self, before: Option<Seq>, limit: Option<u32>) -> Result<SideTask, Refusal> {
+        let Some(owner) = self.author.owner else {
+            let text = "Own a name first, because private messages go to owned names: /name NAME.";
+            return Err(Refusal::new(RefusalCode::NotAllowed, text));
+        };
+        let (history, inbox) = (self.hub.history().clone(), RoomName::inbox(owner));
+        let query = PageQuery {
+            after: None,
+            before,
+            limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
+        };
+        Ok(SideTask::read(async move {
+            let page = history.page(&inbox, query).await;
+            answer_of(page.map(|HistoryPage { messages, more, .. }| {
+                let private = messages.iter().filter_map(Slot::message);
+                let messages: Vec<_> = private.filter_map(Message::private).collect();
+                Event::Inbox { messages, more }
+            }))
+        }))
     }
 
     /// Searches the room: one page of messages that contain these words.
@@ -515,13 +554,13 @@ fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
 }
 
 fn page_result(page: Result<PageEvent, StoreError>) -> SideTaskResult {
-    let event = page.map_or_else(
-        |why| {
-            error!("the history cannot be read: {why}");
-            let text = "The history cannot be read just now; ask again in a while.";
-            Event::Refused(Refusal::new(RefusalCode::Busy, text))
-        },
-        Event::Page,
-    );
-    SideTaskResult::Event(event)
+    answer_of(page.map(Event::Page))
+}
+
+fn answer_of(answer: Result<Event, StoreError>) -> SideTaskResult {
+    SideTaskResult::Event(answer.unwrap_or_else(|why| {
+        error!("the history cannot be read: {why}");
+        let text = "The history cannot be read just now; ask again in a while.";
+        Event::Refused(Refusal::new(RefusalCode::Busy, text))
+    }))
 }

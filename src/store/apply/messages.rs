@@ -18,7 +18,8 @@ use crate::{
         Outcome, StoreError,
         room::RoomState,
         row::{TableRow, find, query, to_db},
-        tables::{MESSAGES, MessageRow, ROOMS},
+        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
+        unread,
     },
 };
 
@@ -225,6 +226,9 @@ impl<'a> MessageWriter<'a> {
         }
         let (place, content) = (self.place(&draft.room)?, self.content(draft));
         let row = self.row(connection, draft, place, content.as_ref());
+        if self.is_inbox_full(draft)? && !is_repeat(self.db, &row)? {
+            return Ok(Outcome::InboxFull);
+        }
         row.bind(insert, 0)?;
         if insert.raw_execute()? == 0 {
             return original(self.db, &row, draft);
@@ -248,6 +252,24 @@ impl<'a> MessageWriter<'a> {
     fn content(&self, draft: &Draft) -> Option<ContentDigest> {
         let has_id = draft.id.is_some();
         has_id.then(|| content::digest(&self.batch.random, draft))
+    }
+
+    /// Whether too many messages are unread in the inbox of an absent reader.
+    fn is_inbox_full(&self, draft: &Draft) -> Result<bool, StoreError> {
+        let Some((to, limit)) = draft.to.as_ref().and_then(|to| Some((to, to.unread?))) else {
+            return Ok(false);
+        };
+        if to.ignores || to.inbox() == draft.room {
+            return Ok(false);
+        }
+        let key = to.name.key();
+        let delivered = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], |row| {
+            let row = NameRow::read(row).filter(|row| row.owner == to.owner)?;
+            Some(row.delivered)
+        })?;
+        let delivered = delivered.flatten().unwrap_or(Seq::START);
+        let unread = unread::read(self.db, to.owner, delivered)?;
+        Ok(unread.is_full_for(draft.from.owner.unwrap_or(OwnerNumber::NONE), limit))
     }
 
     /// The row that a draft becomes. Without the digest of its content it has no
@@ -310,6 +332,13 @@ fn drafts(entries: &[Entry]) -> impl Iterator<Item = (ConnectionId, &Draft)> {
     entries
         .iter()
         .filter_map(|entry| Some((entry.connection, entry.action.message()?)))
+}
+
+/// Whether a message with the same id was stored before.
+fn is_repeat(db: &Connection, row: &MessageRow<'_>) -> Result<bool, StoreError> {
+    let mut find =
+        db.prepare_cached("SELECT 1 FROM messages WHERE room = ?1 AND owner = ?2 AND id = ?3")?;
+    Ok(row.id.is_some() && find.exists(params![row.room, row.owner.0.cast_signed(), row.id])?)
 }
 
 /// The outcome of a draft whose id was stored before: a repeat if it has the

@@ -8,6 +8,7 @@ use std::{
 use broadcast_chat::{
     http::Trust,
     hub::{self, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
+    log::UnreadLimit,
     protocol::Limits,
     server::ServerOptions,
     session,
@@ -176,6 +177,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     connections: max_connections,
                     per_prefix,
                     forwarded,
+                    unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
                 },
             },
             trust: Trust {

@@ -127,9 +127,17 @@ impl Model {
                     self.put(Line::new(Style::Dim, end));
                 }
             }
+            Event::Inbox { messages, .. } if !messages.is_empty() => {
+                for private in messages {
+                    self.put(self.private_line(&private));
+                }
+            }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
-            Event::Ignored { .. } | Event::Topic { .. } | Event::Notice { .. } => {
+            Event::Inbox { .. }
+            | Event::Ignored { .. }
+            | Event::Topic { .. }
+            | Event::Notice { .. } => {
                 self.show_plain(&event, Style::Plain);
             }
         }
@@ -184,14 +192,18 @@ impl Model {
         if let Some(id) = &private.id {
             self.remove_sending(id);
         }
-        let at = local(private.at, &self.options.zone);
-        let (from, to) = (private.from.to_string(), private.to.to_string());
         if !private.sent {
-            self.heard_of(from.clone());
-            self.count_unseen(&at, now);
+            self.heard_of(private.from.to_string());
+            self.count_unseen(&local(private.at, &self.options.zone), now);
             self.rings |= self.live;
         }
-        self.put(private_line(&at, &from, &to, &private.text, private.sent));
+        self.put(self.private_line(private));
+    }
+
+    fn private_line(&self, private: &PrivateMessage) -> Line {
+        let at = local(private.at, &self.options.zone);
+        let (from, to) = (private.from.to_string(), private.to.to_string());
+        private_line(&at, &from, &to, &private.text, private.sent)
     }
 
     fn heard_of(&mut self, name: String) {
