@@ -51,6 +51,8 @@ pub struct Outbox {
     /// The speaker of the messages sent; `None` before the first. It stays the
     /// same until all of them are stored.
     sent_as: Option<Speaker>,
+    /// The speaker that the file names.
+    speaker_in_file: Option<Speaker>,
     in_flight: usize,
     /// The number of messages that may be in flight: one after a temporary
     /// refusal, and one more with each receipt. A slow server would otherwise
@@ -94,6 +96,7 @@ impl Outbox {
             last_sent: 0,
             newest_sent: 0,
             sent_as: None,
+            speaker_in_file: None,
             in_flight: 0,
             max_in_flight: WINDOW,
             change_in_flight: None,
@@ -155,12 +158,19 @@ impl Outbox {
 
     /// Sends messages under this name from here on.
     pub(super) fn send_as(&mut self, name: Option<&Name>) {
-        let speaker = Speaker(name.cloned());
-        if self.sent_as.as_ref() != Some(&speaker) {
-            if let Some(journal) = &mut self.journal {
-                journal.add(&Record::SentAs(Cow::Borrowed(&speaker)));
-            }
-            self.sent_as = Some(speaker);
+        self.sent_as = Some(Speaker(name.cloned()));
+        if !self.ids.is_empty() {
+            self.record_speaker();
+        }
+    }
+
+    /// Writes the speaker into the file, before any message that it sends.
+    fn record_speaker(&mut self) {
+        if let (Some(journal), Some(speaker)) = (&mut self.journal, &self.sent_as)
+            && self.speaker_in_file.as_ref() != Some(speaker)
+        {
+            journal.add(&Record::SentAs(Cow::Borrowed(speaker)));
+            self.speaker_in_file = Some(speaker.clone());
         }
     }
 
@@ -184,6 +194,9 @@ impl Outbox {
             return;
         }
         let number = self.newest + 1;
+        if id_and_text(&command).is_some() {
+            self.record_speaker();
+        }
         if let Some(journal) = &mut self.journal
             && is_kept_in_file(&command)
         {
@@ -289,8 +302,12 @@ impl Outbox {
             .ids
             .get(id)
             .and_then(|number| self.commands.get(number));
-        let Some(Command::Publish { text, kind, .. }) = entry.map(|entry| &entry.command) else {
+        let Some(entry) = entry else {
             return false;
+        };
+        let Command::Publish { text, kind, .. } = &entry.command else {
+            // A message of the room is no receipt of a private one.
+            return true;
         };
         // A message without a name has no proof of its author.
         let is_author =

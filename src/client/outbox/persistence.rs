@@ -43,6 +43,7 @@ impl Outbox {
                 Record::At(position) => outbox.position = Some(position.into_owned()),
             }
         }
+        outbox.speaker_in_file = outbox.sent_as.clone();
         // All of them may have been sent.
         outbox.newest_sent = outbox.newest;
         if let Some(speaker) = outbox.unconfirmed_speaker()

@@ -7,9 +7,12 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{converse, converse_with, done, say};
-use crate::client::{
-    Outbox,
-    scripted::{self, host},
+use crate::{
+    client::{
+        Outbox,
+        scripted::{self, host},
+    },
+    protocol::Command,
 };
 
 #[tokio::test(start_paused = true)]
@@ -257,11 +260,19 @@ async fn a_message_with_a_taken_id_is_sent_again() {
     assert_eq!(told, expected);
 }
 
-// Verified to fail when an echo is recognised by its id alone.
+// Verified to fail when an echo is recognised by its id alone, and when a
+// message of the room is a receipt of a private one.
 #[tokio::test(start_paused = true)]
 async fn a_message_of_another_is_no_receipt() {
     let (host, connecting) = host(1024, "?name=bob", Outbox::in_memory(), true);
-    let told = converse_with(host, connecting, say("a b"), async |host| {
+    let mut commands = say("a b");
+    commands.push(Command::Private {
+        to: "ana".parse().expect("a name"),
+        text: "c".to_owned(),
+        id: "t-3".parse().ok(),
+        follows: None,
+    });
+    let told = converse_with(host, connecting, commands, async |host| {
         let (mut server, _) = host.welcome(0).await;
         server.live().await;
         server.hear_publish("a").await;
@@ -269,17 +280,22 @@ async fn a_message_of_another_is_no_receipt() {
         // The author of these is ana.
         server.store(1, "another text", "t").await;
         server.store(2, "b", "t-2").await;
+        assert_eq!(server.hear().await["type"], "private");
+        server.store(3, "c", "t-3").await;
         server.vanish();
-        let (mut server, _) = host.welcome(2).await;
+        let (mut server, _) = host.welcome(3).await;
         server.hear_publish("a").await;
         server.hear_publish("b").await;
-        for (seq, text, id) in [(3, "a", "t"), (4, "b", "t-2")] {
+        assert_eq!(server.hear().await["type"], "private");
+        let accepted = json!({"type": "accepted", "id": "t-3", "seq": 6, "duplicate": true});
+        server.say(accepted).await;
+        for (seq, text, id) in [(4, "a", "t"), (5, "b", "t-2")] {
             let mut own = scripted::message(seq, text, id);
             own["from"]["name"] = "Bob".into();
             server.say(own).await;
         }
         server.vanish();
-        let (mut server, _) = host.welcome(4).await;
+        let (mut server, _) = host.welcome(6).await;
         server.hear_nothing().await;
         done(server).await;
     })
@@ -287,7 +303,7 @@ async fn a_message_of_another_is_no_receipt() {
     let mut told = told.without_usual();
     told.retain(|told| told.starts_with("offline"));
     let cut = |unsent| format!("offline with {unsent}: the connection was cut off");
-    assert_eq!(told, [cut(2), cut(0)]);
+    assert_eq!(told, [cut(3), cut(0)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, time::Duration};
 
-use broadcast_chat::client::ids::Ids;
 use fastrand::Rng;
 use futures_util::{SinkExt, StreamExt};
 use http::{
@@ -20,7 +19,7 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 use super::{
     diary::{Seen, SentMessage, View},
     network::pick,
-    world::{ROOMS, World, millis, next_line},
+    world::{ROOMS, World, millis, next_line, shared_ids},
 };
 
 /// How long a program waits for the server before it gives up the connection.
@@ -119,7 +118,7 @@ impl Program {
     /// # Errors
     /// Fails if the server refuses a message for another reason than `busy`.
     pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
-        let ids = Ids::seeded(self.rng.u64(..));
+        let ids = shared_ids();
         let query = format!("echo=0&name={}", self.name);
         let mut line = next_line(
             &self.world,

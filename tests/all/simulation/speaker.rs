@@ -8,7 +8,7 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Epoch, Event, MessageKind, Seq, Start},
+    protocol::{Command, Epoch, Event, MessageKind, Seq, Start, name::Name},
 };
 use fastrand::Rng;
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     diary::{Seen, SentMessage, View},
     network::pick,
-    world::{ROOMS, World, millis, next_line},
+    world::{ROOMS, World, millis, next_line, shared_ids},
 };
 
 /// Whether a speaker dies, and what it comes back with.
@@ -62,7 +62,7 @@ impl Speaker {
         Speaker {
             world: Rc::clone(world),
             wanders: life == Life::Long && rng.bool(),
-            ids: Ids::seeded(rng.u64(..)),
+            ids: shared_ids(),
             view: View::new(&name, room, 0),
             inbox: View::new(&name, &inbox(&name), 0),
             epoch: None,
@@ -274,7 +274,10 @@ impl Speaker {
                     return Err(format!("{name} in {} hears {message:?}", self.view.room));
                 }
                 self.world.note(name, &format!("sees {}", message.seq));
-                if let Some(id) = &message.id {
+                let author = message.from.name.as_ref().map(Name::as_str);
+                if let Some(id) = &message.id
+                    && author == Some(name)
+                {
                     self.world.confirm(name, id.as_str());
                 }
                 self.view.seen.push(Seen {
