@@ -11,6 +11,7 @@ mod database;
 #[cfg(test)]
 mod digest;
 mod folder;
+mod free_pages;
 mod hardened_secret;
 mod ignored;
 mod index;

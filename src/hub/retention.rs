@@ -20,18 +20,25 @@ use crate::{
 /// between expire together.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// The same if the size of the store is limited.
+const SIZE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The pause between two steps, so that publishers come first. It is about as
 /// long as a step.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Which messages are kept. A message expires as soon as either limit excludes
-/// it.
+/// The last messages, which stay even if the store uses more than it may.
+const KEPT_OVER_SIZE: u64 = 1;
+
+/// Which messages are kept. A message expires as soon as any limit excludes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetentionLimits {
     /// The greatest age of a kept message; absent: no limit.
     pub age: Option<Duration>,
     /// How many of the log's last messages are kept; absent: no limit.
     pub messages: Option<u64>,
+    /// The most bytes that the store and its index may use; absent: no limit.
+    pub size: Option<u64>,
 }
 
 /// Expires old messages, now and later, if `keep` sets a limit. Also tries again
@@ -42,9 +49,10 @@ pub(super) async fn run(
     clock: &GuardedClock,
     keep: RetentionLimits,
 ) {
-    if keep.age.is_some() {
-        store.index_by_day().await;
+    if keep != RetentionLimits::default() {
+        store.limit_blocks(keep.age.is_some(), keep.size).await;
     }
+    let interval = keep.size.map_or(INTERVAL, |_| SIZE_INTERVAL);
     let mut failing = false;
     loop {
         // The guarded clock follows the wall clock only while it is read often.
@@ -58,13 +66,21 @@ pub(super) async fn run(
             info!("old messages can be expired again");
         }
         failing = step.is_err();
-        let more = step.is_ok_and(|expired| expired);
+        let mut more = step.is_ok_and(|expired| expired);
+        if !more && keep.size.is_some() {
+            // After a failure, the next round tries again.
+            more = store.give_back().await.unwrap_or(false);
+        }
         if !more {
             // After a failure, the next round tries again.
             let _ = store.empty_wal().await;
         }
-        sleep(if more { PAUSE } else { INTERVAL }).await;
+        sleep(if more { PAUSE } else { interval }).await;
     }
+}
+
+async fn used_bytes(store: &Store) -> Result<u64, String> {
+    store.used_bytes().await.map_err(|why| why.to_string())
 }
 
 /// Expires some old messages; false if there were none.
@@ -81,7 +97,12 @@ pub(super) async fn expire_some(
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         WallTime(clock.now().0.saturating_sub(age))
     });
-    let old = store.expirable(before, keep.messages).await;
+    let messages = match keep.size {
+        // A few of the oldest expire; then the size is looked at again.
+        Some(size) if used_bytes(store).await? > size => Some(KEPT_OVER_SIZE),
+        _ => keep.messages,
+    };
+    let old = store.expirable(before, messages).await;
     let Some(upto) = old.map_err(|why| why.to_string())? else {
         return Ok(false);
     };

@@ -210,19 +210,16 @@ async fn a_wall_clock_wrong_for_seconds_ends_nothing() {
     drop(ana.name_use);
     let operator = Draft::of("lobby", "").from;
     let who = "eve".parse().expect("a target");
+    let peer = Peer::accepted(Some(([192, 0, 2, 9], 1).into())).expect("an id");
     let a_day = "1d".parse().expect("a duration");
-    let ban = world.hub.sanction(
-        &operator,
-        peer([127, 0, 0, 1]),
-        SanctionKind::Ban,
-        &who,
-        Some(a_day),
-        None,
-    );
+    let ban = world
+        .hub
+        .sanction(&operator, peer, SanctionKind::Ban, &who, Some(a_day), None);
     ban.await.expect("banned");
     let keep = RetentionLimits {
         age: Some(30 * DAY),
         messages: None,
+        size: None,
     };
     let HubState { history, clock, .. } = &*world.hub.shared;
     let check = async |when: &str| {

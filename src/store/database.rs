@@ -10,11 +10,12 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{
     Applied, StoreError, apply, check,
     folder::{self, OpenError},
+    free_pages,
     index::{Index, IndexedMessage},
     pages::{self, StoredPage},
     parents,
     room::RoomState,
-    row::{TableRow, query, to_db},
+    row::{TableRow, find, query, to_db},
     schema,
     state::ReplicaState,
     tables::{MESSAGES, MessageRow},
@@ -248,6 +249,21 @@ impl Database {
         Ok(applied)
     }
 
+    /// Gives some free pages back to the system; false if there are few.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
+    pub(super) fn give_back(&mut self) -> Result<bool, StoreError> {
+        if self.unsettled {
+            return Ok(false);
+        }
+        // A sync that failed proves nothing about the pages moved.
+        self.unsettled = true;
+        let given_back = free_pages::give_back(&self.db)?;
+        self.unsettled = false;
+        Ok(given_back)
+    }
+
     /// Empties the write-ahead log if it may hold redacted or expired words.
     /// While a reader still sees an earlier state, this does nothing.
     ///
@@ -318,6 +334,21 @@ impl Database {
             }
         }
         Ok((entries, head))
+    }
+
+    /// When the last message was sealed, by the wall clock.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn last_sealed_at(&self) -> Result<Option<WallTime>, StoreError> {
+        let last = find(
+            &self.db,
+            &MESSAGES,
+            "ORDER BY seq DESC LIMIT 1",
+            [],
+            |row| MessageRow::read(row).map(|message| WallTime(message.at)),
+        )?;
+        Ok(last.flatten())
     }
 
     /// The id of a room, if it has a row.

@@ -28,14 +28,14 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tracing::warn;
 
-use self::blocks::BlockLimits;
+pub(super) use self::blocks::BlockLimits;
 pub use self::words::Words;
 pub(super) use self::{
     blocks::{SPAN_MS, indexed_upto},
     indexed_message::IndexedMessage,
     lookup::{IndexLookup, Lookup, find_until},
 };
-use super::StoreError;
+use super::{StoreError, free_pages};
 use crate::protocol::{Epoch, Seq};
 
 /// `PRAGMA user_version` of the index; an index of another version is made
@@ -100,6 +100,22 @@ impl Index {
     /// descriptor left. The indexing task reports an error.
     pub(super) fn prepare(&mut self) {
         let _ = self.read(|db| indexed_upto(db));
+    }
+
+    /// The bytes that its file uses, without free pages.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened or read.
+    pub(super) fn used_bytes(&mut self) -> Result<u64, StoreError> {
+        self.with_db(|db| free_pages::used_bytes(db))
+    }
+
+    /// Gives some free pages back to the system; false if there are none.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened or written.
+    pub(super) fn give_back(&mut self) -> Result<bool, StoreError> {
+        self.with_db(|db| free_pages::give_back(db))
     }
 
     /// Adds messages, after which every message up to `upto` is indexed.
@@ -237,6 +253,7 @@ impl Index {
         let made = options.write(true).create(true).truncate(false);
         made.mode(0o600).open(path)?;
         let db = Connection::open(path)?;
+        free_pages::prepare(&db)?;
         let _mode: String =
             db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         // After a power cut, the messages indexed last may be indexed again.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
-use super::{StoreError, database::Database, index::Index, pages::StoredPage};
+use super::{StoreError, database::Database, free_pages, index::Index, pages::StoredPage};
 use crate::protocol::{Epoch, Lineage, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
@@ -135,6 +135,35 @@ impl Store {
         let surplus = Seq(keep.map_or(0, |keep| head.0.saturating_sub(keep)));
         self.on_reader(move |database| database.expirable(before, surplus))
             .await
+    }
+
+    /// The bytes that the store and its index use, without free pages and
+    /// write-ahead logs.
+    ///
+    /// # Errors
+    /// Fails if a database cannot be read.
+    pub async fn used_bytes(&self) -> Result<u64, StoreError> {
+        let store = self.on_reader(|database| free_pages::used_bytes(database.db()));
+        let store = store.await?;
+        Ok(store + self.on_index(Index::used_bytes).await?)
+    }
+
+    /// Gives some free pages of the store and its index back to the system;
+    /// false if there are few.
+    ///
+    /// # Errors
+    /// Fails if a database cannot be written.
+    pub async fn give_back(&self) -> Result<bool, StoreError> {
+        let index = self.on_index(Index::give_back).await?;
+        let mut database = Arc::clone(&self.shared.writer).lock_owned().await;
+        let store = if self.on_caller_thread {
+            database.give_back()?
+        } else {
+            tokio::task::spawn_blocking(move || database.give_back())
+                .await
+                .map_err(|_| StoreError::stopped())??
+        };
+        Ok(store || index)
     }
 
     /// Empties the write-ahead log if it may hold redacted or expired words.

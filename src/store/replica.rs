@@ -127,9 +127,12 @@ impl Replica {
     pub fn starting_state(&self) -> Result<StartingState, StoreError> {
         let database = self.database();
         let state = database.state();
+        // The guarded clock may have distrusted the wall clock of the last
+        // message. After a restart that time is trusted.
+        let said = database.last_sealed_at()?.map_or(0, |at| at.0);
         Ok(StartingState {
             last_batch: state.last_batch,
-            clock: state.clock,
+            clock: state.clock.max(GuardedTime(said)),
             name_expiry_ms: state.name_expiry_ms,
         })
     }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::{
     StoreError,
-    index::{Index, IndexLookup, Lookup, SPAN_MS, Words, find_until, indexed_upto},
+    index::{BlockLimits, Index, IndexLookup, Lookup, SPAN_MS, Words, find_until, indexed_upto},
     reader::{Store, StoreState, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
@@ -158,10 +158,15 @@ impl Store {
         }
     }
 
-    /// Ends each block of the index after a day: messages expire by age, and
-    /// their words leave the index with their block.
-    pub(crate) async fn index_by_day(&self) {
-        self.shared.index.lock().await.limits.span_ms = SPAN_MS;
+    /// Sets how large the blocks of the index become. If messages expire by age,
+    /// each block ends after a day; if by size, each holds a part of it. Expired
+    /// words leave the index with their block.
+    pub(crate) async fn limit_blocks(&self, by_age: bool, size: Option<u64>) {
+        let mut limits = size.map_or_else(BlockLimits::default, BlockLimits::for_size);
+        if by_age {
+            limits.span_ms = SPAN_MS;
+        }
+        self.shared.index.lock().await.limits = limits;
     }
 
     /// How many numbers of the log are not indexed yet. Expired messages are
@@ -293,7 +298,7 @@ impl Store {
         }
     }
 
-    async fn on_index<T: Send + 'static>(
+    pub(super) async fn on_index<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Index) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

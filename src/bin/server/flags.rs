@@ -59,6 +59,11 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_KEEP_MESSAGES", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     keep_messages: Option<u64>,
 
+    /// Expire the oldest messages while the history and its search index use more bytes than
+    /// this; at least 1000000 (1 MB) [default: never]
+    #[arg(long, env = "CHAT_KEEP_SIZE", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1_000_000..))]
+    keep_size: Option<u64>,
+
     /// Days without use after which an owned name is free again, 1 to 36500
     #[arg(long, env = "CHAT_NAME_EXPIRY", value_name = "DAYS", default_value_t = 90,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]

@@ -43,8 +43,31 @@ pub(in crate::store) struct BlockLimits {
     pub(in crate::store) span_ms: i64,
 }
 
+/// If the size of the store is limited, a block takes this part of it.
+const BLOCKS_OF_SIZE: u64 = 32;
+
+/// About what a short message takes in the store and the index, in bytes.
+const ROW_BYTES: i64 = 256;
+
+/// The fewest messages at which a block may end: an empty one takes 20 KiB.
+const MIN_BLOCK_MESSAGES: i64 = 128;
+
 /// The span of a block if messages expire by age, in milliseconds: a day.
 pub(in crate::store) const SPAN_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl BlockLimits {
+    /// Limits at which a store of about this size has many blocks: expired words
+    /// leave the index while later ones stay.
+    pub(in crate::store) fn for_size(bytes: u64) -> Self {
+        let default = BlockLimits::default();
+        let part = i64::try_from(bytes / BLOCKS_OF_SIZE).unwrap_or(i64::MAX);
+        BlockLimits {
+            messages: (part / ROW_BYTES).clamp(MIN_BLOCK_MESSAGES, default.messages),
+            bytes: part.clamp(MIN_BLOCK_MESSAGES * ROW_BYTES, default.bytes),
+            ..default
+        }
+    }
+}
 
 impl Default for BlockLimits {
     fn default() -> Self {

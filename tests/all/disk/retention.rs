@@ -74,6 +74,43 @@ async fn a_gap_announces_messages_that_expired_unread() {
     assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
 }
 
+#[tokio::test]
+async fn a_size_limit_expires_the_oldest_and_shrinks_the_files() {
+    const LIMIT: u64 = 2_000_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start_in(folder.path()).await;
+    let (mut ana, _) = server.json("/?name=ana").await;
+    for n in 1..=800 {
+        let text = format!("{n} {}", "words of a long message ".repeat(340));
+        publish(&mut ana, &text, &n.to_string()).await;
+    }
+    drop(ana);
+    server.stop().await;
+    let length = || -> u64 {
+        let of = |name| std::fs::metadata(folder.path().join(name)).map_or(0, |file| file.len());
+        of("chat.sqlite") + of("search.sqlite")
+    };
+    let slack = 1 << 20;
+    assert!(length() > LIMIT + slack, "{}", length());
+
+    let mut options = crate::support::options();
+    options.keep.size = Some(LIMIT);
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::start_with(&storage, options).await;
+    // Each database may keep a few free pages.
+    let shrunk = async {
+        while length() > LIMIT + slack {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("smaller files", shrunk).await;
+    let (mut eve, _) = server.json("/?after=0").await;
+    let gap = eve.event().await;
+    assert_eq!(gap["reason"], "erased");
+    let kept = 801 - gap["next"].as_u64().expect("a number");
+    assert!((50..250).contains(&kept), "{kept} messages fit");
+}
+
 // Verified to fail when the wall clock alone decides a message's age, and when
 // a clock that jumped is never believed.
 #[tokio::test]

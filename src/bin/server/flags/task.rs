@@ -169,6 +169,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
             keep: RetentionLimits {
                 age: flags.keep.map(|days| DAY * days),
                 messages: flags.keep_messages,
+                size: flags.keep_size,
             },
             hub: hub::HubOptions {
                 shards: workers(),
