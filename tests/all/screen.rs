@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use self::terminal::{CTRL_C, CTRL_D, CTRL_Z, Terminal};
 use crate::{
     disk::faulty::{ControlField, Disk},
-    programs::{CLIENT, folder, server, server_again},
-    support::TestServer,
+    programs::{CLIENT, SERVER, folder, server, server_again},
+    support::{TestServer, upgraded},
 };
 
 #[tokio::test]
@@ -314,4 +314,21 @@ async fn preferences_and_earlier_input_are_kept() {
     ana.shows("lobby · 1 here").await;
     ana.press("\u{15}/quit\r");
     ana.ends(0).await;
+}
+
+#[tokio::test]
+async fn a_server_on_a_terminal_prints_addresses_and_messages() {
+    let folder = folder();
+    let args = [SERVER, "--port", "0", "--ephemeral"];
+    let mut server = Terminal::start(&args, folder.path());
+    server.shows("in a browser").await;
+    let rows = server.rows();
+    let addr = rows[0].strip_prefix("listening on ").expect(&rows[0]);
+    let addr = addr.parse().expect("an address");
+    let mut peer = upgraded(addr, "/", &[]).await;
+    peer.text().await;
+    peer.say("hi").await;
+    let tag = peer.tag();
+    server.shows(&format!("New connection from {tag}")).await;
+    server.shows(&format!("From client {tag} \"hi\"")).await;
 }

@@ -61,8 +61,8 @@ async fn a_foreign_host_is_refused_also_on_the_network() {
 // Verified to fail when only `--bind` decides.
 #[tokio::test]
 async fn limits_hold_once_the_server_has_a_host_name() {
-    let folder = folder();
     for (args, expected) in [(&[][..], 200), (&["--host", "chat.example"], 429)] {
+        let folder = folder();
         let (_server, addr) = server(folder.path(), args).await;
         let mut crowd = Vec::new();
         for _ in 0..64 {
