@@ -225,7 +225,7 @@ async fn converse<R: AsyncRead + Unpin>(
                 // The writer has ended, so the server is draining.
                 Done::Submitted(false) => draining = true,
                 Done::Found(found, reference) => {
-                    if let Some(command) = conversation.finish_lookup(found, reference, &receipts, subscriber) {
+                    if let Some(command) = conversation.finish_lookup(*found, reference, &receipts, subscriber) {
                         pending.begin(command, &receipts, submitter.as_ref());
                     }
                 }

@@ -42,7 +42,7 @@ pub use self::{
     backup::{BackupError, backup},
     check::Report,
     folder::{OpenError, Storage},
-    hardened_secret::HardenedSecret,
+    hardened_secret::{HardenedSecret, HashMemory},
     index::Words,
     names::OwnedName,
     outcome::Outcome,

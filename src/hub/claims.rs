@@ -193,15 +193,17 @@ impl Claims {
             return Err(unknown());
         };
         let hardened = self.secrets.harden(secret, &salt, || Ok(())).await?;
+        let hardened = hardened.ok_or_else(unknown)?;
         let action = Action::Claim {
             name: claim.name.clone(),
             key: key.clone(),
             salt,
-            tag: hardened.ok_or_else(unknown)?.tag(&salt),
+            tag: hardened.tag(&salt),
         };
         match self.actions.act(claim.peer.id, action).await?.outcome {
             Outcome::Claimed(ownership) => {
                 name_use.set_ownership(ownership);
+                self.secrets.keep(secret, &salt, hardened);
                 Ok(Some(Claimed {
                     name_use,
                     new: true,

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ring::hmac;
@@ -12,7 +12,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use super::actions::BUSY_RETRY_MS;
 use crate::{
     protocol::{Refusal, RefusalCode, secret::Secret},
-    store::{HardenedSecret, OwnedName},
+    store::{HardenedSecret, HashMemory, OwnedName},
 };
 
 /// How many chosen secrets are hashed at a time. Each takes a core and 19 MiB.
@@ -32,6 +32,8 @@ pub(super) struct Secrets(Arc<State>);
 struct State {
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    /// The memory of the hashes that do not run now.
+    idle: Mutex<Vec<HashMemory>>,
     /// The hashes of right secrets, by the mark of secret and salt.
     kept: Mutex<HashMap<[u8; 32], HardenedSecret>>,
     /// The key of the marks, known to this process alone.
@@ -48,6 +50,7 @@ impl Secrets {
         Ok(Secrets(Arc::new(State {
             places: Arc::new(Semaphore::new(AT_A_TIME + MAX_WAITING)),
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
+            idle: Mutex::default(),
             kept: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
         })))
@@ -66,7 +69,8 @@ impl Secrets {
         check: impl Fn() -> Result<(), Refusal>,
     ) -> Result<Option<HardenedSecret>, Refusal> {
         if secret.is_made() {
-            return Ok(HardenedSecret::of(secret, salt));
+            let unused = &mut HashMemory::default();
+            return Ok(HardenedSecret::of(secret, salt, unused));
         }
         let busy = || Refusal {
             retry_ms: Some(BUSY_RETRY_MS),
@@ -81,9 +85,11 @@ impl Secrets {
         let turn = Arc::clone(turns).acquire_owned().await;
         let turn = turn.map_err(|_| busy())?;
         check()?;
-        let (secret, salt) = (secret.clone(), salt.to_owned());
+        let (state, secret, salt) = (Arc::clone(&self.0), secret.clone(), salt.to_owned());
         let hashed = spawn_blocking(move || {
-            let hardened = HardenedSecret::of(&secret, &salt);
+            let mut memory = lock(&state.idle).pop().unwrap_or_default();
+            let hardened = HardenedSecret::of(&secret, &salt, &mut memory);
+            lock(&state.idle).push(memory);
             drop(turn);
             hardened
         });
@@ -104,11 +110,7 @@ impl Secrets {
         let Some(salt) = owned.salt() else {
             return Ok(false);
         };
-        let mut mark = hmac::Context::with_key(&self.0.key);
-        mark.update(salt);
-        mark.update(secret.reveal().as_bytes());
-        let mark: [u8; 32] = mark.sign().as_ref().try_into().unwrap_or_default();
-        let kept = self.kept().get(&mark).cloned();
+        let kept = lock(&self.0.kept).get(&self.mark(secret, salt)).cloned();
         let hardened = match kept {
             Some(hardened) => Some(hardened),
             None => self.harden(secret, salt, check).await?,
@@ -116,19 +118,32 @@ impl Secrets {
         let Some(hardened) = hardened.filter(|hardened| owned.is_proved_by(hardened)) else {
             return Ok(false);
         };
-        if !secret.is_made() {
-            let mut kept = self.kept();
-            if kept.len() >= MAX_KEPT {
-                kept.clear();
-            }
-            kept.insert(mark, hardened);
-        }
+        self.keep(secret, salt, hardened);
         Ok(true)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], HardenedSecret>> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps the hash of a right secret.
+    pub(super) fn keep(&self, secret: &Secret, salt: &[u8], hardened: HardenedSecret) {
+        if secret.is_made() {
+            return;
+        }
+        let mut kept = lock(&self.0.kept);
+        if kept.len() >= MAX_KEPT {
+            kept.clear();
+        }
+        kept.insert(self.mark(secret, salt), hardened);
     }
+
+    fn mark(&self, secret: &Secret, salt: &[u8]) -> [u8; 32] {
+        let mut mark = hmac::Context::with_key(&self.0.key);
+        mark.update(salt);
+        mark.update(secret.reveal().as_bytes());
+        mark.sign().as_ref().try_into().unwrap_or_default()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -177,9 +192,8 @@ mod tests {
         while secrets.0.places.available_permits() < AT_A_TIME + MAX_WAITING {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert!(matches!(
-            secrets.harden(&secret, &[7; 16], || Ok(())).await,
-            Ok(Some(_))
-        ));
+        let hardened = secrets.harden(&secret, &[7; 16], || Ok(())).await;
+        assert!(matches!(hardened, Ok(Some(_))));
+        assert!(lock(&secrets.0.idle).len() <= AT_A_TIME);
     }
 }

@@ -63,7 +63,7 @@ fn is_command(line: &str) -> bool {
 mod tests {
     use super::*;
 
-    // Verified to fail for each text when its rule is removed.
+    // Verified to fail when a line is not normalised.
     #[test]
     fn a_text_with_a_secret_is_refused() {
         for text in [

@@ -157,7 +157,7 @@ impl Pending {
             Pending::Submitting(submitting) => Done::Submitted(submitting.await),
             Pending::LookingUp(lookup, reference) => {
                 let found = lookup.future.as_mut().await;
-                Done::Found(found, reference.take())
+                Done::Found(Box::new(found), reference.take())
             }
             Pending::Nothing | Pending::Joining(_) => pending().await,
         };
@@ -171,5 +171,5 @@ pub(super) enum Done {
     /// A draft was submitted; false if the writer has ended.
     Submitted(bool),
     /// A lookup is done; the `ref` is that of its command.
-    Found(SideTaskResult, Option<Reference>),
+    Found(Box<SideTaskResult>, Option<Reference>),
 }

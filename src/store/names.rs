@@ -123,7 +123,7 @@ mod tests {
         fanout::Applier,
         log::Action,
         protocol::{OwnerNumber, Seq, name::Name, secret::Secret},
-        store::{Outcome, Storage, check, open},
+        store::{HashMemory, Outcome, Storage, check, open},
     };
 
     #[tokio::test]
@@ -139,7 +139,8 @@ mod tests {
         let expiry = Action::Settings { name_expiry_ms: 1 };
         log.apply_action(expiry).expect("applied");
         let salt = [7; 16];
-        let secret = HardenedSecret::of(&secret, &salt).expect("a salt");
+        let secret =
+            HardenedSecret::of(&secret, &salt, &mut HashMemory::default()).expect("a salt");
         let claim = Action::Claim {
             name: name.clone(),
             key: name.key(),

@@ -81,7 +81,7 @@ async fn floods_cost_the_server_no_memory() {
     let flood = async |first, flood: usize| {
         // The secret proves the name while the session before may still hold
         // it.
-        let proof = [("Authorization", "Bearer the-secret-of-eve")];
+        let proof = [("Authorization", "Bearer random128_the-secret-of-eve-xxxx")];
         let mut eve = upgraded(addr, "/elsewhere?name=eve", &proof).await;
         eve.text().await;
         let some = frame(first, &[b'x'; 125]).repeat(1000);

@@ -118,7 +118,7 @@ async fn an_ipv6_address_means_its_prefix_of_64_bits() {
     assert!(read.starts_with("HTTP/1.1 200 "), "{read}");
 }
 
-// Verified to fail for each target when its check is removed.
+// Verified to fail when the operator is not looked for.
 #[tokio::test]
 async fn a_sanction_covers_neither_operator_nor_loopback() {
     let chat = MemoryChat::with_operators(SECRET);
