@@ -3,7 +3,12 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{Refusal, RefusalCode, command::table, invisible::is_invisible, secret::Secret};
+use super::{
+    Refusal, RefusalCode,
+    command::table,
+    invisible::is_invisible,
+    secret::{MADE, Secret},
+};
 
 /// The slash, and the characters that look like one. Normalisation maps the
 /// full-width slash to the slash.
@@ -24,8 +29,10 @@ pub fn check(text: &str) -> Result<(), Refusal> {
         )
     };
     let is_made = |word: &str| word.parse().is_ok_and(|secret: Secret| secret.is_made());
-    let told = text.split_whitespace().any(is_made)
-        || text.contains(SLASHES) && text.split(ends_line).any(is_command);
+    // Most texts are ASCII and have no slash, and this search is much faster.
+    let has_slash = text.contains('/') || !text.is_ascii() && text.contains(SLASHES);
+    let told = text.contains(MADE) && text.split_whitespace().any(is_made)
+        || has_slash && text.split(ends_line).any(is_command);
     if told {
         let why = "This looks like a command with a secret, so it is not published: a command begins with its slash.";
         return Err(Refusal::new(RefusalCode::NotAllowed, why));
@@ -36,7 +43,9 @@ pub fn check(text: &str) -> Result<(), Refusal> {
 /// Whether a line looks like a command with a secret. Only signs, blanks and
 /// invisible characters may stand before the command.
 fn is_command(line: &str) -> bool {
-    if !line.contains(SLASHES) {
+    let is_letter = |c: char| c.is_alphanumeric() && !is_invisible(c);
+    let start = line.find(is_letter).unwrap_or(line.len());
+    if !line[..start].contains(SLASHES) {
         return false;
     }
     let shown = |c: &char| c.is_whitespace() || !(c.is_control() || is_invisible(*c));
@@ -73,6 +82,7 @@ mod tests {
             "/\u{200b}operator of-the-operators",
             "/oper\u{ad}ator of-the-operators",
             "／operator of-the-operators",
+            "\u{3164}/operator of-the-operators",
             "／ｏｐｅｒａｔｏｒ ｏｆ－ｔｈｅ－ｏｐｅｒａｔｏｒｓ",
             "\u{2215}OPERATOR of-the-operators please",
             "> /operator of-the-operators",

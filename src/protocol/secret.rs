@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::name::RuleBroken;
 
 /// The beginning of a secret that a program made. Nobody chooses it by chance.
-const MADE: &str = "random128_";
+pub(super) const MADE: &str = "random128_";
 
 /// The letters of a made secret after its beginning: base64url of 128 bits.
 const MADE_LETTERS: usize = 22;

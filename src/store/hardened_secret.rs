@@ -74,7 +74,7 @@ mod tests {
             let secret = secret.parse().expect("a secret");
             HardenedSecret::of(&secret, b"sixteen bytes...", &mut memory).expect("a salt")
         };
-        // What an earlier hash left in the memory has no effect.
+        // The contents of the memory have no effect.
         hardened("of-bob-and-long-enough");
         let made = "random128_0123456789abcdefghijkl";
         assert_eq!(&*hardened(made).0, made.as_bytes());

@@ -119,7 +119,7 @@ async fn floods_cost_the_server_no_memory() {
         flat(what);
     }
 
-    let proof = [("Authorization", "Bearer the-secret-of-eve")];
+    let proof = [("Authorization", "Bearer random128_the-secret-of-eve-xxxx")];
     let mut eve = upgraded(addr, "/?name=eve", &proof).await;
     eve.text().await;
     eve.send(TEXT, b"a million ").await;
