@@ -13,6 +13,7 @@ mod presence;
 mod rate;
 mod registration;
 mod sanctions;
+mod search_place;
 mod searches;
 mod tables;
 

@@ -10,7 +10,13 @@ use std::{
 
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
-use super::{StoreError, database::Database, index::Index, pages::StoredPage};
+use super::{
+    StoreError,
+    database::Database,
+    index::Index,
+    pages::StoredPage,
+    unread::{self, Unread},
+};
 use crate::protocol::{Epoch, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
@@ -111,6 +117,17 @@ impl Store {
         let room = room.clone();
         self.on_reader(move |database| database.backlog_start(&room, count, head))
             .await
+    }
+
+    /// The private messages in an inbox after a number.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn unread(&self, inbox: RoomName, after: Seq) -> Result<Unread, StoreError> {
+        self.on_reader(move |database| {
+            unread::read(database.db(), &inbox, after, unread::MAX_COUNTED)
+        })
+        .await
     }
 
     /// The number up to which the oldest messages may expire, at most one batch

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::{StoreError, reader::Store, room::RoomState, row::to_db};
+use super::{StoreError, room::RoomState, row::to_db};
 use crate::{
     log::UnreadLimit,
     protocol::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How many unread messages are counted at most.
-const MAX_COUNTED: u32 = 10_000;
+pub(super) const MAX_COUNTED: u32 = 10_000;
 
 /// How many of the unread messages a returning owner is sent at once.
 const SHOWN: u32 = 50;
@@ -50,22 +50,16 @@ impl Unread {
     }
 }
 
-impl Store {
-    /// The private messages in an inbox after a number.
-    ///
-    /// # Errors
-    /// Fails if the database cannot be read.
-    pub async fn unread(&self, inbox: RoomName, after: Seq) -> Result<Unread, StoreError> {
-        self.on_reader(move |database| read(database.db(), &inbox, after))
-            .await
-    }
-}
-
-/// The private messages in an inbox after a number.
+/// The private messages in an inbox after a number, at most `most` of them.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
-pub(super) fn read(db: &Connection, inbox: &RoomName, after: Seq) -> Result<Unread, StoreError> {
+pub(super) fn read(
+    db: &Connection,
+    inbox: &RoomName,
+    after: Seq,
+    most: u32,
+) -> Result<Unread, StoreError> {
     let mut unread = Unread {
         start: after,
         ..Unread::default()
@@ -79,7 +73,9 @@ pub(super) fn read(db: &Connection, inbox: &RoomName, after: Seq) -> Result<Unre
     let mut rows = rows.query(params![room.id, to_db(after), MAX_COUNTED])?;
     // Most messages have an author in a spelling that came before.
     let mut inboxes: HashMap<String, RoomName> = HashMap::new();
-    while let Some(row) = rows.next()? {
+    while unread.count < most
+        && let Some(row) = rows.next()?
+    {
         let seq = Seq(row.get::<_, i64>(0)?.unsigned_abs());
         let Some(name) = row.get_ref(1)?.as_str_or_null().ok().flatten() else {
             continue;

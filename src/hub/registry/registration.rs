@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use super::{rate::Budget, searches::SearchPlace, tables::LockedTables};
+use super::{rate::Budget, search_place::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,

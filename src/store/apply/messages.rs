@@ -241,7 +241,7 @@ impl<'a> MessageWriter<'a> {
             NameRow::read(row).map(|row| row.delivered)
         })?;
         let delivered = delivered.flatten().unwrap_or(Seq::START);
-        let unread = unread::read(self.db, &to.inbox, delivered)?;
+        let unread = unread::read(self.db, &to.inbox, delivered, limit.of_all)?;
         Ok(unread.is_full_for(&draft.room, limit))
     }
 
