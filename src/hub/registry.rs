@@ -16,6 +16,7 @@ mod quotas;
 mod rate;
 mod registration;
 mod sanctions;
+mod search_place;
 mod searches;
 mod tables;
 

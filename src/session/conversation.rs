@@ -1,8 +1,10 @@
 //! The state of one conversation: its author, its room and its welcome.
-//! `frame` charges and parses frames; `commands` carries out commands.
+//! `frame` charges and parses frames; `commands` carries out commands; `pages`
+//! reads pages and searches.
 
 mod commands;
 mod frame;
+mod pages;
 
 use tokio::{sync::oneshot, time::Instant};
 use tracing::error;

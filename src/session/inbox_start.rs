@@ -52,7 +52,7 @@ impl InboxStart {
             (false, true) => format!("{count} private messages are unread."),
         };
         let refused = if self.is_full {
-            " The inbox was full: the server refused further ones."
+            " The inbox was full: the server refused any further ones."
         } else {
             ""
         };

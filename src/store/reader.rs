@@ -10,8 +10,15 @@ use std::{
 
 use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 
-use super::{StoreError, database::Database, free_pages, index::Index, pages::StoredPage};
-use crate::protocol::{Epoch, Lineage, Seq, WallTime, name::RoomName};
+use super::{
+    StoreError,
+    database::Database,
+    free_pages,
+    index::Index,
+    pages::StoredPage,
+    unread::{self, Unread},
+};
+use crate::protocol::{Epoch, Lineage, OwnerNumber, Seq, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
 #[derive(Clone)]
@@ -116,6 +123,17 @@ impl Store {
         let room = room.clone();
         self.on_reader(move |database| database.backlog_start(&room, count, head))
             .await
+    }
+
+    /// The private messages in an inbox after a number.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn unread(&self, owner: OwnerNumber, after: Seq) -> Result<Unread, StoreError> {
+        self.on_reader(move |database| {
+            unread::read(database.db(), owner, after, unread::MAX_COUNTED)
+        })
+        .await
     }
 
     /// The number up to which the oldest messages may expire, at most one batch

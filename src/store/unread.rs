@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::{StoreError, reader::Store, room::RoomState, row::to_db};
+use super::{StoreError, room::RoomState, row::to_db};
 use crate::{
     log::UnreadLimit,
     protocol::{OwnerNumber, Seq, name::RoomName},
 };
 
 /// How many unread messages are counted at most.
-const MAX_COUNTED: u32 = 10_000;
+pub(super) const MAX_COUNTED: u32 = 10_000;
 
 /// How many of the unread messages a returning owner is sent at once.
 const SHOWN: u32 = 50;
@@ -47,22 +47,17 @@ impl Unread {
     }
 }
 
-impl Store {
-    /// The private messages in the inbox of an owner after a number.
-    ///
-    /// # Errors
-    /// Fails if the database cannot be read.
-    pub async fn unread(&self, owner: OwnerNumber, after: Seq) -> Result<Unread, StoreError> {
-        self.on_reader(move |database| read(database.db(), owner, after))
-            .await
-    }
-}
-
-/// The private messages in the inbox of an owner after a number.
+/// The private messages in the inbox of an owner after a number, at most `most`
+/// of them.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
-pub(super) fn read(db: &Connection, owner: OwnerNumber, after: Seq) -> Result<Unread, StoreError> {
+pub(super) fn read(
+    db: &Connection,
+    owner: OwnerNumber,
+    after: Seq,
+    most: u32,
+) -> Result<Unread, StoreError> {
     let mut unread = Unread {
         start: after,
         ..Unread::default()
@@ -74,7 +69,9 @@ pub(super) fn read(db: &Connection, owner: OwnerNumber, after: Seq) -> Result<Un
         "SELECT seq, owner FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3",
     )?;
     let mut rows = rows.query(params![room.id, to_db(after), MAX_COUNTED])?;
-    while let Some(row) = rows.next()? {
+    while unread.count < most
+        && let Some(row) = rows.next()?
+    {
         let seq = Seq(row.get::<_, i64>(0)?.unsigned_abs());
         let author = OwnerNumber(row.get::<_, i64>(1)?.cast_unsigned());
         if author == owner {

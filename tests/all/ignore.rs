@@ -22,8 +22,7 @@ fn ignore(name: &str) -> String {
     json!({"type": "ignore", "name": name}).to_string()
 }
 
-// Verified to fail when the outlet writes all messages, and when a page has
-// them.
+// Verified to fail when the outlet writes all messages.
 #[tokio::test]
 async fn a_plain_reader_is_not_shown_ignored_words() {
     let server = TestServer::start().await;
@@ -52,8 +51,7 @@ async fn a_plain_reader_is_not_shown_ignored_words() {
     assert_eq!(again.text().await, "bob: one");
 }
 
-// Verified to fail when the entry is not applied, and when the welcome lacks
-// the list.
+// Verified to fail when the welcome lacks the list.
 #[tokio::test]
 async fn an_owner_ignores_a_name_on_every_connection() {
     let folder = tempdir().expect("a folder");

@@ -65,8 +65,7 @@ fn numbers(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
     range.map(|n| n.to_string()).collect()
 }
 
-// Verified to fail when the inbox is never full, when a repeat is refused, and
-// when a present reader has a limit.
+// Verified to fail when a repeat is refused.
 #[tokio::test]
 async fn an_absent_reader_has_room_for_so_many_messages() {
     let server = TestServer::start_with(&Storage::Memory, limited(3, 5)).await;
@@ -93,7 +92,7 @@ async fn an_absent_reader_has_room_for_so_many_messages() {
     let (private, notices) = replayed(&mut bob).await;
     assert_eq!(private, numbers(1..=5));
     let told =
-        "5 private messages are unread. The inbox was full: the server refused further ones.";
+        "5 private messages are unread. The inbox was full: the server refused any further ones.";
     assert_eq!(notices, [told]);
     // While the reader is here, no message waits.
     for n in 7..=12 {

@@ -217,6 +217,7 @@ async fn a_failed_start_says_what_to_do() {
         (&["--bind", "here"], "give an IP address"),
         (&["--bind", "192.0.2.1"], "--bind"),
         (&["--rate", "20:"], "20:200"),
+        (&["--unread", "200"], "200:1000"),
         (&["--max-per-address", "0"], "--max-per-address"),
         (&["--max-text", "0"], "--max-text"),
         (&["--data", "x", "--ephemeral"], "--ephemeral"),

@@ -235,8 +235,7 @@ async fn json_is_printed_as_received() {
     assert_eq!(lines[2], r#"{"seq":0,"type":"live"}"#);
 }
 
-/// The welcome, a page and live messages. Verified to fail when the client
-/// shows every message, and when JSON lacks one.
+/// The welcome, a page and live messages.
 #[tokio::test]
 async fn words_of_an_ignored_name_are_for_programs_only() {
     for is_json in [false, true] {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{budget::Budget, prefixes::Full, searches::SearchPlace, tables::LockedTables};
+use super::{budget::Budget, prefixes::Full, search_place::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
     net::Peer,

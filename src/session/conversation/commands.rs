@@ -1,8 +1,8 @@
 //! Carries out each command.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
 
-use tracing::{error, info};
+use tracing::info;
 
 use super::{
     super::{
@@ -13,12 +13,11 @@ use super::{
     Conversation,
 };
 use crate::{
-    fanout::{HistoryPage, PageQuery, Subscriber},
+    fanout::Subscriber,
     hub::{Claim, Claimed, NameUse, Receipts, Reply},
     log::{Draft, SanctionKind},
     protocol::{
-        Command, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Message, MessageKind, PageEvent, Refusal,
-        RefusalCode, Search, Seq, Slot, Topic,
+        Command, Event, MessageKind, Refusal, RefusalCode, Topic,
         close::MAX_REASON_BYTES,
         command::table::Permission,
         command_target::CommandTarget,
@@ -28,7 +27,7 @@ use crate::{
         secret::Secret,
         text::Text,
     },
-    store::{Ownership, StoreError, Words},
+    store::{Ownership, Words},
 };
 
 /// How many unowned names one connection may claim. This slows down a client
@@ -453,80 +452,6 @@ impl Conversation<'_> {
         Event::Name { name, secret }
     }
 
-    /// Reads a history page of the room.
-    fn page(&self, before: Option<Seq>, limit: Option<u32>) -> SideTask {
-        let (history, room) = (self.hub.history().clone(), self.room.clone());
-        let span = PageQuery {
-            after: None,
-            before,
-            limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
-        };
-        SideTask::read(async move {
-            let excerpt = history.page(&room, span).await;
-            page_result(excerpt.map(|HistoryPage { messages, more, .. }| PageEvent {
-                messages,
-                more,
-                search: None,
-            }))
-        })
-    }
-
-    /// Reads a page of the member's private messages.
-    fn inbox(&self, before: Option<Seq>, limit: Option<u32>) -> Result<SideTask, Refusal> {
-        let Some(owner) = self.author.owner else {
-            let text = "Own a name first, because private messages go to owned names: /name NAME.";
-            return Err(Refusal::new(RefusalCode::NotAllowed, text));
-        };
-        let (history, inbox) = (self.hub.history().clone(), RoomName::inbox(owner));
-        let query = PageQuery {
-            after: None,
-            before,
-            limit: limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE),
-        };
-        Ok(SideTask::read(async move {
-            let page = history.page(&inbox, query).await;
-            answer_of(page.map(|HistoryPage { messages, more, .. }| {
-                let private = messages.iter().filter_map(Slot::message);
-                let messages: Vec<_> = private.filter_map(Message::private).collect();
-                Event::Inbox { messages, more }
-            }))
-        }))
-    }
-
-    /// Searches the room: one page of messages that contain these words.
-    fn search(
-        &self,
-        words: Words,
-        before: Option<Seq>,
-        limit: Option<u32>,
-    ) -> Result<SideTask, Refusal> {
-        let mut place = self.registration.queue_search()?;
-        let (history, room) = (self.hub.history().clone(), self.room.clone());
-        let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
-        Ok(SideTask::read(async move {
-            if let Err(refusal) = place.turn().await {
-                return SideTaskResult::Event(Event::Refused(refusal));
-            }
-            let place = Arc::new(place);
-            let is_over = move || place.is_over();
-            let store = history.store();
-            let found = store.search(&room, &words, before, limit, is_over).await;
-            let Some(found) = found.transpose() else {
-                let text = "The search took too long; use rarer words, or search again later.";
-                let refusal = Refusal::new(RefusalCode::TooLong, text);
-                return SideTaskResult::Event(Event::Refused(refusal));
-            };
-            page_result(found.map(|found| PageEvent {
-                messages: found.messages.into_iter().map(Slot::Message).collect(),
-                more: found.more,
-                search: Some(Search {
-                    query: words.typed().to_owned(),
-                    indexed: found.indexed,
-                }),
-            }))
-        }))
-    }
-
     /// Sends the reply to a draft.
     pub(in crate::session) fn reply(
         &self,
@@ -551,16 +476,4 @@ fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
         return Err(Refusal::new(RefusalCode::BadField, rule));
     }
     Ok((!text.is_empty()).then_some(text))
-}
-
-fn page_result(page: Result<PageEvent, StoreError>) -> SideTaskResult {
-    answer_of(page.map(Event::Page))
-}
-
-fn answer_of(answer: Result<Event, StoreError>) -> SideTaskResult {
-    SideTaskResult::Event(answer.unwrap_or_else(|why| {
-        error!("the history cannot be read: {why}");
-        let text = "The history cannot be read just now; ask again in a while.";
-        Event::Refused(Refusal::new(RefusalCode::Busy, text))
-    }))
 }

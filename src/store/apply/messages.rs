@@ -268,7 +268,7 @@ impl<'a> MessageWriter<'a> {
             Some(row.delivered)
         })?;
         let delivered = delivered.flatten().unwrap_or(Seq::START);
-        let unread = unread::read(self.db, to.owner, delivered)?;
+        let unread = unread::read(self.db, to.owner, delivered, limit.of_all)?;
         Ok(unread.is_full_for(draft.from.owner.unwrap_or(OwnerNumber::NONE), limit))
     }
 
