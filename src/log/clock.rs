@@ -81,7 +81,7 @@ struct Guarded {
     /// The believed difference of the wall clock and the time since the start, in
     /// milliseconds.
     believed: i64,
-    /// The wall clock as it was seen since it is ahead of that.
+    /// What the clock saw since the wall clock went ahead of that.
     ahead: Option<Ahead>,
     /// How far a test has moved the wall clock, in milliseconds.
     #[cfg(test)]
@@ -138,9 +138,9 @@ mod tests {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// Reads the clock every minute for this long, with a wall clock that is
-    /// `ahead` milliseconds ahead of the true time; returns how far the clock
-    /// is ahead then.
+    /// Reads the clock every minute for this long. The wall clock is `ahead`
+    /// milliseconds ahead of the true time. Returns how far the clock is ahead
+    /// at the end.
     async fn read(clock: &mut Guarded, start: i64, minutes: u32, ahead: i64) -> i64 {
         let mut last = 0;
         for _ in 0..minutes {
