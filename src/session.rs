@@ -30,7 +30,7 @@ use self::{
     conversation::Conversation,
     end::SessionEnd,
     heartbeat::Heartbeat,
-    inbound::{Inbound, Received},
+    inbound::{Inbound, MAX_IGNORED, MAX_IGNORED_IN_DRAIN, Received},
     pending::{Done, Pending, PendingCommand},
 };
 pub use self::{inbound::UnfinishedMessages, options::SessionOptions, request::SessionRequest};
@@ -311,10 +311,12 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
         mut subscriber,
         ..
     } = ends;
+    let mut ignored = MAX_IGNORED;
     if matches!(
         reason,
         CloseReason::GoingAway | CloseReason::Draining { .. }
     ) {
+        ignored = MAX_IGNORED_IN_DRAIN;
         subscriber.stop_at_head();
         let _ = timeout(FINISH_DEADLINE, subscriber.deliver()).await;
     }
@@ -326,7 +328,7 @@ async fn close<R: AsyncRead + Unpin>(reason: CloseReason, ends: Ends<R>) {
         Some(())
     };
     if let Ok(Some(())) = timeout(CLOSE_DEADLINE, said).await {
-        let _ = timeout(LINGER, inbound.ignore_rest()).await;
+        let _ = timeout(LINGER, inbound.ignore_rest(ignored)).await;
     }
 }
 

@@ -48,9 +48,14 @@ const FIRST_READ: usize = 2048;
 /// sign of life, and empty fragments never reach the size limit.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How many bytes are read after the server's close frame, or from a peer that
-/// should send none.
-const MAX_IGNORED: usize = 64 << 10;
+/// How many bytes are read after a close frame, or from a peer that should send
+/// none.
+pub(super) const MAX_IGNORED: usize = 64 << 10;
+
+/// How many bytes are read after the close frame of a server that stops. If the
+/// server left bytes unread, the kernel would reset the connection, and a client
+/// that is sending would lose its receipts.
+pub(super) const MAX_IGNORED_IN_DRAIN: usize = 8 << 20;
 
 /// The memory of a decoder without a message, in bytes.
 const DECODER_BYTES: usize = 8 << 10;
@@ -235,8 +240,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             .is_some_and(|half| std::mem::take(&mut half.heard))
     }
 
-    /// Reads and drops input until the end, at most [`MAX_IGNORED`] bytes.
-    pub(super) async fn ignore_rest(self) {
+    /// Reads and drops input until the end, at most `left` bytes.
+    pub(super) async fn ignore_rest(self, mut left: usize) {
         // The memory of an unfinished message is freed first.
         let mut read = match self.stage {
             Stage::Silent(half) => half.read,
@@ -245,7 +250,6 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
             Stage::Switching => return,
         };
         drop(self.unfinished);
-        let mut left = MAX_IGNORED;
         poll_fn(|cx| poll_end(&mut read, &mut left, cx)).await;
     }
 }

@@ -155,6 +155,6 @@ async fn a_returning_reader_gets_a_count_and_the_last_messages() {
     assert!(
         late.text_after("/inbox")
             .await
-            .starts_with("* Take a name first")
+            .starts_with("* Own a name first")
     );
 }

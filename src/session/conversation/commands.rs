@@ -171,6 +171,7 @@ impl Conversation<'_> {
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
+        self.check_mute()?;
         let (Some(owner), Some(key)) = (self.author.owner, self.key.clone()) else {
             let text = "A private message needs a name of your own, so that only you get the answer: \
                         /name NAME makes a name your own.";
