@@ -1,5 +1,8 @@
 //! The cost of hostile and dead peers to the server process.
 
+mod attacks;
+mod soak;
+
 use std::fs;
 
 use tokio::{

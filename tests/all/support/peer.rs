@@ -2,7 +2,7 @@
 //! under test.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     ops::{Deref, DerefMut},
 };
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{
-        TcpStream,
+        TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
@@ -19,11 +19,10 @@ use super::soon;
 
 /// Connects and upgrades a peer to any server.
 pub(crate) async fn upgraded(addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Peer {
-    let mut peer = Peer::connect(addr).await;
-    peer.write(upgrade(addr, target, headers).as_bytes()).await;
-    let answer = peer.head().await;
-    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    peer
+    Peer::connect(addr)
+        .await
+        .upgrade(addr, target, headers)
+        .await
 }
 
 /// A request for server-sent events.
@@ -135,6 +134,26 @@ pub(crate) struct Sending<W = OwnedWriteHalf>(pub(crate) W);
 impl Peer {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         Peer::over_tcp(TcpStream::connect(addr).await.expect("a connection"))
+    }
+
+    /// Connects from this address of the machine, and upgrades.
+    pub(crate) async fn upgraded_from(
+        source: IpAddr,
+        addr: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((source, 0).into()).expect("an address");
+        let peer = Peer::over_tcp(socket.connect(addr).await.expect("a connection"));
+        peer.upgrade(addr, target, headers).await
+    }
+
+    async fn upgrade(mut self, addr: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Self {
+        self.write(upgrade(addr, target, headers).as_bytes()).await;
+        let answer = self.head().await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        self
     }
 
     pub(crate) fn over_tcp(stream: TcpStream) -> Self {
