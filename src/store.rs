@@ -11,7 +11,6 @@ mod database;
 #[cfg(test)]
 mod digest;
 mod folder;
-mod free_pages;
 mod hardened_secret;
 mod ignored;
 mod index;
@@ -35,6 +34,7 @@ mod store_error;
 mod tables;
 mod topics;
 mod unread;
+mod used_bytes;
 mod wal;
 
 pub use self::{

@@ -66,11 +66,7 @@ pub(super) async fn run(
             info!("old messages can be expired again");
         }
         failing = step.is_err();
-        let mut more = step.is_ok_and(|expired| expired);
-        if !more && keep.size.is_some() {
-            // After a failure, the next round tries again.
-            more = store.give_back().await.unwrap_or(false);
-        }
+        let more = step.is_ok_and(|expired| expired);
         if !more {
             // After a failure, the next round tries again.
             let _ = store.empty_wal().await;

@@ -10,7 +10,6 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{
     Applied, StoreError, apply, check,
     folder::{self, OpenError},
-    free_pages,
     index::{Index, IndexedMessage},
     pages::{self, StoredPage},
     parents,
@@ -247,21 +246,6 @@ impl Database {
         self.rooms.extend(std::mem::take(&mut applied.rooms));
         self.wal_may_hold_words |= applied.removed;
         Ok(applied)
-    }
-
-    /// Gives some free pages back to the system; false if there are few.
-    ///
-    /// # Errors
-    /// Fails if the database cannot be written.
-    pub(super) fn give_back(&mut self) -> Result<bool, StoreError> {
-        if self.unsettled {
-            return Ok(false);
-        }
-        // A sync that failed proves nothing about the pages moved.
-        self.unsettled = true;
-        let given_back = free_pages::give_back(&self.db)?;
-        self.unsettled = false;
-        Ok(given_back)
     }
 
     /// Empties the write-ahead log if it may hold redacted or expired words.

@@ -35,7 +35,7 @@ pub(super) use self::{
     indexed_message::IndexedMessage,
     lookup::{IndexLookup, Lookup, find_until},
 };
-use super::{StoreError, free_pages};
+use super::{StoreError, used_bytes::used_bytes};
 use crate::protocol::{Epoch, Seq};
 
 /// `PRAGMA user_version` of the index; an index of another version is made
@@ -107,15 +107,7 @@ impl Index {
     /// # Errors
     /// Fails if the index cannot be opened or read.
     pub(super) fn used_bytes(&mut self) -> Result<u64, StoreError> {
-        self.with_db(|db| free_pages::used_bytes(db))
-    }
-
-    /// Gives some free pages back to the system; false if there are none.
-    ///
-    /// # Errors
-    /// Fails if the index cannot be opened or written.
-    pub(super) fn give_back(&mut self) -> Result<bool, StoreError> {
-        self.with_db(|db| free_pages::give_back(db))
+        self.with_db(|db| used_bytes(db))
     }
 
     /// Adds messages, after which every message up to `upto` is indexed.
@@ -253,7 +245,6 @@ impl Index {
         let made = options.write(true).create(true).truncate(false);
         made.mode(0o600).open(path)?;
         let db = Connection::open(path)?;
-        free_pages::prepare(&db)?;
         let _mode: String =
             db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
         // After a power cut, the messages indexed last may be indexed again.

@@ -13,10 +13,10 @@ use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify, RwLock};
 use super::{
     StoreError,
     database::Database,
-    free_pages,
     index::Index,
     pages::StoredPage,
     unread::{self, Unread},
+    used_bytes::used_bytes,
 };
 use crate::protocol::{Epoch, Lineage, OwnerNumber, Seq, WallTime, name::RoomName};
 
@@ -161,27 +161,9 @@ impl Store {
     /// # Errors
     /// Fails if a database cannot be read.
     pub async fn used_bytes(&self) -> Result<u64, StoreError> {
-        let store = self.on_reader(|database| free_pages::used_bytes(database.db()));
+        let store = self.on_reader(|database| used_bytes(database.db()));
         let store = store.await?;
         Ok(store + self.on_index(Index::used_bytes).await?)
-    }
-
-    /// Gives some free pages of the store and its index back to the system;
-    /// false if there are few.
-    ///
-    /// # Errors
-    /// Fails if a database cannot be written.
-    pub async fn give_back(&self) -> Result<bool, StoreError> {
-        let index = self.on_index(Index::give_back).await?;
-        let mut database = Arc::clone(&self.shared.writer).lock_owned().await;
-        let store = if self.on_caller_thread {
-            database.give_back()?
-        } else {
-            tokio::task::spawn_blocking(move || database.give_back())
-                .await
-                .map_err(|_| StoreError::stopped())??
-        };
-        Ok(store || index)
     }
 
     /// Empties the write-ahead log if it may hold redacted or expired words.

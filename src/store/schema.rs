@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{StoreError, check, folder::OpenError, free_pages, state::ReplicaState, wal};
+use super::{StoreError, check, folder::OpenError, state::ReplicaState, wal};
 use crate::protocol::Epoch;
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
@@ -144,7 +144,6 @@ impl FileFormat {
 }
 
 fn prepare(db: &Connection, format: FileFormat, path: Option<&Path>) -> Result<(), StoreError> {
-    free_pages::prepare(db)?;
     // WAL lets readers read while the writer writes.
     let _mode: String =
         db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
