@@ -60,7 +60,6 @@ use crate::{
     protocol::{
         Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         command_target::CommandTarget,
-        ignored::IgnoredNames,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
@@ -397,51 +396,6 @@ impl Hub {
     /// Fails if the store cannot be read.
     pub async fn unread(&self, ownership: Ownership) -> Result<(Unread, bool), StoreError> {
         self.shared.claims.unread(ownership).await
-    }
-
-    /// The names that an owner ignores.
-    ///
-    /// # Errors
-    ///
-    /// Refuses if the store cannot be read.
-    pub async fn ignored(&self, owner: OwnerNumber) -> Result<IgnoredNames, Refusal> {
-        let found = self.history().store().ignored(owner).await;
-        found.map_err(|why| ignoring::unknown(&why))
-    }
-
-    /// Adds the names that a connection ignored before it owned a name. Returns
-    /// all names that the owner ignores.
-    ///
-    /// # Errors
-    ///
-    /// As [`Hub::ignore`].
-    pub async fn adopt_ignored(
-        &self,
-        owner: OwnerNumber,
-        origin: ConnectionId,
-        names: IgnoredNames,
-    ) -> Result<IgnoredNames, Refusal> {
-        for name in names.names() {
-            self.ignore(owner, origin, name, true).await?;
-        }
-        self.ignored(owner).await
-    }
-
-    /// Adds a name to those that an owner ignores, or removes it. Returns all
-    /// of them.
-    ///
-    /// # Errors
-    ///
-    /// Refuses one name too many, and if the change cannot be stored or read.
-    pub fn ignore(
-        &self,
-        owner: OwnerNumber,
-        origin: ConnectionId,
-        name: Name,
-        is_ignored: bool,
-    ) -> impl Future<Output = Result<IgnoredNames, Refusal>> + use<> {
-        let (actions, store) = (self.actions(), self.history().store().clone());
-        async move { ignoring::change(actions, &store, origin, owner, name, is_ignored).await }
     }
 
     /// Notes that every private message up to a number was delivered to the

@@ -4,6 +4,7 @@
 
 mod commands;
 mod frame;
+mod operating;
 mod pages;
 
 use tokio::{sync::oneshot, time::Instant};

@@ -1,7 +1,5 @@
 //! Carries out each command.
 
-use std::pin::Pin;
-
 use tracing::info;
 
 use super::{
@@ -15,12 +13,10 @@ use super::{
 use crate::{
     fanout::Subscriber,
     hub::{Claim, Claimed, NameUse, Receipts, Reply},
-    log::{Draft, SanctionKind},
+    log::Draft,
     protocol::{
         Command, Event, MessageKind, Refusal, RefusalCode, Topic,
-        close::MAX_REASON_BYTES,
         command::table::Permission,
-        command_target::CommandTarget,
         ignored::IgnoredNames,
         name::{MessageId, Name, Reference, RoomName},
         plain,
@@ -229,100 +225,6 @@ impl Conversation<'_> {
         Event::Ignored { names }
     }
 
-    /// Carries out an operator's command.
-    fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
-        let (by, peer) = (&self.author, self.registration.peer());
-        let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
-            Command::Unban { who } => {
-                return Ok(SideTask::write(self.lift(SanctionKind::Ban, &who)));
-            }
-            Command::Unmute { who } => {
-                return Ok(SideTask::write(self.lift(SanctionKind::Mute, &who)));
-            }
-            Command::Kick { who, reason } => {
-                return Ok(SideTask::write(self.kick(&who, accept_reason(reason)?)));
-            }
-            Command::Ban {
-                who,
-                duration,
-                reason,
-            } => (
-                format!("{who} is banned."),
-                Box::pin(self.hub.sanction(
-                    by,
-                    peer,
-                    SanctionKind::Ban,
-                    &who,
-                    duration,
-                    accept_reason(reason)?,
-                )),
-            ),
-            Command::Mute { who, duration } => (
-                format!("{who} is muted."),
-                Box::pin(
-                    self.hub
-                        .sanction(by, peer, SanctionKind::Mute, &who, duration, None),
-                ),
-            ),
-            Command::Erase { seq } => (
-                format!("Number {seq} is erased."),
-                Box::pin(self.hub.redact(by, peer.id, &self.room, seq)),
-            ),
-            _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
-        };
-        Ok(SideTask::write(async move {
-            let text = match done.await {
-                Ok(()) => told,
-                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
-            };
-            SideTaskResult::Event(Event::Notice { text })
-        }))
-    }
-
-    /// Lifts a ban or a mute.
-    fn lift(
-        &self,
-        kind: SanctionKind,
-        who: &CommandTarget,
-    ) -> impl Future<Output = SideTaskResult> + use<> {
-        let named = who.to_string();
-        let done = match kind {
-            SanctionKind::Ban => "banned",
-            SanctionKind::Mute => "muted",
-        };
-        let origin = self.registration.peer().id;
-        let lifted = self.hub.lift(&self.author, origin, kind, who);
-        async move {
-            let text = match lifted.await {
-                Ok(None) => format!("{named} is not {done}."),
-                Ok(Some(other)) => format!("{named} is still {done}, with {other}."),
-                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
-            };
-            SideTaskResult::Event(Event::Notice { text })
-        }
-    }
-
-    /// Ends the connections of a person or prefix.
-    fn kick(
-        &self,
-        who: &CommandTarget,
-        why: Option<Text>,
-    ) -> impl Future<Output = SideTaskResult> + use<> {
-        let named = who.to_string();
-        let kicked = self
-            .hub
-            .kick(&self.author, self.registration.peer().id, who, why);
-        async move {
-            let text = match kicked.await {
-                Ok(0) => format!("{named} is not here."),
-                Ok(1) => format!("{named} was kicked."),
-                Ok(ended) => format!("{named} was kicked, from {ended} connections."),
-                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
-            };
-            SideTaskResult::Event(Event::Notice { text })
-        }
-    }
-
     /// Reads the room's topic, or sets it.
     fn topic(&self, text: Option<Text>) -> impl Future<Output = SideTaskResult> + use<> {
         let room = self.room.clone();
@@ -466,15 +368,4 @@ impl Conversation<'_> {
         };
         self.answer(&event, reference, subscriber);
     }
-}
-
-/// Makes an operator's reason safe. A reason of more than one line or more than
-/// [`MAX_REASON_BYTES`] bytes is refused.
-fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
-    let text = Text::from(reason.unwrap_or_default().trim().to_owned());
-    if text.len() > MAX_REASON_BYTES || text.contains('\n') {
-        let rule = format!("A reason is one line of at most {MAX_REASON_BYTES} bytes.");
-        return Err(Refusal::new(RefusalCode::BadField, rule));
-    }
-    Ok((!text.is_empty()).then_some(text))
 }
