@@ -149,6 +149,9 @@ mod tests {
                 key: "Bob".parse::<Name>().expect("a name").key(),
                 ignored: true,
             },
+            Action::ExpireName {
+                key: "ana".parse::<Name>().expect("a name").key(),
+            },
         ];
         Batch {
             id: BatchId {

@@ -193,6 +193,12 @@ pub enum Action {
         /// Whether the owner ignores it from now on.
         ignored: bool,
     },
+    /// Removes the row of a name, if its ownership ended long ago.
+    ExpireName {
+        /// The comparison key of the row.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+    },
 }
 
 impl Action {

@@ -160,6 +160,7 @@ impl Applying<'_> {
                 key,
                 ignored,
             } => self.ignore(*owner, name, key, *ignored),
+            Action::ExpireName { key } => self.expire_name(key),
         }
     }
 

@@ -403,13 +403,13 @@ impl Database {
 
 #[cfg(test)]
 impl Database {
-    /// Applies entries as the next batch, sealed at `at`.
+    /// Applies entries as the next batch, sealed at `at` by both clocks.
     pub(super) fn apply_next(&mut self, at: WallTime, entries: Vec<Entry>) -> Applied {
         let mut origin = self.state.last_batch;
         origin.number += 1;
         let stamp = Stamp {
             wall: at,
-            ..Stamp::default()
+            guarded: crate::log::GuardedTime(at.0),
         };
         let ordered = OrderedBatch {
             position: self.state.applied.next(),

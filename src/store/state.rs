@@ -6,12 +6,16 @@ use rusqlite::Connection;
 use super::{
     StoreError,
     row::{TableRow, find},
-    tables::{STATE, StateRow},
+    tables::{NameRow, STATE, StateRow},
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
     protocol::{Epoch, OwnerNumber, Seq},
 };
+
+/// The longest time without a note for a name in use, in milliseconds. The
+/// server notes uses twice a day, and each name once a day.
+const UNNOTED_MS: u64 = 2 * 24 * 60 * 60 * 1000;
 
 /// The row of the state, and the last message number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,6 +116,13 @@ impl ReplicaState {
             owners: self.owners,
         }
         .put(db)
+    }
+
+    /// Whether the row of a name is no longer needed: its ownership ended, and a
+    /// use that is not noted yet would be noted by now.
+    pub(super) fn is_name_over(&self, row: &NameRow<'_>) -> bool {
+        let unused = self.clock.since(GuardedTime(row.used));
+        unused >= self.name_expiry_ms.saturating_add(UNNOTED_MS)
     }
 
     /// Records that a batch was applied.

@@ -168,6 +168,13 @@ fn number(row: &Row<'_>, column: usize) -> i64 {
     row.get(column).unwrap_or_default()
 }
 
+impl NameRow<'_> {
+    /// Whether it only keeps others from a look of an owned name.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.tag.is_empty()
+    }
+}
+
 impl MessageRow<'_> {
     /// Whether the message is redacted: only then it has no text.
     pub(super) fn is_redacted(&self) -> bool {
