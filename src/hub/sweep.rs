@@ -12,7 +12,7 @@ use super::{actions::ActionSubmitter, registry::Registry};
 use crate::{
     log::{Action, GuardedClock},
     protocol::ConnectionId,
-    store::Store,
+    store::{ExpiredName, ExpiredPage, Store, StoreError},
 };
 
 /// How often the task looks at all rows.
@@ -28,7 +28,7 @@ pub(super) async fn run(
     loop {
         if let Err(why) = sweep(actions, store, clock, registry).await {
             // The next round tries again.
-            warn!("expired names cannot be removed: {why}");
+            warn!("expired rows cannot be removed: {why}");
         }
         sleep(INTERVAL).await;
     }
@@ -44,22 +44,42 @@ pub(super) async fn sweep(
     clock: &GuardedClock,
     registry: &Registry,
 ) -> Result<(), String> {
+    // The use by a connected owner is noted late after a failure.
+    let unused = |name: ExpiredName| {
+        let is_used = registry.owners(&name.claimed) > 0;
+        (!is_used).then_some(Action::ExpireName { key: name.key })
+    };
+    // People in a room keep its topic.
+    let unread = |room| (registry.readers(&room) == 0).then_some(Action::ExpireRoom { room });
+    remove(
+        actions,
+        |after| store.expired_names(after, clock.now()),
+        unused,
+    )
+    .await?;
+    remove(actions, |after| store.empty_rooms(after), unread).await?;
+    remove(
+        actions,
+        |after| store.expired_topics(after, clock.now()),
+        unread,
+    )
+    .await
+}
+
+/// Reads a table page by page, and submits the entries of its expired rows.
+async fn remove<T, R: Future<Output = Result<ExpiredPage<T>, StoreError>>>(
+    actions: &ActionSubmitter,
+    read: impl Fn(String) -> R,
+    entry: impl Fn(T) -> Option<Action>,
+) -> Result<(), String> {
     let mut after = Some(String::new());
     while let Some(from) = after {
-        let page = store.expired_names(from, clock.now()).await;
-        let page = page.map_err(|why| why.to_string())?;
-        for name in page.expired {
-            // The use by a connected owner is noted late after a failure.
-            if registry.owners(&name.claimed) == 0 {
-                act(actions, Action::ExpireName { key: name.key }).await?;
-            }
+        let page = read(from).await.map_err(|why| why.to_string())?;
+        for action in page.expired.into_iter().filter_map(&entry) {
+            let removed = actions.act(ConnectionId::SERVER, action).await;
+            removed.map_err(|refusal| refusal.text)?;
         }
         after = page.next;
     }
     Ok(())
-}
-
-async fn act(actions: &ActionSubmitter, action: Action) -> Result<(), String> {
-    let removed = actions.act(ConnectionId::SERVER, action).await;
-    removed.map(drop).map_err(|refusal| refusal.text)
 }

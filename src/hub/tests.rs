@@ -4,9 +4,9 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    fanout::Applier,
+    fanout::{Applier, Socket},
     log::{BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
-    protocol::RefusalCode,
+    protocol::{RefusalCode, format::Format},
     store::{self, Storage},
 };
 
@@ -208,6 +208,46 @@ async fn a_sweep_spares_the_names_of_connected_owners() {
     for name in rows {
         assert_eq!(is_stored(name).await, name == "ana", "{name}");
     }
+}
+
+// Verified to fail when the room of a member is swept, and when no room is.
+#[tokio::test]
+async fn a_sweep_spares_the_rooms_of_members() {
+    let world = World::new(Duration::MAX);
+    let HubState {
+        history,
+        clock,
+        registry,
+        actions,
+        ..
+    } = &*world.hub.shared;
+    let tea: RoomName = "tea".parse().expect("a room");
+    let peer = peer([127, 0, 0, 1]);
+    let member = world.hub.register(peer).expect("a place");
+    let socket = Socket::Other(Box::new(tokio::io::sink()));
+    let fanout = world.hub.fanout();
+    let subscriber = fanout.subscribe(socket, Format::Plain, peer.id, true);
+    let author = Draft::of("tea", "").from;
+    let _ended = member.begin(author, None, &tea, subscriber.handle());
+    let messages = ["tea", "milk"].map(|room| Action::Message(Draft::of(room, "text")));
+    for action in messages
+        .into_iter()
+        .chain([Action::Expire { upto: Seq(2) }])
+    {
+        let stored = world.hub.act(ConnectionId::SERVER, action);
+        stored.await.expect("stored");
+    }
+    let empty = async || {
+        let page = history.store().empty_rooms(String::new()).await;
+        page.expect("readable").expired
+    };
+    assert_eq!(empty().await.len(), 2);
+    let sweep = || sweep::sweep(actions, history.store(), clock, registry);
+    assert_eq!(sweep().await, Ok(()));
+    assert_eq!(empty().await, [tea]);
+    drop(member);
+    assert_eq!(sweep().await, Ok(()));
+    assert_eq!(empty().await, []);
 }
 
 // Verified to fail when a lease counts as a use by the owner.

@@ -152,6 +152,9 @@ mod tests {
             Action::ExpireName {
                 key: "ana".parse::<Name>().expect("a name").key(),
             },
+            Action::ExpireRoom {
+                room: RoomName::inbox(OwnerNumber(7)),
+            },
         ];
         Batch {
             id: BatchId {

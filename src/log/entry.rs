@@ -199,6 +199,12 @@ pub enum Action {
         #[serde(with = "KeyField")]
         key: NameKey,
     },
+    /// Removes the row of a room without messages, and its old topic.
+    ExpireRoom {
+        /// The room, or the inbox of a former owner.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+    },
 }
 
 impl Action {

@@ -210,6 +210,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
             Action::Ignore { owner, key: name.key(), name, ignored }
         }),
         2 => name().prop_map(|name| Action::ExpireName { key: name.key() }),
+        2 => prop_oneof![room(), owner().prop_map(RoomName::inbox)]
+            .prop_map(|room| Action::ExpireRoom { room }),
     ]
 }
 

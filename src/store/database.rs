@@ -244,7 +244,11 @@ impl Database {
         transaction.commit()?;
         self.unsettled = false;
         self.state = state;
-        self.rooms.extend(std::mem::take(&mut applied.rooms));
+        if applied.swept {
+            self.rooms.clear();
+        } else {
+            self.rooms.extend(std::mem::take(&mut applied.rooms));
+        }
         self.wal_may_hold_words |= applied.removed;
         Ok(applied)
     }

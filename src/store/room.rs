@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{
     StoreError,
     row::{TableRow, find},
+    state::ReplicaState,
     tables::{ROOMS, RoomRow},
 };
 use crate::protocol::{Seq, name::RoomName};
@@ -30,6 +31,26 @@ impl RoomState {
         found
             .map(|room| room.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))
             .transpose()
+    }
+
+    /// Whether the row is no longer needed: all its messages have expired. The
+    /// row of an inbox is needed as long as the inbox has an owner.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn is_over(
+        &self,
+        db: &Connection,
+        name: &RoomName,
+        state: &ReplicaState,
+    ) -> Result<bool, StoreError> {
+        let owned = match name.inbox_owner() {
+            Some(owner) => db
+                .prepare_cached("SELECT 1 FROM names WHERE owner = ?1")?
+                .exists([owner.0.cast_signed()])?,
+            None => false,
+        };
+        Ok(self.last <= state.expired && !owned)
     }
 
     /// The row of the room.

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::{
     StoreError,
     row::{TableRow, find},
-    tables::{NameRow, STATE, StateRow},
+    tables::{NameRow, STATE, StateRow, TopicRow},
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
@@ -39,6 +39,9 @@ pub(super) struct ReplicaState {
     pub(super) name_expiry_ms: u64,
     /// The last owner number given.
     pub(super) owners: OwnerNumber,
+    /// The highest last number of a room, not an inbox, whose row was removed.
+    /// A room without a row, or with one made since, may lack messages up to it.
+    pub(super) swept: Seq,
     /// The last number given. It comes from the messages, not from the row.
     pub(super) head: Seq,
 }
@@ -55,6 +58,7 @@ impl ReplicaState {
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
             owners: OwnerNumber::NONE,
+            swept: Seq::START,
             head: Seq::START,
         }
     }
@@ -86,6 +90,7 @@ impl ReplicaState {
                 expired: row.expired,
                 name_expiry_ms: row.name_expiry.cast_unsigned(),
                 owners: row.owners,
+                swept: row.swept,
                 head: Seq::START,
             })
         };
@@ -114,6 +119,7 @@ impl ReplicaState {
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
             owners: self.owners,
+            swept: self.swept,
         }
         .put(db)
     }
@@ -123,6 +129,12 @@ impl ReplicaState {
     pub(super) fn is_name_over(&self, row: &NameRow<'_>) -> bool {
         let unused = self.clock.since(GuardedTime(row.used));
         unused >= self.name_expiry_ms.saturating_add(UNNOTED_MS)
+    }
+
+    /// Whether the topic of a room without messages is no longer needed: it was
+    /// set longer ago than the name expiry.
+    pub(super) fn is_topic_over(&self, row: &TopicRow<'_>) -> bool {
+        self.clock.since(GuardedTime(row.at)) >= self.name_expiry_ms
     }
 
     /// Records that a batch was applied.

@@ -34,6 +34,8 @@ rows! {
         name_expiry: i64,
         /// The last owner number given.
         owners: OwnerNumber,
+        /// The highest last number of a room whose row was removed.
+        swept: Seq,
     }
 
     /// A log that this log continues.
