@@ -344,10 +344,8 @@ impl Hub {
             ..
         } = &*self.shared;
         let store = history.store();
-        tokio::join!(
-            retention::run(actions, store, clock, keep),
-            sweep::run(actions, store, clock, registry),
-        );
+        let messages = retention::run(actions, store, clock, keep);
+        sweep::run(actions, store, clock, registry, messages).await;
     }
 
     /// Has a connection use a name as its owner: it proves an owned name by its

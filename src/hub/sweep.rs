@@ -18,23 +18,31 @@ use crate::{
 /// How often the task looks at all rows.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Removes what has expired, now and later. Never returns.
+/// Removes expired rows now, runs `rest`, and removes more later. Never returns.
 pub(super) async fn run(
     actions: &ActionSubmitter,
     store: &Store,
     clock: &GuardedClock,
     registry: &Registry,
+    rest: impl Future,
 ) {
-    loop {
+    let round = async || {
         if let Err(why) = sweep(actions, store, clock, registry).await {
             // The next round tries again.
             warn!("expired rows cannot be removed: {why}");
         }
-        sleep(INTERVAL).await;
-    }
+    };
+    round().await;
+    let later = async {
+        loop {
+            sleep(INTERVAL).await;
+            round().await;
+        }
+    };
+    tokio::join!(later, rest);
 }
 
-/// Removes what has expired.
+/// Removes expired rows.
 ///
 /// # Errors
 /// Fails if the store cannot be read or written.

@@ -9,6 +9,7 @@ mod ignored;
 mod messages;
 mod names;
 mod removal;
+mod rooms;
 mod sanctions;
 mod topics;
 
@@ -91,7 +92,7 @@ pub(super) fn apply(
         // Until here, the rows of the batch's rooms are in use.
         for entry in &batch.entries {
             if let Action::ExpireRoom { room } = &entry.action {
-                applied.swept |= removal::expire_room(db, state, room)?;
+                applied.swept |= rooms::expire(db, state, room)?;
             }
         }
     }

@@ -44,13 +44,14 @@ impl RoomState {
         name: &RoomName,
         state: &ReplicaState,
     ) -> Result<bool, StoreError> {
-        let owned = match name.inbox_owner() {
-            Some(owner) => db
-                .prepare_cached("SELECT 1 FROM names WHERE owner = ?1")?
-                .exists([owner.0.cast_signed()])?,
-            None => false,
+        if self.last > state.expired {
+            return Ok(false);
+        }
+        let Some(owner) = name.inbox_owner() else {
+            return Ok(true);
         };
-        Ok(self.last <= state.expired && !owned)
+        let mut find = db.prepare_cached("SELECT 1 FROM names WHERE owner = ?1")?;
+        Ok(!find.exists([owner.0.cast_signed()])?)
     }
 
     /// The row of the room.
