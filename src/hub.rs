@@ -19,6 +19,7 @@ mod retention;
 mod secrets;
 mod start;
 mod submissions;
+mod sweep;
 mod topics;
 mod writer;
 mod wrong_secrets;
@@ -331,16 +332,19 @@ impl Hub {
     }
 
     /// Expires old messages, now and later, if `keep` sets a limit. Also tries
-    /// again to empty a write-ahead log that may hold removed words. Never
-    /// returns.
+    /// again to empty a write-ahead log that may hold removed words, and sweeps
+    /// expired names. Never returns.
     pub async fn expire(&self, keep: RetentionLimits) {
         let HubState {
             actions,
             history,
             clock,
+            registry,
             ..
         } = &*self.shared;
-        retention::run(actions, history.store(), clock, keep).await;
+        let store = history.store();
+        let messages = retention::run(actions, store, clock, keep);
+        sweep::run(actions, store, clock, registry, messages).await;
     }
 
     /// Has a connection use a name as its owner: it proves an owned name by its

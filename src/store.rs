@@ -10,6 +10,7 @@ mod check;
 mod database;
 #[cfg(test)]
 mod digest;
+mod expired;
 mod folder;
 mod hardened_secret;
 mod ignored;
@@ -41,6 +42,7 @@ pub use self::{
     apply::Applied,
     backup::{BackupError, backup},
     check::Report,
+    expired::{ExpiredName, ExpiredPage},
     folder::{OpenError, Storage},
     hardened_secret::{HardenedSecret, HashMemory},
     index::Words,

@@ -125,9 +125,10 @@ impl Tail {
     /// been dropped.
     pub(super) fn after(&self, room: &RoomName, after: Seq) -> Option<FeedPage> {
         let room_batches = self.rooms.get(room);
+        // The first message of a room does not tell what was swept before it.
         let unbroken = room_batches
             .and_then(VecDeque::front)
-            .is_some_and(|first| first.prev() <= after);
+            .is_some_and(|first| (Seq::START.next()..=after).contains(&first.prev()));
         if !unbroken && after < self.floor {
             return None;
         }
@@ -198,8 +199,12 @@ mod tests {
         let page = tail.after(&room("a"), Seq(11)).expect("the end");
         assert_eq!((page.room_batches.len(), page.upto), (0, Seq(12)));
         assert_eq!(
-            seqs(&tail.after(&room("b"), Seq(0)).expect("its first")),
+            seqs(&tail.after(&room("b"), Seq(10)).expect("its first")),
             [12]
+        );
+        assert!(
+            tail.after(&room("b"), Seq(9)).is_none(),
+            "the room may have been swept before"
         );
         assert!(
             tail.after(&room("c"), Seq(0)).is_none(),

@@ -4,9 +4,9 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::{
-    fanout::Applier,
+    fanout::{Applier, Socket},
     log::{BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
-    protocol::RefusalCode,
+    protocol::{RefusalCode, format::Format},
     store::{self, Storage},
 };
 
@@ -160,6 +160,94 @@ async fn an_expired_name_can_be_claimed_again() {
     assert_eq!(code(refused), Some(RefusalCode::NameTaken), "it is in use");
     drop(own);
     assert!(world.claim("ana", None).await.expect("free again").new);
+}
+
+// Verified to fail when a connected owner's name is swept, and when no name is.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_spares_the_names_of_connected_owners() {
+    let world = World::new(Duration::MAX);
+    let HubState {
+        history,
+        clock,
+        registry,
+        actions,
+        ..
+    } = &*world.hub.shared;
+    let is_stored = async |name: &str| {
+        let key = name.parse::<Name>().expect("a name").key();
+        let found = history.store().owned(&key).await;
+        found.expect("readable").is_some()
+    };
+    // The names are claimed four days ago.
+    let ago = i64::try_from((4 * DAY).as_millis()).expect("a number");
+    clock.move_wall(-ago);
+    let _ana = world.claim("ana", None).await.expect("free");
+    // A Greek capital looks like N, and its small letter like v.
+    let greek = "\u{39d}ina";
+    for name in ["bob", greek] {
+        drop(world.claim(name, None).await.expect("free"));
+    }
+    let rows = ["ana", "bob", greek, "nina", "vina"];
+    let settings = Action::Settings { name_expiry_ms: 0 };
+    let settings = world.hub.act(ConnectionId::SERVER, settings);
+    settings.await.expect("stored");
+    let sweep = || sweep::sweep(actions, history.store(), clock, registry);
+    assert_eq!(sweep().await, Ok(()));
+    for name in rows {
+        assert!(is_stored(name).await, "{name}");
+    }
+    // The guarded clock believes the wall clock once it stood there for hours.
+    let hours = Duration::from_secs(2 * 60 * 60);
+    clock.move_wall(0);
+    for _ in 0..4 {
+        clock.now();
+        tokio::time::advance(hours).await;
+    }
+    clock.now();
+    assert_eq!(sweep().await, Ok(()));
+    for name in rows {
+        assert_eq!(is_stored(name).await, name == "ana", "{name}");
+    }
+}
+
+// Verified to fail when the room of a member is swept, and when no room is.
+#[tokio::test]
+async fn a_sweep_spares_the_rooms_of_members() {
+    let world = World::new(Duration::MAX);
+    let HubState {
+        history,
+        clock,
+        registry,
+        actions,
+        ..
+    } = &*world.hub.shared;
+    let tea: RoomName = "tea".parse().expect("a room");
+    let peer = peer([127, 0, 0, 1]);
+    let member = world.hub.register(peer).expect("a place");
+    let socket = Socket::Other(Box::new(tokio::io::sink()));
+    let fanout = world.hub.fanout();
+    let subscriber = fanout.subscribe(socket, Format::Plain, peer.id, true);
+    let author = Draft::of("tea", "").from;
+    let _ended = member.begin(author, None, &tea, subscriber.handle());
+    let messages = ["tea", "milk"].map(|room| Action::Message(Draft::of(room, "text")));
+    for action in messages
+        .into_iter()
+        .chain([Action::Expire { upto: Seq(2) }])
+    {
+        let stored = world.hub.act(ConnectionId::SERVER, action);
+        stored.await.expect("stored");
+    }
+    let empty = async || {
+        let page = history.store().empty_rooms(String::new()).await;
+        page.expect("readable").expired
+    };
+    assert_eq!(empty().await.len(), 2);
+    let sweep = || sweep::sweep(actions, history.store(), clock, registry);
+    assert_eq!(sweep().await, Ok(()));
+    assert_eq!(empty().await, [tea]);
+    drop(member);
+    assert_eq!(sweep().await, Ok(()));
+    assert_eq!(empty().await, []);
 }
 
 // Verified to fail when a lease counts as a use by the owner.

@@ -149,6 +149,12 @@ mod tests {
                 key: "Bob".parse::<Name>().expect("a name").key(),
                 ignored: true,
             },
+            Action::ExpireName {
+                key: "ana".parse::<Name>().expect("a name").key(),
+            },
+            Action::ExpireRoom {
+                room: RoomName::inbox(OwnerNumber(7)),
+            },
         ];
         Batch {
             id: BatchId {

@@ -193,6 +193,18 @@ pub enum Action {
         /// Whether the owner ignores it from now on.
         ignored: bool,
     },
+    /// Removes the row of a name, if its ownership ended long ago.
+    ExpireName {
+        /// The comparison key of the row.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+    },
+    /// Removes the row of a room without messages, and its old topic.
+    ExpireRoom {
+        /// The room, or the inbox of a former owner.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+    },
 }
 
 impl Action {

@@ -209,6 +209,9 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => (owner(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {
             Action::Ignore { owner, key: name.key(), name, ignored }
         }),
+        2 => name().prop_map(|name| Action::ExpireName { key: name.key() }),
+        2 => prop_oneof![room(), owner().prop_map(RoomName::inbox)]
+            .prop_map(|room| Action::ExpireRoom { room }),
     ]
 }
 
@@ -220,7 +223,9 @@ pub(crate) fn batch() -> impl Strategy<Value = Batch> {
         action,
     });
     let entries = proptest::collection::vec(entry, 0..40);
-    let times = (0..10_000_i64, 0..10_000_i64);
+    // Sometimes days pass.
+    let clock = prop_oneof![9 => 0..10_000_i64, 1 => 200_000_000..200_010_000_i64];
+    let times = (0..10_000_i64, clock);
     (any::<u32>(), times, any::<[u8; 16]>(), entries).prop_map(
         |(number, (at, clock), random, entries)| Batch {
             id: BatchId {

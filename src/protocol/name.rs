@@ -81,6 +81,12 @@ impl RoomName {
         self.0.starts_with(INBOX)
     }
 
+    /// The owner of an inbox; `None` for a room.
+    pub fn inbox_owner(&self) -> Option<OwnerNumber> {
+        let owner = self.0.strip_prefix(INBOX)?;
+        owner.parse().ok().map(OwnerNumber)
+    }
+
     /// Reads the name of a room or an inbox from the log.
     ///
     /// # Errors

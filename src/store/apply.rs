@@ -9,6 +9,7 @@ mod ignored;
 mod messages;
 mod names;
 mod removal;
+mod rooms;
 mod sanctions;
 mod topics;
 
@@ -40,6 +41,8 @@ pub struct Applied {
     pub messages: Vec<Message>,
     /// The rooms of the batch, as they are after it.
     pub(super) rooms: Vec<(RoomName, RoomState)>,
+    /// Whether rows of rooms were removed, so that no cached one is valid.
+    pub(super) swept: bool,
     /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
@@ -86,6 +89,12 @@ pub(super) fn apply(
         applied.removed = applying.removed;
         let Applying { numbering, .. } = applying;
         (applied.rooms, applied.messages) = numbering.finish()?;
+        // Until here, the rows of the batch's rooms are in use.
+        for entry in &batch.entries {
+            if let Action::ExpireRoom { room } = &entry.action {
+                applied.swept |= rooms::expire(db, state, room)?;
+            }
+        }
     }
     state.advance(ordered);
     state.write(db)?;
@@ -121,8 +130,9 @@ impl Applying<'_> {
 
     fn action(&mut self, action: &Action) -> Result<Outcome, StoreError> {
         match action {
-            // `entries` stores the messages.
-            Action::Message(_) => Ok(Outcome::Done),
+            // `entries` stores the messages, and `apply` removes rooms at the end
+            // of the batch.
+            Action::Message(_) | Action::ExpireRoom { .. } => Ok(Outcome::Done),
             Action::Begin { epoch } => self.begin(epoch),
             Action::Settings { name_expiry_ms } => {
                 self.state.name_expiry_ms = *name_expiry_ms;
@@ -160,6 +170,7 @@ impl Applying<'_> {
                 key,
                 ignored,
             } => self.ignore(*owner, name, key, *ignored),
+            Action::ExpireName { key } => self.expire_name(key),
         }
     }
 

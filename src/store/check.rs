@@ -56,8 +56,8 @@ pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// Fails if one of them is damaged or cannot be read.
 pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
-    let head = ReplicaState::load(db)?.head;
-    let mut last = Seq::START;
+    let ReplicaState { head, swept, .. } = ReplicaState::load(db)?;
+    let mut last = swept;
     let mut rooms = query(db, &ROOMS, "NOT INDEXED")?;
     let mut rows = rooms.query([])?;
     while let Some(row) = rows.next()? {

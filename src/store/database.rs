@@ -243,7 +243,11 @@ impl Database {
         transaction.commit()?;
         self.unsettled = false;
         self.state = state;
-        self.rooms.extend(std::mem::take(&mut applied.rooms));
+        if applied.swept {
+            self.rooms.clear();
+        } else {
+            self.rooms.extend(std::mem::take(&mut applied.rooms));
+        }
         self.wal_may_hold_words |= applied.removed;
         Ok(applied)
     }
@@ -387,13 +391,13 @@ impl Database {
 
 #[cfg(test)]
 impl Database {
-    /// Applies entries as the next batch, sealed at `at`.
+    /// Applies entries as the next batch, sealed at `at` by both clocks.
     pub(super) fn apply_next(&mut self, at: WallTime, entries: Vec<Entry>) -> Applied {
         let mut origin = self.state.last_batch;
         origin.number += 1;
         let stamp = Stamp {
             wall: at,
-            ..Stamp::default()
+            guarded: crate::log::GuardedTime(at.0),
         };
         let ordered = OrderedBatch {
             position: self.state.applied.next(),

@@ -72,9 +72,14 @@ pub(super) fn page(
     // One view: no entry is applied between one query and the next.
     let view = db.unchecked_transaction()?;
     let Some(room) = RoomState::find(&view, name)? else {
+        let swept = swept(&view, name)?.min(head);
         return Ok(StoredPage {
+            hole: (after < swept).then_some(Hole {
+                upto: swept,
+                reason: GapReason::Expired,
+            }),
+            slots: Vec::new(),
             upto: head,
-            ..StoredPage::default()
         });
     };
     let reading = PageReader {
@@ -90,6 +95,15 @@ pub(super) fn page(
         Err(why) if why.is_damage() => reading.by_number(reported),
         Err(why) => Err(why),
     }
+}
+
+/// The number up to which a room may have lost messages with an earlier row. An
+/// inbox with a reader has not: its row stays.
+fn swept(view: &Connection, name: &RoomName) -> Result<Seq, StoreError> {
+    if name.is_inbox() {
+        return Ok(Seq::START);
+    }
+    Ok(ReplicaState::load(view)?.swept)
 }
 
 struct PageReader<'a> {
@@ -128,17 +142,18 @@ impl PageReader<'_> {
                 // The index is damaged: its numbers do not rise.
                 break None;
             }
+            let prev = self.prev(&slot)?;
             let follows = if slots.is_empty() {
-                slot.prev() <= reached
+                prev <= reached
             } else {
-                slot.prev() == reached
+                prev == reached
             };
             if !follows {
-                if !slots.is_empty() || slot.prev() > self.expired()? {
+                if !slots.is_empty() || prev > self.expired()? {
                     break None;
                 }
                 hole = Some(Hole {
-                    upto: slot.prev(),
+                    upto: prev,
                     reason: GapReason::Expired,
                 });
             }
@@ -191,7 +206,7 @@ impl PageReader<'_> {
                 // A message of another room.
                 Some(None) => {}
                 Some(Some(Some(slot))) => {
-                    let prev = slot.prev();
+                    let prev = self.prev(&slot)?;
                     let hole = (prev > self.after).then(|| Hole {
                         upto: prev,
                         reason: if prev <= expired {
@@ -226,6 +241,15 @@ impl PageReader<'_> {
             slots: Vec::new(),
             upto,
         })
+    }
+
+    /// The number before a slot in its room. Before the first slot of a room's
+    /// row, it is the last one that an earlier row may have had.
+    fn prev(&self, slot: &Slot) -> Result<Seq, StoreError> {
+        match slot.prev() {
+            Seq::START => swept(self.view, self.name),
+            prev => Ok(prev),
+        }
     }
 
     fn expired(&self) -> Result<Seq, StoreError> {

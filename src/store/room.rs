@@ -5,6 +5,7 @@ use rusqlite::Connection;
 use super::{
     StoreError,
     row::{TableRow, find},
+    state::ReplicaState,
     tables::{ROOMS, RoomRow},
 };
 use crate::protocol::{Seq, name::RoomName};
@@ -30,6 +31,27 @@ impl RoomState {
         found
             .map(|room| room.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))
             .transpose()
+    }
+
+    /// Whether the row is no longer needed: all its messages have expired. The
+    /// row of an inbox is needed as long as the inbox has an owner.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn is_over(
+        &self,
+        db: &Connection,
+        name: &RoomName,
+        state: &ReplicaState,
+    ) -> Result<bool, StoreError> {
+        if self.last > state.expired {
+            return Ok(false);
+        }
+        let Some(owner) = name.inbox_owner() else {
+            return Ok(true);
+        };
+        let mut find = db.prepare_cached("SELECT 1 FROM names WHERE owner = ?1")?;
+        Ok(!find.exists([owner.0.cast_signed()])?)
     }
 
     /// The row of the room.

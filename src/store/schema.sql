@@ -10,6 +10,7 @@ CREATE TABLE state (
     expired INTEGER NOT NULL,
     name_expiry INTEGER NOT NULL,
     owners INTEGER NOT NULL,
+    swept INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
 CREATE TABLE parents (
@@ -52,6 +53,7 @@ CREATE TABLE names (
     delivered INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX names_of_owner ON names (owner);
 CREATE TABLE ignored (
     owner INTEGER NOT NULL,
     key TEXT NOT NULL,

@@ -6,12 +6,16 @@ use rusqlite::Connection;
 use super::{
     StoreError,
     row::{TableRow, find},
-    tables::{STATE, StateRow},
+    tables::{NameRow, STATE, StateRow, TopicRow},
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
     protocol::{Epoch, OwnerNumber, Seq},
 };
+
+/// The longest time without a note for a name in use, in milliseconds. The
+/// server notes uses twice a day, and each name once a day.
+const UNNOTED_MS: u64 = 2 * 24 * 60 * 60 * 1000;
 
 /// The row of the state, and the last message number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,9 @@ pub(super) struct ReplicaState {
     pub(super) name_expiry_ms: u64,
     /// The last owner number given.
     pub(super) owners: OwnerNumber,
+    /// The highest last number of a room, not an inbox, whose row was removed.
+    /// A room without a row, or with one made since, may lack messages up to it.
+    pub(super) swept: Seq,
     /// The last number given. It comes from the messages, not from the row.
     pub(super) head: Seq,
 }
@@ -51,6 +58,7 @@ impl ReplicaState {
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
             owners: OwnerNumber::NONE,
+            swept: Seq::START,
             head: Seq::START,
         }
     }
@@ -82,6 +90,7 @@ impl ReplicaState {
                 expired: row.expired,
                 name_expiry_ms: row.name_expiry.cast_unsigned(),
                 owners: row.owners,
+                swept: row.swept,
                 head: Seq::START,
             })
         };
@@ -110,8 +119,22 @@ impl ReplicaState {
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
             owners: self.owners,
+            swept: self.swept,
         }
         .put(db)
+    }
+
+    /// Whether the row of a name is no longer needed: its ownership ended, and a
+    /// use that is not noted yet would be noted by now.
+    pub(super) fn is_name_over(&self, row: &NameRow<'_>) -> bool {
+        let unused = self.clock.since(GuardedTime(row.used));
+        unused >= self.name_expiry_ms.saturating_add(UNNOTED_MS)
+    }
+
+    /// Whether the topic of a room without messages is no longer needed: it was
+    /// set longer ago than the name expiry.
+    pub(super) fn is_topic_over(&self, row: &TopicRow<'_>) -> bool {
+        self.clock.since(GuardedTime(row.at)) >= self.name_expiry_ms
     }
 
     /// Records that a batch was applied.

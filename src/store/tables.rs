@@ -34,6 +34,8 @@ rows! {
         name_expiry: i64,
         /// The last owner number given.
         owners: OwnerNumber,
+        /// The highest last number of a room whose row was removed.
+        swept: Seq,
     }
 
     /// A log that this log continues.
@@ -166,6 +168,13 @@ fn text(row: &Row<'_>, column: usize) -> String {
 
 fn number(row: &Row<'_>, column: usize) -> i64 {
     row.get(column).unwrap_or_default()
+}
+
+impl NameRow<'_> {
+    /// Whether it only keeps others from a look of an owned name.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.tag.is_empty()
+    }
 }
 
 impl MessageRow<'_> {

@@ -80,6 +80,28 @@ impl Applying<'_> {
         Ok(Outcome::Claimed(ownership))
     }
 
+    /// Removes the row of a name whose ownership ended long ago. With the name
+    /// itself go the names that its owner ignored. A damaged row stays.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn expire_name(&mut self, key: &NameKey) -> Result<Outcome, StoreError> {
+        let row = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], |row| {
+            let row = NameRow::read(row).filter(|row| self.state.is_name_over(row))?;
+            Some((row.owner, row.is_reserved()))
+        })?;
+        let Some((owner, is_reserved)) = row.flatten() else {
+            return Ok(Outcome::Done);
+        };
+        self.db
+            .prepare_cached("DELETE FROM names WHERE key = ?1")?
+            .execute([key.as_str()])?;
+        if !is_reserved {
+            self.ignore_nobody(owner)?;
+        }
+        Ok(Outcome::Done)
+    }
+
     /// Notes that an owned name is in use, if that was not noted within a day.
     /// Its reserved looks stay reserved.
     ///
@@ -97,7 +119,7 @@ impl Applying<'_> {
         })?;
         for look in key.lookalikes() {
             self.change_name(&look, |row| {
-                let is_reserved = row.tag.is_empty() && owner == Some(row.owner);
+                let is_reserved = row.is_reserved() && owner == Some(row.owner);
                 let is_due = clock.since(GuardedTime(row.used)) >= USE_NOTED_MS;
                 (is_reserved && is_due).then_some(NameRow {
                     used: clock.0,

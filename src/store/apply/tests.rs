@@ -1,9 +1,11 @@
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use crate::{
     log::{OrderedBatch, SealedBatch, decode, model::history},
     protocol::Epoch,
-    store::{Applied, StoreError, database::Database, digest::digests, index::Index},
+    store::{Applied, StoreError, check, database::Database, digest::digests, index::Index},
 };
 
 /// A store and its search index.
@@ -64,6 +66,8 @@ proptest! {
         one.feed(&log);
         other.feed(&read(&log));
         prop_assert_eq!(one.digests(), other.digests());
+        let checked = check::whole(one.database.db(), Path::new("")).expect("readable");
+        prop_assert_eq!(checked.faults, [""; 0]);
         prop_assert_eq!(one.database.state(), other.database.state());
     }
 

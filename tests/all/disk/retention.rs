@@ -74,6 +74,63 @@ async fn a_gap_announces_messages_that_expired_unread() {
     assert_eq!((&said["seq"], &said["prev"]), (&32.into(), &5.into()));
 }
 
+// Verified to fail when the start of a server removes no room, and when a room
+// without a row has no gap.
+#[tokio::test]
+async fn a_gap_announces_what_a_removed_room_may_have_had() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = TestServer::start_in(folder.path()).await;
+    let (mut ana, _) = server.json("/tea?name=ana").await;
+    for n in 1..=3 {
+        publish(&mut ana, "in tea", &n.to_string()).await;
+    }
+    let (mut bob, _) = server.json("/?name=bob").await;
+    for n in 4..=5 {
+        publish(&mut bob, "in the lobby", &n.to_string()).await;
+    }
+    drop((ana, bob));
+    server.stop().await;
+
+    let database =
+        rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
+    let only_one = async |table: &str| {
+        let count = format!("SELECT count(*) FROM {table}");
+        let count = || database.query_row(&count, [], |row| row.get::<_, i64>(0));
+        while count().expect("a count") > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut options = crate::support::options();
+    options.keep.messages = Some(1);
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::start_with(&storage, options).await;
+    soon("the messages' expiry", only_one("messages")).await;
+    server.stop().await;
+    let is_free = || broadcast_chat::store::open(&storage, "a test").is_ok();
+    let free = async {
+        while !is_free() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the end of the server", free).await;
+    // The next server sweeps at its start.
+    let server = TestServer::start_in(folder.path()).await;
+    soon("the room's removal", only_one("rooms")).await;
+
+    let gap = serde_json::json!({"type": "gap", "after": 2, "next": 4, "reason": "erased"});
+    let (mut eve, _) = server.json("/tea?after=2").await;
+    assert_eq!(eve.event().await, gap);
+    assert_eq!(eve.event().await["type"], "live");
+    let (mut ana, _) = server.json("/tea?after=3").await;
+    assert_eq!(ana.event().await["type"], "live");
+    let said = publish(&mut ana, "again", "6").await;
+    assert_eq!((&said["seq"], &said["prev"]), (&6.into(), &0.into()));
+    let (mut eve, _) = server.json("/tea?after=2").await;
+    let gap = eve.event().await;
+    assert_eq!((&gap["type"], &gap["next"]), (&"gap".into(), &6.into()));
+    assert_eq!(eve.event().await["seq"], 6);
+}
+
 #[tokio::test]
 async fn a_size_limit_expires_the_oldest() {
     const LIMIT: u64 = 2_000_000;

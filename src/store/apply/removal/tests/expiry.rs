@@ -1,10 +1,12 @@
 //! Tests of expiry: the oldest messages leave the store and the memory.
 
+use std::path::Path;
+
 use crate::{
     fanout::{Applier, History},
     log::{Action, Draft, Entry},
     protocol::{ConnectionId, GapReason, Seq, WallTime, name::RoomName},
-    store::{Outcome, Storage, database::Database, open},
+    store::{Outcome, Storage, check, database::Database, open},
 };
 
 fn opened(storage: &Storage) -> Applier<'static> {
@@ -132,4 +134,86 @@ fn a_message_expires_after_all_messages_before_it() {
     assert_eq!(expire(10), None);
     assert_eq!(expire(50), Some(Seq(2)));
     assert_eq!(expire(91), Some(Seq(5)));
+}
+
+fn sweep(log: &mut Applier<'_>, room: &str) {
+    let room = room.parse().expect("a room");
+    log.apply_action(Action::ExpireRoom { room })
+        .expect("applied");
+}
+
+/// Verified to fail when a room without a row has no gap. Also verified for a
+/// room made again, in the store and in the tail.
+#[tokio::test]
+async fn a_reader_from_before_a_swept_room_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let mut log = opened(&storage);
+    publish(&mut log, "a", 3);
+    publish(&mut log, "b", 2);
+    // A room with a message stays.
+    sweep(&mut log, "a");
+    assert_eq!(
+        seen(log.history(), "a", Seq(0)).await,
+        (vec![], vec![1, 2, 3])
+    );
+    assert_eq!(expire(&mut log, None, Some(1)).await, Some(Seq(4)));
+    sweep(&mut log, "a");
+    sweep(&mut log, "b");
+    let a = "a".parse().expect("a room");
+    assert_eq!(
+        log.history().backlog_start(&a, 9).await.expect("found"),
+        Seq(5)
+    );
+    assert_eq!(seen(log.history(), "a", Seq(2)).await, (vec![3], vec![]));
+    assert_eq!(seen(log.history(), "a", Seq(3)).await, (vec![], vec![]));
+    assert_eq!(seen(log.history(), "b", Seq(3)).await, (vec![4], vec![5]));
+    publish(&mut log, "a", 2);
+    for _ in 0..2 {
+        assert_eq!(
+            seen(log.history(), "a", Seq(2)).await,
+            (vec![3], vec![6, 7])
+        );
+        // People in the room missed nothing: the numbers begin again.
+        let page = log.history().after(&a, Seq(3)).await.expect("readable");
+        let first = page.room_batches.first().expect("messages");
+        assert_eq!((first.prev(), page.gap()), (Seq::START, None));
+        assert_eq!(seen(log.history(), "a", Seq(3)).await, (vec![], vec![6, 7]));
+        // Now from the store alone.
+        drop(log);
+        log = opened(&storage);
+    }
+    // Everything is gone, and the store still opens.
+    let any = Some(WallTime(i64::MAX));
+    assert_eq!(expire(&mut log, any, None).await, Some(Seq(7)));
+    sweep(&mut log, "a");
+    sweep(&mut log, "b");
+    drop(log);
+    let checked = crate::store::check(folder.path()).expect("readable");
+    assert_eq!((checked.faults, checked.rooms), (vec![], 0));
+    let mut log = opened(&storage);
+    publish(&mut log, "b", 1);
+    assert_eq!(seen(log.history(), "b", Seq(7)).await, (vec![], vec![8]));
+    assert_eq!(seen(log.history(), "b", Seq(6)).await, (vec![7], vec![8]));
+}
+
+/// Verified to fail when a room is removed before its batch is whole, and when
+/// the replica still knows the removed room.
+#[test]
+fn a_room_is_removed_at_the_end_of_its_batch() {
+    let mut database = Database::in_memory().expect("a store");
+    let room = || "a".parse().expect("a room");
+    let mut apply = |actions: Vec<Action>| {
+        let entries = actions.into_iter().map(Entry::of_server).collect();
+        database.apply_next(WallTime(1), entries);
+        let check = check::whole(database.db(), Path::new("")).expect("readable");
+        assert_eq!(check.faults, [""; 0]);
+        check.rooms
+    };
+    let message = || Action::Message(Draft::of("a", "text"));
+    let expire = |upto| Action::Expire { upto: Seq(upto) };
+    let sweep = || Action::ExpireRoom { room: room() };
+    assert_eq!(apply(vec![message(), expire(1), sweep(), message()]), 1);
+    assert_eq!(apply(vec![expire(2), sweep()]), 0);
+    assert_eq!(apply(vec![message()]), 1);
 }
