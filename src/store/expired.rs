@@ -304,8 +304,6 @@ mod tests {
         assert_eq!(database.state().swept, Seq::START);
     }
 
-    // Verified to fail when a page ends the table, and when it looks at one row
-    // more.
     #[test]
     fn expired_names_are_found_a_page_at_a_time() {
         let mut database = Database::in_memory().expect("a store");

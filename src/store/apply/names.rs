@@ -39,7 +39,8 @@ impl Applying<'_> {
         let is_free = |row: &rusqlite::Row<'_>| {
             let row = NameRow::read(row)?;
             let is_free = clock.since(GuardedTime(row.used)) >= expiry;
-            is_free.then_some(row.owner)
+            // The owner of a reserved look may still own the name itself.
+            is_free.then_some((!row.is_reserved()).then_some(row.owner))
         };
         let lookalikes: Vec<_> = key.lookalikes().collect();
         let mut former_owners = Vec::new();
@@ -48,7 +49,7 @@ impl Applying<'_> {
             match found {
                 None => {}
                 Some(None) => return Ok(Outcome::NameTaken),
-                Some(former) => former_owners.extend(former),
+                Some(Some(former)) => former_owners.extend(former),
             }
         }
         for former in former_owners {

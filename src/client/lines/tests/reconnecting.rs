@@ -118,7 +118,6 @@ async fn a_normal_close_with_nothing_unsent_is_no_failure() {
     );
 }
 
-// Verified to fail when the client says that the server went away.
 #[tokio::test(start_paused = true)]
 async fn a_close_for_good_is_told_as_such() {
     let (_open, input) = mpsc::channel(1);
