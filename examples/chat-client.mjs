@@ -16,8 +16,7 @@ function otherLog(after = 0) { position = after; lastStored = 0; caughtUp = fals
 const note = (text) => console.error(`* ${text}`);
 function fail(text) { note(`${text}; ${outbox.size} lines without a receipt`); process.exit(1); }
 if (!process.argv[2]) fail('usage: node chat-client.mjs ws://HOST:PORT/ROOM?name=NAME');
-const url = new URL(process.argv[2]);
-const query = url.searchParams;
+const url = new URL(process.argv[2]), query = url.searchParams;
 query.delete('echo');
 if (!query.has('after') && !query.has('backlog')) query.set('after', '0');
 let epoch = query.get('epoch');
@@ -124,8 +123,7 @@ function pump() {
         return pump();
       }
       socket.send(frame);
-      line.sent = true;
-      sent++;
+      [line.sent, sent] = [true, sent + 1];
     }
     before = id;
   }
@@ -137,9 +135,7 @@ function pump() {
   }
 }
 
-function keep(line) { // the server refuses an empty text
-  if (line) outbox.set(newId(), { text: line, sent: false });
-}
+const keep = (line) => line && outbox.set(newId(), { text: line, sent: false }); // '' is refused
 
 connect();
 for await (const chunk of process.stdin.setEncoding('utf8')) {

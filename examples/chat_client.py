@@ -1,10 +1,8 @@
 """Publishes each line of standard input exactly once; prints every message of the room.
-
 It needs Python 3.11 and the package websockets. docs/protocol.md explains its rules.
 """
 import asyncio, json, random, secrets, sys, threading, time
 from urllib.parse import parse_qsl, urlencode
-
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
