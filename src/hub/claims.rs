@@ -107,10 +107,10 @@ impl Claims {
     ///
     /// # Errors
     ///
-    /// Refuses a name that another person owns or uses, a wrong secret, a secret
-    /// after too many wrong ones, and a new name if the claim allows none or the
-    /// peer's address is muted. Also
-    /// refuses if the store cannot be read or written.
+    /// Refuses a name that another person owns or uses, a wrong secret, and any
+    /// secret after too many wrong ones. Refuses a new name if the claim allows
+    /// none, or if the peer's address is muted. Also refuses if the store cannot
+    /// be read or written.
     pub(super) async fn claim(&self, claim: Claim) -> Result<Claimed, Refusal> {
         check_free(&claim.name)?;
         let key = claim.name.key();

@@ -81,7 +81,7 @@ struct Guarded {
     /// The believed difference of the wall clock and the time since the start, in
     /// milliseconds.
     believed: i64,
-    /// What the clock saw since the wall clock went ahead of that.
+    /// The jump of the wall clock that is not believed yet.
     ahead: Option<Ahead>,
     /// How far a test has moved the wall clock, in milliseconds.
     #[cfg(test)]

@@ -63,9 +63,8 @@ pub enum RefusalCode {
     IdTaken,
     /// The person or the message number does not exist here.
     NotHere,
-    /// Only operators may do this, or this person is muted or banned, or owns no
-    /// name, or a list or an inbox is full, or the text would
-    /// publish a secret.
+    /// The sentence says why: for operators only, muted, banned, without an owned
+    /// name, a full list or inbox, or a text that would publish a secret.
     NotAllowed,
     /// The client sends too fast.
     Rate,

@@ -1,22 +1,10 @@
 //! Ignoring: each reader chooses the names whose words it is not shown.
 
 use broadcast_chat::store::Storage;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::{Peer, TestServer, options, upgraded};
-
-async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("Authorization", &*format!("Bearer the-secret-of-{name}")),
-    ];
-    let target = format!("/?name={name}{query}");
-    let mut peer = upgraded(server.addr, &target, &headers).await;
-    let welcome = peer.event().await;
-    assert_eq!(welcome["you"]["name"], name, "{welcome}");
-    (peer, welcome)
-}
+use crate::support::{TestServer, options};
 
 fn ignore(name: &str) -> String {
     json!({"type": "ignore", "name": name}).to_string()
@@ -71,11 +59,11 @@ async fn an_owner_ignores_a_name_on_every_connection() {
     server.stop().await;
 
     let server = TestServer::start_with(&storage, options()).await;
-    let (mut ana, welcome) = owner(&server, "ana", "").await;
+    let (mut ana, welcome) = server.owner("ana", "").await;
     assert_eq!(welcome["ignored"], json!(["Bob", "dora"]));
     ana.event_of("live").await;
     // The numbers prove that a JSON client missed no message.
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     bob.event_of("live").await;
     bob.say(r#"{"type":"publish","text":"hello"}"#).await;
     let heard = ana.event_of("message").await;
@@ -87,7 +75,7 @@ async fn an_owner_ignores_a_name_on_every_connection() {
         answer,
         json!({"type": "ignored", "names": ["dora"], "ref": "r"})
     );
-    let (_, welcome) = owner(&server, "ana", "").await;
+    let (_, welcome) = server.owner("ana", "").await;
     assert_eq!(welcome["ignored"], json!(["dora"]));
     let report = broadcast_chat::store::check(folder.path()).expect("readable");
     assert_eq!(report.faults.len(), 0, "{:?}", report.faults);
@@ -97,8 +85,8 @@ async fn an_owner_ignores_a_name_on_every_connection() {
 #[tokio::test]
 async fn a_private_message_of_an_ignored_name_is_not_delivered() {
     let server = TestServer::start().await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     for peer in [&mut ana, &mut bob] {
         peer.event_of("live").await;
     }
@@ -112,7 +100,7 @@ async fn a_private_message_of_an_ignored_name_is_not_delivered() {
     ana.event_of("ignored").await;
     bob.say(&private("heard")).await;
     assert_eq!(ana.event_of("private").await["text"], "heard");
-    let (mut again, _) = owner(&server, "ana", "&inbox=0").await;
+    let (mut again, _) = server.owner("ana", "&inbox=0").await;
     let replayed = again.event_of("private").await;
     assert_eq!(
         (&replayed["text"], &replayed["prev"]),
@@ -124,7 +112,7 @@ async fn a_private_message_of_an_ignored_name_is_not_delivered() {
 async fn a_list_of_ignored_names_is_bounded() {
     let server = TestServer::start().await;
     let (mut guest, _) = server.json("/").await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
     for peer in [&mut guest, &mut ana] {
         peer.event_of("live").await;
         for n in 1..=200 {

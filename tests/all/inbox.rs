@@ -3,22 +3,10 @@
 use broadcast_chat::{log::UnreadLimit, server::ServerOptions, store::Storage};
 use serde_json::{Value, json};
 
-use crate::support::{Peer, TestServer, options, soon, upgraded};
-
-async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("Authorization", &*format!("Bearer the-secret-of-{name}")),
-    ];
-    let target = format!("/?name={name}{query}");
-    let mut peer = upgraded(server.addr, &target, &headers).await;
-    let welcome = peer.event().await;
-    assert_eq!(welcome["you"]["name"], name, "{welcome}");
-    (peer, welcome)
-}
+use crate::support::{Peer, TestServer, options, soon};
 
 async fn live(server: &TestServer, name: &str) -> Peer {
-    let (mut peer, _) = owner(server, name, "").await;
+    let (mut peer, _) = server.owner(name, "").await;
     peer.event_of("live").await;
     peer
 }
@@ -84,7 +72,7 @@ async fn an_absent_reader_has_room_for_so_many_messages() {
     }
     // Carl has sent two, but five wait.
     assert_eq!(tell_bob(&mut carl, 6).await["code"], "not_allowed");
-    let (mut bob, welcome) = owner(&server, "bob", "").await;
+    let (mut bob, welcome) = server.owner("bob", "").await;
     assert_eq!(
         (&welcome["unread"], &welcome["inbox"]),
         (&json!(5), &json!(0))
@@ -114,7 +102,7 @@ async fn a_returning_reader_gets_a_count_and_the_last_messages() {
     for n in 1..=60 {
         assert_eq!(tell_bob(&mut ana, n).await["type"], "private");
     }
-    let (mut bob, welcome) = owner(&server, "bob", "").await;
+    let (mut bob, welcome) = server.owner("bob", "").await;
     assert_eq!(
         (&welcome["unread"], &welcome["inbox"]),
         (&json!(60), &json!(21))
@@ -140,7 +128,7 @@ async fn a_returning_reader_gets_a_count_and_the_last_messages() {
         ("&after=20", 11),
         ("&inbox=100", 51),
     ] {
-        let (mut again, welcome) = owner(&server, "bob", query).await;
+        let (mut again, welcome) = server.owner("bob", query).await;
         assert_eq!(welcome["unread"], Value::Null, "{query}");
         assert_eq!(replayed(&mut again).await.0, numbers(first..=60), "{query}");
     }

@@ -41,7 +41,7 @@ mod quotas;
 /// A planned restart.
 mod restart;
 
-/// Floods: what they cost their senders.
+/// The price of a flood for its sender.
 mod floods;
 
 /// Limits where strangers may come.

@@ -4,21 +4,10 @@ use tempfile::tempdir;
 
 use crate::{
     programs::{Program, client_command},
-    support::{Peer, TestServer, options, upgraded},
+    support::{Peer, TestServer, options},
 };
 
 const SECRET: &str = "the-secret-of-ana";
-
-/// A connection that asks for a name with this secret, and its welcome.
-async fn owner(server: &TestServer, name: &str, secret: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("Authorization", &*format!("Bearer {secret}")),
-    ];
-    let mut peer = upgraded(server.addr, &format!("/?name={name}"), &headers).await;
-    let welcome = peer.event().await;
-    (peer, welcome)
-}
 
 /// Sends the command `name`; returns its answer.
 async fn name(peer: &mut Peer, name: &str, secret: Option<&str>) -> Value {
@@ -107,7 +96,7 @@ async fn the_secret_proves_an_owned_name() {
     );
 
     // The secret works beside a connection that may be dead, and without one.
-    let (beside, welcome) = owner(&server, "ana", &secret).await;
+    let (beside, welcome) = server.asking("ana", &secret, "").await;
     assert_eq!(welcome["you"]["name"], "ana");
     drop((ana, beside));
     let mut plain = server.plain("/").await;
@@ -129,13 +118,13 @@ async fn the_secret_proves_an_owned_name() {
 async fn an_owned_name_survives_restarts_until_it_expires() {
     let folder = tempdir().expect("a folder");
     let server = TestServer::start_in(folder.path()).await;
-    let (_, welcome) = owner(&server, "ana", SECRET).await;
+    let (_, welcome) = server.asking("ana", SECRET, "").await;
     assert_eq!(welcome["you"]["name"], "ana");
     server.stop().await;
     let server = TestServer::start_in(folder.path()).await;
     let (mut eve, _) = server.json("/?name=ana").await;
     assert_eq!(eve.event().await["code"], "name_taken");
-    let (_, welcome) = owner(&server, "Ana", SECRET).await;
+    let (_, welcome) = server.asking("Ana", SECRET, "").await;
     assert_eq!(welcome["you"]["name"], "Ana");
     server.stop().await;
 
@@ -143,7 +132,7 @@ async fn an_owned_name_survives_restarts_until_it_expires() {
     options.hub.name_expiry = std::time::Duration::ZERO;
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::start_with(&storage, options).await;
-    let (_, welcome) = owner(&server, "ana", "the-secret-of-eve").await;
+    let (_, welcome) = server.asking("ana", "the-secret-of-eve", "").await;
     assert_eq!(welcome["you"]["name"], "ana");
     server.stop().await;
 }

@@ -8,26 +8,7 @@ use broadcast_chat::{
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-use crate::support::{Peer, TestServer, options, soon, upgraded};
-
-/// A connection that owns a name, proved by its secret; and its welcome.
-async fn owner(server: &TestServer, name: &str, query: &str) -> (Peer, Value) {
-    let (peer, welcome) = asking(server, name, &format!("the-secret-of-{name}"), query).await;
-    assert_eq!(welcome["you"]["name"], name, "{welcome}");
-    (peer, welcome)
-}
-
-/// A connection that asks for a name with a secret; and its welcome.
-async fn asking(server: &TestServer, name: &str, secret: &str, query: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("Authorization", &*format!("Bearer {secret}")),
-    ];
-    let target = format!("/?name={name}{query}");
-    let mut peer = upgraded(server.addr, &target, &headers).await;
-    let welcome = peer.event().await;
-    (peer, welcome)
-}
+use crate::support::{Peer, TestServer, options, soon};
 
 fn private(to: &str, text: &str, id: &str) -> String {
     json!({"type": "private", "to": to, "text": text, "id": id}).to_string()
@@ -58,8 +39,8 @@ async fn leave(mut peer: Peer) {
 #[tokio::test]
 async fn both_persons_receive_a_private_message_in_any_room() {
     let server = TestServer::start().await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     let mut elsewhere = server.plain("/tea").await;
     let owned = elsewhere.text_after("/name carl").await;
     assert!(owned.starts_with("* You are now carl"), "{owned}");
@@ -111,7 +92,7 @@ async fn both_persons_receive_a_private_message_in_any_room() {
 #[tokio::test]
 async fn no_other_client_can_read_a_private_message() {
     let server = TestServer::start().await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
     ana.event_of("live").await;
     ana.say(&private("ana", "zanzibar", "a-1")).await;
     ana.say(r#"{"type":"publish","text":"tangier"}"#).await;
@@ -182,10 +163,10 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
     let folder = tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let server = TestServer::start_with(&storage, options()).await;
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     bob.event_of("live").await;
     leave(bob).await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
     ana.event_of("live").await;
     for (text, id) in [("one", "a-1"), ("two", "a-2")] {
         ana.say(&private("bob", text, id)).await;
@@ -199,7 +180,7 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
     let server = TestServer::start_with(&storage, options()).await;
     // A client may not have read a connection to its end when it was cut.
     for _ in 0..2 {
-        let (mut bob, welcome) = owner(&server, "bob", "&backlog=10").await;
+        let (mut bob, welcome) = server.owner("bob", "&backlog=10").await;
         assert_eq!(
             (&welcome["inbox"], &welcome["head"]),
             (&json!(0), &json!(4))
@@ -209,13 +190,13 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
             (vec!["one".into(), "two".into()], 4)
         );
     }
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     assert_eq!(replayed(&mut bob).await.0, ["one", "two"]);
     leave(bob).await;
     // The delivered position is stored after the connection has ended.
     let noted = async {
         loop {
-            let (mut bob, welcome) = owner(&server, "bob", "").await;
+            let (mut bob, welcome) = server.owner("bob", "").await;
             let (texts, _) = replayed(&mut bob).await;
             if welcome["inbox"] != 0 {
                 assert_eq!(texts, [""; 0], "{welcome}");
@@ -224,7 +205,7 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
         }
     };
     let mut bob = soon("the delivered position", noted).await;
-    let (mut ana, _) = owner(&server, "ana", "&after=4").await;
+    let (mut ana, _) = server.owner("ana", "&after=4").await;
     ana.event_of("live").await;
     ana.say(&private("bob", "three", "a-3")).await;
     assert_eq!(bob.event().await["text"], "three");
@@ -236,7 +217,7 @@ async fn an_absent_owner_receives_its_inbox_on_return() {
         ("&after=6&inbox=4", &["three"]),
         ("&inbox=0", &["one", "two", "three"]),
     ] {
-        let (mut again, _) = owner(&server, "bob", query).await;
+        let (mut again, _) = server.owner("bob", query).await;
         assert_eq!(replayed(&mut again).await.0, texts, "{query}");
     }
     let report = broadcast_chat::store::check(folder.path()).expect("readable");
@@ -251,8 +232,8 @@ async fn the_next_owner_of_a_name_gets_another_inbox() {
     // A name is free as soon as nobody uses it.
     options.hub.name_expiry = std::time::Duration::ZERO;
     let server = TestServer::start_with(&Storage::Memory, options).await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
-    let (mut bob, _) = owner(&server, "bob", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
+    let (mut bob, _) = server.owner("bob", "").await;
     for peer in [&mut ana, &mut bob] {
         peer.event_of("live").await;
     }
@@ -263,7 +244,7 @@ async fn the_next_owner_of_a_name_gets_another_inbox() {
     let claimed = async {
         loop {
             let query = "&after=0&inbox=0";
-            let (next, welcome) = asking(&server, "bob", "the-secret-of-another", query).await;
+            let (next, welcome) = server.asking("bob", "the-secret-of-another", query).await;
             if welcome["you"]["name"] == "bob" {
                 break next;
             }
@@ -277,7 +258,7 @@ async fn the_next_owner_of_a_name_gets_another_inbox() {
     // Another name has another inbox.
     ana.say(r#"{"type":"name","name":"carl"}"#).await;
     ana.event_of("name").await;
-    let (mut next_ana, _) = owner(&server, "ana", "").await;
+    let (mut next_ana, _) = server.owner("ana", "").await;
     next_ana.event_of("live").await;
     next.say(&private("ana", "for the next ana", "b-1")).await;
     next.say(&private("carl", "for carl", "b-2")).await;
@@ -292,7 +273,7 @@ async fn the_next_owner_of_a_name_gets_another_inbox() {
 #[tokio::test]
 async fn a_leased_name_gets_and_sends_no_private_message() {
     let server = TestServer::start().await;
-    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
     let (mut bob, welcome) = server.json("/?name=bob").await;
     assert_eq!(
         (&welcome["you"]["name"], &welcome["inbox"]),
@@ -337,7 +318,7 @@ async fn an_invalid_private_message_is_refused() {
         (&refused["code"], &refused["id"]),
         (&"not_allowed".into(), &"n-1".into())
     );
-    let (mut ana, _) = owner(&server, "ana", "").await;
+    let (mut ana, _) = server.owner("ana", "").await;
     ana.event_of("live").await;
     let long = "x".repeat(8193);
     for (to, text, code) in [

@@ -150,6 +150,26 @@ impl TestServer {
         (peer, welcome)
     }
 
+    /// A peer in the JSON format that asks for a name with a secret, and its
+    /// welcome.
+    pub(crate) async fn asking(&self, name: &str, secret: &str, query: &str) -> (Peer, Value) {
+        let headers = [
+            ("Sec-WebSocket-Protocol", "chat.v1"),
+            ("Authorization", &*format!("Bearer {secret}")),
+        ];
+        let mut peer = self.peer(&format!("/?name={name}{query}"), &headers).await;
+        let welcome = peer.event().await;
+        (peer, welcome)
+    }
+
+    /// A peer that owns its name, and its welcome.
+    pub(crate) async fn owner(&self, name: &str, query: &str) -> (Peer, Value) {
+        let secret = format!("the-secret-of-{name}");
+        let (peer, welcome) = self.asking(name, &secret, query).await;
+        assert_eq!(welcome["you"]["name"], name, "{welcome}");
+        (peer, welcome)
+    }
+
     /// A peer after its upgrade.
     pub(crate) async fn peer(&self, target: &str, headers: &[(&str, &str)]) -> Peer {
         upgraded(self.addr, target, headers).await

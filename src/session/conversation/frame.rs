@@ -34,8 +34,8 @@ impl Conversation<'_> {
         Ok(None)
     }
 
-    /// Charges control frames and fragments to the rate limit. They are acted
-    /// on all the same, until the client floods.
+    /// Charges control frames and fragments to the rate limit. The session still
+    /// handles them, until the client floods.
     ///
     /// # Errors
     ///
