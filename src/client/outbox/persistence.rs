@@ -109,7 +109,7 @@ impl Outbox {
             return Poll::Ready(Ok(()));
         };
         let (entries, position) = (&self.commands, self.position.as_ref());
-        let sent_as = self.sent_as.as_ref();
+        let sent_as = self.speaker_in_file.as_ref();
         journal.poll_settle(cx, || records(entries, sent_as, position))
     }
 
