@@ -41,8 +41,8 @@ pub struct Applied {
     pub messages: Vec<Message>,
     /// The rooms of the batch, as they are after it.
     pub(super) rooms: Vec<(RoomName, RoomState)>,
-    /// Whether rows of rooms were removed, so that no cached one is valid.
-    pub(super) swept: bool,
+    /// The rooms whose rows were removed.
+    pub(super) swept: Vec<RoomName>,
     /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
@@ -91,8 +91,10 @@ pub(super) fn apply(
         (applied.rooms, applied.messages) = numbering.finish()?;
         // Until here, the rows of the batch's rooms are in use.
         for entry in &batch.entries {
-            if let Action::ExpireRoom { room } = &entry.action {
-                applied.swept |= rooms::expire(db, state, room)?;
+            if let Action::ExpireRoom { room } = &entry.action
+                && rooms::expire(db, state, room)?
+            {
+                applied.swept.push(room.clone());
             }
         }
     }

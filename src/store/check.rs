@@ -56,8 +56,9 @@ pub(super) fn structure(db: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// Fails if one of them is damaged or cannot be read.
 pub(super) fn start(db: &Connection) -> Result<(), StoreError> {
-    let ReplicaState { head, swept, .. } = ReplicaState::load(db)?;
-    let mut last = swept;
+    let ReplicaState { head, expired, .. } = ReplicaState::load(db)?;
+    // The rows of rooms whose messages have all expired may be gone.
+    let mut last = expired;
     let mut rooms = query(db, &ROOMS, "NOT INDEXED")?;
     let mut rows = rooms.query([])?;
     while let Some(row) = rows.next()? {

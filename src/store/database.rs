@@ -243,10 +243,9 @@ impl Database {
         transaction.commit()?;
         self.unsettled = false;
         self.state = state;
-        if applied.swept {
-            self.rooms.clear();
-        } else {
-            self.rooms.extend(std::mem::take(&mut applied.rooms));
+        self.rooms.extend(std::mem::take(&mut applied.rooms));
+        for room in &applied.swept {
+            self.rooms.remove(room);
         }
         self.wal_may_hold_words |= applied.removed;
         Ok(applied)

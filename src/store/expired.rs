@@ -158,7 +158,7 @@ fn page<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::check, *};
     use crate::{
         log::{Action, Draft, Entry, Recipient},
         protocol::{OwnerNumber, Seq, WallTime},
@@ -302,6 +302,7 @@ mod tests {
         apply(&mut database, 4, [Action::ExpireName { key }, expire()]);
         assert_eq!((rows(&database, "rooms"), rows(&database, "names")), (0, 0));
         assert_eq!(database.state().swept, Seq::START);
+        check::start(database.db()).expect("a sound store");
     }
 
     #[test]

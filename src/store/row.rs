@@ -13,7 +13,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-pub(super) use self::column_value::{ColumnValue, from_db, to_db};
+pub(super) use self::column_value::{ColumnValue, from_db, owner_to_db, to_db};
 use self::sum::Sum;
 use super::StoreError;
 

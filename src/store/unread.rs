@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
-use super::{StoreError, room::RoomState, row::to_db};
+use super::{
+    StoreError,
+    room::RoomState,
+    row::{from_db, to_db},
+};
 use crate::{
     log::UnreadLimit,
     protocol::{OwnerNumber, Seq, name::RoomName},
@@ -34,6 +38,12 @@ impl Unread {
         self.count >= limit.of_all || own >= limit.of_sender
     }
 
+    /// Counts one more message.
+    pub(super) fn note(&mut self, author: OwnerNumber) {
+        *self.by_author.entry(author).or_default() += 1;
+        self.count += 1;
+    }
+
     /// Whether some author's next message would have been too many.
     pub fn is_full(&self, limit: UnreadLimit) -> bool {
         self.by_author
@@ -48,7 +58,7 @@ impl Unread {
 }
 
 /// The private messages in the inbox of an owner after a number, at most `most`
-/// of them.
+/// of them. Twice as many of the last rows are read, the owner's own included.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
@@ -68,17 +78,17 @@ pub(super) fn read(
     let mut rows = db.prepare_cached(
         "SELECT seq, owner FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3",
     )?;
-    let mut rows = rows.query(params![room.id, to_db(after), MAX_COUNTED])?;
+    let read = most.saturating_mul(2).min(MAX_COUNTED);
+    let mut rows = rows.query(params![room.id, to_db(after), read])?;
     while unread.count < most
         && let Some(row) = rows.next()?
     {
-        let seq = Seq(row.get::<_, i64>(0)?.unsigned_abs());
+        let seq = from_db(row.get(0)?);
         let author = OwnerNumber(row.get::<_, i64>(1)?.cast_unsigned());
         if author == owner {
             continue;
         }
-        *unread.by_author.entry(author).or_default() += 1;
-        unread.count += 1;
+        unread.note(author);
         if unread.count == SHOWN {
             unread.start = Seq(seq.0.saturating_sub(1));
         }

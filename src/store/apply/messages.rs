@@ -1,7 +1,7 @@
 //! Applies messages: gives numbers, creates rooms, finds repeated and taken ids.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map},
     sync::LazyLock,
 };
 
@@ -17,9 +17,9 @@ use crate::{
     store::{
         Outcome, StoreError,
         room::RoomState,
-        row::{TableRow, find, query, to_db},
+        row::{TableRow, find, owner_to_db, to_db},
         tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
-        unread,
+        unread::{self, Unread},
     },
 };
 
@@ -60,6 +60,8 @@ pub(super) struct MessageWriter<'a> {
     messages: Vec<Message>,
     /// The messages of this batch that are not stored; usually none.
     unstored: HashSet<(ConnectionId, MessageId)>,
+    /// What waits for the absent readers of consecutive messages.
+    unread: HashMap<OwnerNumber, Unread>,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -81,6 +83,7 @@ impl<'a> MessageWriter<'a> {
             last: None,
             messages: Vec::new(),
             unstored: HashSet::new(),
+            unread: HashMap::new(),
         }
     }
 
@@ -117,19 +120,19 @@ impl<'a> MessageWriter<'a> {
     ) -> Result<(), StoreError> {
         self.messages.reserve(entries.len());
         let mut one = self.db.prepare_cached(&INSERT_ONE)?;
-        let mut some = self.db.prepare_cached(&INSERT_SOME)?;
+        let mut some = None;
+        self.unread.clear();
         for entries in entries.chunks(INSERTED_AT_ONCE) {
             let whole = entries.len() == INSERTED_AT_ONCE && self.unstored.is_empty();
-            if whole && self.insert_together(&mut some, entries)? {
+            if whole && self.insert_together(insert_some(self.db, &mut some)?, entries)? {
                 let new = &self.messages[self.messages.len() - entries.len()..];
                 outcomes.extend(new.iter().map(|message| Outcome::Stored(message.seq)));
                 continue;
             }
             for (connection, draft) in drafts(entries) {
                 let outcome = self.insert(&mut one, connection, draft)?;
-                if let (Outcome::IdTaken | Outcome::FollowsUnstored, Some(id)) =
-                    (&outcome, &draft.id)
-                {
+                let is_stored = matches!(outcome, Outcome::Stored(_) | Outcome::Repeat(_));
+                if let Some(id) = draft.id.as_ref().filter(|_| !is_stored) {
                     self.unstored.insert((connection, id.clone()));
                 }
                 outcomes.push(outcome);
@@ -224,14 +227,15 @@ impl<'a> MessageWriter<'a> {
         {
             return Ok(Outcome::FollowsUnstored);
         }
+        let is_full = self.is_inbox_full(draft)?;
         let (place, content) = (self.place(&draft.room)?, self.content(draft));
         let row = self.row(connection, draft, place, content.as_ref());
-        if self.is_inbox_full(draft)? && !is_repeat(self.db, &row)? {
-            return Ok(Outcome::InboxFull);
+        if is_full {
+            return Ok(original(self.db, &row, draft)?.unwrap_or(Outcome::InboxFull));
         }
         row.bind(insert, 0)?;
         if insert.raw_execute()? == 0 {
-            return original(self.db, &row, draft);
+            return original(self.db, &row, draft)?.ok_or_else(|| damaged(&row));
         }
         let seq = self.record_stored(connection, draft, place, draft.id.as_ref());
         let stored = Outcome::Stored(seq);
@@ -244,6 +248,9 @@ impl<'a> MessageWriter<'a> {
             self.row(connection, draft, place, None).bind(insert, 0)?;
             insert.raw_execute()?;
             self.record_stored(connection, draft, place, None);
+            if let Some(unread) = self.unread.get_mut(&to.owner) {
+                unread.note(draft.from.owner.unwrap_or(OwnerNumber::NONE));
+            }
         }
         Ok(stored)
     }
@@ -255,20 +262,26 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// Whether too many messages are unread in the inbox of an absent reader.
-    fn is_inbox_full(&self, draft: &Draft) -> Result<bool, StoreError> {
+    fn is_inbox_full(&mut self, draft: &Draft) -> Result<bool, StoreError> {
         let Some((to, limit)) = draft.to.as_ref().and_then(|to| Some((to, to.unread?))) else {
             return Ok(false);
         };
         if to.ignores || to.inbox() == draft.room {
             return Ok(false);
         }
-        let key = to.name.key();
-        let delivered = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], |row| {
-            let row = NameRow::read(row).filter(|row| row.owner == to.owner)?;
-            Some(row.delivered)
-        })?;
-        let delivered = delivered.flatten().unwrap_or(Seq::START);
-        let unread = unread::read(self.db, to.owner, delivered, limit.of_all)?;
+        let unread = match self.unread.entry(to.owner) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(new) => {
+                // By the number: keys of names depend on the version of Unicode.
+                let condition = "WHERE owner = ?1";
+                let number = [owner_to_db(to.owner)];
+                let delivered = find(self.db, &NAMES, condition, number, |row| {
+                    Some(NameRow::read(row)?.delivered)
+                })?;
+                let delivered = delivered.flatten().unwrap_or(Seq::START);
+                new.insert(unread::read(self.db, to.owner, delivered, limit.of_all)?)
+            }
+        };
         Ok(unread.is_full_for(draft.from.owner.unwrap_or(OwnerNumber::NONE), limit))
     }
 
@@ -334,45 +347,55 @@ fn drafts(entries: &[Entry]) -> impl Iterator<Item = (ConnectionId, &Draft)> {
         .filter_map(|entry| Some((entry.connection, entry.action.message()?)))
 }
 
-/// Whether a message with the same id was stored before.
-fn is_repeat(db: &Connection, row: &MessageRow<'_>) -> Result<bool, StoreError> {
-    let mut find =
-        db.prepare_cached("SELECT 1 FROM messages WHERE room = ?1 AND owner = ?2 AND id = ?3")?;
-    Ok(row.id.is_some() && find.exists(params![row.room, row.owner.0.cast_signed(), row.id])?)
+/// The statement that inserts several messages. Most batches do not need it.
+///
+/// # Errors
+/// Fails if it cannot be prepared.
+fn insert_some<'s, 'd>(
+    db: &'d Connection,
+    prepared: &'s mut Option<CachedStatement<'d>>,
+) -> Result<&'s mut CachedStatement<'d>, StoreError> {
+    match prepared {
+        Some(prepared) => Ok(prepared),
+        none => Ok(none.insert(db.prepare_cached(&INSERT_SOME)?)),
+    }
 }
 
 /// The outcome of a draft whose id was stored before: a repeat if it has the
-/// same content. A redacted message has no content: the id alone counts.
+/// same content. A redacted message has no content: the id alone counts. `None`
+/// if the id was not stored.
 ///
-/// A damaged index is an error: a receipt for a message that is not stored would
+/// # Errors
+/// Fails if the row is damaged: a receipt for a message that is not stored would
 /// lose it.
 fn original(
     db: &Connection,
     repeated: &MessageRow<'_>,
     draft: &Draft,
-) -> Result<Outcome, StoreError> {
-    let scope = |row: &MessageRow<'_>| (row.room, row.owner, row.id.map(str::to_owned));
-    let mut find = query(db, &MESSAGES, "WHERE room = ?1 AND owner = ?2 AND id = ?3")?;
-    let mut found = find.query(params![
-        repeated.room,
-        repeated.owner.0.cast_signed(),
-        repeated.id
-    ])?;
-    let outcome = match found.next()? {
-        Some(row) => MessageRow::read(row)
-            .filter(|row| scope(row) == scope(repeated))
-            .map(|row| match row.content {
-                Some(stored) if !content::is_content(stored, draft) => Outcome::IdTaken,
-                _ => Outcome::Repeat(row.seq),
-            }),
-        None => None,
-    };
-    outcome.ok_or_else(|| {
-        let id = repeated.id.unwrap_or_default();
-        StoreError::damaged(format!(
-            "the message with the id {id:?}, or the index of ids,"
-        ))
-    })
+) -> Result<Option<Outcome>, StoreError> {
+    let MessageRow {
+        room, owner, id, ..
+    } = repeated;
+    let condition = "WHERE room = ?1 AND owner = ?2 AND id = ?3";
+    let scope = params![room, owner_to_db(*owner), id];
+    let found = find(db, &MESSAGES, condition, scope, |row| {
+        let row = MessageRow::read(row)?;
+        let is_of_scope = (row.room, row.owner, row.id) == (*room, *owner, *id);
+        is_of_scope.then(|| match row.content {
+            Some(stored) if !content::is_content(stored, draft) => Outcome::IdTaken,
+            _ => Outcome::Repeat(row.seq),
+        })
+    })?;
+    found
+        .map(|outcome| outcome.ok_or_else(|| damaged(repeated)))
+        .transpose()
+}
+
+fn damaged(repeated: &MessageRow<'_>) -> StoreError {
+    let id = repeated.id.unwrap_or_default();
+    StoreError::damaged(format!(
+        "the message with the id {id:?}, or the index of ids,"
+    ))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Reads the text of a search as words to find, never as query syntax.
 
-use std::fmt::Write;
-
 use unicode_normalization::char::is_combining_mark;
 
 use crate::protocol::{Refusal, RefusalCode, text::sanitize};
@@ -93,10 +91,13 @@ impl Words {
 /// lookup reads the words of one room only.
 pub(super) fn words_of_room(room: i64, text: &str) -> String {
     let mut marked = String::with_capacity(text.len() * 2);
+    let prefix = format!("{room}x");
     for word in words(text) {
-        let space = if marked.is_empty() { "" } else { " " };
-        // Writing to a string cannot fail.
-        let _ = write!(marked, "{space}{room}x{word}");
+        if !marked.is_empty() {
+            marked.push(' ');
+        }
+        marked.push_str(&prefix);
+        marked.push_str(word);
     }
     marked
 }

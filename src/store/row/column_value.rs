@@ -45,7 +45,7 @@ impl<'a> ColumnValue<'a> for ConnectionId {
 
 impl<'a> ColumnValue<'a> for OwnerNumber {
     fn value(self) -> ValueRef<'a> {
-        ValueRef::Integer(self.0.cast_signed())
+        ValueRef::Integer(owner_to_db(self))
     }
 
     fn of(value: ValueRef<'a>) -> Option<Self> {
@@ -100,6 +100,11 @@ impl<'a, F: ColumnValue<'a>> ColumnValue<'a> for Option<F> {
 /// reaches 2⁶³ messages.
 pub(in crate::store) fn to_db(seq: Seq) -> i64 {
     i64::try_from(seq.0).unwrap_or(i64::MAX)
+}
+
+/// An owner number as the database has it.
+pub(in crate::store) fn owner_to_db(owner: OwnerNumber) -> i64 {
+    owner.0.cast_signed()
 }
 
 /// A message number from the database; 0 for a negative one.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    log::{Recipient, UnreadLimit},
     protocol::WallTime,
     store::{check, database::Database, digest::digests},
 };
@@ -97,6 +98,37 @@ fn a_message_behind_a_taken_id_is_not_stored() {
         outcomes[41..],
         [Outcome::Stored(Seq(2)), Outcome::Stored(Seq(3))]
     );
+}
+
+#[test]
+fn a_message_behind_one_for_a_full_inbox_is_not_stored() {
+    let mut database = Database::empty().unwrap();
+    let limit = UnreadLimit {
+        of_sender: 2,
+        of_all: 2,
+    };
+    let to_bob = |id: &str, follows: &str| Draft {
+        room: RoomName::inbox(OwnerNumber(1)),
+        to: Some(Recipient {
+            name: "bob".parse().unwrap(),
+            owner: OwnerNumber(2),
+            ignores: false,
+            unread: Some(limit),
+        }),
+        follows: follows.parse().ok(),
+        ..said(0, id, id)
+    };
+    let drafts = [("a", ""), ("b", "a"), ("c", "b"), ("d", "c"), ("a", "")];
+    let entries = drafts.map(|(id, follows)| to_bob(id, follows).entry());
+    let outcomes = database.apply_next(WallTime(0), entries.into()).outcomes;
+    let expected = [
+        Outcome::Stored(Seq(1)),
+        Outcome::Stored(Seq(3)),
+        Outcome::InboxFull,
+        Outcome::FollowsUnstored,
+        Outcome::Repeat(Seq(1)),
+    ];
+    assert_eq!(outcomes, expected);
 }
 
 /// The digests of the messages and their rooms.
