@@ -372,9 +372,11 @@ impl Hub {
         &self,
         name: &Name,
         secret: Option<Secret>,
-        peer: Peer,
+        registration: &Registration,
     ) -> Result<NameUse, Refusal> {
-        self.shared.claims.use_name(name, secret, peer).await
+        let (peer, budget) = (registration.peer(), registration.budget().cloned());
+        let claims = &self.shared.claims;
+        claims.use_name(name, secret, peer, budget).await
     }
 
     /// Finds the recipient of a private message from the name of this key: the

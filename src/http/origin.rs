@@ -3,7 +3,8 @@
 //! A browser lets any page open a WebSocket to any server, and names the page's
 //! origin in `Origin` (RFC 6455 §10.2). A page may also make its own name
 //! resolve to this machine (DNS rebinding). The server therefore accepts in
-//! `Host` only IP addresses, and names that no foreign page has.
+//! `Host` only IP addresses and names of this machine. A page whose name begins
+//! with the name of the machine can still pass.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

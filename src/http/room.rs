@@ -205,18 +205,18 @@ where
     }
     whole?;
     let text = text(&taken, state.limits)?;
-    if let Some(budget) = budget {
-        budget.store(1, text.len())?;
-    }
     // The name is leased until the message is stored.
     let lease = match &query.name {
         Some(name) => {
             let proves = query.secret.is_some();
-            let lease = state.hub.use_name(name, query.secret, peer).await;
+            let lease = state.hub.use_name(name, query.secret, registration).await;
             Some(lease.map_err(|refusal| not_yours(refusal, proves))?)
         }
         None => None,
     };
+    if let Some(budget) = budget {
+        budget.store(1, text.len())?;
+    }
     let ownership = lease.as_ref().and_then(NameUse::ownership);
     let draft = Draft {
         from: Author {

@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{
     actions::{ActionSubmitter, BUSY_RETRY_MS},
-    registry::{Grounds, NameUse, Registry},
+    registry::{Budget, Grounds, NameUse, Registry},
     secrets::Secrets,
     wrong_secrets::WrongSecrets,
 };
@@ -40,6 +40,8 @@ const USE_NOTED: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Claim {
     /// The peer that asks.
     pub peer: Peer,
+    /// The budget of the peer, if it is limited.
+    pub budget: Option<Arc<Budget>>,
     /// The name.
     pub name: Name,
     /// The secret that proves an owned name, or will prove a new one. If
@@ -184,7 +186,9 @@ impl Claims {
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         }
         self.registry.check_mute(claim.peer)?;
-        self.registry.take_new_name(claim.peer.id)?;
+        if let Some(budget) = &claim.budget {
+            budget.new_name()?;
+        }
         let (Ok(salt), Ok(drawn)) = (random(), random()) else {
             return Err(unknown());
         };
@@ -227,10 +231,12 @@ impl Claims {
         name: &Name,
         secret: Option<Secret>,
         peer: Peer,
+        budget: Option<Arc<Budget>>,
     ) -> Result<NameUse, Refusal> {
         if secret.is_some() {
             let claim = Claim {
                 peer,
+                budget,
                 name: name.clone(),
                 secret,
                 current_name: None,

@@ -13,7 +13,7 @@ use crate::{
         ignored::{self, IgnoredNames},
         name::Name,
     },
-    store::{Outcome, Store, StoreError},
+    store::{Outcome, StoreError},
 };
 
 impl Hub {
@@ -27,20 +27,23 @@ impl Hub {
         found.map_err(|why| unknown(&why))
     }
 
-    /// Adds the names that a connection ignored before it owned a name. Returns
-    /// all names that the owner ignores.
+    /// Adds the names that a connection ignored before it owned a name, as many
+    /// as the owner may ignore. Returns all names that the owner ignores.
     ///
     /// # Errors
     ///
-    /// As [`Hub::ignore`].
+    /// Refuses if they cannot be read.
     pub async fn adopt_ignored(
         &self,
         owner: OwnerNumber,
         origin: ConnectionId,
         names: IgnoredNames,
     ) -> Result<IgnoredNames, Refusal> {
+        let actions = self.actions();
         for name in names.names() {
-            self.ignore(owner, origin, name, true).await?;
+            if submit(&actions, origin, owner, name, true).await.is_err() {
+                break;
+            }
         }
         self.ignored(owner).await
     }
@@ -59,24 +62,25 @@ impl Hub {
         is_ignored: bool,
     ) -> impl Future<Output = Result<IgnoredNames, Refusal>> + use<> {
         let (actions, store) = (self.actions(), self.history().store().clone());
-        async move { change(actions, &store, origin, owner, name, is_ignored).await }
+        async move {
+            submit(&actions, origin, owner, name, is_ignored).await?;
+            store.ignored(owner).await.map_err(|why| unknown(&why))
+        }
     }
 }
 
-/// Adds a name to those that an owner ignores, or removes it. Returns all of
-/// them.
+/// Adds a name to those that an owner ignores, or removes it.
 ///
 /// # Errors
 ///
-/// Refuses one name too many, and if the change cannot be stored or read.
-async fn change(
-    actions: ActionSubmitter,
-    store: &Store,
+/// Refuses one name too many, and if the change cannot be stored.
+async fn submit(
+    actions: &ActionSubmitter,
     origin: ConnectionId,
     owner: OwnerNumber,
     name: Name,
     is_ignored: bool,
-) -> Result<IgnoredNames, Refusal> {
+) -> Result<(), Refusal> {
     let action = Action::Ignore {
         key: name.key(),
         name,
@@ -85,7 +89,7 @@ async fn change(
     };
     match actions.act(origin, action).await?.outcome {
         Outcome::IgnoresTooMany => Err(ignored::too_many()),
-        _ => store.ignored(owner).await.map_err(|why| unknown(&why)),
+        _ => Ok(()),
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn sanction(
     if target.covers(peer.ip(), own_key.as_ref()) {
         return refused(format!("{who} covers you, too."));
     }
-    if registry.sanctions().len() >= MAX_SANCTIONS {
+    if !registry.has_room_for_sanction(kind, &target, MAX_SANCTIONS) {
         return refused(format!(
             "{MAX_SANCTIONS} bans and mutes are in force, and no more can be: lift some first."
         ));

@@ -155,16 +155,7 @@ impl Receipt {
     /// Whether the draft may be stored now: not if it follows a message that
     /// the writer refused.
     pub(super) fn accept(&self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
-        let deferred = &mut self.shared.lock().deferred;
-        let due = !deferred.contains(follows);
-        if due {
-            deferred.accept(id);
-        } else if id.is_some() {
-            // Its own refusal now holds back what follows. So a publisher that
-            // gives up a message sends the next one twice, not for ever.
-            deferred.accept(follows);
-        }
-        due
+        self.shared.lock().deferred.admit(id, follows)
     }
 
     /// Gives the publisher the reply to the draft.

@@ -36,6 +36,20 @@ impl RefusedIds {
         follows.is_some_and(|id| self.position(id).is_some())
     }
 
+    /// Whether a message may be stored now: not if it follows one of these.
+    ///
+    /// The refusal of the message itself then holds back what follows. So a
+    /// publisher that gives up a message sends the next one twice, not for ever.
+    pub fn admit(&mut self, id: Option<&MessageId>, follows: Option<&MessageId>) -> bool {
+        let due = !self.contains(follows);
+        if due {
+            self.accept(id);
+        } else if id.is_some() {
+            self.accept(follows);
+        }
+        due
+    }
+
     /// Notes that a message is refused for now. No message can follow one
     /// without an id, so such a message is not noted.
     pub fn refuse(&mut self, id: Option<&MessageId>) {

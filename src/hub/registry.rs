@@ -207,16 +207,6 @@ impl Registry {
         taken.then(|| NameUse::new(&self.shared, key, ownership))
     }
 
-    /// Takes a new owned name from the quota of a connection's prefix.
-    ///
-    /// # Errors
-    ///
-    /// Refuses one name too many, with the time to wait.
-    pub(super) fn take_new_name(&self, origin: ConnectionId) -> Result<(), Refusal> {
-        let budget = self.shared.lock().budget(origin);
-        budget.map_or(Ok(()), |budget| budget.new_name())
-    }
-
     /// How many connections use a name as its owner. Leases do not count.
     pub(super) fn owners(&self, key: &NameKey) -> usize {
         self.shared.lock().names.owners(key)
@@ -241,6 +231,18 @@ impl Registry {
     /// Removes a sanction that was lifted.
     pub(super) fn lifted(&self, kind: SanctionKind, target: &str) {
         self.shared.lock().sanctions.remove(kind, target);
+    }
+
+    /// Whether at most `most` sanctions are in force with one more against this
+    /// target.
+    pub(super) fn has_room_for_sanction(
+        &self,
+        kind: SanctionKind,
+        target: &SanctionTarget,
+        most: usize,
+    ) -> bool {
+        let sanctions = &self.shared.lock().sanctions;
+        sanctions.has_room_for(kind, target, most)
     }
 
     /// All sanctions in force, each with the milliseconds left.

@@ -110,16 +110,20 @@ impl Secrets {
         let Some(salt) = owned.salt() else {
             return Ok(false);
         };
-        let kept = lock(&self.0.kept).get(&self.mark(secret, salt)).cloned();
-        let hardened = match kept {
-            Some(hardened) => Some(hardened),
-            None => self.harden(secret, salt, check).await?,
-        };
+        if let Some(kept) = self.kept(secret, salt) {
+            return Ok(owned.is_proved_by(&kept));
+        }
+        let hardened = self.harden(secret, salt, check).await?;
         let Some(hardened) = hardened.filter(|hardened| owned.is_proved_by(hardened)) else {
             return Ok(false);
         };
         self.keep(secret, salt, hardened);
         Ok(true)
+    }
+
+    fn kept(&self, secret: &Secret, salt: &[u8]) -> Option<HardenedSecret> {
+        let mark = (!secret.is_made()).then(|| self.mark(secret, salt))?;
+        lock(&self.0.kept).get(&mark).cloned()
     }
 
     /// Keeps the hash of a right secret.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -83,10 +84,11 @@ async fn remove<T, R: Future<Output = Result<ExpiredPage<T>, StoreError>>>(
     let mut after = Some(String::new());
     while let Some(from) = after {
         let page = read(from).await.map_err(|why| why.to_string())?;
-        for action in page.expired.into_iter().filter_map(&entry) {
-            let removed = actions.act(ConnectionId::SERVER, action).await;
-            removed.map_err(|refusal| refusal.text)?;
-        }
+        let expired = page.expired.into_iter().filter_map(&entry);
+        // Together they share batches.
+        let removed = expired.map(|action| actions.act(ConnectionId::SERVER, action));
+        let removed = try_join_all(removed).await;
+        removed.map_err(|refusal| refusal.text)?;
         after = page.next;
     }
     Ok(())

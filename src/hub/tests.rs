@@ -71,6 +71,7 @@ impl World {
     ) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
         self.hub.claim(Claim {
             peer: peer([127, 0, 0, 1]),
+            budget: None,
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
             current_name: None,
@@ -80,7 +81,8 @@ impl World {
 
     async fn lease(&self, name: &str, from: [u8; 4]) -> Result<NameUse, Refusal> {
         let name = name.parse().unwrap();
-        self.hub.use_name(&name, None, peer(from)).await
+        let registration = self.hub.register(peer(from)).expect("a place");
+        self.hub.use_name(&name, None, &registration).await
     }
 }
 

@@ -31,7 +31,7 @@ pub fn check(text: &str) -> Result<(), Refusal> {
     let is_made = |word: &str| word.parse().is_ok_and(|secret: Secret| secret.is_made());
     // Most texts are ASCII and have no slash, and this search is much faster.
     let has_slash = text.contains('/') || !text.is_ascii() && text.contains(SLASHES);
-    let told = text.contains(MADE) && text.split_whitespace().any(is_made)
+    let told = text.contains('_') && text.contains(MADE) && text.split_whitespace().any(is_made)
         || has_slash && text.split(ends_line).any(is_command);
     if told {
         let why = "This looks like a command with a secret, so it is not published: a command begins with its slash.";

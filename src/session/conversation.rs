@@ -80,7 +80,7 @@ impl<'a> Conversation<'a> {
         let peer = registration.peer();
         let (lease, refused) = match &name {
             None => (None, None),
-            Some(name) => match hub.use_name(name, secret, peer).await {
+            Some(name) => match hub.use_name(name, secret, registration).await {
                 Ok(lease) => (Some(lease), None),
                 Err(refusal) => (None, Some(Event::Refused(refusal))),
             },

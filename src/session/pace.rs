@@ -62,7 +62,9 @@ impl Pace {
         cost: u32,
     ) -> Result<(), Refusal> {
         let now = Instant::now();
-        let paced = if self.deferred.contains(follows) {
+        let paced = if self.deferred.admit(id, follows) {
+            self.budget.message(&mut self.messages, cost, now)
+        } else {
             let wait = self
                 .retry_at
                 .map_or(Duration::ZERO, |told| told.saturating_duration_since(now));
@@ -70,12 +72,9 @@ impl Pace {
                 "The message before it was refused",
                 wait.max(Duration::from_millis(1)),
             ))
-        } else {
-            self.budget.message(&mut self.messages, cost, now)
         };
-        match &paced {
-            Ok(()) => self.deferred.accept(id),
-            Err(_) => self.deferred.refuse(id),
+        if paced.is_err() {
+            self.deferred.refuse(id);
         }
         self.charge_patience(now, 1, paced)
             .map_err(|refusal| refusal.with_id(id.cloned()))
@@ -93,10 +92,11 @@ impl Pace {
         bytes: usize,
     ) -> Result<(), Refusal> {
         let stored = self.budget.store(rows, bytes);
-        if stored.is_err() {
-            // The messages that follow this one are refused too.
-            self.deferred.refuse(id);
+        if stored.is_ok() {
+            return Ok(());
         }
+        // The messages that follow this one are refused too.
+        self.deferred.refuse(id);
         self.charge_patience(Instant::now(), 1, stored)
     }
 
@@ -130,7 +130,7 @@ impl Pace {
                     self.impatient_since.get_or_insert(now);
                 }
                 let wait = Duration::from_millis(refusal.retry_ms.unwrap_or_default());
-                self.retry_at = self.retry_at.max(Some(now + wait));
+                self.retry_at = Some(now + wait);
             }
         }
         paced

@@ -149,3 +149,17 @@ async fn topics_of_one_address_are_limited() {
     other.say(r#"{"type":"topic","ref":"r"}"#).await;
     assert_ne!(other.event_of("topic").await["text"], json!(null));
 }
+
+// Verified to fail when the quota of direct connections decides.
+#[tokio::test]
+async fn new_names_of_forwarded_visitors_are_limited() {
+    let mut options = options();
+    options.hub.capacity.forwarded.quotas.new_names = NonZeroU32::new(4);
+    let server = TestServer::start_with(&Storage::Memory, options).await;
+    let headers =
+        "Authorization: Bearer the-secret-of-eve-and-her\r\nX-Forwarded-For: 192.0.2.1\r\n";
+    let first = server.post("/?name=eve-0x", headers, b"hi").await;
+    assert_eq!(told(&first), ("200", false));
+    let second = server.post("/?name=eve-1x", headers, b"hi").await;
+    assert_eq!(told(&second), ("429", true));
+}

@@ -112,7 +112,8 @@ export class Outbox {
   /**
    * Holds back a message that was refused for now; returns whether it was in
    * flight. It is handed over again, and those after it follow. Others in flight
-   * may still be stored: nothing new is sent before they are answered.
+   * may still be stored: nothing new is sent before they are answered. With
+   * `Infinity`, the message waits for `renew`.
    */
   hold(id, until) {
     const number = this.#ids.get(id);
@@ -121,9 +122,12 @@ export class Outbox {
     queued.inFlight = false;
     this.#inFlight -= 1;
     this.#allowed = 1;
+    const { first = number, until: told = 0, renewing = 0 } = this.#hold ?? {};
+    const waits = until === Infinity;
     this.#hold = {
-      first: Math.min(this.#hold?.first ?? number, number),
-      until: Math.max(this.#hold?.until ?? until, until),
+      first: Math.min(first, number),
+      until: waits ? told : Math.max(told, until),
+      renewing: renewing + (waits ? 1 : 0),
     };
     return true;
   }
@@ -140,7 +144,7 @@ export class Outbox {
     queued.command = { ...queued.command, id: newId };
     this.#ids.delete(id);
     this.#ids.set(newId, number);
-    if (this.#hold) this.#hold.until = 0;
+    if (this.#hold?.renewing) this.#hold.renewing -= 1;
   }
 
   /** Removes the messages that were sent and have no receipt; returns their ids. */
@@ -157,7 +161,8 @@ export class Outbox {
 
   /** When refused messages may be sent again; `null` while answers are still to come. */
   get heldUntil() {
-    return this.#hold && this.#inFlight === 0 ? this.#hold.until : null;
+    if (!this.#hold || this.#inFlight > 0) return null;
+    return this.#hold.renewing ? Infinity : this.#hold.until;
   }
 
   /** Lets refused messages be sent again. */

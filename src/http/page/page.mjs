@@ -203,6 +203,7 @@ function removeUnconfirmed(id) {
 
 /** Sends a message again under a new id, once that is kept: another message has its id. */
 async function renewId(id) {
+  if (!unconfirmed.has(id)) return;
   const newId = randomId();
   const order = ownIds.get(id);
   for (const byId of [ownIds, unconfirmed]) {

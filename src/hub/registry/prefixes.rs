@@ -143,11 +143,6 @@ impl Prefixes {
         Ok(known.budget.clone())
     }
 
-    /// The budget of a prefix with a connection, if rates or quotas are limited.
-    pub(super) fn budget(&self, prefix: Option<Prefix>) -> Option<Arc<Budget>> {
-        self.known.get(&prefix)?.budget.clone()
-    }
-
     /// Counts a connection as forwarded. Returns the budget of all forwarded
     /// connections of its prefix, if their rates are limited.
     ///

@@ -78,8 +78,10 @@ impl Quotas {
     /// Refuses one name too many, with the time to wait.
     pub(super) fn name(&mut self, now: Instant) -> Result<(), Refusal> {
         let what = "Your address has made as many new names its own as it may today";
-        take(&mut self.names, now, 1, |wait| later(what, wait))?;
-        self.store(now, 1, 0)
+        check(self.names.as_ref(), now, 1, |wait| later(what, wait))?;
+        self.store(now, 1, 0)?;
+        take(&mut self.names, now, 1);
+        Ok(())
     }
 
     /// Takes a topic of this many bytes.
@@ -89,8 +91,10 @@ impl Quotas {
     /// Refuses a topic that comes too fast, with the time to wait.
     pub(super) fn topic(&mut self, now: Instant, bytes: usize) -> Result<(), Refusal> {
         let what = "Your address sets topics too fast";
-        take(&mut self.topics, now, 1, |wait| too_fast(what, wait))?;
-        self.store(now, 1, bytes)
+        check(self.topics.as_ref(), now, 1, |wait| too_fast(what, wait))?;
+        self.store(now, 1, bytes)?;
+        take(&mut self.topics, now, 1);
+        Ok(())
     }
 
     /// Takes rows that hold this many bytes each.
@@ -102,11 +106,13 @@ impl Quotas {
         let count = u32::try_from(bytes.max(ROW_BYTES)).unwrap_or(u32::MAX);
         let count = count.saturating_mul(rows);
         let limit = self.limits.daily_bytes.map_or(0, NonZeroU64::get);
-        take(&mut self.bytes, now, count, |wait| {
+        check(self.bytes.as_ref(), now, count, |wait| {
             let what =
                 format!("Your address has stored as much as it may today ({limit} bytes a day)");
             later(&what, wait)
-        })
+        })?;
+        take(&mut self.bytes, now, count);
+        Ok(())
     }
 
     /// Whether all quotas are unused, so that they need not be remembered.
@@ -118,21 +124,27 @@ impl Quotas {
     }
 }
 
-fn take(
-    bucket: &mut Option<Bucket>,
+/// Checks that a quota has this much left.
+///
+/// # Errors
+///
+/// Refuses otherwise, with the time to wait.
+fn check(
+    bucket: Option<&Bucket>,
     now: Instant,
     count: u32,
     refusal: impl FnOnce(Duration) -> Refusal,
 ) -> Result<(), Refusal> {
-    let Some(bucket) = bucket else {
-        return Ok(());
-    };
-    let wait = bucket.wait(now, count);
-    if !wait.is_zero() {
-        return Err(refusal(wait));
+    match bucket.map(|bucket| bucket.wait(now, count)) {
+        Some(wait) if !wait.is_zero() => Err(refusal(wait)),
+        _ => Ok(()),
     }
-    bucket.take(now, count);
-    Ok(())
+}
+
+fn take(bucket: &mut Option<Bucket>, now: Instant, count: u32) {
+    if let Some(bucket) = bucket {
+        bucket.take(now, count);
+    }
 }
 
 /// Makes a refusal that may last for hours.

@@ -120,6 +120,25 @@ impl Sanctions {
         list
     }
 
+    /// Whether at most `most` sanctions are in force with one more against this
+    /// target.
+    pub(super) fn has_room_for(
+        &self,
+        kind: SanctionKind,
+        target: &SanctionTarget,
+        most: usize,
+    ) -> bool {
+        if self.in_force.len() < most || self.in_force.contains_key(&(kind, target.clone())) {
+            return true;
+        }
+        let now = self.clock.now();
+        let in_force = self.in_force.values();
+        in_force
+            .filter(|it| it.remaining_ms(now) != Some(0))
+            .count()
+            < most
+    }
+
     /// Adds a sanction, in place of one with the same kind and target. Removes
     /// the sanctions that are over.
     pub(super) fn add(&mut self, sanction: Sanction) {

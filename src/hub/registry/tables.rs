@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,7 +12,6 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    budget::Budget,
     guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
@@ -115,12 +114,6 @@ impl Tables {
             end: None,
         };
         self.connections.insert(peer.id, connected);
-    }
-
-    /// The budget of a connection's prefix, if rates or quotas are limited.
-    pub(super) fn budget(&self, id: ConnectionId) -> Option<Arc<Budget>> {
-        self.prefixes
-            .budget(self.connections.get(&id)?.peer.prefix())
     }
 
     /// Begins the conversation of a connection in a room, with or without a

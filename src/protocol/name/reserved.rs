@@ -1,6 +1,6 @@
 //! Names that the server refuses: its own, and those that look like an address.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::LazyLock};
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -18,6 +18,8 @@ const RESERVED: [&str; 8] = [
     "anonymous",
 ];
 
+static KEYS: LazyLock<[NameKey; 8]> = LazyLock::new(|| RESERVED.map(NameKey::of));
+
 /// The error for a name that is an address.
 pub(super) const ADDRESS: RuleBroken = RuleBroken::new("a name must not be an address");
 
@@ -30,7 +32,7 @@ pub(super) fn check(name: &str, key: &NameKey) -> Result<(), RuleBroken> {
     const TAKEN: RuleBroken = RuleBroken::new(
         "the names server, system, operator, admin, you, everyone, here and anonymous are reserved",
     );
-    if RESERVED.iter().any(|name| key.is_like(&NameKey::of(name))) {
+    if KEYS.iter().any(|reserved| key.is_like(reserved)) {
         return Err(TAKEN);
     }
     // In a look, 1 is l, 0 is o and d is cl. Some letters look like a colon or a

@@ -167,6 +167,7 @@ impl Conversation<'_> {
         id: Option<MessageId>,
         follows: Option<MessageId>,
     ) -> Result<SideTask, Refusal> {
+        // A muted person is told so first.
         self.check_mute()?;
         let (Some(owner), Some(key)) = (self.author.owner, self.key.clone()) else {
             let text = "A private message needs a name of your own, so that only you get the answer: \
@@ -251,6 +252,7 @@ impl Conversation<'_> {
     ) -> impl Future<Output = SideTaskResult> + use<> {
         let claimed = self.hub.claim(Claim {
             peer: self.registration.peer(),
+            budget: self.registration.budget().cloned(),
             name: name.clone(),
             secret,
             current_name: self.key.clone(),
