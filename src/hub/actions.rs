@@ -24,12 +24,12 @@ impl ActionSubmitter {
         ActionSubmitter { submitter }
     }
 
-    /// A publisher for the inbox; `None` once the server stops.
+    /// A publisher for the queue of submissions; `None` once the server stops.
     pub(super) fn submitter(&self) -> Option<Submitter> {
         self.submitter.upgrade()
     }
 
-    /// Whether the inbox still takes entries.
+    /// Whether the queue of submissions still takes entries.
     pub(super) fn is_open(&self) -> bool {
         self.submitter.is_open()
     }
@@ -61,7 +61,7 @@ impl ActionSubmitter {
     }
 
     /// Submits an entry without waiting for its outcome. The entry is lost if
-    /// the inbox is full or nothing can be stored.
+    /// the queue is full or nothing can be stored.
     pub(super) fn note(&self, action: Action) {
         if let Some(submitter) = self.submitter() {
             let _ = submitter.try_send(Submission::unattended(action));

@@ -1,4 +1,4 @@
-//! The ids of messages refused for now, so that the messages that follow them
+//! The ids of messages that are not stored, so that the messages that follow them
 //! are refused as well.
 
 use std::{

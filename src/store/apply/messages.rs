@@ -60,7 +60,7 @@ pub(super) struct MessageWriter<'a> {
     messages: Vec<Message>,
     /// The messages of this batch that are not stored; usually none.
     unstored: HashSet<(ConnectionId, MessageId)>,
-    /// What waits for the absent readers of consecutive messages.
+    /// The unread messages of absent readers, for consecutive messages.
     unread: HashMap<OwnerNumber, Unread>,
 }
 
