@@ -56,7 +56,15 @@ async fn enter(source: IpAddr, server: SocketAddr, name: &str) -> Peer {
 /// each of them once and in order. Returns the 99th percentile of the time from
 /// saying to reading.
 async fn chat(server: SocketAddr, lasts: Duration, phase: &str) -> Duration {
-    let mut speaker = enter(person(READERS), server, "speaker").await;
+    let speaker = enter(person(READERS), server, "speaker").await;
+    // The speaker reads too: who does not is closed as slow.
+    let (mut speaker, mut own) = speaker.split();
+    let mut speaker_reading = JoinSet::new();
+    speaker_reading.spawn(async move {
+        loop {
+            own.text().await;
+        }
+    });
     let mut readers = Vec::new();
     for n in 0..READERS {
         readers.push(enter(person(n), server, &format!("reader{n}")).await);
