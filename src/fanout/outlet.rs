@@ -22,9 +22,7 @@ use super::{
 };
 use crate::{
     metrics::DeliveryCount,
-    protocol::{
-        ConnectionId, Event, Message, Seq, format::Format, ignored::IgnoredNames, name::RoomName,
-    },
+    protocol::{ConnectionId, Event, Seq, format::Format, ignored::IgnoredNames, name::RoomName},
     store::StoreError,
 };
 
@@ -153,11 +151,18 @@ impl Outlet {
         self.skip_own_after.is_some() || self.ignored.is_some()
     }
 
-    fn hides(&self, message: &Message) -> bool {
+    /// Whether the message in this place, if it has one, is not for this reader.
+    fn hides(&self, room_batch: &RoomBatch, index: usize) -> bool {
+        let Some(message) = room_batch.slots()[index].message() else {
+            return false;
+        };
         let is_own = message.connection == self.origin
             && self.skip_own_after.is_some_and(|since| message.seq > since);
-        let ignored = self.ignored.as_ref().filter(|_| message.to.is_none());
-        is_own || ignored.is_some_and(|names| names.hides(&message.from))
+        let ignores = |names: &IgnoredNames| {
+            let author = room_batch.author_key(index);
+            message.to.is_none() && author.is_some_and(|key| names.contains(key))
+        };
+        is_own || self.ignored.as_deref().is_some_and(ignores)
     }
 
     /// The number of bytes that must be written before any message.
@@ -405,7 +410,7 @@ impl Outlet {
             from,
             to,
         } = *part;
-        let mut from = from.max(room_batch.index_after(self.position));
+        let first = from.max(room_batch.index_after(self.position));
         let block = room_batch.block(self.format());
         let mut put = |from, to| {
             if !block.frames(from, to).is_empty() {
@@ -416,9 +421,10 @@ impl Outlet {
                 });
             }
         };
+        let mut from = first;
         if self.hides_some() {
-            for (index, entry) in room_batch.slots()[..to].iter().enumerate().skip(from) {
-                if entry.message().is_some_and(|message| self.hides(message)) {
+            for index in first..to {
+                if self.hides(room_batch, index) {
                     put(from, index);
                     from = index + 1;
                 }

@@ -5,7 +5,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use crate::protocol::{Message, Redaction, Seq, Slot, format::Format, name::RoomName};
+use crate::protocol::{
+    Message, Redaction, Seq, Slot,
+    format::Format,
+    name::{NameKey, RoomName},
+};
 
 /// The bytes that one message costs in a [`RoomBatch`] besides its text: the
 /// structure itself, and the tags, numbers and frame headers of its encodings.
@@ -57,6 +61,8 @@ pub struct RoomBatch {
     room: RoomName,
     slots: Vec<Slot>,
     blocks: [OnceLock<Block>; Format::COUNT],
+    /// The comparison key of each slot's author, if a reader ignores names.
+    author_keys: OnceLock<Box<[Option<NameKey>]>>,
 }
 
 impl RoomBatch {
@@ -66,6 +72,7 @@ impl RoomBatch {
             room,
             slots,
             blocks: Default::default(),
+            author_keys: OnceLock::new(),
         })
     }
 
@@ -120,6 +127,14 @@ impl RoomBatch {
     /// Its frames in a format; encoded at the first call for the format.
     pub fn block(&self, format: Format) -> &Block {
         self.blocks[format.index()].get_or_init(|| Block::of(format, &self.slots))
+    }
+
+    /// The comparison key of the name of a slot's author. The first call makes
+    /// all keys: each reader that ignores names needs them.
+    pub(super) fn author_key(&self, index: usize) -> Option<&NameKey> {
+        let key = |slot: &Slot| Some(slot.message()?.from.name.as_ref()?.key());
+        let keys = || self.slots.iter().map(key).collect();
+        self.author_keys.get_or_init(keys)[index].as_ref()
     }
 
     /// The most bytes that it occupies.

@@ -38,10 +38,15 @@ impl IgnoredNames {
         self.0.is_empty()
     }
 
+    /// Whether this name is ignored, in any spelling.
+    pub fn contains(&self, key: &NameKey) -> bool {
+        self.0.contains_key(key.as_str())
+    }
+
     /// Whether the reader ignores this author.
     pub fn hides(&self, author: &Author) -> bool {
         let name = author.name.as_ref().filter(|_| !self.is_empty());
-        name.is_some_and(|name| self.0.contains_key(name.key().as_str()))
+        name.is_some_and(|name| self.contains(&name.key()))
     }
 
     /// Removes the messages of ignored authors from a page.
