@@ -1,11 +1,12 @@
 //! Measures the cost of a delivery. The product is compared with the least a
 //! broadcast server can do (the floor) and with the exercise it grew from.
-//! `--servers floor,synced-floor,disk` also compares it with the least durable
-//! broadcast server.
+//! A durable chat is also compared with the least durable broadcast server (the
+//! synced floor).
 //!
 //!     cargo bench --bench fanout                 the whole table, under 4 minutes
 //!     cargo bench --bench fanout -- flood idle   some scenarios
 //!     cargo bench --bench fanout -- --long       also long scenarios
+//!     cargo bench --bench fanout -- --json       an object a row, for programs
 //!
 //! Each server is a process of its own; the servers take turns. If the system
 //! allows it, the server has one core and the load another; only `two-cores`
@@ -24,7 +25,9 @@
 mod exercise;
 mod floor;
 mod load;
+mod machine;
 mod process;
+mod report;
 mod scenarios;
 mod wire;
 
@@ -35,6 +38,7 @@ use tokio::time::Instant;
 
 use self::{
     process::{BEFORE, Cores, Kind},
+    report::Report,
     scenarios::{SCENARIOS, Setting},
 };
 
@@ -48,12 +52,13 @@ struct Flags {
     #[arg(long, default_value_t = 5)]
     repeats: usize,
 
-    /// Measure only these servers; ratios are to the first of them
+    /// Measure only these servers; ratios are to the first of them, and for
+    /// servers with their history on disk also to the synced floor
     #[arg(
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "floor,memory,disk,exercise"
+        default_value = "floor,synced-floor,memory,disk,exercise"
     )]
     servers: Vec<Kind>,
 
@@ -65,6 +70,10 @@ struct Flags {
     /// Also run the scenarios that take longer than all others together
     #[arg(long)]
     long: bool,
+
+    /// Print each row as a JSON object on a line of its own
+    #[arg(long)]
+    json: bool,
 
     /// Accepted because `cargo bench` passes it
     #[arg(long, hide = true)]
@@ -110,12 +119,9 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
         BEFORE.get_or_init(|| before.clone());
     }
     raise_descriptors();
-    Cores::settle()?;
-    let setting = Setting {
-        cores: Cores::One,
-        repeats: flags.repeats.max(1),
-        servers: flags.servers.clone(),
-    };
+    let report = Report { json: flags.json };
+    report.remark(&Cores::settle()?);
+    machine::describe(report)?;
     let begun = Instant::now();
     for scenario in &SCENARIOS {
         let wanted = if flags.scenarios.is_empty() {
@@ -124,12 +130,21 @@ fn measure(flags: &Flags) -> anyhow::Result<()> {
             flags.scenarios.iter().any(|name| name == scenario.name)
         };
         if wanted {
-            println!("\n{}: {}", scenario.name, scenario.about);
+            let setting = Setting {
+                scenario: scenario.name,
+                about: scenario.about,
+                report,
+                cores: Cores::One,
+                repeats: flags.repeats.max(1),
+                servers: flags.servers.clone(),
+            };
             (scenario.run)(&setting)?;
         }
     }
     let took = Duration::from_secs(begun.elapsed().as_secs());
-    println!("\nAll deliveries arrived once and in order. It took {took:?}.");
+    report.remark(&format!(
+        "\nAll deliveries arrived once and in order. It took {took:?}."
+    ));
     Ok(())
 }
 

@@ -60,6 +60,13 @@ impl Kind {
         !matches!(self, Kind::Floor | Kind::SyncedFloor)
     }
 
+    /// The least server with the same guarantee: the synced floor, if it
+    /// keeps its history on disk.
+    pub fn durable_floor(self) -> Option<Kind> {
+        let durable = matches!(self, Kind::Disk | Kind::BeforeDisk);
+        durable.then_some(Kind::SyncedFloor)
+    }
+
     fn product(self) -> anyhow::Result<&'static Path> {
         match self {
             Kind::BeforeDisk | Kind::BeforeMemory => BEFORE
@@ -143,20 +150,28 @@ impl Cores {
         Ok(&mine[mine.len() - 1..])
     }
 
-    /// Moves this process to the core of the load, and prints the division.
+    /// Moves this process to the core of the load, and describes the division.
     ///
     /// # Errors
     /// Fails if the cores of this process cannot be read.
-    pub fn settle() -> anyhow::Result<()> {
+    pub fn settle() -> anyhow::Result<String> {
         let mine = Cores::mine()?;
-        match mine.len() {
-            1 => println!("1 core: servers and the load share it"),
-            cores => println!("{cores} cores: servers on the first, the load on the last"),
+        let division = match mine.len() {
+            1 => "1 core: servers and the load share it".to_owned(),
+            cores => format!("{cores} cores: servers on the first, the load on the last"),
+        };
+        Ok(match move_to(Cores::load()?) {
+            Ok(()) => division,
+            Err(error) => format!("{division}; this process cannot choose its core: {error}"),
+        })
+    }
+
+    /// Moves the calling thread to the core of the servers, if the system
+    /// allows it.
+    pub fn move_to_server() {
+        if let Ok(cores) = Cores::One.server() {
+            let _ = move_to(cores);
         }
-        if let Err(error) = move_to(Cores::load()?) {
-            println!("this process cannot choose its core: {error}");
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The scenarios, each with what it measures and how.
 
 mod expiry;
+mod ingest;
 mod measure;
 
 use std::{path::Path, thread, time::Duration};
@@ -8,14 +9,15 @@ use std::{path::Path, thread, time::Duration};
 use anyhow::{Context, anyhow};
 use tokio::time::Instant;
 
-pub use self::measure::Setting;
 use self::measure::{
-    Figures, WARM_UP, WINDOW, folder, in_flight, in_turn, median, run, run_on, side_by_side, start,
-    steady,
+    Figures, WARM_UP, WINDOW, in_flight, in_turn, ratio, run, run_on, side_by_side, start, steady,
+    table_of,
 };
+pub use self::measure::{Setting, folder, median};
 use crate::{
     load::{Load, Pace, Shape, single},
     process::{Cores, Kind, Server},
+    report::{Row, Value},
 };
 
 /// A scenario of the table.
@@ -27,7 +29,7 @@ pub struct Scenario {
     pub run: fn(&Setting) -> anyhow::Result<()>,
 }
 
-pub const SCENARIOS: [Scenario; 14] = [
+pub const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "one-in-flight",
         about: "100 connections, 10 publishers with 1 message on the way each",
@@ -66,9 +68,15 @@ pub const SCENARIOS: [Scenario; 14] = [
     },
     Scenario {
         name: "rooms",
-        about: "1,000 connections in 100 rooms, and 10 in one with as many deliveries",
+        about: "100 rooms of 10 connections, and one room with as many deliveries",
         long: false,
         run: rooms,
+    },
+    Scenario {
+        name: "many-rooms",
+        about: "1,000 rooms of 10, each with a message a second, and one room with as many deliveries",
+        long: false,
+        run: |setting| beside_one_room(setting, 1000, 1000),
     },
     Scenario {
         name: "two-cores",
@@ -93,6 +101,12 @@ pub const SCENARIOS: [Scenario; 14] = [
         about: "one reader, 1,000,000 stored messages",
         long: false,
         run: replay,
+    },
+    Scenario {
+        name: "ingest",
+        about: "a pipe of 1,000,000 lines through the client, with ids",
+        long: true,
+        run: ingest::ingest,
     },
     Scenario {
         name: "slow",
@@ -120,10 +134,10 @@ fn flood(setting: &Setting) -> anyhow::Result<()> {
     let data = folder()?;
     let (_server, mut load) = start(Kind::Exercise16, shape, setting.cores, data.path())?;
     let cut = load.run_and_count_closed(WARM_UP + WINDOW)?;
-    println!(
+    setting.report.remark(&format!(
         "With its own channel of 16 messages, the exercise threw out {cut} of {} connections.",
         shape.connections
-    );
+    ));
     Ok(())
 }
 
@@ -132,32 +146,41 @@ fn flood(setting: &Setting) -> anyhow::Result<()> {
 /// of one room share a write, and those of many rooms do not.
 fn rooms(setting: &Setting) -> anyhow::Result<()> {
     for per_second in [500, 2000] {
-        let in_rooms = |rooms| Shape {
-            connections: 10 * rooms,
-            publishers: 100,
-            rooms,
-            pace: Pace::PerSecond(per_second),
-            text: 64,
-            reads_every: None,
-        };
-        let one = Shape {
-            publishers: 10,
-            ..in_rooms(1)
-        };
-        let all = in_turn(&setting.products(), setting.repeats, |kind| {
-            let many = run(kind, &in_rooms(100), setting.cores)?;
-            Ok((many, run(kind, &one, setting.cores)?))
-        })?;
-        for (kind, runs) in all {
-            println!(
-                "{}: {per_second} messages a second: CPU per delivery {:.0} ns in 100 rooms, {:.0} ns in one; ratio {:.2}",
-                kind.name(),
-                median(runs.iter().map(|(many, _)| many.cpu)),
-                median(runs.iter().map(|(_, one)| one.cpu)),
-                median(runs.iter().map(|(many, one)| many.cpu / one.cpu)),
-            );
-        }
+        beside_one_room(setting, 100, per_second)?;
     }
+    Ok(())
+}
+
+/// Measures rooms of 10 readers, and one such room with as many deliveries.
+fn beside_one_room(setting: &Setting, rooms: usize, per_second: u32) -> anyhow::Result<()> {
+    let in_rooms = |rooms: usize| Shape {
+        connections: 10 * rooms,
+        publishers: rooms.max(10),
+        rooms,
+        pace: Pace::PerSecond(per_second),
+        text: 64,
+        reads_every: None,
+    };
+    let all = in_turn(&setting.products(), setting.repeats, |kind| {
+        let many = run(kind, &in_rooms(rooms), setting.cores)?;
+        Ok((many, run(kind, &in_rooms(1), setting.cores)?))
+    })?;
+    let rows = all.iter().map(|(kind, runs)| {
+        let of = |figure: fn(&(Figures, Figures)) -> f64| median(runs.iter().map(figure));
+        Row {
+            server: kind.name(),
+            figures: vec![
+                ("CPU ns each", Value(of(|run| run.0.cpu), 0)),
+                ("in one room", Value(of(|run| run.1.cpu), 0)),
+                ("ratio", Value(of(|run| run.0.cpu / run.1.cpu), 2)),
+                ("p99 µs", Value(of(|run| run.0.p99), 0)),
+                ("in one room, µs", Value(of(|run| run.1.p99), 0)),
+            ],
+        }
+    });
+    let title = format!("{rooms} rooms of 10 and one, {per_second} messages a second in all");
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, &title, &rows);
     Ok(())
 }
 
@@ -188,19 +211,24 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             let free = run(kind, &shape, Cores::All)?;
             Ok((free, run(kind, &shape, setting.cores)?))
         })?;
-        for (kind, runs) in all {
-            println!(
-                "{}: {name:14} {:8.0} deliveries/s on any core, {:8.0} on one; ratio {:.2}; publishers' p99 {:.0} and {:.0} µs; the load used {:.0} and {:.0} % of its core",
-                kind.name(),
-                median(runs.iter().map(|(free, _)| free.rate)),
-                median(runs.iter().map(|(_, pinned)| pinned.rate)),
-                median(runs.iter().map(|(free, pinned)| free.rate / pinned.rate)),
-                median(runs.iter().map(|(free, _)| free.p99)),
-                median(runs.iter().map(|(_, pinned)| pinned.p99)),
-                median(runs.iter().map(|(free, _)| free.load * 100.0)),
-                median(runs.iter().map(|(_, pinned)| pinned.load * 100.0)),
-            );
-        }
+        let rows = all.iter().map(|(kind, runs)| {
+            let of = |figure: fn(&(Figures, Figures)) -> f64| median(runs.iter().map(figure));
+            Row {
+                server: kind.name(),
+                figures: vec![
+                    ("deliveries/s on any core", Value(of(|run| run.0.rate), 0)),
+                    ("on one", Value(of(|run| run.1.rate), 0)),
+                    ("ratio", Value(of(|run| run.0.rate / run.1.rate), 2)),
+                    ("publishers' p99 µs", Value(of(|run| run.0.p99), 0)),
+                    ("on one, µs", Value(of(|run| run.1.p99), 0)),
+                    ("load's core %", Value(of(|run| run.0.load * 100.0), 0)),
+                    ("on one, %", Value(of(|run| run.1.load * 100.0), 0)),
+                ],
+            }
+        });
+        let title = format!("{name}, with the server on any core and on one");
+        let rows: Vec<_> = rows.collect();
+        setting.report.table(setting.scenario, &title, &rows);
     }
     Ok(())
 }
@@ -221,26 +249,25 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
         let cpu = (server.cpu_ns()? - cpu) as f64 / WATCHED.as_nanos() as f64;
         Ok((memory, opened, cpu))
     })?;
-    println!(
-        "| {:15} | bytes each | ratio | accepted/s | ratio | CPU before the first ping |",
-        ""
-    );
-    println!("|---|--:|--:|--:|--:|--:|");
-    for (kind, figures) in &all {
-        let ratio = |figure: fn(&(f64, f64, f64)) -> f64| {
-            let pairs = figures.iter().zip(&all[0].1);
-            median(pairs.map(|(one, first)| figure(one) / figure(first)))
-        };
-        println!(
-            "| {:15} | {:10.0} | {:5.1} | {:10.0} | {:5.2} | {:.2} % |",
-            kind.name(),
-            median(figures.iter().map(|figures| figures.0)),
-            ratio(|figures| figures.0),
-            median(figures.iter().map(|figures| figures.1)),
-            ratio(|figures| figures.1),
-            median(figures.iter().map(|figures| figures.2 * 100.0)),
-        );
-    }
+    let rows = all.iter().map(|(kind, figures)| {
+        let of = |figure: fn(&(f64, f64, f64)) -> f64| median(figures.iter().map(figure));
+        let to_first = |figure: fn(&(f64, f64, f64)) -> f64| ratio(figures, &all[0].1, figure);
+        Row {
+            server: kind.name(),
+            figures: vec![
+                ("bytes each", Value(of(|it| it.0), 0)),
+                ("ratio", Value(to_first(|it| it.0), 1)),
+                ("accepted/s", Value(of(|it| it.1), 0)),
+                ("ratio of accepted", Value(to_first(|it| it.1), 2)),
+                (
+                    "CPU % before the first ping",
+                    Value(of(|it| it.2 * 100.0), 2),
+                ),
+            ],
+        }
+    });
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, setting.about, &rows);
     Ok(())
 }
 
@@ -259,32 +286,41 @@ fn slow(setting: &Setting) -> anyhow::Result<()> {
 fn slow_readers(kind: Kind, setting: &Setting, shape: Shape) -> anyhow::Result<()> {
     const STALLED: usize = 100;
     const TIME: Duration = Duration::from_secs(20);
-    println!("{}", kind.name());
     let data = folder()?;
     let (server, mut load) = start(kind, shape, setting.cores, data.path())?;
     // The tail of the log is in memory in both cases, so it is filled first.
     load.run(TIME / 2)?;
-    let mut p99 = Vec::new();
+    let (mut quiet, mut rows) = (f64::NAN, Vec::new());
     let range = shape.connections - STALLED..shape.connections;
     for (stalled, time) in [(0, TIME / 2), (STALLED, TIME)] {
         let before = server.resident()?;
         load.stall(range.clone(), stalled > 0)?;
-        let figures = Figures::of(&load.run(time)?, 0, 0);
-        println!(
-            "{stalled:3} stalled: p99 of the others {:.0} µs; in {time:?} the server grew by {} KiB; {} readers were behind, and {} bytes kept for sockets",
-            figures.p99,
-            server.resident()?.saturating_sub(before) / 1024,
-            server.figure("chat_subscribers_catching_up")?,
-            server.figure("chat_unsent_bytes")?,
-        );
-        p99.push(figures.p99);
+        let p99 = Figures::of(&load.run(time)?, 0, 0).p99;
+        if stalled == 0 {
+            quiet = p99;
+        }
+        let grown = server.resident()?.saturating_sub(before) as f64 / 1024.0;
+        rows.push(Row {
+            server: kind.name(),
+            figures: vec![
+                ("stalled", Value(stalled as f64, 0)),
+                ("others' p99 µs", Value(p99, 0)),
+                ("ratio", Value(p99 / quiet, 2)),
+                ("grown by KiB", Value(grown, 0)),
+                (
+                    "behind",
+                    Value(server.figure("chat_subscribers_catching_up")?, 0),
+                ),
+                (
+                    "bytes kept for sockets",
+                    Value(server.figure("chat_unsent_bytes")?, 0),
+                ),
+            ],
+        });
     }
     load.stall(range, false)?;
     load.finish()?;
-    println!(
-        "ratio {:.2}; then everyone had everything, in order, on the same connection",
-        p99[1] / p99[0]
-    );
+    setting.report.table(setting.scenario, setting.about, &rows);
     Ok(())
 }
 
@@ -316,14 +352,21 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
         herd?.finish_like(&load)?;
         Ok((Figures::of(&sample, 0, 0).p99, took))
     })?;
-    for (kind, runs) in all {
-        println!(
-            "{}: live readers' p99 {:.1} ms; all caught up after {:.2} s",
-            kind.name(),
-            median(runs.iter().map(|run| run.0 / 1000.0)),
-            median(runs.iter().map(|run| run.1)),
-        );
-    }
+    let rows = all.iter().map(|(kind, runs)| Row {
+        server: kind.name(),
+        figures: vec![
+            (
+                "live readers' p99 ms",
+                Value(median(runs.iter().map(|run| run.0 / 1000.0)), 1),
+            ),
+            (
+                "all caught up after s",
+                Value(median(runs.iter().map(|run| run.1)), 2),
+            ),
+        ],
+    });
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, setting.about, &rows);
     Ok(())
 }
 
@@ -357,14 +400,19 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
         let rate = STORED as f64 / begun.elapsed().as_secs_f64();
         Ok((rate, resident.saturating_sub(before) as f64))
     })?;
-    for (kind, runs) in all {
-        println!(
-            "{}: {:.0} messages/s; the server grew by {:.1} MiB at most",
-            kind.name(),
-            median(runs.iter().map(|run| run.0)),
-            median(runs.iter().map(|run| run.1 / f64::from(1 << 20))),
-        );
-    }
+    let rows = all.iter().map(|(kind, runs)| {
+        let grown = runs.iter().map(|run| run.1 / f64::from(1 << 20));
+        Row {
+            server: kind.name(),
+            figures: vec![
+                ("messages/s", Value(median(runs.iter().map(|run| run.0)), 0)),
+                ("ratio", Value(ratio(runs, &all[0].1, |run| run.0), 2)),
+                ("grown by MiB at most", Value(median(grown), 1)),
+            ],
+        }
+    });
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, setting.about, &rows);
     Ok(())
 }
 
@@ -377,10 +425,9 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
         ..*setting
     };
     for connections in [10, 100, 1000, 10_000] {
-        println!("\n{connections} connections");
-        side_by_side(&lossless, &in_flight(connections, 10, 10))?;
+        let title = format!("{connections} connections");
+        table_of(&lossless, &title, &in_flight(connections, 10, 10))?;
     }
-    println!("\nfilling a history with {STORED} messages");
     let long = filled(setting, STORED)?;
     // A server that stored all this over time has indexed it. After this fast
     // fill indexing would take an hour, with a twentieth of a core, and disturb
@@ -394,14 +441,25 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
         let behind = run_on(folder_of(&long, kind)?, kind, &shape, setting.cores)?;
         Ok((behind, run(kind, &shape, setting.cores)?))
     })?;
-    for (kind, runs) in all {
-        println!(
-            "{}: {:.0} deliveries/s behind it, {:.0} without; ratio {:.2}",
-            kind.name(),
-            median(runs.iter().map(|(long, _)| long.rate)),
-            median(runs.iter().map(|(_, empty)| empty.rate)),
-            median(runs.iter().map(|(long, empty)| long.rate / empty.rate)),
-        );
-    }
+    let rows = all.iter().map(|(kind, runs)| Row {
+        server: kind.name(),
+        figures: vec![
+            (
+                "deliveries/s behind it",
+                Value(median(runs.iter().map(|run| run.0.rate)), 0),
+            ),
+            (
+                "without",
+                Value(median(runs.iter().map(|run| run.1.rate)), 0),
+            ),
+            (
+                "ratio",
+                Value(median(runs.iter().map(|run| run.0.rate / run.1.rate)), 2),
+            ),
+        ],
+    });
+    let title = format!("a history of {STORED} messages");
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, &title, &rows);
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     load::Load,
     process::{Kind, Server},
+    report::{Row, Value},
 };
 
 const STORED: u64 = 400_000;
@@ -34,16 +35,29 @@ pub(super) fn expiry(setting: &Setting) -> anyhow::Result<()> {
         let without = watched(setting, kind, stored, u64::MAX)?;
         Ok((watched(setting, kind, stored, KEPT)?, without))
     })?;
-    for (kind, runs) in all {
-        println!(
-            "{}: {:.0} messages expire a second; the others' p99 {:.0} \u{b5}s meanwhile, {:.0} \u{b5}s without; ratio {:.2}",
-            kind.name(),
-            median(runs.iter().map(|(with, _)| with.0)),
-            median(runs.iter().map(|(with, _)| with.1)),
-            median(runs.iter().map(|(_, without)| without.1)),
-            median(runs.iter().map(|(with, without)| with.1 / without.1)),
-        );
-    }
+    let rows = all.iter().map(|(kind, runs)| {
+        let ratios = runs.iter().map(|(with, without)| with.1 / without.1);
+        Row {
+            server: kind.name(),
+            figures: vec![
+                (
+                    "expired/s",
+                    Value(median(runs.iter().map(|run| run.0.0)), 0),
+                ),
+                (
+                    "others' p99 µs",
+                    Value(median(runs.iter().map(|run| run.0.1)), 0),
+                ),
+                (
+                    "without, µs",
+                    Value(median(runs.iter().map(|run| run.1.1)), 0),
+                ),
+                ("ratio", Value(median(ratios), 2)),
+            ],
+        }
+    });
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, setting.about, &rows);
     Ok(())
 }
 

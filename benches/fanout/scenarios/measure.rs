@@ -7,10 +7,16 @@ use anyhow::Context;
 use crate::{
     load::{Load, Pace, Sample, Shape},
     process::{self, Cores, Kind, Server},
+    report::{Report, Row, Value},
 };
 
-/// How all scenarios are measured.
+/// How a scenario is measured.
 pub struct Setting {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// What it measures.
+    pub about: &'static str,
+    pub report: Report,
     pub cores: Cores,
     /// How many times each figure is measured.
     pub repeats: usize,
@@ -77,7 +83,7 @@ impl Figures {
 
 /// A folder that is removed afterwards, on the disk of the build: the system's
 /// temporary folder may be in memory.
-pub(super) fn folder() -> anyhow::Result<tempfile::TempDir> {
+pub fn folder() -> anyhow::Result<tempfile::TempDir> {
     let target = std::env::current_exe()?;
     let target = target.parent().context("a folder")?;
     Ok(tempfile::tempdir_in(target)?)
@@ -117,7 +123,7 @@ pub(super) fn run_on(
     Ok(Figures::of(&sample, after.0 - before.0, after.1 - before.1))
 }
 
-pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -149,38 +155,47 @@ impl Setting {
     }
 }
 
-/// Runs a shape against the servers in turn, and prints a line for each; ratios
-/// are to the first.
+/// The median of the ratios of a figure, each within a turn.
+pub(super) fn ratio<T>(these: &[T], others: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    let pairs = these.iter().zip(others);
+    median(pairs.map(|(this, other)| figure(this) / figure(other)))
+}
+
+/// Runs a shape against the servers in turn, and prints a row for each. Ratios
+/// are to the first server, and for a durable one also to the durable floor.
 pub(super) fn side_by_side(setting: &Setting, shape: &Shape) -> anyhow::Result<()> {
+    table_of(setting, setting.about, shape)
+}
+
+/// The same, under a title of its own.
+pub(super) fn table_of(setting: &Setting, title: &str, shape: &Shape) -> anyhow::Result<()> {
     let all = in_turn(&setting.servers, setting.repeats, |kind| {
         run(kind, shape, setting.cores)
     })?;
-    println!(
-        "| {:15} | {:>12} | {:>6} | {:>11} | {:>6} | {:>8} | {:>8} | {:>8} |",
-        "", "deliveries/s", "ratio", "CPU ns each", "ratio", "p50 µs", "p99 µs", "p99.9 µs"
-    );
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    for (kind, figures) in &all {
+    let figures_of = |wanted: Kind| all.iter().find(|(kind, _)| *kind == wanted);
+    let rows = all.iter().map(|(kind, figures)| {
         let of = |figure: fn(&Figures) -> f64| median(figures.iter().map(figure));
-        let ratio = |figure: fn(&Figures) -> f64| {
-            median(
-                figures
-                    .iter()
-                    .zip(&all[0].1)
-                    .map(|(a, b)| figure(a) / figure(b)),
-            )
+        let to_first = |figure: fn(&Figures) -> f64| ratio(figures, &all[0].1, figure);
+        let to_durable = |figure: fn(&Figures) -> f64| {
+            let floor = kind.durable_floor().and_then(figures_of);
+            floor.map_or(f64::NAN, |(_, floor)| ratio(figures, floor, figure))
         };
-        println!(
-            "| {:15} | {:12.0} | {:6.2} | {:11.0} | {:6.2} | {:8.0} | {:8.0} | {:8.0} |",
-            kind.name(),
-            of(|f| f.rate),
-            ratio(|f| f.rate),
-            of(|f| f.cpu),
-            ratio(|f| f.cpu),
-            of(|f| f.p50),
-            of(|f| f.p99),
-            of(|f| f.p999),
-        );
-    }
+        Row {
+            server: kind.name(),
+            figures: vec![
+                ("deliveries/s", Value(of(|f| f.rate), 0)),
+                ("ratio", Value(to_first(|f| f.rate), 2)),
+                ("to synced", Value(to_durable(|f| f.rate), 2)),
+                ("CPU ns each", Value(of(|f| f.cpu), 0)),
+                ("ratio of CPU", Value(to_first(|f| f.cpu), 2)),
+                ("CPU to synced", Value(to_durable(|f| f.cpu), 2)),
+                ("p50 µs", Value(of(|f| f.p50), 0)),
+                ("p99 µs", Value(of(|f| f.p99), 0)),
+                ("p99.9 µs", Value(of(|f| f.p999), 0)),
+            ],
+        }
+    });
+    let rows: Vec<_> = rows.collect();
+    setting.report.table(setting.scenario, title, &rows);
     Ok(())
 }
