@@ -3,7 +3,7 @@
 //! A durable chat is also compared with the least durable broadcast server (the
 //! synced floor).
 //!
-//!     cargo bench --bench fanout                 the whole table, under 4 minutes
+//!     cargo bench --bench fanout                 the whole table, about 5 minutes
 //!     cargo bench --bench fanout -- flood idle   some scenarios
 //!     cargo bench --bench fanout -- --long       also long scenarios
 //!     cargo bench --bench fanout -- --json       an object a row, for programs
