@@ -1,25 +1,25 @@
 //! The server: accepts connections, registers each, and drains.
 //!
-//! It gets a bound listener and an opened store; it knows neither flags nor
+//! It gets bound listeners and an opened store; it knows neither flags nor
 //! signals.
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use ::http::StatusCode;
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     fanout::Applier,
     http::{self, HttpState, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
-    net::Peer,
+    net::{Listener, Peer, Stream},
     session,
     store::Replica,
 };
@@ -64,7 +64,7 @@ pub struct ServerOptions {
 ///
 /// Fails if no thread can be started, or if the writer stopped by itself.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     replica: Replica,
     options: ServerOptions,
     shutdown: CancellationToken,
@@ -97,6 +97,7 @@ pub async fn run(
         state,
         session: options.session,
         drain: drain.clone(),
+        turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
     });
 
     info!(
@@ -108,13 +109,13 @@ pub async fn run(
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
         () = hub.finished() => true,
-        () = accept(&listener, &server, &tasks) => false,
+        _ = join_all(listeners.iter().map(|it| accept(it, &server, &tasks))) => false,
     };
     info!(
         "the server is shutting down: {} connections are told",
         hub.connections()
     );
-    drop(listener);
+    drop(listeners);
     drop(submitter);
     drain.cancel();
     tasks.close();
@@ -146,12 +147,13 @@ struct Server {
     state: HttpState,
     session: session::SessionOptions,
     drain: CancellationToken,
+    /// The connections that get a refusal at this moment.
+    turned_away: Arc<Semaphore>,
 }
 
 /// Accepts connections for ever. Neither a failing connection nor a lack of
 /// file descriptors ends this loop.
-async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
-    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+async fn accept(listener: &Listener, server: &Arc<Server>, tasks: &TaskTracker) {
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
@@ -174,7 +176,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
                 tasks.spawn(Arc::clone(server).serve(stream, registration));
             }
             Err(full) => {
-                if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+                if let Ok(place) = Arc::clone(&server.turned_away).try_acquire_owned() {
                     let server = Arc::clone(server);
                     tasks.spawn(async move {
                         turn_away(stream, full, &server.state).await;
@@ -186,9 +188,9 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
     }
 }
 
-async fn accepted(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+async fn accepted(listener: &Listener) -> io::Result<(Stream, Peer)> {
     let (stream, addr) = listener.accept().await?;
-    Ok((stream, Peer::accepted(Some(addr))?))
+    Ok((stream, Peer::accepted(addr)?))
 }
 
 /// Whether an error of `accept(2)` concerns only the incoming connection.
@@ -200,7 +202,7 @@ fn is_peer_error(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
+async fn turn_away(mut stream: Stream, full: Full, state: &HttpState) {
     let status = match full {
         Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
         Full::Server => StatusCode::SERVICE_UNAVAILABLE,
@@ -218,7 +220,7 @@ async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
 }
 
 impl Server {
-    async fn serve(self: Arc<Self>, stream: TcpStream, registration: Registration) {
+    async fn serve(self: Arc<Self>, stream: Stream, registration: Registration) {
         let _open = self.state.hub.metrics().connection();
         // Boxed: the memory of the HTTP stage is freed before the session
         // starts.
@@ -230,15 +232,9 @@ impl Server {
     /// Serves the request; returns the session if the request starts one.
     async fn upgrade<'a>(
         &'a self,
-        stream: TcpStream,
+        stream: Stream,
         registration: &'a Registration,
     ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
-        // Without this option, small frames wait up to 40 ms for the
-        // acknowledgement of the frames before them.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("{}: {error}", registration.peer());
-            return None;
-        }
         let upgraded = http::serve(stream, registration, &self.state, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();
         let transport = session::Transport {

@@ -11,7 +11,7 @@ mod server {
 use std::{io, net::SocketAddr, process::ExitCode, thread};
 
 use anyhow::Context;
-use broadcast_chat::{server as chat, store};
+use broadcast_chat::{net::Listener, server as chat, store};
 use rustix::process::Signal;
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -80,9 +80,14 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
     console::listening(address);
-    chat::run(listener, replica, checked.options, shutdown)
-        .await
-        .context("the server failed")
+    chat::run(
+        vec![Listener::Tcp(listener)],
+        replica,
+        checked.options,
+        shutdown,
+    )
+    .await
+    .context("the server failed")
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

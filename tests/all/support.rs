@@ -111,7 +111,8 @@ impl TestServer {
         let addr = listener.local_addr().expect("its address");
         let (replica, _) = store::open(storage, "a test").expect("a store");
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(server::run(listener, replica, options, shutdown.clone()));
+        let listeners = vec![net::Listener::Tcp(listener)];
+        let running = tokio::spawn(server::run(listeners, replica, options, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
