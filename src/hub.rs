@@ -57,7 +57,7 @@ use crate::{
     fanout::{Fanout, History},
     log::{Action, GuardedClock, Recipient, SanctionKind},
     metrics::{Gauges, Metrics},
-    net::Peer,
+    net::{AddressSet, Peer},
     protocol::{
         Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         command_target::CommandTarget,
@@ -82,6 +82,8 @@ pub struct HubOptions {
     pub name_expiry: Duration,
     /// How many connections there may be, and how fast each may speak.
     pub capacity: Capacity,
+    /// The proxies whose word on a visitor's address is believed.
+    pub proxies: AddressSet,
 }
 
 /// The state that all sessions share. Clones are the same hub.
@@ -177,7 +179,8 @@ impl Hub {
         FIRST_RECONNECT_MS.saturating_add(before)
     }
 
-    /// Registers a connection that was accepted.
+    /// Registers a connection that was accepted. A trusted proxy's takes its
+    /// place later.
     ///
     /// # Errors
     ///
@@ -185,6 +188,11 @@ impl Hub {
     /// allowed.
     pub fn register(&self, peer: Peer) -> Result<Registration, Full> {
         self.shared.registry.register(peer)
+    }
+
+    /// The proxies whose word on a visitor's address is believed.
+    pub fn proxies(&self) -> &AddressSet {
+        self.shared.registry.proxies()
     }
 
     /// How many connections there are.
@@ -263,8 +271,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and one that covers the operator
-    /// or the loopback interface. Also refuses if too many sanctions are in
+    /// Refuses a single connection as target, and one that covers the operator,
+    /// a trusted proxy or the loopback interface. Also refuses if too many sanctions are in
     /// force or this one cannot be stored.
     pub fn sanction(
         &self,

@@ -13,13 +13,13 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
     http::{self, HttpState, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
-    net::{Listener, Peer, Stream},
+    net::{self, Listener, Peer, Stream},
     session,
     store::Replica,
 };
@@ -27,6 +27,9 @@ use crate::{
 /// How long a drain may take. A process must be gone after 10 s, its last
 /// output included.
 pub const GRACE: Duration = Duration::from_secs(9);
+
+/// How long the PROXY header of a connection may take to arrive.
+const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How many connections over the limit get a response at the same time. Further
 /// ones are closed without one.
@@ -50,6 +53,8 @@ pub struct ServerOptions {
     pub keep: RetentionLimits,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
+    /// Whether a trusted proxy's connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// The options of all sessions.
     pub session: session::SessionOptions,
 }
@@ -96,6 +101,7 @@ pub async fn run(
     let server = Arc::new(Server {
         state,
         session: options.session,
+        proxy_protocol: options.proxy_protocol,
         drain: drain.clone(),
         turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
     });
@@ -146,6 +152,7 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
 struct Server {
     state: HttpState,
     session: session::SessionOptions,
+    proxy_protocol: bool,
     drain: CancellationToken,
     /// The connections that get a refusal at this moment.
     turned_away: Arc<Semaphore>,
@@ -220,13 +227,52 @@ async fn turn_away(mut stream: Stream, full: Full, state: &HttpState) {
 }
 
 impl Server {
-    async fn serve(self: Arc<Self>, stream: Stream, registration: Registration) {
+    async fn serve(self: Arc<Self>, mut stream: Stream, mut registration: Registration) {
         let _open = self.state.hub.metrics().connection();
+        if self.proxy_protocol && !registration.has_place() {
+            let named = self.read_proxy_header(&mut stream, &mut registration);
+            match Box::pin(named).await {
+                Some(Ok(())) => {}
+                Some(Err(full)) => {
+                    if let Ok(_place) = self.turned_away.try_acquire() {
+                        turn_away(stream, full, &self.state).await;
+                    }
+                    return;
+                }
+                None => return,
+            }
+        }
         // Boxed: the memory of the HTTP stage is freed before the session
         // starts.
         if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
             session.await;
         }
+    }
+
+    /// Reads the PROXY header of a trusted proxy's connection, and takes the
+    /// visitor's place. `None` if the connection must be closed.
+    async fn read_proxy_header(
+        &self,
+        stream: &mut Stream,
+        registration: &mut Registration,
+    ) -> Option<Result<(), Full>> {
+        let header = timeout(PROXY_HEADER_DEADLINE, net::read_proxy_header(stream));
+        let header = tokio::select! {
+            header = header => header.ok()?,
+            () = self.drain.cancelled() => return None,
+        };
+        let proxy = registration.peer();
+        let visitor = header
+            .inspect_err(|error| debug!("the connection of the proxy {proxy} is closed: {error}"))
+            .ok()?;
+        if let Some(visitor) = visitor {
+            registration.set_address(visitor);
+            // A proxy in front of this one may name the visitor in its request.
+            if !self.state.hub.proxies().contains(Some(visitor.ip())) {
+                return Some(registration.take_place(None));
+            }
+        }
+        Some(Ok(()))
     }
 
     /// Serves the request; returns the session if the request starts one.

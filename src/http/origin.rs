@@ -13,7 +13,23 @@ use http::{
     uri::Authority,
 };
 
-use super::answer::Refused;
+use super::{answer::Refused, forwarding::Forwarded};
+
+/// The URL that a request was made to, as its visitor knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The host and the port.
+    pub(super) host: Authority,
+    /// Whether the scheme is https, if that is known.
+    pub(super) https: Option<bool>,
+}
+
+impl Site {
+    /// Whether the URL is encrypted, as far as the server knows.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.https == Some(true)
+    }
+}
 
 /// Which hosts and origins are trusted.
 #[derive(Clone, Debug, Default)]
@@ -27,13 +43,22 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Returns the `Host` of a request.
+    /// Returns the site of a request. The host that a trusted proxy named
+    /// replaces the one in `Host`, and needs no other trust.
     ///
     /// # Errors
     ///
     /// Fails with 400 if the host is missing or invalid. Fails with 421 if the
     /// server does not go by this name.
-    pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
+    pub(super) fn check_host(&self, head: &Parts, told: &Forwarded) -> Result<Site, Refused> {
+        let https = told.https;
+        if let Some(host) = &told.host {
+            let invalid =
+                |_| Refused::bad_request("The forwarded host is no host: look at the proxy.");
+            let host: Authority = host.parse().map_err(invalid)?;
+            without_user(&host)?;
+            return Ok(Site { host, https });
+        }
         let asked = match single_header(head, &header::HOST)? {
             Some(host) => host,
             None if head.version == Version::HTTP_10 => "localhost",
@@ -44,16 +69,14 @@ impl Trust {
             .map_err(|_| Refused::bad_request("The header Host names no host."))?;
         // A target in absolute form names the host itself (RFC 9112 §3.2.2).
         let host = head.uri.authority().cloned().unwrap_or(host);
-        if host.as_str().contains('@') {
-            return Err(Refused::bad_request("The host must not name a user."));
-        }
+        without_user(&host)?;
         if !self.knows(&host) {
             return Err(Refused::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This server does not go by that name; it is started with --host NAME to do so.",
             ));
         }
-        Ok(host)
+        Ok(Site { host, https })
     }
 
     fn knows(&self, host: &Authority) -> bool {
@@ -87,14 +110,14 @@ impl Trust {
     ///
     /// Fails with 403 if the origin is another one, and with 400 if the header
     /// is invalid.
-    pub(super) fn check_origin(&self, head: &Parts, host: &Authority) -> Result<(), Refused> {
+    pub(super) fn check_origin(&self, head: &Parts, site: &Site) -> Result<(), Refused> {
         let Some(origin) = single_header(head, &header::ORIGIN)? else {
             return Ok(());
         };
         let own = origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"))
-            .is_some_and(|page| page.eq_ignore_ascii_case(host.as_str()));
+            .is_some_and(|page| page.eq_ignore_ascii_case(site.host.as_str()));
         if own
             || self
                 .origins
@@ -173,6 +196,13 @@ fn is_local(name: &str) -> bool {
         .is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
+fn without_user(host: &Authority) -> Result<(), Refused> {
+    if host.as_str().contains('@') {
+        return Err(Refused::bad_request("The host must not name a user."));
+    }
+    Ok(())
+}
+
 fn first_label(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
@@ -208,8 +238,8 @@ mod tests {
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let checked = trust
-            .check_host(&head)
-            .and_then(|host| trust.check_origin(&head, &host));
+            .check_host(&head, &Forwarded::default())
+            .and_then(|site| trust.check_origin(&head, &site));
         checked.map_or_else(|refused| refused.status.as_u16(), |()| 200)
     }
 

@@ -47,17 +47,12 @@ pub(super) async fn answer(
     state: &HttpState,
 ) -> Result<Answer, Refused> {
     let path = head.uri.path();
-    if path != HEALTH {
-        if forwarding::is_forwarded(&head.headers) {
-            registration
-                .count_as_forwarded()
-                .map_err(|full| Refused::new(StatusCode::TOO_MANY_REQUESTS, full.to_string()))?;
-        }
-        if let Some(budget) = registration.budget() {
-            budget.request()?;
-        }
+    let is_limited = path != HEALTH;
+    let told = forwarding::admit(head, registration, state.hub.proxies(), is_limited)?;
+    if is_limited && let Some(budget) = registration.budget() {
+        budget.request()?;
     }
-    let host = state.trust.check_host(head)?;
+    let site = state.trust.check_host(head, &told)?;
     // The target was `*` or a host alone (RFC 9112 §3.2).
     if !path.starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
@@ -71,7 +66,7 @@ pub(super) async fn answer(
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
     if upgrade::is_upgrade(head) {
         let (response, request) = upgrade::accept(head, room)?;
-        state.trust.check_origin(head, &host)?;
+        state.trust.check_origin(head, &site)?;
         registration.check_ban(request.name.as_ref())?;
         return Ok(Answer::Upgrade(response, Box::new(request)));
     }
@@ -86,7 +81,7 @@ pub(super) async fn answer(
     let query = || Query::of(head);
     let hub = &state.hub;
     if head.method == Method::POST {
-        state.trust.check_origin(head, &host)?;
+        state.trust.check_origin(head, &site)?;
         return room::publish(head, body, registration, state, room, query()?)
             .await
             .map(Answer::Respond);
@@ -102,7 +97,7 @@ pub(super) async fn answer(
         query
     };
     let mut answer = match form {
-        Representation::Page => Answer::Respond(page::document(head, &host, &room)),
+        Representation::Page => Answer::Respond(page::document(head, &site, &room)),
         Representation::Json => Answer::Respond(history_page::json(hub, &room, &query).await?),
         Representation::Lines if query.is_for_a_page() => {
             Answer::Respond(history_page::lines(hub, &room, &query).await?)

@@ -2,7 +2,8 @@
 //!
 //! A connection registers when it is accepted. Through its [`Registration`] it
 //! holds its place, joins a room, uses a name and spends the budget of its
-//! prefix. Dropping the registration undoes all of that.
+//! prefix. Dropping the registration undoes all of that. A trusted proxy's
+//! connection takes its place once the visitor is known.
 //!
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
@@ -47,7 +48,7 @@ pub(super) use self::{
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
     log::{GuardedClock, SanctionKind, UnreadLimit},
-    net::{Peer, Prefix},
+    net::{AddressSet, Peer, Prefix},
     protocol::{
         ConnectionId, Event, Refusal, Seq, Topic,
         close::CloseReason,
@@ -87,6 +88,8 @@ impl Capacity {
 pub(super) struct Registry {
     /// The most connections at a time.
     max_connections: usize,
+    /// The proxies whose word on a visitor's address is believed.
+    proxies: Arc<AddressSet>,
     shared: Arc<LockedTables>,
     /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
@@ -95,12 +98,14 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn new(
         capacity: Capacity,
+        proxies: AddressSet,
         sanctions: Vec<Sanction>,
         clock: Arc<GuardedClock>,
     ) -> Self {
         let presence = Presence::default();
         Registry {
             max_connections: capacity.connections,
+            proxies: Arc::new(proxies),
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
@@ -113,7 +118,8 @@ impl Registry {
         }
     }
 
-    /// Registers a connection that was accepted.
+    /// Registers a connection that was accepted. A trusted proxy's takes its
+    /// place later.
     ///
     /// # Errors
     ///
@@ -121,15 +127,22 @@ impl Registry {
     /// allowed.
     pub(super) fn register(&self, peer: Peer) -> Result<Registration, Full> {
         let mut tables = self.shared.lock();
-        let budget = tables.prefixes.connect(peer.prefix());
-        let budget = budget.map_err(Full::Prefix)?;
-        if tables.connections.len() >= self.max_connections {
-            tables.prefixes.disconnect(peer.prefix(), false);
-            return Err(Full::Server);
-        }
+        let is_full = tables.connections.len() >= self.max_connections;
         tables.connect(peer);
         drop(tables);
-        Ok(Registration::new(&self.shared, peer, budget))
+        let registration = Registration::new(&self.shared, peer);
+        if !self.proxies.contains(peer.ip()) {
+            registration.take_place(None)?;
+        }
+        if is_full {
+            return Err(Full::Server);
+        }
+        Ok(registration)
+    }
+
+    /// The proxies whose word on a visitor's address is believed.
+    pub(super) fn proxies(&self) -> &AddressSet {
+        &self.proxies
     }
 
     /// How many connections there are.

@@ -87,7 +87,8 @@ impl Hub {
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
-        let registry = Registry::new(options.capacity, sanctions, Arc::clone(&clock));
+        let proxies = options.proxies.clone();
+        let registry = Registry::new(options.capacity, proxies, sanctions, Arc::clone(&clock));
         let work = Writer::new(
             applier,
             Effects::new(registry.clone()),

@@ -1,10 +1,10 @@
 //! Listeners: where connections come from.
 
-use std::{io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 
-use super::stream::Stream;
+use super::{stream::Stream, unix_socket::BoundUnixSocket};
 
 /// A bound listener.
 #[derive(Debug)]
@@ -12,10 +12,18 @@ pub enum Listener {
     /// It takes TCP connections.
     Tcp(TcpListener),
     /// It takes connections through a Unix socket.
-    Unix(UnixListener),
+    Unix(BoundUnixSocket),
 }
 
 impl Listener {
+    /// The address, if it has one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Unix(_) => None,
+        }
+    }
+
     /// Accepts one connection. Returns its stream, and the address of the other
     /// end if it has one.
     ///
@@ -32,10 +40,23 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 Ok((Stream::Tcp(stream), Some(addr)))
             }
-            Listener::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), None))
-            }
+            Listener::Unix(listener) => Ok((Stream::Unix(listener.accept().await?), None)),
+        }
+    }
+}
+
+impl fmt::Display for Listener {
+    /// Writes the address or the path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listener::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.fmt(f),
+                Err(_) => f.write_str("a TCP socket"),
+            },
+            Listener::Unix(listener) => match listener.path() {
+                Some(path) => path.display().fmt(f),
+                None => f.write_str("a Unix socket"),
+            },
         }
     }
 }

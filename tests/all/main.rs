@@ -44,6 +44,11 @@ mod restart;
 /// The price of a flood for its sender.
 mod floods;
 
+/// Visitors behind trusted proxies.
+mod proxies;
+
+/// Unix sockets, and sockets of a service manager.
+mod listeners;
 /// Limits where strangers may come.
 mod strangers;
 

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::peer::{
     BINARY, CLOSE, CONTINUATION, FIN, Frame, LENGTH_16, LENGTH_64, MASKED, MemoryPeer, PING, PONG,
-    Peer, Reading, SseEvent, TEXT, frame, sse_request, upgrade, upgraded,
+    Peer, Reading, SseEvent, TEXT, UnixPeer, frame, sse_request, upgrade, upgraded,
 };
 
 /// How long an expected event may take before the test fails. A passing run
@@ -60,6 +60,7 @@ pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
     capacity: Capacity::UNLIMITED,
+    proxies: net::AddressSet::NONE,
 };
 
 /// The default options of a test server.
@@ -68,6 +69,7 @@ pub(crate) fn options() -> ServerOptions {
         hub: hub::HubOptions { shards: 2, ..HUB },
         keep: RetentionLimits::default(),
         trust: Trust::default(),
+        proxy_protocol: false,
         session: session::SessionOptions {
             limits: Limits::default(),
             unfinished: session::UnfinishedMessages::new(Limits::default()),

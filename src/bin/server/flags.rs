@@ -13,6 +13,7 @@ use std::{
 use broadcast_chat::{
     hub::Rate,
     log::UnreadLimit,
+    net::AddressSet,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
@@ -43,6 +44,10 @@ pub(crate) struct ServerFlags {
     /// The address to listen on; 0.0.0.0 or :: lets other machines connect
     #[arg(long, env = "CHAT_BIND", value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     bind: IpAddr,
+
+    /// Also listen on a Unix socket at this path; its owner and group may connect
+    #[arg(long, env = "CHAT_UNIX", value_name = "PATH")]
+    unix: Option<PathBuf>,
 
     #[command(flatten)]
     folder: Folder,
@@ -158,6 +163,22 @@ pub(crate) struct ServerFlags {
     /// Another host name of this server, like chat.example.org (repeatable)
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
+
+    /// A proxy that is believed: an address, a prefix, loopback or private (repeatable)
+    ///
+    /// What it says in Forwarded or X-Forwarded-For is the visitor's address. Limits and bans go
+    /// by that address.
+    #[arg(
+        long,
+        env = "CHAT_TRUSTED_PROXY",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<AddressSet>,
+
+    /// Connections of a trusted proxy begin with a PROXY header, version 1 or 2
+    #[arg(long, env = "CHAT_PROXY_PROTOCOL", requires = "trusted_proxy", value_parser = BoolishValueParser::new())]
+    proxy_protocol: bool,
 
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]

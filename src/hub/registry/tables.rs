@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,6 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    budget::Budget,
     guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
@@ -171,12 +172,34 @@ impl Tables {
         }
     }
 
-    /// Removes a connection and all that belongs to it. The caller drops the
-    /// result outside the lock, as this may close a socket.
-    pub(super) fn disconnect(&mut self, peer: Peer, forwarded: bool) -> Option<Connection> {
-        self.leave(peer.id);
-        self.prefixes.disconnect(peer.prefix(), forwarded);
-        self.connections.remove(&peer.id)
+    /// Counts a connection for the prefix of its peer. Returns the budget of the
+    /// prefix, if rates or quotas are limited.
+    ///
+    /// # Errors
+    ///
+    /// As [`Prefixes::connect`].
+    pub(super) fn place(&mut self, peer: Peer) -> Result<Option<Arc<Budget>>, usize> {
+        let budget = self.prefixes.connect(peer.prefix())?;
+        if let Some(one) = self.connections.get_mut(&peer.id) {
+            one.peer = peer;
+        }
+        Ok(budget)
+    }
+
+    /// Removes a connection and all that belongs to it. `placed` is its peer, if
+    /// it counted for a prefix. The caller drops the result outside the lock, as
+    /// this may close a socket.
+    pub(super) fn disconnect(
+        &mut self,
+        id: ConnectionId,
+        placed: Option<Peer>,
+        forwarded: bool,
+    ) -> Option<Connection> {
+        self.leave(id);
+        if let Some(peer) = placed {
+            self.prefixes.disconnect(peer.prefix(), forwarded);
+        }
+        self.connections.remove(&id)
     }
 
     /// Adds a sanction, and ends the conversations that it bans.

@@ -7,7 +7,7 @@ use broadcast_chat::{
     http::{HttpState, Trust},
     hub::{self, Hub, Registration},
     log::LocalLog,
-    net::Peer,
+    net::{AddressSet, Peer},
     protocol::Limits,
     session::{self, Transport},
     store::{self, Storage},
@@ -27,6 +27,7 @@ const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
     capacity: hub::Capacity::UNLIMITED,
+    proxies: AddressSet::NONE,
 };
 
 /// A hub, and what a connection to it needs.

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{
-        TcpSocket, TcpStream,
+        TcpSocket, TcpStream, UnixStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
+        unix,
     },
 };
 
@@ -120,6 +121,9 @@ pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
 /// One end of a stream in memory.
 pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
+/// One end of a connection through a Unix socket.
+pub(crate) type UnixPeer = Peer<unix::OwnedReadHalf, unix::OwnedWriteHalf>;
+
 /// The receiving half of a peer.
 pub(crate) struct Reading<R = OwnedReadHalf> {
     stream: R,
@@ -190,6 +194,13 @@ impl Peer {
     /// The address tag that other members see.
     pub(crate) fn tag(&self) -> String {
         self.sending.tag()
+    }
+}
+
+impl UnixPeer {
+    pub(crate) fn over_unix(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        Peer::of(read, write)
     }
 }
 
