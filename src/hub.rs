@@ -59,7 +59,7 @@ use crate::{
     metrics::{Gauges, Metrics},
     net::{AddressSet, Peer},
     protocol::{
-        Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
+        Author, ConnectionId, Event, OwnerNumber, Refusal, RefusalCode, Seq, Topic,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
@@ -84,6 +84,9 @@ pub struct HubOptions {
     pub capacity: Capacity,
     /// The proxies whose word on a visitor's address is believed.
     pub proxies: AddressSet,
+    /// Whether people see no address of anybody: every peer has the tag of a
+    /// guest.
+    pub hides_addresses: bool,
 }
 
 /// The state that all sessions share. Clones are the same hub.
@@ -215,10 +218,29 @@ impl Hub {
         self.shared.registry.people_count(room)
     }
 
-    /// The event that names the people in a room. If they are many, it names
-    /// only some.
-    pub fn members_event(&self, room: &RoomName) -> Event {
-        self.shared.registry.members_event(room)
+    /// The event that names the people in a room, with their addresses if they
+    /// are asked for. If they are many, it names only some.
+    pub fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
+        self.shared.registry.members_event(room, with_addresses)
+    }
+
+    /// The target of an operator's command that may name a guest: the guest's
+    /// address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses the tag of a guest that is not connected, or has no address.
+    pub fn resolve(&self, who: CommandTarget) -> Result<CommandTarget, Refusal> {
+        let CommandTarget::Guest(tag) = &who else {
+            return Ok(who);
+        };
+        let address = self.shared.registry.address_of(tag);
+        let unknown = || {
+            let text =
+                format!("{tag} is not connected, or has no address: give a name or an address.");
+            Refusal::new(RefusalCode::NotHere, text)
+        };
+        Ok(CommandTarget::Prefix(address.ok_or_else(unknown)?.into()))
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.

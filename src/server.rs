@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
-    http::{self, HttpState, Trust},
+    http::{self, BasePath, HttpState, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
     net::{self, Listener, Peer, Stream},
     session,
@@ -53,6 +53,8 @@ pub struct ServerOptions {
     pub keep: RetentionLimits,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
+    /// The path that all URLs begin with.
+    pub base_path: BasePath,
     /// Whether a trusted proxy's connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// The options of all sessions.
@@ -93,11 +95,12 @@ pub async fn run(
         reporting.report_wrong_secrets().await;
     });
     let drain = CancellationToken::new();
-    let state = HttpState {
-        hub: hub.clone(),
-        trust: options.trust,
-        limits: options.session.limits,
-    };
+    let state = HttpState::new(
+        hub.clone(),
+        options.trust,
+        options.session.limits,
+        options.base_path,
+    );
     let server = Arc::new(Server {
         state,
         session: options.session,

@@ -75,7 +75,7 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
-    console::listening(&listeners);
+    console::listening(&listeners, &checked.options.base_path);
     chat::run(listeners, replica, checked.options, shutdown)
         .await
         .context("the server failed")

@@ -55,6 +55,7 @@ impl World {
             name_expiry,
             capacity: Capacity::UNLIMITED,
             proxies: AddressSet::NONE,
+            hides_addresses: false,
         };
         let tasks = TaskTracker::new();
         let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::net::Listener;
+use broadcast_chat::{http::BasePath, net::Listener};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -101,13 +101,13 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
 }
 
 /// Prints where the server listens, and the URLs at which it can be reached.
-pub(crate) fn listening(listeners: &[Listener]) {
+pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
     let mut said = String::new();
     for listener in listeners {
         // Writing to a String cannot fail.
         let _ = writeln!(said, "listening on {listener}");
         if let Some(address) = listener.address() {
-            urls(address, &mut said);
+            urls(address, base, &mut said);
         }
     }
     // If standard output is gone, the addresses have no reader.
@@ -118,7 +118,7 @@ pub(crate) fn listening(listeners: &[Listener]) {
 }
 
 /// Adds the URLs of a TCP listener.
-fn urls(address: SocketAddr, said: &mut String) {
+fn urls(address: SocketAddr, base: &BasePath, said: &mut String) {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -126,7 +126,7 @@ fn urls(address: SocketAddr, said: &mut String) {
     };
     let local = SocketAddr::new(local, address.port());
     // Writing to a String cannot fail.
-    let _ = writeln!(said, "open http://{local}/ in a browser");
+    let _ = writeln!(said, "open http://{local}{base}/ in a browser");
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
@@ -135,7 +135,7 @@ fn urls(address: SocketAddr, said: &mut String) {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                let _ = writeln!(said, "others can join at http://{url}/");
+                let _ = writeln!(said, "others can join at http://{url}{base}/");
             }
         }
     }

@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource
 
 use super::{
     super::{exit::fail, files, listeners::Places},
-    Limit, Maintenance, ServerFlags, When,
+    Limit, Maintenance, ServerFlags, Tags, When,
     process::{raise_descriptors, workers},
 };
 
@@ -147,7 +147,9 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         When::Always => true,
         When::Never => false,
     };
+    let base_path = flags.prefix.clone().unwrap_or_default();
     let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone())?;
+    let hides_addresses = hides_addresses(&flags, &places);
     let (per_prefix, forwarded) = limits(&flags, &places);
     let text_limits = Limits {
         text_bytes: flags.max_text as usize,
@@ -181,6 +183,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     forwarded,
                     unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
                 },
+                hides_addresses,
                 proxies: flags.trusted_proxy.into_iter().collect(),
             },
             trust: Trust {
@@ -191,7 +194,9 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     .iter()
                     .map(|o| o.trim_end_matches('/').to_owned())
                     .collect(),
+                metrics_readers: flags.metrics_from.into_iter().collect(),
             },
+            base_path,
             proxy_protocol: flags.proxy_protocol,
             session: session::SessionOptions {
                 limits: text_limits,
@@ -213,6 +218,15 @@ fn hostname() -> String {
 /// Whether clients of other machines may come, directly or through a proxy.
 fn strangers_may_come(flags: &ServerFlags, places: &Places) -> bool {
     places.are_on_a_network() || !flags.host.is_empty() || !flags.trusted_proxy.is_empty()
+}
+
+/// Whether people see no address of anybody.
+fn hides_addresses(flags: &ServerFlags, places: &Places) -> bool {
+    match flags.tags {
+        Tags::Auto => places.are_on_a_network(),
+        Tags::Address => false,
+        Tags::Guest => true,
+    }
 }
 
 /// The limits of one address, and those for all requests of one address that
@@ -299,6 +313,23 @@ mod tests {
             let of = |limits: PrefixLimits| (limits.rate, limits.connections, limits.quotas);
             assert_eq!(of(found), direct, "{words:?}");
             assert_eq!(of(found_forwarded), forwarded, "{words:?}");
+        }
+    }
+
+    // Verified to fail when `auto` shows addresses on a network.
+    #[test]
+    fn addresses_are_shown_by_default_only_on_loopback() {
+        for (words, hidden) in [
+            (&["--bind=127.0.0.1"][..], false),
+            (&["--bind=::1", "--trusted-proxy=loopback"], false),
+            (&["--bind=0.0.0.0"], true),
+            (&["--bind=192.0.2.1"], true),
+            (&["--bind=0.0.0.0", "--tags=address"], false),
+            (&["--bind=127.0.0.1", "--tags=guest"], true),
+        ] {
+            let flags = parse([&["server"], words].concat()).expect("right");
+            let places = Places::Own((flags.bind, flags.port).into(), None);
+            assert_eq!(hides_addresses(&flags, &places), hidden, "{words:?}");
         }
     }
 
