@@ -18,6 +18,7 @@ mod server {
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
+    pub(super) mod listeners;
 }
 
 fn write(folder: &Path) -> io::Result<()> {

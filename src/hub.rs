@@ -57,9 +57,9 @@ use crate::{
     fanout::{Fanout, History},
     log::{Action, GuardedClock, Recipient, SanctionKind},
     metrics::{Gauges, Metrics},
-    net::Peer,
+    net::{AddressSet, Peer},
     protocol::{
-        Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
+        Author, ConnectionId, Event, OwnerNumber, Refusal, RefusalCode, Seq, Topic,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
@@ -82,6 +82,11 @@ pub struct HubOptions {
     pub name_expiry: Duration,
     /// How many connections there may be, and how fast each may speak.
     pub capacity: Capacity,
+    /// The proxies whose word on a visitor's address is believed.
+    pub proxies: AddressSet,
+    /// Whether people see no address of anybody: every peer has the tag of a
+    /// guest.
+    pub hides_addresses: bool,
 }
 
 /// The state that all sessions share. Clones are the same hub.
@@ -177,7 +182,8 @@ impl Hub {
         FIRST_RECONNECT_MS.saturating_add(before)
     }
 
-    /// Registers a connection that was accepted.
+    /// Registers a connection that was accepted. A trusted proxy's takes its
+    /// place later.
     ///
     /// # Errors
     ///
@@ -185,6 +191,11 @@ impl Hub {
     /// allowed.
     pub fn register(&self, peer: Peer) -> Result<Registration, Full> {
         self.shared.registry.register(peer)
+    }
+
+    /// The proxies whose word on a visitor's address is believed.
+    pub fn proxies(&self) -> &AddressSet {
+        self.shared.registry.proxies()
     }
 
     /// How many connections there are.
@@ -207,10 +218,29 @@ impl Hub {
         self.shared.registry.people_count(room)
     }
 
-    /// The event that names the people in a room. If they are many, it names
-    /// only some.
-    pub fn members_event(&self, room: &RoomName) -> Event {
-        self.shared.registry.members_event(room)
+    /// The event that names the people in a room, with their addresses if they
+    /// are asked for. If they are many, it names only some.
+    pub fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
+        self.shared.registry.members_event(room, with_addresses)
+    }
+
+    /// The target of an operator's command that may name a guest: the guest's
+    /// address.
+    ///
+    /// # Errors
+    ///
+    /// Refuses the tag of a guest that is not connected, or has no address.
+    pub fn resolve(&self, who: CommandTarget) -> Result<CommandTarget, Refusal> {
+        let CommandTarget::Guest(tag) = &who else {
+            return Ok(who);
+        };
+        let address = self.shared.registry.address_of(tag);
+        let unknown = || {
+            let text =
+                format!("{tag} is not connected, or has no address: give a name or an address.");
+            Refusal::new(RefusalCode::NotHere, text)
+        };
+        Ok(CommandTarget::Prefix(address.ok_or_else(unknown)?.into()))
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.
@@ -263,8 +293,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and one that covers the operator
-    /// or the loopback interface. Also refuses if too many sanctions are in
+    /// Refuses a single connection as target, and one that covers the operator,
+    /// a trusted proxy or the loopback interface. Also refuses if too many sanctions are in
     /// force or this one cannot be stored.
     pub fn sanction(
         &self,

@@ -1,8 +1,21 @@
-//! Peers: the other ends of connections, with their ids, addresses and prefixes.
+//! Listeners, the streams of accepted connections, and the peers at their other
+//! ends.
 //!
 //! This module knows no rooms, no messages and no HTTP.
 
+mod address_set;
+mod listener;
 mod peer;
+mod proxy_header;
+mod stream;
+mod unix_socket;
 
-pub use self::peer::Peer;
+pub use self::{
+    address_set::AddressSet,
+    listener::Listener,
+    peer::Peer,
+    proxy_header::read as read_proxy_header,
+    stream::{ReadHalf, Stream, WriteHalf},
+    unix_socket::BoundUnixSocket,
+};
 pub use crate::protocol::prefix::Prefix;

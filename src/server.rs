@@ -1,14 +1,14 @@
 //! The server: accepts connections, registers each, and drains.
 //!
-//! It gets a bound listener and an opened store; it knows neither flags nor
+//! It gets bound listeners and an opened store; it knows neither flags nor
 //! signals.
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use ::http::StatusCode;
+use futures_util::future::join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{Instant, sleep, timeout},
 };
@@ -17,9 +17,9 @@ use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
-    http::{self, HttpState, Trust},
+    http::{self, BasePath, HttpState, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
-    net::Peer,
+    net::{self, Listener, Peer, Stream},
     session,
     store::Replica,
 };
@@ -27,6 +27,9 @@ use crate::{
 /// How long a drain may take. A process must be gone after 10 s, its last
 /// output included.
 pub const GRACE: Duration = Duration::from_secs(9);
+
+/// How long the PROXY header of a connection may take to arrive.
+const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How many connections over the limit get a response at the same time. Further
 /// ones are closed without one.
@@ -50,6 +53,10 @@ pub struct ServerOptions {
     pub keep: RetentionLimits,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
+    /// The path that all URLs begin with.
+    pub base_path: BasePath,
+    /// Whether a trusted proxy's connection begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// The options of all sessions.
     pub session: session::SessionOptions,
 }
@@ -64,7 +71,7 @@ pub struct ServerOptions {
 ///
 /// Fails if no thread can be started, or if the writer stopped by itself.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     replica: Replica,
     options: ServerOptions,
     shutdown: CancellationToken,
@@ -88,15 +95,18 @@ pub async fn run(
         reporting.report_wrong_secrets().await;
     });
     let drain = CancellationToken::new();
-    let state = HttpState {
-        hub: hub.clone(),
-        trust: options.trust,
-        limits: options.session.limits,
-    };
+    let state = HttpState::new(
+        hub.clone(),
+        options.trust,
+        options.session.limits,
+        options.base_path,
+    );
     let server = Arc::new(Server {
         state,
         session: options.session,
+        proxy_protocol: options.proxy_protocol,
         drain: drain.clone(),
+        turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
     });
 
     info!(
@@ -108,13 +118,13 @@ pub async fn run(
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
         () = hub.finished() => true,
-        () = accept(&listener, &server, &tasks) => false,
+        _ = join_all(listeners.iter().map(|it| accept(it, &server, &tasks))) => false,
     };
     info!(
         "the server is shutting down: {} connections are told",
         hub.connections()
     );
-    drop(listener);
+    drop(listeners);
     drop(submitter);
     drain.cancel();
     tasks.close();
@@ -145,13 +155,15 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
 struct Server {
     state: HttpState,
     session: session::SessionOptions,
+    proxy_protocol: bool,
     drain: CancellationToken,
+    /// The connections that get a refusal at this moment.
+    turned_away: Arc<Semaphore>,
 }
 
 /// Accepts connections for ever. Neither a failing connection nor a lack of
 /// file descriptors ends this loop.
-async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracker) {
-    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+async fn accept(listener: &Listener, server: &Arc<Server>, tasks: &TaskTracker) {
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
@@ -174,7 +186,7 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
                 tasks.spawn(Arc::clone(server).serve(stream, registration));
             }
             Err(full) => {
-                if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+                if let Ok(place) = Arc::clone(&server.turned_away).try_acquire_owned() {
                     let server = Arc::clone(server);
                     tasks.spawn(async move {
                         turn_away(stream, full, &server.state).await;
@@ -186,9 +198,9 @@ async fn accept(listener: &TcpListener, server: &Arc<Server>, tasks: &TaskTracke
     }
 }
 
-async fn accepted(listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+async fn accepted(listener: &Listener) -> io::Result<(Stream, Peer)> {
     let (stream, addr) = listener.accept().await?;
-    Ok((stream, Peer::accepted(Some(addr))?))
+    Ok((stream, Peer::accepted(addr)?))
 }
 
 /// Whether an error of `accept(2)` concerns only the incoming connection.
@@ -200,7 +212,7 @@ fn is_peer_error(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
+async fn turn_away(mut stream: Stream, full: Full, state: &HttpState) {
     let status = match full {
         Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
         Full::Server => StatusCode::SERVICE_UNAVAILABLE,
@@ -218,8 +230,21 @@ async fn turn_away(mut stream: TcpStream, full: Full, state: &HttpState) {
 }
 
 impl Server {
-    async fn serve(self: Arc<Self>, stream: TcpStream, registration: Registration) {
+    async fn serve(self: Arc<Self>, mut stream: Stream, mut registration: Registration) {
         let _open = self.state.hub.metrics().connection();
+        if self.proxy_protocol && !registration.has_place() {
+            let named = self.read_proxy_header(&mut stream, &mut registration);
+            match Box::pin(named).await {
+                Some(Ok(())) => {}
+                Some(Err(full)) => {
+                    if let Ok(_place) = self.turned_away.try_acquire() {
+                        turn_away(stream, full, &self.state).await;
+                    }
+                    return;
+                }
+                None => return,
+            }
+        }
         // Boxed: the memory of the HTTP stage is freed before the session
         // starts.
         if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
@@ -227,18 +252,38 @@ impl Server {
         }
     }
 
+    /// Reads the PROXY header of a trusted proxy's connection, and takes the
+    /// visitor's place. `None` if the connection must be closed.
+    async fn read_proxy_header(
+        &self,
+        stream: &mut Stream,
+        registration: &mut Registration,
+    ) -> Option<Result<(), Full>> {
+        let header = timeout(PROXY_HEADER_DEADLINE, net::read_proxy_header(stream));
+        let header = tokio::select! {
+            header = header => header.ok()?,
+            () = self.drain.cancelled() => return None,
+        };
+        let proxy = registration.peer();
+        let visitor = header
+            .inspect_err(|error| debug!("the connection of the proxy {proxy} is closed: {error}"))
+            .ok()?;
+        if let Some(visitor) = visitor {
+            registration.set_address(visitor);
+            // A proxy in front of this one may name the visitor in its request.
+            if !self.state.hub.proxies().contains(Some(visitor.ip())) {
+                return Some(registration.take_place(None));
+            }
+        }
+        Some(Ok(()))
+    }
+
     /// Serves the request; returns the session if the request starts one.
     async fn upgrade<'a>(
         &'a self,
-        stream: TcpStream,
+        stream: Stream,
         registration: &'a Registration,
     ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
-        // Without this option, small frames wait up to 40 ms for the
-        // acknowledgement of the frames before them.
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!("{}: {error}", registration.peer());
-            return None;
-        }
         let upgraded = http::serve(stream, registration, &self.state, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();
         let transport = session::Transport {

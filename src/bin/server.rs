@@ -1,20 +1,20 @@
-//! The server program: flags, listener, log output, signals, exit code.
+//! The server program: flags, listeners, log output, signals, exit code.
 
 mod server {
     pub(super) mod console;
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
+    pub(super) mod listeners;
     pub(super) mod maintenance;
 }
 
-use std::{io, net::SocketAddr, process::ExitCode, thread};
+use std::{io, process::ExitCode, thread};
 
 use anyhow::Context;
-use broadcast_chat::{server as chat, store};
+use broadcast_chat::{net::Listener, server as chat, store};
 use rustix::process::Signal;
 use tokio::{
-    net::{TcpListener, TcpSocket},
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
 };
@@ -26,10 +26,6 @@ use self::server::{
     flags::task::{self, CheckedFlags, Task},
     maintenance,
 };
-
-/// The number of connections that may wait to be accepted; the kernel may allow
-/// fewer.
-const BACKLOG: u32 = 4096;
 
 fn main() -> ExitCode {
     let checked = match task::read() {
@@ -71,38 +67,18 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
 }
 
 async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
-    let listener = bind(checked.address)?;
-    let address = listener.local_addr()?;
-    let holder = format!("process {}, {address}", std::process::id());
+    let listeners = checked.places.listen()?;
+    let places: Vec<_> = listeners.iter().map(Listener::to_string).collect();
+    let holder = format!("process {}, {}", std::process::id(), places.join(", "));
     // With SIGXFSZ handled, a write beyond the largest file size (`ulimit -f`)
     // fails instead of ending the server.
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
-    console::listening(address);
-    chat::run(listener, replica, checked.options, shutdown)
+    console::listening(&listeners, &checked.options.base_path);
+    chat::run(listeners, replica, checked.options, shutdown)
         .await
         .context("the server failed")
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    // Lets a restarted server take its port while old connections still close.
-    socket.set_reuseaddr(true)?;
-    let listener = socket.bind(address).and_then(|()| socket.listen(BACKLOG));
-    listener.map_err(|error| {
-        use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
-        let advice = match error.kind() {
-            AddrInUse => "another program listens there: stop it, or choose another port with --port (0 takes a free one)",
-            AddrNotAvailable => "this machine does not have that address: choose one it has with --bind",
-            PermissionDenied => "this user may not listen there: choose a port from 1024 on with --port",
-            _ => "choose another with --port or --bind",
-        };
-        anyhow::anyhow!("cannot listen on {address} ({}): {advice}", error.kind())
-    })
 }
 
 /// Stops the server on SIGTERM, SIGINT or SIGHUP (its terminal was closed). The

@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -10,12 +11,18 @@ use rustix::{
     io::{Errno, retry_on_intr},
     net::{SendFlags, send},
 };
-use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+use tokio::{
+    io::AsyncWrite,
+    net::{TcpStream, UnixStream},
+};
 
-/// The write half of a connection, over TCP or any other stream.
+use crate::net::WriteHalf;
+
+/// The write half of a connection, over a socket of the system or any other
+/// stream.
 pub enum Socket {
-    /// A TCP connection.
-    Tcp(OwnedWriteHalf),
+    /// A socket of the system.
+    System(WriteHalf),
     /// Any other stream.
     Other(Box<dyn AsyncWrite + Send + Unpin>),
 }
@@ -32,10 +39,9 @@ impl Socket {
             // A direct system call, as the bookkeeping of tokio and of the C
             // library takes a twentieth of a delivery. By itself tokio notices
             // a full socket when a task waits for it.
-            Socket::Tcp(half) => {
+            Socket::System(half) => {
                 let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-                let written =
-                    retry_on_intr(|| send::<&tokio::net::TcpStream>(half.as_ref(), bytes, flags));
+                let written = retry_on_intr(|| send(descriptor(half), bytes, flags));
                 written.map_err(|error: Errno| error.into())
             }
             Socket::Other(stream) => {
@@ -48,18 +54,20 @@ impl Socket {
         }
     }
 
-    /// Waits until the socket takes bytes. A stream other than TCP always
-    /// counts as ready: only a write can tell.
+    /// Waits until the socket takes bytes. A stream that is no socket of the
+    /// system always counts as ready: only a write can tell.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Socket::Tcp(half) => half.as_ref().poll_write_ready(cx),
+            Socket::System(WriteHalf::Tcp(half)) => half.as_ref().poll_write_ready(cx),
+            Socket::System(WriteHalf::Unix(half)) => half.as_ref().poll_write_ready(cx),
             Socket::Other(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn stream(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
-            Socket::Tcp(half) => Pin::new(half),
+            Socket::System(WriteHalf::Tcp(half)) => Pin::new(half),
+            Socket::System(WriteHalf::Unix(half)) => Pin::new(half),
             Socket::Other(stream) => Pin::new(stream),
         }
     }
@@ -91,9 +99,16 @@ impl AsyncWrite for Socket {
     }
 }
 
-impl From<OwnedWriteHalf> for Socket {
-    fn from(half: OwnedWriteHalf) -> Self {
-        Socket::Tcp(half)
+impl From<WriteHalf> for Socket {
+    fn from(half: WriteHalf) -> Self {
+        Socket::System(half)
+    }
+}
+
+fn descriptor(half: &WriteHalf) -> BorrowedFd<'_> {
+    match half {
+        WriteHalf::Tcp(half) => AsRef::<TcpStream>::as_ref(half).as_fd(),
+        WriteHalf::Unix(half) => AsRef::<UnixStream>::as_ref(half).as_fd(),
     }
 }
 

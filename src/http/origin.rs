@@ -13,7 +13,24 @@ use http::{
     uri::Authority,
 };
 
-use super::answer::Refused;
+use super::{answer::Refused, forwarding::Forwarded};
+use crate::{hub::Registration, net::AddressSet};
+
+/// The URL that a request was made to, as its visitor knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The host and the port.
+    pub(super) host: Authority,
+    /// Whether the scheme is https, if that is known.
+    pub(super) https: Option<bool>,
+}
+
+impl Site {
+    /// Whether the URL is encrypted, as far as the server knows.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.https == Some(true)
+    }
+}
 
 /// Which hosts and origins are trusted.
 #[derive(Clone, Debug, Default)]
@@ -24,16 +41,27 @@ pub struct Trust {
     pub hosts: Vec<String>,
     /// Other origins whose pages may connect, such as `https://example.org`.
     pub origins: Vec<String>,
+    /// The addresses that may read the metrics, besides this machine's.
+    pub metrics_readers: AddressSet,
 }
 
 impl Trust {
-    /// Returns the `Host` of a request.
+    /// Returns the site of a request. The host that a trusted proxy named
+    /// replaces the one in `Host`, and needs no other trust.
     ///
     /// # Errors
     ///
     /// Fails with 400 if the host is missing or invalid. Fails with 421 if the
     /// server does not go by this name.
-    pub(super) fn check_host(&self, head: &Parts) -> Result<Authority, Refused> {
+    pub(super) fn check_host(&self, head: &Parts, told: &Forwarded) -> Result<Site, Refused> {
+        let https = told.https;
+        if let Some(host) = &told.host {
+            let invalid =
+                |_| Refused::bad_request("The forwarded host is no host: look at the proxy.");
+            let host: Authority = host.parse().map_err(invalid)?;
+            without_user(&host)?;
+            return Ok(Site { host, https });
+        }
         let asked = match single_header(head, &header::HOST)? {
             Some(host) => host,
             None if head.version == Version::HTTP_10 => "localhost",
@@ -44,16 +72,14 @@ impl Trust {
             .map_err(|_| Refused::bad_request("The header Host names no host."))?;
         // A target in absolute form names the host itself (RFC 9112 §3.2.2).
         let host = head.uri.authority().cloned().unwrap_or(host);
-        if host.as_str().contains('@') {
-            return Err(Refused::bad_request("The host must not name a user."));
-        }
+        without_user(&host)?;
         if !self.knows(&host) {
             return Err(Refused::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "This server does not go by that name; it is started with --host NAME to do so.",
             ));
         }
-        Ok(host)
+        Ok(Site { host, https })
     }
 
     fn knows(&self, host: &Authority) -> bool {
@@ -81,20 +107,29 @@ impl Trust {
         !shared && first_label(name).eq_ignore_ascii_case(own)
     }
 
+    /// Whether a peer may read the metrics. A request that a proxy forwarded
+    /// without being believed may not: its visitor is not known.
+    pub(super) fn may_read_metrics(&self, registration: &Registration) -> bool {
+        let address = registration.peer().ip();
+        let may =
+            AddressSet::loopback().contains(address) || self.metrics_readers.contains(address);
+        may && !registration.is_forwarded()
+    }
+
     /// Checks that `Origin`, if present, is the server's own or a trusted one.
     ///
     /// # Errors
     ///
     /// Fails with 403 if the origin is another one, and with 400 if the header
     /// is invalid.
-    pub(super) fn check_origin(&self, head: &Parts, host: &Authority) -> Result<(), Refused> {
+    pub(super) fn check_origin(&self, head: &Parts, site: &Site) -> Result<(), Refused> {
         let Some(origin) = single_header(head, &header::ORIGIN)? else {
             return Ok(());
         };
         let own = origin
             .strip_prefix("http://")
             .or_else(|| origin.strip_prefix("https://"))
-            .is_some_and(|page| page.eq_ignore_ascii_case(host.as_str()));
+            .is_some_and(|page| page.eq_ignore_ascii_case(site.host.as_str()));
         if own
             || self
                 .origins
@@ -173,6 +208,13 @@ fn is_local(name: &str) -> bool {
         .is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
 }
 
+fn without_user(host: &Authority) -> Result<(), Refused> {
+    if host.as_str().contains('@') {
+        return Err(Refused::bad_request("The host must not name a user."));
+    }
+    Ok(())
+}
+
 fn first_label(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
@@ -208,8 +250,8 @@ mod tests {
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
         let checked = trust
-            .check_host(&head)
-            .and_then(|host| trust.check_origin(&head, &host));
+            .check_host(&head, &Forwarded::default())
+            .and_then(|site| trust.check_origin(&head, &site));
         checked.map_or_else(|refused| refused.status.as_u16(), |()| 200)
     }
 

@@ -34,8 +34,8 @@ fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) ->
 /// # Errors
 ///
 /// Refuses a single connection as target: it can only be kicked. Also refuses a
-/// target that covers the operator or the loopback interface, and one sanction
-/// too many.
+/// target that covers the operator, a trusted proxy or the loopback interface,
+/// and one sanction too many.
 pub(super) fn sanction(
     registry: &Registry,
     by: &Author,
@@ -52,6 +52,13 @@ pub(super) fn sanction(
     {
         return refused(format!(
             "{who} has an address of this machine, which everybody behind a proxy on it shares: give a name."
+        ));
+    }
+    if let SanctionTarget::Prefix(prefix) = &target
+        && registry.proxies().overlaps(*prefix)
+    {
+        return refused(format!(
+            "{who} has an address of a trusted proxy (--trusted-proxy): give a longer prefix, or a name."
         ));
     }
     let own_key = by.name.as_ref().map(Name::key);
@@ -140,7 +147,31 @@ mod tests {
         let numbers = 0x0a00_0000_u32..;
         let sanctions = numbers.take(sanctions).map(sanction).collect();
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(Capacity::UNLIMITED, sanctions, clock)
+        let proxies = "10.200.0.0/16".parse().expect("a prefix");
+        Registry::new(Capacity::UNLIMITED, proxies, false, sanctions, clock)
+    }
+
+    // Verified to fail when proxies are not looked at.
+    #[test]
+    fn a_ban_cannot_cover_a_trusted_proxy() {
+        let peer = Peer::accepted(Some(([192, 0, 2, 1], 5000).into())).expect("an id");
+        let by = Author {
+            name: None,
+            addr: peer.tag(),
+            owner: None,
+        };
+        let registry = registry(0);
+        for (who, allowed) in [
+            ("10.200.3.4", false),
+            ("10.0.0.0/8", false),
+            ("10.201.0.0/16", true),
+        ] {
+            for kind in [SanctionKind::Ban, SanctionKind::Mute] {
+                let who = who.parse().expect("a prefix");
+                let made = sanction(&registry, &by, peer, kind, &who, None, None);
+                assert_eq!(made.is_ok(), allowed, "{who}");
+            }
+        }
     }
 
     #[test]

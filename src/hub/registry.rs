@@ -2,7 +2,8 @@
 //!
 //! A connection registers when it is accepted. Through its [`Registration`] it
 //! holds its place, joins a room, uses a name and spends the budget of its
-//! prefix. Dropping the registration undoes all of that.
+//! prefix. Dropping the registration undoes all of that. A trusted proxy's
+//! connection takes its place once the visitor is known.
 //!
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
@@ -20,7 +21,11 @@ mod search_place;
 mod searches;
 mod tables;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -47,9 +52,9 @@ pub(super) use self::{
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
     log::{GuardedClock, SanctionKind, UnreadLimit},
-    net::{Peer, Prefix},
+    net::{AddressSet, Peer, Prefix},
     protocol::{
-        ConnectionId, Event, Refusal, Seq, Topic,
+        ConnectionId, Event, Refusal, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -87,6 +92,8 @@ impl Capacity {
 pub(super) struct Registry {
     /// The most connections at a time.
     max_connections: usize,
+    /// The proxies whose word on a visitor's address is believed.
+    proxies: Arc<AddressSet>,
     shared: Arc<LockedTables>,
     /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
@@ -95,15 +102,20 @@ pub(super) struct Registry {
 impl Registry {
     pub(super) fn new(
         capacity: Capacity,
+        proxies: AddressSet,
+        hides_addresses: bool,
         sanctions: Vec<Sanction>,
         clock: Arc<GuardedClock>,
     ) -> Self {
         let presence = Presence::default();
         Registry {
             max_connections: capacity.connections,
+            proxies: Arc::new(proxies),
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
+                hides_addresses,
+                guests: HashSet::new(),
                 prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
                 guesses: Guesses::default(),
                 names: Names::default(),
@@ -113,7 +125,8 @@ impl Registry {
         }
     }
 
-    /// Registers a connection that was accepted.
+    /// Registers a connection that was accepted. A trusted proxy's takes its
+    /// place later.
     ///
     /// # Errors
     ///
@@ -121,15 +134,22 @@ impl Registry {
     /// allowed.
     pub(super) fn register(&self, peer: Peer) -> Result<Registration, Full> {
         let mut tables = self.shared.lock();
-        let budget = tables.prefixes.connect(peer.prefix());
-        let budget = budget.map_err(Full::Prefix)?;
-        if tables.connections.len() >= self.max_connections {
-            tables.prefixes.disconnect(peer.prefix(), false);
-            return Err(Full::Server);
-        }
+        let is_full = tables.connections.len() >= self.max_connections;
         tables.connect(peer);
         drop(tables);
-        Ok(Registration::new(&self.shared, peer, budget))
+        let registration = Registration::new(&self.shared, peer);
+        if !self.proxies.contains(peer.ip()) {
+            registration.take_place(None)?;
+        }
+        if is_full {
+            return Err(Full::Server);
+        }
+        Ok(registration)
+    }
+
+    /// The proxies whose word on a visitor's address is believed.
+    pub(super) fn proxies(&self) -> &AddressSet {
+        &self.proxies
     }
 
     /// How many connections there are.
@@ -176,12 +196,28 @@ impl Registry {
         self.shared.lock().presence.people_count(room)
     }
 
-    /// The event that names the people in a room. If they are many, it names
-    /// only some.
-    pub(super) fn members_event(&self, room: &RoomName) -> Event {
-        let (mut names, total) = self.shared.lock().presence.names(room);
-        names.sort_unstable();
-        Event::Members { names, total }
+    /// The event that names the people in a room, with their addresses if they
+    /// are asked for. If they are many, it names only some.
+    pub(super) fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
+        let (mut people, total) = self.shared.lock().presence.names(room);
+        people.sort_unstable();
+        let shown =
+            |address: &Option<IpAddr>| address.map_or_else(String::new, |it| it.to_string());
+        let addresses = people.iter().map(|(_, address)| shown(address));
+        Event::Members {
+            addresses: addresses.filter(|_| with_addresses).collect(),
+            names: people.into_iter().map(|(name, _)| name).collect(),
+            total,
+        }
+    }
+
+    /// The address of the connected guest with this tag.
+    pub(super) fn address_of(&self, guest: &Tag) -> Option<IpAddr> {
+        let tables = self.shared.lock();
+        let mut peers = tables.connections.values().map(|one| one.peer);
+        peers
+            .find(|peer| peer.tag().as_str() == guest.as_str())?
+            .ip()
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.

@@ -54,6 +54,8 @@ impl World {
             shards: 1,
             name_expiry,
             capacity: Capacity::UNLIMITED,
+            proxies: AddressSet::NONE,
+            hides_addresses: false,
         };
         let tasks = TaskTracker::new();
         let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");

@@ -51,6 +51,11 @@ impl Prefix {
         self.0.contains(&other.0)
     }
 
+    /// Whether an address begins with it and with another one.
+    pub fn overlaps(self, other: &IpNet) -> bool {
+        self.0.contains(other) || other.contains(&self.0)
+    }
+
     /// Whether it has an address of the loopback interface.
     pub fn has_loopback(self) -> bool {
         match self.0 {

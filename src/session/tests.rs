@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     fanout::Applier,
     hub::{self, Capacity},
-    net::Peer,
+    net::{AddressSet, Peer},
     protocol::{Limits, PLAIN_WELCOME, Start, name::RoomName},
     store::{self, Storage},
 };
@@ -68,6 +68,8 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
         shards: 1,
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
+        proxies: AddressSet::NONE,
+        hides_addresses: false,
     };
     let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
     let options = options();
@@ -118,6 +120,8 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
         shards: 1,
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
+        proxies: AddressSet::NONE,
+        hides_addresses: false,
     };
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
     // The index is busy for the whole test.

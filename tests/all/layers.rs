@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("net", &["protocol"]),
     ("log", &["protocol"]),
     ("store", &["protocol", "log"]),
-    ("fanout", &["protocol", "metrics", "log", "store"]),
+    ("fanout", &["protocol", "metrics", "net", "log", "store"]),
     (
         "hub",
         &["protocol", "metrics", "net", "log", "store", "fanout"],

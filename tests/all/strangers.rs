@@ -110,7 +110,7 @@ async fn forwarded_requests_are_limited_and_warned_of_once() {
     let told = server.stderr_lines().await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].contains("WARN") && told[0].contains("--rate"),
+        told[0].contains("WARN") && told[0].contains("--trusted-proxy"),
         "{told:?}"
     );
     assert!(

@@ -12,7 +12,7 @@ use std::{
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, HttpState, Trust},
+    http::{self, BasePath, HttpState, Trust},
     hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
     log::LocalLog,
     net,
@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::peer::{
     BINARY, CLOSE, CONTINUATION, FIN, Frame, LENGTH_16, LENGTH_64, MASKED, MemoryPeer, PING, PONG,
-    Peer, Reading, SseEvent, TEXT, frame, sse_request, upgrade, upgraded,
+    Peer, Reading, SseEvent, TEXT, UnixPeer, frame, sse_request, upgrade, upgraded,
 };
 
 /// How long an expected event may take before the test fails. A passing run
@@ -65,6 +65,8 @@ pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
     capacity: Capacity::UNLIMITED,
+    proxies: net::AddressSet::NONE,
+    hides_addresses: false,
 };
 
 /// The default options of a test server.
@@ -73,6 +75,8 @@ pub(crate) fn options() -> ServerOptions {
         hub: hub::HubOptions { shards: 2, ..HUB },
         keep: RetentionLimits::default(),
         trust: Trust::default(),
+        base_path: BasePath::default(),
+        proxy_protocol: false,
         session: session::SessionOptions {
             limits: Limits::default(),
             unfinished: session::UnfinishedMessages::new(Limits::default()),
@@ -116,7 +120,8 @@ impl TestServer {
         let addr = listener.local_addr().expect("its address");
         let (replica, _) = open_when_free(storage).await;
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(server::run(listener, replica, options, shutdown.clone()));
+        let listeners = vec![net::Listener::Tcp(listener)];
+        let running = tokio::spawn(server::run(listeners, replica, options, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
@@ -362,11 +367,8 @@ pub(crate) fn peer_at(address: &str) -> net::Peer {
 
 /// The state that HTTP requests are answered from.
 pub(crate) fn site(hub: &Hub) -> HttpState {
-    HttpState {
-        hub: hub.clone(),
-        trust: options().trust,
-        limits: Limits::default(),
-    }
+    let (trust, limits) = (options().trust, Limits::default());
+    HttpState::new(hub.clone(), trust, limits, BasePath::default())
 }
 
 /// Serves a connection in memory from its first byte.

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use broadcast_chat::{http::BasePath, net::Listener};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -99,15 +100,33 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
         .finish(BufWriter::new(output))
 }
 
-/// Prints the address of the server, and the URLs at which it can be reached.
-pub(crate) fn listening(address: SocketAddr) {
+/// Prints where the server listens, and the URLs at which it can be reached.
+pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
+    let mut said = String::new();
+    for listener in listeners {
+        // Writing to a String cannot fail.
+        let _ = writeln!(said, "listening on {listener}");
+        if let Some(address) = listener.address() {
+            urls(address, base, &mut said);
+        }
+    }
+    // If standard output is gone, the addresses have no reader.
+    let mut stdout = std::io::stdout();
+    let _ = stdout
+        .write_all(said.as_bytes())
+        .and_then(|()| stdout.flush());
+}
+
+/// Adds the URLs of a TCP listener.
+fn urls(address: SocketAddr, base: &BasePath, said: &mut String) {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
     let local = SocketAddr::new(local, address.port());
-    let mut said = format!("listening on {address}\nopen http://{local}/ in a browser\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(said, "open http://{local}{base}/ in a browser");
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
@@ -116,14 +135,8 @@ pub(crate) fn listening(address: SocketAddr) {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                // Writing to a String cannot fail.
-                let _ = writeln!(said, "others can join at http://{url}/");
+                let _ = writeln!(said, "others can join at http://{url}{base}/");
             }
         }
     }
-    // If standard output is gone, the addresses have no reader.
-    let mut stdout = std::io::stdout();
-    let _ = stdout
-        .write_all(said.as_bytes())
-        .and_then(|()| stdout.flush());
 }

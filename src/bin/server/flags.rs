@@ -11,8 +11,10 @@ use std::{
 };
 
 use broadcast_chat::{
+    http::BasePath,
     hub::Rate,
     log::UnreadLimit,
+    net::AddressSet,
     protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
@@ -43,6 +45,10 @@ pub(crate) struct ServerFlags {
     /// The address to listen on; 0.0.0.0 or :: lets other machines connect
     #[arg(long, env = "CHAT_BIND", value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = address)]
     bind: IpAddr,
+
+    /// Also listen on a Unix socket at this path; its owner and group may connect
+    #[arg(long, env = "CHAT_UNIX", value_name = "PATH")]
+    unix: Option<PathBuf>,
 
     #[command(flatten)]
     folder: Folder,
@@ -159,6 +165,40 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 
+    /// A proxy that is believed: an address, a prefix, loopback or private (repeatable)
+    ///
+    /// What it says in Forwarded or X-Forwarded-For is the visitor's address. Limits and bans go
+    /// by that address.
+    #[arg(
+        long,
+        env = "CHAT_TRUSTED_PROXY",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    trusted_proxy: Vec<AddressSet>,
+
+    /// Connections of a trusted proxy begin with a PROXY header, version 1 or 2
+    #[arg(long, env = "CHAT_PROXY_PROTOCOL", requires = "trusted_proxy", value_parser = BoolishValueParser::new())]
+    proxy_protocol: bool,
+
+    /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses;
+    /// "auto" shows addresses only if just this machine can connect
+    #[arg(long, env = "CHAT_TAGS", value_name = "KIND", default_value = "auto")]
+    tags: Tags,
+
+    /// The path that all URLs begin with, like /chat, for a chat below another site
+    #[arg(long, env = "CHAT_PREFIX", value_name = "PATH")]
+    prefix: Option<BasePath>,
+
+    /// An address or prefix that may read /-/metrics, besides this machine (repeatable)
+    #[arg(
+        long,
+        env = "CHAT_METRICS_FROM",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    metrics_from: Vec<AddressSet>,
+
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]
     verbose: u8,
@@ -199,6 +239,13 @@ enum When {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tags {
+    Auto,
+    Address,
+    Guest,
 }
 
 /// A limit, or `off`.

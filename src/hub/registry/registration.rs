@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{Arc, OnceLock},
 };
 
@@ -22,34 +23,73 @@ use crate::{
 
 /// One connection's place in the registry. Dropping it gives the place back,
 /// and the connection leaves its room and its name.
+///
+/// A connection of a trusted proxy has no place among those of a prefix until
+/// its visitor is known.
 pub struct Registration {
     shared: Arc<LockedTables>,
-    peer: Peer,
-    budget: Option<Arc<Budget>>,
+    /// The peer as accepted.
+    accepted: Peer,
+    /// Set once the connection has a place: its peer then, and the budget of
+    /// its prefix.
+    place: OnceLock<(Peer, Option<Arc<Budget>>)>,
     /// Set once the connection counts as forwarded: its budget then.
     forwarded: OnceLock<Option<Arc<Budget>>>,
 }
 
 impl Registration {
-    /// Makes the registration of a connection that is in the tables.
-    pub(super) fn new(shared: &Arc<LockedTables>, peer: Peer, budget: Option<Arc<Budget>>) -> Self {
+    /// Makes the registration of a connection that is in the tables, and has no
+    /// place yet.
+    pub(super) fn new(shared: &Arc<LockedTables>, accepted: Peer) -> Self {
         Registration {
             shared: Arc::clone(shared),
-            peer,
-            budget,
+            accepted,
+            place: OnceLock::new(),
             forwarded: OnceLock::new(),
         }
     }
 
-    /// The other end of the connection.
+    /// The other end of the connection, with its address as believed.
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.place.get().map_or(self.accepted, |(peer, _)| *peer)
+    }
+
+    /// Whether the connection has a place among those of its prefix. If not, it
+    /// is a trusted proxy's.
+    pub fn has_place(&self) -> bool {
+        self.place.get().is_some()
+    }
+
+    /// Changes the address of a connection without a place.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.accepted.addr = Some(address);
+    }
+
+    /// Takes a place among the connections of a prefix: of this address, or of
+    /// the peer's own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the prefix already has the most connections allowed, or if no
+    /// tag of a guest is left.
+    pub fn take_place(&self, address: Option<SocketAddr>) -> Result<(), Full> {
+        let mut tables = self.shared.lock();
+        if self.has_place() {
+            return Ok(());
+        }
+        let peer = Peer {
+            addr: address.or(self.accepted.addr),
+            ..self.accepted
+        };
+        let _ = self.place.set(tables.place(peer)?);
+        Ok(())
     }
 
     /// The budget of its prefix, if rates or quotas are limited.
     pub fn budget(&self) -> Option<&Arc<Budget>> {
         let forwarded = self.forwarded.get().and_then(Option::as_ref);
-        self.budget.as_ref().or(forwarded)
+        let (_, budget) = self.place.get()?;
+        budget.as_ref().or(forwarded)
     }
 
     /// Counts the connection as forwarded from now on: a proxy sent it, for a
@@ -61,10 +101,15 @@ impl Registration {
     pub fn count_as_forwarded(&self) -> Result<(), Full> {
         let mut tables = self.shared.lock();
         if self.forwarded.get().is_none() {
-            let budget = tables.prefixes.forward(self.peer.prefix());
+            let budget = tables.prefixes.forward(self.peer().prefix());
             let _ = self.forwarded.set(budget.map_err(Full::Prefix)?);
         }
         Ok(())
+    }
+
+    /// Whether the connection counts as forwarded.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarded.get().is_some()
     }
 
     /// Whether a secret is right, as `is_right` says; each wrong one counts for
@@ -75,7 +120,7 @@ impl Registration {
     /// Refuses to look if the prefix had too many wrong secrets.
     pub fn try_secret(&self, is_right: impl FnOnce() -> bool) -> Result<bool, Refusal> {
         let guesses = &mut self.shared.lock().guesses;
-        guesses.attempt(self.peer.prefix(), None, is_right)
+        guesses.attempt(self.peer().prefix(), None, is_right)
     }
 
     /// Checks that the peer is not banned by its address or by the name it asks
@@ -90,7 +135,7 @@ impl Registration {
         }
         let shared = &self.shared;
         shared.check_sanctions(name, |sanctions, key| {
-            sanctions.check_ban(self.peer.ip(), key)
+            sanctions.check_ban(self.peer().ip(), key)
         })
     }
 
@@ -102,7 +147,7 @@ impl Registration {
     pub fn check_mute(&self, name: Option<&Name>) -> Result<(), Refusal> {
         let shared = &self.shared;
         shared.check_sanctions(name, |sanctions, key| {
-            sanctions.check_mute(self.peer.ip(), key)
+            sanctions.check_mute(self.peer().ip(), key)
         })
     }
 
@@ -112,7 +157,7 @@ impl Registration {
     ///
     /// Refuses if too many searches of the prefix or of all wait.
     pub fn queue_search(&self) -> Result<SearchPlace, Refusal> {
-        SearchPlace::queue(&self.shared, self.peer.prefix())
+        SearchPlace::queue(&self.shared, self.peer().prefix())
     }
 
     /// Begins a conversation in a room, with or without a name. The receiver
@@ -128,33 +173,36 @@ impl Registration {
         let (end, ended) = oneshot::channel();
         let name = name_use.map(NameUse::keep);
         let mut tables = self.shared.lock();
-        tables.begin(self.peer.id, author, name, room, subscriber, end);
+        tables.begin(self.accepted.id, author, name, room, subscriber, end);
         ended
     }
 
     /// Moves the connection to another room.
     pub fn join(&self, room: &RoomName, author: Author) {
-        self.shared.lock().join(self.peer.id, room, author);
+        self.shared.lock().join(self.accepted.id, room, author);
     }
 
     /// Changes the connection's name. Without a lease, only the spelling of its
     /// name changes. A ban of the name ends the conversation.
     pub fn rename(&self, name: &Name, name_use: Option<NameUse>) {
         let taken = name_use.map(NameUse::keep);
-        self.shared.lock().rename(self.peer.id, name, taken);
+        self.shared.lock().rename(self.accepted.id, name, taken);
     }
 
     /// Leaves the room and releases the name at the end of the conversation.
     /// The connection keeps its place.
     pub fn leave(&self) {
-        self.shared.lock().leave(self.peer.id);
+        self.shared.lock().leave(self.accepted.id);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let placed = self.place.get().map(|(peer, _)| *peer);
         let forwarded = self.forwarded.get().is_some();
-        let left = self.shared.lock().disconnect(self.peer, forwarded);
+        let mut tables = self.shared.lock();
+        let left = tables.disconnect(self.accepted.id, placed, forwarded);
+        drop(tables);
         drop(left);
     }
 }
@@ -162,7 +210,7 @@ impl Drop for Registration {
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .finish_non_exhaustive()
     }
 }

@@ -107,6 +107,7 @@ mod tests {
             },
         },
         log::{GuardedClock, GuardedTime},
+        net::AddressSet,
         protocol::RefusalCode,
         store::SEARCHES_AT_ONCE,
     };
@@ -115,7 +116,13 @@ mod tests {
 
     fn registry() -> Registry {
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(Capacity::UNLIMITED, Vec::new(), clock)
+        Registry::new(
+            Capacity::UNLIMITED,
+            AddressSet::NONE,
+            false,
+            Vec::new(),
+            clock,
+        )
     }
 
     /// A search of a prefix, and the same under way.

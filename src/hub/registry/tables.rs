@@ -1,10 +1,10 @@
 //! The tables of the registry, behind one lock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,9 +12,10 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    budget::Budget,
     guesses::Guesses,
     names::Names,
-    prefixes::Prefixes,
+    prefixes::{Full, Prefixes},
     presence::{Member, Presence},
     sanctions::{SanctionTarget, Sanctions},
 };
@@ -23,7 +24,7 @@ use crate::{
     log::SanctionKind,
     net::Peer,
     protocol::{
-        Author, ConnectionId, Refusal, Topic,
+        Author, ConnectionId, Refusal, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -82,6 +83,10 @@ impl LockedTables {
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connection>,
+    /// Whether every peer has the tag of a guest.
+    pub(super) hides_addresses: bool,
+    /// The numbers of all guests.
+    pub(super) guests: HashSet<u32>,
     pub(super) prefixes: Prefixes,
     pub(super) guesses: Guesses,
     pub(super) names: Names,
@@ -92,7 +97,7 @@ pub(super) struct Tables {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    peer: Peer,
+    pub(super) peer: Peer,
     /// The way to its subscriber, from the start of its conversation on.
     pub(super) subscriber: Option<Handle>,
     /// Its membership in a room, while it has a conversation.
@@ -114,6 +119,18 @@ impl Tables {
             end: None,
         };
         self.connections.insert(peer.id, connected);
+    }
+
+    /// Draws the number of a guest that no other guest has; `None` if there is
+    /// none left.
+    fn draw_guest(&mut self, id: ConnectionId) -> Option<u32> {
+        let drawn = u32::try_from(id.0 % u64::from(Tag::GUESTS)).ok()?;
+        let numbers = (drawn..Tag::GUESTS).chain(0..drawn);
+        let free = numbers
+            .into_iter()
+            .find(|number| !self.guests.contains(number))?;
+        self.guests.insert(free);
+        Some(free)
     }
 
     /// Begins the conversation of a connection in a room, with or without a
@@ -171,12 +188,46 @@ impl Tables {
         }
     }
 
-    /// Removes a connection and all that belongs to it. The caller drops the
-    /// result outside the lock, as this may close a socket.
-    pub(super) fn disconnect(&mut self, peer: Peer, forwarded: bool) -> Option<Connection> {
-        self.leave(peer.id);
-        self.prefixes.disconnect(peer.prefix(), forwarded);
-        self.connections.remove(&peer.id)
+    /// Counts a connection for the prefix of its peer. Returns the peer with its
+    /// tag, and the budget of the prefix if rates or quotas are limited.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the prefix already has the most connections allowed, or if no
+    /// tag of a guest is left.
+    pub(super) fn place(&mut self, mut peer: Peer) -> Result<(Peer, Option<Arc<Budget>>), Full> {
+        let budget = self.prefixes.connect(peer.prefix()).map_err(Full::Prefix)?;
+        if self.hides_addresses || peer.addr.is_none() {
+            peer.guest = self.draw_guest(peer.id);
+            if peer.guest.is_none() {
+                self.prefixes.disconnect(peer.prefix(), false);
+                return Err(Full::Server);
+            }
+        }
+        if let Some(one) = self.connections.get_mut(&peer.id) {
+            one.peer = peer;
+        }
+        Ok((peer, budget))
+    }
+
+    /// Removes a connection and all that belongs to it. `placed` is its peer, if
+    /// it counted for a prefix. The caller drops the result outside the lock, as
+    /// this may close a socket.
+    pub(super) fn disconnect(
+        &mut self,
+        id: ConnectionId,
+        placed: Option<Peer>,
+        forwarded: bool,
+    ) -> Option<Connection> {
+        self.leave(id);
+        if let Some(peer) = placed {
+            self.prefixes.disconnect(peer.prefix(), forwarded);
+        }
+        let removed = self.connections.remove(&id);
+        if let Some(number) = removed.as_ref().and_then(|one| one.peer.guest) {
+            self.guests.remove(&number);
+        }
+        removed
     }
 
     /// Adds a sanction, and ends the conversations that it bans.
@@ -196,6 +247,7 @@ impl Tables {
         let target = SanctionTarget::of(who).ok();
         let meant = self.connections.values_mut().filter(|one| match who {
             CommandTarget::Connection(addr) => one.peer.addr == Some(*addr),
+            CommandTarget::Guest(tag) => one.peer.tag().as_str() == tag.as_str(),
             CommandTarget::Prefix(_) | CommandTarget::Name(_) => {
                 let covers = |it: &SanctionTarget| it.covers(one.peer.ip(), one.name.as_ref());
                 target.as_ref().is_some_and(covers)

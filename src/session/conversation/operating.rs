@@ -32,24 +32,23 @@ impl Conversation<'_> {
                 who,
                 duration,
                 reason,
-            } => (
-                format!("{who} is banned."),
-                Box::pin(self.hub.sanction(
+            } => {
+                let who = self.hub.resolve(who)?;
+                let banned = self.hub.sanction(
                     by,
                     peer,
                     SanctionKind::Ban,
                     &who,
                     duration,
                     accept_reason(reason)?,
-                )),
-            ),
-            Command::Mute { who, duration } => (
-                format!("{who} is muted."),
-                Box::pin(
-                    self.hub
-                        .sanction(by, peer, SanctionKind::Mute, &who, duration, None),
-                ),
-            ),
+                );
+                (format!("{who} is banned."), Box::pin(banned))
+            }
+            Command::Mute { who, duration } => {
+                let (who, kind) = (self.hub.resolve(who)?, SanctionKind::Mute);
+                let muted = self.hub.sanction(by, peer, kind, &who, duration, None);
+                (format!("{who} is muted."), Box::pin(muted))
+            }
             Command::Erase { seq } => (
                 format!("Number {seq} is erased."),
                 Box::pin(self.hub.redact(by, peer.id, &self.room, seq)),

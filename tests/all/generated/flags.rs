@@ -12,6 +12,7 @@ mod server {
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
+    pub(super) mod listeners;
 }
 
 pub(super) fn of_the_server() -> String {

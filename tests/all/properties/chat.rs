@@ -4,10 +4,10 @@ use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History},
-    http::{HttpState, Trust},
+    http::{BasePath, HttpState, Trust},
     hub::{self, Hub, Registration},
     log::LocalLog,
-    net::Peer,
+    net::{AddressSet, Peer},
     protocol::Limits,
     session::{self, Transport},
     store::{self, Storage},
@@ -27,6 +27,8 @@ const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
     capacity: hub::Capacity::UNLIMITED,
+    proxies: AddressSet::NONE,
+    hides_addresses: false,
 };
 
 /// A hub, and what a connection to it needs.
@@ -72,7 +74,7 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let trust = Trust::default();
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: HttpState { hub, trust, limits },
+            site: HttpState::new(hub, trust, limits, BasePath::default()),
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

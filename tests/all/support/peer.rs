@@ -10,8 +10,9 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     net::{
-        TcpSocket, TcpStream,
+        TcpSocket, TcpStream, UnixStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
+        unix,
     },
 };
 
@@ -120,6 +121,9 @@ pub(crate) struct Peer<R = OwnedReadHalf, W = OwnedWriteHalf> {
 /// One end of a stream in memory.
 pub(crate) type MemoryPeer = Peer<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>>;
 
+/// One end of a connection through a Unix socket.
+pub(crate) type UnixPeer = Peer<unix::OwnedReadHalf, unix::OwnedWriteHalf>;
+
 /// The receiving half of a peer.
 pub(crate) struct Reading<R = OwnedReadHalf> {
     stream: R,
@@ -193,10 +197,24 @@ impl Peer {
     }
 }
 
-impl MemoryPeer {
-    pub(crate) fn over(stream: DuplexStream) -> Self {
+impl UnixPeer {
+    pub(crate) fn over_unix(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        Peer::of(read, write)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite> Peer<ReadHalf<S>, WriteHalf<S>> {
+    /// One end of any stream.
+    pub(crate) fn over_stream(stream: S) -> Self {
         let (read, write) = tokio::io::split(stream);
         Peer::of(read, write)
+    }
+}
+
+impl MemoryPeer {
+    pub(crate) fn over(stream: DuplexStream) -> Self {
+        Peer::over_stream(stream)
     }
 }
 
@@ -421,7 +439,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     /// Reads up to and including the next `end`.
-    async fn until(&mut self, end: &str) -> Option<String> {
+    pub(crate) async fn until(&mut self, end: &str) -> Option<String> {
         let mut length = 0;
         loop {
             let unused = &self.read[self.used..];

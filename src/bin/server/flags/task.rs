@@ -1,8 +1,8 @@
 //! The task that the flags ask for, with the options made from them.
 
 use std::{
-    ffi::OsString, io::IsTerminal, net::SocketAddr, num::NonZeroUsize, path::PathBuf,
-    process::ExitCode, time::Duration,
+    ffi::OsString, io::IsTerminal, num::NonZeroUsize, path::PathBuf, process::ExitCode,
+    time::Duration,
 };
 
 use broadcast_chat::{
@@ -17,8 +17,8 @@ use broadcast_chat::{
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
 use super::{
-    super::{exit::fail, files},
-    Limit, Maintenance, ServerFlags, When,
+    super::{exit::fail, files, listeners::Places},
+    Limit, Maintenance, ServerFlags, Tags, When,
     process::{raise_descriptors, workers},
 };
 
@@ -53,8 +53,8 @@ pub(crate) enum Task {
 /// The checked flags of a server that serves.
 #[derive(Debug)]
 pub(crate) struct CheckedFlags {
-    /// The address to listen on.
-    pub(crate) address: SocketAddr,
+    /// Where to listen.
+    pub(crate) places: Places,
     /// The place of the message store.
     pub(crate) storage: Storage,
     /// Whether to print the messages of the chat.
@@ -147,7 +147,10 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         When::Always => true,
         When::Never => false,
     };
-    let (per_prefix, forwarded) = limits(&flags);
+    let base_path = flags.prefix.clone().unwrap_or_default();
+    let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone())?;
+    let hides_addresses = hides_addresses(&flags, &places);
+    let (per_prefix, forwarded) = limits(&flags, &places);
     let text_limits = Limits {
         text_bytes: flags.max_text as usize,
     };
@@ -156,7 +159,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
     let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
     let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
     Ok(CheckedFlags {
-        address: (flags.bind, flags.port).into(),
+        places,
         storage: if flags.ephemeral {
             Storage::Memory
         } else {
@@ -180,6 +183,8 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     forwarded,
                     unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
                 },
+                hides_addresses,
+                proxies: flags.trusted_proxy.into_iter().collect(),
             },
             trust: Trust {
                 hostname: hostname(),
@@ -189,7 +194,10 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     .iter()
                     .map(|o| o.trim_end_matches('/').to_owned())
                     .collect(),
+                metrics_readers: flags.metrics_from.into_iter().collect(),
             },
+            base_path,
+            proxy_protocol: flags.proxy_protocol,
             session: session::SessionOptions {
                 limits: text_limits,
                 unfinished: session::UnfinishedMessages::new(text_limits),
@@ -208,8 +216,17 @@ fn hostname() -> String {
 }
 
 /// Whether clients of other machines may come, directly or through a proxy.
-fn strangers_may_come(flags: &ServerFlags) -> bool {
-    !flags.bind.to_canonical().is_loopback() || !flags.host.is_empty()
+fn strangers_may_come(flags: &ServerFlags, places: &Places) -> bool {
+    places.are_on_a_network() || !flags.host.is_empty() || !flags.trusted_proxy.is_empty()
+}
+
+/// Whether people see no address of anybody.
+fn hides_addresses(flags: &ServerFlags, places: &Places) -> bool {
+    match flags.tags {
+        Tags::Auto => places.are_on_a_network(),
+        Tags::Address => false,
+        Tags::Guest => true,
+    }
 }
 
 /// The limits of one address, and those for all requests of one address that
@@ -217,7 +234,7 @@ fn strangers_may_come(flags: &ServerFlags) -> bool {
 ///
 /// Where no strangers come, the first are off by default, because every client
 /// is on this machine.
-fn limits(flags: &ServerFlags) -> (PrefixLimits, PrefixLimits) {
+fn limits(flags: &ServerFlags, places: &Places) -> (PrefixLimits, PrefixLimits) {
     let limits = |on: bool| {
         let quotas = if on {
             QuotaLimits::DEFAULT
@@ -235,7 +252,7 @@ fn limits(flags: &ServerFlags) -> (PrefixLimits, PrefixLimits) {
             },
         }
     };
-    (limits(strangers_may_come(flags)), limits(true))
+    (limits(strangers_may_come(flags, places)), limits(true))
 }
 
 #[cfg(test)]
@@ -272,6 +289,7 @@ mod tests {
             (&["--bind=::1"][..], off, default),
             (&["--bind=0.0.0.0"], default, default),
             (&["--host=chat.example"], default, default),
+            (&["--trusted-proxy=private"], default, default),
             (&off_flags, off, off),
             (
                 &["--rate=7", "--max-per-address=2"],
@@ -290,10 +308,28 @@ mod tests {
             ),
         ] {
             let flags = parse([&["server"], words].concat()).expect("right");
-            let (found, found_forwarded) = limits(&flags);
+            let places = Places::Own((flags.bind, flags.port).into(), None);
+            let (found, found_forwarded) = limits(&flags, &places);
             let of = |limits: PrefixLimits| (limits.rate, limits.connections, limits.quotas);
             assert_eq!(of(found), direct, "{words:?}");
             assert_eq!(of(found_forwarded), forwarded, "{words:?}");
+        }
+    }
+
+    // Verified to fail when `auto` shows addresses on a network.
+    #[test]
+    fn addresses_are_shown_by_default_only_on_loopback() {
+        for (words, hidden) in [
+            (&["--bind=127.0.0.1"][..], false),
+            (&["--bind=::1", "--trusted-proxy=loopback"], false),
+            (&["--bind=0.0.0.0"], true),
+            (&["--bind=192.0.2.1"], true),
+            (&["--bind=0.0.0.0", "--tags=address"], false),
+            (&["--bind=127.0.0.1", "--tags=guest"], true),
+        ] {
+            let flags = parse([&["server"], words].concat()).expect("right");
+            let places = Places::Own((flags.bind, flags.port).into(), None);
+            assert_eq!(hides_addresses(&flags, &places), hidden, "{words:?}");
         }
     }
 
