@@ -5,6 +5,7 @@
 
 mod answer;
 mod asset;
+mod entry;
 mod error_filter;
 mod events;
 mod forwarding;

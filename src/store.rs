@@ -4,6 +4,7 @@
 //! Clones of a [`Store`] read pages, names and topics, and search. This module
 //! knows neither its callers nor what a frame looks like.
 
+mod access;
 mod apply;
 mod backup;
 mod check;
@@ -15,6 +16,9 @@ mod folder;
 mod hardened_secret;
 mod ignored;
 mod index;
+mod invitation;
+mod invitations;
+mod memberships;
 mod names;
 mod outcome;
 mod ownership;
@@ -39,6 +43,7 @@ mod used_bytes;
 mod wal;
 
 pub use self::{
+    access::{AccessChange, Denial},
     apply::Applied,
     backup::{BackupError, backup},
     check::Report,
@@ -46,6 +51,7 @@ pub use self::{
     folder::{OpenError, Storage},
     hardened_secret::{HardenedSecret, HashMemory},
     index::Words,
+    invitation::Invitation,
     names::OwnedName,
     outcome::Outcome,
     ownership::Ownership,

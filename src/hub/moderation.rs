@@ -140,7 +140,7 @@ mod tests {
         let numbers = 0x0a00_0000_u32..;
         let sanctions = numbers.take(sanctions).map(sanction).collect();
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(Capacity::UNLIMITED, sanctions, clock)
+        Registry::new(Capacity::UNLIMITED, sanctions, Vec::new(), clock)
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
 
+mod access;
 mod budget;
 mod guesses;
 mod names;
@@ -24,20 +25,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::{sync::Notify, time::Instant};
 
-pub use self::{
-    budget::{Budget, frame_cost, message_cost},
-    prefixes::{Full, PrefixLimits},
-    quotas::QuotaLimits,
-    rate::{Bucket, Rate, too_fast},
-    registration::{NameUse, Registration},
-};
 use self::{
+    access::Access,
     guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
     tables::{LockedTables, Tables},
+};
+pub use self::{
+    budget::{Budget, frame_cost, message_cost},
+    prefixes::{Full, PrefixLimits},
+    quotas::QuotaLimits,
+    rate::{Bucket, Rate, too_fast},
+    registration::{NameUse, Registration},
 };
 pub(super) use self::{
     names::Grounds,
@@ -49,13 +51,16 @@ use crate::{
     log::{GuardedClock, SanctionKind, UnreadLimit},
     net::{Peer, Prefix},
     protocol::{
-        ConnectionId, Event, Refusal, Seq, Topic,
+        ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
     },
-    store::{Ownership, Sanction},
+    store::{AccessChange, Ownership, Sanction},
 };
+
+/// How many members of a private room are named in one answer.
+const MAX_MEMBERS_NAMED: usize = 1000;
 
 /// How many connections there may be, how fast each may speak, and how much one
 /// prefix may add.
@@ -96,6 +101,7 @@ impl Registry {
     pub(super) fn new(
         capacity: Capacity,
         sanctions: Vec<Sanction>,
+        access: Vec<AccessChange>,
         clock: Arc<GuardedClock>,
     ) -> Self {
         let presence = Presence::default();
@@ -109,6 +115,7 @@ impl Registry {
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
+                access: Access::new(access),
             })),
         }
     }
@@ -142,9 +149,41 @@ impl Registry {
         self.shared.lock().presence.rooms_in_use()
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms.
-    pub(super) fn rooms_event(&self) -> Event {
-        self.shared.lock().presence.rooms_event()
+    /// The event that lists the rooms with members, except unlisted rooms and
+    /// those that the owner of a name may not enter.
+    pub(super) fn rooms_event(&self, owner: Option<OwnerNumber>) -> Event {
+        let tables = self.shared.lock();
+        let is_seen = |room: &RoomName| tables.access.allows(room, owner);
+        tables.presence.rooms_event(is_seen)
+    }
+
+    /// Whether only members may enter a room.
+    pub(super) fn is_private(&self, room: &RoomName) -> bool {
+        self.shared.has_private_rooms() && self.shared.lock().access.is_private(room)
+    }
+
+    /// Checks that the owner of a name may enter a room.
+    ///
+    /// # Errors
+    ///
+    /// Refuses everybody but the members of a private room.
+    pub(super) fn check_access(
+        &self,
+        room: &RoomName,
+        owner: Option<OwnerNumber>,
+    ) -> Result<(), Refusal> {
+        if !self.shared.has_private_rooms() {
+            return Ok(());
+        }
+        self.shared.lock().access.check(room, owner)
+    }
+
+    /// Carries out changes of access. The conversations of those who may not
+    /// stay where they are end, and get nothing more of the room.
+    pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
+        if !changes.is_empty() {
+            self.shared.change_access(changes);
+        }
     }
 
     /// How many connections are in a room.
@@ -177,11 +216,21 @@ impl Registry {
     }
 
     /// The event that names the people in a room. If they are many, it names
-    /// only some.
+    /// only some. That of a private room also names its members.
     pub(super) fn members_event(&self, room: &RoomName) -> Event {
-        let (mut names, total) = self.shared.lock().presence.names(room);
+        let tables = self.shared.lock();
+        let (mut names, total) = tables.presence.names(room);
+        let mut members = tables.access.members(room);
+        drop(tables);
         names.sort_unstable();
-        Event::Members { names, total }
+        if let Some(members) = &mut members {
+            members.truncate(MAX_MEMBERS_NAMED);
+        }
+        Event::Members {
+            names,
+            total,
+            members,
+        }
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.

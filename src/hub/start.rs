@@ -80,6 +80,7 @@ impl Hub {
     )> {
         share_settings(&mut applier, options)?;
         let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
+        let access = applier.replica().access().map_err(io::Error::other)?;
         let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
         let (submitter, submissions) = submissions::queue();
         let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
@@ -87,7 +88,7 @@ impl Hub {
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
-        let registry = Registry::new(options.capacity, sanctions, Arc::clone(&clock));
+        let registry = Registry::new(options.capacity, sanctions, access, Arc::clone(&clock));
         let work = Writer::new(
             applier,
             Effects::new(registry.clone()),
@@ -122,6 +123,7 @@ impl Hub {
             fanout,
             registry,
             claims,
+            access: options.access,
             wrong_secrets,
             metrics,
             failing,

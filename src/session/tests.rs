@@ -35,6 +35,8 @@ fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
         room: RoomName::lobby(),
         name: None,
         secret: None,
+        proved: None,
+        base: "http://127.0.0.1:2000".into(),
         format: Format::Plain,
         start: Start::default(),
         echo: true,
@@ -67,6 +69,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let hub = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
     };
     let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
@@ -117,6 +120,7 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let options = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
     };
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");

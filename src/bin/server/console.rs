@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use broadcast_chat::protocol::invite_token::InviteToken;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -99,14 +100,18 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
         .finish(BufWriter::new(output))
 }
 
+/// Prints the URL that admits the first user, at the server's own address.
+pub(crate) fn first_invitation(address: SocketAddr, token: &InviteToken) {
+    let (local, token) = (local(address), token.reveal());
+    print(&format!(
+        "nobody is admitted yet: open this URL once, and be the first user and an operator:\n\
+         http://{local}/lobby#invite={token}\n"
+    ));
+}
+
 /// Prints the address of the server, and the URLs at which it can be reached.
 pub(crate) fn listening(address: SocketAddr) {
-    let local = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let local = SocketAddr::new(local, address.port());
+    let local = local(address);
     let mut said = format!("listening on {address}\nopen http://{local}/ in a browser\n");
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -121,7 +126,21 @@ pub(crate) fn listening(address: SocketAddr) {
             }
         }
     }
-    // If standard output is gone, the addresses have no reader.
+    print(&said);
+}
+
+/// The address by which this machine reaches the server.
+fn local(address: SocketAddr) -> SocketAddr {
+    let local = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(local, address.port())
+}
+
+fn print(said: &str) {
+    // If standard output is gone, the lines have no reader.
     let mut stdout = std::io::stdout();
     let _ = stdout
         .write_all(said.as_bytes())

@@ -115,7 +115,7 @@ mod tests {
 
     fn registry() -> Registry {
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(Capacity::UNLIMITED, Vec::new(), clock)
+        Registry::new(Capacity::UNLIMITED, Vec::new(), Vec::new(), clock)
     }
 
     /// A search of a prefix, and the same under way.

@@ -18,6 +18,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
     Registry::new(
         capacity,
         Vec::new(),
+        Vec::new(),
         Arc::new(GuardedClock::after(GuardedTime(0))),
     )
 }

@@ -158,7 +158,7 @@ fn work(
     batches: broadcast::Sender<InFlightBatch>,
 ) -> Writer<'_> {
     let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-    let registry = Registry::new(Capacity::UNLIMITED, Vec::new(), clock);
+    let registry = Registry::new(Capacity::UNLIMITED, Vec::new(), Vec::new(), clock);
     let over = CancellationToken::new().drop_guard();
     let effects = Effects::new(registry);
     let (metrics, failing) = (Arc::default(), Arc::default());
@@ -455,6 +455,7 @@ fn entries_are_applied_in_order_within_a_batch() {
         let ownership = Ownership {
             owner: OwnerNumber(number),
             delivered: Seq(2 * number),
+            standing: crate::log::Standing::Claimed,
         };
         assert_eq!(made.outcome, Outcome::Claimed(ownership));
     }

@@ -337,6 +337,7 @@ impl<E: Clone> People<E> {
         let count = || Event::Members {
             names: Vec::new(),
             total,
+            members: None,
         };
         let notice = queue.notice.take();
         let mut changes = std::mem::take(&mut queue.changes);

@@ -63,7 +63,7 @@ fn shown(event: &Event) -> String {
         Event::Joined { who, members } => format!("+{who} {members}"),
         Event::Left { who, members } => format!("-{who} {members}"),
         Event::Renamed { from, to } => format!("{from}={to}"),
-        Event::Members { names, total } if names.is_empty() => format!("{total}"),
+        Event::Members { names, total, .. } if names.is_empty() => format!("{total}"),
         other => format!("{other:?}"),
     }
 }
