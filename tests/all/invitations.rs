@@ -351,7 +351,7 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
     let (code, said) = client(&url, &["--name", "eve"]).await;
     assert_eq!(code, 1);
     assert!(
-        said.contains("answers HTTP 403: the room is private"),
+        said.contains("answers HTTP 403: it is a private room"),
         "{said}"
     );
 }

@@ -142,11 +142,10 @@ impl fmt::Display for ConnectError {
                 write!(f, "{server} answers HTTP {status}")?;
                 f.write_str(match status {
                     400 => ": it does not take this request",
-                    401 => ": it is by invitation, so ask for one: client 'URL#invite=…' --name NAME",
-                    403 => {
-                        ": the room is private, the invitation or the secret of the name is not valid, \
-                         or you are banned: ask for an invitation"
+                    401 => {
+                        ": it is by invitation, so ask for one: client 'URL#invite=…' --name NAME"
                     }
+                    403 => ": it is a private room, a used invitation, a wrong secret or a ban",
                     404 => " and has no such room: is it the chat server?",
                     421 => ": it does not accept this host name, try its IP address",
                     426 => ": it speaks another version of WebSocket",
