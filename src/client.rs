@@ -158,7 +158,15 @@ impl Client {
             }
             None => (target.uri().to_string(), target.start().clone()),
         };
-        let arrival = connector.connect(uri, secret).await?;
+        let invitation = target.invitation();
+        let arrival = match connector.connect(uri.clone(), secret, invitation).await {
+            // The name may be admitted, by an earlier use of the invitation.
+            Err(error) if invitation.is_some() && error.is_forbidden() => {
+                let again = connector.connect(uri, secret, None).await;
+                again.map_err(|_| error)?
+            }
+            arrival => arrival?,
+        };
         // The earlier client may have ended in another room.
         if outbox.last_room().is_some_and(|room| room != target.room()) {
             outbox.push(Command::Join {
@@ -293,7 +301,7 @@ impl Client {
                 settle(&mut self.conversation.outbox, cx)?;
                 ready!(sleep.as_mut().poll(cx));
                 let (uri, secret) = self.conversation.request();
-                self.phase = Phase::Connecting(self.connector.connect(uri, secret));
+                self.phase = Phase::Connecting(self.connector.connect(uri, secret, None));
                 Poll::Ready(Ok(()))
             }
             Phase::Over(end) => {

@@ -6,6 +6,7 @@
 mod answer;
 mod asset;
 mod base_path;
+mod entry;
 mod error_filter;
 mod events;
 mod forwarding;

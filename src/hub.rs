@@ -5,12 +5,16 @@
 //! writer stores all that wait in one batch. A broadcast channel takes the batch
 //! to the shards. The hub knows neither sockets nor HTTP.
 
+mod access;
+mod access_mode;
 mod actions;
+mod admission;
 mod announcer;
 mod claims;
 mod effects;
 mod ignoring;
 mod moderation;
+mod operators;
 mod receipts;
 mod redaction;
 mod refused_ids;
@@ -35,14 +39,11 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    actions::ActionSubmitter,
-    claims::Claims,
-    registry::{Registry, SanctionTarget},
-    wrong_secrets::WrongSecrets,
-};
 pub use self::{
+    access_mode::AccessMode,
+    admission::NewInvitation,
     claims::{Claim, Claimed},
+    operators::{invite_first_operator, set_operator},
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     refused_ids::RefusedIds,
     registry::{
@@ -52,6 +53,12 @@ pub use self::{
     retention::RetentionLimits,
     submissions::{ActionResult, Submission, Submitter},
     writer::Writer,
+};
+use self::{
+    actions::ActionSubmitter,
+    claims::Claims,
+    registry::{Registry, SanctionTarget},
+    wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::{Fanout, History},
@@ -80,6 +87,8 @@ pub struct HubOptions {
     pub shards: usize,
     /// An owned name is free again after it was not used for this long.
     pub name_expiry: Duration,
+    /// The people that may take part.
+    pub access: AccessMode,
     /// How many connections there may be, and how fast each may speak.
     pub capacity: Capacity,
     /// The proxies whose word on a visitor's address is believed.
@@ -102,6 +111,7 @@ struct HubState {
     fanout: Fanout,
     registry: Registry,
     claims: Claims,
+    access: AccessMode,
     wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.
@@ -203,9 +213,10 @@ impl Hub {
         self.shared.registry.connections()
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms.
-    pub fn rooms_event(&self) -> Event {
-        self.shared.registry.rooms_event()
+    /// The event that lists the rooms with members, except unlisted rooms and
+    /// those that the owner of a name may not enter.
+    pub fn rooms_event(&self, owner: Option<OwnerNumber>) -> Event {
+        self.shared.registry.rooms_event(owner)
     }
 
     /// How many connections are in a room.
@@ -383,11 +394,17 @@ impl Hub {
     /// # Errors
     ///
     /// Refuses a name that another person owns or uses, a wrong secret, and a
-    /// new name if the claim allows none. Also refuses if the store cannot be
+    /// new name if the claim allows none. Refuses a name that is not admitted
+    /// where only admitted names take part. Also refuses if the store cannot be
     /// read or written.
     pub fn claim(&self, claim: Claim) -> impl Future<Output = Result<Claimed, Refusal>> + use<> {
-        let claims = self.shared.claims.clone();
-        async move { claims.claim(claim).await }
+        let hub = self.clone();
+        async move {
+            let claimed = hub.shared.claims.claim(claim).await?;
+            let ownership = claimed.name_use.ownership();
+            hub.check_standing(ownership.map(|it| it.standing))?;
+            Ok(claimed)
+        }
     }
 
     /// Has a connection use the name that it asks for at its start. With a

@@ -9,20 +9,23 @@ mod clock;
 mod encoding;
 mod entry;
 mod fields;
+mod invitation_draft;
 mod local;
 #[cfg(test)]
 pub(crate) mod model;
 mod order;
+mod recipient;
 mod sealer;
+mod standing;
 
 pub use self::{
     clock::GuardedClock,
     encoding::{DecodeError, FORMAT, decode, encode},
-    entry::{
-        Action, AuditRecord, Batch, BatchId, Draft, Entry, GuardedTime, Recipient, SanctionKind,
-        Stamp, UnreadLimit,
-    },
+    entry::{Action, AuditRecord, Batch, BatchId, Draft, Entry, GuardedTime, SanctionKind, Stamp},
+    invitation_draft::InvitationDraft,
     local::LocalLog,
     order::{BatchPosition, Log, NoAnswer, OrderedBatch},
+    recipient::{Recipient, UnreadLimit},
     sealer::{SealedBatch, Sealer},
+    standing::{Admitted, Standing},
 };

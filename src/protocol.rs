@@ -14,6 +14,7 @@ pub mod format;
 pub mod frame;
 pub mod ignored;
 mod invisible;
+pub mod invite_token;
 pub mod json;
 mod limits;
 mod lineage;
@@ -38,7 +39,7 @@ mod wall_time;
 pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
-    event::{Event, GapReason, PageEvent, RoomInfo, Search, Topic, Welcome},
+    event::{Event, GapReason, Invite, PageEvent, RoomInfo, RoomMember, Search, Topic, Welcome},
     limits::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,

@@ -4,6 +4,7 @@
 //! Clones of a [`Store`] read pages, names and topics, and search. This module
 //! knows neither its callers nor what a frame looks like.
 
+mod access;
 mod apply;
 mod backup;
 mod check;
@@ -16,6 +17,9 @@ mod guests;
 mod hardened_secret;
 mod ignored;
 mod index;
+mod invitation;
+mod invitations;
+mod memberships;
 mod names;
 mod outcome;
 mod ownership;
@@ -40,6 +44,7 @@ mod used_bytes;
 mod wal;
 
 pub use self::{
+    access::{AccessChange, Denial},
     apply::Applied,
     backup::{BackupError, backup},
     check::Report,
@@ -47,6 +52,7 @@ pub use self::{
     folder::{OpenError, Storage},
     hardened_secret::{HardenedSecret, HashMemory},
     index::Words,
+    invitation::Invitation,
     names::OwnedName,
     outcome::Outcome,
     ownership::Ownership,

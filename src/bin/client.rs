@@ -76,6 +76,9 @@ fn main() -> ExitCode {
         Ok(target) => target,
         Err(why) => return usage_error(why),
     };
+    if target.invitation().is_some() && target.name().is_none() {
+        return usage_error("an invitation admits a name: choose yours with --name NAME");
+    }
     let outbox = match flags.open_outbox(&target) {
         Ok(outbox) => outbox,
         Err(why) => return usage_error(why),

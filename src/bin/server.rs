@@ -12,7 +12,11 @@ mod server {
 use std::{io, process::ExitCode, thread};
 
 use anyhow::Context;
-use broadcast_chat::{net::Listener, server as chat, store};
+use broadcast_chat::{
+    hub::{self, AccessMode},
+    net::Listener,
+    server as chat, store,
+};
 use rustix::process::Signal;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -32,6 +36,11 @@ fn main() -> ExitCode {
         Ok(Task::Serve(checked)) => checked,
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),
+        Ok(Task::Operator {
+            data,
+            name,
+            operator,
+        }) => return maintenance::operator(&data, &name, operator),
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.
@@ -76,6 +85,14 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let (replica, _store) = store::open(&checked.storage, &holder)?;
     let shutdown = stop_on_signals()?;
     console::listening(&listeners, &checked.options.base_path);
+    let mut replica = replica;
+    if checked.options.hub.access == AccessMode::Invite {
+        let token;
+        (replica, token) = hub::invite_first_operator(replica)?;
+        if let Some(token) = token {
+            console::first_invitation(&listeners, &checked.options.base_path, &token);
+        }
+    }
     chat::run(listeners, replica, checked.options, shutdown)
         .await
         .context("the server failed")

@@ -12,6 +12,7 @@ use self::parts::AddressParts;
 pub use self::parts::BadAddress;
 use crate::protocol::{
     Epoch, Seq, Start,
+    invite_token::InviteToken,
     name::{Name, RoomName},
 };
 
@@ -47,6 +48,8 @@ pub struct Target {
     base: String,
     uri: Uri,
     room: RoomName,
+    /// The token of an invitation, which the first connection uses.
+    invitation: Option<InviteToken>,
     /// The start that the URI's query asks for.
     start: Start,
     /// Whether the reader wants no echo of its own messages.
@@ -98,6 +101,7 @@ impl Target {
             // message is missing. So it hides echoes itself.
             hide_echoes: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
             room: room.unwrap_or_else(RoomName::lobby),
+            invitation: place.invitation,
             host: place.host,
             base: place.base,
             port,
@@ -113,6 +117,11 @@ impl Target {
     /// The room.
     pub fn room(&self) -> &RoomName {
         &self.room
+    }
+
+    /// The token of the invitation in the address.
+    pub fn invitation(&self) -> Option<&InviteToken> {
+        self.invitation.as_ref()
     }
 
     /// The name to use.
@@ -272,6 +281,11 @@ mod tests {
             assert_eq!(target.uri().to_string(), uri, "{address}");
             assert_eq!(target.to_string(), shown, "{address}");
         }
+        let invited = "https://h/ops#invite=0123456789abcdefghijkl";
+        let target = Target::new(&wanted(invited)).expect(invited);
+        assert_eq!(target.uri().to_string(), "wss://h:443/ops");
+        let token = target.invitation().expect("a token");
+        assert_eq!(token.reveal(), "0123456789abcdefghijkl");
         let zoned = Target::new(&wanted("fe80::1%eth0")).expect("an address");
         assert_eq!(zoned.host, "fe80::1%eth0");
         let none = Target::new(&AddressOptions::default()).expect("the default");
@@ -305,6 +319,7 @@ mod tests {
             "ws://h/a%20b/c",
             "ws://h/-/health",
             "ws://h/a%20b",
+            "ws://h/#invite=secret",
         ] {
             let why = Target::new(&wanted(address)).expect_err(address);
             assert!(!why.to_string().contains("secret"), "{address}");

@@ -7,7 +7,7 @@ use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use http::{
-    HeaderValue,
+    HeaderName, HeaderValue,
     header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
 };
 use tokio::{
@@ -20,7 +20,9 @@ use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, up
 pub use self::connect_error::ConnectError;
 use self::{connect_error::ConnectErrorKind, head_recorder::HeadRecorder};
 use super::{address::Target, client_event::Frame, end::End};
-use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
+use crate::protocol::{
+    Event, SUBPROTOCOL, Welcome, invite_token::InviteToken, json, secret::Secret,
+};
 
 /// How long the name lookup and the connection may take together.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,6 +37,9 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// The largest frame accepted from a server, in bytes: room for the largest
 /// message of a server with generous limits, cleaned and escaped.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// The header with the token of an invitation.
+const INVITATION: HeaderName = HeaderName::from_static("chat-invite");
 
 /// A byte stream that can carry the handshake.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -112,15 +117,22 @@ impl Connector {
     }
 
     /// Connects, requests a room by its URI, and waits for the welcome. The
-    /// secret proves that the client owns the name in the URI.
-    pub(super) fn connect(&mut self, uri: String, secret: Option<&Secret>) -> Connecting {
-        let secret = secret.cloned();
+    /// secret proves that the client owns the name in the URI, and an invitation
+    /// admits that name.
+    pub(super) fn connect(
+        &mut self,
+        uri: String,
+        secret: Option<&Secret>,
+        invitation: Option<&InviteToken>,
+    ) -> Connecting {
+        let (secret, invitation) = (secret.cloned(), invitation.cloned());
         let opening = (self.open)();
         let (server, host) = (Arc::clone(&self.server), Arc::clone(&self.host));
         Box::pin(async move {
             let arrival = async {
                 let stream = opening.await?;
-                timeout(HANDSHAKE_DEADLINE, enter(stream, &uri, secret.as_ref()))
+                let entered = enter(stream, &uri, secret.as_ref(), invitation.as_ref());
+                timeout(HANDSHAKE_DEADLINE, entered)
                     .await
                     .unwrap_or(Err(ConnectErrorKind::NoAnswer(HANDSHAKE_DEADLINE)))
             };
@@ -136,6 +148,7 @@ async fn enter(
     stream: Box<dyn ByteStream>,
     uri: &str,
     secret: Option<&Secret>,
+    invitation: Option<&InviteToken>,
 ) -> Result<NewConnection, ConnectErrorKind> {
     let (stream, head) = HeadRecorder::new(stream);
     let mut builder = builder()
@@ -148,6 +161,10 @@ async fn enter(
     let proof = secret.map(|secret| format!("Bearer {}", secret.reveal()));
     if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
         builder = builder.add_header(AUTHORIZATION, proof)?;
+    }
+    let token = invitation.and_then(|token| HeaderValue::try_from(token.reveal()).ok());
+    if let Some(token) = token {
+        builder = builder.add_header(INVITATION, token)?;
     }
     let stream = Box::new(stream) as Box<dyn ByteStream>;
     let entered = builder.connect_on(stream).await;

@@ -7,7 +7,7 @@ use super::{history::History, room_batch::MessageBatch};
 use crate::{
     log::{Action, Draft, Entry, GuardedClock, LocalLog, Log, NoAnswer, SealedBatch, Sealer},
     protocol::ConnectionId,
-    store::{Applied, Outcome, Replica, StartingState, StoreError},
+    store::{AccessChange, Applied, Outcome, Replica, StartingState, StoreError},
 };
 
 /// Seals entries, has them ordered, and applies them in that order. A store has
@@ -27,6 +27,8 @@ pub struct AppliedBatch {
     pub sealed: SealedBatch,
     /// The outcome of each entry; empty for a repeated batch.
     pub outcomes: Vec<Outcome>,
+    /// The changes of access that it made.
+    pub access_changes: Vec<AccessChange>,
     /// Its messages, as readers are sent them.
     pub batch: Arc<MessageBatch>,
 }
@@ -125,6 +127,11 @@ impl<'a> Applier<'a> {
         &self.replica
     }
 
+    /// Gives the replica back.
+    pub fn into_replica(self) -> Replica {
+        self.replica
+    }
+
     /// Seals entries with the current time.
     pub fn seal(&mut self, entries: Vec<Entry>) -> SealedBatch {
         self.sealer.seal(entries)
@@ -171,6 +178,7 @@ impl<'a> Applier<'a> {
         AppliedBatch {
             sealed,
             outcomes: applied.outcomes,
+            access_changes: applied.access_changes,
             batch,
         }
     }

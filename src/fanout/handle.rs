@@ -42,6 +42,12 @@ impl Handle {
         self.subscriber.lock().format()
     }
 
+    /// Stops delivery: the session is about to end. It still sends its own
+    /// frames.
+    pub fn stop(&self) {
+        self.subscriber.lock().stop();
+    }
+
     /// Sends an ephemeral event of a room.
     ///
     /// Some subscribers are sent `later` instead, once they are live: those

@@ -218,6 +218,14 @@ impl Outlet {
         MergedPage::find(history, self.position, self.room.clone(), inbox)
     }
 
+    /// Stops delivery for good, and drops the events that wait for it.
+    pub(super) fn stop(&mut self) {
+        if self.mode != Mode::Gone {
+            self.mode = Mode::Idle;
+        }
+        self.held = Held::default();
+    }
+
     /// Closes the socket and drops everything that waits for it.
     pub(super) fn close(&mut self) {
         self.mode = Mode::Gone;

@@ -7,25 +7,19 @@ use super::{
     origin::single_header,
     query::{Query, number},
 };
-use crate::{
-    protocol::{Seq, format::Format, name::RoomName},
-    session::SessionRequest,
-};
+use crate::protocol::Seq;
 
 /// The number of the last event a browser received before it reconnected.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Returns the response head and the session that follows it on the connection.
+/// Returns the response head, and moves the start of the query to the last
+/// event received. The session follows the head on the connection.
 ///
 /// # Errors
 ///
 /// Fails with 400 if the query asks for a history page or `Last-Event-ID` is
 /// invalid.
-pub(super) fn follow(
-    head: &Parts,
-    room: RoomName,
-    mut query: Query,
-) -> Result<(Response<()>, SessionRequest), Refused> {
+pub(super) fn follow(head: &Parts, query: &mut Query) -> Result<Response<()>, Refused> {
     if query.is_for_a_page() {
         return Err(Refused::bad_request(
             "An event stream has no end: before and limit are for other forms; ?backlog=20 begins with the last 20 messages.",
@@ -37,7 +31,6 @@ pub(super) fn follow(
     {
         query.start.after = Some(Seq(number("Last-Event-ID", seen)?));
     }
-    let request = query.session_request(room, Format::EventStream);
     let mut response = Response::new(());
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -49,5 +42,5 @@ pub(super) fn follow(
         let value = HeaderValue::from_static(value);
         response.headers_mut().insert(name, value);
     }
-    Ok((response, request))
+    Ok(response)
 }

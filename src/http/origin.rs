@@ -13,7 +13,7 @@ use http::{
     uri::Authority,
 };
 
-use super::{answer::Refused, forwarding::Forwarded};
+use super::{answer::Refused, base_path::BasePath, forwarding::Forwarded};
 use crate::{hub::Registration, net::AddressSet};
 
 /// The URL that a request was made to, as its visitor knows it.
@@ -26,6 +26,20 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// The URL of this server, by which a request came. A page knows better
+    /// than the server whether a proxy that is not trusted speaks TLS.
+    pub(super) fn url(&self, head: &Parts, base: &BasePath) -> String {
+        let host = &self.host;
+        let origin = single_header(head, &header::ORIGIN).ok().flatten();
+        let is_own = |origin: &str| {
+            let page = origin.strip_prefix("https://");
+            page.is_some_and(|page| page.eq_ignore_ascii_case(host.as_str()))
+        };
+        let is_https = self.https.unwrap_or_else(|| origin.is_some_and(is_own));
+        let scheme = if is_https { "https" } else { "http" };
+        format!("{scheme}://{host}{base}")
+    }
+
     /// Whether the URL is encrypted, as far as the server knows.
     pub(super) fn is_encrypted(&self) -> bool {
         self.https == Some(true)

@@ -28,7 +28,7 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 17] = modules![
+const MODULES: [(&str, &str); 18] = modules![
     "backoff",
     "position",
     "outbox",
@@ -45,6 +45,7 @@ const MODULES: [(&str, &str); 17] = modules![
     "attention",
     "composer",
     "panels",
+    "entry",
     "page",
 ];
 

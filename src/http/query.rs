@@ -5,13 +5,14 @@
 
 use std::str::FromStr;
 
-use http::{header, request::Parts};
+use http::{HeaderName, StatusCode, header, request::Parts};
 
 use super::{answer::Refused, origin::single_header};
 use crate::{
     protocol::{
         Epoch, Seq, Start,
         format::Format,
+        invite_token::InviteToken,
         name::{Name, RoomName},
         secret::Secret,
     },
@@ -26,6 +27,8 @@ pub(super) struct Query {
     /// The secret that proves ownership of the name. It is never in the URL,
     /// because URLs are shown and stored.
     pub(super) secret: Option<Secret>,
+    /// The token of an invitation, which is never in the URL either.
+    pub(super) invitation: Option<InviteToken>,
     /// `after`, `epoch`, `backlog`, `inbox`: where to start reading.
     pub(super) start: Start,
     /// `before`, `limit`: which page of the history.
@@ -42,6 +45,7 @@ impl Default for Query {
         Query {
             name: None,
             secret: None,
+            invitation: None,
             start: Start::default(),
             before: None,
             limit: None,
@@ -52,15 +56,17 @@ impl Default for Query {
 }
 
 impl Query {
-    /// Parses the query of a request, and the secret in its `Authorization`
-    /// header.
+    /// Parses the query of a request, the secret in its `Authorization` header,
+    /// and the token in its `Chat-Invite` header.
     ///
     /// # Errors
     ///
-    /// Fails with 400 if a known parameter or the secret is invalid.
+    /// Fails with 400 if a known parameter or the secret is invalid, and with 403
+    /// if the token is.
     pub(super) fn of(head: &Parts) -> Result<Self, Refused> {
         Ok(Query {
             secret: bearer(head)?,
+            invitation: single_header(head, &INVITATION)?.map(token).transpose()?,
             ..Query::parse(head.uri.query().unwrap_or_default())?
         })
     }
@@ -105,17 +111,42 @@ impl Query {
         }
     }
 
-    /// The session it asks for.
-    pub(super) fn session_request(self, room: RoomName, format: Format) -> SessionRequest {
+    /// The session it asks for, at the server with this URL.
+    pub(super) fn session_request(
+        self,
+        room: RoomName,
+        format: Format,
+        base: &str,
+    ) -> SessionRequest {
         SessionRequest {
             room,
             name: self.name,
             secret: self.secret,
+            proved: None,
+            base: base.into(),
             format,
             start: self.start,
             echo: self.echo,
         }
     }
+}
+
+/// The header with the token of an invitation.
+const INVITATION: HeaderName = HeaderName::from_static("chat-invite");
+
+/// Parses the token of an invitation.
+///
+/// # Errors
+///
+/// Fails with 403 for a text that cannot be one, as for any other wrong token.
+pub(super) fn token(text: &str) -> Result<InviteToken, Refused> {
+    let wrong = |rule| {
+        Refused::new(
+            StatusCode::FORBIDDEN,
+            format!("This is no invitation: {rule}."),
+        )
+    };
+    text.parse().map_err(wrong)
 }
 
 /// Returns the secret of a `Bearer` header. Other schemes are for a proxy in
@@ -164,8 +195,6 @@ fn switch(key: &str, value: &str) -> Result<bool, Refused> {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::{
     answer::{Refused, content},
+    entry::unauthorized,
     origin::single_header,
     query::Query,
     state::HttpState,
@@ -25,7 +26,7 @@ use crate::{
     hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
-        Author, Event, Limits, MAX_BACKLOG, MessageKind, Refusal, RefusalCode, Seq,
+        Author, Event, Limits, MAX_BACKLOG, MessageKind, OwnerNumber, Refusal, RefusalCode, Seq,
         format::Format,
         misplaced_secret,
         name::{MessageId, RoomName},
@@ -57,6 +58,7 @@ const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("ide
 pub(super) async fn lines(
     hub: &Hub,
     room: RoomName,
+    owner: Option<OwnerNumber>,
     query: &Query,
 ) -> Result<Response<LinesBody>, Refused> {
     let history = hub.history().clone();
@@ -76,6 +78,8 @@ pub(super) async fn lines(
     };
     let mut response = Response::new(LinesBody {
         prepared,
+        hub: hub.clone(),
+        owner,
         history,
         room,
         format: query.line_format(),
@@ -102,6 +106,9 @@ type PageRead = Pin<Box<dyn Future<Output = Result<FeedPage, StoreError>> + Send
 pub(super) struct LinesBody {
     /// Text that is ready to be sent.
     prepared: String,
+    hub: Hub,
+    /// The owner number of the reader, if the room is private.
+    owner: Option<OwnerNumber>,
     history: History,
     room: RoomName,
     format: Format,
@@ -130,6 +137,13 @@ impl Body for LinesBody {
             let page = ready!(page.as_mut().poll(cx));
             lines.reading = None;
             let page = page?;
+            // The reader may have been removed from the room meanwhile.
+            if let Err(refusal) = lines.hub.check_access(&lines.room, lines.owner) {
+                let line = plain::event(&Event::Refused(refusal));
+                lines.prepared.extend(line.map(|line| line + "\n"));
+                lines.after = lines.head;
+                break;
+            }
             if let Some((hole, next)) = page.gap()
                 && hole.upto > lines.after
             {
@@ -177,7 +191,7 @@ pub(super) async fn publish<B>(
     registration: &Registration,
     state: &HttpState,
     room: RoomName,
-    query: Query,
+    (query, name_use): (Query, Option<NameUse>),
 ) -> Result<Response<Full<Bytes>>, Refused>
 where
     B: Body<Data = Bytes>,
@@ -192,7 +206,6 @@ where
         None => None,
     };
     let peer = registration.peer();
-    registration.check_ban(query.name.as_ref())?;
     registration.check_mute(query.name.as_ref())?;
     let budget = registration.budget();
     if let Some(budget) = budget {
@@ -207,6 +220,7 @@ where
     let text = text(&taken, state.limits)?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
+        _ if name_use.is_some() => name_use,
         Some(name) => {
             let proves = query.secret.is_some();
             let lease = state.hub.use_name(name, query.secret, registration).await;
@@ -300,8 +314,7 @@ fn not_yours(refusal: Refusal, proves: bool) -> Refused {
     if proves || refusal.code != RefusalCode::NameTaken {
         return refusal.into();
     }
-    Refused::new(StatusCode::UNAUTHORIZED, refusal.text)
-        .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    unauthorized(refusal.text)
 }
 
 fn going_away() -> Refused {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
+    entry::enter,
     events, forwarding, help, history_page, page,
     query::Query,
     representation::{self, Representation},
@@ -15,7 +16,12 @@ use super::{
     state::HttpState,
     upgrade,
 };
-use crate::{hub::Registration, metrics, protocol::name::RoomName, session::SessionRequest};
+use crate::{
+    hub::{NameUse, Registration},
+    metrics,
+    protocol::{format::Format, name::RoomName},
+    session::SessionRequest,
+};
 
 /// The health check, exempt from rate limits.
 const HEALTH: &str = "/-/health";
@@ -63,16 +69,25 @@ pub(super) async fn answer(
         Refused::new(StatusCode::NOT_FOUND, text)
     })?;
     if let Some(own) = path.strip_prefix("/-/") {
+        if state.hub.is_by_invitation() && !is_open(own) {
+            enter(&state.hub, registration, None, &mut Query::of(head)?).await?;
+        }
         let response = service(head, own, registration, state)?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
         return Ok(Answer::Respond(response));
     }
     let room = RoomName::from_path(path)
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
+    let base_url = || site.url(head, &state.base_path);
     if upgrade::is_upgrade(head) {
-        let (response, request) = upgrade::accept(head, room)?;
+        let (response, format, mut query) = upgrade::accept(head)?;
         state.trust.check_origin(head, &site)?;
-        registration.check_ban(request.name.as_ref())?;
+        registration.check_ban(query.name.as_ref())?;
+        let proved = enter(&state.hub, registration, Some(&room), &mut query).await?;
+        let request = SessionRequest {
+            proved,
+            ..query.session_request(room, format, &base_url())
+        };
         return Ok(Answer::Upgrade(response, Box::new(request)));
     }
     if state.trust.is_preflight(head) {
@@ -87,19 +102,25 @@ pub(super) async fn answer(
     let hub = &state.hub;
     if head.method == Method::POST {
         state.trust.check_origin(head, &site)?;
-        return room::publish(head, body, registration, state, room, query()?)
+        let mut query = query()?;
+        registration.check_ban(query.name.as_ref())?;
+        let proved = enter(hub, registration, Some(&room), &mut query).await?;
+        return room::publish(head, body, registration, state, room, (query, proved))
             .await
             .map(Answer::Respond);
     }
     let form = representation::preferred(head)?;
     // The page ignores the query: an invalid one must not keep a visitor out. It
     // holds no message, so a ban does not either.
-    let query = if matches!(form, Representation::Page) {
-        Query::default()
+    let (mut query, proved) = if matches!(form, Representation::Page) {
+        (Query::default(), None)
     } else {
-        let query = query()?;
+        let mut query = query()?;
         registration.check_ban(query.name.as_ref())?;
-        query
+        // An invitation is used by an upgrade or a POST.
+        query.invitation = None;
+        let proved = enter(hub, registration, Some(&room), &mut query).await?;
+        (query, proved)
     };
     let mut answer = match form {
         Representation::Page => {
@@ -109,9 +130,16 @@ pub(super) async fn answer(
         Representation::Lines if query.is_for_a_page() => {
             Answer::Respond(history_page::lines(hub, &room, &query).await?)
         }
-        Representation::Lines => Answer::Lines(room::lines(hub, room, &query).await?),
+        Representation::Lines => {
+            let owner = proved.as_ref().and_then(NameUse::owner);
+            Answer::Lines(room::lines(hub, room, owner, &query).await?)
+        }
         Representation::Events => {
-            let (response, request) = events::follow(head, room, query)?;
+            let response = events::follow(head, &mut query)?;
+            let request = SessionRequest {
+                proved,
+                ..query.session_request(room, Format::EventStream, &base_url())
+            };
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))
             } else {
@@ -172,6 +200,14 @@ fn service(
         "help" => state.help.index(head),
         _ => return Err(not_found("There is nothing here.")),
     })
+}
+
+/// Whether everybody may have a resource below `/-/`, also where only admitted
+/// names take part.
+fn is_open(path: &str) -> bool {
+    matches!(path, "health" | "ready" | "metrics" | "help")
+        || path.starts_with("help/")
+        || path.starts_with(ASSETS)
 }
 
 fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {

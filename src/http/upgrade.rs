@@ -11,11 +11,12 @@ use http::{
 use http_body_util::Full;
 use ring::digest;
 
-use super::{answer::Refused, origin::single_header, query::Query};
-use crate::{
-    protocol::{SUBPROTOCOL, format::Format, name::RoomName, secret::Secret},
-    session::SessionRequest,
+use super::{
+    answer::Refused,
+    origin::single_header,
+    query::{Query, token},
 };
+use crate::protocol::{SUBPROTOCOL, format::Format, secret::Secret};
 
 /// The string that a server appends to the key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -27,15 +28,13 @@ pub(super) fn is_upgrade(head: &Parts) -> bool {
         || head.headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
 
-/// Accepts an upgrade: returns the response and the requested session.
+/// Accepts an upgrade: returns the response, the format and the query with the
+/// secrets.
 ///
 /// # Errors
 ///
 /// Fails with a status and a sentence if the handshake or the query is invalid.
-pub(super) fn accept(
-    head: &Parts,
-    room: RoomName,
-) -> Result<(Response<Full<Bytes>>, SessionRequest), Refused> {
+pub(super) fn accept(head: &Parts) -> Result<(Response<Full<Bytes>>, Format, Query), Refused> {
     if head.method != Method::GET {
         let text = format!("A WebSocket handshake is a GET, not a {}.", head.method);
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, text)
@@ -88,13 +87,15 @@ pub(super) fn accept(
     if let Some(secret) = offered_secret(head)? {
         query.secret = Some(secret);
     }
+    let mut offered = list(head, &header::SEC_WEBSOCKET_PROTOCOL);
+    if let Some(offered) = offered.find_map(|part| part.strip_prefix("invite.")) {
+        query.invitation = Some(token(offered)?);
+    }
     let format = if json {
         Format::Json
     } else {
         query.line_format()
     };
-    let request = query.session_request(room, format);
-
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -109,7 +110,7 @@ pub(super) fn accept(
             HeaderValue::from_static(SUBPROTOCOL),
         );
     }
-    Ok((response, request))
+    Ok((response, format, query))
 }
 
 /// Returns the secret of a name among the subprotocols, in base64url. A page
@@ -167,18 +168,18 @@ mod tests {
     fn ask(
         uri: &str,
         headers: &[(&str, &str)],
-    ) -> Result<(Response<Full<Bytes>>, SessionRequest), Refused> {
+    ) -> Result<(Response<Full<Bytes>>, Format, Query), Refused> {
         let mut request = http::Request::get(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        accept(&head, RoomName::lobby())
+        accept(&head)
     }
 
     #[test]
     fn the_accept_key_matches_the_rfc_example() {
-        let (response, visit) = ask("/", &GOOD).expect("accepted");
+        let (response, format, query) = ask("/", &GOOD).expect("accepted");
         assert_eq!(
             response.headers()[header::SEC_WEBSOCKET_ACCEPT],
             "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -189,7 +190,7 @@ mod tests {
                 .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
         );
         assert_eq!(
-            (visit.format, visit.echo, visit.name),
+            (format, query.echo, query.name),
             (Format::Plain, true, None)
         );
     }
@@ -198,17 +199,17 @@ mod tests {
     fn the_json_subprotocol_is_matched_case_sensitively() {
         let mut headers = GOOD.to_vec();
         headers.push(("sec-websocket-protocol", "other, chat.v1"));
-        let (response, visit) = ask("/?seq=1", &headers).expect("accepted");
+        let (response, format, _) = ask("/?seq=1", &headers).expect("accepted");
         assert_eq!(
             response.headers()[header::SEC_WEBSOCKET_PROTOCOL],
             "chat.v1"
         );
-        assert_eq!(visit.format, Format::Json);
+        assert_eq!(format, Format::Json);
         headers.pop();
         headers.push(("sec-websocket-protocol", "CHAT.V1"));
-        let (response, visit) = ask("/", &headers).expect("accepted");
+        let (response, format, _) = ask("/", &headers).expect("accepted");
         let answered = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
-        assert_eq!((answered, visit.format), (None, Format::Plain));
+        assert_eq!((answered, format), (None, Format::Plain));
     }
 
     #[test]
@@ -225,7 +226,7 @@ mod tests {
             let mut headers = GOOD.to_vec();
             headers.push(("sec-websocket-protocol", offered));
             let found = ask("/?name=ana", &headers);
-            let found = found.map(|(_, visit)| visit.secret);
+            let found = found.map(|(_, _, query)| query.secret);
             let found = found.as_ref().map(|s| s.as_ref().map(Secret::reveal));
             assert_eq!(found.map_err(|r| r.status.as_u16()), secret, "{offered}");
         }

@@ -49,8 +49,8 @@ pub struct Claim {
     pub secret: Option<Secret>,
     /// The name that the connection uses now.
     pub current_name: Option<NameKey>,
-    /// Whether the claim may make a free name owned.
-    pub may_be_new: bool,
+    /// The refusal if the claim may not make a free name owned.
+    pub new: Result<(), Refusal>,
 }
 
 /// A successful claim.
@@ -67,12 +67,12 @@ pub struct Claimed {
 /// Decides which connection may use or own which name.
 #[derive(Clone)]
 pub(super) struct Claims {
-    registry: Registry,
-    history: History,
-    clock: Arc<GuardedClock>,
-    actions: ActionSubmitter,
-    secrets: Secrets,
-    wrong_secrets: WrongSecrets,
+    pub(super) registry: Registry,
+    pub(super) history: History,
+    pub(super) clock: Arc<GuardedClock>,
+    pub(super) actions: ActionSubmitter,
+    pub(super) secrets: Secrets,
+    pub(super) wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
     /// How many private messages may wait for an absent reader.
@@ -139,7 +139,7 @@ impl Claims {
     /// # Errors
     ///
     /// Refuses a wrong secret, and if too many secrets wait to be hashed.
-    async fn prove(
+    pub(super) async fn prove(
         &self,
         claim: &Claim,
         owned: &OwnedName,
@@ -180,11 +180,7 @@ impl Claims {
         // The name is leased first, so that no other connection can take it
         // before the entry is stored.
         let mut name_use = self.take(&claim.name, Grounds::NewOwner(own_uses), None)?;
-        if !claim.may_be_new {
-            let text =
-                "You have made so many names your own on this connection that it may be no more.";
-            return Err(Refusal::new(RefusalCode::NotAllowed, text));
-        }
+        claim.new.clone()?;
         self.registry.check_mute(claim.peer)?;
         if let Some(budget) = &claim.budget {
             budget.new_name()?;
@@ -240,7 +236,7 @@ impl Claims {
                 name: name.clone(),
                 secret,
                 current_name: None,
-                may_be_new: true,
+                new: Ok(()),
             };
             return self.claim(claim).await.map(|taken| taken.name_use);
         }
@@ -263,7 +259,7 @@ impl Claims {
     /// # Errors
     ///
     /// Refuses if somebody does, and if the store cannot be read.
-    async fn check_lookalikes(
+    pub(super) async fn check_lookalikes(
         &self,
         name: &Name,
         key: &NameKey,
@@ -353,7 +349,7 @@ impl Claims {
     /// The owned name of a key, if it is still owned. Ownership ends if the
     /// name was unused for `expiry`, and at most `own_uses` connections use it
     /// as its owner now.
-    async fn still_owned(
+    pub(super) async fn still_owned(
         &self,
         key: &NameKey,
         own_uses: usize,
@@ -369,7 +365,7 @@ impl Claims {
         Ok(owned.filter(is_used))
     }
 
-    fn take(
+    pub(super) fn take(
         &self,
         name: &Name,
         grounds: Grounds,
@@ -380,7 +376,7 @@ impl Claims {
     }
 }
 
-fn random() -> Result<[u8; 16], getrandom::Error> {
+pub(super) fn random() -> Result<[u8; 16], getrandom::Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
     Ok(random)
@@ -391,7 +387,7 @@ fn random() -> Result<[u8; 16], getrandom::Error> {
 /// # Errors
 ///
 /// Refuses reserved names and addresses.
-fn check_free(name: &Name) -> Result<(), Refusal> {
+pub(super) fn check_free(name: &Name) -> Result<(), Refusal> {
     let refused = |rule| Refusal::new(RefusalCode::BadName, format!("{name}: {rule}."));
     name.check_free().map_err(refused)
 }
@@ -400,7 +396,7 @@ fn taken(text: String) -> Refusal {
     Refusal::new(RefusalCode::NameTaken, text)
 }
 
-fn owned_by_another(name: &Name) -> Refusal {
+pub(super) fn owned_by_another(name: &Name) -> Refusal {
     taken(format!(
         "{name} belongs to another person: choose another name, or prove with its secret that it is yours."
     ))
@@ -418,7 +414,7 @@ fn used_by_another(name: &Name) -> Refusal {
     ))
 }
 
-fn unknown() -> Refusal {
+pub(super) fn unknown() -> Refusal {
     let text = "The server cannot tell just now whose name this is; try again in a while.";
     Refusal {
         retry_ms: Some(BUSY_RETRY_MS),

@@ -148,7 +148,14 @@ mod tests {
         let sanctions = numbers.take(sanctions).map(sanction).collect();
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
         let proxies = "10.200.0.0/16".parse().expect("a prefix");
-        Registry::new(Capacity::UNLIMITED, proxies, false, sanctions, clock)
+        Registry::new(
+            Capacity::UNLIMITED,
+            proxies,
+            false,
+            sanctions,
+            Vec::new(),
+            clock,
+        )
     }
 
     // Verified to fail when proxies are not looked at.

@@ -8,6 +8,7 @@
 //! Nothing here is durable. Each durable change with an effect here (a
 //! sanction, a kick, a topic, a redaction) has one method.
 
+mod access;
 mod budget;
 mod guesses;
 mod names;
@@ -29,20 +30,21 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-pub use self::{
-    budget::{Budget, frame_cost, message_cost},
-    prefixes::{Full, PrefixLimits},
-    quotas::QuotaLimits,
-    rate::{Bucket, Rate, too_fast},
-    registration::{NameUse, Registration},
-};
 use self::{
+    access::Access,
     guesses::Guesses,
     names::Names,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
     tables::{LockedTables, Tables},
+};
+pub use self::{
+    budget::{Budget, frame_cost, message_cost},
+    prefixes::{Full, PrefixLimits},
+    quotas::QuotaLimits,
+    rate::{Bucket, Rate, too_fast},
+    registration::{NameUse, Registration},
 };
 pub(super) use self::{
     names::Grounds,
@@ -54,13 +56,16 @@ use crate::{
     log::{GuardedClock, SanctionKind, UnreadLimit},
     net::{AddressSet, Peer, Prefix},
     protocol::{
-        ConnectionId, Event, Refusal, Seq, Tag, Topic,
+        ConnectionId, Event, OwnerNumber, Refusal, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
     },
-    store::{Ownership, Sanction},
+    store::{AccessChange, Ownership, Sanction},
 };
+
+/// How many members of a private room are named in one answer.
+const MAX_MEMBERS_NAMED: usize = 1000;
 
 /// How many connections there may be, how fast each may speak, and how much one
 /// prefix may add.
@@ -105,6 +110,7 @@ impl Registry {
         proxies: AddressSet,
         hides_addresses: bool,
         sanctions: Vec<Sanction>,
+        access: Vec<AccessChange>,
         clock: Arc<GuardedClock>,
     ) -> Self {
         let presence = Presence::default();
@@ -121,6 +127,7 @@ impl Registry {
                 names: Names::default(),
                 presence,
                 sanctions: Sanctions::new(sanctions, clock),
+                access: Access::new(access),
             })),
         }
     }
@@ -162,9 +169,41 @@ impl Registry {
         self.shared.lock().presence.rooms_in_use()
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms.
-    pub(super) fn rooms_event(&self) -> Event {
-        self.shared.lock().presence.rooms_event()
+    /// The event that lists the rooms with members, except unlisted rooms and
+    /// those that the owner of a name may not enter.
+    pub(super) fn rooms_event(&self, owner: Option<OwnerNumber>) -> Event {
+        let tables = self.shared.lock();
+        let is_seen = |room: &RoomName| tables.access.allows(room, owner);
+        tables.presence.rooms_event(is_seen)
+    }
+
+    /// Whether only members may enter a room.
+    pub(super) fn is_private(&self, room: &RoomName) -> bool {
+        self.shared.has_private_rooms() && self.shared.lock().access.is_private(room)
+    }
+
+    /// Checks that the owner of a name may enter a room.
+    ///
+    /// # Errors
+    ///
+    /// Refuses everybody but the members of a private room.
+    pub(super) fn check_access(
+        &self,
+        room: &RoomName,
+        owner: Option<OwnerNumber>,
+    ) -> Result<(), Refusal> {
+        if !self.shared.has_private_rooms() {
+            return Ok(());
+        }
+        self.shared.lock().access.check(room, owner)
+    }
+
+    /// Carries out changes of access. The conversations of those who may not
+    /// stay where they are end, and get nothing more of the room.
+    pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
+        if !changes.is_empty() {
+            self.shared.change_access(changes);
+        }
     }
 
     /// How many connections are in a room.
@@ -197,10 +236,17 @@ impl Registry {
     }
 
     /// The event that names the people in a room, with their addresses if they
-    /// are asked for. If they are many, it names only some.
+    /// are asked for. If they are many, it names only some. That of a private
+    /// room also names its members.
     pub(super) fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
-        let (mut people, total) = self.shared.lock().presence.names(room);
+        let tables = self.shared.lock();
+        let (mut people, total) = tables.presence.names(room);
+        let mut members = tables.access.members(room);
+        drop(tables);
         people.sort_unstable();
+        if let Some(members) = &mut members {
+            members.truncate(MAX_MEMBERS_NAMED);
+        }
         let shown =
             |address: &Option<IpAddr>| address.map_or_else(String::new, |it| it.to_string());
         let addresses = people.iter().map(|(_, address)| shown(address));
@@ -208,6 +254,7 @@ impl Registry {
             addresses: addresses.filter(|_| with_addresses).collect(),
             names: people.into_iter().map(|(name, _)| name).collect(),
             total,
+            members,
         }
     }
 

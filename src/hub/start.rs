@@ -80,6 +80,7 @@ impl Hub {
     )> {
         share_settings(&mut applier, options)?;
         let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
+        let access = applier.replica().access().map_err(io::Error::other)?;
         let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
         let (submitter, submissions) = submissions::queue();
         let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
@@ -95,6 +96,7 @@ impl Hub {
             options.proxies.clone(),
             options.hides_addresses,
             sanctions,
+            access,
             Arc::clone(&clock),
         );
         let work = Writer::new(
@@ -131,6 +133,7 @@ impl Hub {
             fanout,
             registry,
             claims,
+            access: options.access,
             wrong_secrets,
             metrics,
             failing,

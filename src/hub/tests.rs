@@ -53,6 +53,7 @@ impl World {
         let options = HubOptions {
             shards: 1,
             name_expiry,
+            access: AccessMode::Open,
             capacity: Capacity::UNLIMITED,
             proxies: AddressSet::NONE,
             hides_addresses: false,
@@ -77,7 +78,7 @@ impl World {
             name: name.parse().expect("a name"),
             secret: secret.map(|secret| secret.parse().expect("a secret")),
             current_name: None,
-            may_be_new: true,
+            new: Ok(()),
         })
     }
 

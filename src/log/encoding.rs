@@ -72,14 +72,76 @@ mod tests {
     use super::*;
     use crate::{
         log::{
-            Action, AuditRecord, BatchId, Draft, Entry, GuardedTime, Recipient, SanctionKind,
-            Stamp, model::batch,
+            Action, Admitted, AuditRecord, BatchId, Draft, Entry, GuardedTime, InvitationDraft,
+            Recipient, SanctionKind, Stamp, Standing, model::batch,
         },
         protocol::{
             ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
             name::{Name, RoomName},
         },
     };
+
+    /// One action of each kind on access.
+    fn on_access() -> [Action; 9] {
+        let admit = |whom| Action::Admit {
+            token: [4; 32],
+            name: "Ana".parse().expect("a name"),
+            key: "Ana".parse::<Name>().expect("a name").key(),
+            whom,
+        };
+        [
+            Action::SetAccess {
+                room: RoomName::lobby(),
+                private: true,
+                by: OwnerNumber(7),
+                name: "ana".parse().expect("a name"),
+                operator: false,
+            },
+            Action::RemoveMember {
+                room: RoomName::lobby(),
+                member: OwnerNumber(8),
+                by: OwnerNumber(7),
+            },
+            Action::AddRoomOwner {
+                room: RoomName::lobby(),
+                member: OwnerNumber(8),
+                by: OwnerNumber(7),
+            },
+            Action::Invite(InvitationDraft {
+                token: [4; 32],
+                room: RoomName::lobby(),
+                gives: Standing::Admitted,
+                uses: 300,
+                duration_ms: 300,
+                by: OwnerNumber(7),
+                author: "ana".into(),
+                operator: true,
+            }),
+            Action::Uninvite {
+                id: 300,
+                by: OwnerNumber(7),
+                operator: false,
+            },
+            admit(Admitted::Owner(OwnerNumber(7))),
+            admit(Admitted::New {
+                salt: [1; 16],
+                tag: [2; 32],
+            }),
+            Action::SetOperator {
+                key: "ana".parse::<Name>().expect("a name").key(),
+                operator: true,
+            },
+            Action::Release {
+                key: "ana".parse::<Name>().expect("a name").key(),
+                audit: AuditRecord {
+                    operator: "op".into(),
+                    act: "ban 2h".into(),
+                    target: "ana".into(),
+                    reason: "spam".into(),
+                },
+            },
+        ]
+    }
 
     /// One entry of every kind.
     fn every_kind() -> Batch {
@@ -168,6 +230,7 @@ mod tests {
             random: [3; 16],
             entries: actions
                 .into_iter()
+                .chain(on_access())
                 .map(|action| Entry {
                     connection: ConnectionId(0x80),
                     action,

@@ -3,12 +3,13 @@
 //! An entry holds everything that applying it needs. The server that makes it
 //! puts in times, salts and comparison keys. It never holds a secret.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use super::fields::{
-    AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField,
+use super::{
+    fields::{AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField},
+    invitation_draft::InvitationDraft,
+    recipient::Recipient,
+    standing::Admitted,
 };
 use crate::protocol::{
     Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
@@ -205,6 +206,82 @@ pub enum Action {
         #[serde(with = "RoomField")]
         room: RoomName,
     },
+    /// Makes a room private or public.
+    SetAccess {
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// Whether only its members may enter from now on.
+        private: bool,
+        /// The owner number of the name that asks. It becomes the first owner
+        /// of a private room.
+        by: OwnerNumber,
+        /// The name.
+        #[serde(with = "NameField")]
+        name: Name,
+        /// Whether an operator asks.
+        operator: bool,
+    },
+    /// Removes a member from a private room.
+    RemoveMember {
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// The member.
+        member: OwnerNumber,
+        /// The owner number of the name that asks.
+        by: OwnerNumber,
+    },
+    /// Makes a member of a private room one of its owners.
+    AddRoomOwner {
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// The member.
+        member: OwnerNumber,
+        /// The owner number of the name that asks.
+        by: OwnerNumber,
+    },
+    /// Makes an invitation.
+    Invite(InvitationDraft),
+    /// Takes back an invitation.
+    Uninvite {
+        /// The number of the invitation.
+        id: u64,
+        /// The owner number of the name that asks.
+        by: OwnerNumber,
+        /// Whether an operator asks.
+        operator: bool,
+    },
+    /// Admits a name by an invitation. A name without an owner is claimed.
+    Admit {
+        /// SHA-256 of the token of the invitation.
+        token: [u8; 32],
+        /// The name.
+        #[serde(with = "NameField")]
+        name: Name,
+        /// The comparison key of the name.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// The owner of the name.
+        whom: Admitted,
+    },
+    /// Makes the owner of a name an operator, or an operator no more.
+    SetOperator {
+        /// The comparison key of the name.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// Whether the owner is an operator from now on.
+        operator: bool,
+    },
+    /// Ends the ownership of a name.
+    Release {
+        /// The comparison key of the name.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// The audit record.
+        audit: AuditRecord,
+    },
 }
 
 impl Action {
@@ -242,61 +319,6 @@ pub struct Draft {
     pub kind: MessageKind,
     /// The recipient of a private message.
     pub to: Option<Recipient>,
-}
-
-/// The recipient of a private message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
-    /// The name.
-    #[serde(with = "NameField")]
-    pub name: Name,
-    /// The owner of the name.
-    pub owner: OwnerNumber,
-    /// Whether the recipient ignores the author: only the author gets a copy.
-    pub ignores: bool,
-    /// How many messages may be unread, if no connection uses the recipient's
-    /// name.
-    pub unread: Option<UnreadLimit>,
-}
-
-/// How many private messages may be unread in one inbox. Beyond that, further
-/// ones are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnreadLimit {
-    /// Those of one sender.
-    pub of_sender: u32,
-    /// Those of all senders.
-    pub of_all: u32,
-}
-
-impl UnreadLimit {
-    /// The limit if no flag sets another.
-    pub const DEFAULT: UnreadLimit = UnreadLimit {
-        of_sender: 200,
-        of_all: 1000,
-    };
-}
-
-impl FromStr for UnreadLimit {
-    type Err = &'static str;
-
-    /// Parses `200:1000`.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const RULE: &str = "give ONE:ALL, like 200:1000, of numbers from 1 to 10000; or off";
-        let number = |text: &str| text.parse().ok().filter(|n| (1..=10_000).contains(n));
-        let (one, all) = text.split_once(':').ok_or(RULE)?;
-        Ok(UnreadLimit {
-            of_sender: number(one).ok_or(RULE)?,
-            of_all: number(all).ok_or(RULE)?,
-        })
-    }
-}
-
-impl Recipient {
-    /// The inbox of the recipient.
-    pub fn inbox(&self) -> RoomName {
-        RoomName::inbox(self.owner)
-    }
 }
 
 /// The kind of a sanction.

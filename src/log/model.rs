@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::{
-    Action, AuditRecord, Batch, BatchId, BatchPosition, Draft, Entry, GuardedTime, Log, NoAnswer,
-    OrderedBatch, Recipient, SanctionKind, SealedBatch, Stamp,
+    Action, Admitted, AuditRecord, Batch, BatchId, BatchPosition, Draft, Entry, GuardedTime,
+    InvitationDraft, Log, NoAnswer, OrderedBatch, Recipient, SanctionKind, SealedBatch, Stamp,
+    Standing,
 };
 use crate::protocol::{
     Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
@@ -212,6 +213,45 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => name().prop_map(|name| Action::ExpireName { key: name.key() }),
         2 => prop_oneof![room(), owner().prop_map(RoomName::inbox)]
             .prop_map(|room| Action::ExpireRoom { room }),
+        8 => access(),
+    ]
+}
+
+/// An action on private rooms, invitations or the standing of names.
+fn access() -> impl Strategy<Value = Action> {
+    // Few tokens, so that invitations are used, also up.
+    let token = || (0..3_u8).prop_map(|byte| [byte; 32]);
+    let gives = prop::sample::select(vec![
+        Standing::Claimed,
+        Standing::Admitted,
+        Standing::Operator,
+    ]);
+    let whom = prop_oneof![
+        owner().prop_map(Admitted::Owner),
+        (any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(salt, tag)| Admitted::New { salt, tag }),
+    ];
+    prop_oneof![
+        4 => (room(), any::<bool>(), owner(), name(), any::<bool>()).prop_map(
+            |(room, private, by, name, operator)| Action::SetAccess { room, private, by, name, operator }
+        ),
+        1 => (room(), owner(), owner())
+            .prop_map(|(room, member, by)| Action::RemoveMember { room, member, by }),
+        2 => (room(), owner(), owner())
+            .prop_map(|(room, member, by)| Action::AddRoomOwner { room, member, by }),
+        4 => (token(), room(), gives, 1..3_u32, 0..3000_u64, owner(), any::<bool>()).prop_map(
+            |(token, room, gives, uses, duration_ms, by, operator)| Action::Invite(InvitationDraft {
+                token, room, gives, uses, duration_ms, by, author: "ana".into(), operator,
+            })
+        ),
+        1 => (1..5_u64, owner(), any::<bool>())
+            .prop_map(|(id, by, operator)| Action::Uninvite { id, by, operator }),
+        6 => (token(), name(), whom).prop_map(|(token, name, whom)| Action::Admit {
+            token, key: name.key(), name, whom,
+        }),
+        1 => (name(), any::<bool>())
+            .prop_map(|(name, operator)| Action::SetOperator { key: name.key(), operator }),
+        1 => (name(), audit())
+            .prop_map(|(name, audit)| Action::Release { key: name.key(), audit }),
     ]
 }
 

@@ -50,6 +50,8 @@ pub enum CloseReason {
     },
     /// The client tried too many wrong operator secrets.
     WrongSecrets,
+    /// The client may not stay in its room, or its name is not its own any more.
+    NotAllowed,
 }
 
 /// The longest reason that an operator can give, in bytes. It fits into a close
@@ -108,7 +110,7 @@ impl CloseReason {
             Self::Flooding => 4504,
             Self::Kicked { .. } => 4501,
             Self::Banned { .. } => 4502,
-            Self::WrongSecrets => 4503,
+            Self::WrongSecrets | Self::NotAllowed => 4503,
         }
     }
 
@@ -140,6 +142,7 @@ impl CloseReason {
             Self::Kicked { .. } => "an operator kicked you",
             Self::Banned { .. } => "an operator banned you",
             Self::WrongSecrets => "too many wrong secrets",
+            Self::NotAllowed => "you may not be in this room",
             Self::Flooding => "the client kept sending after it was refused",
         }
     }

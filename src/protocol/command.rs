@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Epoch, MessageKind, Seq,
     command_target::CommandTarget,
+    invite_token::InviteToken,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     typed_duration::TypedDuration,
@@ -186,6 +187,48 @@ pub enum Command {
         /// The number of the message.
         seq: Seq,
     },
+    /// Makes a room private or public.
+    Access {
+        /// The room; absent for the room that the connection is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// Whether only members may enter it from now on.
+        private: bool,
+    },
+    /// Makes an invitation to the room, or uses one.
+    Invite {
+        /// How many names it admits; absent: one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uses: Option<u32>,
+        /// How long it is valid; absent: 7 days.
+        #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+        duration: Option<TypedDuration>,
+        /// The token of the invitation to use.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<InviteToken>,
+    },
+    /// Asks for the open invitations.
+    Invites,
+    /// Takes back an invitation.
+    Uninvite {
+        /// The number of the invitation.
+        id: u64,
+    },
+    /// Removes a member from the private room.
+    Remove {
+        /// The name of the member.
+        name: Name,
+    },
+    /// Makes a member an owner of the private room.
+    Owner {
+        /// The name of the member.
+        name: Name,
+    },
+    /// Frees a name whose secret is lost; for operators.
+    Release {
+        /// The name.
+        name: Name,
+    },
     /// Asks for the list of commands; plain format only.
     #[serde(skip)]
     Help,
@@ -215,6 +258,13 @@ impl Command {
             Command::Unmute { .. } => "unmute",
             Command::Bans => "bans",
             Command::Erase { .. } => "erase",
+            Command::Access { .. } => "access",
+            Command::Invite { .. } => "invite",
+            Command::Invites => "invites",
+            Command::Uninvite { .. } => "uninvite",
+            Command::Remove { .. } => "remove",
+            Command::Owner { .. } => "owner",
+            Command::Release { .. } => "release",
             Command::Help => return table::by_word("help"),
         };
         table::by_json_type(kind)

@@ -8,6 +8,7 @@ use super::{
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::{Text, is_blank},
+    typed_duration::TypedDuration,
 };
 
 /// An event: something that the server tells a client.
@@ -118,6 +119,10 @@ pub enum Event {
         addresses: Vec<String>,
         /// The number of people in the room.
         total: usize,
+        /// The members of a private room, whether they are here or not. If
+        /// there are many, only a part of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        members: Option<Vec<RoomMember>>,
     },
     /// The answer to `history` and to `search`.
     Page(PageEvent),
@@ -136,6 +141,13 @@ pub enum Event {
         /// The topic.
         #[serde(flatten)]
         topic: Topic,
+    },
+    /// The answer to `invite`.
+    Invite(Invite),
+    /// The answer to `invites`.
+    Invites {
+        /// The open invitations, oldest first, without their URLs.
+        invites: Vec<Invite>,
     },
     /// The server refused a command; the connection stays open.
     Refused(Refusal),
@@ -194,6 +206,35 @@ impl Topic {
         }
         Ok(text)
     }
+}
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// Its number, by which it is taken back.
+    pub id: u64,
+    /// The room that it leads to.
+    pub room: RoomName,
+    /// The name or tag of its author.
+    pub by: String,
+    /// How many more names it admits.
+    pub uses: u32,
+    /// For how long it is valid.
+    #[serde(rename = "for")]
+    pub duration: TypedDuration,
+    /// The URL with the token. The server tells it only this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A member of a private room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMember {
+    /// The name.
+    pub name: Name,
+    /// Whether the member owns the room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owner: bool,
 }
 
 /// A room with members, as `rooms` lists it.

@@ -4,11 +4,12 @@
 //! inner newline is indented by two spaces, so no text can fake another
 //! person's line. [`typed`](super::typed) parses the lines of the client.
 
-use std::{fmt::Write, iter::repeat};
+mod lists;
+
+use std::fmt::Write;
 
 use super::{
-    Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
-    Slot,
+    Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, Slot,
     command::table::{Listing, Permission, TABLE},
     name::{Name, RoomName},
     text::{Text, sanitize},
@@ -170,29 +171,11 @@ pub fn event(event: &Event) -> Option<String> {
             names,
             addresses,
             total,
-        } => members(names, addresses, *total),
-        Event::Rooms { rooms, total } => {
-            let more = total - rooms.len().min(*total);
-            let mut said = match total {
-                0 => "No listed room has people in it.".to_owned(),
-                _ => "Rooms with people in them:".to_owned(),
-            };
-            for RoomInfo {
-                room,
-                members,
-                topic,
-            } in rooms
-            {
-                let topic = topic.as_ref().map_or("", |text| text);
-                let colon = if topic.is_empty() { "" } else { ": " };
-                // Writing to a String cannot fail.
-                let _ = write!(said, "\n{room} ({members}){colon}{topic}");
-            }
-            if more > 0 {
-                let _ = write!(said, "\nand {more} more");
-            }
-            said
-        }
+            members,
+        } => lists::people(names, addresses, *total, members.as_deref()),
+        Event::Invite(invite) => lists::invitation(invite),
+        Event::Invites { invites } => lists::invitations(invites),
+        Event::Rooms { rooms, total } => lists::rooms(rooms, *total),
         Event::Topic { room, topic } => {
             let by = topic.by.as_ref().map(|by| format!(" ({by})"));
             if topic.text.is_empty() {
@@ -219,24 +202,6 @@ fn put_inset(line: &mut String, text: &str) {
     }
 }
 
-fn members(names: &[String], addresses: &[String], total: usize) -> String {
-    let addresses = addresses.iter().map(String::as_str).chain(repeat(""));
-    let shown: Vec<_> = names.iter().zip(addresses).map(with_address).collect();
-    let more = match total - names.len().min(total) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{total} here: {}{more}", shown.join(", "))
-}
-
-/// A person with the address that operators see, unless the tag shows it.
-fn with_address((name, address): (&String, &str)) -> String {
-    if address.is_empty() || name.contains(address) {
-        return name.clone();
-    }
-    format!("{name} ({address})")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -259,12 +224,18 @@ Type a message to say it to the room. Commands:
 /ignore [NAME], /unignore NAME    hide what NAME says; without NAME: whom do you ignore?
 /history [N]   the last N messages (50; at most 200)
 /search WORDS  the last messages with all these words
+/private, /public                 let only members enter this room
+/invite [USES] [2d]               a URL that lets people in (one person; 7 days)
+/invites, /uninvite ID            list the open invitations
+/remove NAME   remove a member from this private room
+/owner NAME    make a member an owner of this private room
 /operator SECRET  become an operator; operators can:
 /kick WHO [WHY]   send away a name, IP, prefix or IP:port
 /ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix
 /mute WHO [2h], /unmute WHO       let a person only read
 /bans             list who is banned or muted
 /erase NUMBER     erase what was said (?seq=1 shows numbers)
+/release NAME     free a name whose secret is lost
 /help          this list
 //TEXT         say a text that begins with a slash";
 

@@ -164,6 +164,28 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
                 .map_err(|_| example(spec, " (in a room's URL, ?seq=1 shows numbers)"))?),
         },
         "help" => Command::Help,
+        _ => return access(spec, rest),
+    })
+}
+
+/// Parses the arguments of a command on the access to rooms.
+fn access(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
+    let name = || rest.parse().map_err(|rule| bad_name(spec, rule));
+    Ok(match spec.word {
+        "private" | "public" => Command::Access {
+            room: None,
+            private: spec.word == "private",
+        },
+        "invite" => invite(spec, rest)?,
+        "invites" => Command::Invites,
+        "uninvite" => Command::Uninvite {
+            id: rest
+                .parse()
+                .map_err(|_| example(spec, " (/invites shows the numbers)"))?,
+        },
+        "remove" => Command::Remove { name: name()? },
+        "owner" => Command::Owner { name: name()? },
+        "release" => Command::Release { name: name()? },
         _ => return Err(unknown()),
     })
 }
@@ -175,6 +197,36 @@ fn publish(text: &str, kind: MessageKind) -> Command {
         kind,
         follows: None,
     }
+}
+
+/// Parses `/invite 5 2d`, in any order and each optional, or `/invite TOKEN`.
+fn invite(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
+    // A person may paste the whole URL.
+    let token = rest
+        .rsplit_once("#invite=")
+        .map_or(rest, |(_, token)| token);
+    if let Ok(token) = token.parse() {
+        return Ok(Command::Invite {
+            uses: None,
+            duration: None,
+            token: Some(token),
+        });
+    }
+    let (mut uses, mut duration) = (None, None);
+    for word in rest.split_whitespace() {
+        if uses.is_none() && word.bytes().all(|byte| byte.is_ascii_digit()) {
+            uses = Some(word.parse().map_err(|_| example(spec, ""))?);
+        } else if duration.is_none() {
+            duration = Some(word.parse().map_err(|rule| bad_field(spec.form(), rule))?);
+        } else {
+            return Err(example(spec, ""));
+        }
+    }
+    Ok(Command::Invite {
+        uses,
+        duration,
+        token: None,
+    })
 }
 
 /// The first word, and the text after the space that ends it.

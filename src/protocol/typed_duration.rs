@@ -15,6 +15,9 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1
 pub struct TypedDuration(Duration);
 
 impl TypedDuration {
+    /// Seven days.
+    pub const WEEK: Self = TypedDuration(Duration::from_secs(7 * 86_400));
+
     /// A duration in the largest unit that it has at least two of, rounded up.
     /// The shortest is one second.
     pub fn rounded_up(duration: Duration) -> Self {

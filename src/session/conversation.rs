@@ -2,6 +2,7 @@
 //! `frame` charges and parses frames; `commands` carries out commands; `pages`
 //! reads pages and searches.
 
+mod access;
 mod commands;
 mod frame;
 mod operating;
@@ -52,6 +53,8 @@ pub(super) struct Conversation<'a> {
     /// The rate limit of this connection, if rates are on.
     pace: Option<Box<Pace>>,
     operator: Operator<'a>,
+    /// The URL of the server, by which the client came.
+    base: Box<str>,
     /// Receives the close reason when an operator ends this conversation.
     operator_close: oneshot::Receiver<CloseReason>,
 }
@@ -73,12 +76,15 @@ impl<'a> Conversation<'a> {
             room,
             name,
             secret,
+            proved,
+            base,
             format,
             start,
             echo,
         } = request;
         let peer = registration.peer();
         let (lease, refused) = match &name {
+            _ if proved.is_some() => (proved, None),
             None => (None, None),
             Some(name) => match hub.use_name(name, secret, registration).await {
                 Ok(lease) => (Some(lease), None),
@@ -125,7 +131,8 @@ impl<'a> Conversation<'a> {
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
-            operator: Operator::new(options.operator.as_ref()),
+            operator: Operator::new(options.operator.as_ref(), ownership),
+            base,
             operator_close,
         };
         conversation

@@ -1,10 +1,13 @@
-//! Proves that a connection belongs to an operator, by the operators' secret.
+//! Proves that a connection belongs to an operator, by the operators' secret or
+//! by its name.
 
 use ring::hmac;
 
 use crate::{
     hub::Registration,
+    log::Standing,
     protocol::{Refusal, RefusalCode, secret::Secret},
+    store::Ownership,
 };
 
 /// How many wrong secrets one connection may try.
@@ -16,16 +19,32 @@ pub(super) struct Operator<'a> {
     /// The operators' secret, if the server has operators.
     secret: Option<&'a Secret>,
     proved: bool,
+    /// Whether the owner of its name is an operator.
+    is_named: bool,
     wrong: u8,
 }
 
 impl<'a> Operator<'a> {
-    pub(super) fn new(secret: Option<&'a Secret>) -> Self {
-        Operator {
+    pub(super) fn new(secret: Option<&'a Secret>, ownership: Option<Ownership>) -> Self {
+        let mut operator = Operator {
             secret,
             proved: false,
+            is_named: false,
             wrong: 0,
-        }
+        };
+        operator.note_name(ownership);
+        operator
+    }
+
+    /// Notes the name that the connection has from now on.
+    pub(super) fn note_name(&mut self, ownership: Option<Ownership>) {
+        let standing = ownership.map(|ownership| ownership.standing);
+        self.is_named = standing == Some(Standing::Operator);
+    }
+
+    /// Whether it is an operator's.
+    pub(super) fn is_operator(&self) -> bool {
+        self.proved || self.is_named
     }
 
     /// Compares the given secret in constant time; calls `wrong` for a wrong
@@ -56,13 +75,13 @@ impl<'a> Operator<'a> {
         Ok(())
     }
 
-    /// Checks that the connection has proved the secret.
+    /// Checks that the connection is an operator's.
     ///
     /// # Errors
     ///
-    /// Fails with a refusal if it has not.
+    /// Fails with a refusal if it is not.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        if self.proved {
+        if self.is_operator() {
             return Ok(());
         }
         Err(not_allowed("Operators only: /operator SECRET"))

@@ -1,14 +1,17 @@
 //! The session that a request asks for.
 
-use crate::protocol::{
-    Start,
-    format::Format,
-    name::{Name, RoomName},
-    secret::Secret,
+use crate::{
+    hub::NameUse,
+    protocol::{
+        Start,
+        format::Format,
+        name::{Name, RoomName},
+        secret::Secret,
+    },
 };
 
 /// The session that a request asks for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SessionRequest {
     /// The room to join.
     pub room: RoomName,
@@ -16,6 +19,10 @@ pub struct SessionRequest {
     pub name: Option<Name>,
     /// The secret that proves ownership of the name.
     pub secret: Option<Secret>,
+    /// The use of the name, if the request had to prove it before it was let in.
+    pub proved: Option<NameUse>,
+    /// The URL of the server, by which the client came.
+    pub base: Box<str>,
     /// The format of commands and events.
     pub format: Format,
     /// Where to start reading.

@@ -35,6 +35,8 @@ fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
         room: RoomName::lobby(),
         name: None,
         secret: None,
+        proved: None,
+        base: "http://127.0.0.1:2000".into(),
         format: Format::Plain,
         start: Start::default(),
         echo: true,
@@ -67,6 +69,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let hub = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,
         hides_addresses: false,
@@ -119,6 +122,7 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let options = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,
         hides_addresses: false,

@@ -4,8 +4,10 @@
 //! give the same state and outcomes, on any machine, in any year. It reads no
 //! clock, no random source and no environment.
 
+mod access;
 mod content;
 mod ignored;
+mod invitations;
 mod messages;
 mod names;
 mod removal;
@@ -19,7 +21,7 @@ use rusqlite::Connection;
 
 use self::messages::MessageWriter;
 use super::{
-    Outcome, StoreError,
+    AccessChange, Outcome, StoreError,
     index::Index,
     parents,
     room::RoomState,
@@ -39,6 +41,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// The messages stored, in the order of their numbers.
     pub messages: Vec<Message>,
+    /// The changes of access, in order.
+    pub access_changes: Vec<AccessChange>,
     /// The rooms of the batch, as they are after it.
     pub(super) rooms: Vec<(RoomName, RoomState)>,
     /// The rooms whose rows were removed.
@@ -57,6 +61,7 @@ pub(super) struct Applying<'a> {
     numbering: MessageWriter<'a>,
     /// The search index: redacted words leave it before they leave the store.
     index: Option<&'a mut Index>,
+    access_changes: Vec<AccessChange>,
     removed: bool,
 }
 
@@ -86,11 +91,17 @@ pub(super) fn apply(
             state,
             random: batch.random,
             index,
+            access_changes: Vec::new(),
             removed: false,
         };
         applied.outcomes = applying.entries(&batch.entries)?;
         applied.removed = applying.removed;
-        let Applying { numbering, .. } = applying;
+        let Applying {
+            numbering,
+            access_changes,
+            ..
+        } = applying;
+        applied.access_changes = access_changes;
         (applied.rooms, applied.messages) = numbering.finish()?;
         // Until here, the rows of the batch's rooms are in use.
         for entry in &batch.entries {
@@ -98,6 +109,8 @@ pub(super) fn apply(
                 && rooms::expire(db, state, room)?
             {
                 applied.swept.push(room.clone());
+                let room = room.clone();
+                applied.access_changes.push(AccessChange::Opened { room });
             }
         }
     }
@@ -176,6 +189,31 @@ impl Applying<'_> {
                 ignored,
             } => self.ignore(*owner, name, key, *ignored),
             Action::ExpireName { key } => self.expire_name(key),
+            Action::SetAccess {
+                room,
+                private,
+                by,
+                name,
+                operator,
+            } => {
+                if *private {
+                    self.make_private(room, *by, name, *operator)
+                } else {
+                    self.make_public(room, *by)
+                }
+            }
+            Action::RemoveMember { room, member, by } => self.remove_member(room, *member, *by),
+            Action::AddRoomOwner { room, member, by } => self.add_room_owner(room, *member, *by),
+            Action::Invite(draft) => self.invite(draft),
+            Action::Uninvite { id, by, operator } => self.uninvite(*id, *by, *operator),
+            Action::Admit {
+                token,
+                name,
+                key,
+                whom,
+            } => self.admit(token, name, key, whom),
+            Action::SetOperator { key, operator } => self.set_operator(key, *operator),
+            Action::Release { key, audit } => self.release(key, audit),
         }
     }
 

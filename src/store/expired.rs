@@ -95,13 +95,13 @@ fn names(
 fn rooms(db: &Connection, after: &str) -> Result<ExpiredPage<RoomName>, StoreError> {
     let state = ReplicaState::load(db)?;
     page(db, &ROOMS, "name", after, |row| {
-        let Some(RoomRow { id, name, last }) = RoomRow::read(row) else {
+        let Some(row) = RoomRow::read(row) else {
             return Ok(None);
         };
-        let Ok(name) = RoomName::stored(name) else {
+        let Ok(name) = RoomName::stored(row.name) else {
             return Ok(None);
         };
-        let is_over = RoomState { id, last }.is_over(db, &name, &state)?;
+        let is_over = RoomState::of(row).is_over(db, &name, &state)?;
         Ok(is_over.then_some(name))
     })
 }

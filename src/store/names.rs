@@ -11,7 +11,7 @@ use super::{
     tables::{NAMES, NameRow},
 };
 use crate::{
-    log::GuardedTime,
+    log::{GuardedTime, Standing},
     protocol::name::{Name, NameKey},
 };
 
@@ -98,6 +98,7 @@ impl Store {
                         ownership: Ownership {
                             owner: row.owner,
                             delivered: row.delivered,
+                            standing: Standing::from_stored(row.standing),
                         },
                         salt: row.salt.to_owned(),
                         tag: row.tag.to_owned(),
@@ -151,6 +152,7 @@ mod tests {
         let first = Ownership {
             owner: OwnerNumber(1),
             delivered: Seq::START,
+            standing: Standing::Claimed,
         };
         assert_eq!(claimed, Outcome::Claimed(first));
         let proved = async || {
@@ -203,6 +205,7 @@ mod tests {
             let ownership = Ownership {
                 owner: OwnerNumber(owner),
                 delivered: Seq::START,
+                standing: Standing::Claimed,
             };
             assert_eq!(claimed, Outcome::Claimed(ownership));
             for (by, upto) in [(owner, 7), (owner - 1, 9)] {
@@ -235,6 +238,7 @@ mod tests {
             Outcome::Claimed(Ownership {
                 owner: OwnerNumber(owner),
                 delivered: Seq::START,
+                standing: Standing::Claimed,
             })
         };
         assert_eq!(claim(greek, 1), claimed(1));

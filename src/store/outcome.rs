@@ -1,6 +1,6 @@
 //! The outcome of an entry.
 
-use super::{Ownership, Sanction};
+use super::{Denial, Ownership, Sanction};
 use crate::protocol::{Seq, Topic};
 
 /// The outcome of applying an entry.
@@ -18,6 +18,12 @@ pub enum Outcome {
     FollowsUnstored,
     /// The name is owned now.
     Claimed(Ownership),
+    /// The name is admitted now.
+    Admitted(Ownership),
+    /// The number of the invitation made.
+    Invited(u64),
+    /// The author of the entry may not do this.
+    Denied(Denial),
     /// The name is owned already.
     NameTaken,
     /// The reader's inbox has no room for another message of this author.

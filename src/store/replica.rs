@@ -12,10 +12,12 @@ use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
 
 use super::{
     StoreError,
+    access::AccessChange,
     apply::{self, Applied},
     database::Database,
     folder::{OpenError, Storage},
     index::Index,
+    memberships,
     outcome::Outcome,
     reader::{Store, StoreState, lock},
     sanctions::{self, Sanction},
@@ -145,6 +147,26 @@ impl Replica {
     /// Fails if the database cannot be read.
     pub fn sanctions(&self) -> Result<Vec<Sanction>, StoreError> {
         sanctions::all(self.database().db())
+    }
+
+    /// Whether an invitation admitted any name, or an operator has one.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn has_admitted_names(&self) -> Result<bool, StoreError> {
+        let database = self.database();
+        let mut admitted = database
+            .db()
+            .prepare_cached("SELECT 1 FROM names WHERE standing > 0")?;
+        Ok(admitted.exists([])?)
+    }
+
+    /// The private rooms and their members, as the changes that made them.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn access(&self) -> Result<Vec<AccessChange>, StoreError> {
+        memberships::all(self.database().db())
     }
 
     /// Applies the next batch, in one transaction.

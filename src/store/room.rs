@@ -16,6 +16,8 @@ pub(super) struct RoomState {
     pub(super) id: i64,
     /// The last number in it; it stays when that message expires.
     pub(super) last: Seq,
+    /// Whether only its members may enter.
+    pub(super) private: bool,
 }
 
 impl RoomState {
@@ -25,16 +27,24 @@ impl RoomState {
     /// Fails if the row is damaged or the database cannot be read.
     pub(super) fn find(db: &Connection, name: &RoomName) -> Result<Option<Self>, StoreError> {
         let found = find(db, &ROOMS, "WHERE name = ?1", [name.as_str()], |row| {
-            let RoomRow { id, last, .. } = RoomRow::read(row)?;
-            Some(RoomState { id, last })
+            RoomRow::read(row).map(RoomState::of)
         })?;
         found
             .map(|room| room.ok_or_else(|| StoreError::damaged(format!("the row of room {name}"))))
             .transpose()
     }
 
+    /// The state in a row.
+    pub(super) fn of(row: RoomRow<'_>) -> Self {
+        let RoomRow {
+            id, last, private, ..
+        } = row;
+        RoomState { id, last, private }
+    }
+
     /// Whether the row is no longer needed: all its messages have expired. The
-    /// row of an inbox is needed as long as the inbox has an owner.
+    /// row of an inbox is needed as long as the inbox has an owner. That of a
+    /// private room is needed as long as the room has a member.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -48,7 +58,8 @@ impl RoomState {
             return Ok(false);
         }
         let Some(owner) = name.inbox_owner() else {
-            return Ok(true);
+            let mut members = db.prepare_cached("SELECT 1 FROM memberships WHERE room = ?1")?;
+            return Ok(!self.private || !members.exists([name.as_str()])?);
         };
         let mut find = db.prepare_cached("SELECT 1 FROM names WHERE owner = ?1")?;
         Ok(!find.exists([owner.0.cast_signed()])?)
@@ -60,6 +71,7 @@ impl RoomState {
             id: self.id,
             name: name.as_str(),
             last: self.last,
+            private: self.private,
         }
     }
 }

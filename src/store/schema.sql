@@ -24,6 +24,7 @@ CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     last INTEGER NOT NULL,
+    private INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
 CREATE TABLE messages (
@@ -53,9 +54,40 @@ CREATE TABLE names (
     tag BLOB NOT NULL,
     used INTEGER NOT NULL,
     delivered INTEGER NOT NULL,
+    standing INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX names_of_owner ON names (owner);
+CREATE TABLE memberships (
+    room TEXT NOT NULL,
+    owner INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    owns INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (room, owner)
+) WITHOUT ROWID;
+CREATE INDEX memberships_of_owner ON memberships (owner);
+CREATE TABLE invitations (
+    id INTEGER PRIMARY KEY,
+    token BLOB NOT NULL UNIQUE,
+    room TEXT NOT NULL,
+    author TEXT NOT NULL,
+    owner INTEGER NOT NULL,
+    gives INTEGER NOT NULL,
+    member INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    sum INTEGER NOT NULL
+);
+CREATE INDEX invitations_of_room ON invitations (room);
+CREATE TABLE admissions (
+    invitation INTEGER NOT NULL,
+    owner INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (invitation, owner)
+) WITHOUT ROWID;
+CREATE INDEX admissions_of_owner ON admissions (owner);
 CREATE TABLE ignored (
     owner INTEGER NOT NULL,
     key TEXT NOT NULL,

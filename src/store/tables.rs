@@ -57,6 +57,8 @@ rows! {
         name: &'a str,
         /// The last number in the room; it stays when that message expires.
         last: Seq,
+        /// Whether only its members may enter.
+        private: bool,
     }
 
     /// A message, or its redaction.
@@ -106,6 +108,54 @@ rows! {
         used: i64,
         /// Every private message up to this number was delivered to its owner.
         delivered: Seq,
+        /// 0 if its owner claimed it, 1 if an invitation admitted it, 2 if its
+        /// owner is an operator.
+        standing: i64,
+    }
+
+    /// A membership in a private room.
+    MembershipRow in MEMBERSHIPS "memberships" (
+        |row| format!("the membership of owner {} in room {:?}", number(row, 1), text(row, 0))
+    ) {
+        room: &'a str,
+        owner: OwnerNumber,
+        /// The name of the member.
+        name: &'a str,
+        /// Whether the member owns the room.
+        owns: bool,
+    }
+
+    /// An invitation.
+    InvitationRow in INVITATIONS "invitations" (
+        |row| format!("the invitation {}", number(row, 0))
+    ) {
+        id: i64,
+        /// SHA-256 of the token.
+        token: &'a [u8],
+        /// The room that it leads to.
+        room: &'a str,
+        /// The name or tag of its author.
+        author: &'a str,
+        /// The owner number of the author.
+        owner: OwnerNumber,
+        /// The standing that it gives, as in the table of names.
+        gives: i64,
+        /// Whether it also makes a member of the room.
+        member: bool,
+        /// How many more names it admits.
+        uses: i64,
+        /// When it ends, by the log's clock, in milliseconds.
+        until: i64,
+    }
+
+    /// The use of an invitation.
+    AdmissionRow in ADMISSIONS "admissions" (
+        |row| format!("the use of invitation {} by owner {}", number(row, 0), number(row, 1))
+    ) {
+        invitation: i64,
+        owner: OwnerNumber,
+        /// The name that was admitted.
+        name: &'a str,
     }
 
     /// A name that the owner of another name ignores.
@@ -156,12 +206,15 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 9] = [
+pub(super) static ALL: [(&Table, &str); 12] = [
     (&STATE, "one"),
     (&PARENTS, "batch"),
     (&ROOMS, "id"),
     (&MESSAGES, "seq"),
     (&NAMES, "key"),
+    (&MEMBERSHIPS, "room, owner"),
+    (&INVITATIONS, "id"),
+    (&ADMISSIONS, "invitation, owner"),
     (&IGNORED, "owner, key"),
     (&TOPICS, "room"),
     (&SANCTIONS, "kind, target"),

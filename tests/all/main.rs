@@ -72,6 +72,12 @@ mod presence;
 /// Operators and their commands.
 mod operators;
 
+/// Private rooms, and who may enter them.
+mod access;
+
+/// Invitations, and operators by name.
+mod invitations;
+
 /// Redaction of messages.
 mod redaction;
 

@@ -1,5 +1,7 @@
 /// A room with many messages and much traffic.
 mod crowded;
+/// The way in: invitations, and the form of those who stay outside.
+mod entry;
 /// Hostile texts, which must stay text.
 mod hostile;
 /// The files of the page, and how they are served.

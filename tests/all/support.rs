@@ -64,6 +64,7 @@ pub(crate) struct TestServer {
 pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
+    access: hub::AccessMode::Open,
     capacity: Capacity::UNLIMITED,
     proxies: net::AddressSet::NONE,
     hides_addresses: false,
@@ -335,6 +336,8 @@ impl MemoryChat {
             room: RoomName::lobby(),
             name: Some(name.parse().expect("a name")),
             secret: None,
+            proved: None,
+            base: "http://127.0.0.1:2000".into(),
             format: Format::Plain,
             start: Start::default(),
             echo: true,

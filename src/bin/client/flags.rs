@@ -13,6 +13,8 @@ Examples:
   client                             talk in the lobby of this machine
   client 192.168.1.7 --name ana      join from another machine
   client http://chat.local:2000/ops  join the room of a link
+  client 'URL#invite=TOKEN' --name ana
+                                     use an invitation
   tail -f app.log | client --room ops
                                      send each line of a log
   client --after 0 </dev/null        print the whole history of the room

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::{http::BasePath, net::Listener};
+use broadcast_chat::{http::BasePath, net::Listener, protocol::invite_token::InviteToken};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -100,6 +100,20 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
         .finish(BufWriter::new(output))
 }
 
+/// Prints the URL that admits the first user, at the server's first address.
+pub(crate) fn first_invitation(listeners: &[Listener], base: &BasePath, token: &InviteToken) {
+    let address = listeners.iter().find_map(Listener::address);
+    let site = address.map_or_else(
+        || "http://HOST".to_owned(),
+        |address| format!("http://{}", local(address)),
+    );
+    let token = token.reveal();
+    print(&format!(
+        "nobody is admitted yet: open this URL once, and be the first user and an operator:\n\
+         {site}{base}/lobby#invite={token}\n"
+    ));
+}
+
 /// Prints where the server listens, and the URLs at which it can be reached.
 pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
     let mut said = String::new();
@@ -110,7 +124,21 @@ pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
             urls(address, base, &mut said);
         }
     }
-    // If standard output is gone, the addresses have no reader.
+    print(&said);
+}
+
+/// The address by which this machine reaches the server.
+fn local(address: SocketAddr) -> SocketAddr {
+    let local = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(local, address.port())
+}
+
+fn print(said: &str) {
+    // If standard output is gone, the lines have no reader.
     let mut stdout = std::io::stdout();
     let _ = stdout
         .write_all(said.as_bytes())
@@ -119,12 +147,7 @@ pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
 
 /// Adds the URLs of a TCP listener.
 fn urls(address: SocketAddr, base: &BasePath, said: &mut String) {
-    let local = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    let local = SocketAddr::new(local, address.port());
+    let local = local(address);
     // Writing to a String cannot fail.
     let _ = writeln!(said, "open http://{local}{base}/ in a browser");
     if address.ip().is_unspecified() {

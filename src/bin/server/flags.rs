@@ -15,7 +15,7 @@ use broadcast_chat::{
     hub::Rate,
     log::UnreadLimit,
     net::AddressSet,
-    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
+    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, name::Name},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
@@ -132,6 +132,13 @@ pub(crate) struct ServerFlags {
         value_parser = clap::value_parser!(u16).range(1..=3600))]
     ping: u16,
 
+    /// Whether everybody may take part, or only names that an invitation admitted
+    ///
+    /// With "invite", the first start prints a URL that admits the first user and makes that
+    /// name an operator. Operators invite others with /invite.
+    #[arg(long, env = "CHAT_ACCESS", value_name = "WHO", default_value = "open")]
+    access: Who,
+
     /// A file of at most 4 KiB (UTF-8), shown to newcomers after the welcome [default: none]
     #[arg(long, env = "CHAT_MOTD", value_name = "FILE")]
     motd: Option<PathBuf>,
@@ -220,6 +227,29 @@ enum Maintenance {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Make the owner of a name an operator, or an operator no more, while no server runs
+    Operator {
+        /// What to do
+        change: OperatorChange,
+
+        /// The owned name
+        name: Name,
+
+        #[command(flatten)]
+        folder: Folder,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OperatorChange {
+    Add,
+    Remove,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Who {
+    Open,
+    Invite,
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,8 @@
-//! `server backup` and `server check`.
+//! `server backup`, `server check` and `server operator`.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
-use broadcast_chat::store;
+use broadcast_chat::{hub, protocol::name::Name, store};
 
 use super::exit::fail;
 
@@ -31,7 +31,16 @@ pub(crate) fn check(data: &Path) -> ExitCode {
     }
 }
 
-fn done(report: &store::Report) -> ExitCode {
+/// Makes the owner of a name an operator, or an operator no more.
+pub(crate) fn operator(data: &Path, name: &Name, operator: bool) -> ExitCode {
+    match hub::set_operator(data, name, operator) {
+        Ok(()) if operator => done(&format_args!("{name} is an operator")),
+        Ok(()) => done(&format_args!("{name} is no operator")),
+        Err(why) => fail(&why),
+    }
+}
+
+fn done(report: &impl Display) -> ExitCode {
     // If standard output is gone, the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{report}");
     ExitCode::SUCCESS

@@ -4,6 +4,7 @@ use std::{fmt, net::Ipv6Addr};
 
 use crate::protocol::{
     DEFAULT_PORT,
+    invite_token::InviteToken,
     name::{RoomName, RuleBroken},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct AddressParts {
     pub(super) base: String,
     pub(super) room: Option<RoomName>,
     pub(super) query: String,
+    /// The token of an invitation, behind `#invite=`.
+    pub(super) invitation: Option<InviteToken>,
 }
 
 impl AddressParts {
@@ -41,6 +44,7 @@ impl AddressParts {
             base: String::new(),
             room: None,
             query: String::new(),
+            invitation: None,
         }
     }
 
@@ -80,7 +84,10 @@ impl AddressParts {
                 )));
             }
         };
-        let rest = rest.split('#').next().unwrap_or_default();
+        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+        let invitation = fragment.strip_prefix("invite=").map(str::parse).transpose();
+        let invitation = invitation
+            .map_err(|why: RuleBroken| BadAddress(format!("the invitation is not whole: {why}")))?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
             // The sentence does not repeat the address, which may hold a
@@ -110,6 +117,7 @@ impl AddressParts {
             base: base.to_owned(),
             room,
             query: query.to_owned(),
+            invitation,
         })
     }
 }

@@ -31,6 +31,12 @@ impl ConnectError {
         }
     }
 
+    /// Whether the server refused with 403, as it does for an invitation that
+    /// does not admit the name.
+    pub(in super::super) fn is_forbidden(&self) -> bool {
+        matches!(self.why, ConnectErrorKind::Status(403, _))
+    }
+
     /// The reconnect delay that a draining server asks this client for.
     pub(in super::super) fn wait(&self) -> Option<Duration> {
         match &self.why {
@@ -136,8 +142,10 @@ impl fmt::Display for ConnectError {
                 write!(f, "{server} answers HTTP {status}")?;
                 f.write_str(match status {
                     400 => ": it does not take this request",
-                    401 => ": it asks for a login",
-                    403 => ": it does not let this client in",
+                    401 => {
+                        ": it is by invitation, so ask for one: client 'URL#invite=…' --name NAME"
+                    }
+                    403 => ": it is a private room, a used invitation, a wrong secret or a ban",
                     404 => " and has no such room: is it the chat server?",
                     421 => ": it does not accept this host name, try its IP address",
                     426 => ": it speaks another version of WebSocket",

@@ -38,7 +38,21 @@ const WORLD = {
     return () => clearTimeout(timer);
   },
   open: (url, protocols) => new WebSocket(url, protocols),
+  /** Asks why a WebSocket was refused, which the browser does not tell: the status and the server's sentence. */
+  async why(url, name) {
+    const query = new URLSearchParams({ limit: 1, ...(name && { name: name.name }) });
+    const headers = { accept: "application/json", ...(name?.secret && { authorization: `Bearer ${name.secret}` }) };
+    try {
+      const answer = await fetch(`${url.replace(/^ws/, "http")}?${query}`, { headers });
+      return { status: answer.status, text: (await answer.text()).trim() };
+    } catch {
+      return null;
+    }
+  },
 };
+
+/** The statuses with which the server lets nobody in. */
+const REFUSED = [401, 403];
 
 export class Client {
   #url;
@@ -63,17 +77,20 @@ export class Client {
   #alarms = new Map();
   /** The wanted name and its secret. */
   #name;
+  /** The token of an invitation, until the server has answered to it. */
+  #invitation;
   /** The number after which private messages begin; undefined leaves that to the server. */
   #inbox;
 
   /**
-   * `url` is the room's; `name` is `{ name, secret }` or nothing. `tell` is called
-   * with the server's events, and with `state`, `stored`, `unstored`, `held`,
-   * `taken`, `unnamed`, `hole` and `restart`.
+   * `url` is the room's; `name` is `{ name, secret }` or nothing; `invitation` is
+   * the token of one. `tell` is called with the server's events, and with `state`,
+   * `stored`, `unstored`, `held`, `taken`, `unnamed`, `hole` and `restart`.
    */
-  constructor({ url, name, inbox, tell, world = WORLD }) {
+  constructor({ url, name, invitation, inbox, tell, world = WORLD }) {
     this.#url = url;
     this.#name = name;
+    this.#invitation = invitation;
     this.#inbox = inbox;
     this.#tell = tell;
     this.#world = world;
@@ -128,6 +145,13 @@ export class Client {
 
   // --- Connections ---
 
+  /** Connects under a name `{ name, secret }`, by an invitation if there is one. */
+  enter(name, invitation) {
+    this.#name = name;
+    this.#invitation = invitation;
+    this.connect();
+  }
+
   connect() {
     this.#clearAlarm("retry");
     const start = this.#position ? this.#position.start() : { backlog: BACKLOG };
@@ -137,6 +161,7 @@ export class Client {
     if (this.#name) {
       query.set("name", this.#name.name);
       if (this.#name.secret) protocols.push(`secret.${base64url(this.#name.secret)}`);
+      if (this.#invitation) protocols.push(`invite.${this.#invitation}`);
     }
     this.#tell({ type: "state", state: "connecting" });
     const socket = this.#world.open(`${this.#url}?${query}`, protocols);
@@ -145,7 +170,27 @@ export class Client {
     this.#progress = false;
     this.#setAlarm("welcome", WELCOME_WAIT, () => this.#lost("the server does not answer", {}));
     socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
-    socket.onclose = (event) => this.#socket === socket && this.#lost("", event);
+    socket.onclose = (event) => {
+      if (this.#socket !== socket) return;
+      if (this.#welcomed || event.code !== 1006 || !this.#world.why) this.#lost("", event);
+      else this.#askWhy(socket, event);
+    };
+  }
+
+  /** Asks why the server refused the connection, and goes on accordingly. */
+  async #askWhy(socket, event) {
+    const told = await this.#world.why(this.#url, this.#name);
+    if (this.#socket !== socket) return;
+    const isInvited = Boolean(this.#invitation);
+    // If the name may enter without it, only the invitation was refused.
+    if (told) this.#invitation = undefined;
+    if (!REFUSED.includes(told?.status)) {
+      this.#lost("", event);
+      return;
+    }
+    this.#drop();
+    this.#clearAlarms();
+    this.#tell({ type: "state", state: "refused", status: told.status, why: told.text, isInvited });
   }
 
   /** Connects at once if it was waiting to, or probes the present connection. */
@@ -176,7 +221,7 @@ export class Client {
     const isStable = this.#world.now() - this.#openedAt > STABLE_AFTER;
     if (this.#progress || (this.#welcomed && isStable)) this.#backoff.startOver();
     this.#drop();
-    for (const alarm of [...this.#alarms.keys()]) this.#clearAlarm(alarm);
+    this.#clearAlarms();
     // The reason begins with the wait, for the page; the rest is for people.
     const explanation = why || reason?.replace(/^\d+ ms: /, "") || "";
     if (isFinal(code)) {
@@ -203,6 +248,10 @@ export class Client {
   #clearAlarm(name) {
     this.#alarms.get(name)?.();
     this.#alarms.delete(name);
+  }
+
+  #clearAlarms() {
+    for (const alarm of [...this.#alarms.keys()]) this.#clearAlarm(alarm);
   }
 
   // --- Sending ---
@@ -265,6 +314,7 @@ export class Client {
   _welcome(welcome) {
     this.#clearAlarm("welcome");
     this.#welcomed = true;
+    this.#invitation = undefined;
     if (this.#restarting) {
       this.#restarting = false;
       this.#position = this.#position.restart(welcome, BACKLOG);

@@ -5,12 +5,13 @@ import { Attention } from "./attention.mjs";
 import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
 import { $, base, show } from "./dom.mjs";
+import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId } from "./keep.mjs";
 import { Panels, Search, setUpNameForm, setUpRoomForm, showPeople, showRooms, showYou } from "./panels.mjs";
 import { drawRow, drawUnconfirmed, markRefused } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
-import { parse } from "./typed.mjs";
+import { invitationIn, parse } from "./typed.mjs";
 import { View } from "./view.mjs";
 
 /** The most messages of a history page. */
@@ -21,6 +22,10 @@ const MAX_ROWS_BACK = 90_000;
 
 /** How long the connection may be lost before the page says so, in milliseconds. */
 const LOSS_SHOWN_AFTER = 400;
+
+/** The token of the invitation by which the page was opened. It leaves the address bar at once. */
+const invitation = location.hash.startsWith("#invite=") ? invitationIn(location.hash) : undefined;
+if (location.hash.startsWith("#invite=")) history.replaceState(history.state, "", location.pathname + location.search);
 
 const room = document.documentElement.dataset.room;
 const keptOutbox = new KeptOutbox(room);
@@ -294,6 +299,21 @@ const composer = new Composer({
   scroll: (pages) => view.scrollBy(pages),
 });
 
+/** The name under which the user asks to be let in. */
+let entering = null;
+const entry = new Entry((name, secret, token) => {
+  entering = { name, secret: secret ?? ownedNames.secret(name) };
+  client.enter(entering, token);
+});
+
+/** Takes the place of the room while the server does not let the user in. */
+function showRefusal({ status, why, isInvited }) {
+  const title = status === 401 ? "This chat is by invitation" : `${room} does not let you in`;
+  const token = "The invitation is not valid: it was used, has expired or was taken back.";
+  $("entry-name").value ||= ownedNames.current()?.name ?? "";
+  entry.refuse(title, isInvited ? `${token} ${why}` : why);
+}
+
 function askPeople() {
   client.ask({ type: "members" }).catch(() => {});
 }
@@ -345,6 +365,7 @@ function showState() {
     live: ["", ""],
     held: [`The server accepts messages more slowly than you send them. ${waiting}`, ""],
     offline: [`No connection${state.why ? `: ${state.why}` : ""}. ${waiting}`.replace("..", "."), `Next try in ${seconds} s`, "Try now"],
+    refused: ["", ""],
     ended: [`The server closed the connection${state.why ? `: ${state.why}` : ""}. ${waiting}`, "", "Connect again"],
   }[state.state];
   if ($("state-text").textContent !== text) $("state-text").textContent = text;
@@ -365,6 +386,7 @@ function setState(next) {
   else if (next.state === "connecting" && before === "offline") stateTimer = setTimeout(showState, LOSS_SHOWN_AFTER);
   else showState();
   view.live = next.state === "live";
+  if (next.state === "refused") showRefusal(next);
 }
 
 $("state-action").addEventListener("click", () => {
@@ -380,6 +402,9 @@ const handlers = {
   state: setState,
   welcome(welcome) {
     me = welcome.you;
+    if (entering && me.name) ownedNames.use(entering.name, entering.secret);
+    entering = null;
+    if (entry.close()) composer.focus();
     setIgnored(welcome.ignored ?? []);
     attention.begin(welcome.epoch, welcome.after);
     composer.limit = welcome.limits.text_bytes;
@@ -452,19 +477,24 @@ const handlers = {
     if (panels.current === "you") $("name-wrong").textContent = text;
   },
   notice: ({ text }) => note(text),
+  invite: ({ url, uses, for: time }) => note(`This URL lets in ${uses === 1 ? "one person" : `${uses} people`} in the next ${time}: ${url}`),
+  invites({ invites }) {
+    const lines = invites.map(({ id, room: where, by, uses, for: time }) => `${id}: ${uses} to ${where} in the next ${time}, from ${by}`);
+    note(lines.length ? `Open invitations:\n${lines.join("\n")}` : "No invitation is open.");
+  },
   topic({ text, by }) {
     setTopic(text);
     note(text ? `The topic${by ? ` by ${by}` : ""}: ${text}` : "There is no topic.");
   },
-  members({ names: listed, total }) {
-    setPeople({ names: listed ?? people.names, total });
+  members({ names: listed, total, members }) {
+    setPeople(listed ? { names: listed, total, members } : { ...people, total });
     if (!listed && panels.current === "people") setTimeout(askPeople, 2000);
   },
   joined({ name, addr, members }) {
-    setPeople({ names: [...new Set([...people.names, name ?? addr])], total: members });
+    setPeople({ ...people, names: [...new Set([...people.names, name ?? addr])], total: members });
   },
   left({ name, addr, members }) {
-    setPeople({ names: people.names.filter((one) => one !== (name ?? addr)), total: members });
+    setPeople({ ...people, names: people.names.filter((one) => one !== (name ?? addr)), total: members });
   },
   renamed({ from, to }) {
     setPeople({ ...people, names: people.names.map((one) => (one === from ? to : one)) });
@@ -479,6 +509,7 @@ function setTopic(text) {
 const client = new Client({
   url: `${location.origin.replace(/^http/, "ws")}${base}/${room}`,
   name: ownedNames.current(),
+  invitation,
   inbox: inbox.start(ownedNames.current()?.name),
   tell(event) {
     handlers[event.type]?.(event);
@@ -500,8 +531,9 @@ viewport?.addEventListener("resize", () => {
 showState();
 showBegin();
 updateYou();
-client.connect();
-if (matchMedia("(pointer: fine)").matches) composer.focus();
+if (invitation && !ownedNames.current()) entry.welcome(invitation);
+else client.connect();
+if (matchMedia("(pointer: fine)").matches && !entry.isOpen) composer.focus();
 await keptOutbox.open();
 const { elsewhere, others } = await adoptMessages();
 for (const [other, count] of elsewhere) {

@@ -66,15 +66,23 @@ export class Panels {
   }
 }
 
-/** Shows the members; `pick` is called with the name that the user chooses. */
-export function showPeople({ names, total }, me, pick) {
+/**
+ * Shows the people here, and the absent members of a private room; `pick` is
+ * called with the name that the user chooses.
+ */
+export function showPeople({ names, total, members = [] }, me, pick) {
+  const owners = members.filter(({ owner }) => owner).map(({ name }) => name);
   const sorted = [...names].sort((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
   const items = sorted.map((name) => {
-    const you = name === me ? [el("small", {}, " you")] : [];
+    const marks = [name === me && "you", owners.includes(name) && "owner"].filter(Boolean);
+    const you = marks.length ? [el("small", {}, marks.join(", "))] : [];
     return el("li", {}, el("button", { type: "button", class: "pick", click: () => pick(name) }, nameElement(name), ...you));
   });
   const rest = total - names.length;
   if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
+  for (const { name, owner } of members.filter((member) => !names.includes(member.name))) {
+    items.push(el("li", {}, nameElement(name), el("small", {}, owner ? "owner, away" : "away")));
+  }
   $("names").replaceChildren(...items);
 }
 

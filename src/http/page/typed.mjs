@@ -16,6 +16,15 @@ export function isRoom(text) {
   return ROOM.test(text);
 }
 
+export function isSecret(text) {
+  return SECRET.test(text);
+}
+
+/** The token of an invitation in a typed text: a whole URL, its end, or the token alone. */
+export function invitationIn(text) {
+  return /(?:#invite=|^)([\w-]{22})$/.exec(text.trim())?.[1];
+}
+
 const LINE_END = /[\n\r\v\f\u0085\u2028\u2029]/;
 const MADE_SECRET = /(?<!\S)random128_[\w-]{22}(?!\S)/;
 
@@ -61,6 +70,17 @@ function parseText(text) {
   return parseArguments(word, rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
 }
 
+/** Parses `/invite 5 2d`, in any order and each optional, or `/invite TOKEN`. */
+function parseInvite(rest) {
+  const token = invitationIn(rest);
+  if (token) return { command: { type: "invite", token } };
+  const words = rest.split(/\s+/).filter(Boolean);
+  const uses = words.filter(isNumber).map(Number);
+  const times = words.filter((word) => DURATION.test(word));
+  if (uses.length > 1 || times.length > 1 || uses.length + times.length < words.length) return null;
+  return { command: { type: "invite", ...(uses.length && { uses: uses[0] }), ...(times.length && { for: times[0] }) } };
+}
+
 /** Parses the arguments of a command; `null` if they do not fit. */
 function parseArguments(word, rest) {
   const [first, after] = splitWord(rest);
@@ -92,8 +112,20 @@ function parseArguments(word, rest) {
       return { act: "show", panel: "help" };
     case "/search":
       return { act: "search", query: rest };
+    case "/private":
+    case "/public":
+      return { command: { type: "access", private: word === "/private" } };
+    case "/invite":
+      return parseInvite(rest);
+    case "/uninvite":
+      return isNumber(rest) ? { command: { type: "uninvite", id: Number(rest) } } : null;
+    case "/remove":
+    case "/owner":
+    case "/release":
+      return isName(rest) ? { command: { type: word.slice(1), name: rest } } : null;
+    case "/invites":
     case "/bans":
-      return { command: { type: "bans" } };
+      return { command: { type: word.slice(1) } };
     case "/topic":
       return { command: { type: "topic", ...(rest && { text: rest === "-" ? "" : rest }) } };
     case "/erase":
@@ -146,7 +178,7 @@ export function completions(text, caret, { names, rooms }) {
     items = offer(COMMANDS.map(([command, form, about]) => [command, `${form} ${about}`.trim()]));
   } else if (/^\/join\s+$/.test(head)) {
     items = offer(rooms.map((room) => [room, ""]));
-  } else if (/^\/(msg|ignore|unignore|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
+  } else if (/^\/(msg|ignore|unignore|remove|owner|release|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
     items = offer(people(""));
   } else if (word.startsWith("@")) {
     items = offer(people("@"));

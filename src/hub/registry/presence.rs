@@ -121,11 +121,12 @@ impl Presence {
         self.plan(&member.room);
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms.
-    pub(super) fn rooms_event(&self) -> Event {
+    /// The event that lists the rooms with members, except unlisted rooms and
+    /// those that `is_seen` leaves out.
+    pub(super) fn rooms_event(&self, is_seen: impl Fn(&RoomName) -> bool) -> Event {
         let rooms = self.rooms.iter();
         let mut rooms: Vec<_> = rooms
-            .filter(|(name, _)| name.is_listed())
+            .filter(|(name, _)| name.is_listed() && is_seen(name))
             .map(|(name, room)| (Reverse(room.people.total()), name.clone()))
             .collect();
         let total = rooms.len();

@@ -14,7 +14,7 @@ use crate::{
     fanout::Handle,
     net::Peer,
     protocol::{
-        Author, Refusal,
+        Author, OwnerNumber, Refusal,
         close::CloseReason,
         name::{Name, NameKey, RoomName},
     },
@@ -185,7 +185,8 @@ impl Registration {
     /// Changes the connection's name. Without a lease, only the spelling of its
     /// name changes. A ban of the name ends the conversation.
     pub fn rename(&self, name: &Name, name_use: Option<NameUse>) {
-        let taken = name_use.map(NameUse::keep);
+        let owner = name_use.as_ref().and_then(NameUse::owner);
+        let taken = name_use.map(|taken| (taken.keep(), owner));
         self.shared.lock().rename(self.accepted.id, name, taken);
     }
 
@@ -255,6 +256,11 @@ impl NameUse {
     /// The ownership of the name; `None` for a lease.
     pub fn ownership(&self) -> Option<Ownership> {
         self.ownership
+    }
+
+    /// The owner number of the name; `None` for a lease.
+    pub fn owner(&self) -> Option<OwnerNumber> {
+        self.ownership.map(|ownership| ownership.owner)
     }
 
     fn keep(mut self) -> NameKey {

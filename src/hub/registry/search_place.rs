@@ -121,6 +121,7 @@ mod tests {
             AddressSet::NONE,
             false,
             Vec::new(),
+            Vec::new(),
             clock,
         )
     }

@@ -12,6 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    access::Access,
     budget::Budget,
     guesses::Guesses,
     names::Names,
@@ -24,12 +25,12 @@ use crate::{
     log::SanctionKind,
     net::Peer,
     protocol::{
-        Author, ConnectionId, Refusal, Tag, Topic,
+        Author, ConnectionId, OwnerNumber, Refusal, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
     },
-    store::Sanction,
+    store::{AccessChange, Sanction},
 };
 
 /// The tables, as the registry and its guards share them.
@@ -40,12 +41,15 @@ pub(super) struct LockedTables {
     /// Whether there may be a sanction. Without one, no connection takes the
     /// lock to look.
     any_sanctions: AtomicBool,
+    /// Whether there may be a private room, for the same reason.
+    any_private: AtomicBool,
 }
 
 impl LockedTables {
     pub(super) fn new(tables: Tables) -> Self {
         LockedTables {
             any_sanctions: AtomicBool::new(!tables.sanctions.is_empty()),
+            any_private: AtomicBool::new(!tables.access.is_open()),
             tables: Mutex::new(tables),
         }
     }
@@ -58,6 +62,18 @@ impl LockedTables {
     pub(super) fn sanctioned(&self, sanction: Sanction) {
         self.any_sanctions.store(true, Ordering::SeqCst);
         self.lock().sanctioned(sanction);
+    }
+
+    /// Carries out changes of access, and ends the conversations of those who
+    /// may not stay where they are.
+    pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
+        self.any_private.store(true, Ordering::SeqCst);
+        self.lock().change_access(changes);
+    }
+
+    /// Whether there may be a private room.
+    pub(super) fn has_private_rooms(&self) -> bool {
+        self.any_private.load(Ordering::SeqCst)
     }
 
     /// Checks the sanctions, if there may be any.
@@ -92,6 +108,7 @@ pub(super) struct Tables {
     pub(super) names: Names,
     pub(super) presence: Presence,
     pub(super) sanctions: Sanctions,
+    pub(super) access: Access,
 }
 
 /// One connection.
@@ -104,6 +121,8 @@ pub(super) struct Connection {
     member: Option<Member>,
     /// The name that it uses.
     name: Option<NameKey>,
+    /// The owner number of that name, if it is owned.
+    owner: Option<OwnerNumber>,
     /// Ends its conversation, unless the server has done so before.
     end: Option<oneshot::Sender<CloseReason>>,
 }
@@ -116,6 +135,7 @@ impl Tables {
             subscriber: None,
             member: None,
             name: None,
+            owner: None,
             end: None,
         };
         self.connections.insert(peer.id, connected);
@@ -148,8 +168,10 @@ impl Tables {
             one.end = Some(end);
             one.subscriber = Some(subscriber.clone());
             one.set_name(name, &mut self.names);
+            one.owner = author.owner;
             one.join(room, author, subscriber, &mut self.presence);
             one.end_if_banned(&self.sanctions);
+            one.end_if_not_allowed(&self.access);
         }
     }
 
@@ -159,20 +181,28 @@ impl Tables {
             && let Some(subscriber) = one.subscriber.clone()
         {
             one.join(room, author, subscriber, &mut self.presence);
+            one.end_if_not_allowed(&self.access);
         }
     }
 
     /// Changes the name of a connection to one that was taken for it, or
     /// changes the spelling of its own.
-    pub(super) fn rename(&mut self, id: ConnectionId, name: &Name, taken: Option<NameKey>) {
+    pub(super) fn rename(
+        &mut self,
+        id: ConnectionId,
+        name: &Name,
+        taken: Option<(NameKey, Option<OwnerNumber>)>,
+    ) {
         if let Some(one) = self.connections.get_mut(&id) {
-            if taken.is_some() {
-                one.set_name(taken, &mut self.names);
+            if let Some((key, owner)) = taken {
+                one.set_name(Some(key), &mut self.names);
+                one.owner = owner;
             }
             if let Some(member) = &one.member {
                 self.presence.rename(member, name);
             }
             one.end_if_banned(&self.sanctions);
+            one.end_if_not_allowed(&self.access);
         }
     }
 
@@ -241,6 +271,30 @@ impl Tables {
         }
     }
 
+    /// Carries out changes of access, and ends the conversations of those who
+    /// may not stay where they are.
+    fn change_access(&mut self, changes: Vec<AccessChange>) {
+        let mut ended = Vec::new();
+        let mut ends_any = false;
+        for change in changes {
+            match change {
+                AccessChange::Ended(owner) => ended.push(owner),
+                AccessChange::Closed { .. } | AccessChange::Left { .. } => ends_any = true,
+                AccessChange::Opened { .. } | AccessChange::Member { .. } => {}
+            }
+            self.access.change(change);
+        }
+        if !ends_any && ended.is_empty() {
+            return;
+        }
+        for one in self.connections.values_mut() {
+            if one.owner.is_some_and(|owner| ended.contains(&owner)) {
+                one.send_away();
+            }
+            one.end_if_not_allowed(&self.access);
+        }
+    }
+
     /// Ends the conversations of a name, a prefix or a connection. Returns
     /// how many it ended.
     pub(super) fn kicked(&mut self, who: &CommandTarget, why: &CloseReason) -> usize {
@@ -284,6 +338,23 @@ impl Connection {
     fn end_if_banned(&mut self, sanctions: &Sanctions) {
         if let Some(why) = sanctions.ban_reason(self.peer.ip(), self.name.as_ref()) {
             self.end(why);
+        }
+    }
+
+    fn end_if_not_allowed(&mut self, access: &Access) {
+        let room = self.member.as_ref().map(|member| &member.room);
+        if room.is_some_and(|room| !access.allows(room, self.owner)) {
+            self.send_away();
+        }
+    }
+
+    /// Ends the conversation of a connection that may not stay. It gets nothing
+    /// more of its room, even before its session notices.
+    fn send_away(&mut self) {
+        if self.end(CloseReason::NotAllowed)
+            && let Some(subscriber) = &self.subscriber
+        {
+            subscriber.stop();
         }
     }
 

@@ -20,6 +20,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
         "10.0.0.0/8".parse().expect("a prefix"),
         false,
         Vec::new(),
+        Vec::new(),
         Arc::new(GuardedClock::after(GuardedTime(0))),
     )
 }

@@ -3,6 +3,7 @@
 use crate::{
     hub::{
         actions::BUSY_RETRY_MS,
+        admission,
         receipts::Reply,
         submissions::{ActionResult, OutcomeReceiver, Submission},
     },
@@ -31,6 +32,9 @@ impl OutcomeReceiver {
                 Outcome::Repeat(seq) => stored(entry, seq, true),
                 Outcome::IdTaken => Reply::Refused(id_taken(message_id(entry))),
                 Outcome::InboxFull => inbox_full(entry),
+                Outcome::Denied(denial) => {
+                    Reply::Refused(admission::refusal(denial).with_id(message_id(entry)))
+                }
                 _ => busy(message_id(entry)),
             }),
             // If the task has ended, the send fails; the entry stays applied.

@@ -164,6 +164,7 @@ fn work(
         AddressSet::NONE,
         false,
         Vec::new(),
+        Vec::new(),
         clock,
     );
     let over = CancellationToken::new().drop_guard();
@@ -462,6 +463,7 @@ fn entries_are_applied_in_order_within_a_batch() {
         let ownership = Ownership {
             owner: OwnerNumber(number),
             delivered: Seq(2 * number),
+            standing: crate::log::Standing::Claimed,
         };
         assert_eq!(made.outcome, Outcome::Claimed(ownership));
     }

@@ -207,7 +207,7 @@ mod tests {
                 format!(
                     "invalid value for \"who\": {}; for example {}.",
                     "a b".parse::<CommandTarget>().expect_err("no name"),
-                    examples[13]
+                    table::by_json_type("kick").expect("a command").json_example
                 ),
             ),
         ] {

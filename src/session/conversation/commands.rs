@@ -56,6 +56,8 @@ impl From<SideTask> for CommandResult {
 impl Conversation<'_> {
     /// Carries out a command.
     pub(super) fn act(&mut self, command: Command) -> Result<CommandResult, Refusal> {
+        // Somebody removed a moment ago.
+        self.check_access(&self.room)?;
         let spec = command.spec();
         if spec.is_some_and(|spec| spec.permission == Permission::Operators) {
             self.operator.check()?;
@@ -106,7 +108,10 @@ impl Conversation<'_> {
             Command::Ignore { name: None } => self.ignored_event().into(),
             Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
             Command::Unignore { name } => self.ignore(name, false)?,
-            Command::Join { room, start } => CommandResult::Work(PendingWork::Join(room, start)),
+            Command::Join { room, start } => {
+                self.check_access(&room)?;
+                CommandResult::Work(PendingWork::Join(room, start))
+            }
             Command::Members => {
                 let with_addresses = self.operator.check().is_ok();
                 let members = self.hub.members_event(&self.room, with_addresses);
@@ -118,7 +123,7 @@ impl Conversation<'_> {
                 before,
                 limit,
             } => self.search(Words::parse(&query)?, before, limit)?.into(),
-            Command::Rooms => self.hub.rooms_event().into(),
+            Command::Rooms => self.hub.rooms_event(self.author.owner).into(),
             Command::Topic { text } => {
                 if text.is_some() {
                     self.check_mute()?;
@@ -142,12 +147,19 @@ impl Conversation<'_> {
             | Command::Mute { .. }
             | Command::Unmute { .. }
             | Command::Erase { .. } => self.operator_command(command)?.into(),
+            Command::Access { .. }
+            | Command::Invite { .. }
+            | Command::Invites
+            | Command::Uninvite { .. }
+            | Command::Remove { .. }
+            | Command::Owner { .. }
+            | Command::Release { .. } => self.access_command(command)?.into(),
             Command::Bans => self.hub.sanctions_event().into(),
             Command::Help => plain::help().into(),
         })
     }
 
-    fn check_mute(&self) -> Result<(), Refusal> {
+    pub(super) fn check_mute(&self) -> Result<(), Refusal> {
         self.registration.check_mute(self.author.name.as_ref())
     }
 
@@ -248,7 +260,19 @@ impl Conversation<'_> {
         }
     }
 
-    /// Claims a name.
+    /// Checks that this connection may make another name its own.
+    fn check_new_name(&self) -> Result<(), Refusal> {
+        let text = if self.hub.is_by_invitation() {
+            "Here every name needs an invitation of its own."
+        } else if self.new_names >= MAX_NEW_NAMES {
+            "You have made so many names your own on this connection that it may be no more."
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(RefusalCode::NotAllowed, text))
+    }
+
+    /// Claims a name, or where only admitted names take part, proves one.
     fn claim(
         &self,
         name: Name,
@@ -260,7 +284,7 @@ impl Conversation<'_> {
             name: name.clone(),
             secret,
             current_name: self.key.clone(),
-            may_be_new: self.new_names < MAX_NEW_NAMES,
+            new: self.check_new_name(),
         });
         let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
         // An owner's list stays with that name.
@@ -335,7 +359,10 @@ impl Conversation<'_> {
                 } = claimed;
                 subscriber.ignore(&ignored);
                 self.ignored = ignored;
-                if let Some(Ownership { owner, delivered }) = lease.ownership()
+                self.operator.note_name(lease.ownership());
+                if let Some(Ownership {
+                    owner, delivered, ..
+                }) = lease.ownership()
                     && self.author.owner != Some(owner)
                 {
                     let after = unread.map_or(delivered, |unread| unread.after);

@@ -15,7 +15,7 @@ use crate::{
         name::{MessageId, Name, RoomName},
     },
     store::{
-        Outcome, StoreError,
+        Denial, Outcome, StoreError, memberships,
         room::RoomState,
         row::{TableRow, find, owner_to_db, to_db},
         tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
@@ -62,6 +62,9 @@ pub(super) struct MessageWriter<'a> {
     unstored: HashSet<(ConnectionId, MessageId)>,
     /// The unread messages of absent readers, for consecutive messages.
     unread: HashMap<OwnerNumber, Unread>,
+    /// Whether an author is a member of the private room at a place, for
+    /// consecutive messages.
+    members: HashMap<(usize, OwnerNumber), bool>,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -84,6 +87,7 @@ impl<'a> MessageWriter<'a> {
             messages: Vec::new(),
             unstored: HashSet::new(),
             unread: HashMap::new(),
+            members: HashMap::new(),
         }
     }
 
@@ -92,7 +96,26 @@ impl<'a> MessageWriter<'a> {
         self.head
     }
 
-    /// Writes the rooms' last numbers; returns the rooms and the stored
+    /// A room, if it has a row.
+    ///
+    /// # Errors
+    /// Fails if the row is damaged or the database cannot be read.
+    pub(super) fn room(&mut self, name: &RoomName) -> Result<Option<RoomState>, StoreError> {
+        let place = self.known_place(name)?;
+        Ok(place.map(|place| self.rooms[place].1))
+    }
+
+    /// Makes a room private or public. Creates the room if it has no row.
+    ///
+    /// # Errors
+    /// Fails if the row is damaged or the database cannot be read or written.
+    pub(super) fn set_private(&mut self, name: &RoomName, private: bool) -> Result<(), StoreError> {
+        let place = self.place(name)?;
+        self.rooms[place].1.private = private;
+        Ok(())
+    }
+
+    /// Writes the state of the rooms; returns the rooms and the stored
     /// messages.
     ///
     /// # Errors
@@ -100,10 +123,10 @@ impl<'a> MessageWriter<'a> {
     pub(super) fn finish(self) -> Result<(Rooms, Vec<Message>), StoreError> {
         let mut update = self
             .db
-            .prepare_cached("UPDATE rooms SET last = ?2, sum = ?3 WHERE id = ?1")?;
+            .prepare_cached("UPDATE rooms SET last = ?2, private = ?3, sum = ?4 WHERE id = ?1")?;
         for (name, room) in &self.rooms {
             let sum = room.row(name).sum();
-            update.execute((room.id, to_db(room.last), sum))?;
+            update.execute((room.id, to_db(room.last), room.private, sum))?;
         }
         Ok((self.rooms, self.messages))
     }
@@ -122,6 +145,7 @@ impl<'a> MessageWriter<'a> {
         let mut one = self.db.prepare_cached(&INSERT_ONE)?;
         let mut some = None;
         self.unread.clear();
+        self.members.clear();
         for entries in entries.chunks(INSERTED_AT_ONCE) {
             let whole = entries.len() == INSERTED_AT_ONCE && self.unstored.is_empty();
             if whole && self.insert_together(insert_some(self.db, &mut some)?, entries)? {
@@ -147,47 +171,74 @@ impl<'a> MessageWriter<'a> {
         if let Some(place) = self.last.filter(|last| self.rooms[*last].0 == *name) {
             return Ok(place);
         }
-        let place = self.find_place(name)?;
+        let place = match self.known_place(name)? {
+            Some(place) => place,
+            None => self.create(name)?,
+        };
         self.last = Some(place);
         Ok(place)
     }
 
-    fn find_place(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+    /// The place of a room in `rooms`, if the room has a row.
+    fn known_place(&mut self, name: &RoomName) -> Result<Option<usize>, StoreError> {
         if let Some(place) = self.places.get(name) {
-            return Ok(*place);
+            return Ok(Some(*place));
         }
         let found = match self.known.get(name) {
             Some(room) => Some(*room),
             None => RoomState::find(self.db, name)?,
         };
-        let room = if let Some(room) = found {
-            room
-        } else {
-            let last = find(self.db, &ROOMS, "ORDER BY id DESC LIMIT 1", [], |row| {
-                row.get::<_, i64>(0)
-            })?;
-            let room = RoomState {
-                id: last.transpose()?.unwrap_or(0) + 1,
-                last: Seq::START,
-            };
-            room.row(name).put(self.db)?;
-            room
+        Ok(found.map(|room| self.add(name, room)))
+    }
+
+    /// Creates a room; returns its place.
+    fn create(&mut self, name: &RoomName) -> Result<usize, StoreError> {
+        let last = find(self.db, &ROOMS, "ORDER BY id DESC LIMIT 1", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
+        let room = RoomState {
+            id: last.transpose()?.unwrap_or(0) + 1,
+            last: Seq::START,
+            private: false,
         };
+        room.row(name).put(self.db)?;
+        Ok(self.add(name, room))
+    }
+
+    fn add(&mut self, name: &RoomName, room: RoomState) -> usize {
         let place = self.rooms.len();
         self.rooms.push((name.clone(), room));
         self.places.insert(name.clone(), place);
-        Ok(place)
+        place
+    }
+
+    /// Whether the author of a draft may say it in the room at a place.
+    fn may_publish(&mut self, draft: &Draft, place: usize) -> Result<bool, StoreError> {
+        let (name, room) = &self.rooms[place];
+        if !room.private {
+            return Ok(true);
+        }
+        let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
+        match self.members.entry((place, author)) {
+            hash_map::Entry::Occupied(known) => Ok(*known.get()),
+            hash_map::Entry::Vacant(new) => {
+                Ok(*new.insert(memberships::owns(self.db, name, author)?.is_some()))
+            }
+        }
     }
 
     /// Inserts all entries with one statement. Inserts none and returns false
-    /// if one is private or a repeat.
+    /// if one is private, is for a private room or is a repeat.
     fn insert_together(
         &mut self,
         insert: &mut CachedStatement<'_>,
         entries: &[Entry],
     ) -> Result<bool, StoreError> {
-        if drafts(entries).any(|(_, draft)| draft.to.is_some()) {
-            return Ok(false);
+        for (_, draft) in drafts(entries) {
+            let place = self.place(&draft.room)?;
+            if draft.to.is_some() || self.rooms[place].1.private {
+                return Ok(false);
+            }
         }
         let (head, count) = (self.head, self.messages.len());
         let mut before = Vec::with_capacity(entries.len());
@@ -227,8 +278,11 @@ impl<'a> MessageWriter<'a> {
         {
             return Ok(Outcome::FollowsUnstored);
         }
-        let is_full = self.is_inbox_full(draft)?;
-        let (place, content) = (self.place(&draft.room)?, self.content(draft));
+        let place = self.place(&draft.room)?;
+        if !self.may_publish(draft, place)? {
+            return Ok(Outcome::Denied(Denial::NotMember));
+        }
+        let (is_full, content) = (self.is_inbox_full(draft)?, self.content(draft));
         let row = self.row(connection, draft, place, content.as_ref());
         if is_full {
             return Ok(original(self.db, &row, draft)?.unwrap_or(Outcome::InboxFull));

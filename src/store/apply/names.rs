@@ -4,14 +4,14 @@ use std::iter;
 
 use super::Applying;
 use crate::{
-    log::GuardedTime,
+    log::{AuditRecord, GuardedTime, Standing},
     protocol::{
         OwnerNumber, Seq,
         name::{Name, NameKey},
     },
     store::{
-        Outcome, Ownership, StoreError,
-        row::{TableRow, find},
+        AccessChange, Outcome, Ownership, StoreError,
+        row::{TableRow, find, owner_to_db},
         tables::{NAMES, NameRow},
     },
 };
@@ -53,12 +53,13 @@ impl Applying<'_> {
             }
         }
         for former in former_owners {
-            self.ignore_nobody(former)?;
+            self.end_ownership(former)?;
         }
         self.state.owners = self.state.owners.next();
         let ownership = Ownership {
             owner: self.state.owners,
             delivered: self.state.head,
+            standing: Standing::Claimed,
         };
         let row = NameRow {
             key: key.as_str(),
@@ -68,6 +69,7 @@ impl Applying<'_> {
             tag,
             used: clock.0,
             delivered: ownership.delivered,
+            standing: ownership.standing.stored(),
         };
         row.put(self.db)?;
         for look in &lookalikes {
@@ -82,7 +84,7 @@ impl Applying<'_> {
     }
 
     /// Removes the row of a name whose ownership ended long ago. With the name
-    /// itself go the names that its owner ignored. A damaged row stays.
+    /// itself goes all that belonged to its owner. A damaged row stays.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -98,9 +100,75 @@ impl Applying<'_> {
             .prepare_cached("DELETE FROM names WHERE key = ?1")?
             .execute([key.as_str()])?;
         if !is_reserved {
-            self.ignore_nobody(owner)?;
+            self.end_ownership(owner)?;
         }
         Ok(Outcome::Done)
+    }
+
+    /// Ends the ownership of a name, which is free from then on.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn release(
+        &mut self,
+        key: &NameKey,
+        audit: &AuditRecord,
+    ) -> Result<Outcome, StoreError> {
+        let owner = find(self.db, &NAMES, "WHERE key = ?1", [key.as_str()], |row| {
+            let row = NameRow::read(row).filter(|row| !row.is_reserved());
+            row.map(|row| row.owner)
+        })?;
+        let Some(owner) = owner.flatten() else {
+            return Ok(Outcome::NotHere);
+        };
+        self.db
+            .prepare_cached("DELETE FROM names WHERE owner = ?1")?
+            .execute([owner_to_db(owner)])?;
+        self.end_ownership(owner)?;
+        self.record(audit)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Removes what belonged to the owner of a name: the names that it ignored,
+    /// and its memberships.
+    fn end_ownership(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
+        self.ignore_nobody(owner)?;
+        self.leave_all_rooms(owner)?;
+        self.db
+            .prepare_cached("DELETE FROM admissions WHERE owner = ?1")?
+            .execute([owner_to_db(owner)])?;
+        self.access_changes.push(AccessChange::Ended(owner));
+        Ok(())
+    }
+
+    /// Changes the standing of an owned name.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn set_operator(
+        &mut self,
+        key: &NameKey,
+        operator: bool,
+    ) -> Result<Outcome, StoreError> {
+        let standing = if operator {
+            Standing::Operator
+        } else {
+            Standing::Admitted
+        };
+        let mut outcome = Outcome::NotHere;
+        self.change_name(key, |row| {
+            if row.is_reserved() {
+                return None;
+            }
+            outcome = Outcome::Done;
+            // Another person than an operator keeps the standing.
+            let changes = operator || row.standing == Standing::Operator.stored();
+            changes.then_some(NameRow {
+                standing: standing.stored(),
+                ..row
+            })
+        })?;
+        Ok(outcome)
     }
 
     /// Notes that an owned name is in use, if that was not noted within a day.
@@ -152,7 +220,7 @@ impl Applying<'_> {
     }
 
     /// Changes the row of an owned name, if it exists and is sound.
-    fn change_name(
+    pub(super) fn change_name(
         &mut self,
         key: &NameKey,
         change: impl for<'r> FnOnce(NameRow<'r>) -> Option<NameRow<'r>>,

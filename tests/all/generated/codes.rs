@@ -46,6 +46,7 @@ pub(super) fn closes() -> String {
         CloseReason::kicked(""),
         CloseReason::banned(""),
         CloseReason::WrongSecrets,
+        CloseReason::NotAllowed,
     ];
     let mut by_code: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     let source = include_str!("../../../src/protocol/close.rs");

@@ -43,7 +43,7 @@ async fn room(server: &TestServer) -> String {
 }
 
 /// The serious and critical violations that axe finds.
-async fn faults(browser: &Browser) -> Value {
+pub(super) async fn faults(browser: &Browser) -> Value {
     let script = "return axe.run().then(({violations}) => violations \
         .filter(({impact}) => impact === 'serious' || impact === 'critical') \
         .map(({id, nodes}) => [id, nodes.map(({html}) => html)]))";

@@ -26,6 +26,7 @@ static OPTIONS: LazyLock<session::SessionOptions> = LazyLock::new(|| session::Se
 const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
+    access: hub::AccessMode::Open,
     capacity: hub::Capacity::UNLIMITED,
     proxies: AddressSet::NONE,
     hides_addresses: false,

@@ -111,6 +111,8 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
             room: RoomName::lobby(),
             name: None,
             secret: None,
+            proved: None,
+            base: "http://127.0.0.1:2000".into(),
             format: Format::Json,
             start: broadcast_chat::protocol::Start::default(),
             echo: true,

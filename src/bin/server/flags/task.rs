@@ -7,9 +7,9 @@ use std::{
 
 use broadcast_chat::{
     http::Trust,
-    hub::{self, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
+    hub::{self, AccessMode, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
     log::UnreadLimit,
-    protocol::Limits,
+    protocol::{Limits, name::Name},
     server::ServerOptions,
     session,
     store::Storage,
@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource
 
 use super::{
     super::{exit::fail, files, listeners::Places},
-    Limit, Maintenance, ServerFlags, Tags, When,
+    Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
     process::{raise_descriptors, workers},
 };
 
@@ -47,6 +47,15 @@ pub(crate) enum Task {
     Check {
         /// The folder.
         data: PathBuf,
+    },
+    /// Make the owner of a name an operator, or an operator no more.
+    Operator {
+        /// The folder.
+        data: PathBuf,
+        /// The name.
+        name: Name,
+        /// Whether the owner is an operator from now on.
+        operator: bool,
     },
 }
 
@@ -130,6 +139,15 @@ fn task(mut flags: ServerFlags) -> Result<Task, String> {
             file,
         },
         Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
+        Some(Maintenance::Operator {
+            change,
+            name,
+            folder,
+        }) => Task::Operator {
+            data: folder.data,
+            name,
+            operator: change == OperatorChange::Add,
+        },
         None => Task::Serve(Box::new(check(flags)?)),
     })
 }
@@ -177,6 +195,10 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
             hub: hub::HubOptions {
                 shards: workers(),
                 name_expiry: DAY * flags.name_expiry,
+                access: match flags.access {
+                    Who::Open => AccessMode::Open,
+                    Who::Invite => AccessMode::Invite,
+                },
                 capacity: Capacity {
                     connections: max_connections,
                     per_prefix,

@@ -98,7 +98,7 @@ async fn a_client_does_not_wait_after_a_final_refusal() {
         .await;
     assert_eq!(
         left.outcome.expect_err("it is unsent"),
-        "1 line was not stored: test:1 answers HTTP 403: it does not let this client in (DidNotSwitchProtocols(403))"
+        "1 line was not stored: test:1 answers HTTP 403: it is a private room, a used invitation, a wrong secret or a ban (DidNotSwitchProtocols(403))"
     );
 }
 

@@ -10,7 +10,7 @@ use super::{
     LinkStatus, Model, Now, SCREEN_REF,
 };
 use crate::protocol::{
-    Command, Event, Message, PrivateMessage, Slot, Welcome,
+    Command, Event, Message, PageEvent, PrivateMessage, Slot, Welcome,
     mention::mentions,
     name::{MessageId, RoomName},
     plain,
@@ -104,27 +104,7 @@ impl Model {
                 self.welcome.you.name = Some(name.clone());
                 self.show_plain(&event, Style::Plain);
             }
-            Event::Page(page) => {
-                let messages = page.messages.iter().filter_map(Slot::message);
-                let lines = messages.map(|message| {
-                    let at = local(message.at, &self.options.zone);
-                    let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
-                    Line(
-                        [
-                            line.0,
-                            message_line(message, &at, self.is_own(message), false).0,
-                        ]
-                        .concat(),
-                    )
-                });
-                for line in lines.collect::<Vec<_>>() {
-                    self.put(line);
-                }
-                let end = plain::page(&page, |_, _| ());
-                if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
-                    self.put(Line::new(Style::Dim, end));
-                }
-            }
+            Event::Page(page) => self.show_page(&page),
             Event::Inbox { messages, .. } if !messages.is_empty() => {
                 for private in messages {
                     self.put(self.private_line(&private));
@@ -135,9 +115,34 @@ impl Model {
             Event::Inbox { .. }
             | Event::Ignored { .. }
             | Event::Topic { .. }
+            | Event::Invite(_)
+            | Event::Invites { .. }
             | Event::Notice { .. } => {
                 self.show_plain(&event, Style::Plain);
             }
+        }
+    }
+
+    /// Shows a page of messages, and for a search how many it found.
+    fn show_page(&mut self, page: &PageEvent) {
+        let messages = page.messages.iter().filter_map(Slot::message);
+        let lines = messages.map(|message| {
+            let at = local(message.at, &self.options.zone);
+            let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
+            Line(
+                [
+                    line.0,
+                    message_line(message, &at, self.is_own(message), false).0,
+                ]
+                .concat(),
+            )
+        });
+        for line in lines.collect::<Vec<_>>() {
+            self.put(line);
+        }
+        let end = plain::page(page, |_, _| ());
+        if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
+            self.put(Line::new(Style::Dim, end));
         }
     }
 

@@ -345,6 +345,7 @@ impl<E: Clone> People<E> {
             names: Vec::new(),
             addresses: Vec::new(),
             total,
+            members: None,
         };
         let notice = queue.notice.take();
         let mut changes = std::mem::take(&mut queue.changes);

@@ -96,6 +96,7 @@ fn an_action_does_not_wait_for_a_fan_out() {
         let ownership = Ownership {
             owner: OwnerNumber(number),
             delivered: Seq(1),
+            standing: crate::log::Standing::Claimed,
         };
         assert_eq!(made.outcome, Outcome::Claimed(ownership));
     }

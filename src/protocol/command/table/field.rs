@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::protocol::{
     Epoch, MessageKind, Seq,
     command_target::CommandTarget,
+    invite_token::InviteToken,
     name::{MessageId, Name, Reference, RoomName},
     scalar::{FieldError, Scalar},
     secret::Secret,
@@ -53,6 +54,13 @@ pub(super) const WHO: Field =
 pub(super) const FOR: Field =
     optional::<Option<TypedDuration>>("for", "a time like `30m`, `2h` or `7d`");
 pub(super) const REASON: Field = optional::<Option<String>>("reason", "one line");
+pub(super) const SOME_ROOM: Field =
+    optional::<Option<RoomName>>("room", "a room; absent for the one you are in");
+pub(super) const PRIVATE: Field = needed::<bool>("private", "`true` or `false`");
+pub(super) const USES: Field = optional::<Option<u32>>("uses", "how many people, 1 to 1000");
+pub(super) const TOKEN: Field =
+    optional::<Option<InviteToken>>("token", "the token of an invitation, to use it");
+pub(super) const INVITATION: Field = needed::<u64>("id", "the number of an invitation");
 pub(super) const SEQ: Field = needed::<Seq>("seq", "the number of a message");
 
 const fn needed<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'static str) -> Field {

@@ -1,6 +1,6 @@
 //! The fields of a command's declaration.
 
-use super::field::{Field, ID, TO};
+use super::field::{FOLLOWS, Field, TO};
 
 /// The declaration of one command.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl CommandSpec {
 
     /// Whether it publishes a message, private or not.
     pub fn is_message(&self) -> bool {
-        self.fields.iter().any(|field| field.name == ID.name)
+        self.fields.iter().any(|field| field.name == FOLLOWS.name)
     }
 
     /// Whether it publishes a message that all readers of the room get.

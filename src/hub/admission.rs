@@ -1,0 +1,211 @@
+//! Admits names: by their secret where a room or the server asks for one, and by
+//! invitations.
+
+use tracing::error;
+
+use super::{
+    actions::BUSY_RETRY_MS,
+    claims::{Claim, Claims, check_free, owned_by_another, random, unknown},
+    registry::{Grounds, NameUse},
+};
+use crate::{
+    log::{Action, Admitted},
+    net::Peer,
+    protocol::{
+        Author, Refusal, RefusalCode,
+        invite_token::InviteToken,
+        name::{Name, RoomName},
+        secret::Secret,
+        typed_duration::TypedDuration,
+    },
+    store::{Denial, Invitation, Outcome, Ownership},
+};
+
+/// An invitation to make.
+#[derive(Clone, Debug)]
+pub struct NewInvitation {
+    /// The room that it leads to.
+    pub room: RoomName,
+    /// How many names it admits.
+    pub uses: u32,
+    /// How long it is valid.
+    pub duration: TypedDuration,
+    /// The author.
+    pub by: Author,
+    /// Whether the author is an operator.
+    pub operator: bool,
+}
+
+impl Claims {
+    /// Has a connection use a name that it owns. Claims no name.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name without an owner, a wrong secret, and any secret after too
+    /// many wrong ones. Also refuses if the store cannot be read.
+    pub(super) async fn prove_name(
+        &self,
+        name: &Name,
+        secret: Secret,
+        peer: Peer,
+    ) -> Result<NameUse, Refusal> {
+        let (key, now) = (name.key(), self.clock.now());
+        let Some(owned) = self.still_owned(&key, 0, now).await? else {
+            return Err(owned_by_another(name));
+        };
+        let claim = Claim {
+            peer,
+            budget: None,
+            name: name.clone(),
+            secret: Some(secret),
+            current_name: None,
+            new: Err(owned_by_another(name)),
+        };
+        self.prove(&claim, &owned, now).await.map(|it| it.name_use)
+    }
+
+    /// Admits a name by an invitation. A name without an owner becomes owned,
+    /// with this secret.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a wrong, spent or expired token, and any token after too many of
+    /// those. Otherwise as [`Claims::claim`].
+    pub(super) async fn admit(
+        &self,
+        claim: Claim,
+        secret: &Secret,
+        token: &InviteToken,
+    ) -> Result<NameUse, Refusal> {
+        let invitation = self.find_invitation(claim.peer, token).await?;
+        check_free(&claim.name)?;
+        let (key, now) = (claim.name.key(), self.clock.now());
+        let (mut name_use, whom) = match self.still_owned(&key, 0, now).await? {
+            Some(owned) => {
+                let name_use = self.prove(&claim, &owned, now).await?.name_use;
+                let number = name_use.owner().ok_or_else(unknown)?;
+                (name_use, Admitted::Owner(number))
+            }
+            None if !invitation.is_open(now) => return Err(self.wrong_token(claim.peer)),
+            None => {
+                let name_use = self.take(&claim.name, Grounds::NewOwner(0), None)?;
+                self.check_lookalikes(&claim.name, &key, None, now).await?;
+                self.registry.check_mute(claim.peer)?;
+                if let Some(budget) = &claim.budget {
+                    budget.new_name()?;
+                }
+                let salt = random().map_err(|_| unknown())?;
+                let hardened = self.secrets.harden(secret, &salt, || Ok(())).await?;
+                let hardened = hardened.ok_or_else(unknown)?;
+                let tag = hardened.tag(&salt);
+                self.secrets.keep(secret, &salt, hardened);
+                (name_use, Admitted::New { salt, tag })
+            }
+        };
+        let ownership = self.use_invitation(claim.peer, token, &claim.name, whom);
+        name_use.set_ownership(ownership.await?);
+        Ok(name_use)
+    }
+
+    /// Admits the name that a connection owns by an invitation. Returns the
+    /// ownership and the invitation.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a wrong, spent or expired token, and any token after too many of
+    /// those. Also refuses if the store cannot be read or written.
+    pub(super) async fn admit_owner(
+        &self,
+        peer: Peer,
+        name: &Name,
+        whom: Admitted,
+        token: &InviteToken,
+    ) -> Result<(Ownership, Invitation), Refusal> {
+        let invitation = self.find_invitation(peer, token).await?;
+        let ownership = self.use_invitation(peer, token, name, whom).await?;
+        Ok((ownership, invitation))
+    }
+
+    /// Finds an invitation, before anything is paid for it.
+    async fn find_invitation(
+        &self,
+        peer: Peer,
+        token: &InviteToken,
+    ) -> Result<Invitation, Refusal> {
+        self.registry.check_guesses(peer.prefix(), None)?;
+        let found = self.history.store().invitation(token.digest()).await;
+        let found = found.map_err(|why| {
+            error!("the message store cannot be read: {why}");
+            unknown()
+        })?;
+        found.ok_or_else(|| self.wrong_token(peer))
+    }
+
+    async fn use_invitation(
+        &self,
+        peer: Peer,
+        token: &InviteToken,
+        name: &Name,
+        whom: Admitted,
+    ) -> Result<Ownership, Refusal> {
+        let action = Action::Admit {
+            token: token.digest(),
+            key: name.key(),
+            name: name.clone(),
+            whom,
+        };
+        match self.actions.act(peer.id, action).await?.outcome {
+            Outcome::Admitted(ownership) => Ok(ownership),
+            Outcome::Denied(Denial::NoInvitation) => Err(self.wrong_token(peer)),
+            Outcome::Denied(denial) => Err(refusal(denial)),
+            Outcome::NameTaken => Err(owned_by_another(name)),
+            _ => Err(unknown()),
+        }
+    }
+
+    fn wrong_token(&self, peer: Peer) -> Refusal {
+        self.registry.count_wrong_secret(peer.prefix(), None);
+        self.wrong_secrets.count(peer, "an invitation");
+        refusal(Denial::NoInvitation)
+    }
+}
+
+/// The refusal of an action that its author may not do.
+pub(super) fn refusal(denial: Denial) -> Refusal {
+    let text = match denial {
+        Denial::NotMember => "You are no member of this private room.",
+        Denial::NotRoomOwner => {
+            "Only an owner of a private room may do this; in a public room, an operator."
+        }
+        Denial::NotPrivate => {
+            "This room is public, and so has no members: /private makes it private."
+        }
+        Denial::OthersSpoke => {
+            "This room has messages of other people: only an operator may make it private."
+        }
+        Denial::TooManyRooms => "A name may own at most 20 private rooms.",
+        Denial::TooManyMembers => "This private room has the most members allowed.",
+        Denial::NoSuchMember => "This private room has no such member: /members lists them.",
+        Denial::LastMember => {
+            "You are its last member, so you cannot leave: /public opens the room."
+        }
+        Denial::TooManyInvitations => {
+            "This room has the most open invitations allowed: /uninvite takes one back."
+        }
+        Denial::NoInvitation => {
+            "This invitation is not valid: it was used, has expired or was taken back. Ask for a new one."
+        }
+    };
+    Refusal::new(RefusalCode::NotAllowed, text)
+}
+
+/// The refusal if the store cannot be read.
+pub(super) fn unreadable() -> Refusal {
+    Refusal {
+        retry_ms: Some(BUSY_RETRY_MS),
+        ..Refusal::new(
+            RefusalCode::Busy,
+            "The server cannot read this just now; try again in a while.",
+        )
+    }
+}

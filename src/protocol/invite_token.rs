@@ -1,0 +1,67 @@
+//! The token of an invitation.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ring::digest;
+use serde::{Deserialize, Serialize};
+
+use super::name::RuleBroken;
+
+/// The token of an invitation: 128 random bits. `Debug` hides it, so log output
+/// never has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InviteToken(Box<str>);
+
+/// The letters of a token: base64url of 128 bits.
+const LETTERS: usize = 22;
+
+impl InviteToken {
+    /// Encodes 128 random bits as a token.
+    pub fn from_random(random: [u8; 16]) -> Self {
+        InviteToken(URL_SAFE_NO_PAD.encode(random).into())
+    }
+
+    /// The token as text.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The SHA-256 of the token, which the log and the store have in its place.
+    pub fn digest(&self) -> [u8; 32] {
+        let hash = digest::digest(&digest::SHA256, self.0.as_bytes());
+        hash.as_ref().try_into().unwrap_or_default()
+    }
+}
+
+impl FromStr for InviteToken {
+    type Err = RuleBroken;
+
+    fn from_str(text: &str) -> Result<Self, RuleBroken> {
+        const RULE: RuleBroken = RuleBroken::new("the token of an invitation has 22 letters");
+        let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        let fits = text.len() == LETTERS && text.bytes().all(is_letter);
+        fits.then(|| InviteToken(text.into())).ok_or(RULE)
+    }
+}
+
+impl TryFrom<String> for InviteToken {
+    type Error = RuleBroken;
+
+    fn try_from(text: String) -> Result<Self, RuleBroken> {
+        text.parse()
+    }
+}
+
+impl From<InviteToken> for String {
+    fn from(token: InviteToken) -> String {
+        token.0.into()
+    }
+}
+
+impl fmt::Debug for InviteToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InviteToken(…)")
+    }
+}

@@ -1,0 +1,357 @@
+//! Invitations: a token admits a name once, and proves nothing afterwards.
+
+use std::{net::SocketAddr, path::Path};
+
+use broadcast_chat::store::Storage;
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::{
+    operators::{SECRET, with_operators},
+    programs::{CLIENT, Program, SERVER, folder, server},
+    support::{Peer, TestServer, sse_request, upgrade, upgraded},
+};
+
+/// The status and the body of an answer to a request.
+async fn ask(addr: SocketAddr, request: &str) -> (u16, String) {
+    let mut peer = Peer::connect(addr).await;
+    peer.write(request.as_bytes()).await;
+    let head = peer.head().await;
+    let status = head[9..12].parse().expect("a status");
+    let is_open = status == 101 || head.contains("text/event-stream");
+    let body = if is_open {
+        String::new()
+    } else {
+        peer.rest().await
+    };
+    (status, body)
+}
+
+fn get(target: &str, headers: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
+}
+
+fn post(target: &str, headers: &str) -> String {
+    format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n{headers}\r\nhi")
+}
+
+fn bearer(name: &str) -> String {
+    format!("Authorization: Bearer the-secret-of-{name}\r\n")
+}
+
+/// The room and the token of an invitation's URL.
+fn parts(url: &str) -> (String, String) {
+    let (room, token) = url.split_once("#invite=").expect(url);
+    let (_, room) = room.rsplit_once('/').expect(url);
+    (room.to_owned(), token.to_owned())
+}
+
+/// An operator in the plain format, in a room.
+async fn operator(server: &TestServer, room: &str) -> Peer {
+    let mut peer = server.plain(room).await;
+    peer.text_after("/name ana the-secret-of-ana").await;
+    let proved = peer.text_after(&format!("/operator {SECRET}")).await;
+    assert!(proved.starts_with("* You are an operator"), "{proved}");
+    peer
+}
+
+/// Sends a command; returns its answer.
+async fn answer(peer: &mut Peer, command: &str) -> String {
+    let mut said = peer.text_after(command).await;
+    while !said.starts_with("* ") {
+        said = peer.text().await;
+    }
+    said
+}
+
+/// Makes an invitation; returns its token.
+async fn invite(peer: &mut Peer, command: &str) -> String {
+    let said = answer(peer, command).await;
+    let url = said.strip_prefix("* ").expect(&said);
+    let (_, token) = parts(url.lines().next().expect("a URL"));
+    token
+}
+
+// Verified to fail when a spent token admits another name.
+#[tokio::test]
+async fn a_spent_token_admits_only_the_same_name_again() {
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
+    let mut ana = operator(&server, "/").await;
+    let token = invite(&mut ana, "/invite").await;
+    let invited = |name: &str, token: &str| {
+        let headers = format!("{}Chat-Invite: {token}\r\n", bearer(name));
+        post(&format!("/?name={name}"), &headers)
+    };
+    let addr = server.addr;
+    let (status, body) = ask(
+        addr,
+        &post("/?name=bob", &format!("Chat-Invite: {token}\r\n")),
+    )
+    .await;
+    assert_eq!(status, 400, "{body}");
+    for _ in 0..2 {
+        let (status, body) = ask(addr, &invited("bob", &token)).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let (status, body) = ask(addr, &invited("eve", &token)).await;
+    assert_eq!(status, 403);
+    assert!(body.starts_with("This invitation is not valid"), "{body}");
+    // Nobody owns a name that was not admitted.
+    let unowned = server.plain("/?name=eve").await;
+    drop(unowned);
+    // The same name with another secret.
+    let wrong = format!("Authorization: Bearer not-the-secret-of-bob\r\nChat-Invite: {token}\r\n");
+    assert_eq!(ask(addr, &post("/?name=bob", &wrong)).await.0, 403);
+    // A browser offers the token as a subprotocol.
+    let token = invite(&mut ana, "/invite 2 1h").await;
+    let offered = format!("chat.v1, invite.{token}, secret.dGhlLXNlY3JldC1vZi1jeQ");
+    let headers = [("Sec-WebSocket-Protocol", &*offered)];
+    let mut cy = server.peer("/?name=cy", &headers).await;
+    let welcome = cy.event().await;
+    assert_eq!(welcome["you"]["name"], "cy");
+    // It is taken back.
+    let listed = answer(&mut ana, "/invites").await;
+    assert_eq!(
+        listed,
+        "* Open invitations:\n  2: 1 person to lobby in the next 1h, from ana"
+    );
+    assert_eq!(
+        answer(&mut ana, "/uninvite 2").await,
+        "* Invitation 2 is taken back."
+    );
+    assert_eq!(ask(addr, &invited("dora", &token)).await.0, 403);
+    assert_eq!(
+        answer(&mut ana, "/invites").await,
+        "* No invitation is open."
+    );
+}
+
+// Verified to fail when wrong tokens are not counted.
+#[tokio::test]
+async fn ten_wrong_tokens_a_minute_are_enough() {
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
+    let mut ana = operator(&server, "/").await;
+    let token = invite(&mut ana, "/invite 5").await;
+    let guess = |number: u32, token: &str| {
+        let headers = [
+            ("Chat-Invite", token),
+            ("Authorization", "Bearer the-secret-of-bob"),
+        ];
+        upgrade(server.addr, &format!("/?name=bob{number}"), &headers)
+    };
+    for number in 0..10 {
+        let wrong = format!("wrong-wrong-wrong-w-{number:02}");
+        let (status, body) = ask(server.addr, &guess(number, &wrong)).await;
+        assert_eq!(status, 403, "{body}");
+    }
+    let (status, body) = ask(server.addr, &guess(10, &token)).await;
+    assert_eq!(status, 429, "{body}");
+    assert!(body.starts_with("Too many wrong secrets"), "{body}");
+    // Members are not affected.
+    assert_eq!(ana.text_after("hi").await, "ana: hi");
+}
+
+#[tokio::test]
+async fn an_invitation_has_its_limits() {
+    let server = TestServer::start_with(&Storage::Memory, with_operators()).await;
+    let (mut cy, _) = server.owner("cy", "").await;
+    cy.event_of("live").await;
+    let refused = cy.event_after(&json!({"type": "invite"})).await;
+    assert_eq!(refused["code"], "not_allowed", "{refused}");
+    let refused = cy.event_after(&json!({"type": "invites"})).await;
+    assert_eq!(refused["code"], "not_allowed", "{refused}");
+    let mut ana = operator(&server, "/").await;
+    for (typed, answer) in [
+        ("/invite 1001", "* An invitation is for 1 to 1000 people."),
+        ("/invite 0", "* An invitation is for 1 to 1000 people."),
+        (
+            "/invite 91d",
+            "* An invitation is valid for at most 90 days (90d).",
+        ),
+    ] {
+        assert_eq!(ana.text_after(typed).await, answer);
+    }
+    for _ in 0..100 {
+        invite(&mut ana, "/invite 1000 90d").await;
+    }
+    let refused = answer(&mut ana, "/invite").await;
+    assert!(
+        refused.starts_with("* This room has the most open"),
+        "{refused}"
+    );
+}
+
+/// Starts a server by invitation; returns it, its address, and the token that
+/// it printed.
+async fn by_invitation(data: &Path) -> (Program, SocketAddr, String) {
+    let (mut server, addr) = server(data, &["--access", "invite"]).await;
+    loop {
+        let line = server.line().await;
+        if line.contains("#invite=") {
+            let (room, token) = parts(&line);
+            assert_eq!(room, "lobby", "{line}");
+            return (server, addr, token);
+        }
+    }
+}
+
+// Verified to fail when any of these routes is open.
+#[tokio::test]
+async fn only_admitted_names_take_part_by_invitation() {
+    let folder = folder();
+    let (mut running, addr, token) = by_invitation(folder.path()).await;
+    let closed = [
+        get("/", "Accept: application/json\r\n"),
+        get("/tea?limit=3", "Accept: text/plain\r\n"),
+        get("/?name=eve", &format!("Accept: */*\r\n{}", bearer("eve"))),
+        sse_request("/", ""),
+        post("/", ""),
+        post("/?name=eve", &bearer("eve")),
+        get("/-/openapi.json", ""),
+        get("/-/nothing", ""),
+        upgrade(addr, "/", &[]),
+        upgrade(addr, "/?name=eve", &[("Sec-WebSocket-Protocol", "chat.v1")]),
+        upgrade(
+            addr,
+            "/?name=eve",
+            &[("Authorization", "Bearer the-secret-of-eve")],
+        ),
+    ];
+    for request in &closed {
+        let (status, body) = ask(addr, request).await;
+        assert_eq!(status, 401, "{request}{body}");
+        assert!(body.starts_with("This chat is by invitation"), "{body}");
+    }
+    for target in ["/-/health", "/-/ready", "/-/metrics", "/-/help"] {
+        assert_eq!(ask(addr, &get(target, "")).await.0, 200, "{target}");
+    }
+    let (status, page) = ask(addr, &get("/", "Accept: text/html\r\n")).await;
+    assert_eq!(status, 200);
+    let asset = page.split('"').find(|part| part.starts_with("/-/assets/"));
+    let asset = asset.expect("an asset").to_owned();
+    assert_eq!(ask(addr, &get(&asset, "")).await.0, 200);
+
+    // The first user is an operator, without a secret.
+    let headers = [
+        ("Authorization", "Bearer the-secret-of-ana"),
+        ("Chat-Invite", &*token),
+    ];
+    let mut ana: Peer = upgraded(addr, "/?name=ana", &headers).await;
+    ana.text().await;
+    let listed = answer(&mut ana, "/bans").await;
+    assert_eq!(listed, "* No ban or mute is in force.");
+    let eve = [("Authorization", "Bearer the-secret-of-eve"), headers[1]];
+    let (status, _) = ask(addr, &upgrade(addr, "/?name=eve", &eve)).await;
+    assert_eq!(status, 403, "it works once");
+    ana.text_after("hello").await;
+    let read = get("/?name=ana", &format!("Accept: */*\r\n{}", bearer("ana")));
+    let (status, lines) = ask(addr, &read).await;
+    assert!(status == 200 && lines.contains("ana: hello\n"), "{lines}");
+    let events = get(
+        "/?name=ana",
+        &format!("Accept: text/event-stream\r\n{}", bearer("ana")),
+    );
+    assert_eq!(ask(addr, &events).await.0, 200);
+    // A name that is not admitted cannot be taken on a connection either.
+    let refused = answer(&mut ana, "/name other").await;
+    assert!(refused.starts_with("* Here every name needs"), "{refused}");
+    let token = invite(&mut ana, "/invite").await;
+    let bob = [
+        ("Authorization", "Bearer the-secret-of-bob"),
+        ("Chat-Invite", &*token),
+    ];
+    assert_eq!(ask(addr, &upgrade(addr, "/?name=bob", &bob)).await.0, 101);
+    assert_eq!(ask(addr, &post("/?name=bob", &bearer("bob"))).await.0, 200);
+    running.signal(Signal::TERM);
+    assert_eq!(running.exit().await, 0);
+
+    // The next start knows them, and invites nobody.
+    let (mut running, addr) = server(folder.path(), &["--access", "invite"]).await;
+    assert_eq!(ask(addr, &post("/?name=bob", &bearer("bob"))).await.0, 200);
+    running.signal(Signal::TERM);
+    let said = running.lines().await.join("\n");
+    assert!(!said.contains("#invite="), "{said}");
+}
+
+// Verified to fail when the standing of the name is not changed.
+#[tokio::test]
+async fn operators_by_name_are_made_without_a_server() {
+    let folder = folder();
+    let data = folder.path();
+    let run = async |args: &[&str]| {
+        let mut command = Command::new(SERVER);
+        let mut program = Program::start(command.current_dir(data).args(args));
+        let (said, failed) = (program.lines().await, program.stderr_lines().await);
+        (program.exit().await, [said, failed].concat().join("\n"))
+    };
+    let (code, said) = run(&["operator", "add", "ana"]).await;
+    assert_eq!(code, 2);
+    assert!(said.contains("there is no history in"), "{said}");
+    let (mut running, addr) = server(data, &[]).await;
+    let mut ana: Peer = upgraded(addr, "/", &[]).await;
+    ana.text().await;
+    ana.text_after("/name ana the-secret-of-ana").await;
+    let (code, said) = run(&["operator", "add", "ana"]).await;
+    assert_eq!(code, 2, "a server runs: {said}");
+    running.signal(Signal::TERM);
+    running.exit().await;
+    for (change, answer) in [
+        ("add", "* No ban or mute is in force."),
+        ("remove", "* Operators only: /operator SECRET"),
+    ] {
+        assert_eq!(run(&["operator", change, "Ana"]).await.0, 0);
+        let (mut running, addr) = server(data, &[]).await;
+        let mut ana: Peer = upgraded(addr, "/", &[]).await;
+        ana.text().await;
+        ana.text_after("/name ana the-secret-of-ana").await;
+        assert_eq!(ana.text_after("/bans").await, answer, "{change}");
+        running.signal(Signal::TERM);
+        running.exit().await;
+    }
+    let (code, said) = run(&["operator", "add", "nobody"]).await;
+    assert_eq!(code, 2);
+    assert!(said.contains("nobody owns the name nobody"), "{said}");
+}
+
+// Verified to fail when the client does not send the token, and when it does
+// not try again without it.
+#[tokio::test]
+async fn the_client_enters_by_an_invitation_and_comes_back() {
+    let folder = folder();
+    let (_running, addr, token) = by_invitation(folder.path()).await;
+    let state = crate::programs::folder();
+    let client = async |url: &str, args: &[&str]| {
+        let mut command = Command::new(CLIENT);
+        command
+            .env("XDG_STATE_HOME", state.path())
+            .arg(url)
+            .args(args);
+        let mut client = Program::start(&mut command);
+        client.type_line("hi").await;
+        drop(client.input.take());
+        let said = client.stderr_lines().await.join("\n");
+        (client.exit().await, said)
+    };
+    let room = format!("http://{addr}/lobby");
+    let url = format!("{room}#invite={token}");
+    let (code, said) = client(&url, &[]).await;
+    assert_eq!(code, 2);
+    assert!(said.contains("choose yours with --name NAME"), "{said}");
+    let (code, said) = client(&room, &["--name", "ana"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("answers HTTP 401: it is by invitation"),
+        "{said}"
+    );
+    for address in [&url, &url, &room] {
+        let (code, said) = client(address, &["--name", "ana"]).await;
+        assert_eq!(code, 0, "{address}: {said}");
+    }
+    let (code, said) = client(&url, &["--name", "eve"]).await;
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("answers HTTP 403: it is a private room"),
+        "{said}"
+    );
+}

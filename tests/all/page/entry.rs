@@ -1,0 +1,77 @@
+use serde_json::json;
+use tokio::process::Command;
+
+use super::{ENTER, live, shows, usable::faults};
+use crate::{
+    foreign::{browser::Browser, program::tool},
+    programs::{CLIENT, Program, folder, server},
+};
+
+/// Waits until the page asks for what it needs to let the user in.
+async fn asks(browser: &Browser, title: &str) {
+    let shown = "document.getElementById('entry').hidden ? '' : document.getElementById('entry-title').textContent";
+    browser.see(&format!("({shown}) === {title:?}")).await;
+}
+
+async fn count_of_faults(browser: &Browser) {
+    let axe = tool("node/node_modules/axe-core/axe.min.js");
+    let axe = std::fs::read_to_string(axe).expect("\"./check tools\" installs it");
+    browser.run(&axe).await;
+    assert_eq!(faults(browser).await, json!([]));
+}
+
+// Verified to fail when the page does not offer the token.
+#[tokio::test]
+async fn an_invitation_asks_one_question_and_leaves_the_address_bar() {
+    let folder = folder();
+    let (mut running, addr) = server(folder.path(), &["--access", "invite"]).await;
+    let url = loop {
+        let line = running.line().await;
+        if line.contains("#invite=") {
+            break line;
+        }
+    };
+    let browser = Browser::start().await;
+    let room = format!("http://{addr}/lobby");
+    browser.visit(&room).await;
+    asks(&browser, "This chat is by invitation").await;
+    count_of_faults(&browser).await;
+    browser.press("#entry-invitation", "no invitation").await;
+    browser.press("#entry-name", &format!("ana{ENTER}")).await;
+    browser
+        .see("document.getElementById('entry-wrong').textContent.startsWith('This is no invitation')")
+        .await;
+
+    browser.visit("about:blank").await;
+    browser.visit(&url).await;
+    asks(&browser, "What shall we call you?").await;
+    browser.see("location.href.indexOf('#') < 0").await;
+    browser
+        .see("document.activeElement.id === 'entry-name'")
+        .await;
+    count_of_faults(&browser).await;
+    browser.press("#entry-name", &format!("ana{ENTER}")).await;
+    live(&browser).await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    super::say(&browser, "hello").await;
+    shows(&browser, &["hello"]).await;
+    // This browser may come back without an invitation.
+    browser.visit(&room).await;
+    live(&browser).await;
+    shows(&browser, &["hello"]).await;
+
+    // Another one is told that the invitation was used.
+    let other = Browser::start().await;
+    other.visit(&url).await;
+    asks(&other, "What shall we call you?").await;
+    other.press("#entry-name", &format!("eve{ENTER}")).await;
+    asks(&other, "This chat is by invitation").await;
+    other
+        .see("document.getElementById('entry-why').textContent.startsWith('The invitation is not valid')")
+        .await;
+    let mut client = Command::new(CLIENT);
+    let mut client = Program::start(client.arg(&room).env("XDG_STATE_HOME", folder.path()));
+    assert_eq!(client.exit().await, 1);
+}
