@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
-    entry::{base_url, enter},
+    entry::{base_url, enter, follow_link},
     events, forwarding, help, history_page, page,
     query::Query,
     representation::{self, Representation},
@@ -82,10 +82,12 @@ pub(super) async fn answer(
         let (response, format, mut query) = upgrade::accept(head)?;
         state.trust.check_origin(head, &host)?;
         registration.check_ban(query.name.as_ref())?;
+        let is_linked = follow_link(&state.hub, registration, &mut query)?;
         let proved = enter(&state.hub, registration, Some(&room), &mut query).await?;
         let base = base_url(head, &host);
         let request = SessionRequest {
             proved,
+            is_linked,
             ..query.session_request(room, format, &base)
         };
         return Ok(Answer::Upgrade(response, Box::new(request)));
@@ -194,6 +196,7 @@ fn service(head: &Parts, path: &str, state: &HttpState) -> Result<Response<Full<
 fn is_open(path: &str) -> bool {
     matches!(path, "health" | "ready" | "metrics" | "help")
         || path.starts_with("help/")
+        || path.starts_with("hook/")
         || path.starts_with(ASSETS)
 }
 
