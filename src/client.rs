@@ -22,6 +22,7 @@ mod link;
 mod one_line;
 mod outbox;
 pub mod output;
+mod pass;
 mod position;
 pub mod preferences;
 pub mod screen;
@@ -55,6 +56,7 @@ pub use self::{
     keyring::Keyring,
     one_line::one_line,
     outbox::{Outbox, OutboxError},
+    pass::Pass,
     position::Position,
 };
 use crate::protocol::{Command, Start, Welcome};
@@ -158,10 +160,10 @@ impl Client {
             }
             None => (target.uri().to_string(), target.start().clone()),
         };
-        let invitation = target.invitation();
-        let arrival = match connector.connect(uri.clone(), secret, invitation).await {
+        let pass = target.pass();
+        let arrival = match connector.connect(uri.clone(), secret, pass).await {
             // The name may be admitted, by an earlier use of the invitation.
-            Err(error) if invitation.is_some() && error.is_forbidden() => {
+            Err(error) if matches!(pass, Some(Pass::Invitation(_))) && error.is_forbidden() => {
                 let again = connector.connect(uri, secret, None).await;
                 again.map_err(|_| error)?
             }

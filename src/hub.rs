@@ -13,6 +13,7 @@ mod announcer;
 mod claims;
 mod effects;
 mod ignoring;
+mod links;
 mod moderation;
 mod operators;
 mod receipts;
@@ -57,6 +58,7 @@ pub use self::{
 use self::{
     actions::ActionSubmitter,
     claims::Claims,
+    links::Links,
     registry::{Registry, SanctionTarget},
     wrong_secrets::WrongSecrets,
 };
@@ -112,6 +114,7 @@ struct HubState {
     registry: Registry,
     claims: Claims,
     access: AccessMode,
+    links: Links,
     wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     /// Whether the last commit failed.

@@ -26,6 +26,7 @@ mod owner_number;
 pub mod plain;
 mod position;
 pub mod prefix;
+pub mod qr;
 mod refusal;
 mod request;
 pub mod scalar;
@@ -39,7 +40,9 @@ mod wall_time;
 pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
-    event::{Event, GapReason, Invite, PageEvent, RoomInfo, RoomMember, Search, Topic, Welcome},
+    event::{
+        Event, GapReason, Invite, Link, PageEvent, RoomInfo, RoomMember, Search, Topic, Welcome,
+    },
     limits::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,

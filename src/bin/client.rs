@@ -20,7 +20,7 @@ use std::{
 use anyhow::Context;
 use broadcast_chat::{
     client::{
-        self, Client, Keyring, Outbox, OutboxError,
+        self, Client, Keyring, Outbox, OutboxError, Pass,
         address::{AddressOptions, Target},
         ids::Ids,
         input,
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         Ok(target) => target,
         Err(why) => return usage_error(why),
     };
-    if target.invitation().is_some() && target.name().is_none() {
+    if matches!(target.pass(), Some(Pass::Invitation(_))) && target.name().is_none() {
         return usage_error("an invitation admits a name: choose yours with --name NAME");
     }
     let outbox = match flags.open_outbox(&target) {

@@ -10,9 +10,9 @@ use http::Uri;
 
 use self::parts::AddressParts;
 pub use self::parts::BadAddress;
+use super::pass::Pass;
 use crate::protocol::{
     Epoch, Seq, Start,
-    invite_token::InviteToken,
     name::{Name, RoomName},
 };
 
@@ -48,8 +48,8 @@ pub struct Target {
     base: String,
     uri: Uri,
     room: RoomName,
-    /// The token of an invitation, which the first connection uses.
-    invitation: Option<InviteToken>,
+    /// The pass that the first connection uses.
+    pass: Option<Pass>,
     /// The start that the URI's query asks for.
     start: Start,
     /// Whether the reader wants no echo of its own messages.
@@ -101,7 +101,7 @@ impl Target {
             // message is missing. So it hides echoes itself.
             hide_echoes: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
             room: room.unwrap_or_else(RoomName::lobby),
-            invitation: place.invitation,
+            pass: place.pass,
             host: place.host,
             base: place.base,
             port,
@@ -119,9 +119,9 @@ impl Target {
         &self.room
     }
 
-    /// The token of the invitation in the address.
-    pub fn invitation(&self) -> Option<&InviteToken> {
-        self.invitation.as_ref()
+    /// The pass in the address.
+    pub fn pass(&self) -> Option<&Pass> {
+        self.pass.as_ref()
     }
 
     /// The name to use.
@@ -284,8 +284,8 @@ mod tests {
         let invited = "https://h/ops#invite=0123456789abcdefghijkl";
         let target = Target::new(&wanted(invited)).expect(invited);
         assert_eq!(target.uri().to_string(), "wss://h:443/ops");
-        let token = target.invitation().expect("a token");
-        assert_eq!(token.reveal(), "0123456789abcdefghijkl");
+        let pass = target.pass().map(Pass::header);
+        assert_eq!(pass, Some(("chat-invite", "0123456789abcdefghijkl")));
         let zoned = Target::new(&wanted("fe80::1%eth0")).expect("an address");
         assert_eq!(zoned.host, "fe80::1%eth0");
         let none = Target::new(&AddressOptions::default()).expect("the default");

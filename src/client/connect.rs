@@ -19,10 +19,8 @@ use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, up
 
 pub use self::connect_error::ConnectError;
 use self::{connect_error::ConnectErrorKind, head_recorder::HeadRecorder};
-use super::{address::Target, client_event::Frame, end::End};
-use crate::protocol::{
-    Event, SUBPROTOCOL, Welcome, invite_token::InviteToken, json, secret::Secret,
-};
+use super::{address::Target, client_event::Frame, end::End, pass::Pass};
+use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
 /// How long the name lookup and the connection may take together.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,9 +35,6 @@ const WRITE_BYTES: usize = 64 * 1024;
 /// The largest frame accepted from a server, in bytes: room for the largest
 /// message of a server with generous limits, cleaned and escaped.
 const MAX_FRAME: usize = 16 * 1024 * 1024;
-
-/// The header with the token of an invitation.
-const INVITATION: HeaderName = HeaderName::from_static("chat-invite");
 
 /// A byte stream that can carry the handshake.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -117,21 +112,21 @@ impl Connector {
     }
 
     /// Connects, requests a room by its URI, and waits for the welcome. The
-    /// secret proves that the client owns the name in the URI, and an invitation
-    /// admits that name.
+    /// secret proves that the client owns the name in the URI. A pass lets the
+    /// client in.
     pub(super) fn connect(
         &mut self,
         uri: String,
         secret: Option<&Secret>,
-        invitation: Option<&InviteToken>,
+        pass: Option<&Pass>,
     ) -> Connecting {
-        let (secret, invitation) = (secret.cloned(), invitation.cloned());
+        let (secret, pass) = (secret.cloned(), pass.cloned());
         let opening = (self.open)();
         let (server, host) = (Arc::clone(&self.server), Arc::clone(&self.host));
         Box::pin(async move {
             let arrival = async {
                 let stream = opening.await?;
-                let entered = enter(stream, &uri, secret.as_ref(), invitation.as_ref());
+                let entered = enter(stream, &uri, secret.as_ref(), pass.as_ref());
                 timeout(HANDSHAKE_DEADLINE, entered)
                     .await
                     .unwrap_or(Err(ConnectErrorKind::NoAnswer(HANDSHAKE_DEADLINE)))
@@ -148,7 +143,7 @@ async fn enter(
     stream: Box<dyn ByteStream>,
     uri: &str,
     secret: Option<&Secret>,
-    invitation: Option<&InviteToken>,
+    pass: Option<&Pass>,
 ) -> Result<NewConnection, ConnectErrorKind> {
     let (stream, head) = HeadRecorder::new(stream);
     let mut builder = builder()
@@ -162,9 +157,10 @@ async fn enter(
     if let Some(proof) = proof.and_then(|proof| HeaderValue::try_from(proof).ok()) {
         builder = builder.add_header(AUTHORIZATION, proof)?;
     }
-    let token = invitation.and_then(|token| HeaderValue::try_from(token.reveal()).ok());
-    if let Some(token) = token {
-        builder = builder.add_header(INVITATION, token)?;
+    if let Some((name, token)) = pass.map(Pass::header)
+        && let Ok(token) = HeaderValue::try_from(token)
+    {
+        builder = builder.add_header(HeaderName::from_static(name), token)?;
     }
     let stream = Box::new(stream) as Box<dyn ByteStream>;
     let entered = builder.connect_on(stream).await;

@@ -23,6 +23,9 @@ use crate::protocol::{
     secret::Secret,
 };
 
+/// Typed in place of a name, it asks how to carry the name elsewhere.
+const SHOW: &str = "--show";
+
 /// How long temporary refusals must last before the face is told.
 const REPORT_REFUSALS_AFTER: Duration = Duration::from_secs(5);
 
@@ -180,10 +183,17 @@ impl ClientConversation {
 
     pub(super) fn send(&mut self, mut command: Command) {
         match &mut command {
+            Command::Name { name, secret: None } if name.as_str() == SHOW => {
+                return self.show_name();
+            }
             Command::Name { name, secret } if secret.is_none() => {
                 // Without a secret, the server makes one.
                 let found = self.keyring.secret(&self.target.origin(), name);
                 *secret = found.ok().flatten();
+            }
+            Command::Link { secret } if secret.is_none() => {
+                *secret = self.name.as_ref().and_then(|(_, secret)| secret.clone());
+                return self.ask(command, QUESTION_REF);
             }
             Command::Publish { .. }
             | Command::Private { .. }
@@ -192,6 +202,20 @@ impl ClientConversation {
             _ => return self.ask(command, QUESTION_REF),
         }
         self.outbox.push(command);
+    }
+
+    /// Tells how to carry the client's name to another program.
+    fn show_name(&mut self) {
+        let text = match &self.name {
+            Some((name, Some(secret))) => format!(
+                "In another program: /name {name} {}\nOr on another device: /link",
+                secret.reveal()
+            ),
+            _ => "You own no name here: /name NAME makes one yours.".to_owned(),
+        };
+        let event = Event::Notice { text };
+        let frame = Frame(Message::text(json::event(&event)));
+        self.events.push_back(ClientEvent::Event(frame, event));
     }
 
     /// Queues a question whose answer will carry this ref.

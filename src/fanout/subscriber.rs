@@ -238,7 +238,8 @@ impl Subscriber {
                 self.pending_read = None;
                 outlet = self.shared.lock();
                 let page = found.map_err(DeliveryError::Unreadable)?;
-                if outlet.must_reread {
+                // It may also have been stopped meanwhile.
+                if outlet.must_reread || outlet.mode != Mode::CatchingUp {
                     continue;
                 }
                 page

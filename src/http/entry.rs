@@ -52,6 +52,27 @@ pub(super) async fn enter(
     Ok(proved)
 }
 
+/// Follows a link: the query gets its name and secret. Returns whether there was
+/// one.
+///
+/// # Errors
+///
+/// Fails with 403 if the link is not valid, and with 429 after too many wrong
+/// ones.
+pub(super) fn follow_link(
+    hub: &Hub,
+    registration: &Registration,
+    query: &mut Query,
+) -> Result<bool, Refused> {
+    let Some(token) = query.link.take() else {
+        return Ok(false);
+    };
+    let (name, secret) = hub.follow_link(&token, registration.peer())?;
+    query.name = Some(name);
+    query.secret = Some(secret);
+    Ok(true)
+}
+
 /// A refusal with 401, for a request whose sender could prove a name.
 pub(super) fn unauthorized(text: impl Into<String>) -> Refused {
     Refused::new(StatusCode::UNAUTHORIZED, text)

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use http::{HeaderName, StatusCode, header, request::Parts};
+use http::{HeaderName, header, request::Parts};
 
 use super::{answer::Refused, origin::single_header};
 use crate::{
@@ -29,6 +29,8 @@ pub(super) struct Query {
     pub(super) secret: Option<Secret>,
     /// The token of an invitation, which is never in the URL either.
     pub(super) invitation: Option<InviteToken>,
+    /// The token of a link to a name, which is never in the URL either.
+    pub(super) link: Option<InviteToken>,
     /// `after`, `epoch`, `backlog`, `inbox`: where to start reading.
     pub(super) start: Start,
     /// `before`, `limit`: which page of the history.
@@ -46,6 +48,7 @@ impl Default for Query {
             name: None,
             secret: None,
             invitation: None,
+            link: None,
             start: Start::default(),
             before: None,
             limit: None,
@@ -57,16 +60,16 @@ impl Default for Query {
 
 impl Query {
     /// Parses the query of a request, the secret in its `Authorization` header,
-    /// and the token in its `Chat-Invite` header.
+    /// and the token in its `Chat-Invite` or `Chat-Link` header.
     ///
     /// # Errors
     ///
-    /// Fails with 400 if a known parameter or the secret is invalid, and with 403
-    /// if the token is.
+    /// Fails with 400 if a known parameter or the secret is invalid.
     pub(super) fn of(head: &Parts) -> Result<Self, Refused> {
         Ok(Query {
             secret: bearer(head)?,
-            invitation: single_header(head, &INVITATION)?.map(token).transpose()?,
+            invitation: single_header(head, &INVITATION)?.map(InviteToken::given),
+            link: single_header(head, &LINK)?.map(InviteToken::given),
             ..Query::parse(head.uri.query().unwrap_or_default())?
         })
     }
@@ -123,6 +126,7 @@ impl Query {
             name: self.name,
             secret: self.secret,
             proved: None,
+            is_linked: false,
             base: base.into(),
             format,
             start: self.start,
@@ -134,20 +138,8 @@ impl Query {
 /// The header with the token of an invitation.
 const INVITATION: HeaderName = HeaderName::from_static("chat-invite");
 
-/// Parses the token of an invitation.
-///
-/// # Errors
-///
-/// Fails with 403 for a text that cannot be one, as for any other wrong token.
-pub(super) fn token(text: &str) -> Result<InviteToken, Refused> {
-    let wrong = |rule| {
-        Refused::new(
-            StatusCode::FORBIDDEN,
-            format!("This is no invitation: {rule}."),
-        )
-    };
-    text.parse().map_err(wrong)
-}
+/// The header with the token of a link.
+const LINK: HeaderName = HeaderName::from_static("chat-link");
 
 /// Returns the secret of a `Bearer` header. Other schemes are for a proxy in
 /// front of this server: a browser that the proxy let in sends them with every
@@ -195,6 +187,8 @@ fn switch(key: &str, value: &str) -> Result<bool, Refused> {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     #[test]

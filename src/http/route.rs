@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
-    entry::enter,
+    entry::{enter, follow_link},
     events, forwarding, help, history_page, page,
     query::Query,
     representation::{self, Representation},
@@ -83,9 +83,11 @@ pub(super) async fn answer(
         let (response, format, mut query) = upgrade::accept(head)?;
         state.trust.check_origin(head, &site)?;
         registration.check_ban(query.name.as_ref())?;
+        let is_linked = follow_link(&state.hub, registration, &mut query)?;
         let proved = enter(&state.hub, registration, Some(&room), &mut query).await?;
         let request = SessionRequest {
             proved,
+            is_linked,
             ..query.session_request(room, format, &base_url())
         };
         return Ok(Answer::Upgrade(response, Box::new(request)));
@@ -207,6 +209,7 @@ fn service(
 fn is_open(path: &str) -> bool {
     matches!(path, "health" | "ready" | "metrics" | "help")
         || path.starts_with("help/")
+        || path.starts_with("hook/")
         || path.starts_with(ASSETS)
 }
 

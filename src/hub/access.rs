@@ -5,10 +5,11 @@ use std::time::Duration;
 use tracing::error;
 
 use super::{
-    Hub,
+    Hub, HubState,
     access_mode::AccessMode,
     admission::{NewInvitation, refusal, unreadable},
     claims::{self, Claim},
+    links,
     registry::{NameUse, Registration},
 };
 use crate::{
@@ -124,6 +125,42 @@ impl Hub {
         let claims = self.shared.claims.clone();
         let whom = Admitted::Owner(owner);
         async move { claims.admit_owner(peer, &name, whom, &token).await }
+    }
+
+    /// Makes a link, by which another device becomes the owner of a name.
+    /// Returns its token, and how long it is valid.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a secret that does not prove the name, and if too many links are
+    /// open.
+    pub fn link(
+        &self,
+        peer: Peer,
+        name: Name,
+        secret: Secret,
+    ) -> impl Future<Output = Result<(InviteToken, Duration), Refusal>> + use<> {
+        let hub = self.clone();
+        async move {
+            let HubState { claims, links, .. } = &*hub.shared;
+            claims.prove_name(&name, secret.clone(), peer).await?;
+            let random = claims::random().map_err(|_| unreadable())?;
+            let token = InviteToken::from_random(random);
+            links.add(&token, name, secret)?;
+            Ok((token, links::VALID))
+        }
+    }
+
+    /// Follows a link: returns the name and its secret.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a wrong, used or expired token, and any token after too many of
+    /// those.
+    pub fn follow_link(&self, token: &InviteToken, peer: Peer) -> Result<(Name, Secret), Refusal> {
+        let HubState { claims, links, .. } = &*self.shared;
+        claims.check_token(peer)?;
+        links.take(token).ok_or_else(|| claims.wrong_token(peer))
     }
 
     /// Changes the access to a room, as an entry says.

@@ -132,7 +132,7 @@ impl Claims {
         peer: Peer,
         token: &InviteToken,
     ) -> Result<Invitation, Refusal> {
-        self.registry.check_guesses(peer.prefix(), None)?;
+        self.check_token(peer)?;
         let found = self.history.store().invitation(token.digest()).await;
         let found = found.map_err(|why| {
             error!("the message store cannot be read: {why}");
@@ -163,7 +163,17 @@ impl Claims {
         }
     }
 
-    fn wrong_token(&self, peer: Peer) -> Refusal {
+    /// Checks that the peer may try a token.
+    ///
+    /// # Errors
+    ///
+    /// Refuses after too many wrong secrets or tokens.
+    pub(super) fn check_token(&self, peer: Peer) -> Result<(), Refusal> {
+        self.registry.check_guesses(peer.prefix(), None)
+    }
+
+    /// Counts a wrong token; returns the refusal.
+    pub(super) fn wrong_token(&self, peer: Peer) -> Refusal {
         self.registry.count_wrong_secret(peer.prefix(), None);
         self.wrong_secrets.count(peer, "an invitation");
         refusal(Denial::NoInvitation)
@@ -193,7 +203,7 @@ pub(super) fn refusal(denial: Denial) -> Refusal {
             "This room has the most open invitations allowed: /uninvite takes one back."
         }
         Denial::NoInvitation => {
-            "This invitation is not valid: it was used, has expired or was taken back. Ask for a new one."
+            "This invitation or link is not valid: it was used, has expired or was taken back. Ask for a new one."
         }
     };
     Refusal::new(RefusalCode::NotAllowed, text)

@@ -13,7 +13,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Hub, HubOptions, HubState, Submitter, Writer, actions::ActionSubmitter, announcer,
-    claims::Claims, effects::Effects, registry::Registry, submissions, wrong_secrets::WrongSecrets,
+    claims::Claims, effects::Effects, links::Links, registry::Registry, submissions,
+    wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::{Applier, Fanout},
@@ -134,6 +135,7 @@ impl Hub {
             registry,
             claims,
             access: options.access,
+            links: Links::default(),
             wrong_secrets,
             metrics,
             failing,

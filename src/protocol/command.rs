@@ -224,6 +224,12 @@ pub enum Command {
         /// The name of the member.
         name: Name,
     },
+    /// Makes a URL that makes another device the owner of this name, once.
+    Link {
+        /// The secret of the name, which the other device gets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<Secret>,
+    },
     /// Frees a name whose secret is lost; for operators.
     Release {
         /// The name.
@@ -264,6 +270,7 @@ impl Command {
             Command::Uninvite { .. } => "uninvite",
             Command::Remove { .. } => "remove",
             Command::Owner { .. } => "owner",
+            Command::Link { .. } => "link",
             Command::Release { .. } => "release",
             Command::Help => return table::by_word("help"),
         };

@@ -149,6 +149,8 @@ pub enum Event {
         /// The open invitations, oldest first, without their URLs.
         invites: Vec<Invite>,
     },
+    /// The answer to `link`.
+    Link(Link),
     /// The server refused a command; the connection stays open.
     Refused(Refusal),
     /// A sentence for a person to read.
@@ -225,6 +227,18 @@ pub struct Invite {
     /// The URL with the token. The server tells it only this once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+/// A URL that makes another device the owner of a name, once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The URL.
+    pub url: String,
+    /// For how long it is valid.
+    #[serde(rename = "for")]
+    pub duration: TypedDuration,
+    /// The rows of its QR code, with `#` for a dark module.
+    pub qr: Vec<String>,
 }
 
 /// A member of a private room.

@@ -64,6 +64,7 @@ fn is_command(line: &str) -> bool {
             .next()
             .is_some_and(|word| is_secret(word) || words.next().is_none()),
         Some("name") => words.nth(1).is_some_and(is_secret),
+        Some("link") => words.next().is_some_and(is_secret),
         _ => false,
     }
 }
@@ -93,6 +94,7 @@ mod tests {
             "a\u{2028}/operator of-the-operators",
             " /name ana 0123456789abcdef",
             "$ /name ana 0123456789abcdef again",
+            " /link 0123456789abcdef",
             "To have this name again: /name ana random128_JzFT0vFJzFT0vFJzFT0vFQ",
         ] {
             let refused = check(text).expect_err(text);

@@ -174,6 +174,7 @@ pub fn event(event: &Event) -> Option<String> {
             members,
         } => lists::people(names, addresses, *total, members.as_deref()),
         Event::Invite(invite) => lists::invitation(invite),
+        Event::Link(link) => lists::link(link),
         Event::Invites { invites } => lists::invitations(invites),
         Event::Rooms { rooms, total } => lists::rooms(rooms, *total),
         Event::Topic { room, topic } => {
@@ -229,6 +230,7 @@ Type a message to say it to the room. Commands:
 /invites, /uninvite ID            list the open invitations
 /remove NAME   remove a member from this private room
 /owner NAME    make a member an owner of this private room
+/link          a URL that makes another device you (/link SECRET)
 /operator SECRET  become an operator; operators can:
 /kick WHO [WHY]   send away a name, IP, prefix or IP:port
 /ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix

@@ -186,6 +186,11 @@ fn access(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "remove" => Command::Remove { name: name()? },
         "owner" => Command::Owner { name: name()? },
         "release" => Command::Release { name: name()? },
+        "link" => Command::Link {
+            secret: optional(rest)
+                .map(|secret| secret.parse().map_err(|rule| bad_field(spec.form(), rule)))
+                .transpose()?,
+        },
         _ => return Err(unknown()),
     })
 }

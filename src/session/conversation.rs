@@ -77,12 +77,14 @@ impl<'a> Conversation<'a> {
             name,
             secret,
             proved,
+            is_linked,
             base,
             format,
             start,
             echo,
         } = request;
         let peer = registration.peer();
+        let linked = name.clone().zip(secret.clone()).filter(|_| is_linked);
         let (lease, refused) = match &name {
             _ if proved.is_some() => (proved, None),
             None => (None, None),
@@ -146,6 +148,10 @@ impl<'a> Conversation<'a> {
         }
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
+        }
+        if let Some((name, secret)) = linked {
+            let secret = Some(secret);
+            conversation.say(&Event::Name { name, secret }, subscriber);
         }
         if let Some(motd) = &options.motd
             && format != Format::EventStream

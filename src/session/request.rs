@@ -21,6 +21,9 @@ pub struct SessionRequest {
     pub secret: Option<Secret>,
     /// The use of the name, if the request had to prove it before it was let in.
     pub proved: Option<NameUse>,
+    /// Whether the client is told the name and its secret, because it followed a
+    /// link.
+    pub is_linked: bool,
     /// The URL of the server, by which the client came.
     pub base: Box<str>,
     /// The format of commands and events.

@@ -36,6 +36,7 @@ fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
         name: None,
         secret: None,
         proved: None,
+        is_linked: false,
         base: "http://127.0.0.1:2000".into(),
         format: Format::Plain,
         start: Start::default(),

@@ -2,15 +2,22 @@
 
 use std::{net::SocketAddr, path::Path};
 
-use broadcast_chat::store::Storage;
+use broadcast_chat::{
+    client::{
+        Client, ClientEvent, ClientOptions, Keyring, Outbox,
+        address::{AddressOptions, Target},
+    },
+    protocol::{Command as ChatCommand, Event},
+    store::Storage,
+};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
     operators::{SECRET, with_operators},
     programs::{CLIENT, Program, SERVER, folder, server},
-    support::{Peer, TestServer, sse_request, upgrade, upgraded},
+    support::{Peer, TestServer, soon, sse_request, upgrade, upgraded},
 };
 
 /// The status and the body of an answer to a request.
@@ -96,7 +103,10 @@ async fn a_spent_token_admits_only_the_same_name_again() {
     }
     let (status, body) = ask(addr, &invited("eve", &token)).await;
     assert_eq!(status, 403);
-    assert!(body.starts_with("This invitation is not valid"), "{body}");
+    assert!(
+        body.starts_with("This invitation or link is not valid"),
+        "{body}"
+    );
     // Nobody owns a name that was not admitted.
     let unowned = server.plain("/?name=eve").await;
     drop(unowned);
@@ -141,7 +151,8 @@ async fn ten_wrong_tokens_a_minute_are_enough() {
         upgrade(server.addr, &format!("/?name=bob{number}"), &headers)
     };
     for number in 0..10 {
-        let wrong = format!("wrong-wrong-wrong-w-{number:02}");
+        // Also a text that is no token at all.
+        let wrong = format!("wrong-wrong-wrong-w-{number}");
         let (status, body) = ask(server.addr, &guess(number, &wrong)).await;
         assert_eq!(status, 403, "{body}");
     }
@@ -328,8 +339,10 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
             .arg(url)
             .args(args);
         let mut client = Program::start(&mut command);
-        client.type_line("hi").await;
-        drop(client.input.take());
+        // A client that is refused does not read it.
+        let mut input = client.input.take().expect("piped");
+        let _ = input.write_all(b"hi\n").await;
+        drop(input);
         let said = client.stderr_lines().await.join("\n");
         (client.exit().await, said)
     };
@@ -354,4 +367,90 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
         said.contains("answers HTTP 403: it is a private room"),
         "{said}"
     );
+}
+
+/// A client of the library with secrets in a folder.
+async fn library_client(address: &str, name: Option<&str>, secrets: &Path) -> Client {
+    let wanted = AddressOptions {
+        address: Some(address.to_owned()),
+        name: name.map(|name| name.parse().expect("a name")),
+        ..AddressOptions::default()
+    };
+    let options = ClientOptions {
+        reconnect: false,
+        seed: 7,
+        outbox: Outbox::in_memory(),
+        keyring: Keyring::in_folder(Some(secrets.to_owned())),
+    };
+    let target = Target::new(&wanted).expect("an address");
+    Client::connect(&target, options).await.expect("connected")
+}
+
+/// Reads up to an event that `found` accepts.
+async fn event_of<T>(client: &mut Client, found: impl Fn(Event) -> Option<T>) -> T {
+    loop {
+        let next = soon("an event", client.next()).await;
+        if let ClientEvent::Event(_, event) = next
+            && let Some(found) = found(event)
+        {
+            return found;
+        }
+    }
+}
+
+// Verified to fail when a link is not used up, and when the server does not
+// tell the secret.
+#[tokio::test]
+async fn a_link_makes_another_device_the_same_person() {
+    let server = TestServer::start().await;
+    let (here, there) = (folder(), folder());
+    let address = format!("http://{}/tea", server.addr);
+    let mut ana = library_client(&address, Some("ana"), here.path()).await;
+    ana.send(ChatCommand::Name {
+        name: "--show".parse().expect("a name"),
+        secret: None,
+    });
+    let notice = |event| match event {
+        Event::Notice { text } => Some(text),
+        _ => None,
+    };
+    let shown = event_of(&mut ana, notice).await;
+    assert!(
+        shown.starts_with("In another program: /name ana random128_"),
+        "{shown}"
+    );
+    ana.send(ChatCommand::Link { secret: None });
+    let link = event_of(&mut ana, |event| match event {
+        Event::Link(link) => Some(link),
+        _ => None,
+    });
+    let link = link.await;
+    assert_eq!(link.duration.to_string(), "10m");
+    assert!(
+        link.qr.len() > 20 && link.url.starts_with(&address),
+        "{link:?}"
+    );
+    let mut other = library_client(&link.url, None, there.path()).await;
+    let name = event_of(&mut other, |event| match event {
+        Event::Name { name, .. } => Some(name),
+        _ => None,
+    });
+    assert_eq!(name.await.as_str(), "ana");
+    drop((ana, other));
+    // The other device keeps the name.
+    let again = library_client(&address, Some("ana"), there.path()).await;
+    let you = again.welcome().you.name.as_ref().expect("a name");
+    assert_eq!(you.as_str(), "ana");
+
+    // It works once, and needs the right secret.
+    let (_, token) = link.url.split_once("#link=").expect("a token");
+    let headers = [("Chat-Link", token)];
+    let (status, body) = ask(server.addr, &upgrade(server.addr, "/tea", &headers)).await;
+    assert_eq!(status, 403, "{body}");
+    let (mut bob, _) = server.owner("bob", "").await;
+    bob.event_of("live").await;
+    let wrong = json!({"type": "link", "secret": "not-the-secret-of-bob"});
+    assert_eq!(bob.event_after(&wrong).await["code"], "name_taken");
+    let refused = bob.event_after(&json!({"type": "link"})).await;
+    assert_eq!(refused["code"], "bad_field", "{refused}");
 }

@@ -337,6 +337,7 @@ impl MemoryChat {
             name: Some(name.parse().expect("a name")),
             secret: None,
             proved: None,
+            is_linked: false,
             base: "http://127.0.0.1:2000".into(),
             format: Format::Plain,
             start: Start::default(),

@@ -2,9 +2,9 @@
 
 use std::{fmt, net::Ipv6Addr};
 
+use super::super::pass::Pass;
 use crate::protocol::{
     DEFAULT_PORT,
-    invite_token::InviteToken,
     name::{RoomName, RuleBroken},
 };
 
@@ -30,8 +30,8 @@ pub(super) struct AddressParts {
     pub(super) base: String,
     pub(super) room: Option<RoomName>,
     pub(super) query: String,
-    /// The token of an invitation, behind `#invite=`.
-    pub(super) invitation: Option<InviteToken>,
+    /// The token behind `#invite=` or `#link=`.
+    pub(super) pass: Option<Pass>,
 }
 
 impl AddressParts {
@@ -44,7 +44,7 @@ impl AddressParts {
             base: String::new(),
             room: None,
             query: String::new(),
-            invitation: None,
+            pass: None,
         }
     }
 
@@ -85,9 +85,8 @@ impl AddressParts {
             }
         };
         let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-        let invitation = fragment.strip_prefix("invite=").map(str::parse).transpose();
-        let invitation = invitation
-            .map_err(|why: RuleBroken| BadAddress(format!("the invitation is not whole: {why}")))?;
+        let pass = Pass::in_fragment(fragment)
+            .map_err(|why| BadAddress(format!("the address is not whole: {why}")))?;
         let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         if authority.contains('@') {
             // The sentence does not repeat the address, which may hold a
@@ -117,7 +116,7 @@ impl AddressParts {
             base: base.to_owned(),
             room,
             query: query.to_owned(),
-            invitation,
+            pass,
         })
     }
 }

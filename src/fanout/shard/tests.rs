@@ -135,6 +135,28 @@ async fn a_reader_is_shown_nothing_of_a_room_it_left() {
     }
 }
 
+/// Verified to fail when a stopped reader stays live.
+#[tokio::test]
+async fn a_stopped_reader_gets_nothing_more() {
+    let (mut world, mut shard) = World::new();
+    let (mut stopped, _other) = (world.reader(1).await, world.reader(2).await);
+    shard.update_lists();
+    let fresh = world.say(&[3]);
+    stopped.handle().stop();
+    world.noted();
+    shard.fan_out(&[fresh]);
+    assert_eq!(world.noted(), [2]);
+    poll_fn(|cx| {
+        assert!(stopped.poll_deliver(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    assert_eq!(world.noted(), [0; 0]);
+    // The session still sends its own frames.
+    stopped.send(b"bye");
+    assert_eq!(world.noted(), [1]);
+}
+
 /// Verified to fail when a reader is not listed under its new inbox.
 #[tokio::test]
 async fn a_private_message_sends_its_reader_to_the_history() {

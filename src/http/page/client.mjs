@@ -54,6 +54,9 @@ const WORLD = {
 /** The statuses with which the server lets nobody in. */
 const REFUSED = [401, 403];
 
+/** Why a pass lets nobody in. */
+const NO_PASS = "The invitation or link is not valid: it was used, has expired or was taken back.";
+
 export class Client {
   #url;
   #tell;
@@ -77,20 +80,20 @@ export class Client {
   #alarms = new Map();
   /** The wanted name and its secret. */
   #name;
-  /** The token of an invitation, until the server has answered to it. */
-  #invitation;
+  /** `invite.TOKEN` or `link.TOKEN`, until the server has answered to it. */
+  #pass;
   /** The number after which private messages begin; undefined leaves that to the server. */
   #inbox;
 
   /**
-   * `url` is the room's; `name` is `{ name, secret }` or nothing; `invitation` is
-   * the token of one. `tell` is called with the server's events, and with `state`,
+   * `url` is the room's; `name` is `{ name, secret }` or nothing; `pass` lets the
+   * user in: `invite.TOKEN` or `link.TOKEN`. `tell` is called with the server's events, and with `state`,
    * `stored`, `unstored`, `held`, `taken`, `unnamed`, `hole` and `restart`.
    */
-  constructor({ url, name, invitation, inbox, tell, world = WORLD }) {
+  constructor({ url, name, pass, inbox, tell, world = WORLD }) {
     this.#url = url;
     this.#name = name;
-    this.#invitation = invitation;
+    this.#pass = pass;
     this.#inbox = inbox;
     this.#tell = tell;
     this.#world = world;
@@ -145,10 +148,10 @@ export class Client {
 
   // --- Connections ---
 
-  /** Connects under a name `{ name, secret }`, by an invitation if there is one. */
-  enter(name, invitation) {
+  /** Connects under a name `{ name, secret }`, with a pass if there is one. */
+  enter(name, pass) {
     this.#name = name;
-    this.#invitation = invitation;
+    this.#pass = pass;
     this.connect();
   }
 
@@ -158,10 +161,11 @@ export class Client {
     if (!this.#position && this.#inbox !== undefined) start.inbox = this.#inbox;
     const query = new URLSearchParams(start);
     const protocols = [SUBPROTOCOL];
-    if (this.#name) {
+    if (this.#pass) protocols.push(this.#pass);
+    // A link brings its name.
+    if (this.#name && !this.#pass?.startsWith("link.")) {
       query.set("name", this.#name.name);
       if (this.#name.secret) protocols.push(`secret.${base64url(this.#name.secret)}`);
-      if (this.#invitation) protocols.push(`invite.${this.#invitation}`);
     }
     this.#tell({ type: "state", state: "connecting" });
     const socket = this.#world.open(`${this.#url}?${query}`, protocols);
@@ -181,16 +185,17 @@ export class Client {
   async #askWhy(socket, event) {
     const told = await this.#world.why(this.#url, this.#name);
     if (this.#socket !== socket) return;
-    const isInvited = Boolean(this.#invitation);
-    // If the name may enter without it, only the invitation was refused.
-    if (told) this.#invitation = undefined;
+    const isInvited = Boolean(this.#pass);
+    // If the user may enter without it, only the pass was refused.
+    if (told) this.#pass = undefined;
     if (!REFUSED.includes(told?.status)) {
+      if (told && isInvited) this.#tell({ type: "unnamed", text: NO_PASS });
       this.#lost("", event);
       return;
     }
     this.#drop();
     this.#clearAlarms();
-    this.#tell({ type: "state", state: "refused", status: told.status, why: told.text, isInvited });
+    this.#tell({ type: "state", state: "refused", status: told.status, why: isInvited ? `${NO_PASS} ${told.text}` : told.text });
   }
 
   /** Connects at once if it was waiting to, or probes the present connection. */
@@ -314,7 +319,7 @@ export class Client {
   _welcome(welcome) {
     this.#clearAlarm("welcome");
     this.#welcomed = true;
-    this.#invitation = undefined;
+    this.#pass = undefined;
     if (this.#restarting) {
       this.#restarting = false;
       this.#position = this.#position.restart(welcome, BACKLOG);

@@ -21,6 +21,7 @@ export const COMMANDS = [
   ["/uninvite", "ID", "take back an invitation"],
   ["/remove", "NAME", "remove a member from this private room"],
   ["/owner", "NAME", "make a member an owner of this private room"],
+  ["/link", "", "a URL and a QR code that make another device you"],
   ["/operator", "SECRET", "become an operator; operators can:"],
   ["/kick", "WHO [WHY]", "send away a name, IP, prefix or IP:port"],
   ["/ban", "WHO [2h] [WHY]", "keep out a name, IP or prefix"],

@@ -7,11 +7,11 @@ import { Composer } from "./composer.mjs";
 import { $, base, show } from "./dom.mjs";
 import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId } from "./keep.mjs";
-import { Panels, Search, setUpNameForm, setUpRoomForm, showPeople, showRooms, showYou } from "./panels.mjs";
+import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showRooms, showYou } from "./panels.mjs";
 import { drawRow, drawUnconfirmed, markRefused } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
-import { invitationIn, parse } from "./typed.mjs";
+import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
 
 /** The most messages of a history page. */
@@ -23,9 +23,9 @@ const MAX_ROWS_BACK = 90_000;
 /** How long the connection may be lost before the page says so, in milliseconds. */
 const LOSS_SHOWN_AFTER = 400;
 
-/** The token of the invitation by which the page was opened. It leaves the address bar at once. */
-const invitation = location.hash.startsWith("#invite=") ? invitationIn(location.hash) : undefined;
-if (location.hash.startsWith("#invite=")) history.replaceState(history.state, "", location.pathname + location.search);
+/** The pass by which the page was opened. It leaves the address bar at once. */
+const [, passKind, passToken] = /^#(invite|link)=(.*)$/.exec(location.hash) ?? [];
+if (passKind) history.replaceState(history.state, "", location.pathname + location.search);
 
 const room = document.documentElement.dataset.room;
 const keptOutbox = new KeptOutbox(room);
@@ -262,14 +262,23 @@ function runTyped(text) {
     return false;
   }
   if (act === "go") goToRoom(parsed.room);
-  else if (act === "show") panels.open(parsed.panel, $("text"));
+  else if (act === "show") {
+    panels.open(parsed.panel, $("text"));
+    $("secret").open ||= parsed.panel === "you";
+  }
   else if (act === "search") {
     panels.open("search", $("text"));
     search.start(parsed.query);
   } else if (command.type === "publish" || command.type === "private") return sendMessage(command);
   else if (command.type === "name") changeName(command.name, command.secret);
+  else if (command.type === "link") askLink(command.secret);
   else client.ask(command).catch((error) => showHint(error.message));
   return true;
+}
+
+/** Asks for a URL that makes another device the owner of the name. */
+function askLink(secret = ownedNames.current()?.secret) {
+  client.ask({ type: "link", ...(secret && { secret }) }).catch((error) => showHint(error.message));
 }
 
 function goToRoom(other) {
@@ -303,15 +312,13 @@ const composer = new Composer({
 let entering = null;
 const entry = new Entry((name, secret, token) => {
   entering = { name, secret: secret ?? ownedNames.secret(name) };
-  client.enter(entering, token);
+  client.enter(entering, token && `invite.${token}`);
 });
 
 /** Takes the place of the room while the server does not let the user in. */
-function showRefusal({ status, why, isInvited }) {
-  const title = status === 401 ? "This chat is by invitation" : `${room} does not let you in`;
-  const token = "The invitation is not valid: it was used, has expired or was taken back.";
+function showRefusal({ status, why }) {
   $("entry-name").value ||= ownedNames.current()?.name ?? "";
-  entry.refuse(title, isInvited ? `${token} ${why}` : why);
+  entry.refuse(status === 401 ? "This chat is by invitation" : `${room} does not let you in`, why);
 }
 
 function askPeople() {
@@ -344,6 +351,7 @@ function updateYou() {
 
 setUpRoomForm(goToRoom);
 setUpNameForm((name) => changeName(name));
+$("link-button").addEventListener("click", () => askLink());
 $("notify").addEventListener("change", async () => {
   await attention.setNotifies($("notify").checked);
   updateYou();
@@ -482,6 +490,10 @@ const handlers = {
     const lines = invites.map(({ id, room: where, by, uses, for: time }) => `${id}: ${uses} to ${where} in the next ${time}, from ${by}`);
     note(lines.length ? `Open invitations:\n${lines.join("\n")}` : "No invitation is open.");
   },
+  link(link) {
+    panels.open("you", $("text"));
+    showLink(link);
+  },
   topic({ text, by }) {
     setTopic(text);
     note(text ? `The topic${by ? ` by ${by}` : ""}: ${text}` : "There is no topic.");
@@ -509,7 +521,7 @@ function setTopic(text) {
 const client = new Client({
   url: `${location.origin.replace(/^http/, "ws")}${base}/${room}`,
   name: ownedNames.current(),
-  invitation,
+  pass: passKind && `${passKind}.${passToken}`,
   inbox: inbox.start(ownedNames.current()?.name),
   tell(event) {
     handlers[event.type]?.(event);
@@ -531,7 +543,7 @@ viewport?.addEventListener("resize", () => {
 showState();
 showBegin();
 updateYou();
-if (invitation && !ownedNames.current()) entry.welcome(invitation);
+if (passKind === "invite" && !ownedNames.current()) entry.welcome(passToken);
 else client.connect();
 if (matchMedia("(pointer: fine)").matches && !entry.isOpen) composer.focus();
 await keptOutbox.open();

@@ -103,10 +103,30 @@ export function showYou(name, secret, notifies) {
   $("you-name").textContent = name ?? "You";
   $("name-name").value ||= name ?? "";
   show($("secret"), Boolean(secret));
+  show($("link-button"), Boolean(secret));
+  if (!secret) show($("link"), false);
   $("secret-line").textContent = secret ? `/name ${name} ${secret}` : "";
   $("notify").checked = notifies === true;
   $("notify").disabled = notifies === null;
   show($("no-notify"), notifies === null);
+}
+
+/** Shows a URL that makes another device the owner of the name, and its QR code. */
+export function showLink({ url, qr, for: time }) {
+  $("link-time").textContent = time;
+  $("link-url").textContent = url;
+  const canvas = $("link-code");
+  // Four light modules around it, which readers need.
+  const [dot, quiet] = [4, 4];
+  canvas.width = canvas.height = (qr.length + 2 * quiet) * dot;
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.fillStyle = "#000";
+  qr.forEach((row, y) => [...row].forEach((module, x) => {
+    if (module === "#") pen.fillRect((x + quiet) * dot, (y + quiet) * dot, dot, dot);
+  }));
+  show($("link"), true);
 }
 
 /** Sets up the form for a room; `go` is called with a valid name. */

@@ -29,7 +29,7 @@ const LINE_END = /[\n\r\v\f\u0085\u2028\u2029]/;
 const MADE_SECRET = /(?<!\S)random128_[\w-]{22}(?!\S)/;
 
 /** Signs and blanks, something like a slash, and a command that takes a secret. */
-const SECRET_COMMAND = /^[^\p{L}\p{N}]*[/\u2044\u2215\u29f8\u2571]\s*(operator|name)\s+(.*)$/iu;
+const SECRET_COMMAND = /^[^\p{L}\p{N}]*[/\u2044\u2215\u29f8\u2571]\s*(operator|name|link)\s+(.*)$/iu;
 
 /** Whether a text looks like a command with a secret, with something before its slash. */
 export function hasSecret(text) {
@@ -39,8 +39,8 @@ export function hasSecret(text) {
     const [first, second] = rest?.trim().split(/\s+/) ?? [];
     if (!first) return false;
     if (word.toLowerCase() === "name") return SECRET.test(second);
-    // A single word is taken for a mistyped secret.
-    return SECRET.test(first) || second === undefined;
+    // A single word is taken for a mistyped secret of the operators.
+    return SECRET.test(first) || (word.toLowerCase() === "operator" && second === undefined);
   });
 }
 
@@ -88,6 +88,7 @@ function parseArguments(word, rest) {
   const duration = DURATION.test(second) ? { for: second } : {};
   switch (word) {
     case "/name":
+      if (rest === "--show") return { act: "show", panel: "you" };
       if (!isName(first) || (after && !SECRET.test(after))) return null;
       return { command: { type: "name", name: first, ...(after && { secret: after }) } };
     case "/join":
@@ -117,6 +118,8 @@ function parseArguments(word, rest) {
       return { command: { type: "access", private: word === "/private" } };
     case "/invite":
       return parseInvite(rest);
+    case "/link":
+      return !rest || SECRET.test(rest) ? { command: { type: "link", ...(rest && { secret: rest }) } } : null;
     case "/uninvite":
       return isNumber(rest) ? { command: { type: "uninvite", id: Number(rest) } } : null;
     case "/remove":

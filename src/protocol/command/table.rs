@@ -41,7 +41,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 32] = [
+pub static TABLE: [CommandSpec; 33] = [
     CommandSpec {
         word: "",
         aliases: &[],
@@ -303,6 +303,21 @@ pub static TABLE: [CommandSpec; 32] = [
         page: Listing::OwnLine,
         typed_example: "/owner bob",
         json_example: r#"{"type":"owner","name":"bob"}"#,
+    },
+    CommandSpec {
+        word: "link",
+        aliases: &[],
+        arguments: "",
+        json_type: Some("link"),
+        fields: &[SECRET],
+        permission: Permission::Owners,
+        about: "a URL that makes another device you",
+        help: Listing::OwnLineWith(
+            "a URL that makes another device you, with the secret of\nyour name",
+        ),
+        page: Listing::OwnLineWith("a URL and a QR code that make another device you"),
+        typed_example: "/link",
+        json_example: r#"{"type":"link","secret":"of-ana-and-long-enough"}"#,
     },
     CommandSpec {
         word: "operator",

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, iter::repeat};
 
-use crate::protocol::{Invite, RoomInfo, RoomMember};
+use crate::protocol::{Invite, Link, RoomInfo, RoomMember, qr};
 
 /// The people in a room, with the addresses that operators see; in a private
 /// room also its members.
@@ -71,6 +71,13 @@ pub(super) fn invitation(invite: &Invite) -> String {
     let url = invite.url.as_deref().unwrap_or_default();
     let Invite { id, duration, .. } = invite;
     format!("{url}\nInvitation {id} lets in {uses} in the next {duration}.")
+}
+
+/// A link to a name, with its QR code.
+pub(super) fn link(link: &Link) -> String {
+    let Link { url, duration, qr } = link;
+    let drawn = qr::draw(qr);
+    format!("{url}\n{drawn}\nIt makes one other device you, in the next {duration}: open it there.")
 }
 
 /// The open invitations.

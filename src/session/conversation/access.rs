@@ -10,9 +10,11 @@ use crate::{
     hub::NewInvitation,
     log::Action,
     protocol::{
-        Command, Event, Invite, OwnerNumber, Refusal, RefusalCode,
+        Command, Event, Invite, Link, OwnerNumber, Refusal, RefusalCode,
         invite_token::InviteToken,
         name::{Name, RoomName},
+        qr,
+        secret::Secret,
         typed_duration::TypedDuration,
     },
 };
@@ -41,6 +43,7 @@ impl Conversation<'_> {
             Command::Invite {
                 token: Some(token), ..
             } => return self.use_invitation(token),
+            Command::Link { secret } => return self.link(secret),
             Command::Invite { uses, duration, .. } => return self.invite(uses, duration),
             Command::Access {
                 room: other,
@@ -162,6 +165,31 @@ impl Conversation<'_> {
                         by,
                         uses,
                         duration,
+                        url,
+                    })
+                }
+                Err(refusal) => Event::Refused(refusal),
+            })
+        }))
+    }
+
+    /// Makes a link to the connection's name.
+    fn link(&self, secret: Option<Secret>) -> Result<SideTask, Refusal> {
+        let (_, name) = self.own_name()?;
+        self.charge_change()?;
+        let Some(secret) = secret else {
+            let text = "Give the secret of your name, which the other device needs: /link SECRET";
+            return Err(Refusal::new(RefusalCode::BadField, text));
+        };
+        let base = format!("{}/{}", self.base, self.room);
+        let made = self.hub.link(self.registration.peer(), name, secret);
+        Ok(SideTask::write(async move {
+            SideTaskResult::Event(match made.await {
+                Ok((token, valid)) => {
+                    let url = format!("{base}#link={}", token.reveal());
+                    Event::Link(Link {
+                        qr: qr::rows(&url),
+                        duration: TypedDuration::rounded_up(valid),
                         url,
                     })
                 }

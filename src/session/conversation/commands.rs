@@ -153,6 +153,7 @@ impl Conversation<'_> {
             | Command::Uninvite { .. }
             | Command::Remove { .. }
             | Command::Owner { .. }
+            | Command::Link { .. }
             | Command::Release { .. } => self.access_command(command)?.into(),
             Command::Bans => self.hub.sanctions_event().into(),
             Command::Help => plain::help().into(),

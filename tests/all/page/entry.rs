@@ -69,9 +69,41 @@ async fn an_invitation_asks_one_question_and_leaves_the_address_bar() {
     other.press("#entry-name", &format!("eve{ENTER}")).await;
     asks(&other, "This chat is by invitation").await;
     other
-        .see("document.getElementById('entry-why').textContent.startsWith('The invitation is not valid')")
+        .see("document.getElementById('entry-why').textContent.startsWith('The invitation or link is not valid')")
         .await;
     let mut client = Command::new(CLIENT);
     let mut client = Program::start(client.arg(&room).env("XDG_STATE_HOME", folder.path()));
     assert_eq!(client.exit().await, 1);
+}
+
+// Verified to fail when the page does not offer the token of a link.
+#[tokio::test]
+async fn a_link_makes_another_browser_the_same_person() {
+    let server = super::patient_server().await;
+    let room = format!("http://{}/tea", server.addr);
+    let here = super::enter(&room).await;
+    super::say(&here, "/name ana").await;
+    here.see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    super::say(&here, "/link").await;
+    here.see("!document.getElementById('link').hidden && document.getElementById('link-code').width > 80")
+        .await;
+    count_of_faults(&here).await;
+    let url = here
+        .see("document.getElementById('link-url').textContent")
+        .await;
+    let there = Browser::start().await;
+    there.visit(url.as_str().expect("a URL")).await;
+    live(&there).await;
+    for _ in 0..2 {
+        there
+            .see(
+                "document.getElementById('you-name').textContent === 'ana' && location.hash === ''",
+            )
+            .await;
+        // The browser keeps the name.
+        there.visit(&room).await;
+        live(&there).await;
+    }
+    super::assert_console_empty(&there).await;
 }

@@ -112,6 +112,7 @@ fn stored(bytes: &[u8], piece: usize) -> Vec<String> {
             name: None,
             secret: None,
             proved: None,
+            is_linked: false,
             base: "http://127.0.0.1:2000".into(),
             format: Format::Json,
             start: broadcast_chat::protocol::Start::default(),

@@ -117,6 +117,7 @@ impl Model {
             | Event::Topic { .. }
             | Event::Invite(_)
             | Event::Invites { .. }
+            | Event::Link(_)
             | Event::Notice { .. } => {
                 self.show_plain(&event, Style::Plain);
             }
