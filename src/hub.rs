@@ -68,7 +68,7 @@ use crate::{
     metrics::{Gauges, Metrics},
     net::{AddressSet, Peer},
     protocol::{
-        Author, ConnectionId, Event, OwnerNumber, Refusal, RefusalCode, Seq, Topic,
+        Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
@@ -238,25 +238,6 @@ impl Hub {
         self.shared.registry.members_event(room, with_addresses)
     }
 
-    /// The target of an operator's command that may name a guest: the guest's
-    /// address.
-    ///
-    /// # Errors
-    ///
-    /// Refuses the tag of a guest that is not connected, or has no address.
-    pub fn resolve(&self, who: CommandTarget) -> Result<CommandTarget, Refusal> {
-        let CommandTarget::Guest(tag) = &who else {
-            return Ok(who);
-        };
-        let address = self.shared.registry.address_of(tag);
-        let unknown = || {
-            let text =
-                format!("{tag} is not connected, or has no address: give a name or an address.");
-            Refusal::new(RefusalCode::NotHere, text)
-        };
-        Ok(CommandTarget::Prefix(address.ok_or_else(unknown)?.into()))
-    }
-
     /// The topic of a room with members; `None` if it was not looked up yet.
     pub fn topic(&self, room: &RoomName) -> Option<Topic> {
         self.shared.registry.topic(room)
@@ -303,26 +284,36 @@ impl Hub {
     }
 
     /// Bans or mutes a name or a prefix, as an operator at the other end of
-    /// `peer` asks.
+    /// `peer` asks. The tag of a guest means its address. Returns the target.
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and one that covers the operator,
-    /// a trusted proxy or the loopback interface. Also refuses if too many sanctions are in
-    /// force or this one cannot be stored.
+    /// Refuses a single connection as target, a guest whose address is not
+    /// known, and a target that covers the operator, a trusted proxy or the
+    /// loopback interface. Also refuses if too many sanctions are in force or
+    /// this one cannot be stored.
     pub fn sanction(
         &self,
         by: &Author,
         peer: Peer,
         kind: SanctionKind,
-        who: &CommandTarget,
+        who: CommandTarget,
         lasts: Option<TypedDuration>,
         why: Option<Text>,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let registry = &self.shared.registry;
-        let action = moderation::sanction(registry, by, peer, kind, who, lasts, why);
-        let actions = self.actions();
-        async move { actions.act(peer.id, action?).await.map(|_| ()) }
+    ) -> impl Future<Output = Result<CommandTarget, Refusal>> + use<> {
+        let (hub, by) = (self.clone(), by.clone());
+        async move {
+            let HubState {
+                registry,
+                history,
+                actions,
+                ..
+            } = &*hub.shared;
+            let who = moderation::resolve(registry, history.store(), who).await?;
+            let action = moderation::sanction(registry, &by, peer, kind, &who, lasts, why)?;
+            actions.act(peer.id, action).await?;
+            Ok(who)
+        }
     }
 
     /// Lifts a ban or a mute. Returns the target of another one that still

@@ -248,12 +248,28 @@ async fn operators_see_addresses_and_ban_a_guest_by_its_tag() {
     let kick = json!({"type": "kick", "who": welcome["you"]["addr"]});
     ask(&mut operator, kick, &mut heard).await;
     assert_eq!(other.closed().await.0, 4501);
+    // A guest that spoke and left.
+    let (mut gone, welcome) = visitor(&server, "198.51.100.9", "/").await;
+    let left = welcome["you"]["addr"].as_str().expect("a tag").to_owned();
+    let said = json!({"type": "publish", "text": "bye"});
+    ask(&mut gone, said, &mut heard).await;
+    gone.send(0x88, b"").await;
+    gone.closed().await;
+    drop(gone);
+    let ban = json!({"type": "ban", "who": left});
+    let told = ask(&mut operator, ban, &mut heard).await;
+    assert_eq!(told["text"], "198.51.100.9 is banned.");
+    let ban = json!({"type": "ban", "who": "guest-----"});
+    let refused = ask(&mut operator, ban, &mut heard).await;
+    assert_eq!(refused["code"], "not_here", "{refused}");
     server.stop().await;
     let db = rusqlite::Connection::open(folder.path().join("chat.sqlite")).expect("the store");
     let stored: (String, String) = db
-        .query_row("SELECT addr, address FROM messages", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(
+            "SELECT addr, address FROM messages ORDER BY seq LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
         .expect("one message");
     assert_eq!(stored, (tag, "198.51.100.7".into()));
 }
