@@ -27,6 +27,7 @@ pub mod preferences;
 pub mod screen;
 #[cfg(test)]
 mod scripted;
+mod trust;
 
 use std::{
     future::poll_fn,
@@ -56,6 +57,7 @@ pub use self::{
     one_line::one_line,
     outbox::{Outbox, OutboxError},
     position::Position,
+    trust::ServerTrust,
 };
 use crate::protocol::{Command, Start, Welcome};
 

@@ -21,7 +21,8 @@ impl std::error::Error for BadAddress {}
 
 /// The parts of an address, before the flags are added.
 pub(super) struct AddressParts {
-    pub(super) tls: bool,
+    /// Whether the scheme asks for TLS; `None` without a scheme.
+    pub(super) tls: Option<bool>,
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) default_port: u16,
@@ -32,7 +33,7 @@ pub(super) struct AddressParts {
 impl AddressParts {
     pub(super) fn bare(host: &str, port: Option<u16>) -> Self {
         AddressParts {
-            tls: false,
+            tls: None,
             host: host.to_owned(),
             port,
             default_port: DEFAULT_PORT,
@@ -96,7 +97,7 @@ impl AddressParts {
             ),
         };
         Ok(AddressParts {
-            tls,
+            tls: Some(tls),
             host: host.to_owned(),
             port,
             default_port,
