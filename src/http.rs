@@ -23,5 +23,5 @@ mod upgrade;
 pub use self::{
     origin::Trust,
     serve::{Upgraded, serve},
-    state::HttpState,
+    state::{HttpState, Scheme},
 };

@@ -14,6 +14,27 @@ pub struct HttpState {
     pub trust: Trust,
     /// The limits on a client's messages.
     pub limits: Limits,
+    /// How the requests came.
+    pub scheme: Scheme,
+}
+
+/// How requests come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS of the server's own.
+    #[default]
+    Http,
+    /// Through the server's own TLS.
+    Https {
+        /// Whether browsers are told to use TLS only from then on (HSTS, RFC
+        /// 6797).
+        only: bool,
+    },
+    /// Without TLS, and every client is sent to https.
+    ToHttps {
+        /// The port to send them to.
+        port: u16,
+    },
 }
 
 impl HttpState {

@@ -12,12 +12,12 @@ use std::{
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, HttpState, Trust},
+    http::{self, HttpState, Scheme, Trust},
     hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
     log::LocalLog,
     net,
     protocol::{Limits, Start, format::Format, name::RoomName},
-    server::{self, ServerOptions},
+    server::{self, Entrance, ServerOptions},
     session::{self, SessionRequest, Transport},
     store::{self, Storage},
 };
@@ -110,11 +110,21 @@ impl TestServer {
     }
 
     fn listening(listener: TcpListener, storage: &Storage, options: ServerOptions) -> Self {
+        Self::entered(listener, storage, options, |plain| plain)
+    }
+
+    /// Starts a server whose entrance the test changes.
+    pub(crate) fn entered(
+        listener: TcpListener,
+        storage: &Storage,
+        options: ServerOptions,
+        enter: impl FnOnce(Entrance) -> Entrance,
+    ) -> Self {
         let addr = listener.local_addr().expect("its address");
         let (replica, _) = store::open(storage, "a test").expect("a store");
         let shutdown = CancellationToken::new();
-        let listeners = vec![net::Listener::Tcp(listener)];
-        let running = tokio::spawn(server::run(listeners, replica, options, shutdown.clone()));
+        let entrances = vec![enter(net::Listener::Tcp(listener).into())];
+        let running = tokio::spawn(server::run(entrances, replica, options, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
@@ -364,6 +374,7 @@ pub(crate) fn site(hub: &Hub) -> HttpState {
         hub: hub.clone(),
         trust: options().trust,
         limits: Limits::default(),
+        scheme: Scheme::Http,
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::net::Listener;
+use broadcast_chat::{http::Scheme, protocol::Fingerprint, server::Entrance};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -101,14 +101,29 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
 }
 
 /// Prints where the server listens, and the URLs at which it can be reached.
-pub(crate) fn listening(listeners: &[Listener]) {
+/// With a `pin` it also prints how a client trusts the certificate.
+pub(crate) fn listening(entrances: &[Entrance], pin: Option<Fingerprint>) {
     let mut said = String::new();
-    for listener in listeners {
+    let mut reached = None;
+    for entrance in entrances {
         // Writing to a String cannot fail.
-        let _ = writeln!(said, "listening on {listener}");
-        if let Some(address) = listener.address() {
-            urls(address, &mut said);
+        let _ = writeln!(said, "listening on {}", entrance.listener);
+        let address = entrance.listener.address();
+        let scheme = match entrance.scheme {
+            Scheme::Http => "http",
+            Scheme::Https { .. } => "https",
+            Scheme::ToHttps { .. } => continue,
+        };
+        if let Some(address) = address {
+            reached = Some(urls(scheme, address, &mut said));
         }
+    }
+    if let (Some(pin), Some(reached)) = (pin, reached) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            said,
+            "the certificate's SHA-256 is {pin}\njoin with: client https://{reached}/ --tls-pin {pin}"
+        );
     }
     // If standard output is gone, the addresses have no reader.
     let mut stdout = std::io::stdout();
@@ -117,8 +132,8 @@ pub(crate) fn listening(listeners: &[Listener]) {
         .and_then(|()| stdout.flush());
 }
 
-/// Adds the URLs of a TCP listener.
-fn urls(address: SocketAddr, said: &mut String) {
+/// Adds the URLs of a TCP listener. Returns the address in the last one.
+fn urls(scheme: &str, address: SocketAddr, said: &mut String) -> SocketAddr {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -126,7 +141,8 @@ fn urls(address: SocketAddr, said: &mut String) {
     };
     let local = SocketAddr::new(local, address.port());
     // Writing to a String cannot fail.
-    let _ = writeln!(said, "open http://{local}/ in a browser");
+    let _ = writeln!(said, "open {scheme}://{local}/ in a browser");
+    let mut reached = local;
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
@@ -135,8 +151,10 @@ fn urls(address: SocketAddr, said: &mut String) {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                let _ = writeln!(said, "others can join at http://{url}/");
+                let _ = writeln!(said, "others can join at {scheme}://{url}/");
+                reached = url;
             }
         }
     }
+    reached
 }

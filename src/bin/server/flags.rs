@@ -2,6 +2,7 @@
 
 mod process;
 pub(crate) mod task;
+pub(crate) mod tls;
 
 use std::{
     net::IpAddr,
@@ -22,6 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   server                          a chat on this machine, at 127.0.0.1:2000
   server --bind 0.0.0.0           a chat for everyone on the network
+  server --bind 0.0.0.0 --tls-self-signed
+                                  the same, encrypted
   server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
 
@@ -179,6 +182,9 @@ pub(crate) struct ServerFlags {
     /// Connections of a trusted proxy begin with a PROXY header, version 1 or 2
     #[arg(long, env = "CHAT_PROXY_PROTOCOL", requires = "trusted_proxy", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
+
+    #[command(flatten)]
+    tls: tls::TlsFlags,
 
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]

@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History},
-    http::{HttpState, Trust},
+    http::{HttpState, Scheme, Trust},
     hub::{self, Hub, Registration},
     log::LocalLog,
     net::{AddressSet, Peer},
@@ -73,7 +73,12 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let trust = Trust::default();
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: HttpState { hub, trust, limits },
+            site: HttpState {
+                hub,
+                trust,
+                limits,
+                scheme: Scheme::Http,
+            },
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;
