@@ -26,6 +26,7 @@ mod floor;
 mod load;
 mod process;
 mod scenarios;
+mod tls;
 mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};

@@ -27,7 +27,7 @@ pub struct Scenario {
     pub run: fn(&Setting) -> anyhow::Result<()>,
 }
 
-pub const SCENARIOS: [Scenario; 14] = [
+pub const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "one-in-flight",
         about: "100 connections, 10 publishers with 1 message on the way each",
@@ -45,6 +45,12 @@ pub const SCENARIOS: [Scenario; 14] = [
         about: "1,000 connections, 10 publishers with 4 messages on the way each",
         long: false,
         run: |setting| side_by_side(setting, &in_flight(1000, 10, 4)),
+    },
+    Scenario {
+        name: "wide-flood-tls",
+        about: "wide-flood over TLS, against the product without it",
+        long: false,
+        run: wide_flood_tls,
     },
     Scenario {
         name: "steady-wide",
@@ -114,6 +120,14 @@ pub const SCENARIOS: [Scenario; 14] = [
     },
 ];
 
+fn wide_flood_tls(setting: &Setting) -> anyhow::Result<()> {
+    let setting = Setting {
+        servers: vec![Kind::Memory, Kind::MemoryTls],
+        ..*setting
+    };
+    side_by_side(&setting, &in_flight(1000, 10, 4))
+}
+
 fn flood(setting: &Setting) -> anyhow::Result<()> {
     let shape = in_flight(100, 10, 10);
     side_by_side(setting, &shape)?;
@@ -139,6 +153,7 @@ fn rooms(setting: &Setting) -> anyhow::Result<()> {
             pace: Pace::PerSecond(per_second),
             text: 64,
             reads_every: None,
+            tls: false,
         };
         let one = Shape {
             publishers: 10,
