@@ -120,4 +120,4 @@ impl fmt::Display for HandshakeError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

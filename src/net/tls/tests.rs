@@ -1,12 +1,19 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
 use tempfile::{TempDir, tempdir};
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket},
     sync::Notify,
     time::{Duration, Instant, sleep},
 };
+use tokio_rustls::{TlsConnector, client};
 
 use super::*;
 use crate::protocol::Fingerprint;
@@ -192,4 +199,100 @@ async fn another_protocol_is_recognised_by_its_first_byte() {
     let mut first = [0; 3];
     stream.peek(&mut first).await.expect("bytes");
     assert_eq!(&first, b"GET");
+}
+
+/// A connection whose kernel buffers hold little: the server's stream, and the
+/// client's.
+pub(crate) async fn narrow() -> (TlsStream<TcpStream>, client::TlsStream<TcpStream>) {
+    let files = Files::new();
+    files.renew(2100);
+    let chain = fs::read(files.path("chain.pem")).expect("a file");
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(&chain).expect("a certificate");
+    roots.add(root).expect("a root");
+    let config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    let tls = Tls::new(files.files().load().expect("a certificate")).expect("TLS");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a size");
+    let address = listener.local_addr().expect("an address");
+    let connecting = async {
+        let stream = socket.connect(address).await.expect("a connection");
+        let name = ServerName::try_from("localhost").expect("a name");
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+    };
+    let accepting = async {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        set_socket_send_buffer_size(&stream, 4096).expect("a size");
+        tls.accept(stream).await
+    };
+    let (client, server) = tokio::join!(connecting, accepting);
+    (server.expect("a handshake"), client.expect("a handshake"))
+}
+
+#[tokio::test]
+async fn the_session_of_a_full_socket_holds_one_record() {
+    let (server, mut client) = narrow().await;
+    let (_read, mut write) = split(server);
+    let bytes: Vec<u8> = (0..1 << 20)
+        .map(|n: u32| n.to_le_bytes()[n as usize % 3])
+        .collect();
+    let mut taken = 0;
+    while let Ok(more) = write.try_write(&bytes[taken..]) {
+        taken += more;
+        assert!(taken < bytes.len(), "the socket is never full");
+    }
+    assert!(
+        (1..=MAX_RECORD).contains(&write.unsent()),
+        "{}",
+        write.unsent()
+    );
+    let sending = async {
+        write
+            .write_all(&bytes[taken..])
+            .await
+            .expect("a connection");
+        write.flush().await.expect("a connection");
+        assert_eq!(write.unsent(), 0);
+        write.shutdown().await.expect("a connection");
+    };
+    let mut received = Vec::new();
+    let (read, ()) = tokio::join!(client.read_to_end(&mut received), sending);
+    read.expect("the end of TLS, then of TCP");
+    assert_eq!(received, bytes);
+}
+
+#[tokio::test]
+async fn both_halves_work_at_the_same_time() {
+    let (server, client) = narrow().await;
+    let (mut read, mut write) = split(server);
+    let (mut from_server, mut to_server) = tokio::io::split(client);
+    let bytes = vec![7; 300_000];
+    let upwards = async {
+        to_server.write_all(&bytes).await.expect("a connection");
+        to_server.shutdown().await.expect("a connection");
+    };
+    let downwards = async {
+        write.write_all(&bytes).await.expect("a connection");
+        write.shutdown().await.expect("a connection");
+    };
+    let (mut at_server, mut at_client) = (Vec::new(), Vec::new());
+    let (server, client, (), ()) = tokio::join!(
+        read.read_to_end(&mut at_server),
+        from_server.read_to_end(&mut at_client),
+        upwards,
+        downwards
+    );
+    assert_eq!(
+        (server.expect("an end"), client.expect("an end")),
+        (300_000, 300_000)
+    );
+    assert!(at_server == bytes && at_client == bytes);
 }
