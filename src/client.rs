@@ -28,6 +28,7 @@ pub mod preferences;
 pub mod screen;
 #[cfg(test)]
 mod scripted;
+mod trust;
 
 use std::{
     future::poll_fn,
@@ -58,6 +59,7 @@ pub use self::{
     outbox::{Outbox, OutboxError},
     pass::Pass,
     position::Position,
+    trust::ServerTrust,
 };
 use crate::protocol::{Command, Start, Welcome};
 

@@ -26,5 +26,5 @@ pub use self::{
     base_path::BasePath,
     origin::Trust,
     serve::{Upgraded, serve},
-    state::HttpState,
+    state::{HttpState, Scheme},
 };

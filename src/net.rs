@@ -8,6 +8,7 @@ mod listener;
 mod peer;
 mod proxy_header;
 mod stream;
+pub mod tls;
 mod unix_socket;
 
 pub use self::{

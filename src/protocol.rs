@@ -10,6 +10,7 @@ pub mod command_target;
 mod connection_id;
 mod event;
 pub mod event_stream;
+mod fingerprint;
 pub mod format;
 pub mod frame;
 pub mod ignored;
@@ -43,6 +44,7 @@ pub use self::{
     event::{
         Event, GapReason, Invite, Link, PageEvent, RoomInfo, RoomMember, Search, Topic, Welcome,
     },
+    fingerprint::{BadFingerprint, Fingerprint},
     limits::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
         MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,

@@ -8,8 +8,8 @@ use std::{io, pin::Pin, sync::Arc, time::Duration};
 use ::http::StatusCode;
 use futures_util::future::join_all;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,9 +17,12 @@ use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
-    http::{self, BasePath, HttpState, Trust},
+    http::{self, BasePath, HttpState, Scheme, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
-    net::{self, Listener, Peer, Stream},
+    net::{
+        self, Listener, Peer, Stream,
+        tls::{HandshakeError, Tls},
+    },
     session,
     store::Replica,
 };
@@ -34,6 +37,9 @@ const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// How many connections over the limit get a response at the same time. Further
 /// ones are closed without one.
 const MAX_TURNED_AWAY: usize = 64;
+
+/// How long such a response may take, with the TLS handshake before it.
+const TURN_AWAY_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when the process has no file descriptor left: the
 /// first pause, doubled up to the maximum.
@@ -61,6 +67,28 @@ pub struct ServerOptions {
     pub session: session::SessionOptions,
 }
 
+/// A listener, and how its connections are served.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The listener.
+    pub listener: Listener,
+    /// The TLS of its TCP connections, if they speak TLS.
+    pub tls: Option<Tls>,
+    /// How its requests come.
+    pub scheme: Scheme,
+}
+
+impl From<Listener> for Entrance {
+    /// An entrance without TLS.
+    fn from(listener: Listener) -> Self {
+        Entrance {
+            listener,
+            tls: None,
+            scheme: Scheme::Http,
+        }
+    }
+}
+
 /// Serves until `shutdown` is cancelled, then drains.
 ///
 /// While it drains, the server accepts no connections. It returns once every
@@ -71,7 +99,7 @@ pub struct ServerOptions {
 ///
 /// Fails if no thread can be started, or if the writer stopped by itself.
 pub async fn run(
-    listeners: Vec<Listener>,
+    entrances: Vec<Entrance>,
     replica: Replica,
     options: ServerOptions,
     shutdown: CancellationToken,
@@ -95,19 +123,26 @@ pub async fn run(
         reporting.report_wrong_secrets().await;
     });
     let drain = CancellationToken::new();
-    let state = HttpState::new(
-        hub.clone(),
-        options.trust,
-        options.session.limits,
-        options.base_path,
-    );
-    let server = Arc::new(Server {
-        state,
-        session: options.session,
-        proxy_protocol: options.proxy_protocol,
-        drain: drain.clone(),
-        turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let accepting = entrances.into_iter().map(|entrance| {
+        let state = HttpState::new(
+            hub.clone(),
+            options.trust.clone(),
+            options.session.limits,
+            options.base_path.clone(),
+            entrance.scheme,
+        );
+        let server = Server {
+            state,
+            tls: entrance.tls,
+            session: options.session.clone(),
+            proxy_protocol: options.proxy_protocol,
+            drain: drain.clone(),
+            turned_away: Arc::clone(&turned_away),
+        };
+        accept(entrance.listener, Arc::new(server), &tasks)
     });
+    let accepting = join_all(accepting);
 
     info!(
         "the log {} ends at {}; up to {} connections are served",
@@ -118,13 +153,12 @@ pub async fn run(
     let failed = tokio::select! {
         () = shutdown.cancelled() => false,
         () = hub.finished() => true,
-        _ = join_all(listeners.iter().map(|it| accept(it, &server, &tasks))) => false,
+        _ = accepting => false,
     };
     info!(
         "the server is shutting down: {} connections are told",
         hub.connections()
     );
-    drop(listeners);
     drop(submitter);
     drain.cancel();
     tasks.close();
@@ -152,8 +186,10 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
     });
 }
 
+/// The state from which the connections of one listener are served.
 struct Server {
     state: HttpState,
+    tls: Option<Tls>,
     session: session::SessionOptions,
     proxy_protocol: bool,
     drain: CancellationToken,
@@ -163,11 +199,11 @@ struct Server {
 
 /// Accepts connections for ever. Neither a failing connection nor a lack of
 /// file descriptors ends this loop.
-async fn accept(listener: &Listener, server: &Arc<Server>, tasks: &TaskTracker) {
+async fn accept(listener: Listener, server: Arc<Server>, tasks: &TaskTracker) {
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
-        let (stream, peer) = match accepted(listener).await {
+        let (stream, peer) = match accepted(&listener).await {
             Ok(accepted) => accepted,
             Err(error) if is_peer_error(&error) => continue,
             Err(error) => {
@@ -183,15 +219,12 @@ async fn accept(listener: &Listener, server: &Arc<Server>, tasks: &TaskTracker) 
         pause = ACCEPT_PAUSE;
         match server.state.hub.register(peer) {
             Ok(registration) => {
-                tasks.spawn(Arc::clone(server).serve(stream, registration));
+                tasks.spawn(Arc::clone(&server).serve(stream, registration));
             }
             Err(full) => {
                 if let Ok(place) = Arc::clone(&server.turned_away).try_acquire_owned() {
-                    let server = Arc::clone(server);
-                    tasks.spawn(async move {
-                        turn_away(stream, full, &server.state).await;
-                        drop(place);
-                    });
+                    let server = Arc::clone(&server);
+                    tasks.spawn(async move { server.turn_away(stream, full, place).await });
                 }
             }
         }
@@ -212,24 +245,78 @@ fn is_peer_error(error: &io::Error) -> bool {
     )
 }
 
-async fn turn_away(mut stream: Stream, full: Full, state: &HttpState) {
-    let status = match full {
-        Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
-        Full::Server => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let answer = state.plain_response(status, &full.to_string());
-    let told = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        let mut scrap = [0; 512];
-        while stream.read(&mut scrap).await? > 0 {}
-        io::Result::Ok(())
-    };
-    // A peer that does not read this in time is cut.
-    let _ = timeout(Duration::from_secs(1), told).await;
+/// Writes a whole response, and waits until the peer ends the connection.
+/// Closing at once could discard the response.
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut scrap = [0; 512];
+    while stream.read(&mut scrap).await? > 0 {}
+    Ok(())
 }
 
 impl Server {
+    /// Tells a peer that gets no place in the chat, but one to be told.
+    async fn turn_away(&self, stream: Stream, full: Full, place: OwnedSemaphorePermit) {
+        let status = match full {
+            Full::Prefix(_) => StatusCode::TOO_MANY_REQUESTS,
+            Full::Server => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let answer = self.state.plain_response(status, &full.to_string());
+        let over = sleep(TURN_AWAY_DEADLINE);
+        let told = async {
+            match self.secure(stream).await {
+                Ok(stream) => tell(stream, &answer).await,
+                Err(HandshakeError::NotTls(stream)) => tell(stream, &answer).await,
+                Err(_) => Ok(()),
+            }
+        };
+        // A peer that does not read this in time is cut.
+        let _ = timeout(TURN_AWAY_DEADLINE, told).await;
+        if self.tls.is_some() {
+            // Nobody pays for these handshakes, so they are few in a second.
+            over.await;
+        }
+        drop(place);
+    }
+
+    /// Does the TLS handshake, if this listener's connections speak TLS.
+    async fn secure(&self, stream: Stream) -> Result<Stream, HandshakeError> {
+        match (&self.tls, stream) {
+            (Some(tls), Stream::Tcp(stream)) => {
+                let secured = tls.accept(stream).await?;
+                Ok(Stream::Tls(Box::new(secured)))
+            }
+            (_, stream) => Ok(stream),
+        }
+    }
+
+    /// Does the TLS handshake of a registered connection; `None` if it fails.
+    async fn secure_or_tell(&self, stream: Stream, registration: &Registration) -> Option<Stream> {
+        if let (Some(_), Some(budget)) = (&self.tls, registration.budget()) {
+            // A handshake costs as much as a request. It cannot be refused with
+            // a sentence.
+            budget.request().ok()?;
+        }
+        let secured = tokio::select! {
+            secured = self.secure(stream) => secured,
+            () = self.drain.cancelled() => return None,
+        };
+        let failed = match secured {
+            Ok(stream) => return Some(stream),
+            Err(failed) => failed,
+        };
+        debug!("{}: {failed}", registration.peer());
+        if let HandshakeError::NotTls(stream) = failed {
+            let answer = self.state.plain_response(
+                StatusCode::BAD_REQUEST,
+                "This port speaks TLS: use https:// or wss://.",
+            );
+            let _ = timeout(TURN_AWAY_DEADLINE, tell(stream, &answer)).await;
+        }
+        None
+    }
+
     async fn serve(self: Arc<Self>, mut stream: Stream, mut registration: Registration) {
         let _open = self.state.hub.metrics().connection();
         if self.proxy_protocol && !registration.has_place() {
@@ -237,8 +324,8 @@ impl Server {
             match Box::pin(named).await {
                 Some(Ok(())) => {}
                 Some(Err(full)) => {
-                    if let Ok(_place) = self.turned_away.try_acquire() {
-                        turn_away(stream, full, &self.state).await;
+                    if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
+                        self.turn_away(stream, full, place).await;
                     }
                     return;
                 }
@@ -284,6 +371,7 @@ impl Server {
         stream: Stream,
         registration: &'a Registration,
     ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
+        let stream = self.secure_or_tell(stream, registration).await?;
         let upgraded = http::serve(stream, registration, &self.state, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();
         let transport = session::Transport {

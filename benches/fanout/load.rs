@@ -10,12 +10,7 @@ mod receive;
 pub mod single;
 mod stamp;
 
-use std::{
-    collections::VecDeque,
-    io::Write,
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{collections::VecDeque, io::Write, net::SocketAddr, time::Duration};
 
 use anyhow::{bail, ensure};
 use hdrhistogram::Histogram;
@@ -26,7 +21,7 @@ use rustix::{
 use tokio::time::Instant;
 
 use self::{
-    connection::{Connection, flush},
+    connection::{Connection, Stream, flush},
     stamp::STAMP,
 };
 
@@ -65,6 +60,8 @@ pub struct Shape {
     /// takes little CPU time, as if they were elsewhere; their latencies do not
     /// count.
     pub reads_every: Option<Duration>,
+    /// Whether the connections speak TLS.
+    pub tls: bool,
 }
 
 /// The measurements of one period.
@@ -208,8 +205,7 @@ impl Load {
         while self.opening < OPENED_AT_ONCE
             && let Some((target, after)) = self.to_open.pop_front()
         {
-            let mut stream = TcpStream::connect(self.address)?;
-            stream.set_nodelay(true)?;
+            let mut stream = Stream::connect(self.address, self.shape.tls)?;
             stream.write_all(
                 format!(
                     "GET {target} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
@@ -219,11 +215,11 @@ impl Load {
                 )
                 .as_bytes(),
             )?;
-            stream.set_nonblocking(true)?;
+            stream.tcp().set_nonblocking(true)?;
             let index = self.connections.len();
             epoll::add(
                 &self.epoll,
-                &stream,
+                stream.tcp(),
                 EventData::new_u64(index as u64),
                 EventFlags::IN,
             )?;
@@ -265,15 +261,18 @@ impl Load {
             let connection = &mut self.connections[index];
             let flags = if stalled {
                 connection.timed = false;
-                rustix::net::sockopt::set_socket_recv_buffer_size(&connection.stream, 4096)?;
+                rustix::net::sockopt::set_socket_recv_buffer_size(connection.stream.tcp(), 4096)?;
                 EventFlags::empty()
             } else {
-                rustix::net::sockopt::set_socket_recv_buffer_size(&connection.stream, 1 << 20)?;
+                rustix::net::sockopt::set_socket_recv_buffer_size(
+                    connection.stream.tcp(),
+                    1 << 20,
+                )?;
                 EventFlags::IN
             };
             epoll::modify(
                 &self.epoll,
-                &connection.stream,
+                connection.stream.tcp(),
                 EventData::new_u64(index as u64),
                 flags,
             )?;

@@ -29,6 +29,7 @@ mod machine;
 mod process;
 mod report;
 mod scenarios;
+mod tls;
 mod wire;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};

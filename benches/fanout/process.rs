@@ -16,6 +16,8 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
+use crate::tls;
+
 /// The path of another build of the server, to compare with.
 pub static BEFORE: OnceLock<PathBuf> = OnceLock::new();
 
@@ -28,6 +30,8 @@ pub enum Kind {
     SyncedFloor,
     /// The product, its history in memory.
     Memory,
+    /// The product, its history in memory, over TLS.
+    MemoryTls,
     /// The product, its history on disk.
     Disk,
     /// Another build of the product (`--before`), its history in memory.
@@ -49,6 +53,7 @@ impl Kind {
             Kind::Exercise16 => "exercise, 16",
             Kind::Disk => "chat",
             Kind::Memory => "chat, in memory",
+            Kind::MemoryTls => "chat, TLS",
             Kind::BeforeDisk => "before",
             Kind::BeforeMemory => "before, memory",
         }
@@ -108,6 +113,14 @@ impl Kind {
             Kind::Memory | Kind::BeforeMemory => {
                 let mut command = Command::new(self.product()?);
                 command.args(["--port=0", "--ephemeral"]);
+                command
+            }
+            Kind::MemoryTls => {
+                let mut command = Command::new(self.product()?);
+                // With TLS strangers may come, so limits are on by default.
+                command.args(["--port=0", "--ephemeral", "--rate=off"]);
+                command.args(["--max-per-address=off", "--daily-bytes=off"]);
+                command.args(tls::server_flags(data)?);
                 command
             }
         };

@@ -29,7 +29,7 @@ pub struct Scenario {
     pub run: fn(&Setting) -> anyhow::Result<()>,
 }
 
-pub const SCENARIOS: [Scenario; 16] = [
+pub const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "one-in-flight",
         about: "100 connections, 10 publishers with 1 message on the way each",
@@ -47,6 +47,12 @@ pub const SCENARIOS: [Scenario; 16] = [
         about: "1,000 connections, 10 publishers with 4 messages on the way each",
         long: false,
         run: |setting| side_by_side(setting, &in_flight(1000, 10, 4)),
+    },
+    Scenario {
+        name: "wide-flood-tls",
+        about: "wide-flood over TLS, against the product without it",
+        long: false,
+        run: wide_flood_tls,
     },
     Scenario {
         name: "steady-wide",
@@ -128,6 +134,14 @@ pub const SCENARIOS: [Scenario; 16] = [
     },
 ];
 
+fn wide_flood_tls(setting: &Setting) -> anyhow::Result<()> {
+    let setting = Setting {
+        servers: vec![Kind::Memory, Kind::MemoryTls],
+        ..*setting
+    };
+    side_by_side(&setting, &in_flight(1000, 10, 4))
+}
+
 fn flood(setting: &Setting) -> anyhow::Result<()> {
     let shape = in_flight(100, 10, 10);
     side_by_side(setting, &shape)?;
@@ -160,6 +174,7 @@ fn beside_one_room(setting: &Setting, rooms: usize, per_second: u32) -> anyhow::
         pace: Pace::PerSecond(per_second),
         text: 64,
         reads_every: None,
+        tls: false,
     };
     let all = in_turn(&setting.products(), setting.repeats, |kind| {
         let many = run(kind, &in_rooms(rooms), setting.cores)?;

@@ -20,7 +20,7 @@ use std::{
 use anyhow::Context;
 use broadcast_chat::{
     client::{
-        self, Client, Keyring, Outbox, OutboxError, Pass,
+        self, Client, Keyring, Outbox, OutboxError, Pass, ServerTrust,
         address::{AddressOptions, Target},
         ids::Ids,
         input,
@@ -67,10 +67,14 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let mut target = flags.target();
+    let trust = match flags.trust() {
+        Ok(trust) => trust,
+        Err(why) => return usage_error(why),
+    };
+    let mut target = flags.target(&trust);
     if target.as_ref().is_ok_and(|target| target.name().is_none()) && flags.name.is_none() {
         flags.name.clone_from(&preferences.name);
-        target = flags.target();
+        target = flags.target(&trust);
     }
     let target = match target {
         Ok(target) => target,
@@ -90,8 +94,21 @@ fn main() -> ExitCode {
 }
 
 impl ClientFlags {
-    fn target(&self) -> Result<Target, client::address::BadAddress> {
+    fn trust(&self) -> Result<ServerTrust, String> {
+        match (self.tls_pin, &self.tls_ca) {
+            (Some(pin), _) => Ok(ServerTrust::Pinned(pin)),
+            (None, Some(path)) => {
+                let read = fs::read(path).map_err(|why| why.to_string());
+                read.and_then(|pem| ServerTrust::authorities(&pem))
+                    .map_err(|why| format!("--tls-ca {}: {why}", path.display()))
+            }
+            (None, None) => Ok(ServerTrust::System),
+        }
+    }
+
+    fn target(&self, trust: &ServerTrust) -> Result<Target, client::address::BadAddress> {
         Target::new(&AddressOptions {
+            trust: trust.clone(),
             address: self.address.clone(),
             port: self.port,
             room: self.room.clone(),

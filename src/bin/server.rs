@@ -2,6 +2,7 @@
 
 mod server {
     pub(super) mod console;
+    pub(super) mod entrances;
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
@@ -9,23 +10,26 @@ mod server {
     pub(super) mod maintenance;
 }
 
-use std::{io, process::ExitCode, thread};
+use std::{io, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use broadcast_chat::{
     hub::{self, AccessMode},
     net::Listener,
-    server as chat, store,
+    server as chat,
+    store::{self, Storage},
 };
 use rustix::process::Signal;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
+    sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::server::{
     console,
+    entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
     maintenance,
@@ -83,24 +87,31 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     // fails instead of ending the server.
     let _told = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
     let (replica, _store) = store::open(&checked.storage, &holder)?;
-    let shutdown = stop_on_signals()?;
-    console::listening(&listeners, &checked.options.base_path);
+    let folder = match &checked.storage {
+        Storage::Folder(folder) => Some(&**folder),
+        Storage::Memory => None,
+    };
+    let hostname = &checked.options.trust.hostname;
+    let Entrances { all, pin, reload } = entrances::open(listeners, checked.tls, folder, hostname)?;
+    let shutdown = stop_on_signals(reload)?;
+    console::listening(&all, &checked.options.base_path, pin);
     let mut replica = replica;
     if checked.options.hub.access == AccessMode::Invite {
         let token;
         (replica, token) = hub::invite_first_operator(replica)?;
         if let Some(token) = token {
-            console::first_invitation(&listeners, &checked.options.base_path, &token);
+            console::first_invitation(&all, &checked.options.base_path, &token);
         }
     }
-    chat::run(listeners, replica, checked.options, shutdown)
+    chat::run(all, replica, checked.options, shutdown)
         .await
         .context("the server failed")
 }
 
 /// Stops the server on SIGTERM, SIGINT or SIGHUP (its terminal was closed). The
-/// first signal cancels the token, the second ends the process at once.
-fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+/// first signal cancels the token, the second ends the process at once. With
+/// `reload`, SIGHUP notifies it instead.
+fn stop_on_signals(reload: Option<Arc<Notify>>) -> anyhow::Result<CancellationToken> {
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -109,17 +120,22 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     // This task may outlive the server; it ends with the process.
     #[allow(clippy::disallowed_methods)]
     tokio::spawn(async move {
-        for attempt in 0.. {
+        while !asked.is_cancelled() {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
+                _ = terminate.recv() => asked.cancel(),
+                _ = interrupt.recv() => asked.cancel(),
+                _ = hangup.recv() => match &reload {
+                    Some(reload) => reload.notify_one(),
+                    None => asked.cancel(),
+                },
             }
-            if attempt > 0 {
-                std::process::exit(1);
-            }
-            asked.cancel();
         }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        std::process::exit(1);
     });
     Ok(shutdown)
 }

@@ -10,7 +10,7 @@ use http::Uri;
 
 use self::parts::AddressParts;
 pub use self::parts::BadAddress;
-use super::pass::Pass;
+use super::{pass::Pass, trust::ServerTrust};
 use crate::protocol::{
     Epoch, Seq, Start,
     name::{Name, RoomName},
@@ -32,6 +32,8 @@ pub struct AddressOptions {
     pub name: Option<Name>,
     /// Where to start reading.
     pub start: Start,
+    /// Which certificate of the server to trust.
+    pub trust: ServerTrust,
 }
 
 /// A room on a server: where to connect and what to request there.
@@ -46,6 +48,7 @@ pub struct Target {
     pub(super) tls: bool,
     /// The path before the room: empty, or like `/chat`.
     base: String,
+    pub(super) trust: ServerTrust,
     uri: Uri,
     room: RoomName,
     /// The pass that the first connection uses.
@@ -83,7 +86,16 @@ impl Target {
             }
             (said, flag) => said.or_else(|| flag.clone()),
         };
-        let scheme = if place.tls { "wss" } else { "ws" };
+        let tls = match place.tls {
+            Some(false) if wanted.trust.is_chosen() => {
+                return Err(BadAddress(
+                    "the address is not of TLS, so the server shows no certificate: write https://"
+                        .to_owned(),
+                ));
+            }
+            said => said.unwrap_or(wanted.trust.is_chosen()),
+        };
+        let scheme = if tls { "wss" } else { "ws" };
         let path = room.as_ref().map_or("", RoomName::as_str);
         let query = query(&place.query, wanted);
         let mark = if query.is_empty() { "" } else { "?" };
@@ -105,7 +117,8 @@ impl Target {
             host: place.host,
             base: place.base,
             port,
-            tls: place.tls,
+            tls,
+            trust: wanted.trust.clone(),
         })
     }
 

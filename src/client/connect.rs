@@ -19,7 +19,7 @@ use tokio_websockets::{ClientBuilder, Config, Error, Limits, WebSocketStream, up
 
 pub use self::connect_error::ConnectError;
 use self::{connect_error::ConnectErrorKind, head_recorder::HeadRecorder};
-use super::{address::Target, client_event::Frame, end::End, pass::Pass};
+use super::{address::Target, client_event::Frame, end::End, pass::Pass, trust};
 use crate::protocol::{Event, SUBPROTOCOL, Welcome, json, secret::Secret};
 
 /// How long the name lookup and the connection may take together.
@@ -251,12 +251,22 @@ async fn secure(
     // This fails if a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let host = target.host.split('%').next().unwrap_or(&target.host);
-    let wrap = async { tokio_websockets::Connector::new()?.wrap(host, stream).await };
+    let chosen = trust::tls_config(&target.trust);
+    let wrap = async {
+        let connector = match chosen.map_err(io::Error::other)? {
+            Some(config) => tokio_websockets::Connector::Rustls(Arc::new(config).into()),
+            None => tokio_websockets::Connector::new()?,
+        };
+        connector.wrap(host, stream).await
+    };
     match wrap.await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(Error::NoNativeRootCertificatesFound(_)) => Err(ConnectErrorKind::Tls(
             "this machine trusts no certificates".to_owned(),
         )),
+        Err(Error::Io(error)) if trust::is_unknown_issuer(&error) => {
+            Err(ConnectErrorKind::UnknownIssuer)
+        }
         Err(error) => Err(ConnectErrorKind::Tls(error.to_string())),
     }
 }

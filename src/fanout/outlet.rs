@@ -408,7 +408,7 @@ impl Outlet {
         }
         let wire = &mut self.wire;
         let written = wire.write_pieces(cx, &pieces, &mut self.position, reached)?;
-        Ok(follow && written.is_ready())
+        Ok(follow && written.is_ready() && self.waiting() == 0)
     }
 
     /// Adds the pieces of a part that must be written; each piece has a frame.

@@ -38,6 +38,25 @@ impl<'a, S> ErrorFilter<'a, S> {
             stalled: None,
         }
     }
+
+    /// Ends a wait for the peer that takes too long.
+    fn bounded<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(ANSWER_DEADLINE)));
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ErrorFilter<'_, S> {
@@ -59,24 +78,60 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ErrorFilter<'_, S> {
         if !self.request_read.load(Ordering::Relaxed) {
             return Poll::Ready(Ok(buf.len()));
         }
-        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, buf) {
-            self.stalled = None;
-            return Poll::Ready(written);
-        }
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(ANSWER_DEADLINE)));
-        stalled
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.bounded(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bounded(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncWriteExt,
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    /// A TLS connection whose peer reads nothing: it takes bytes, and cannot
+    /// send them.
+    struct Unread;
+
+    impl AsyncWrite for Unread {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_no_peer_takes_is_cut() {
+        let request_read = AtomicBool::new(true);
+        let mut filter = ErrorFilter::new(Unread, &request_read);
+        filter.write_all(b"an answer").await.expect("it is taken");
+        let begun = Instant::now();
+        let flushed = timeout(2 * ANSWER_DEADLINE, filter.flush()).await;
+        let error = flushed.expect("an end").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed(), ANSWER_DEADLINE);
     }
 }

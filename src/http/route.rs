@@ -1,7 +1,7 @@
 //! Routes a request by its path, method and form.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts, uri::PathAndQuery};
 use http_body_util::Full;
 use hyper::body::Incoming;
 
@@ -13,7 +13,7 @@ use super::{
     query::Query,
     representation::{self, Representation},
     room,
-    state::HttpState,
+    state::{HttpState, Scheme},
     upgrade,
 };
 use crate::{
@@ -58,10 +58,16 @@ pub(super) async fn answer(
     if is_limited && let Some(budget) = registration.budget() {
         budget.request()?;
     }
-    let site = state.trust.check_host(head, &told)?;
+    let mut site = state.trust.check_host(head, &told)?;
+    if matches!(state.scheme, Scheme::Https { .. }) {
+        site.https = site.https.or(Some(true));
+    }
     // The target was `*` or a host alone (RFC 9112 §3.2).
     if !head.uri.path().starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
+    }
+    if let Scheme::ToHttps { port } = state.scheme {
+        return Err(redirect(head, site.host.host(), port));
     }
     let path = path.ok_or_else(|| {
         let base = &state.base_path;
@@ -211,6 +217,24 @@ fn is_open(path: &str) -> bool {
         || path.starts_with("help/")
         || path.starts_with("hook/")
         || path.starts_with(ASSETS)
+}
+
+/// Sends a client to the same URL in https.
+fn redirect(head: &Parts, host: &str, port: u16) -> Refused {
+    let port = match port {
+        443 => String::new(),
+        other => format!(":{other}"),
+    };
+    let path = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let url = format!("https://{host}{port}{path}");
+    let refused = Refused::new(
+        StatusCode::PERMANENT_REDIRECT,
+        format!("This chat is at {url}"),
+    );
+    match HeaderValue::try_from(url) {
+        Ok(url) => refused.with(header::LOCATION, url),
+        Err(_) => Refused::bad_request("The target of a request is a path."),
+    }
 }
 
 fn allow_only(head: &Parts, methods: &[Method], named: &'static str) -> Result<(), Refused> {

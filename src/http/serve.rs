@@ -25,7 +25,7 @@ use tracing::debug;
 use super::{
     error_filter::{ANSWER_DEADLINE, ErrorFilter},
     route::{Answer, answer},
-    state::HttpState,
+    state::{HttpState, Scheme},
 };
 use crate::{hub::Registration, session::SessionRequest};
 
@@ -37,6 +37,9 @@ const MAX_HEADERS: usize = 64;
 
 /// How long the request head may take to arrive.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Browsers use TLS only for a year (RFC 6797 §6.1).
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// How long the peer has to end its side after the response. Closing at once
 /// could reset a connection on which the peer still sends; the reset would
@@ -81,6 +84,9 @@ where
         };
         let record_response = |headers: &mut HeaderMap, status: StatusCode| {
             state.trust.add_cors_headers(&head, headers);
+            if state.scheme == (Scheme::Https { only: true }) {
+                headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
+            }
             state.hub.metrics().answered(status.as_u16());
             let peer = registration.peer();
             debug!("{peer}: {} {} is answered {status}", head.method, head.uri);
@@ -135,9 +141,14 @@ where
     if let Some((request, stream_head)) = claimed {
         let whole = match stream_head {
             None => served.is_ok(),
-            Some(head) => timeout(ANSWER_DEADLINE, stream.write_all(&head))
-                .await
-                .is_ok_and(|written| written.is_ok()),
+            Some(head) => {
+                let written = async {
+                    stream.write_all(&head).await?;
+                    stream.flush().await
+                };
+                let written = timeout(ANSWER_DEADLINE, written).await;
+                written.is_ok_and(|written| written.is_ok())
+            }
         };
         return whole.then_some(Upgraded {
             stream,

@@ -14,18 +14,46 @@ pub struct HttpState {
     pub trust: Trust,
     /// The limits on a client's messages.
     pub limits: Limits,
+    /// How the requests came.
+    pub scheme: Scheme,
     /// The path that all URLs begin with.
     pub(super) base_path: BasePath,
     pub(super) help: Help,
 }
 
+/// How requests come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS of the server's own.
+    #[default]
+    Http,
+    /// Through the server's own TLS.
+    Https {
+        /// Whether browsers are told to use TLS only from then on (HSTS, RFC
+        /// 6797).
+        only: bool,
+    },
+    /// Without TLS, and every client is sent to https.
+    ToHttps {
+        /// The port to send them to.
+        port: u16,
+    },
+}
+
 impl HttpState {
     /// The state of a server whose URLs begin with this path.
-    pub fn new(hub: Hub, trust: Trust, limits: Limits, base_path: BasePath) -> Self {
+    pub fn new(
+        hub: Hub,
+        trust: Trust,
+        limits: Limits,
+        base_path: BasePath,
+        scheme: Scheme,
+    ) -> Self {
         HttpState {
             hub,
             trust,
             limits,
+            scheme,
             help: Help::new(&base_path),
             base_path,
         }

@@ -10,12 +10,17 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream, tcp, unix},
 };
+use tokio_rustls::server::TlsStream;
+
+use super::tls::{self, TlsReadHalf, TlsWriteHalf};
 
 /// The stream of an accepted connection.
 #[derive(Debug)]
 pub enum Stream {
     /// A TCP connection.
     Tcp(TcpStream),
+    /// A TLS connection, after its handshake.
+    Tls(Box<TlsStream<TcpStream>>),
     /// A connection through a Unix socket.
     Unix(UnixStream),
 }
@@ -25,6 +30,8 @@ pub enum Stream {
 pub enum ReadHalf {
     /// That of a TCP connection.
     Tcp(tcp::OwnedReadHalf),
+    /// That of a TLS connection.
+    Tls(TlsReadHalf),
     /// That of a Unix socket.
     Unix(unix::OwnedReadHalf),
 }
@@ -34,6 +41,8 @@ pub enum ReadHalf {
 pub enum WriteHalf {
     /// That of a TCP connection.
     Tcp(tcp::OwnedWriteHalf),
+    /// That of a TLS connection.
+    Tls(TlsWriteHalf),
     /// That of a Unix socket.
     Unix(unix::OwnedWriteHalf),
 }
@@ -46,6 +55,10 @@ impl Stream {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
+            Stream::Tls(stream) => {
+                let (read, write) = tls::split(*stream);
+                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+            }
             Stream::Unix(stream) => {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
@@ -56,6 +69,7 @@ impl Stream {
     fn reader(&mut self) -> Pin<&mut (dyn AsyncRead + Send + Unpin)> {
         match self {
             Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Tls(stream) => Pin::new(&mut **stream),
             Stream::Unix(stream) => Pin::new(stream),
         }
     }
@@ -63,6 +77,7 @@ impl Stream {
     fn writer(&mut self) -> Pin<&mut (dyn AsyncWrite + Send + Unpin)> {
         match self {
             Stream::Tcp(stream) => Pin::new(stream),
+            Stream::Tls(stream) => Pin::new(&mut **stream),
             Stream::Unix(stream) => Pin::new(stream),
         }
     }
@@ -104,6 +119,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             ReadHalf::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            ReadHalf::Tls(half) => Pin::new(half).poll_read(cx, buf),
             ReadHalf::Unix(half) => Pin::new(half).poll_read(cx, buf),
         }
     }

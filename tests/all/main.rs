@@ -159,6 +159,9 @@ mod layers;
 /// A room over HTTP: GET returns lines, POST publishes a message.
 mod requests;
 
+/// TLS on the server's port.
+mod tls;
+
 /// A room as server-sent events.
 mod event_stream;
 

@@ -147,7 +147,8 @@ pub(crate) async fn listening(command: &mut Command) -> (Program, SocketAddr) {
     let addr = line.strip_prefix("listening on ").expect(&line);
     let addr: SocketAddr = addr.parse().expect("an address");
     let open = server.line().await;
-    assert_eq!(open, format!("open http://{addr}/ in a browser"));
+    let urls = ["http", "https"].map(|scheme| format!("open {scheme}://{addr}/ in a browser"));
+    assert!(urls.contains(&open), "{open}");
     (server, addr)
 }
 

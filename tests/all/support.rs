@@ -12,12 +12,12 @@ use std::{
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, BasePath, HttpState, Trust},
+    http::{self, BasePath, HttpState, Scheme, Trust},
     hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
     log::LocalLog,
     net,
     protocol::{Limits, Start, format::Format, name::RoomName},
-    server::{self, ServerOptions},
+    server::{self, Entrance, ServerOptions},
     session::{self, SessionRequest, Transport},
     store::{self, OpenError, Replica, Storage, Store},
 };
@@ -118,11 +118,21 @@ impl TestServer {
     }
 
     async fn listening(listener: TcpListener, storage: &Storage, options: ServerOptions) -> Self {
+        Self::entered(listener, storage, options, |plain| plain).await
+    }
+
+    /// Starts a server whose entrance the test changes.
+    pub(crate) async fn entered(
+        listener: TcpListener,
+        storage: &Storage,
+        options: ServerOptions,
+        enter: impl FnOnce(Entrance) -> Entrance,
+    ) -> Self {
         let addr = listener.local_addr().expect("its address");
         let (replica, _) = open_when_free(storage).await;
         let shutdown = CancellationToken::new();
-        let listeners = vec![net::Listener::Tcp(listener)];
-        let running = tokio::spawn(server::run(listeners, replica, options, shutdown.clone()));
+        let entrances = vec![enter(net::Listener::Tcp(listener).into())];
+        let running = tokio::spawn(server::run(entrances, replica, options, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
@@ -372,7 +382,13 @@ pub(crate) fn peer_at(address: &str) -> net::Peer {
 /// The state that HTTP requests are answered from.
 pub(crate) fn site(hub: &Hub) -> HttpState {
     let (trust, limits) = (options().trust, Limits::default());
-    HttpState::new(hub.clone(), trust, limits, BasePath::default())
+    HttpState::new(
+        hub.clone(),
+        trust,
+        limits,
+        BasePath::default(),
+        Scheme::Http,
+    )
 }
 
 /// Serves a connection in memory from its first byte.

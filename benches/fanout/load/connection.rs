@@ -1,19 +1,20 @@
 //! One connection of a load.
 
 use std::{
-    io::{ErrorKind, Write},
-    net::TcpStream,
+    io::{ErrorKind, Read, Result, Write},
+    net::{SocketAddr, TcpStream},
 };
 
 use anyhow::ensure;
+use rustls::{ClientConnection, StreamOwned};
 
-use crate::wire;
+use crate::{tls, wire};
 
 /// The mask of every frame: unmasking costs the server the same for any mask.
 pub(super) const MASK: [u8; 4] = [0x3a, 0xc5, 0x91, 0x6e];
 
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// Whether the upgrade, or the greeting after it, is still expected.
     pub(super) opening: bool,
     /// The received part of an incomplete frame.
@@ -25,6 +26,58 @@ pub(super) struct Connection {
     pub(super) room: usize,
     /// Whether its latencies count.
     pub(super) timed: bool,
+}
+
+/// The stream of a connection, with or without TLS.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    pub(super) fn connect(address: SocketAddr, tls: bool) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(if tls {
+            let (config, name) = tls::client()?;
+            let session = ClientConnection::new(config, name)?;
+            Stream::Tls(Box::new(StreamOwned::new(session, stream)))
+        } else {
+            Stream::Plain(stream)
+        })
+    }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => &stream.sock,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buf),
+            Stream::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 /// The length of the answer to the upgrade, with the greeting if `greeted`;

@@ -47,7 +47,7 @@ impl Load {
             match (&mut self.closed, read) {
                 (Some(cut), Err(_)) => {
                     *cut += 1;
-                    epoll::delete(&self.epoll, &self.connections[index].stream)?;
+                    epoll::delete(&self.epoll, self.connections[index].stream.tcp())?;
                 }
                 (_, read) => read.with_context(|| format!("connection {index}"))?,
             }
@@ -82,7 +82,12 @@ impl Load {
             if self.shape.reads_every.is_some() && index >= self.shape.publishers {
                 connection.timed = false;
                 let data = EventData::new_u64(index as u64);
-                epoll::modify(&self.epoll, &connection.stream, data, EventFlags::empty())?;
+                epoll::modify(
+                    &self.epoll,
+                    connection.stream.tcp(),
+                    data,
+                    EventFlags::empty(),
+                )?;
             }
         }
         while let Some(frame) = wire::frame(&bytes[at..]) {

@@ -20,12 +20,13 @@ fn one(address: SocketAddr, target: &str) -> anyhow::Result<(Load, TcpStream)> {
         pace: Pace::InFlight(0),
         text: STAMP,
         reads_every: None,
+        tls: false,
     };
     let (mut load, _) = Load::open(address, shape, true)?;
     load.resume(1, 0);
     load.to_open[0].0 = target.into();
     load.connect()?;
-    let stream = load.connections.remove(0).stream;
+    let stream = load.connections.remove(0).stream.tcp().try_clone()?;
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(ARRIVAL))?;
     Ok((load, stream))

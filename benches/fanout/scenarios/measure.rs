@@ -36,6 +36,7 @@ pub(super) fn in_flight(connections: usize, publishers: usize, count: usize) -> 
         pace: Pace::InFlight(count),
         text: 64,
         reads_every: None,
+        tls: false,
     }
 }
 
@@ -47,6 +48,7 @@ pub(super) fn steady(connections: usize, per_second: u32) -> Shape {
         pace: Pace::PerSecond(per_second),
         text: 64,
         reads_every: None,
+        tls: false,
     }
 }
 
@@ -97,6 +99,10 @@ pub(super) fn start(
     data: &Path,
 ) -> anyhow::Result<(Server, Load)> {
     let server = Server::start(kind, cores, data)?;
+    let shape = Shape {
+        tls: kind == Kind::MemoryTls,
+        ..shape
+    };
     let (load, _) = Load::open(server.address(), shape, kind.greets())?;
     Ok((server, load))
 }

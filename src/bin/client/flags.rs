@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use broadcast_chat::protocol::{
-    DEFAULT_PORT, MAX_BACKLOG,
+    DEFAULT_PORT, Fingerprint, MAX_BACKLOG,
     name::{MessageId, Name, RoomName},
 };
 use clap::Parser;
@@ -96,6 +96,16 @@ pub(crate) struct ClientFlags {
     /// Exit when the connection is lost, instead of connecting again
     #[arg(long)]
     pub(crate) no_reconnect: bool,
+
+    /// Trust exactly the server's certificate with this SHA-256, which a server
+    /// with --tls-self-signed prints
+    #[arg(long, value_name = "SHA256", conflicts_with = "tls_ca")]
+    pub(crate) tls_pin: Option<Fingerprint>,
+
+    /// Trust the certificate authorities in this PEM file, instead of those of
+    /// this machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
 
     /// Keep unconfirmed messages and the position of the last printed line in
     /// this file. The next client with the same file and room goes on from

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::{http::BasePath, net::Listener, protocol::invite_token::InviteToken};
+use broadcast_chat::{
+    http::{BasePath, Scheme},
+    protocol::{Fingerprint, invite_token::InviteToken},
+    server::Entrance,
+};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -101,12 +105,13 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
 }
 
 /// Prints the URL that admits the first user, at the server's first address.
-pub(crate) fn first_invitation(listeners: &[Listener], base: &BasePath, token: &InviteToken) {
-    let address = listeners.iter().find_map(Listener::address);
-    let site = address.map_or_else(
-        || "http://HOST".to_owned(),
-        |address| format!("http://{}", local(address)),
-    );
+pub(crate) fn first_invitation(entrances: &[Entrance], base: &BasePath, token: &InviteToken) {
+    let site = entrances.iter().find_map(|entrance| {
+        let address = entrance.listener.address()?;
+        Some(format!("{}://{}", scheme(entrance)?, local(address)))
+    });
+    // A Unix socket has no URL: the proxy in front of it has one.
+    let site = site.unwrap_or_else(|| "https://HOST".to_owned());
     let token = token.reveal();
     print(&format!(
         "nobody is admitted yet: open this URL once, and be the first user and an operator:\n\
@@ -115,16 +120,34 @@ pub(crate) fn first_invitation(listeners: &[Listener], base: &BasePath, token: &
 }
 
 /// Prints where the server listens, and the URLs at which it can be reached.
-pub(crate) fn listening(listeners: &[Listener], base: &BasePath) {
+/// With a `pin` it also prints how a client trusts the certificate.
+pub(crate) fn listening(entrances: &[Entrance], base: &BasePath, pin: Option<Fingerprint>) {
     let mut said = String::new();
-    for listener in listeners {
+    let mut reached = None;
+    for entrance in entrances {
         // Writing to a String cannot fail.
-        let _ = writeln!(said, "listening on {listener}");
-        if let Some(address) = listener.address() {
-            urls(address, base, &mut said);
+        let _ = writeln!(said, "listening on {}", entrance.listener);
+        if let (Some(scheme), Some(address)) = (scheme(entrance), entrance.listener.address()) {
+            reached = Some(urls(scheme, address, base, &mut said));
         }
     }
+    if let (Some(pin), Some(reached)) = (pin, reached) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            said,
+            "the certificate's SHA-256 is {pin}\njoin with: client https://{reached}{base}/ --tls-pin {pin}"
+        );
+    }
     print(&said);
+}
+
+/// The scheme of the URLs at an entrance that serves the chat.
+fn scheme(entrance: &Entrance) -> Option<&'static str> {
+    match entrance.scheme {
+        Scheme::Http => Some("http"),
+        Scheme::Https { .. } => Some("https"),
+        Scheme::ToHttps { .. } => None,
+    }
 }
 
 /// The address by which this machine reaches the server.
@@ -145,11 +168,12 @@ fn print(said: &str) {
         .and_then(|()| stdout.flush());
 }
 
-/// Adds the URLs of a TCP listener.
-fn urls(address: SocketAddr, base: &BasePath, said: &mut String) {
+/// Adds the URLs of a TCP listener. Returns the address in the last one.
+fn urls(scheme: &str, address: SocketAddr, base: &BasePath, said: &mut String) -> SocketAddr {
     let local = local(address);
     // Writing to a String cannot fail.
-    let _ = writeln!(said, "open http://{local}{base}/ in a browser");
+    let _ = writeln!(said, "open {scheme}://{local}{base}/ in a browser");
+    let mut reached = local;
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         for interface in interfaces
@@ -158,8 +182,10 @@ fn urls(address: SocketAddr, base: &BasePath, said: &mut String) {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                let _ = writeln!(said, "others can join at http://{url}{base}/");
+                let _ = writeln!(said, "others can join at {scheme}://{url}{base}/");
+                reached = url;
             }
         }
     }
+    reached
 }

@@ -2,6 +2,7 @@
 
 mod process;
 pub(crate) mod task;
+pub(crate) mod tls;
 
 use std::{
     net::IpAddr,
@@ -23,6 +24,8 @@ const EXAMPLES: &str = "\
 Examples:
   server                          a chat on this machine, at 127.0.0.1:2000
   server --bind 0.0.0.0           a chat for everyone on the network
+  server --bind 0.0.0.0 --tls-self-signed
+                                  the same, encrypted
   server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
 
@@ -205,6 +208,8 @@ pub(crate) struct ServerFlags {
         value_delimiter = ','
     )]
     metrics_from: Vec<AddressSet>,
+    #[command(flatten)]
+    tls: tls::TlsFlags,
 
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]

@@ -84,7 +84,7 @@ impl Places {
     pub(crate) fn listen(self) -> anyhow::Result<Vec<Listener>> {
         match self {
             Places::Own(address, path) => {
-                let mut listeners = vec![Listener::Tcp(bind(address)?)];
+                let mut listeners = vec![Listener::Tcp(bind(address, "--port or --bind")?)];
                 if let Some(path) = path {
                     listeners.push(Listener::Unix(bind_unix(&path)?));
                 }
@@ -110,7 +110,12 @@ fn adopt(socket: Handed) -> io::Result<Listener> {
     })
 }
 
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Listens on an address, which these flags chose.
+///
+/// # Errors
+///
+/// Fails with a sentence that says what to do.
+pub(super) fn bind(address: SocketAddr, flags: &str) -> anyhow::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -121,12 +126,13 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     listener.map_err(|error| {
         use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
         let advice = match error.kind() {
-            AddrInUse => "another program listens there: stop it, or choose another port with --port (0 takes a free one)",
-            AddrNotAvailable => "this machine does not have that address: choose one it has with --bind",
-            PermissionDenied => "this user may not listen there: choose a port from 1024 on with --port",
-            _ => "choose another with --port or --bind",
+            AddrInUse => "another program listens there: stop it, or choose another port",
+            AddrNotAvailable => "this machine does not have that address: choose one it has",
+            PermissionDenied => "this user may not listen there: choose a port from 1024 on",
+            _ => "choose another",
         };
-        anyhow::anyhow!("cannot listen on {address} ({}): {advice}", error.kind())
+        let kind = error.kind();
+        anyhow::anyhow!("cannot listen on {address} ({kind}): {advice} with {flags}")
     })
 }
 

@@ -22,7 +22,8 @@ impl std::error::Error for BadAddress {}
 
 /// The parts of an address, before the flags are added.
 pub(super) struct AddressParts {
-    pub(super) tls: bool,
+    /// Whether the scheme asks for TLS; `None` without a scheme.
+    pub(super) tls: Option<bool>,
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) default_port: u16,
@@ -37,7 +38,7 @@ pub(super) struct AddressParts {
 impl AddressParts {
     pub(super) fn bare(host: &str, port: Option<u16>) -> Self {
         AddressParts {
-            tls: false,
+            tls: None,
             host: host.to_owned(),
             port,
             default_port: DEFAULT_PORT,
@@ -109,7 +110,7 @@ impl AddressParts {
             room => Some(room.parse().map_err(|why: RuleBroken| no_room(&why))?),
         };
         Ok(AddressParts {
-            tls,
+            tls: Some(tls),
             host: host.to_owned(),
             port,
             default_port,

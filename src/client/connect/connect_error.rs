@@ -64,6 +64,8 @@ pub(super) enum ConnectErrorKind {
     Unreachable(io::Error),
     /// The server did not answer in this time.
     NoAnswer(Duration),
+    /// The server's certificate leads to no trusted authority.
+    UnknownIssuer,
     /// TLS failed.
     Tls(String),
     /// An HTTP answer without an upgrade: its status and its `Retry-After`.
@@ -131,6 +133,10 @@ impl fmt::Display for ConnectError {
                 f,
                 "{server} takes connections but said nothing for {} seconds: is it a chat server?",
                 deadline.as_secs()
+            ),
+            ConnectErrorKind::UnknownIssuer => write!(
+                f,
+                "no authority that this machine trusts signed the certificate of {server} (UnknownIssuer): if it is the server's own, give --tls-pin as the server prints it"
             ),
             ConnectErrorKind::Tls(why) => write!(
                 f,

@@ -57,7 +57,12 @@ impl Wire {
     /// The number of bytes that must be written before any message. They are
     /// kept in memory until then.
     pub(super) fn waiting(&self) -> usize {
-        self.rest.len()
+        self.unsent() + self.rest.len()
+    }
+
+    /// The bytes that the socket itself holds.
+    fn unsent(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::unsent)
     }
 
     pub(super) fn progress(&self) -> u64 {
@@ -126,12 +131,25 @@ impl Wire {
                 ready!(self.poll_write(cx, |wire, socket, cx| socket.poll_write(cx, &wire.rest)))?;
             self.rest.drain(..written);
         }
+        ready!(self.poll_flush(cx))?;
         // Usually nothing waits, and the memory is released.
         self.rest = Vec::new();
         match self.failed {
             Some(kind) => Poll::Ready(Err(kind.into())),
             None => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Sends what the socket itself holds.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let held = self.unsent();
+        let due = held > 0 && self.failed.is_none();
+        let Some(socket) = self.socket.as_mut().filter(|_| due) else {
+            return Poll::Ready(Ok(()));
+        };
+        let flushed = Pin::new(socket).poll_flush(cx);
+        self.progress += u64::from(self.unsent() < held);
+        flushed.map_err(|error| self.fail(&error))
     }
 
     /// Writes a stretch in one write; no task is woken when the socket takes
@@ -155,7 +173,7 @@ impl Wire {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => return Some(Err(self.fail(&error))),
         };
-        if written == frames.len() {
+        if written == frames.len() && socket.unsent() == 0 {
             self.progress += 1;
             *position = room_batches.last();
             self.written.add(room_batches.messages(), frames.len());

@@ -6,12 +6,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{io::AsyncWrite, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+    time::{Duration, Instant, timeout},
+};
+use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::{
     fanout::{Applier, mailbox::WAKE_THRESHOLD, socket::Socket, subscriber::Subscriber},
     log::{Action, Draft, Entry, Recipient},
+    net::{Stream, tls},
     protocol::{ConnectionId, OwnerNumber, Seq, format::Format},
     store::{Storage, open},
 };
@@ -67,6 +73,18 @@ impl World {
         let mut reader = Subscriber::new(history, mailbox, outlet, Arc::default());
         follow(&mut reader, RoomName::lobby()).await;
         reader
+    }
+
+    /// A live reader of the lobby over TLS, and the client's end. Its socket
+    /// holds little.
+    async fn tls_reader(&self) -> (Subscriber, TlsStream<TcpStream>) {
+        let (server, client) = tls::tests::narrow().await;
+        let (_read, write) = Stream::Tls(Box::new(server)).into_split();
+        let outlet = Outlet::new(write.into(), Format::Plain, ConnectionId(1), None);
+        let (history, mailbox) = (self.log.history().clone(), Arc::clone(&self.mailbox));
+        let mut reader = Subscriber::new(history, mailbox, outlet, Arc::default());
+        follow(&mut reader, RoomName::lobby()).await;
+        (reader, client)
     }
 
     /// Commits one message in the lobby from each of these connections.
@@ -229,4 +247,33 @@ async fn the_last_senders_are_shown_the_next_batch_first() {
         noted.sort_unstable();
         assert!(noted.into_iter().eq(1..=200), "each reader once");
     }
+}
+
+#[tokio::test]
+async fn a_tls_reader_with_a_full_socket_catches_up_to_the_last_byte() {
+    let (mut world, mut shard) = World::new();
+    let (mut reader, mut client) = world.tls_reader().await;
+    shard.update_lists();
+    let mut expected = Vec::new();
+    while reader.outlet().mode == Mode::Live {
+        // A live reader's bytes are all with the kernel.
+        assert_eq!(reader.outlet().waiting(), 0);
+        let batch = world.say(&[7]);
+        for room_batch in &batch.batch.room_batches {
+            expected.extend_from_slice(room_batch.block(Format::Plain).all());
+        }
+        shard.fan_out(&[batch]);
+    }
+    assert!(reader.outlet().waiting() > 0);
+    // Nothing more is said. The session alone sends the rest.
+    let mut received = vec![0; expected.len()];
+    let delivered = async {
+        tokio::select! {
+            read = client.read_exact(&mut received) => read,
+            ended = poll_fn(|cx| reader.poll_deliver(cx)) => panic!("{ended:?}"),
+        }
+    };
+    let read = timeout(Duration::from_secs(60), delivered).await;
+    read.expect("every byte").expect("a connection");
+    assert_eq!(received, expected);
 }

@@ -227,7 +227,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Peer<R, W> {
 }
 
 impl<R, W: AsyncWrite + Unpin> Peer<R, W> {
-    fn of(stream: R, sending: W) -> Self {
+    pub(crate) fn of(stream: R, sending: W) -> Self {
         let reading = Reading {
             stream,
             read: Vec::new(),
@@ -294,7 +294,12 @@ impl<W: AsyncWrite + Unpin> Sending<W> {
 
     /// Writes raw bytes; false if the connection takes no more.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
-        soon("writing", self.0.write_all(bytes)).await.is_ok()
+        let written = async {
+            self.0.write_all(bytes).await?;
+            // TLS may hold bytes back.
+            self.0.flush().await
+        };
+        soon("writing", written).await.is_ok()
     }
 
     /// Sends a text message.

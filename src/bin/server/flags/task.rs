@@ -20,6 +20,7 @@ use super::{
     super::{exit::fail, files, listeners::Places},
     Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
     process::{raise_descriptors, workers},
+    tls::CheckedTls,
 };
 
 /// File descriptors not used for sessions: about 20 of the server's own, and
@@ -64,6 +65,8 @@ pub(crate) enum Task {
 pub(crate) struct CheckedFlags {
     /// Where to listen.
     pub(crate) places: Places,
+    /// The TLS of its TCP listeners, if they speak TLS.
+    pub(crate) tls: Option<CheckedTls>,
     /// The place of the message store.
     pub(crate) storage: Storage,
     /// Whether to print the messages of the chat.
@@ -169,6 +172,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
     let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone())?;
     let hides_addresses = hides_addresses(&flags, &places);
     let (per_prefix, forwarded) = limits(&flags, &places);
+    let hosts = [&flags.host[..], flags.tls.domains()].concat();
     let text_limits = Limits {
         text_bytes: flags.max_text as usize,
     };
@@ -178,6 +182,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
     let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
     Ok(CheckedFlags {
         places,
+        tls: flags.tls.check(flags.ephemeral)?,
         storage: if flags.ephemeral {
             Storage::Memory
         } else {
@@ -210,7 +215,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
             },
             trust: Trust {
                 hostname: hostname(),
-                hosts: flags.host,
+                hosts,
                 origins: flags
                     .origin
                     .iter()
@@ -239,7 +244,10 @@ fn hostname() -> String {
 
 /// Whether clients of other machines may come, directly or through a proxy.
 fn strangers_may_come(flags: &ServerFlags, places: &Places) -> bool {
-    places.are_on_a_network() || !flags.host.is_empty() || !flags.trusted_proxy.is_empty()
+    places.are_on_a_network()
+        || !flags.host.is_empty()
+        || !flags.trusted_proxy.is_empty()
+        || flags.tls.is_on()
 }
 
 /// Whether people see no address of anybody.
@@ -312,6 +320,8 @@ mod tests {
             (&["--bind=0.0.0.0"], default, default),
             (&["--host=chat.example"], default, default),
             (&["--trusted-proxy=private"], default, default),
+            (&["--tls-self-signed"], default, default),
+            (&["--acme=chat.example"], default, default),
             (&off_flags, off, off),
             (
                 &["--rate=7", "--max-per-address=2"],
