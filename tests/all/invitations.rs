@@ -207,7 +207,7 @@ async fn by_invitation(data: &Path) -> (Program, SocketAddr, String) {
     }
 }
 
-// Verified to fail when any of these routes is open.
+// Verified to fail when a name need not be admitted.
 #[tokio::test]
 async fn only_admitted_names_take_part_by_invitation() {
     let folder = folder();
@@ -325,8 +325,7 @@ async fn operators_by_name_are_made_without_a_server() {
     assert!(said.contains("nobody owns the name nobody"), "{said}");
 }
 
-// Verified to fail when the client does not send the token, and when it does
-// not try again without it.
+// Verified to fail when the client does not send the token.
 #[tokio::test]
 async fn the_client_enters_by_an_invitation_and_comes_back() {
     let folder = folder();
@@ -398,8 +397,7 @@ async fn event_of<T>(client: &mut Client, found: impl Fn(Event) -> Option<T>) ->
     }
 }
 
-// Verified to fail when a link is not used up, and when the server does not
-// tell the secret.
+// Verified to fail when the client does not send the token.
 #[tokio::test]
 async fn a_link_makes_another_device_the_same_person() {
     let server = TestServer::start().await;
