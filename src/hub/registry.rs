@@ -220,12 +220,9 @@ impl Registry {
     pub(super) fn members_event(&self, room: &RoomName) -> Event {
         let tables = self.shared.lock();
         let (mut names, total) = tables.presence.names(room);
-        let mut members = tables.access.members(room);
+        let members = tables.access.members(room, MAX_MEMBERS_NAMED);
         drop(tables);
         names.sort_unstable();
-        if let Some(members) = &mut members {
-            members.truncate(MAX_MEMBERS_NAMED);
-        }
         Event::Members {
             names,
             total,
