@@ -325,7 +325,8 @@ async fn operators_by_name_are_made_without_a_server() {
     assert!(said.contains("nobody owns the name nobody"), "{said}");
 }
 
-// Verified to fail when the client does not send the token.
+// Verified to fail when the client does not send the token, and when it does not
+// try again without it.
 #[tokio::test]
 async fn the_client_enters_by_an_invitation_and_comes_back() {
     let folder = folder();
@@ -366,6 +367,20 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
         said.contains("answers HTTP 403: it is a private room"),
         "{said}"
     );
+    // An invitation that is gone keeps out nobody who is admitted.
+    let secrets = std::fs::read_dir(state.path().join("broadcast-chat")).expect("a folder");
+    let texts = secrets.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+    let kept = texts
+        .into_iter()
+        .find(|text| text.contains("secret of ana"));
+    let kept = kept.expect("a secret");
+    let bearer = format!("Bearer {}", kept.lines().next().expect("a secret"));
+    let mut ana: Peer = upgraded(addr, "/tea?name=ana", &[("Authorization", &bearer)]).await;
+    ana.text().await;
+    let told = ana.text_after("/uninvite 1").await;
+    assert_eq!(told, "* Invitation 1 is taken back.");
+    let (code, said) = client(&url, &["--name", "ana"]).await;
+    assert_eq!(code, 0, "{said}");
 }
 
 /// A client of the library with secrets in a folder.
