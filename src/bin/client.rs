@@ -254,7 +254,7 @@ async fn run_conversation(
     };
     if flags.wants_screen() {
         let settings = flags.screen_settings(preferences).context(NO_IDS)?;
-        return run_screen(client, settings, stop).await;
+        return Box::pin(run_screen(client, settings, stop)).await;
     }
     let options = flags.lines_options().context(NO_IDS)?;
     let limit = options.source.longest_line(client.welcome().limits);

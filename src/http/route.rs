@@ -9,7 +9,9 @@ use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
     entry::{enter, follow_link},
-    events, forwarding, help, history_page, page,
+    events, forwarding, help, history_page,
+    origin::Site,
+    page,
     query::Query,
     representation::{self, Representation},
     room,
@@ -84,17 +86,17 @@ pub(super) async fn answer(
     }
     let room = RoomName::from_path(path)
         .map_err(|rule| Refused::new(StatusCode::NOT_FOUND, format!("No such room: {rule}.")))?;
-    let base_url = || site.url(head, &state.base_path);
     if upgrade::is_upgrade(head) {
         let (response, format, mut query) = upgrade::accept(head)?;
         state.trust.check_origin(head, &site)?;
         registration.check_ban(query.name.as_ref())?;
         let is_linked = follow_link(&state.hub, registration, &mut query)?;
         let proved = enter(&state.hub, registration, Some(&room), &mut query).await?;
+        let base = site.url(head, &state.base_path);
         let request = SessionRequest {
             proved,
             is_linked,
-            ..query.session_request(room, format, &base_url())
+            ..query.session_request(room, format, &base)
         };
         return Ok(Answer::Upgrade(response, Box::new(request)));
     }
@@ -106,24 +108,39 @@ pub(super) async fn answer(
         &[Method::GET, Method::HEAD, Method::POST],
         "GET, HEAD, POST",
     )?;
-    let query = || Query::of(head);
     let hub = &state.hub;
     if head.method == Method::POST {
         state.trust.check_origin(head, &site)?;
-        let mut query = query()?;
+        let mut query = Query::of(head)?;
         registration.check_ban(query.name.as_ref())?;
         let proved = enter(hub, registration, Some(&room), &mut query).await?;
         return room::publish(head, body, registration, state, room, (query, proved))
             .await
             .map(Answer::Respond);
     }
+    read(head, registration, state, &site, room).await
+}
+
+/// Answers a GET of a room, in the form that its sender prefers.
+///
+/// # Errors
+///
+/// As [`answer`].
+async fn read(
+    head: &Parts,
+    registration: &Registration,
+    state: &HttpState,
+    site: &Site,
+    room: RoomName,
+) -> Result<Answer, Refused> {
+    let hub = &state.hub;
     let form = representation::preferred(head)?;
     // The page ignores the query: an invalid one must not keep a visitor out. It
     // holds no message, so a ban does not either.
     let (mut query, proved) = if matches!(form, Representation::Page) {
         (Query::default(), None)
     } else {
-        let mut query = query()?;
+        let mut query = Query::of(head)?;
         registration.check_ban(query.name.as_ref())?;
         // An invitation is used by an upgrade or a POST.
         query.invitation = None;
@@ -132,7 +149,7 @@ pub(super) async fn answer(
     };
     let mut answer = match form {
         Representation::Page => {
-            Answer::Respond(page::document(head, &site, &state.base_path, &room))
+            Answer::Respond(page::document(head, site, &state.base_path, &room))
         }
         Representation::Json => Answer::Respond(history_page::json(hub, &room, &query).await?),
         Representation::Lines if query.is_for_a_page() => {
@@ -144,9 +161,10 @@ pub(super) async fn answer(
         }
         Representation::Events => {
             let response = events::follow(head, &mut query)?;
+            let base = site.url(head, &state.base_path);
             let request = SessionRequest {
                 proved,
-                ..query.session_request(room, Format::EventStream, &base_url())
+                ..query.session_request(room, Format::EventStream, &base)
             };
             if head.method == Method::HEAD {
                 Answer::Respond(response.map(|()| Full::default()))

@@ -241,12 +241,9 @@ impl Registry {
     pub(super) fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
         let tables = self.shared.lock();
         let (mut people, total) = tables.presence.names(room);
-        let mut members = tables.access.members(room);
+        let members = tables.access.members(room, MAX_MEMBERS_NAMED);
         drop(tables);
         people.sort_unstable();
-        if let Some(members) = &mut members {
-            members.truncate(MAX_MEMBERS_NAMED);
-        }
         let shown =
             |address: &Option<IpAddr>| address.map_or_else(String::new, |it| it.to_string());
         let addresses = people.iter().map(|(_, address)| shown(address));

@@ -143,7 +143,7 @@ async fn status(server: &TestServer, request: &str) -> (u16, String) {
     (status, head + &body)
 }
 
-// Verified to fail when any of these routes does not ask who may read.
+// Verified to fail when requests do not ask who may enter.
 #[tokio::test]
 async fn every_route_asks_who_may_enter() {
     for caller in CALLERS {
@@ -217,7 +217,7 @@ async fn every_route_asks_who_may_enter() {
     }
 }
 
-// Verified to fail when joins or the list of rooms do not ask who may enter.
+// Verified to fail when a join does not ask who may enter.
 #[tokio::test]
 async fn no_command_tells_an_outsider_anything() {
     for caller in CALLERS {
@@ -281,7 +281,7 @@ async fn no_command_tells_an_outsider_anything() {
     }
 }
 
-// Verified to fail when the shard goes on writing to a removed member.
+// Verified to fail when a removal ends no conversation.
 #[tokio::test]
 async fn a_removed_member_gets_nothing_more() {
     let server = TestServer::start().await;
@@ -423,7 +423,6 @@ async fn a_name_owns_at_most_twenty_private_rooms() {
     }
 }
 
-// Verified to fail when a membership belongs to the spelling of a name.
 #[tokio::test]
 async fn private_rooms_outlive_a_restart_and_end_with_the_name() {
     let folder = tempdir().expect("a folder");

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod soak;
+mod wrong_secrets;
 
 use std::fs;
 

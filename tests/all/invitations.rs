@@ -207,7 +207,7 @@ async fn by_invitation(data: &Path) -> (Program, SocketAddr, String) {
     }
 }
 
-// Verified to fail when any of these routes is open.
+// Verified to fail when a name need not be admitted.
 #[tokio::test]
 async fn only_admitted_names_take_part_by_invitation() {
     let folder = folder();
@@ -325,8 +325,8 @@ async fn operators_by_name_are_made_without_a_server() {
     assert!(said.contains("nobody owns the name nobody"), "{said}");
 }
 
-// Verified to fail when the client does not send the token, and when it does
-// not try again without it.
+// Verified to fail when the client does not send the token, and when it does not
+// try again without it.
 #[tokio::test]
 async fn the_client_enters_by_an_invitation_and_comes_back() {
     let folder = folder();
@@ -367,6 +367,20 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
         said.contains("answers HTTP 403: it is a private room"),
         "{said}"
     );
+    // An invitation that is gone keeps out nobody who is admitted.
+    let secrets = std::fs::read_dir(state.path().join("broadcast-chat")).expect("a folder");
+    let texts = secrets.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+    let kept = texts
+        .into_iter()
+        .find(|text| text.contains("secret of ana"));
+    let kept = kept.expect("a secret");
+    let bearer = format!("Bearer {}", kept.lines().next().expect("a secret"));
+    let mut ana: Peer = upgraded(addr, "/tea?name=ana", &[("Authorization", &bearer)]).await;
+    ana.text().await;
+    let told = ana.text_after("/uninvite 1").await;
+    assert_eq!(told, "* Invitation 1 is taken back.");
+    let (code, said) = client(&url, &["--name", "ana"]).await;
+    assert_eq!(code, 0, "{said}");
 }
 
 /// A client of the library with secrets in a folder.
@@ -398,8 +412,7 @@ async fn event_of<T>(client: &mut Client, found: impl Fn(Event) -> Option<T>) ->
     }
 }
 
-// Verified to fail when a link is not used up, and when the server does not
-// tell the secret.
+// Verified to fail when the client does not send the token.
 #[tokio::test]
 async fn a_link_makes_another_device_the_same_person() {
     let server = TestServer::start().await;

@@ -53,7 +53,7 @@ fn documented(language: &str, number: usize) -> String {
 /// document names, and the client that trusts it.
 fn certificate(folder: &Path) -> TlsConnector {
     let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).expect("a certificate");
-    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let (cert, key) = (made.cert.pem(), made.key_pair.serialize_pem());
     fs::write(folder.join("chat.pem"), format!("{cert}{key}")).expect("a file");
     fs::write(folder.join("chat.crt"), cert).expect("a file");
     fs::write(folder.join("chat.key"), key).expect("a file");

@@ -97,10 +97,10 @@ impl Access {
         Err(Refusal::new(RefusalCode::NotAllowed, text))
     }
 
-    /// The members of a private room, in the order of their names' ages; `None`
-    /// for a public room.
-    pub(super) fn members(&self, room: &RoomName) -> Option<Vec<RoomMember>> {
-        let members = self.private.get(room)?.values();
+    /// The members of a private room, at most `most`, in the order of their names'
+    /// ages; `None` for a public room.
+    pub(super) fn members(&self, room: &RoomName, most: usize) -> Option<Vec<RoomMember>> {
+        let members = self.private.get(room)?.values().take(most);
         let members = members.map(|member| RoomMember {
             name: member.name.clone(),
             owner: member.owns,

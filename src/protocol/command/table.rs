@@ -312,9 +312,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[SECRET],
         permission: Permission::Owners,
         about: "a URL that makes another device you",
-        help: Listing::OwnLineWith(
-            "a URL that makes another device you, with the secret of\nyour name",
-        ),
+        help: Listing::OwnLineWith("a URL that makes another device you (/link SECRET)"),
         page: Listing::OwnLineWith("a URL and a QR code that make another device you"),
         typed_example: "/link",
         json_example: r#"{"type":"link","secret":"of-ana-and-long-enough"}"#,

@@ -112,11 +112,10 @@ impl Conversation<'_> {
                 self.check_access(&room)?;
                 CommandResult::Work(PendingWork::Join(room, start))
             }
-            Command::Members => {
-                let with_addresses = self.operator.check().is_ok();
-                let members = self.hub.members_event(&self.room, with_addresses);
-                members.into()
-            }
+            Command::Members => self
+                .hub
+                .members_event(&self.room, self.operator.check().is_ok())
+                .into(),
             Command::History { before, limit } => self.page(before, limit).into(),
             Command::Search {
                 query,

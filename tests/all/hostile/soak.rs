@@ -44,7 +44,7 @@ fn attacker(n: usize) -> IpAddr {
     Ipv4Addr::new(127, 0, 3, n).into()
 }
 
-async fn enter(source: IpAddr, server: SocketAddr, name: &str) -> Peer {
+pub(super) async fn enter(source: IpAddr, server: SocketAddr, name: &str) -> Peer {
     let proof = format!("Bearer the-secret-of-{name}");
     let target = format!("/tea?name={name}");
     let mut peer = Peer::upgraded_from(source, server, &target, &[("Authorization", &proof)]).await;
@@ -55,7 +55,7 @@ async fn enter(source: IpAddr, server: SocketAddr, name: &str) -> Peer {
 /// Messages with a number, said at a steady pace for a time. Every reader sees
 /// each of them once and in order. Returns the 99th percentile of the time from
 /// saying to reading.
-async fn chat(server: SocketAddr, lasts: Duration, phase: &str) -> Duration {
+pub(super) async fn chat(server: SocketAddr, lasts: Duration, phase: &str) -> Duration {
     let speaker = enter(person(READERS), server, "speaker").await;
     // The speaker reads too: who does not is closed as slow.
     let (mut speaker, mut own) = speaker.split();

@@ -76,6 +76,34 @@ async fn an_invitation_asks_one_question_and_leaves_the_address_bar() {
     assert_eq!(client.exit().await, 1);
 }
 
+// Verified to fail when the page asks nothing after 403.
+#[tokio::test]
+async fn a_private_room_lets_in_a_member_with_the_secret() {
+    let server = super::patient_server().await;
+    let mut ana = server.plain("/tea").await;
+    ana.text_after("/name ana the-secret-of-ana").await;
+    let told = ana.text_after("/private").await;
+    assert!(told.starts_with("* tea is private now"), "{told}");
+    let browser = Browser::start().await;
+    browser.visit(&format!("http://{}/tea", server.addr)).await;
+    asks(&browser, "tea does not let you in").await;
+    browser
+        .see("document.getElementById('entry-why').textContent.startsWith('tea is a private room')")
+        .await;
+    count_of_faults(&browser).await;
+    browser.press("#entry-secret", "the-secret-of-ana").await;
+    browser.press("#entry-name", &format!("ana{ENTER}")).await;
+    live(&browser).await;
+    super::say(&browser, "it is me").await;
+    assert_eq!(ana.text().await, "ana: it is me");
+    browser
+        .run("document.getElementById('people-button').click()")
+        .await;
+    browser
+        .see("document.getElementById('names').textContent.includes('you, owner')")
+        .await;
+}
+
 // Verified to fail when the page does not offer the token of a link.
 #[tokio::test]
 async fn a_link_makes_another_browser_the_same_person() {
