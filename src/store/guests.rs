@@ -44,7 +44,7 @@ impl Store {
     }
 
     /// The address of the last guest with this tag that wrote one of the last
-    /// [`LOOKED_BACK`] messages.
+    /// 100,000 messages.
     ///
     /// # Errors
     /// Fails if the database cannot be read.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     operators::{SECRET, with_operators},
     programs::{folder, server},
-    support::{Peer, TestServer, options, upgrade, upgraded},
+    support::{Peer, TestServer, options, soon, upgrade, upgraded},
 };
 
 /// The options of a server that trusts this machine.
@@ -111,7 +111,10 @@ async fn visitors_of_forty_prefixes_are_limited_each_by_itself() {
     // A place is free once its guest is gone.
     drop(guests.swap_remove(0));
     let first = get("/-/health", "X-Forwarded-For: 192.0.2.0\r\n");
-    while status(server.addr, &first).await != 200 {}
+    soon("a free place", async {
+        while status(server.addr, &first).await != 200 {}
+    })
+    .await;
 }
 
 // Verified to fail when a proxy's connections have places before their heads.
@@ -337,15 +340,16 @@ async fn visitors_of_proxy_headers_are_limited_each_by_itself() {
     };
     // They have their places before they send a request.
     let held = [ask(7).await, ask(7).await];
-    let mut answer = String::new();
-    while !answer.starts_with("HTTP/1.1 429 ") {
-        let mut third = ask(7).await;
-        third
-            .sending
-            .try_write(get("/-/health", "").as_bytes())
-            .await;
-        answer = third.rest().await;
-    }
+    soon("a refusal", async {
+        let mut answer = String::new();
+        while !answer.starts_with("HTTP/1.1 429 ") {
+            let mut third = ask(7).await;
+            let request = get("/-/health", "");
+            third.sending.try_write(request.as_bytes()).await;
+            answer = third.rest().await;
+        }
+    })
+    .await;
     let mut other = ask(8).await;
     other.write(get("/-/health", "").as_bytes()).await;
     assert!(other.rest().await.starts_with("HTTP/1.1 200 "));
