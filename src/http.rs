@@ -5,6 +5,7 @@
 
 mod answer;
 mod asset;
+mod base_path;
 mod error_filter;
 mod events;
 mod forwarding;
@@ -21,6 +22,7 @@ mod state;
 mod upgrade;
 
 pub use self::{
+    base_path::BasePath,
     origin::Trust,
     serve::{Upgraded, serve},
     state::{HttpState, Scheme},

@@ -84,6 +84,9 @@ pub struct HubOptions {
     pub capacity: Capacity,
     /// The proxies whose word on a visitor's address is believed.
     pub proxies: AddressSet,
+    /// Whether people see no address of anybody: every peer has the tag of a
+    /// guest.
+    pub hides_addresses: bool,
 }
 
 /// The state that all sessions share. Clones are the same hub.
@@ -215,10 +218,10 @@ impl Hub {
         self.shared.registry.people_count(room)
     }
 
-    /// The event that names the people in a room. If they are many, it names
-    /// only some.
-    pub fn members_event(&self, room: &RoomName) -> Event {
-        self.shared.registry.members_event(room)
+    /// The event that names the people in a room, with their addresses if they
+    /// are asked for. If they are many, it names only some.
+    pub fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
+        self.shared.registry.members_event(room, with_addresses)
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.
@@ -267,26 +270,36 @@ impl Hub {
     }
 
     /// Bans or mutes a name or a prefix, as an operator at the other end of
-    /// `peer` asks.
+    /// `peer` asks. The tag of a guest means its address. Returns the target.
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, and one that covers the operator,
-    /// a trusted proxy or the loopback interface. Also refuses if too many sanctions are in
-    /// force or this one cannot be stored.
+    /// Refuses a single connection as target, a guest whose address is not
+    /// known, and a target that covers the operator, a trusted proxy or the
+    /// loopback interface. Also refuses if too many sanctions are in force or
+    /// this one cannot be stored.
     pub fn sanction(
         &self,
         by: &Author,
         peer: Peer,
         kind: SanctionKind,
-        who: &CommandTarget,
+        who: CommandTarget,
         lasts: Option<TypedDuration>,
         why: Option<Text>,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let registry = &self.shared.registry;
-        let action = moderation::sanction(registry, by, peer, kind, who, lasts, why);
-        let actions = self.actions();
-        async move { actions.act(peer.id, action?).await.map(|_| ()) }
+    ) -> impl Future<Output = Result<CommandTarget, Refusal>> + use<> {
+        let (hub, by) = (self.clone(), by.clone());
+        async move {
+            let HubState {
+                registry,
+                history,
+                actions,
+                ..
+            } = &*hub.shared;
+            let who = moderation::resolve(registry, history.store(), who).await?;
+            let action = moderation::sanction(registry, &by, peer, kind, &who, lasts, why)?;
+            actions.act(peer.id, action).await?;
+            Ok(who)
+        }
     }
 
     /// Lifts a ban or a mute. Returns the target of another one that still

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     fanout::Applier,
-    http::{self, HttpState, Scheme, Trust},
+    http::{self, BasePath, HttpState, Scheme, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits},
     net::{
         self, Listener, Peer, Stream,
@@ -59,6 +59,8 @@ pub struct ServerOptions {
     pub keep: RetentionLimits,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
+    /// The path that all URLs begin with.
+    pub base_path: BasePath,
     /// Whether a trusted proxy's connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// The options of all sessions.
@@ -123,12 +125,13 @@ pub async fn run(
     let drain = CancellationToken::new();
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let accepting = entrances.into_iter().map(|entrance| {
-        let state = HttpState {
-            hub: hub.clone(),
-            trust: options.trust.clone(),
-            limits: options.session.limits,
-            scheme: entrance.scheme,
-        };
+        let mut state = HttpState::new(
+            hub.clone(),
+            options.trust.clone(),
+            options.session.limits,
+            options.base_path.clone(),
+        );
+        state.scheme = entrance.scheme;
         let server = Server {
             state,
             tls: entrance.tls,

@@ -37,7 +37,7 @@ pub use self::{inbound::UnfinishedMessages, options::SessionOptions, request::Se
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},
-    protocol::{Tag, close::CloseReason, format::Format, frame},
+    protocol::{close::CloseReason, format::Format, frame},
 };
 
 /// How many bytes of answers may be queued for the socket. Above that, the
@@ -109,7 +109,7 @@ where
         registration.leave();
         let peer = registration.peer();
         info!(target: "chat::address", "{peer} left: {end}");
-        info!(target: "chat::tag", "{} left: {end}", Tag::from(peer.id));
+        info!(target: "chat::tag", "{} left: {end}", peer.guest_tag());
         match end {
             SessionEnd::Lost(_) => hub.metrics().closed(&"lost"),
             SessionEnd::Close(reason) => {
@@ -130,7 +130,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
     let (peer, format) = (registration.peer(), request.format);
     // The output has one of the two targets: it shows addresses or it does not.
     info!(target: "chat::address", "New connection from {peer}");
-    info!(target: "chat::tag", "New connection from {}", Tag::from(peer.id));
+    info!(target: "chat::tag", "New connection from {}", peer.guest_tag());
     let Transport { read, early, write } = transport;
     let inbound = match format {
         Format::EventStream => Inbound::discarding(read, &options.unfinished),

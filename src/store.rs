@@ -12,6 +12,7 @@ mod database;
 mod digest;
 mod expired;
 mod folder;
+mod guests;
 mod hardened_secret;
 mod ignored;
 mod index;

@@ -88,7 +88,7 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
     let hostname = &checked.options.trust.hostname;
     let Entrances { all, pin, reload } = entrances::open(listeners, checked.tls, folder, hostname)?;
     let shutdown = stop_on_signals(reload)?;
-    console::listening(&all, pin);
+    console::listening(&all, &checked.options.base_path, pin);
     chat::run(all, replica, checked.options, shutdown)
         .await
         .context("the server failed")

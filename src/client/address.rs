@@ -47,6 +47,8 @@ pub struct Target {
     pub(super) port: u16,
     pub(super) tls: bool,
     pub(super) trust: ServerTrust,
+    /// The path before the room: empty, or like `/chat`.
+    base: String,
     uri: Uri,
     room: RoomName,
     /// The start that the URI's query asks for.
@@ -96,8 +98,9 @@ impl Target {
         let query = query(&place.query, wanted);
         let mark = if query.is_empty() { "" } else { "?" };
         let uri = format!(
-            "{scheme}://{}:{port}/{path}{mark}{query}",
-            in_uri(&place.host)
+            "{scheme}://{}:{port}{}/{path}{mark}{query}",
+            in_uri(&place.host),
+            place.base
         );
         Ok(Target {
             uri: uri
@@ -109,6 +112,7 @@ impl Target {
             hide_echoes: pairs(&place.query).any(|(key, value)| key == "echo" && value == "0"),
             room: room.unwrap_or_else(RoomName::lobby),
             host: place.host,
+            base: place.base,
             port,
             tls,
             trust: wanted.trust.clone(),
@@ -151,10 +155,11 @@ impl Target {
         format!("{}/{room}?{query}", self.origin())
     }
 
-    /// The server as scheme, host and port.
+    /// The server as scheme, host, port and base path.
     pub(super) fn origin(&self) -> String {
         let scheme = if self.tls { "wss" } else { "ws" };
-        format!("{scheme}://{}:{}", in_uri(&self.host), self.port)
+        let (host, port, base) = (in_uri(&self.host), self.port, &self.base);
+        format!("{scheme}://{host}:{port}{base}")
     }
 
     /// The URL of the room without a query, the same for every client.
@@ -274,6 +279,8 @@ mod tests {
                 "h:80",
             ),
             ("http://h?name=ana", "ws://h:80/?name=ana", "h:80"),
+            ("https://h/chat/ops", "wss://h:443/chat/ops", "h:443"),
+            ("https://h/a/chat/", "wss://h:443/a/chat/", "h:443"),
         ] {
             let target = Target::new(&wanted(address)).expect(address);
             assert_eq!(target.uri().to_string(), uri, "{address}");
@@ -307,7 +314,9 @@ mod tests {
             "ws://",
             "ws:///ops",
             "ws://ana:secret@h/",
-            "ws://h/a/b",
+            "ws://h//b",
+            "ws://h/../b",
+            "ws://h/a%20b/c",
             "ws://h/-/health",
             "ws://h/a%20b",
         ] {
@@ -375,6 +384,16 @@ mod tests {
             assert_eq!(target.uri().query(), Some(query));
             assert!(target.hide_echoes, "the client hides echoes itself");
         }
+    }
+
+    #[test]
+    fn other_rooms_of_a_server_stand_below_its_path() {
+        let target = Target::new(&wanted("https://h/chat/ops")).expect("an address");
+        assert_eq!(target.origin(), "wss://h:443/chat");
+        assert_eq!(target.room_url(), "wss://h:443/chat/ops");
+        let tea = "tea".parse().expect("a room");
+        let uri = target.resume_uri(&tea, &Start::default(), None);
+        assert!(uri.starts_with("wss://h:443/chat/tea?"), "{uri}");
     }
 
     #[test]

@@ -10,12 +10,13 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts
 use http_body_util::Full;
 use ring::digest;
 
-use super::answer::content;
+use super::{answer::content, base_path::BasePath};
 
 /// The path of named assets, below `/-/`.
 pub(super) const ASSETS: &str = "assets/";
 
 /// A text, and its compressed form once a client accepted that.
+#[derive(Debug)]
 pub(super) struct Asset {
     /// The last part of its path. A page has none.
     name: String,
@@ -49,9 +50,9 @@ impl Asset {
         &self.name
     }
 
-    /// The path of a named asset.
-    pub(super) fn path(&self) -> String {
-        format!("/-/{ASSETS}{}", self.name)
+    /// The path of a named asset, below a base path.
+    pub(super) fn path(&self, base: &BasePath) -> String {
+        format!("{base}/-/{ASSETS}{}", self.name)
     }
 
     /// Responds with a named asset, which browsers keep for good.

@@ -25,7 +25,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// The headers by which proxies name the visitor.
 const VISITOR_HEADERS: [&str; 3] = ["Forwarded", "X-Forwarded-For", "X-Real-IP"];
 
-/// What a trusted proxy says of a request.
+/// The facts about a request that a trusted proxy states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Forwarded {
     /// The address of the visitor.
@@ -126,7 +126,7 @@ impl Forwarded {
     }
 }
 
-/// Finds the visitor among the hops, of which the last proxy's comes first.
+/// Finds the visitor among the hops. The hop of the last proxy comes first.
 /// Returns its address, and how many hops came before it.
 ///
 /// A hop without an address ends the search: the proxy before it holds.

@@ -12,7 +12,7 @@ use http::{Response, request::Parts};
 use http_body_util::Full;
 
 use self::markdown::Rendered;
-use super::asset::Asset;
+use super::{asset::Asset, base_path::BasePath};
 
 const PAGE: &str = include_str!("help/help.html");
 const STYLE: &str = concat!(
@@ -37,12 +37,11 @@ macro_rules! documents {
         [$(Document {
             name: $name,
             markdown: include_str!(concat!("../../docs/", $name, ".md")),
-            page: OnceLock::new(),
         }),+]
     };
 }
 
-static DOCUMENTS: [Document; 8] = documents![
+const DOCUMENTS: [Document; 8] = documents![
     "exercise",
     "guarantees",
     "guide",
@@ -53,21 +52,6 @@ static DOCUMENTS: [Document; 8] = documents![
     "storage",
 ];
 
-static INDEX: LazyLock<Asset> = LazyLock::new(|| {
-    let section = README
-        .lines()
-        .skip_while(|line| *line != DOCUMENTS_HEADING)
-        .skip(1)
-        .take_while(|line| !line.starts_with("## "));
-    let table: Vec<_> = section.filter(|line| line.starts_with('|')).collect();
-    let markdown = format!(
-        "# Help\n\nThese documents describe the chat that this server runs. \
-         Those without a link are files of its source.\n\n{}\n",
-        table.join("\n")
-    );
-    page(&markdown, "docs/")
-});
-
 static STYLE_ASSET: LazyLock<Asset> =
     LazyLock::new(|| Asset::named("help", "css", "text/css; charset=utf-8", STYLE.into()));
 
@@ -76,19 +60,66 @@ struct Document {
     /// The file's name without `.md`, and the last part of the page's path.
     name: &'static str,
     markdown: &'static str,
-    page: OnceLock<Asset>,
 }
 
-/// Returns the index of the documents.
-pub(super) fn index(head: &Parts) -> Response<Full<Bytes>> {
-    INDEX.revalidated(head, POLICY)
+/// The pages of a server, each made at its first request.
+#[derive(Debug)]
+pub(super) struct Help {
+    base: BasePath,
+    index: OnceLock<Asset>,
+    pages: [OnceLock<Asset>; DOCUMENTS.len()],
 }
 
-/// Returns the document of this name.
-pub(super) fn document(head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
-    let document = named(name)?;
-    let page = document.page.get_or_init(|| page(document.markdown, ""));
-    Some(page.revalidated(head, POLICY))
+impl Help {
+    pub(super) fn new(base: &BasePath) -> Self {
+        Help {
+            base: base.clone(),
+            index: OnceLock::new(),
+            pages: Default::default(),
+        }
+    }
+
+    /// Returns the index of the documents.
+    pub(super) fn index(&self, head: &Parts) -> Response<Full<Bytes>> {
+        let index = self.index.get_or_init(|| {
+            let section = README
+                .lines()
+                .skip_while(|line| *line != DOCUMENTS_HEADING)
+                .skip(1)
+                .take_while(|line| !line.starts_with("## "));
+            let table: Vec<_> = section.filter(|line| line.starts_with('|')).collect();
+            let markdown = format!(
+                "# Help\n\nThese documents describe the chat that this server runs. \
+                 Those without a link are files of its source.\n\n{}\n",
+                table.join("\n")
+            );
+            self.page(&markdown, "docs/")
+        });
+        index.revalidated(head, POLICY)
+    }
+
+    /// Returns the document of this name.
+    pub(super) fn document(&self, head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
+        let mut all = DOCUMENTS.iter().zip(&self.pages);
+        let (document, page) = all.find(|(document, _)| document.name == name)?;
+        let page = page.get_or_init(|| self.page(document.markdown, ""));
+        Some(page.revalidated(head, POLICY))
+    }
+
+    /// Makes a page of Markdown whose links lead to documents in `folder`.
+    fn page(&self, markdown: &str, folder: &str) -> Asset {
+        let base = &self.base;
+        let Rendered { title, body } =
+            markdown::render(markdown, |target| url(target, folder, base));
+        // The body comes last: it may contain any of these marks.
+        let html = PAGE
+            .replace("{title}", &title)
+            .replace("{style}", &STYLE_ASSET.path(base))
+            .replace("{base}", &base.to_string())
+            .replace("{version}", VERSION)
+            .replace("{body}", &body);
+        Asset::page(html)
+    }
 }
 
 /// Returns the style of the documents, if this is its name.
@@ -96,24 +127,8 @@ pub(super) fn asset(head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
     (name == STYLE_ASSET.name()).then(|| STYLE_ASSET.immutable(head))
 }
 
-fn named(name: &str) -> Option<&'static Document> {
-    DOCUMENTS.iter().find(|document| document.name == name)
-}
-
-/// Makes a page of Markdown whose links lead to documents in `folder`.
-fn page(markdown: &str, folder: &str) -> Asset {
-    let Rendered { title, body } = markdown::render(markdown, |target| url(target, folder));
-    // The body comes last: it may contain any of these marks.
-    let html = PAGE
-        .replace("{title}", &title)
-        .replace("{style}", &STYLE_ASSET.path())
-        .replace("{version}", VERSION)
-        .replace("{body}", &body);
-    Asset::page(html)
-}
-
 /// Returns the URL of a link's target. A file that is not served has none.
-fn url(target: &str, folder: &str) -> Option<String> {
+fn url(target: &str, folder: &str, base: &BasePath) -> Option<String> {
     if ["#", "https://", "http://"]
         .iter()
         .any(|start| target.starts_with(start))
@@ -123,8 +138,8 @@ fn url(target: &str, folder: &str) -> Option<String> {
     let anchor = target.find('#').unwrap_or(target.len());
     let (file, anchor) = target.split_at(anchor);
     let name = file.strip_prefix(folder)?.strip_suffix(".md")?;
-    let document = named(name)?;
-    Some(format!("/-/help/{}{anchor}", document.name))
+    let document = DOCUMENTS.iter().find(|document| document.name == name)?;
+    Some(format!("{base}/-/help/{}{anchor}", document.name))
 }
 
 #[cfg(test)]
@@ -151,7 +166,11 @@ mod tests {
             ("//evil.example/guide.md", "", None),
             ("", "", None),
         ] {
-            assert_eq!(url(target, folder).as_deref(), served, "{target} {folder}");
+            let found = url(target, folder, &BasePath::default());
+            assert_eq!(found.as_deref(), served, "{target} {folder}");
         }
+        let base = "/chat".parse().expect("a path");
+        let found = url("guide.md#below", "", &base);
+        assert_eq!(found.as_deref(), Some("/chat/-/help/guide#below"));
     }
 }

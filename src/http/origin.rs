@@ -14,6 +14,7 @@ use http::{
 };
 
 use super::{answer::Refused, forwarding::Forwarded};
+use crate::{hub::Registration, net::AddressSet};
 
 /// The URL that a request was made to, as its visitor knows it.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Trust {
     pub hosts: Vec<String>,
     /// Other origins whose pages may connect, such as `https://example.org`.
     pub origins: Vec<String>,
+    /// The addresses that may read the metrics, besides this machine's.
+    pub metrics_readers: AddressSet,
 }
 
 impl Trust {
@@ -102,6 +105,15 @@ impl Trust {
             || own.eq_ignore_ascii_case("localhost")
             || own.bytes().all(|byte| byte.is_ascii_digit());
         !shared && first_label(name).eq_ignore_ascii_case(own)
+    }
+
+    /// Whether a peer may read the metrics. A request that a proxy forwarded
+    /// without being believed may not: its visitor is not known.
+    pub(super) fn may_read_metrics(&self, registration: &Registration) -> bool {
+        let address = registration.peer().ip();
+        let may =
+            AddressSet::loopback().contains(address) || self.metrics_readers.contains(address);
+        may && !registration.is_forwarded()
     }
 
     /// Checks that `Origin`, if present, is the server's own or a trusted one.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Response, request::Parts, uri::Authority};
 use http_body_util::Full;
 
-use super::{asset::Asset, origin::Site};
+use super::{asset::Asset, base_path::BasePath, origin::Site};
 use crate::protocol::name::RoomName;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -55,16 +55,29 @@ static SCRIPT_ASSET: LazyLock<Asset> =
     LazyLock::new(|| Asset::named("page", "js", "text/javascript; charset=utf-8", bundle()));
 
 /// Returns the document: the room's chat, and other ways to join.
-pub(super) fn document(head: &Parts, site: &Site, room: &RoomName) -> Response<Full<Bytes>> {
+pub(super) fn document(
+    head: &Parts,
+    site: &Site,
+    base: &BasePath,
+    room: &RoomName,
+) -> Response<Full<Bytes>> {
     let host = &site.host;
     // A browser says `http://` and `ws://` for both.
     let encrypted = if site.is_encrypted() { "s" } else { "" };
+    let path = base.to_string();
+    let data_base = if path.is_empty() {
+        String::new()
+    } else {
+        format!(" data-base=\"{path}\"")
+    };
     let page = PAGE
+        .replace("{data-base}", &data_base)
         .replace("{s}", encrypted)
         .replace("{room}", room.as_str())
-        .replace("{address}", &escape(host.as_str()))
-        .replace("{style}", &STYLE_ASSET.path())
-        .replace("{script}", &SCRIPT_ASSET.path());
+        .replace("{base}", &path)
+        .replace("{address}", &format!("{}{base}", escape(host.as_str())))
+        .replace("{style}", &STYLE_ASSET.path(base))
+        .replace("{script}", &SCRIPT_ASSET.path(base));
     Asset::page(page).revalidated(head, &policy(host))
 }
 

@@ -46,8 +46,8 @@ pub(super) async fn answer(
     registration: &Registration,
     state: &HttpState,
 ) -> Result<Answer, Refused> {
-    let path = head.uri.path();
-    let is_limited = path != HEALTH;
+    let path = state.base_path.strip(head.uri.path());
+    let is_limited = path != Some(HEALTH);
     let told = forwarding::admit(head, registration, state.hub.proxies(), is_limited)?;
     if is_limited && let Some(budget) = registration.budget() {
         budget.request()?;
@@ -57,14 +57,19 @@ pub(super) async fn answer(
         site.https = site.https.or(Some(true));
     }
     // The target was `*` or a host alone (RFC 9112 §3.2).
-    if !path.starts_with('/') {
+    if !head.uri.path().starts_with('/') {
         return Err(Refused::bad_request("The target of a request is a path."));
     }
     if let Scheme::ToHttps { port } = state.scheme {
         return Err(redirect(head, site.host.host(), port));
     }
+    let path = path.ok_or_else(|| {
+        let base = &state.base_path;
+        let text = format!("There is nothing here: the URLs of this server begin with {base}.");
+        Refused::new(StatusCode::NOT_FOUND, text)
+    })?;
     if let Some(own) = path.strip_prefix("/-/") {
-        let response = service(head, own, state)?;
+        let response = service(head, own, registration, state)?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
         return Ok(Answer::Respond(response));
     }
@@ -103,7 +108,9 @@ pub(super) async fn answer(
         query
     };
     let mut answer = match form {
-        Representation::Page => Answer::Respond(page::document(head, &site, &room)),
+        Representation::Page => {
+            Answer::Respond(page::document(head, &site, &state.base_path, &room))
+        }
         Representation::Json => Answer::Respond(history_page::json(hub, &room, &query).await?),
         Representation::Lines if query.is_for_a_page() => {
             Answer::Respond(history_page::lines(hub, &room, &query).await?)
@@ -132,11 +139,18 @@ pub(super) async fn answer(
 /// # Errors
 ///
 /// Fails with 404 for an unknown path, and with 503 if the server is not ready.
-fn service(head: &Parts, path: &str, state: &HttpState) -> Result<Response<Full<Bytes>>, Refused> {
+fn service(
+    head: &Parts,
+    path: &str,
+    registration: &Registration,
+    state: &HttpState,
+) -> Result<Response<Full<Bytes>>, Refused> {
     let not_found = |text: &str| Refused::new(StatusCode::NOT_FOUND, text);
     if let Some(name) = path.strip_prefix("help/") {
-        return help::document(head, name)
-            .ok_or_else(|| not_found("There is no such document: /-/help lists them all."));
+        let base = &state.base_path;
+        let text = format!("There is no such document: {base}/-/help lists them all.");
+        let document = state.help.document(head, name);
+        return document.ok_or_else(|| not_found(&text));
     }
     if let Some(name) = path.strip_prefix(ASSETS) {
         return page::asset(head, name)
@@ -151,13 +165,17 @@ fn service(head: &Parts, path: &str, state: &HttpState) -> Result<Response<Full<
                 "The message store cannot be written just now, or the server is shutting down.";
             return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
-        "metrics" => content(
+        "metrics" if state.trust.may_read_metrics(registration) => content(
             StatusCode::OK,
             metrics::CONTENT_TYPE,
             state.hub.openmetrics(),
         ),
-        "openapi.json" => content(StatusCode::OK, "application/json", OPENAPI),
-        "help" => help::index(head),
+        "openapi.json" => {
+            let own = format!(r#"{{ "url": "{}/" }}"#, state.base_path);
+            let description = OPENAPI.replacen(r#"{ "url": "/" }"#, &own, 1);
+            content(StatusCode::OK, "application/json", description)
+        }
+        "help" => state.help.index(head),
         _ => return Err(not_found("There is nothing here.")),
     })
 }

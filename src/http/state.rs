@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::origin::Trust;
+use super::{base_path::BasePath, help::Help, origin::Trust};
 use crate::{hub::Hub, protocol::Limits};
 
 /// The hub and the rules that requests are answered from.
@@ -14,8 +14,11 @@ pub struct HttpState {
     pub trust: Trust,
     /// The limits on a client's messages.
     pub limits: Limits,
-    /// How the requests came.
+    /// How the requests come.
     pub scheme: Scheme,
+    /// The path that all URLs begin with.
+    pub(super) base_path: BasePath,
+    pub(super) help: Help,
 }
 
 /// How requests come.
@@ -38,6 +41,18 @@ pub enum Scheme {
 }
 
 impl HttpState {
+    /// The state of a server whose URLs begin with this path.
+    pub fn new(hub: Hub, trust: Trust, limits: Limits, base_path: BasePath) -> Self {
+        HttpState {
+            hub,
+            trust,
+            limits,
+            scheme: Scheme::default(),
+            help: Help::new(&base_path),
+            base_path,
+        }
+    }
+
     /// Formats a complete HTTP response, for connections on which no request
     /// was read.
     pub fn plain_response(&self, status: StatusCode, sentence: &str) -> String {

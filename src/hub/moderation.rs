@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use tracing::error;
+
 use super::registry::{Registry, SanctionTarget, rest_of_sanction};
 use crate::{
     log::{Action, AuditRecord, SanctionKind},
@@ -11,6 +13,7 @@ use crate::{
         Author, Event, Refusal, RefusalCode, command_target::CommandTarget, name::Name, text::Text,
         typed_duration::TypedDuration,
     },
+    store::Store,
 };
 
 /// How many sanctions may be in force. All of them are in memory.
@@ -26,6 +29,34 @@ fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) ->
         target: who.to_string(),
         reason: why.map_or_else(String::new, String::from),
     }
+}
+
+/// The target of a sanction: for the tag of a guest, the address of the guest.
+/// That is a connected one, or else the last one that spoke.
+///
+/// # Errors
+///
+/// Refuses a guest whose address is not known, and if the store cannot be read.
+pub(super) async fn resolve(
+    registry: &Registry,
+    store: &Store,
+    who: CommandTarget,
+) -> Result<CommandTarget, Refusal> {
+    let CommandTarget::Guest(tag) = &who else {
+        return Ok(who);
+    };
+    let address = match registry.address_of(tag) {
+        Some(address) => Some(address),
+        None => store.address_of(tag).await.unwrap_or_else(|error| {
+            error!("the address of {tag} cannot be looked up: {error}");
+            None
+        }),
+    };
+    let unknown = || {
+        let text = format!("The address of {tag} is not known: give a name or an address.");
+        Refusal::new(RefusalCode::NotHere, text)
+    };
+    Ok(CommandTarget::Prefix(address.ok_or_else(unknown)?.into()))
 }
 
 /// The entry that adds a sanction, as an operator at the other end of `peer`
@@ -148,7 +179,7 @@ mod tests {
         let sanctions = numbers.take(sanctions).map(sanction).collect();
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
         let proxies = "10.200.0.0/16".parse().expect("a prefix");
-        Registry::new(Capacity::UNLIMITED, proxies, sanctions, clock)
+        Registry::new(Capacity::UNLIMITED, proxies, false, sanctions, clock)
     }
 
     // Verified to fail when proxies are not looked at.

@@ -21,7 +21,11 @@ mod search_place;
 mod searches;
 mod tables;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -50,7 +54,7 @@ use crate::{
     log::{GuardedClock, SanctionKind, UnreadLimit},
     net::{AddressSet, Peer, Prefix},
     protocol::{
-        ConnectionId, Event, Refusal, Seq, Topic,
+        ConnectionId, Event, Refusal, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -99,6 +103,7 @@ impl Registry {
     pub(super) fn new(
         capacity: Capacity,
         proxies: AddressSet,
+        hides_addresses: bool,
         sanctions: Vec<Sanction>,
         clock: Arc<GuardedClock>,
     ) -> Self {
@@ -109,6 +114,8 @@ impl Registry {
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
+                hides_addresses,
+                guests: HashSet::new(),
                 prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
                 guesses: Guesses::default(),
                 names: Names::default(),
@@ -189,12 +196,28 @@ impl Registry {
         self.shared.lock().presence.people_count(room)
     }
 
-    /// The event that names the people in a room. If they are many, it names
-    /// only some.
-    pub(super) fn members_event(&self, room: &RoomName) -> Event {
-        let (mut names, total) = self.shared.lock().presence.names(room);
-        names.sort_unstable();
-        Event::Members { names, total }
+    /// The event that names the people in a room, with their addresses if they
+    /// are asked for. If they are many, it names only some.
+    pub(super) fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
+        let (mut people, total) = self.shared.lock().presence.names(room);
+        people.sort_unstable();
+        let shown =
+            |address: &Option<IpAddr>| address.map_or_else(String::new, |it| it.to_string());
+        let addresses = people.iter().map(|(_, address)| shown(address));
+        Event::Members {
+            addresses: addresses.filter(|_| with_addresses).collect(),
+            names: people.into_iter().map(|(name, _)| name).collect(),
+            total,
+        }
+    }
+
+    /// The address of the connected guest with this tag.
+    pub(super) fn address_of(&self, guest: &Tag) -> Option<IpAddr> {
+        let tables = self.shared.lock();
+        let mut peers = tables.connections.values().map(|one| one.peer);
+        peers
+            .find(|peer| peer.tag().as_str() == guest.as_str())?
+            .ip()
     }
 
     /// The topic of a room with members; `None` if it was not looked up yet.

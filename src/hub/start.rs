@@ -87,8 +87,16 @@ impl Hub {
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let failing = Arc::<AtomicBool>::default();
-        let proxies = options.proxies.clone();
-        let registry = Registry::new(options.capacity, proxies, sanctions, Arc::clone(&clock));
+        if options.hides_addresses {
+            history.store().hide_addresses();
+        }
+        let registry = Registry::new(
+            options.capacity,
+            options.proxies.clone(),
+            options.hides_addresses,
+            sanctions,
+            Arc::clone(&clock),
+        );
         let work = Writer::new(
             applier,
             Effects::new(registry.clone()),

@@ -55,6 +55,7 @@ impl World {
             name_expiry,
             capacity: Capacity::UNLIMITED,
             proxies: AddressSet::NONE,
+            hides_addresses: false,
         };
         let tasks = TaskTracker::new();
         let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
@@ -305,7 +306,7 @@ async fn a_wall_clock_wrong_for_seconds_ends_nothing() {
     let a_day = "1d".parse().expect("a duration");
     let ban = world
         .hub
-        .sanction(&operator, peer, SanctionKind::Ban, &who, Some(a_day), None);
+        .sanction(&operator, peer, SanctionKind::Ban, who, Some(a_day), None);
     ban.await.expect("banned");
     let keep = RetentionLimits {
         age: Some(30 * DAY),

@@ -3,10 +3,12 @@
 //! Decoding checks only rules that no Unicode version changes. A replica with
 //! another version must read the same entry from the same bytes.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::protocol::{
-    Author, MessageKind, OwnerNumber, WallTime,
+    Author, MessageKind, OwnerNumber, Tag, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -84,7 +86,8 @@ impl IdField {
 pub(super) enum AuthorField {}
 
 impl AuthorField {
-    /// Encodes the author as its name, its owner number and its tag.
+    /// Encodes the author as its name, its owner number, its tag, and the address
+    /// that the tag hides.
     ///
     /// # Errors
     /// Fails if the serializer fails.
@@ -93,7 +96,8 @@ impl AuthorField {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let name = author.name.as_ref().map(Name::as_str);
-        (name, author.owner, author.addr.as_str()).serialize(serializer)
+        let addr = (author.addr.as_str(), author.addr.hidden_address());
+        (name, author.owner, addr).serialize(serializer)
     }
 
     /// Decodes an author.
@@ -103,14 +107,19 @@ impl AuthorField {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Author, D::Error> {
-        let (name, owner, addr): (Option<&str>, Option<OwnerNumber>, &str) =
-            Deserialize::deserialize(deserializer)?;
+        type Fields<'a> = (
+            Option<&'a str>,
+            Option<OwnerNumber>,
+            (&'a str, Option<IpAddr>),
+        );
+        let (name, owner, (addr, hidden)): Fields = Deserialize::deserialize(deserializer)?;
+        let addr: Tag = addr.parse().map_err(D::Error::custom)?;
         Ok(Author {
             name: name
                 .map(Name::stored)
                 .transpose()
                 .map_err(D::Error::custom)?,
-            addr: addr.parse().map_err(D::Error::custom)?,
+            addr: addr.hiding(hidden),
             owner,
         })
     }

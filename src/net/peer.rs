@@ -14,6 +14,8 @@ pub struct Peer {
     pub id: ConnectionId,
     /// The address, which does not identify the peer; absent on a Unix socket.
     pub addr: Option<SocketAddr>,
+    /// The number in its tag, if that is a guest's.
+    pub guest: Option<u32>,
 }
 
 impl Peer {
@@ -28,6 +30,7 @@ impl Peer {
         Ok(Peer {
             id: ConnectionId(id),
             addr,
+            guest: None,
         })
     }
 
@@ -43,8 +46,16 @@ impl Peer {
 
     /// The tag that people see while the peer has no name.
     pub fn tag(&self) -> Tag {
-        match self.addr {
-            Some(addr) => addr.into(),
+        match (self.guest, self.addr) {
+            (None, Some(addr)) => addr.into(),
+            _ => self.guest_tag(),
+        }
+    }
+
+    /// A tag that shows no address.
+    pub fn guest_tag(&self) -> Tag {
+        match self.guest {
+            Some(number) => Tag::guest(number, self.ip()),
             None => Tag::from(self.id),
         }
     }

@@ -45,8 +45,8 @@ impl BoundUnixSocket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        // Nobody may connect before the mode is set, and the path always leads
-        // to a socket.
+        // The mode is set before a client can find the socket. The path always
+        // leads to one.
         let new = path.with_file_name(format!(".{}", std::process::id()));
         let socket = UnixSocket::new_stream()?;
         socket.bind(&new)?;

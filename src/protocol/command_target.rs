@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     name::{Name, RuleBroken},
     prefix::Prefix,
+    tag::Tag,
 };
 
 /// The target of an operator's command: a person as other people see them.
@@ -16,6 +17,8 @@ use super::{
 pub enum CommandTarget {
     /// One connection, by its address and port.
     Connection(SocketAddr),
+    /// One connection, by the tag that hides its address.
+    Guest(Tag),
     /// All connections from an address or a prefix.
     Prefix(Prefix),
     /// All connections with a name.
@@ -30,6 +33,11 @@ impl FromStr for CommandTarget {
         if let Ok(addr) = text.parse() {
             return Ok(CommandTarget::Connection(addr));
         }
+        if let Ok(tag) = text.parse::<Tag>()
+            && tag.is_guest()
+        {
+            return Ok(CommandTarget::Guest(tag));
+        }
         match text.parse() {
             Ok(prefix) => Ok(CommandTarget::Prefix(prefix)),
             Err(rule) if text.parse::<IpNet>().is_ok() => Err(rule),
@@ -42,6 +50,7 @@ impl fmt::Display for CommandTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CommandTarget::Connection(addr) => addr.fmt(f),
+            CommandTarget::Guest(tag) => tag.fmt(f),
             CommandTarget::Prefix(prefix) => prefix.fmt(f),
             CommandTarget::Name(name) => name.fmt(f),
         }
@@ -70,6 +79,7 @@ mod tests {
     fn a_target_is_a_name_an_address_or_a_prefix() {
         for text in [
             "ana",
+            "guest-ab3d",
             "10.0.0.7",
             "203.0.113.0/24",
             "2001:db8::/64",
@@ -79,6 +89,7 @@ mod tests {
             let who: CommandTarget = text.parse().expect(text);
             assert_eq!(who.to_string(), text);
             assert_eq!(matches!(who, CommandTarget::Name(_)), text == "ana");
+            assert_eq!(matches!(who, CommandTarget::Guest(_)), text == "guest-ab3d");
             assert_eq!(
                 matches!(who, CommandTarget::Connection(_)),
                 text.ends_with(":5000")

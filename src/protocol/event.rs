@@ -112,6 +112,10 @@ pub enum Event {
         /// there are many, only a part of them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         names: Vec<String>,
+        /// For operators only: the address of each of these people, empty where
+        /// there is none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        addresses: Vec<String>,
         /// The number of people in the room.
         total: usize,
     },

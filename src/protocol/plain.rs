@@ -4,7 +4,7 @@
 //! inner newline is indented by two spaces, so no text can fake another
 //! person's line. [`typed`](super::typed) parses the lines of the client.
 
-use std::fmt::Write;
+use std::{fmt::Write, iter::repeat};
 
 use super::{
     Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, RoomInfo,
@@ -166,13 +166,11 @@ pub fn event(event: &Event) -> Option<String> {
         }
         // The count of a room with many joins and leaves; no answer.
         Event::Members { names, .. } if names.is_empty() => return None,
-        Event::Members { names, total } => {
-            let more = match total - names.len().min(*total) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("{total} here: {}{more}", names.join(", "))
-        }
+        Event::Members {
+            names,
+            addresses,
+            total,
+        } => members(names, addresses, *total),
         Event::Rooms { rooms, total } => {
             let more = total - rooms.len().min(*total);
             let mut said = match total {
@@ -219,6 +217,24 @@ fn put_inset(line: &mut String, text: &str) {
         line.push_str("\n  ");
         line.push_str(next);
     }
+}
+
+fn members(names: &[String], addresses: &[String], total: usize) -> String {
+    let addresses = addresses.iter().map(String::as_str).chain(repeat(""));
+    let shown: Vec<_> = names.iter().zip(addresses).map(with_address).collect();
+    let more = match total - names.len().min(total) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{total} here: {}{more}", shown.join(", "))
+}
+
+/// A person with the address that operators see, unless the tag shows it.
+fn with_address((name, address): (&String, &str)) -> String {
+    if address.is_empty() || name.contains(address) {
+        return name.clone();
+    }
+    format!("{name} ({address})")
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,
+        hides_addresses: false,
     };
     let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
     let options = options();
@@ -120,6 +121,7 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
         name_expiry: Duration::MAX,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,
+        hides_addresses: false,
     };
     let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
     // The index is busy for the whole test.

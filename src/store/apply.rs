@@ -52,6 +52,8 @@ pub(super) struct Applying<'a> {
     db: &'a Connection,
     stamp: Stamp,
     state: &'a mut ReplicaState,
+    /// The random bytes of the batch.
+    random: [u8; 16],
     numbering: MessageWriter<'a>,
     /// The search index: redacted words leave it before they leave the store.
     index: Option<&'a mut Index>,
@@ -82,6 +84,7 @@ pub(super) fn apply(
             stamp: batch.stamp,
             numbering: MessageWriter::after(before, db, known, batch),
             state,
+            random: batch.random,
             index,
             removed: false,
         };
@@ -179,6 +182,7 @@ impl Applying<'_> {
     /// Begins another log, which continues the one before it, if there is one.
     fn begin(&mut self, epoch: &Epoch) -> Result<Outcome, StoreError> {
         let before = std::mem::replace(&mut self.state.epoch, epoch.clone());
+        self.state.guests = self.random;
         if !before.0.is_empty() {
             parents::add(self.db, self.state.applied, &before, self.state.head)?;
         }

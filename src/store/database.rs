@@ -147,7 +147,9 @@ impl Database {
         let batch = Batch {
             id: origin,
             stamp: Stamp::default(),
-            random: [0; 16],
+            random: self
+                .db
+                .query_row("SELECT randomblob(16)", [], |row| row.get(0))?,
             entries: vec![Entry::of_server(Action::Begin { epoch })],
         };
         let ordered = OrderedBatch {

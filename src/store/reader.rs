@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use super::{
     unread::{self, Unread},
     used_bytes::used_bytes,
 };
-use crate::protocol::{Epoch, Lineage, OwnerNumber, Seq, WallTime, name::RoomName};
+use crate::protocol::{Epoch, Lineage, OwnerNumber, Seq, Slot, WallTime, name::RoomName};
 
 /// The reading side; clones share one store.
 #[derive(Clone)]
@@ -50,6 +50,9 @@ pub(super) struct StoreState {
     pub(super) removing: AtomicUsize,
     /// The number up to which every message was indexed at the last step.
     pub(super) indexed: AtomicU64,
+    /// Whether shown addresses are hidden, and the key for that.
+    pub(super) hides_addresses: AtomicBool,
+    pub(super) guest_key: [u8; 16],
     /// Tells the indexing task that messages were stored or have expired.
     pub(super) index_behind: Notify,
 }
@@ -105,8 +108,13 @@ impl Store {
         head: Seq,
     ) -> Result<StoredPage, StoreError> {
         let room = room.clone();
-        self.on_reader(move |database| database.page(&room, after, head))
-            .await
+        let page = self.on_reader(move |database| database.page(&room, after, head));
+        let mut page = page.await?;
+        self.conceal(page.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Message(message) => Some(message),
+            Slot::Redacted(_) => None,
+        }));
+        Ok(page)
     }
 
     /// The position after which exactly the last `count` messages of a room up

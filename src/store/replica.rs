@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -84,6 +84,8 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
             searching: Arc::default(),
             removing: AtomicUsize::new(0),
             indexed: AtomicU64::new(0),
+            hides_addresses: AtomicBool::new(false),
+            guest_key: state.guests,
             index_behind: Notify::new(),
         }),
         on_caller_thread: false,

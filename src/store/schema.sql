@@ -11,6 +11,7 @@ CREATE TABLE state (
     name_expiry INTEGER NOT NULL,
     owners INTEGER NOT NULL,
     swept INTEGER NOT NULL,
+    guests BLOB NOT NULL,
     sum INTEGER NOT NULL
 );
 CREATE TABLE parents (
@@ -34,6 +35,7 @@ CREATE TABLE messages (
     name TEXT,
     owner INTEGER NOT NULL,
     addr TEXT NOT NULL,
+    address TEXT,
     text TEXT NOT NULL,
     id TEXT,
     content BLOB,

@@ -91,7 +91,8 @@ impl Store {
         let name = room.clone();
         let shown = self
             .on_reader(move |database| database.messages_by_number(&name, &seqs, limit as usize));
-        let (messages, more) = shown.await?;
+        let (mut messages, more) = shown.await?;
+        self.conceal(&mut messages);
         Ok(Some(SearchResult {
             messages,
             more,

@@ -42,6 +42,9 @@ pub(super) struct ReplicaState {
     /// The highest last number of a room, not an inbox, whose row was removed.
     /// A room without a row, or with one made since, may lack messages up to it.
     pub(super) swept: Seq,
+    /// The key by which addresses that were shown become tags of guests: the
+    /// random bytes of the log's first batch.
+    pub(super) guests: [u8; 16],
     /// The last number given. It comes from the messages, not from the row.
     pub(super) head: Seq,
 }
@@ -59,6 +62,7 @@ impl ReplicaState {
             name_expiry_ms: u64::MAX,
             owners: OwnerNumber::NONE,
             swept: Seq::START,
+            guests: [0; 16],
             head: Seq::START,
         }
     }
@@ -91,6 +95,7 @@ impl ReplicaState {
                 name_expiry_ms: row.name_expiry.cast_unsigned(),
                 owners: row.owners,
                 swept: row.swept,
+                guests: row.guests.try_into().ok()?,
                 head: Seq::START,
             })
         };
@@ -120,6 +125,7 @@ impl ReplicaState {
             name_expiry: self.name_expiry_ms.cast_signed(),
             owners: self.owners,
             swept: self.swept,
+            guests: &self.guests,
         }
         .put(db)
     }

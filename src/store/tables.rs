@@ -1,11 +1,13 @@
 //! The tables, declared once for reading, writing, checking and comparing
 //! stores. `docs/storage.md` explains each field.
 
+use std::net::IpAddr;
+
 use rusqlite::{Row, types::ValueRef};
 
 use super::row::{ColumnValue, Table, TableRow, from_db, rows};
 use crate::protocol::{
-    Author, ConnectionId, Message, MessageKind, OwnerNumber, Redaction, Seq, Slot, WallTime,
+    Author, ConnectionId, Message, MessageKind, OwnerNumber, Redaction, Seq, Slot, Tag, WallTime,
     name::{Name, RoomName},
     text::Text,
 };
@@ -36,6 +38,8 @@ rows! {
         owners: OwnerNumber,
         /// The highest last number of a room whose row was removed.
         swept: Seq,
+        /// The key by which addresses that were shown become tags of guests.
+        guests: &'a [u8],
     }
 
     /// A log that this log continues.
@@ -73,6 +77,8 @@ rows! {
         owner: OwnerNumber,
         /// The author's tag.
         addr: &'a str,
+        /// The address that the tag hides.
+        address: Option<&'a str>,
         /// The text; empty once the message is redacted.
         text: &'a str,
         /// The publisher's id of the message.
@@ -195,11 +201,16 @@ impl MessageRow<'_> {
         if self.is_redacted() {
             return Some(Slot::Redacted(Redaction { seq, prev, id }));
         }
+        let is_of = |tag: &Tag| tag.as_str() == self.addr && tag.hidden() == self.address;
         let addr = match before {
-            Some(Slot::Message(before)) if before.from.addr.as_str() == self.addr => {
-                before.from.addr.clone()
+            Some(Slot::Message(before)) if is_of(&before.from.addr) => before.from.addr.clone(),
+            _ => {
+                let hidden = match self.address {
+                    Some(address) => Some(address.parse::<IpAddr>().ok()?),
+                    None => None,
+                };
+                self.addr.parse::<Tag>().ok()?.hiding(hidden)
             }
-            _ => self.addr.parse().ok()?,
         };
         let name = |name: Option<&str>| match name {
             Some(name) => Name::stored(name).ok().map(Some),

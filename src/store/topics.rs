@@ -17,7 +17,7 @@ impl Store {
     /// Fails if the database cannot be read.
     pub async fn topic(&self, room: &RoomName) -> Result<Topic, StoreError> {
         let room = room.clone();
-        self.on_reader(move |database| {
+        let topic = self.on_reader(move |database| {
             let topic = |row: &rusqlite::Row<'_>| {
                 let row = TopicRow::read(row)?;
                 Some(Topic {
@@ -32,8 +32,10 @@ impl Store {
                 error!("the topic of {room} is damaged, and not shown");
             }
             Ok(found.flatten().unwrap_or_else(Topic::none))
-        })
-        .await
+        });
+        let mut topic = topic.await?;
+        topic.by = topic.by.map(|author| self.conceal_author(author));
+        Ok(topic)
     }
 }
 

@@ -49,8 +49,17 @@ mod proxies;
 
 /// Unix sockets, and sockets of a service manager.
 mod listeners;
+
+/// nginx, `HAProxy` and Caddy in front of the server.
+mod real_proxies;
+
+/// A chat below a path of another site.
+mod base_path;
+
 /// Limits where strangers may come.
 mod strangers;
+/// Tags that hide addresses.
+mod tags;
 
 /// The cost of hostile and dead peers to the server process.
 mod hostile;

@@ -228,7 +228,7 @@ async fn a_trusted_proxys_host_and_scheme_are_those_of_the_page() {
         status(server.addr, &upgrade("https://evil.example")).await,
         403
     );
-    // Nobody else is believed.
+    // No other peer is believed.
     let strict = start(options()).await;
     for (server, headers, expected) in [
         (&server, "", 421),
@@ -350,4 +350,26 @@ async fn visitors_of_proxy_headers_are_limited_each_by_itself() {
     other.write(get("/-/health", "").as_bytes()).await;
     assert!(other.rest().await.starts_with("HTTP/1.1 200 "));
     drop(held);
+}
+
+// Verified to fail when the metrics are everybody's.
+#[tokio::test]
+async fn metrics_are_for_this_machine_and_named_addresses() {
+    let metrics = |headers: &str| get("/-/metrics", headers);
+    let mut with_readers = trusting();
+    with_readers.trust.metrics_readers = "192.0.2.0/24".parse().expect("a prefix");
+    for (options, headers, expected) in [
+        (options(), "", 200),
+        // Its visitor is not known.
+        (options(), "X-Forwarded-For: 127.0.0.1\r\n", 404),
+        (trusting(), "", 200),
+        (trusting(), "X-Forwarded-For: 192.0.2.7\r\n", 404),
+        (trusting(), "X-Forwarded-For: 127.0.0.1, 192.0.2.7\r\n", 404),
+        (with_readers.clone(), "X-Forwarded-For: 192.0.2.7\r\n", 200),
+        (with_readers, "X-Forwarded-For: 192.0.3.7\r\n", 404),
+    ] {
+        let server = start(options).await;
+        let found = status(server.addr, &metrics(headers)).await;
+        assert_eq!(found, expected, "{headers}");
+    }
 }

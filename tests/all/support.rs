@@ -12,7 +12,7 @@ use std::{
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, HttpState, Scheme, Trust},
+    http::{self, BasePath, HttpState, Trust},
     hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
     log::LocalLog,
     net,
@@ -61,6 +61,7 @@ pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
     capacity: Capacity::UNLIMITED,
     proxies: net::AddressSet::NONE,
+    hides_addresses: false,
 };
 
 /// The default options of a test server.
@@ -69,6 +70,7 @@ pub(crate) fn options() -> ServerOptions {
         hub: hub::HubOptions { shards: 2, ..HUB },
         keep: RetentionLimits::default(),
         trust: Trust::default(),
+        base_path: BasePath::default(),
         proxy_protocol: false,
         session: session::SessionOptions {
             limits: Limits::default(),
@@ -370,12 +372,8 @@ pub(crate) fn peer_at(address: &str) -> net::Peer {
 
 /// The state that HTTP requests are answered from.
 pub(crate) fn site(hub: &Hub) -> HttpState {
-    HttpState {
-        hub: hub.clone(),
-        trust: options().trust,
-        limits: Limits::default(),
-        scheme: Scheme::Http,
-    }
+    let (trust, limits) = (options().trust, Limits::default());
+    HttpState::new(hub.clone(), trust, limits, BasePath::default())
 }
 
 /// Serves a connection in memory from its first byte.

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::{http::Scheme, protocol::Fingerprint, server::Entrance};
+use broadcast_chat::{
+    http::{BasePath, Scheme},
+    protocol::Fingerprint,
+    server::Entrance,
+};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
@@ -102,7 +106,7 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
 
 /// Prints where the server listens, and the URLs at which it can be reached.
 /// With a `pin` it also prints how a client trusts the certificate.
-pub(crate) fn listening(entrances: &[Entrance], pin: Option<Fingerprint>) {
+pub(crate) fn listening(entrances: &[Entrance], base: &BasePath, pin: Option<Fingerprint>) {
     let mut said = String::new();
     let mut reached = None;
     for entrance in entrances {
@@ -115,14 +119,14 @@ pub(crate) fn listening(entrances: &[Entrance], pin: Option<Fingerprint>) {
             Scheme::ToHttps { .. } => continue,
         };
         if let Some(address) = address {
-            reached = Some(urls(scheme, address, &mut said));
+            reached = Some(urls(scheme, address, base, &mut said));
         }
     }
     if let (Some(pin), Some(reached)) = (pin, reached) {
         // Writing to a String cannot fail.
         let _ = writeln!(
             said,
-            "the certificate's SHA-256 is {pin}\njoin with: client https://{reached}/ --tls-pin {pin}"
+            "the certificate's SHA-256 is {pin}\njoin with: client https://{reached}{base}/ --tls-pin {pin}"
         );
     }
     // If standard output is gone, the addresses have no reader.
@@ -133,7 +137,7 @@ pub(crate) fn listening(entrances: &[Entrance], pin: Option<Fingerprint>) {
 }
 
 /// Adds the URLs of a TCP listener. Returns the address in the last one.
-fn urls(scheme: &str, address: SocketAddr, said: &mut String) -> SocketAddr {
+fn urls(scheme: &str, address: SocketAddr, base: &BasePath, said: &mut String) -> SocketAddr {
     let local = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -141,7 +145,7 @@ fn urls(scheme: &str, address: SocketAddr, said: &mut String) -> SocketAddr {
     };
     let local = SocketAddr::new(local, address.port());
     // Writing to a String cannot fail.
-    let _ = writeln!(said, "open {scheme}://{local}/ in a browser");
+    let _ = writeln!(said, "open {scheme}://{local}{base}/ in a browser");
     let mut reached = local;
     if address.ip().is_unspecified() {
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -151,7 +155,7 @@ fn urls(scheme: &str, address: SocketAddr, said: &mut String) -> SocketAddr {
         {
             if address.is_ipv6() || interface.ip().is_ipv4() {
                 let url = SocketAddr::new(interface.ip(), address.port());
-                let _ = writeln!(said, "others can join at {scheme}://{url}/");
+                let _ = writeln!(said, "others can join at {scheme}://{url}{base}/");
                 reached = url;
             }
         }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use broadcast_chat::{
+    http::BasePath,
     hub::Rate,
     log::UnreadLimit,
     net::AddressSet,
@@ -183,6 +184,24 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_PROXY_PROTOCOL", requires = "trusted_proxy", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
 
+    /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses;
+    /// "auto" shows addresses only if just this machine can connect
+    #[arg(long, env = "CHAT_TAGS", value_name = "KIND", default_value = "auto")]
+    tags: Tags,
+
+    /// The path that all URLs begin with, like /chat, for a chat below another site
+    #[arg(long, env = "CHAT_PREFIX", value_name = "PATH")]
+    prefix: Option<BasePath>,
+
+    /// An address or prefix that may read /-/metrics, besides this machine (repeatable)
+    #[arg(
+        long,
+        env = "CHAT_METRICS_FROM",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    metrics_from: Vec<AddressSet>,
+
     #[command(flatten)]
     tls: tls::TlsFlags,
 
@@ -226,6 +245,13 @@ enum When {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tags {
+    Auto,
+    Address,
+    Guest,
 }
 
 /// A limit, or `off`.

@@ -1,4 +1,4 @@
-//! The parts of a typed address: scheme, host, port, room and query.
+//! The parts of a typed address: scheme, host, port, base path, room and query.
 
 use std::{fmt, net::Ipv6Addr};
 
@@ -26,6 +26,8 @@ pub(super) struct AddressParts {
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) default_port: u16,
+    /// The path before the room: empty, or like `/chat`.
+    pub(super) base: String,
     pub(super) room: Option<RoomName>,
     pub(super) query: String,
 }
@@ -37,6 +39,7 @@ impl AddressParts {
             host: host.to_owned(),
             port,
             default_port: DEFAULT_PORT,
+            base: String::new(),
             room: None,
             query: String::new(),
         }
@@ -89,22 +92,33 @@ impl AddressParts {
         }
         let (host, port) = host_and_port(authority)?;
         let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-        let room = match path {
-            "" | "/" => None,
-            path => Some(
-                RoomName::from_path(path)
-                    .map_err(|why: RuleBroken| BadAddress(format!("{path} is no room: {why}")))?,
-            ),
+        let (base, room) = path.rsplit_once('/').unwrap_or_default();
+        let no_room = |why: &dyn fmt::Display| BadAddress(format!("{path} is no room: {why}"));
+        if !base.split('/').skip(1).all(is_segment) {
+            return Err(no_room(
+                &"the path before it has other characters than a server's",
+            ));
+        }
+        let room = match room {
+            "" => None,
+            room => Some(room.parse().map_err(|why: RuleBroken| no_room(&why))?),
         };
         Ok(AddressParts {
             tls: Some(tls),
             host: host.to_owned(),
             port,
             default_port,
+            base: base.to_owned(),
             room,
             query: query.to_owned(),
         })
     }
+}
+
+/// Whether a server's URLs may begin with this part of a path.
+fn is_segment(part: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    !["", ".", "..", "-"].contains(&part) && part.bytes().all(is_plain)
 }
 
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), BadAddress> {

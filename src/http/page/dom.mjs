@@ -1,5 +1,8 @@
 // Creates elements from text only: no part of the page parses markup.
 
+/** The path that all URLs of the server begin with: empty, or like `/chat`. */
+export const base = globalThis.document?.documentElement.dataset.base ?? "";
+
 export const $ = (id) => document.getElementById(id);
 
 /** Creates an element with attributes and children; a function listens to the event of its name. */

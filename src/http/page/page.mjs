@@ -4,7 +4,7 @@
 import { Attention } from "./attention.mjs";
 import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
-import { $, show } from "./dom.mjs";
+import { $, base, show } from "./dom.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId } from "./keep.mjs";
 import { Panels, Search, setUpNameForm, setUpRoomForm, showPeople, showRooms, showYou } from "./panels.mjs";
 import { drawRow, drawUnconfirmed, markRefused } from "./row.mjs";
@@ -268,7 +268,7 @@ function runTyped(text) {
 }
 
 function goToRoom(other) {
-  location.assign(`/${other === "lobby" ? "" : other}`);
+  location.assign(`${base}/${other === "lobby" ? "" : other}`);
 }
 
 // --- The panels ---
@@ -477,7 +477,7 @@ function setTopic(text) {
 }
 
 const client = new Client({
-  url: `${location.origin.replace(/^http/, "ws")}/${room}`,
+  url: `${location.origin.replace(/^http/, "ws")}${base}/${room}`,
   name: ownedNames.current(),
   inbox: inbox.start(ownedNames.current()?.name),
   tell(event) {
@@ -505,7 +505,7 @@ if (matchMedia("(pointer: fine)").matches) composer.focus();
 await keptOutbox.open();
 const { elsewhere, others } = await adoptMessages();
 for (const [other, count] of elsewhere) {
-  note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `/${other}`, link: other });
+  note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `${base}/${other}`, link: other });
 }
 for (const [name, count] of others) {
   note(`Unsent messages of yours ${name ? `as ${name}` : "without a name"}: ${count}. They are sent when you speak so again.`);

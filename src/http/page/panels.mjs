@@ -2,7 +2,7 @@
 // at a time; on a narrow screen it covers the log.
 
 import { COMMANDS } from "./commands.mjs";
-import { $, el, show } from "./dom.mjs";
+import { $, base, el, show } from "./dom.mjs";
 import { linked, nameElement, timeElement } from "./row.mjs";
 import { isName, isRoom } from "./typed.mjs";
 
@@ -28,8 +28,8 @@ export class Panels {
     list.append(el("dt", {}, "//TEXT"), el("dd", {}, "say a text that begins with a slash"));
     const away = { rel: "noopener", target: "_blank" };
     list.after(
-      el("p", {}, "The ", el("a", { href: "/-/help/guide#join-in-a-browser", ...away }, "guide"),
-        " explains them. This server has ", el("a", { href: "/-/help", ...away }, "all documents"), "."),
+      el("p", {}, "The ", el("a", { href: `${base}/-/help/guide#join-in-a-browser`, ...away }, "guide"),
+        " explains them. This server has ", el("a", { href: `${base}/-/help`, ...away }, "all documents"), "."),
     );
   }
 
@@ -81,7 +81,7 @@ export function showPeople({ names, total }, me, pick) {
 export function showRooms({ rooms, total }, here) {
   const items = rooms.map(({ room, members, topic }) => {
     const current = room === here ? "page" : undefined;
-    const link = el("a", { href: `/${room}`, "aria-current": current }, room);
+    const link = el("a", { href: `${base}/${room}`, "aria-current": current }, room);
     const about = topic ? [el("p", { dir: "auto" }, topic)] : [];
     return el("li", {}, link, " ", el("small", {}, `${members} here`), ...about);
   });

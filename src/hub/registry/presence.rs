@@ -14,7 +14,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 pub(in crate::hub) use self::people::News;
-use self::people::People;
+use self::people::{NameAndAddress, People};
 use crate::{
     fanout::Handle,
     protocol::{
@@ -158,9 +158,9 @@ impl Presence {
         room.map_or(0, |room| room.people.total())
     }
 
-    /// The names of the people in a room (if they are many, only some), and the
-    /// number of people.
-    pub(super) fn names(&self, room: &RoomName) -> (Vec<String>, usize) {
+    /// The names and addresses of the people in a room (if they are many, only
+    /// some), and the number of people.
+    pub(super) fn names(&self, room: &RoomName) -> (Vec<NameAndAddress>, usize) {
         let people = self.rooms.get(room).map(|room| &room.people);
         people.map_or((Vec::new(), 0), People::names)
     }

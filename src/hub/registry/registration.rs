@@ -70,7 +70,8 @@ impl Registration {
     ///
     /// # Errors
     ///
-    /// Fails if the prefix already has the most connections allowed.
+    /// Fails if the prefix already has the most connections allowed, or if no
+    /// tag of a guest is left.
     pub fn take_place(&self, address: Option<SocketAddr>) -> Result<(), Full> {
         let mut tables = self.shared.lock();
         if self.has_place() {
@@ -80,8 +81,7 @@ impl Registration {
             addr: address.or(self.accepted.addr),
             ..self.accepted
         };
-        let budget = tables.place(peer).map_err(Full::Prefix)?;
-        let _ = self.place.set((peer, budget));
+        let _ = self.place.set(tables.place(peer)?);
         Ok(())
     }
 
@@ -105,6 +105,11 @@ impl Registration {
             let _ = self.forwarded.set(budget.map_err(Full::Prefix)?);
         }
         Ok(())
+    }
+
+    /// Whether the connection counts as forwarded.
+    pub fn is_forwarded(&self) -> bool {
+        self.forwarded.get().is_some()
     }
 
     /// Whether a secret is right, as `is_right` says; each wrong one counts for

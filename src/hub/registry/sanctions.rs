@@ -35,7 +35,7 @@ impl SanctionTarget {
         match who {
             CommandTarget::Name(name) => Ok(SanctionTarget::Name(Name::key(name))),
             CommandTarget::Prefix(prefix) => Ok(SanctionTarget::Prefix(*prefix)),
-            CommandTarget::Connection(_) => {
+            CommandTarget::Connection(_) | CommandTarget::Guest(_) => {
                 let text =
                     "Give a name, an IP address or a prefix: one connection can only be kicked.";
                 Err(Refusal::new(RefusalCode::BadField, text))

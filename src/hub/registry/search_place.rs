@@ -116,7 +116,13 @@ mod tests {
 
     fn registry() -> Registry {
         let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(Capacity::UNLIMITED, AddressSet::NONE, Vec::new(), clock)
+        Registry::new(
+            Capacity::UNLIMITED,
+            AddressSet::NONE,
+            false,
+            Vec::new(),
+            clock,
+        )
     }
 
     /// A search of a prefix, and the same under way.

@@ -1,7 +1,7 @@
 //! The tables of the registry, behind one lock.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +15,7 @@ use super::{
     budget::Budget,
     guesses::Guesses,
     names::Names,
-    prefixes::Prefixes,
+    prefixes::{Full, Prefixes},
     presence::{Member, Presence},
     sanctions::{SanctionTarget, Sanctions},
 };
@@ -24,7 +24,7 @@ use crate::{
     log::SanctionKind,
     net::Peer,
     protocol::{
-        Author, ConnectionId, Refusal, Topic,
+        Author, ConnectionId, Refusal, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -83,6 +83,10 @@ impl LockedTables {
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connection>,
+    /// Whether every peer has the tag of a guest.
+    pub(super) hides_addresses: bool,
+    /// The numbers of all guests.
+    pub(super) guests: HashSet<u32>,
     pub(super) prefixes: Prefixes,
     pub(super) guesses: Guesses,
     pub(super) names: Names,
@@ -93,7 +97,7 @@ pub(super) struct Tables {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    peer: Peer,
+    pub(super) peer: Peer,
     /// The way to its subscriber, from the start of its conversation on.
     pub(super) subscriber: Option<Handle>,
     /// Its membership in a room, while it has a conversation.
@@ -115,6 +119,18 @@ impl Tables {
             end: None,
         };
         self.connections.insert(peer.id, connected);
+    }
+
+    /// Draws the number of a guest that no other guest has; `None` if there is
+    /// none left.
+    fn draw_guest(&mut self, id: ConnectionId) -> Option<u32> {
+        let drawn = u32::try_from(id.0 % u64::from(Tag::GUESTS)).ok()?;
+        let numbers = (drawn..Tag::GUESTS).chain(0..drawn);
+        let free = numbers
+            .into_iter()
+            .find(|number| !self.guests.contains(number))?;
+        self.guests.insert(free);
+        Some(free)
     }
 
     /// Begins the conversation of a connection in a room, with or without a
@@ -172,18 +188,26 @@ impl Tables {
         }
     }
 
-    /// Counts a connection for the prefix of its peer. Returns the budget of the
-    /// prefix, if rates or quotas are limited.
+    /// Counts a connection for the prefix of its peer. Returns the peer with its
+    /// tag, and the budget of the prefix if rates or quotas are limited.
     ///
     /// # Errors
     ///
-    /// As [`Prefixes::connect`].
-    pub(super) fn place(&mut self, peer: Peer) -> Result<Option<Arc<Budget>>, usize> {
-        let budget = self.prefixes.connect(peer.prefix())?;
+    /// Fails if the prefix already has the most connections allowed, or if no
+    /// tag of a guest is left.
+    pub(super) fn place(&mut self, mut peer: Peer) -> Result<(Peer, Option<Arc<Budget>>), Full> {
+        let budget = self.prefixes.connect(peer.prefix()).map_err(Full::Prefix)?;
+        if self.hides_addresses || peer.addr.is_none() {
+            peer.guest = self.draw_guest(peer.id);
+            if peer.guest.is_none() {
+                self.prefixes.disconnect(peer.prefix(), false);
+                return Err(Full::Server);
+            }
+        }
         if let Some(one) = self.connections.get_mut(&peer.id) {
             one.peer = peer;
         }
-        Ok(budget)
+        Ok((peer, budget))
     }
 
     /// Removes a connection and all that belongs to it. `placed` is its peer, if
@@ -199,7 +223,11 @@ impl Tables {
         if let Some(peer) = placed {
             self.prefixes.disconnect(peer.prefix(), forwarded);
         }
-        self.connections.remove(&id)
+        let removed = self.connections.remove(&id);
+        if let Some(number) = removed.as_ref().and_then(|one| one.peer.guest) {
+            self.guests.remove(&number);
+        }
+        removed
     }
 
     /// Adds a sanction, and ends the conversations that it bans.
@@ -219,6 +247,7 @@ impl Tables {
         let target = SanctionTarget::of(who).ok();
         let meant = self.connections.values_mut().filter(|one| match who {
             CommandTarget::Connection(addr) => one.peer.addr == Some(*addr),
+            CommandTarget::Guest(tag) => one.peer.tag().as_str() == tag.as_str(),
             CommandTarget::Prefix(_) | CommandTarget::Name(_) => {
                 let covers = |it: &SanctionTarget| it.covers(one.peer.ip(), one.name.as_ref());
                 target.as_ref().is_some_and(covers)

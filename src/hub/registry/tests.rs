@@ -18,6 +18,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
     Registry::new(
         capacity,
         "10.0.0.0/8".parse().expect("a prefix"),
+        false,
         Vec::new(),
         Arc::new(GuardedClock::after(GuardedTime(0))),
     )

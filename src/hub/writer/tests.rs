@@ -159,7 +159,13 @@ fn work(
     batches: broadcast::Sender<InFlightBatch>,
 ) -> Writer<'_> {
     let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-    let registry = Registry::new(Capacity::UNLIMITED, AddressSet::NONE, Vec::new(), clock);
+    let registry = Registry::new(
+        Capacity::UNLIMITED,
+        AddressSet::NONE,
+        false,
+        Vec::new(),
+        clock,
+    );
     let over = CancellationToken::new().drop_guard();
     let effects = Effects::new(registry);
     let (metrics, failing) = (Arc::default(), Arc::default());

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::LazyLock};
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{key::NameKey, rule::RuleBroken};
+use super::{super::tag::GUEST, key::NameKey, rule::RuleBroken};
 
 /// Names that a message of the server itself could have.
 const RESERVED: [&str; 8] = [
@@ -17,6 +17,9 @@ const RESERVED: [&str; 8] = [
     "here",
     "anonymous",
 ];
+
+/// The looks of the prefix of guests' tags.
+static GUEST_KEY: LazyLock<NameKey> = LazyLock::new(|| NameKey::of(GUEST));
 
 static KEYS: LazyLock<[NameKey; 8]> = LazyLock::new(|| RESERVED.map(NameKey::of));
 
@@ -32,8 +35,16 @@ pub(super) fn check(name: &str, key: &NameKey) -> Result<(), RuleBroken> {
     const TAKEN: RuleBroken = RuleBroken::new(
         "the names server, system, operator, admin, you, everyone, here and anonymous are reserved",
     );
+    const TAG: RuleBroken = RuleBroken::new("names that begin with guest- are reserved");
     if KEYS.iter().any(|reserved| key.is_like(reserved)) {
         return Err(TAKEN);
+    }
+    let is_guest = |look: &str| {
+        let mut guests = GUEST_KEY.encoded().split(' ');
+        guests.any(|guest| look.starts_with(guest))
+    };
+    if key.encoded().split(' ').any(is_guest) {
+        return Err(TAG);
     }
     // In a look, 1 is l, 0 is o and d is cl. Some letters look like a colon or a
     // slash.
@@ -111,6 +122,8 @@ mod tests {
         }
         for name in [
             "servers",
+            "guest",
+            "guests-of-ana",
             "youri",
             "v1.2.3.4",
             "1.2.3.4.5",
@@ -124,7 +137,11 @@ mod tests {
         }
     }
 
-    const RESERVED_LOOKS: [&str; 21] = [
+    const RESERVED_LOOKS: [&str; 25] = [
+        "guest-ab3d",
+        "GUEST-1",
+        "gu\u{435}st-7",
+        "guest-",
         "server",
         "Admin",
         "\u{410}dmin",

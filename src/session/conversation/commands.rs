@@ -70,7 +70,7 @@ impl Conversation<'_> {
                 let text = self
                     .accept(&text, id.as_ref(), 1)
                     .map_err(|refusal| refusal.with_id(id.clone()))?;
-                info!(target: "chat::message", "From client {} {:?}", self.author.addr, &*text);
+                info!(target: "chat::message", "From client {} {:?}", self.registration.peer(), &*text);
                 let (room, from) = (self.room.clone(), self.author.clone());
                 let draft = Draft {
                     room,
@@ -107,7 +107,11 @@ impl Conversation<'_> {
             Command::Ignore { name: Some(name) } => self.ignore(name, true)?,
             Command::Unignore { name } => self.ignore(name, false)?,
             Command::Join { room, start } => CommandResult::Work(PendingWork::Join(room, start)),
-            Command::Members => self.hub.members_event(&self.room).into(),
+            Command::Members => {
+                let with_addresses = self.operator.check().is_ok();
+                let members = self.hub.members_event(&self.room, with_addresses);
+                members.into()
+            }
             Command::History { before, limit } => self.page(before, limit).into(),
             Command::Search {
                 query,

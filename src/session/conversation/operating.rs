@@ -18,7 +18,7 @@ impl Conversation<'_> {
     /// Carries out an operator's command.
     pub(super) fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
         let (by, peer) = (&self.author, self.registration.peer());
-        let (told, done): (_, Pin<Box<dyn Future<Output = _> + Send>>) = match command {
+        let done: Pin<Box<dyn Future<Output = _> + Send>> = match command {
             Command::Unban { who } => {
                 return Ok(SideTask::write(self.lift(SanctionKind::Ban, &who)));
             }
@@ -32,33 +32,31 @@ impl Conversation<'_> {
                 who,
                 duration,
                 reason,
-            } => (
-                format!("{who} is banned."),
-                Box::pin(self.hub.sanction(
+            } => {
+                let banned = self.hub.sanction(
                     by,
                     peer,
                     SanctionKind::Ban,
-                    &who,
+                    who,
                     duration,
                     accept_reason(reason)?,
-                )),
-            ),
-            Command::Mute { who, duration } => (
-                format!("{who} is muted."),
-                Box::pin(
-                    self.hub
-                        .sanction(by, peer, SanctionKind::Mute, &who, duration, None),
-                ),
-            ),
-            Command::Erase { seq } => (
-                format!("Number {seq} is erased."),
-                Box::pin(self.hub.redact(by, peer.id, &self.room, seq)),
-            ),
+                );
+                Box::pin(async { Ok(format!("{} is banned.", banned.await?)) })
+            }
+            Command::Mute { who, duration } => {
+                let kind = SanctionKind::Mute;
+                let muted = self.hub.sanction(by, peer, kind, who, duration, None);
+                Box::pin(async { Ok(format!("{} is muted.", muted.await?)) })
+            }
+            Command::Erase { seq } => {
+                let erased = self.hub.redact(by, peer.id, &self.room, seq);
+                Box::pin(async move { erased.await.map(|()| format!("Number {seq} is erased.")) })
+            }
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),
         };
         Ok(SideTask::write(async move {
             let text = match done.await {
-                Ok(()) => told,
+                Ok(told) => told,
                 Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
             };
             SideTaskResult::Event(Event::Notice { text })

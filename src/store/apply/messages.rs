@@ -304,6 +304,7 @@ impl<'a> MessageWriter<'a> {
             name: draft.from.name.as_ref().map(Name::as_str),
             owner: draft.from.owner.unwrap_or(OwnerNumber::NONE),
             addr: draft.from.addr.as_str(),
+            address: draft.from.addr.hidden(),
             text: &draft.text,
             id: content.and(draft.id.as_ref()).map(MessageId::as_str),
             content: content.map(<[u8; _]>::as_slice),

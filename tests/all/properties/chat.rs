@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History},
-    http::{HttpState, Scheme, Trust},
+    http::{BasePath, HttpState, Trust},
     hub::{self, Hub, Registration},
     log::LocalLog,
     net::{AddressSet, Peer},
@@ -28,6 +28,7 @@ const HUB: hub::HubOptions = hub::HubOptions {
     name_expiry: Duration::from_secs(24 * 60 * 60),
     capacity: hub::Capacity::UNLIMITED,
     proxies: AddressSet::NONE,
+    hides_addresses: false,
 };
 
 /// A hub, and what a connection to it needs.
@@ -73,12 +74,7 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let trust = Trust::default();
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: HttpState {
-                hub,
-                trust,
-                limits,
-                scheme: Scheme::Http,
-            },
+            site: HttpState::new(hub, trust, limits, BasePath::default()),
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

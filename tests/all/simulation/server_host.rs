@@ -169,6 +169,7 @@ impl ServerHost {
         let peer = Peer {
             id: ConnectionId(rng.u64(1..)),
             addr: Some(([127, 0, 0, 1], *port).into()),
+            guest: None,
         };
         let session = serve(
             far,

@@ -204,10 +204,17 @@ impl UnixPeer {
     }
 }
 
-impl MemoryPeer {
-    pub(crate) fn over(stream: DuplexStream) -> Self {
+impl<S: AsyncRead + AsyncWrite> Peer<ReadHalf<S>, WriteHalf<S>> {
+    /// One end of any stream.
+    pub(crate) fn over_stream(stream: S) -> Self {
         let (read, write) = tokio::io::split(stream);
         Peer::of(read, write)
+    }
+}
+
+impl MemoryPeer {
+    pub(crate) fn over(stream: DuplexStream) -> Self {
+        Peer::over_stream(stream)
     }
 }
 
@@ -437,7 +444,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     /// Reads up to and including the next `end`.
-    async fn until(&mut self, end: &str) -> Option<String> {
+    pub(crate) async fn until(&mut self, end: &str) -> Option<String> {
         let mut length = 0;
         loop {
             let unused = &self.read[self.used..];

@@ -18,7 +18,7 @@ use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource
 
 use super::{
     super::{exit::fail, files, listeners::Places},
-    Limit, Maintenance, ServerFlags, When,
+    Limit, Maintenance, ServerFlags, Tags, When,
     process::{raise_descriptors, workers},
     tls::CheckedTls,
 };
@@ -150,7 +150,9 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         When::Always => true,
         When::Never => false,
     };
+    let base_path = flags.prefix.clone().unwrap_or_default();
     let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone())?;
+    let hides_addresses = hides_addresses(&flags, &places);
     let (per_prefix, forwarded) = limits(&flags, &places);
     let hosts = [&flags.host[..], flags.tls.domains()].concat();
     let text_limits = Limits {
@@ -186,6 +188,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     forwarded,
                     unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
                 },
+                hides_addresses,
                 proxies: flags.trusted_proxy.into_iter().collect(),
             },
             trust: Trust {
@@ -196,7 +199,9 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     .iter()
                     .map(|o| o.trim_end_matches('/').to_owned())
                     .collect(),
+                metrics_readers: flags.metrics_from.into_iter().collect(),
             },
+            base_path,
             proxy_protocol: flags.proxy_protocol,
             session: session::SessionOptions {
                 limits: text_limits,
@@ -221,6 +226,15 @@ fn strangers_may_come(flags: &ServerFlags, places: &Places) -> bool {
         || !flags.host.is_empty()
         || !flags.trusted_proxy.is_empty()
         || flags.tls.is_on()
+}
+
+/// Whether people see no address of anybody.
+fn hides_addresses(flags: &ServerFlags, places: &Places) -> bool {
+    match flags.tags {
+        Tags::Auto => places.are_on_a_network(),
+        Tags::Address => false,
+        Tags::Guest => true,
+    }
 }
 
 /// The limits of one address, and those for all requests of one address that
@@ -309,6 +323,23 @@ mod tests {
             let of = |limits: PrefixLimits| (limits.rate, limits.connections, limits.quotas);
             assert_eq!(of(found), direct, "{words:?}");
             assert_eq!(of(found_forwarded), forwarded, "{words:?}");
+        }
+    }
+
+    // Verified to fail when `auto` shows addresses on a network.
+    #[test]
+    fn addresses_are_shown_by_default_only_on_loopback() {
+        for (words, hidden) in [
+            (&["--bind=127.0.0.1"][..], false),
+            (&["--bind=::1", "--trusted-proxy=loopback"], false),
+            (&["--bind=0.0.0.0"], true),
+            (&["--bind=192.0.2.1"], true),
+            (&["--bind=0.0.0.0", "--tags=address"], false),
+            (&["--bind=127.0.0.1", "--tags=guest"], true),
+        ] {
+            let flags = parse([&["server"], words].concat()).expect("right");
+            let places = Places::Own((flags.bind, flags.port).into(), None);
+            assert_eq!(hides_addresses(&flags, &places), hidden, "{words:?}");
         }
     }
 

@@ -83,15 +83,13 @@ impl Model {
                 self.coming_or_going(format!("→ {from} is now {to}"));
                 self.heard_of(to.to_string());
             }
-            Event::Members { names, total } if names.is_empty() => self.welcome.members = total,
-            Event::Members { names, total } => {
+            Event::Members {
+                ref names, total, ..
+            } => {
                 self.welcome.members = total;
-                if !answers_own(frame) {
-                    let said = Event::Members {
-                        names: names.clone(),
-                        total,
-                    };
-                    self.show_plain(&said, Style::Plain);
+                let names = names.clone();
+                if !names.is_empty() && !answers_own(frame) {
+                    self.show_plain(&event, Style::Plain);
                 }
                 names.into_iter().rev().for_each(|name| self.heard_of(name));
             }

@@ -5,7 +5,10 @@
 //! all members with one name, or one member without a name. `E` is a member's
 //! way to receive events.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+};
 
 use tokio::time::{Duration, Instant};
 
@@ -66,6 +69,9 @@ struct Person {
     /// Without a connection: the moment until which the person may return.
     until: Option<Instant>,
 }
+
+/// A person's name or tag, and its address.
+pub(super) type NameAndAddress = (String, Option<IpAddr>);
 
 /// The news to announce.
 #[derive(Debug, Default)]
@@ -134,14 +140,15 @@ impl<E: Clone> People<E> {
         self.unnamed + self.named.len() - self.away
     }
 
-    /// The names of the people (if they are many, only some), and the number of
-    /// people.
-    pub(super) fn names(&self) -> (Vec<String>, usize) {
+    /// The names and addresses of the people (if they are many, only some), and
+    /// the number of people.
+    pub(super) fn names(&self) -> (Vec<NameAndAddress>, usize) {
         let named = self.named.values().filter(|person| person.connections > 0);
         let members = self.members.values().map(|member| &member.author);
         let unnamed = members.filter(|author| author.name.is_none());
         let people = named.map(|person| &person.author).chain(unnamed);
-        let some = people.take(MAX_NAMED).map(ToString::to_string);
+        let shown = |author: &Author| (author.to_string(), author.addr.address());
+        let some = people.take(MAX_NAMED).map(shown);
         (some.collect(), self.total())
     }
 
@@ -336,6 +343,7 @@ impl<E: Clone> People<E> {
         };
         let count = || Event::Members {
             names: Vec::new(),
+            addresses: Vec::new(),
             total,
         };
         let notice = queue.notice.take();
