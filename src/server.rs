@@ -125,13 +125,13 @@ pub async fn run(
     let drain = CancellationToken::new();
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
     let accepting = entrances.into_iter().map(|entrance| {
-        let state = HttpState::new(
+        let mut state = HttpState::new(
             hub.clone(),
             options.trust.clone(),
             options.session.limits,
             options.base_path.clone(),
-            entrance.scheme,
         );
+        state.scheme = entrance.scheme;
         let server = Server {
             state,
             tls: entrance.tls,

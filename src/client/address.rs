@@ -46,9 +46,9 @@ pub struct Target {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) tls: bool,
+    pub(super) trust: ServerTrust,
     /// The path before the room: empty, or like `/chat`.
     base: String,
-    pub(super) trust: ServerTrust,
     uri: Uri,
     room: RoomName,
     /// The pass that the first connection uses.

@@ -14,7 +14,7 @@ pub struct HttpState {
     pub trust: Trust,
     /// The limits on a client's messages.
     pub limits: Limits,
-    /// How the requests came.
+    /// How the requests come.
     pub scheme: Scheme,
     /// The path that all URLs begin with.
     pub(super) base_path: BasePath,
@@ -42,18 +42,12 @@ pub enum Scheme {
 
 impl HttpState {
     /// The state of a server whose URLs begin with this path.
-    pub fn new(
-        hub: Hub,
-        trust: Trust,
-        limits: Limits,
-        base_path: BasePath,
-        scheme: Scheme,
-    ) -> Self {
+    pub fn new(hub: Hub, trust: Trust, limits: Limits, base_path: BasePath) -> Self {
         HttpState {
             hub,
             trust,
             limits,
-            scheme,
+            scheme: Scheme::default(),
             help: Help::new(&base_path),
             base_path,
         }

@@ -12,7 +12,7 @@ use std::{
 
 use broadcast_chat::{
     fanout::{Applier, History, Socket},
-    http::{self, BasePath, HttpState, Scheme, Trust},
+    http::{self, BasePath, HttpState, Trust},
     hub::{self, Capacity, Hub, Registration, RetentionLimits, Submitter},
     log::LocalLog,
     net,
@@ -382,13 +382,7 @@ pub(crate) fn peer_at(address: &str) -> net::Peer {
 /// The state that HTTP requests are answered from.
 pub(crate) fn site(hub: &Hub) -> HttpState {
     let (trust, limits) = (options().trust, Limits::default());
-    HttpState::new(
-        hub.clone(),
-        trust,
-        limits,
-        BasePath::default(),
-        Scheme::Http,
-    )
+    HttpState::new(hub.clone(), trust, limits, BasePath::default())
 }
 
 /// Serves a connection in memory from its first byte.

@@ -208,6 +208,7 @@ pub(crate) struct ServerFlags {
         value_delimiter = ','
     )]
     metrics_from: Vec<AddressSet>,
+
     #[command(flatten)]
     tls: tls::TlsFlags,
 

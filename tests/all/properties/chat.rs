@@ -4,7 +4,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History},
-    http::{BasePath, HttpState, Scheme, Trust},
+    http::{BasePath, HttpState, Trust},
     hub::{self, Hub, Registration},
     log::LocalLog,
     net::{AddressSet, Peer},
@@ -75,7 +75,7 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let trust = Trust::default();
         let limits = OPTIONS.limits;
         let chat = Chat {
-            site: HttpState::new(hub, trust, limits, BasePath::default(), Scheme::Http),
+            site: HttpState::new(hub, trust, limits, BasePath::default()),
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

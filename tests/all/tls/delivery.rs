@@ -33,24 +33,6 @@ async fn a_slow_tls_reader_delays_no_other_and_receives_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_stalled_amount_arrives_whole_without_a_next_message() {
-    let server = TlsServer::start().await;
-    let mut ana = server.plain("/?name=ana").await;
-    // The socket fills at another place of a record in each round.
-    for round in 0..8 {
-        let mut slow = server.plain("/").await;
-        let text = "x".repeat(7000 + 50 * round);
-        for n in 0..800 {
-            let line = format!("{n} {text}");
-            assert_eq!(ana.text_after(&line).await, format!("ana: {line}"));
-        }
-        for n in 0..800 {
-            assert_eq!(slow.text().await, format!("ana: {n} {text}"));
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn joining_over_tls_neither_misses_nor_repeats_messages() {
     const TOTAL: u64 = 2000;
     let server = TlsServer::start().await;
