@@ -367,7 +367,7 @@ async fn the_client_enters_by_an_invitation_and_comes_back() {
         said.contains("answers HTTP 403: it is a private room"),
         "{said}"
     );
-    // An invitation that is gone keeps out nobody who is admitted.
+    // A name that is admitted needs the invitation no more.
     let secrets = std::fs::read_dir(state.path().join("broadcast-chat")).expect("a folder");
     let texts = secrets.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
     let kept = texts
