@@ -274,10 +274,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// Refuses a single connection as target, a guest whose address is not
-    /// known, and a target that covers the operator, a trusted proxy or the
-    /// loopback interface. Also refuses if too many sanctions are in force or
-    /// this one cannot be stored.
+    /// Refuses a target that may have no sanction, and a guest whose address is
+    /// not known. Also refuses if the sanction cannot be stored.
     pub fn sanction(
         &self,
         by: &Author,
@@ -289,16 +287,10 @@ impl Hub {
     ) -> impl Future<Output = Result<CommandTarget, Refusal>> + use<> {
         let (hub, by) = (self.clone(), by.clone());
         async move {
-            let HubState {
-                registry,
-                history,
-                actions,
-                ..
-            } = &*hub.shared;
-            let who = moderation::resolve(registry, history.store(), who).await?;
+            let (registry, store) = (&hub.shared.registry, hub.history().store());
+            let who = moderation::resolve(registry, store, who).await?;
             let action = moderation::sanction(registry, &by, peer, kind, &who, lasts, why)?;
-            actions.act(peer.id, action).await?;
-            Ok(who)
+            hub.act(peer.id, action).await.map(|_| who)
         }
     }
 

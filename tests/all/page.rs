@@ -31,6 +31,43 @@ const ENTER: &str = "\u{e007}";
 const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(text => \
     [...text.childNodes].filter(part => part.nodeName !== 'TIME').map(part => part.textContent).join('').trim())";
 
+// Verified to fail when the page's requests go to the root of the site.
+#[tokio::test]
+async fn the_page_chats_below_a_path() {
+    let mut options = options();
+    options.session.ping = Duration::from_secs(600);
+    options.base_path = "/chat".parse().expect("a path");
+    let server = TestServer::start_with(&Storage::Memory, options).await;
+    let browser = enter(&format!("http://{}/chat/tea", server.addr)).await;
+    let mut bob = server.plain("/chat/tea").await;
+    say(&browser, "/name ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    say(&browser, "hello").await;
+    assert_eq!(bob.text().await, "ana: hello");
+    let stored = browser.run("return Object.keys(localStorage)").await;
+    let stored = stored.as_array().expect("names");
+    assert!(!stored.is_empty());
+    for name in stored {
+        let name = name.as_str().expect("a name");
+        assert!(
+            name.starts_with("/chat"),
+            "another chat of the site: {name}"
+        );
+    }
+    say(&browser, "/join lobby").await;
+    let url = format!("http://{}/chat/", server.addr);
+    browser.see(&format!("location.href === '{url}'")).await;
+    live(&browser).await;
+    browser
+        .run("document.querySelector('[data-panel=rooms]').click()")
+        .await;
+    browser
+        .see("[...document.querySelectorAll('#room-list a')].some(a => a.pathname === '/chat/tea')")
+        .await;
+}
+
 /// Starts a server that tolerates silent peers, because a browser may be slow.
 async fn patient_server() -> TestServer {
     let mut options = options();

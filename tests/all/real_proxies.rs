@@ -158,14 +158,14 @@ fn configured(
 }
 
 impl Proxied {
-    async fn start(kind: Kind, prefix: &str) -> Self {
+    async fn start(kind: Kind, prefix: &str, places: usize) -> Self {
         let folder = folder();
         let connector = certificate(folder.path());
         let secret = folder.path().join("secret");
         fs::write(&secret, SECRET).expect("a file");
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         fs::set_permissions(&secret, private).expect("a mode");
-        let places = PLACES.to_string();
+        let places = places.to_string();
         let mut flags = vec![
             "--trusted-proxy",
             "127.0.0.1",
@@ -262,9 +262,19 @@ impl Proxied {
     }
 }
 
+/// Answers pings, as a browser does by itself, and hears nothing else.
+async fn stay(peer: &mut TlsPeer) {
+    loop {
+        let frame = peer.next().await.expect("an open connection");
+        if frame.opcode == PING {
+            peer.send(FIN | PONG, &frame.payload).await;
+        }
+    }
+}
+
 /// Checks that visitors of a proxy are served, and told apart.
 async fn visitors_are_told_apart(kind: Kind) {
-    let chat = Proxied::start(kind, "").await;
+    let chat = Proxied::start(kind, "", PLACES).await;
     let (here, there) = (IpAddr::from([127, 0, 0, 2]), network_address());
 
     let page = "GET /tea HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
@@ -364,7 +374,7 @@ async fn haproxy_names_visitors_in_proxy_headers() {
 
 #[tokio::test]
 async fn nginx_serves_a_chat_below_a_path() {
-    let chat = Proxied::start(Kind::Nginx, "/chat").await;
+    let chat = Proxied::start(Kind::Nginx, "/chat", PLACES).await;
     let here = IpAddr::from([127, 0, 0, 2]);
     let page = "GET /chat/tea HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
     let answer = chat.ask(here, page).await;
@@ -377,6 +387,38 @@ async fn nginx_serves_a_chat_below_a_path() {
     assert_eq!(ana.event_of("welcome").await["room"], "tea");
 }
 
+// Verified to fail when all visitors have the places of one address.
+#[tokio::test]
+async fn nginx_carries_2000_guests_of_40_prefixes() {
+    const PREFIXES: usize = 40;
+    const EACH: usize = 50;
+    let chat = Proxied::start(Kind::Nginx, "", EACH).await;
+    // The test is a proxy in front of nginx.
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let forwarded = |prefix: usize| format!("X-Forwarded-For: 6.6.6.6, 192.0.2.{prefix}\r\n");
+    let mut guests = Vec::new();
+    for number in 0..PREFIXES * EACH {
+        let mut peer = chat.connect(here).await;
+        let head = upgrade(([127, 0, 0, 1], 1).into(), "/tea", &[]);
+        let host = format!("Host: {}\r\n{}", chat.site(), forwarded(number % PREFIXES));
+        peer.write(head.replace("Host: 127.0.0.1:1\r\n", &host).as_bytes())
+            .await;
+        let head = peer.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{number}: {head}");
+        guests.push(tokio::spawn(async move { stay(&mut peer).await }));
+    }
+    for prefix in 0..=PREFIXES {
+        let health = format!(
+            "GET /-/health HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+            forwarded(prefix)
+        );
+        let answer = chat.ask(here, &health).await;
+        let expected = if prefix == PREFIXES { "200" } else { "429" };
+        assert_eq!(&answer[9..12], expected, "{prefix}: {answer}");
+    }
+    assert!(guests.iter().all(|guest| !guest.is_finished()), "all stay");
+}
+
 /// `cargo test --test all -- --ignored silent` runs it, in 130 s.
 #[tokio::test]
 #[ignore = "it waits for 130 s"]
@@ -384,20 +426,13 @@ async fn a_silent_visitor_stays_connected_through_each_proxy() {
     let here = IpAddr::from([127, 0, 0, 2]);
     let mut open = Vec::new();
     for kind in [Kind::Nginx, Kind::Caddy, Kind::Haproxy, Kind::HaproxyTcp] {
-        let chat = Proxied::start(kind, "").await;
+        let chat = Proxied::start(kind, "", PLACES).await;
         let mut peer = chat.join(here, "/tea").await.expect("a place");
         peer.event_of("live").await;
         open.push((chat, peer));
     }
     let silences = open.iter_mut().map(async |(_, peer)| {
-        let silence = async {
-            loop {
-                // A browser answers pings by itself.
-                let frame = peer.next().await.expect("an open connection");
-                assert_eq!(frame.opcode, PING, "{frame:?}");
-                peer.send(FIN | PONG, &frame.payload).await;
-            }
-        };
+        let silence = stay(peer);
         let _ = tokio::time::timeout(Duration::from_secs(130), silence).await;
         let said = json!({"type": "publish", "text": "still here"});
         peer.say(&said.to_string()).await;

@@ -19,11 +19,16 @@ use broadcast_chat::{
     protocol::{Limits, Start, format::Format, name::RoomName},
     server::{self, Entrance, ServerOptions},
     session::{self, SessionRequest, Transport},
-    store::{self, Storage},
+    store::{self, OpenError, Replica, Storage, Store},
 };
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::{io::DuplexStream, net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    io::DuplexStream,
+    net::TcpListener,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::peer::{
@@ -103,27 +108,27 @@ impl TestServer {
     /// Starts a server at the address of an earlier one.
     pub(crate) async fn start_at(addr: SocketAddr) -> Self {
         let listener = TcpListener::bind(addr).await.expect("a free port");
-        Self::listening(listener, &Storage::Memory, options())
+        Self::listening(listener, &Storage::Memory, options()).await
     }
 
     pub(crate) async fn start_with(storage: &Storage, options: ServerOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Self::listening(listener, storage, options)
+        Self::listening(listener, storage, options).await
     }
 
-    fn listening(listener: TcpListener, storage: &Storage, options: ServerOptions) -> Self {
-        Self::entered(listener, storage, options, |plain| plain)
+    async fn listening(listener: TcpListener, storage: &Storage, options: ServerOptions) -> Self {
+        Self::entered(listener, storage, options, |plain| plain).await
     }
 
     /// Starts a server whose entrance the test changes.
-    pub(crate) fn entered(
+    pub(crate) async fn entered(
         listener: TcpListener,
         storage: &Storage,
         options: ServerOptions,
         enter: impl FnOnce(Entrance) -> Entrance,
     ) -> Self {
         let addr = listener.local_addr().expect("its address");
-        let (replica, _) = store::open(storage, "a test").expect("a store");
+        let (replica, _) = open_when_free(storage).await;
         let shutdown = CancellationToken::new();
         let entrances = vec![enter(net::Listener::Tcp(listener).into())];
         let running = tokio::spawn(server::run(entrances, replica, options, shutdown.clone()));
@@ -453,6 +458,20 @@ async fn known(peer: &mut Peer) -> String {
             return line;
         }
     }
+}
+
+/// Opens a store as soon as no earlier server uses its folder: a server's
+/// background work ends a little later than its drain.
+pub(crate) async fn open_when_free(storage: &Storage) -> (Replica, Store) {
+    let opened = async {
+        loop {
+            match store::open(storage, "a test") {
+                Err(OpenError::InUse { .. }) => sleep(Duration::from_millis(10)).await,
+                opened => return opened.expect("a store"),
+            }
+        }
+    };
+    soon("the end of the last server", opened).await
 }
 
 /// A log, a store and a history in step, all on the caller's thread, for a

@@ -107,7 +107,7 @@ impl TlsServer {
             ..entrance
         };
         TlsServer {
-            server: TestServer::entered(listener, &Storage::Memory, options, secured),
+            server: TestServer::entered(listener, &Storage::Memory, options, secured).await,
             pair,
             files,
             current,

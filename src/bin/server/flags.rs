@@ -170,8 +170,8 @@ pub(crate) struct ServerFlags {
 
     /// A proxy that is believed: an address, a prefix, loopback or private (repeatable)
     ///
-    /// What it says in Forwarded or X-Forwarded-For is the visitor's address. Limits and bans go
-    /// by that address.
+    /// It names the visitor's address in Forwarded or X-Forwarded-For. Limits and bans go by that
+    /// address.
     #[arg(
         long,
         env = "CHAT_TRUSTED_PROXY",

@@ -1,7 +1,9 @@
 // The data this browser keeps: names with their secrets, how far each room was
 // read, and messages not stored yet. If the browser allows no storage, the data
-// lasts as long as the page.
+// lasts as long as the page. Another chat may stand below another path of the same
+// site, so the path is a part of every name.
 
+import { base } from "./dom.mjs";
 import { nameKey } from "./text.mjs";
 
 /** Random letters: enough that no other page draws the same. */
@@ -27,7 +29,7 @@ class JsonStorage {
   get(key) {
     if (this.#unstorable.has(key)) return this.#unstorable.get(key);
     try {
-      return JSON.parse(this.#store.getItem(key)) ?? undefined;
+      return JSON.parse(this.#store.getItem(base + key)) ?? undefined;
     } catch {
       return undefined;
     }
@@ -35,8 +37,8 @@ class JsonStorage {
 
   set(key, value) {
     try {
-      if (value === undefined) this.#store.removeItem(key);
-      else this.#store.setItem(key, JSON.stringify(value));
+      if (value === undefined) this.#store.removeItem(base + key);
+      else this.#store.setItem(base + key, JSON.stringify(value));
       this.#unstorable.delete(key);
     } catch {
       this.#unstorable.set(key, value);
@@ -76,7 +78,7 @@ export const ownedNames = {
   /** Calls back when another tab takes a name. */
   onChange(changed) {
     addEventListener("storage", (event) => {
-      const current = event.key === NAME && ownedNames.current();
+      const current = event.key === base + NAME && ownedNames.current();
       if (current) changed(current);
     });
   },
@@ -185,7 +187,7 @@ export class KeptOutbox {
     await this.#tab.open();
     this.#db = await withTimeout(
       new Promise((opened) => {
-        const request = indexedDB.open("broadcast-chat", 1);
+        const request = indexedDB.open(`broadcast-chat${base}`, 1);
         request.onupgradeneeded = () => request.result.createObjectStore("outbox", { keyPath: "order" });
         request.onsuccess = () => opened(request.result);
         request.onerror = request.onblocked = () => opened(null);

@@ -125,10 +125,8 @@ impl Tables {
     /// none left.
     fn draw_guest(&mut self, id: ConnectionId) -> Option<u32> {
         let drawn = u32::try_from(id.0 % u64::from(Tag::GUESTS)).ok()?;
-        let numbers = (drawn..Tag::GUESTS).chain(0..drawn);
-        let free = numbers
-            .into_iter()
-            .find(|number| !self.guests.contains(number))?;
+        let mut numbers = (drawn..Tag::GUESTS).chain(0..drawn);
+        let free = numbers.find(|number| !self.guests.contains(number))?;
         self.guests.insert(free);
         Some(free)
     }
