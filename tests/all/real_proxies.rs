@@ -116,7 +116,7 @@ fn configured(
     match kind {
         Kind::Nginx => {
             let main = format!(
-                "daemon off; pid {files}/pid; error_log stderr;\nevents {{ worker_connections 8192; }}\n\
+                "daemon off; master_process off; pid {files}/pid; error_log stderr;\nevents {{ worker_connections 8192; }}\n\
                      http {{\naccess_log off;\nclient_body_temp_path {files}/a; proxy_temp_path {files}/b;\n\
                      fastcgi_temp_path {files}/c; uwsgi_temp_path {files}/d; scgi_temp_path {files}/e;\n"
             );
