@@ -58,7 +58,6 @@ async fn a_unix_socket_is_another_way_into_the_rooms() {
     assert!(!path.exists(), "the server removes its socket");
 }
 
-// Verified to fail when any socket at the path is replaced.
 #[tokio::test]
 async fn a_stale_socket_is_replaced_and_one_in_use_refused() {
     let folder = folder();
@@ -124,7 +123,6 @@ async fn handed_over(folder: &Path, host: &str) -> (Program, SocketAddr) {
     }
 }
 
-// Verified to fail when the flags' address is listened on.
 #[tokio::test]
 async fn sockets_of_a_service_manager_are_used_instead_of_the_port() {
     let folder = folder();
@@ -159,7 +157,6 @@ async fn limits_hold_at_a_handed_socket_on_the_network() {
     }
 }
 
-// Verified to fail when a Unix socket's peers have no place in the limits.
 #[tokio::test]
 async fn a_proxy_at_a_unix_socket_counts_as_loopback() {
     let folder = folder();

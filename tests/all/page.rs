@@ -33,7 +33,6 @@ const ENTER: &str = "\u{e007}";
 const LINES: &str = "[...document.querySelectorAll('#log .row:not(.unsent, .note) .text')].map(text => \
     [...text.childNodes].filter(part => part.nodeName !== 'TIME').map(part => part.textContent).join('').trim())";
 
-// Verified to fail when the page's requests go to the root of the site.
 #[tokio::test]
 async fn the_page_chats_below_a_path() {
     let mut options = options();

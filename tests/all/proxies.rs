@@ -117,7 +117,6 @@ async fn visitors_of_forty_prefixes_are_limited_each_by_itself() {
     .await;
 }
 
-// Verified to fail when a proxy's connections have places before their heads.
 #[tokio::test]
 async fn a_proxys_silent_connections_take_no_visitors_place() {
     let folder = folder();
@@ -150,7 +149,6 @@ async fn two_visitors_of_one_unowned_name_are_kept_apart() {
     assert_eq!(welcome["you"]["name"], "ana");
 }
 
-// Verified to fail when bans and kicks go by the address of the connection.
 #[tokio::test]
 async fn bans_and_kicks_reach_one_visitor_of_a_proxy() {
     let server = start(trusting()).await;
@@ -186,7 +184,6 @@ async fn bans_and_kicks_reach_one_visitor_of_a_proxy() {
     assert_eq!(said["text"], "hi");
 }
 
-// Verified to fail when wrong secrets are counted for the proxy.
 #[tokio::test]
 async fn wrong_secrets_count_for_the_visitor() {
     let server = start(trusting()).await;
@@ -326,7 +323,6 @@ async fn a_proxy_header_that_does_not_come_ends_the_connection() {
     assert!((4.0..9.0).contains(&took.as_secs_f64()), "{took:?}");
 }
 
-// Verified to fail when the header's visitor takes no place.
 #[tokio::test]
 async fn visitors_of_proxy_headers_are_limited_each_by_itself() {
     let mut options = trusting();

@@ -398,15 +398,22 @@ async fn nginx_carries_2000_guests_of_40_prefixes() {
     let here = IpAddr::from([127, 0, 0, 1]);
     let forwarded = |prefix: usize| format!("X-Forwarded-For: 6.6.6.6, 192.0.2.{prefix}\r\n");
     let mut guests = Vec::new();
-    for number in 0..PREFIXES * EACH {
-        let mut peer = chat.connect(here).await;
-        let head = upgrade(([127, 0, 0, 1], 1).into(), "/tea", &[]);
-        let host = format!("Host: {}\r\n{}", chat.site(), forwarded(number % PREFIXES));
-        peer.write(head.replace("Host: 127.0.0.1:1\r\n", &host).as_bytes())
-            .await;
-        let head = peer.head().await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{number}: {head}");
-        guests.push(tokio::spawn(async move { stay(&mut peer).await }));
+    // One guest of each prefix at a time.
+    for round in 0..EACH {
+        let joining = (0..PREFIXES).map(async |prefix| {
+            let mut peer = chat.connect(here).await;
+            let head = upgrade(([127, 0, 0, 1], 1).into(), "/tea", &[]);
+            let host = format!("Host: {}\r\n{}", chat.site(), forwarded(prefix));
+            peer.write(head.replace("Host: 127.0.0.1:1\r\n", &host).as_bytes())
+                .await;
+            let head = peer.head().await;
+            assert!(
+                head.starts_with("HTTP/1.1 101 "),
+                "{prefix}, {round}: {head}"
+            );
+            tokio::spawn(async move { stay(&mut peer).await })
+        });
+        guests.extend(join_all(joining).await);
     }
     for prefix in 0..=PREFIXES {
         let health = format!(
