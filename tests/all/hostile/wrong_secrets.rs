@@ -19,7 +19,7 @@ use crate::{
 const ADDRESSES: u64 = 100;
 
 /// How many guesses are under way at the same time.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u8 = 4;
 
 /// How many times longer the slowest hundredth of deliveries may take. The
 /// guessers run on the server's cores.
@@ -66,7 +66,7 @@ async fn wrong_secrets_from_many_addresses_slow_nobody() {
     for worker in 0..AT_ONCE {
         guessing.spawn(async move {
             let mut known = 0;
-            for n in (worker..guesses).step_by(AT_ONCE as usize) {
+            for n in (u64::from(worker)..guesses).step_by(usize::from(AT_ONCE)) {
                 let address = u8::try_from(n % ADDRESSES + 1).expect("few");
                 let source = Ipv4Addr::new(127, 0, 4, address).into();
                 match status(source, addr, &guess(addr, n)).await {
