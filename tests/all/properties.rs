@@ -14,20 +14,21 @@ pub(crate) mod work;
 
 pub(crate) use self::{
     connection::{frames, requests},
-    values::{commands, entries, events, names, searches, texts},
+    values::{commands, entries, events, names, proxy_headers, searches, texts},
 };
 
 /// Panics if a property does not hold for these bytes.
 pub(crate) type Property = fn(&[u8]);
 
 /// All properties, by the name of their target and corpus.
-pub(crate) const ALL: [(&str, Property); 8] = [
+pub(crate) const ALL: [(&str, Property); 9] = [
     ("entries", entries),
     ("commands", commands),
     ("texts", texts),
     ("searches", searches),
     ("names", names),
     ("events", events),
+    ("proxy_headers", proxy_headers),
     ("requests", requests),
     ("frames", frames),
 ];

@@ -1,12 +1,17 @@
 //! Properties of single values: commands, texts, searches, names, events,
-//! entries.
+//! entries, PROXY headers.
 
-use std::time::Duration;
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use broadcast_chat::{
     client::address::{AddressOptions, Target},
     hub::{self, Receipts, Submission},
     log::{self, Draft, OrderedBatch, SealedBatch},
+    net,
     protocol::{
         Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, OwnerNumber,
         Seq, WallTime,
@@ -21,6 +26,18 @@ use broadcast_chat::{
 };
 
 use super::{chat::in_a_chat, work};
+
+/// A proxy's first bytes are a header or refused, by the bytes that are there.
+/// No byte after the longest header is read.
+pub(crate) fn proxy_headers(bytes: &[u8]) {
+    const LONGEST: usize = 536;
+    let mut rest = bytes;
+    let mut context = Context::from_waker(Waker::noop());
+    let read = pin!(net::read_proxy_header(&mut rest)).poll(&mut context);
+    assert!(read.is_ready(), "it waits for bytes that will not come");
+    let used = bytes.len() - rest.len();
+    assert!(used <= LONGEST, "{used} bytes were read");
+}
 
 /// A client's text is a command or a refusal with a reason, in every format. The
 /// work of parsing it is bounded by its length.
