@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     connection_id::ConnectionId,
@@ -22,9 +22,17 @@ pub struct Author {
     pub name: Option<Name>,
     /// The connection's tag.
     pub addr: Tag,
-    /// The author's owner number, if it owns its name. No client is told.
+    /// The author's owner number, if it owns its name. No client is told the
+    /// number: in a client it is [`OwnerNumber::UNTOLD`].
     #[serde(skip)]
     pub owner: Option<OwnerNumber>,
+}
+
+impl Author {
+    /// Whether it has a name that nobody owns: anyone may use that name.
+    pub fn is_unverified(&self) -> bool {
+        self.name.is_some() && self.owner.is_none()
+    }
 }
 
 impl fmt::Display for Author {
@@ -35,6 +43,43 @@ impl fmt::Display for Author {
             None => self.addr.fmt(f),
         }
     }
+}
+
+/// The author of a message, as clients are told it.
+#[derive(Serialize)]
+struct ToldAuthor<'a> {
+    #[serde(flatten)]
+    author: &'a Author,
+    unverified: bool,
+}
+
+/// The author of a message, as a client reads it.
+#[derive(Deserialize)]
+struct HeardAuthor {
+    #[serde(default)]
+    name: Option<Name>,
+    addr: Tag,
+    #[serde(default)]
+    unverified: bool,
+}
+
+fn tell<S: Serializer>(author: &Author, to: S) -> Result<S::Ok, S::Error> {
+    if author.is_unverified() {
+        let unverified = true;
+        ToldAuthor { author, unverified }.serialize(to)
+    } else {
+        author.serialize(to)
+    }
+}
+
+fn hear<'de, D: Deserializer<'de>>(from: D) -> Result<Author, D::Error> {
+    let heard = HeardAuthor::deserialize(from)?;
+    let owned = heard.name.is_some() && !heard.unverified;
+    Ok(Author {
+        owner: owned.then_some(OwnerNumber::UNTOLD),
+        name: heard.name,
+        addr: heard.addr,
+    })
 }
 
 /// The kind of a message. An ordinary message has no `kind` in JSON.
@@ -69,7 +114,8 @@ pub struct Message {
     pub room: RoomName,
     /// The time when it was stored.
     pub at: WallTime,
-    /// The author.
+    /// The author. Clients are told whether anybody owns its name.
+    #[serde(serialize_with = "tell", deserialize_with = "hear")]
     pub from: Author,
     /// The text, made safe.
     pub text: Text,

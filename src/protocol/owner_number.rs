@@ -16,6 +16,9 @@ impl OwnerNumber {
     /// The number before the first: no claim gets it.
     pub const NONE: OwnerNumber = OwnerNumber(0);
 
+    /// Some owner, whose number a client is not told.
+    pub const UNTOLD: OwnerNumber = OwnerNumber(u64::MAX);
+
     /// The number after this one.
     #[must_use]
     pub fn next(self) -> OwnerNumber {

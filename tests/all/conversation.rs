@@ -98,7 +98,7 @@ async fn json_commands_and_errors_are_answered() {
     );
     let expected = json!({
         "type": "message", "seq": 1, "prev": 0, "room": "ops", "at": null, "id": "m-1",
-        "from": {"name": "ana", "addr": ana.tag()}, "text": "hi\nthere",
+        "from": {"name": "ana", "addr": ana.tag(), "unverified": true}, "text": "hi\nthere",
     });
     assert_eq!(message, expected);
     assert_eq!(bob.text().await, "1 ana: hi\n  there");

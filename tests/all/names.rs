@@ -300,3 +300,25 @@ async fn nobody_takes_a_reserved_name_or_an_address() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("are reserved"), "{answer}");
 }
+
+// Verified to fail when every name's messages are marked, and when none are.
+#[tokio::test]
+async fn only_messages_of_names_that_nobody_owns_are_unverified() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = server.owner("ana", "").await;
+    let (mut bob, _) = server.json("/?name=bob").await;
+    let (mut nobody, _) = server.json("/").await;
+    let publish = r#"{"type":"publish","text":"hi"}"#;
+    ana.say(publish).await;
+    assert_eq!(
+        nobody.event_of("message").await["from"]["unverified"],
+        Value::Null
+    );
+    bob.say(publish).await;
+    assert_eq!(nobody.event_of("message").await["from"]["unverified"], true);
+    nobody.say(publish).await;
+    assert_eq!(
+        nobody.event_of("message").await["from"]["unverified"],
+        Value::Null
+    );
+}

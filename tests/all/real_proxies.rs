@@ -411,9 +411,11 @@ async fn nginx_carries_2000_guests_of_40_prefixes() {
                 head.starts_with("HTTP/1.1 101 "),
                 "{prefix}, {round}: {head}"
             );
-            tokio::spawn(async move { stay(&mut peer).await })
+            peer
         });
-        guests.extend(join_all(joining).await);
+        for mut peer in join_all(joining).await {
+            guests.push(tokio::spawn(async move { stay(&mut peer).await }));
+        }
     }
     for prefix in 0..=PREFIXES {
         let health = format!(

@@ -12,6 +12,8 @@ pub(super) enum Style {
     Dim,
     /// The name of another user: each name has a colour of its own.
     Name(usize),
+    /// The name of another user that nobody owns, in the same colour.
+    Unverified(usize),
     /// The user's own name.
     Own,
     /// Text that calls for the user's attention.
@@ -95,7 +97,10 @@ pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool
     let name = message.from.to_string();
     let line = Line::new(Style::Dim, format!("{} ", clock(at)));
     let text = if calls { Style::Loud } else { Style::Plain };
-    let style = name_style(&name, own);
+    let style = match name_style(&name, own) {
+        Style::Name(colour) if message.from.is_unverified() => Style::Unverified(colour),
+        owned => owned,
+    };
     match message.kind {
         MessageKind::Said => line
             .and(style, name)
@@ -125,11 +130,43 @@ pub(super) fn private_line(at: &Zoned, from: &str, to: &str, text: &str, sent: b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, name::RoomName};
 
     #[test]
     fn text_cannot_control_the_terminal_or_fake_a_line() {
         let line = Line::new(Style::Plain, "a\u{1b}[2J\r\nb: c\u{202e}");
         assert_eq!(line.text(), "a\u{fffd}[2J\n  b: c\u{fffd}");
+    }
+
+    // Verified to fail when all names have one style.
+    #[test]
+    fn a_name_that_nobody_owns_is_shown_apart() {
+        let style = |owner| {
+            let message = Message {
+                seq: Seq(1),
+                prev: Seq(0),
+                room: RoomName::lobby(),
+                at: WallTime(0),
+                from: Author {
+                    name: Some("ana".parse().expect("a name")),
+                    addr: ([127, 0, 0, 1], 5000).into(),
+                    owner,
+                },
+                text: "hi".into(),
+                id: None,
+                kind: MessageKind::Said,
+                to: None,
+                connection: ConnectionId(7),
+            };
+            let line = message_line(&message, &local(WallTime(0), &TimeZone::UTC), false, false);
+            line.0[1].style
+        };
+        let Style::Name(colour) = name_style("ana", false) else {
+            panic!("a name has a colour")
+        };
+        let owner = Some(OwnerNumber(1));
+        assert_eq!(style(owner), Style::Name(colour));
+        assert_eq!(style(None), Style::Unverified(colour));
     }
 
     #[test]

@@ -182,6 +182,11 @@ impl Painter {
             (Style::Dim, _) => Some("2".to_owned()),
             (Style::Name(n), ColourDepth::Many) => Some(format!("38;5;{}", MANY[n % MANY.len()])),
             (Style::Name(n), ColourDepth::Few) => Some(FEW[n % FEW.len()].to_string()),
+            (Style::Unverified(n), ColourDepth::Many) => {
+                Some(format!("3;38;5;{}", MANY[n % MANY.len()]))
+            }
+            (Style::Unverified(n), ColourDepth::Few) => Some(format!("3;{}", FEW[n % FEW.len()])),
+            (Style::Unverified(_), ColourDepth::None) => Some("3".to_owned()),
             (Style::Own, _) => Some("1".to_owned()),
             (Style::Loud, _) => Some("7".to_owned()),
             (Style::Bad, _) => Some(if coloured { "31" } else { "1" }.to_owned()),

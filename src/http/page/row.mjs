@@ -20,8 +20,10 @@ export function linked(text) {
   );
 }
 
-export function nameElement(name) {
-  return el("bdi", { class: `who c${colour(name)}` }, name);
+/** A name. `unverified`: nobody owns it. */
+export function nameElement(name, unverified) {
+  const apart = unverified ? { title: "Nobody owns this name: anyone may use it." } : {};
+  return el("bdi", { class: `who c${colour(name)}${unverified ? " unverified" : ""}`, ...apart }, name);
 }
 
 export function timeElement(at, seq) {
@@ -56,10 +58,10 @@ function message(row, { continues, own, me }) {
   const text = el("p", { class: "text", dir: "auto" });
   const about = el("div", { class: "about" });
   if (row.kind === "me") {
-    text.append(nameElement(row.who), " ", ...linked(row.text), " ", timeElement(row.at, row.seq));
+    text.append(nameElement(row.who, row.unverified), " ", ...linked(row.text), " ", timeElement(row.at, row.seq));
   } else {
     const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
-    about.append(nameElement(row.who), ...to, " ", timeElement(row.at, row.seq));
+    about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
     text.append(...(row.kind === "erased" ? ["erased"] : linked(row.text)));
   }
   const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];

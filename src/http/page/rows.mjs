@@ -18,6 +18,7 @@ export function messageRow({ seq, at, from, text, id, kind }, fallbackAt) {
     at: at ? Date.parse(at) : fallbackAt,
     who: from?.name ?? from?.addr ?? "",
     addr: from?.addr,
+    unverified: from?.unverified,
     id,
     text: text ?? "",
   };
