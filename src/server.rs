@@ -325,7 +325,8 @@ impl Server {
                 Some(Ok(())) => {}
                 Some(Err(full)) => {
                     if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
-                        self.turn_away(stream, full, place).await;
+                        // Boxed: it would make every connection larger.
+                        Box::pin(self.turn_away(stream, full, place)).await;
                     }
                     return;
                 }
