@@ -194,8 +194,7 @@ fn beside_one_room(setting: &Setting, rooms: usize, per_second: u32) -> anyhow::
         }
     });
     let title = format!("{rooms} rooms of 10 and one, {per_second} messages a second in all");
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, &title, &rows);
+    setting.print(&title, rows);
     Ok(())
 }
 
@@ -242,8 +241,7 @@ fn two_cores(setting: &Setting) -> anyhow::Result<()> {
             }
         });
         let title = format!("{name}, with the server on any core and on one");
-        let rows: Vec<_> = rows.collect();
-        setting.report.table(setting.scenario, &title, &rows);
+        setting.print(&title, rows);
     }
     Ok(())
 }
@@ -281,8 +279,7 @@ fn idle(setting: &Setting) -> anyhow::Result<()> {
             ],
         }
     });
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows);
     Ok(())
 }
 
@@ -335,7 +332,7 @@ fn slow_readers(kind: Kind, setting: &Setting, shape: Shape) -> anyhow::Result<(
     }
     load.stall(range, false)?;
     load.finish()?;
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows.into_iter());
     Ok(())
 }
 
@@ -380,8 +377,7 @@ fn herd(setting: &Setting) -> anyhow::Result<()> {
             ),
         ],
     });
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows);
     Ok(())
 }
 
@@ -426,8 +422,7 @@ fn replay(setting: &Setting) -> anyhow::Result<()> {
             ],
         }
     });
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows);
     Ok(())
 }
 
@@ -474,7 +469,6 @@ fn growth(setting: &Setting) -> anyhow::Result<()> {
         ],
     });
     let title = format!("a history of {STORED} messages");
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, &title, &rows);
+    setting.print(&title, rows);
     Ok(())
 }

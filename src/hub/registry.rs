@@ -105,6 +105,14 @@ pub(super) struct Registry {
 }
 
 impl Registry {
+    /// A registry without limits, proxies, sanctions and private rooms.
+    #[cfg(test)]
+    pub(super) fn unlimited() -> Self {
+        let clock = Arc::new(GuardedClock::after(crate::log::GuardedTime(0)));
+        let (capacity, proxies) = (Capacity::UNLIMITED, AddressSet::NONE);
+        Registry::new(capacity, proxies, false, Vec::new(), Vec::new(), clock)
+    }
+
     pub(super) fn new(
         capacity: Capacity,
         proxies: AddressSet,

@@ -14,18 +14,11 @@ use super::{connection_id::ConnectionId, name::RuleBroken};
 /// The tag that people see for a connection without a name: `IP:port`, or
 /// `guest-xxxx` where addresses are hidden or the peer has none.
 ///
-/// A tag has 1 to 64 printable ASCII characters and no space.
+/// A tag has 1 to 64 printable ASCII characters and no space. Behind it may
+/// stand, after a space, the address that it hides: only operators are told.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Tag(Arc<Parts>);
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Parts {
-    shown: Box<str>,
-    /// The address that the tag hides, as text. No client is told, except
-    /// operators.
-    hidden: Option<Box<str>>,
-}
+pub struct Tag(Arc<str>);
 
 /// The characters that the tags of guests end with: none looks like another.
 const GUEST_DIGITS: [u8; 32] = *b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -41,9 +34,10 @@ impl Tag {
     pub const GUESTS: u32 = 1 << 20;
 
     fn new(shown: &str, hidden: Option<IpAddr>) -> Self {
-        let shown = shown.into();
-        let hidden = hidden.map(|address| address.to_string().into());
-        Tag(Arc::new(Parts { shown, hidden }))
+        Tag(match hidden {
+            Some(address) => format!("{shown} {address}").into(),
+            None => shown.into(),
+        })
     }
 
     /// The tag of a guest, which hides its address: `guest-` and four
@@ -69,12 +63,12 @@ impl Tag {
 
     /// The tag as text.
     pub fn as_str(&self) -> &str {
-        &self.0.shown
+        self.0.split_once(' ').map_or(&self.0, |(shown, _)| shown)
     }
 
     /// The address that it hides, as text.
     pub fn hidden(&self) -> Option<&str> {
-        self.0.hidden.as_deref()
+        self.0.split_once(' ').map(|(_, hidden)| hidden)
     }
 
     /// The address that it hides.

@@ -6,7 +6,7 @@ use tempfile::tempdir;
 
 use crate::{
     operators::{SECRET, assert_sound, audit, with_operators},
-    support::{Peer, TestServer, sse_request, upgrade},
+    support::{Peer, TestServer, sse_request, status_and_answer, upgrade},
 };
 
 /// What only members may read.
@@ -127,22 +127,6 @@ fn head(method: &str, target: &str, headers: &[(&str, String)], rest: &str) -> S
     head + rest
 }
 
-/// Sends a request; returns the status and the response as far as it came.
-async fn status(server: &TestServer, request: &str) -> (u16, String) {
-    let mut peer = Peer::connect(server.addr).await;
-    peer.write(request.as_bytes()).await;
-    let head = peer.head().await;
-    let status = head[9..12].parse().expect("a status");
-    // An accepted upgrade and an event stream have no end.
-    let is_open = status == 101 || head.contains("text/event-stream");
-    let body = if is_open {
-        String::new()
-    } else {
-        peer.rest().await
-    };
-    (status, head + &body)
-}
-
 // Verified to fail when requests do not ask who may enter.
 #[tokio::test]
 async fn every_route_asks_who_may_enter() {
@@ -189,7 +173,7 @@ async fn every_route_asks_who_may_enter() {
         ];
         let is_member = matches!(caller, Caller::Member | Caller::RoomOwner);
         for request in &reads {
-            let (status, answer) = status(&server, request).await;
+            let (status, answer) = status_and_answer(server.addr, request).await;
             let expected = if is_member { 200 } else { 403 };
             assert_eq!(status, expected, "{caller:?}: {request}{answer}");
             assert!(is_member || !answer.contains(KEPT), "{caller:?}: {answer}");
@@ -198,7 +182,7 @@ async fn every_route_asks_who_may_enter() {
         // An address may try ten wrong secrets a minute.
         let tried = if caller == Caller::WrongSecret { 1 } else { 3 };
         for request in &writes[..tried] {
-            let (status, answer) = status(&server, request).await;
+            let (status, answer) = status_and_answer(server.addr, request).await;
             let accepted = if request.starts_with("POST") {
                 200
             } else {
@@ -208,10 +192,10 @@ async fn every_route_asks_who_may_enter() {
             assert_eq!(status, expected, "{caller:?}: {request}{answer}");
         }
         // The page holds nothing of the room.
-        let (status, answer) = status(&server, &get("text/html", "")).await;
+        let (status, answer) = status_and_answer(server.addr, &get("text/html", "")).await;
         assert!(status == 200 && !answer.contains(KEPT), "{caller:?}");
         if !enters {
-            let (_, answer) = self::status(&server, &reads[0]).await;
+            let (_, answer) = status_and_answer(server.addr, &reads[0]).await;
             assert!(answer.contains("tea is a private room"), "{answer}");
         }
     }
@@ -490,5 +474,5 @@ async fn the_last_owner_leaves_the_room_to_the_oldest_member() {
     let members = command(&mut bob, &json!({"type": "members"})).await;
     assert_eq!(members["members"], json!([{"name": "bob", "owner": true}]));
     let request = sse_request("/tea", "");
-    assert_eq!(status(&server, &request).await.0, 403);
+    assert_eq!(status_and_answer(server.addr, &request).await.0, 403);
 }

@@ -27,17 +27,6 @@ async fn start(options: ServerOptions) -> TestServer {
     TestServer::start_with(&Storage::Memory, options).await
 }
 
-/// A visitor in the JSON format, and its welcome.
-async fn visitor(server: &TestServer, address: &str, target: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("X-Forwarded-For", address),
-    ];
-    let mut peer = server.peer(target, &headers).await;
-    let welcome = peer.event_of("welcome").await;
-    (peer, welcome)
-}
-
 /// The status of a request with these headers.
 async fn status(addr: SocketAddr, request: &str) -> u16 {
     let mut peer = Peer::connect(addr).await;
@@ -140,22 +129,22 @@ async fn a_proxys_silent_connections_take_no_visitors_place() {
 #[tokio::test]
 async fn two_visitors_of_one_unowned_name_are_kept_apart() {
     let server = start(trusting()).await;
-    let (_ana, welcome) = visitor(&server, "192.0.2.7", "/?name=ana").await;
+    let (_ana, welcome) = server.visitor("192.0.2.7", "/?name=ana").await;
     assert_eq!(welcome["you"]["name"], "ana");
-    let (mut other, welcome) = visitor(&server, "192.0.2.8", "/?name=ana").await;
+    let (mut other, welcome) = server.visitor("192.0.2.8", "/?name=ana").await;
     assert_eq!(welcome["you"]["name"], Value::Null);
     assert_eq!(other.event_of("refused").await["code"], "name_taken");
-    let (_again, welcome) = visitor(&server, "192.0.2.7", "/?name=ana").await;
+    let (_again, welcome) = server.visitor("192.0.2.7", "/?name=ana").await;
     assert_eq!(welcome["you"]["name"], "ana");
 }
 
 #[tokio::test]
 async fn bans_and_kicks_reach_one_visitor_of_a_proxy() {
     let server = start(trusting()).await;
-    let (mut operator, _) = visitor(&server, "192.0.2.1", "/").await;
-    let (mut bad, _) = visitor(&server, "192.0.2.7", "/").await;
-    let (mut kicked, welcome) = visitor(&server, "192.0.2.8", "/").await;
-    let (mut good, _) = visitor(&server, "192.0.2.8", "/").await;
+    let (mut operator, _) = server.visitor("192.0.2.1", "/").await;
+    let (mut bad, _) = server.visitor("192.0.2.7", "/").await;
+    let (mut kicked, welcome) = server.visitor("192.0.2.8", "/").await;
+    let (mut good, _) = server.visitor("192.0.2.8", "/").await;
     operator.event_of("live").await;
     good.event_of("live").await;
     let proof = json!({"type": "operator", "secret": SECRET});

@@ -191,6 +191,18 @@ impl TestServer {
         (peer, welcome)
     }
 
+    /// A peer in the JSON format that a trusted proxy sent for this address, and
+    /// its welcome.
+    pub(crate) async fn visitor(&self, address: &str, target: &str) -> (Peer, Value) {
+        let headers = [
+            ("Sec-WebSocket-Protocol", "chat.v1"),
+            ("X-Forwarded-For", address),
+        ];
+        let mut peer = self.peer(target, &headers).await;
+        let welcome = peer.event_of("welcome").await;
+        (peer, welcome)
+    }
+
     /// A peer after its upgrade.
     pub(crate) async fn peer(&self, target: &str, headers: &[(&str, &str)]) -> Peer {
         upgraded(self.addr, target, headers).await
@@ -462,6 +474,22 @@ async fn known(peer: &mut Peer) -> String {
             return line;
         }
     }
+}
+
+/// Sends a request. Returns the status, and the response as far as it came.
+pub(crate) async fn status_and_answer(addr: SocketAddr, request: &str) -> (u16, String) {
+    let mut peer = Peer::connect(addr).await;
+    peer.write(request.as_bytes()).await;
+    let head = peer.head().await;
+    let status = head[9..12].parse().expect("a status");
+    // An accepted upgrade and an event stream have no end.
+    let is_open = status == 101 || head.contains("text/event-stream");
+    let body = if is_open {
+        String::new()
+    } else {
+        peer.rest().await
+    };
+    (status, head + &body)
 }
 
 /// Opens a store as soon as no earlier server uses its folder: a server's

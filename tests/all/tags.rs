@@ -26,17 +26,6 @@ async fn start(folder: &Path, hides: bool) -> TestServer {
     TestServer::start_with(&storage, hiding(hides)).await
 }
 
-/// A visitor from an address, in the JSON format, and its welcome.
-async fn visitor(server: &TestServer, address: &str, target: &str) -> (Peer, Value) {
-    let headers = [
-        ("Sec-WebSocket-Protocol", "chat.v1"),
-        ("X-Forwarded-For", address),
-    ];
-    let mut peer = server.peer(target, &headers).await;
-    let welcome = peer.event_of("welcome").await;
-    (peer, welcome)
-}
-
 fn is_guest(tag: &str) -> bool {
     let number = tag.strip_prefix("guest-");
     number.is_some_and(|number| {
@@ -83,7 +72,7 @@ async fn hear_until(peer: &mut Peer, part: &str, heard: &mut Vec<String>) {
 async fn before(folder: &Path) {
     let server = start(folder, false).await;
     for address in ["203.0.113.9", "203.0.113.10"] {
-        let (mut peer, welcome) = visitor(&server, address, "/tea").await;
+        let (mut peer, welcome) = server.visitor(address, "/tea").await;
         let tag = welcome["you"]["addr"].as_str().expect("a tag");
         assert!(tag.starts_with(address), "{tag}");
         peer.event_of("live").await;
@@ -103,14 +92,16 @@ async fn no_event_line_or_page_has_an_address_of_anybody() {
     before(folder.path()).await;
     let server = start(folder.path(), true).await;
     let mut heard = Vec::new();
-    let (mut ana, welcome) = visitor(&server, "198.51.100.7", "/tea?name=ana&after=0").await;
+    let (mut ana, welcome) = server
+        .visitor("198.51.100.7", "/tea?name=ana&after=0")
+        .await;
     heard.push(welcome.to_string());
     assert!(
         is_guest(welcome["you"]["addr"].as_str().expect("a tag")),
         "{welcome}"
     );
     hear_until(&mut ana, "\"live\"", &mut heard).await;
-    let (mut guest, welcome) = visitor(&server, "198.51.100.8", "/tea").await;
+    let (mut guest, welcome) = server.visitor("198.51.100.8", "/tea").await;
     let tag = welcome["you"]["addr"].as_str().expect("a tag").to_owned();
     assert!(is_guest(&tag), "{welcome}");
     heard.push(welcome.to_string());
@@ -226,8 +217,8 @@ async fn operators_see_addresses_and_ban_a_guest_by_its_tag() {
     let folder = folder();
     let server = start(folder.path(), true).await;
     let mut heard = Vec::new();
-    let (mut operator, _) = visitor(&server, "198.51.100.1", "/?name=op").await;
-    let (mut bad, welcome) = visitor(&server, "198.51.100.7", "/").await;
+    let (mut operator, _) = server.visitor("198.51.100.1", "/?name=op").await;
+    let (mut bad, welcome) = server.visitor("198.51.100.7", "/").await;
     let tag = welcome["you"]["addr"].as_str().expect("a tag").to_owned();
     let said = json!({"type": "publish", "text": "hi"});
     assert_eq!(ask(&mut bad, said, &mut heard).await["from"]["addr"], tag);
@@ -244,12 +235,12 @@ async fn operators_see_addresses_and_ban_a_guest_by_its_tag() {
     let told = ask(&mut operator, ban, &mut heard).await;
     assert_eq!(told["text"], "198.51.100.7 is banned.");
     assert_eq!(bad.closed().await.0, 4502);
-    let (mut other, welcome) = visitor(&server, "198.51.100.8", "/").await;
+    let (mut other, welcome) = server.visitor("198.51.100.8", "/").await;
     let kick = json!({"type": "kick", "who": welcome["you"]["addr"]});
     ask(&mut operator, kick, &mut heard).await;
     assert_eq!(other.closed().await.0, 4501);
     // A guest that spoke and left.
-    let (mut gone, welcome) = visitor(&server, "198.51.100.9", "/").await;
+    let (mut gone, welcome) = server.visitor("198.51.100.9", "/").await;
     let left = welcome["you"]["addr"].as_str().expect("a tag").to_owned();
     let said = json!({"type": "publish", "text": "bye"});
     ask(&mut gone, said, &mut heard).await;
@@ -282,12 +273,12 @@ async fn guests_that_are_connected_have_different_tags() {
     let mut tags = BTreeSet::new();
     let mut peers = Vec::new();
     for n in 0..500_usize {
-        let (peer, welcome) = visitor(&server, "198.51.100.7", "/").await;
+        let (peer, welcome) = server.visitor("198.51.100.7", "/").await;
         tags.insert(welcome["you"]["addr"].to_string());
         assert_eq!(tags.len(), n + 1, "{welcome}");
         peers.push(peer);
     }
-    let (mut peer, _) = visitor(&server, "198.51.100.7", "/").await;
+    let (mut peer, _) = server.visitor("198.51.100.7", "/").await;
     for name in ["guest-ab3d", "Guest-1", "gu\u{435}st-ab3d"] {
         let claim = json!({"type": "name", "name": name});
         let refused = peer.event_after(&claim).await;

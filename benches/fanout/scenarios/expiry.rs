@@ -56,8 +56,7 @@ pub(super) fn expiry(setting: &Setting) -> anyhow::Result<()> {
             ],
         }
     });
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows);
     Ok(())
 }
 

@@ -51,7 +51,7 @@ pub(super) fn ingest(setting: &Setting) -> anyhow::Result<()> {
     } else {
         rows.push(row("sqlite3 .import", &rates));
     }
-    setting.report.table(setting.scenario, setting.about, &rows);
+    setting.print(setting.about, rows.into_iter());
     Ok(())
 }
 

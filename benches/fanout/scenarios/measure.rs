@@ -14,7 +14,7 @@ use crate::{
 pub struct Setting {
     /// The scenario's name.
     pub scenario: &'static str,
-    /// What it measures.
+    /// The scenario's title.
     pub about: &'static str,
     pub report: Report,
     pub cores: Cores,
@@ -152,6 +152,12 @@ pub(super) fn in_turn<T>(
 }
 
 impl Setting {
+    /// Prints the rows of this scenario under a title.
+    pub(super) fn print(&self, title: &str, rows: impl Iterator<Item = Row>) {
+        self.report
+            .table(self.scenario, title, &rows.collect::<Vec<_>>());
+    }
+
     /// The product with its history on disk, for scenarios that compare only
     /// builds of the product; and the other build, if it is to be measured.
     pub(super) fn products(&self) -> Vec<Kind> {
@@ -201,7 +207,6 @@ pub(super) fn table_of(setting: &Setting, title: &str, shape: &Shape) -> anyhow:
             ],
         }
     });
-    let rows: Vec<_> = rows.collect();
-    setting.report.table(setting.scenario, title, &rows);
+    setting.print(title, rows);
     Ok(())
 }

@@ -99,32 +99,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        hub::{
-            Capacity,
-            registry::{
-                Registry,
-                searches::{MAX_OF_PREFIX, MAX_WAITING, RETRY_MS},
-            },
+        hub::registry::{
+            Registry,
+            searches::{MAX_OF_PREFIX, MAX_WAITING, RETRY_MS},
         },
-        log::{GuardedClock, GuardedTime},
-        net::AddressSet,
         protocol::RefusalCode,
         store::SEARCHES_AT_ONCE,
     };
 
     const MS: Duration = Duration::from_millis(1);
-
-    fn registry() -> Registry {
-        let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-        Registry::new(
-            Capacity::UNLIMITED,
-            AddressSet::NONE,
-            false,
-            Vec::new(),
-            Vec::new(),
-            clock,
-        )
-    }
 
     /// A search of a prefix, and the same under way.
     fn queued(registry: &Registry, prefix: usize) -> Result<SearchPlace, Refusal> {
@@ -150,7 +133,7 @@ mod tests {
     /// Verified to fail when two searches of one prefix run at a time.
     #[tokio::test(start_paused = true)]
     async fn a_prefix_waits_only_for_its_own_searches() {
-        let registry = registry();
+        let registry = Registry::unlimited();
         let first = running(&registry, 1);
         let waiting: Result<Vec<_>, _> = (1..MAX_OF_PREFIX).map(|_| queued(&registry, 1)).collect();
         let mut waiting = waiting.expect("places");
@@ -167,7 +150,7 @@ mod tests {
     /// Verified to fail when the oldest search goes first.
     #[tokio::test(start_paused = true)]
     async fn the_prefix_that_searched_least_goes_first() {
-        let registry = registry();
+        let registry = Registry::unlimited();
         let mut places: Vec<_> = (1..=SEARCHES_AT_ONCE)
             .map(|prefix| running(&registry, prefix))
             .collect();
@@ -187,7 +170,7 @@ mod tests {
     /// Verified to fail when a running search may take the whole limit.
     #[tokio::test(start_paused = true)]
     async fn a_search_runs_shorter_while_others_wait() {
-        let registry = registry();
+        let registry = Registry::unlimited();
         let places: Vec<_> = (1..=SEARCHES_AT_ONCE)
             .map(|prefix| running(&registry, prefix))
             .collect();
@@ -204,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_search_waits_longer_than_two_seconds() {
-        let registry = registry();
+        let registry = Registry::unlimited();
         let _places: Vec<_> = (1..=SEARCHES_AT_ONCE)
             .map(|prefix| running(&registry, prefix))
             .collect();
@@ -219,7 +202,7 @@ mod tests {
     /// Verified to fail when the full queue refuses every prefix.
     #[tokio::test(start_paused = true)]
     async fn a_full_queue_has_room_for_another_prefix() {
-        let registry = registry();
+        let registry = Registry::unlimited();
         let busy: Vec<_> = (1..=SEARCHES_AT_ONCE)
             .map(|prefix| running(&registry, prefix))
             .collect();

@@ -16,15 +16,13 @@ use crate::{
     fanout::History,
     hub::{
         receipts::{Receipts, Reply, WantedReplies},
-        registry::{Capacity, Registry},
+        registry::Registry,
         submissions::{Submitter as Sender, queue},
     },
     log::{
-        Action, BatchId, BatchPosition, Draft, GuardedClock, GuardedTime, LocalLog, Log, NoAnswer,
-        OrderedBatch,
+        Action, BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch,
         model::{ModelLog, faults},
     },
-    net::AddressSet,
     protocol::{
         ConnectionId, OwnerNumber, Seq,
         name::{MessageId, Name, RoomName},
@@ -158,17 +156,8 @@ fn work(
     inbox: Submissions,
     batches: broadcast::Sender<InFlightBatch>,
 ) -> Writer<'_> {
-    let clock = Arc::new(GuardedClock::after(GuardedTime(0)));
-    let registry = Registry::new(
-        Capacity::UNLIMITED,
-        AddressSet::NONE,
-        false,
-        Vec::new(),
-        Vec::new(),
-        clock,
-    );
     let over = CancellationToken::new().drop_guard();
-    let effects = Effects::new(registry);
+    let effects = Effects::new(Registry::unlimited());
     let (metrics, failing) = (Arc::default(), Arc::default());
     Writer::new(applier, effects, inbox, batches, metrics, failing, over)
 }
