@@ -11,6 +11,7 @@ mod stream;
 pub mod tls;
 mod unix_socket;
 
+pub(crate) use self::peer::canonical;
 pub use self::{
     address_set::AddressSet,
     listener::Listener,

@@ -4,6 +4,7 @@
 //! This module knows no sockets, clocks or tasks. It is the whole contract
 //! between the server and a client.
 
+mod base_segment;
 pub mod close;
 pub mod command;
 pub mod command_target;
@@ -39,6 +40,7 @@ pub mod typed_duration;
 mod wall_time;
 
 pub use self::{
+    base_segment::is_base_segment,
     command::{Command, Start},
     connection_id::ConnectionId,
     event::{

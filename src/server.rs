@@ -218,8 +218,17 @@ async fn accept(listener: Listener, server: Arc<Server>, tasks: &TaskTracker) {
         };
         pause = ACCEPT_PAUSE;
         match server.state.hub.register(peer) {
-            Ok(registration) => {
-                tasks.spawn(Arc::clone(&server).serve(stream, registration));
+            Ok(mut registration) => {
+                let server = Arc::clone(&server);
+                tasks.spawn(async move {
+                    let _open = server.state.hub.metrics().connection();
+                    // Boxed: the memory of the HTTP stage is freed before the
+                    // session starts.
+                    let upgraded = Box::pin(server.upgrade(stream, &mut registration));
+                    if let Some(session) = upgraded.await {
+                        session.await;
+                    }
+                });
             }
             Err(full) => {
                 if let Ok(place) = Arc::clone(&server.turned_away).try_acquire_owned() {
@@ -317,29 +326,6 @@ impl Server {
         None
     }
 
-    async fn serve(self: Arc<Self>, mut stream: Stream, mut registration: Registration) {
-        let _open = self.state.hub.metrics().connection();
-        if self.proxy_protocol && !registration.has_place() {
-            let named = self.read_proxy_header(&mut stream, &mut registration);
-            match Box::pin(named).await {
-                Some(Ok(())) => {}
-                Some(Err(full)) => {
-                    if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
-                        // Boxed: it would make every connection larger.
-                        Box::pin(self.turn_away(stream, full, place)).await;
-                    }
-                    return;
-                }
-                None => return,
-            }
-        }
-        // Boxed: the memory of the HTTP stage is freed before the session
-        // starts.
-        if let Some(session) = Box::pin(self.upgrade(stream, &registration)).await {
-            session.await;
-        }
-    }
-
     /// Reads the PROXY header of a trusted proxy's connection, and takes the
     /// visitor's place. `None` if the connection must be closed.
     async fn read_proxy_header(
@@ -369,9 +355,19 @@ impl Server {
     /// Serves the request; returns the session if the request starts one.
     async fn upgrade<'a>(
         &'a self,
-        stream: Stream,
-        registration: &'a Registration,
+        mut stream: Stream,
+        registration: &'a mut Registration,
     ) -> Option<Pin<Box<impl Future<Output = ()> + use<'a>>>> {
+        if self.proxy_protocol && !registration.has_place() {
+            let named = self.read_proxy_header(&mut stream, registration).await?;
+            if let Err(full) = named {
+                if let Ok(place) = Arc::clone(&self.turned_away).try_acquire_owned() {
+                    self.turn_away(stream, full, place).await;
+                }
+                return None;
+            }
+        }
+        let registration: &Registration = registration;
         let stream = self.secure_or_tell(stream, registration).await?;
         let upgraded = http::serve(stream, registration, &self.state, &self.drain).await?;
         let (read, write) = upgraded.stream.into_split();

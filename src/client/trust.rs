@@ -9,7 +9,8 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{
-        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
+        WebPkiSupportedAlgorithms, ring::default_provider, verify_tls12_signature,
+        verify_tls13_signature,
     },
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
@@ -66,7 +67,7 @@ pub(super) fn tls_config(trust: &ServerTrust) -> Result<Option<ClientConfig>, Er
         ServerTrust::Pinned(pin) => {
             let verifier = PinVerifier {
                 pin: *pin,
-                provider,
+                algorithms: provider.signature_verification_algorithms,
             };
             let builder = builder.dangerous();
             builder.with_custom_certificate_verifier(Arc::new(verifier))
@@ -89,7 +90,7 @@ pub(super) fn is_unknown_issuer(error: &io::Error) -> bool {
 #[derive(Debug)]
 struct PinVerifier {
     pin: Fingerprint,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for PinVerifier {
@@ -116,8 +117,7 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -126,12 +126,10 @@ impl ServerCertVerifier for PinVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }

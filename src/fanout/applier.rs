@@ -18,7 +18,12 @@ pub struct Applier<'a> {
     replica: Replica,
     history: History,
     clock: Arc<GuardedClock>,
+    /// Carries out changes of access.
+    access_watcher: Option<AccessWatcher>,
 }
+
+/// Carries out changes of access in memory.
+type AccessWatcher = Box<dyn Fn(Vec<AccessChange>) + Send>;
 
 /// A batch that was applied.
 #[derive(Debug)]
@@ -27,8 +32,6 @@ pub struct AppliedBatch {
     pub sealed: SealedBatch,
     /// The outcome of each entry; empty for a repeated batch.
     pub outcomes: Vec<Outcome>,
-    /// The changes of access that it made.
-    pub access_changes: Vec<AccessChange>,
     /// Its messages, as readers are sent them.
     pub batch: Arc<MessageBatch>,
 }
@@ -92,6 +95,7 @@ impl<'a> Applier<'a> {
             replica,
             history,
             clock: Arc::clone(&clock),
+            access_watcher: None,
         };
         applier.apply_ordered(&mut Vec::new())?;
         // The batches just applied may come from a later run of this server, so
@@ -110,6 +114,12 @@ impl<'a> Applier<'a> {
     pub fn local(replica: Replica) -> Result<Applier<'static>, ApplyError> {
         let history = History::new(replica.store().clone());
         Applier::new(LocalLog::default(), replica, history)
+    }
+
+    /// Has changes of access carried out before the messages of their batch can
+    /// be read.
+    pub fn watch_access(&mut self, watcher: impl Fn(Vec<AccessChange>) + Send + 'static) {
+        self.access_watcher = Some(Box::new(watcher));
     }
 
     /// The history that readers are fed from.
@@ -167,6 +177,11 @@ impl<'a> Applier<'a> {
 
     /// Makes an applied batch readable in the history.
     fn add_to_history(&self, sealed: SealedBatch, applied: Applied) -> AppliedBatch {
+        if let Some(watcher) = &self.access_watcher
+            && !applied.access_changes.is_empty()
+        {
+            watcher(applied.access_changes);
+        }
         let batch = self.history.push(applied.messages);
         for (entry, outcome) in sealed.batch.entries.iter().zip(&applied.outcomes) {
             match (outcome, &entry.action) {
@@ -178,7 +193,6 @@ impl<'a> Applier<'a> {
         AppliedBatch {
             sealed,
             outcomes: applied.outcomes,
-            access_changes: applied.access_changes,
             batch,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::protocol::is_base_segment;
+
 /// The longest base path, in bytes.
 const MAX_LENGTH: usize = 128;
 
@@ -26,12 +28,8 @@ impl FromStr for BasePath {
         if path.is_empty() && !text.is_empty() {
             return Ok(BasePath::default());
         }
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
         let segments = path.strip_prefix('/').ok_or(RULE)?;
-        let is_segment = |segment: &str| {
-            !["", ".", "..", "-"].contains(&segment) && segment.bytes().all(is_plain)
-        };
-        if path.len() > MAX_LENGTH || !segments.split('/').all(is_segment) {
+        if path.len() > MAX_LENGTH || !segments.split('/').all(is_base_segment) {
             return Err(RULE);
         }
         Ok(BasePath(path.to_owned()))

@@ -30,7 +30,7 @@ pub(super) async fn enter(
             ));
         };
         Some(hub.admit(name, &secret, &token, registration).await?)
-    } else if hub.is_by_invitation() || room.is_some_and(|room| hub.needs_proof(room)) {
+    } else if hub.is_by_invitation() || room.is_some_and(|room| hub.is_private(room)) {
         match (&query.name, secret) {
             (Some(name), Some(secret)) => match hub.prove_name(name, secret, registration).await {
                 Ok(proved) => Some(proved),

@@ -13,7 +13,9 @@ use super::{
 use crate::{
     fanout::{HistoryPage, PageQuery},
     hub::Hub,
-    protocol::{Epoch, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Seq, Slot, name::RoomName, plain},
+    protocol::{
+        Epoch, Event, HISTORY_PAGE, MAX_HISTORY_PAGE, OwnerNumber, Seq, Slot, name::RoomName, plain,
+    },
 };
 
 /// The body of the JSON response.
@@ -36,13 +38,15 @@ struct PageBody<'a> {
 ///
 /// # Errors
 ///
-/// Fails with 503 if the message store cannot be read.
+/// Fails with 403 if the owner of the name may not be in the room, and with 503
+/// if the message store cannot be read.
 pub(super) async fn json(
     hub: &Hub,
     room: &RoomName,
+    owner: Option<OwnerNumber>,
     query: &Query,
 ) -> Result<Response<Full<Bytes>>, Refused> {
-    let (head, history_page) = read_page(hub, room, query).await?;
+    let (head, history_page) = read_page(hub, room, owner, query).await?;
     let page = PageBody {
         epoch: hub.history().epoch(),
         head,
@@ -59,13 +63,15 @@ pub(super) async fn json(
 ///
 /// # Errors
 ///
-/// Fails with 503 if the message store cannot be read.
+/// Fails with 403 if the owner of the name may not be in the room, and with 503
+/// if the message store cannot be read.
 pub(super) async fn lines(
     hub: &Hub,
     room: &RoomName,
+    owner: Option<OwnerNumber>,
     query: &Query,
 ) -> Result<Response<Full<Bytes>>, Refused> {
-    let (_, history_page) = read_page(hub, room, query).await?;
+    let (_, history_page) = read_page(hub, room, owner, query).await?;
     let mut lines = String::new();
     if let Some(gap) = history_page.gap.as_ref().and_then(plain::event) {
         lines.extend([&gap, "\n"]);
@@ -80,6 +86,7 @@ pub(super) async fn lines(
 async fn read_page(
     hub: &Hub,
     room: &RoomName,
+    owner: Option<OwnerNumber>,
     query: &Query,
 ) -> Result<(Seq, HistoryPage), Refused> {
     let history = hub.history();
@@ -93,6 +100,8 @@ async fn read_page(
     };
     let history_page = history.page(room, span).await;
     let mut history_page = history_page.map_err(|why| unreadable(&why))?;
+    // Somebody removed meanwhile gets nothing.
+    hub.check_access(room, owner)?;
     history_page.gap = replay.gap.or(history_page.gap);
     Ok((head, history_page))
 }

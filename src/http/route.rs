@@ -78,7 +78,10 @@ pub(super) async fn answer(
     })?;
     if let Some(own) = path.strip_prefix("/-/") {
         if state.hub.is_by_invitation() && !is_open(own) {
-            enter(&state.hub, registration, None, &mut Query::of(head)?).await?;
+            let mut query = Query::of(head)?;
+            // An invitation is used by an upgrade or a POST.
+            query.invitation = None;
+            enter(&state.hub, registration, None, &mut query).await?;
         }
         let response = service(head, own, registration, state)?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
@@ -147,18 +150,18 @@ async fn read(
         let proved = enter(hub, registration, Some(&room), &mut query).await?;
         (query, proved)
     };
+    let owner = proved.as_ref().and_then(NameUse::owner);
     let mut answer = match form {
         Representation::Page => {
             Answer::Respond(page::document(head, site, &state.base_path, &room))
         }
-        Representation::Json => Answer::Respond(history_page::json(hub, &room, &query).await?),
+        Representation::Json => {
+            Answer::Respond(history_page::json(hub, &room, owner, &query).await?)
+        }
         Representation::Lines if query.is_for_a_page() => {
-            Answer::Respond(history_page::lines(hub, &room, &query).await?)
+            Answer::Respond(history_page::lines(hub, &room, owner, &query).await?)
         }
-        Representation::Lines => {
-            let owner = proved.as_ref().and_then(NameUse::owner);
-            Answer::Lines(room::lines(hub, room, owner, &query).await?)
-        }
+        Representation::Lines => Answer::Lines(room::lines(hub, room, owner, &query).await?),
         Representation::Events => {
             let response = events::follow(head, &mut query)?;
             let base = site.url(head, &state.base_path);

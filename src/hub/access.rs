@@ -13,7 +13,7 @@ use super::{
     registry::{NameUse, Registration},
 };
 use crate::{
-    log::{Action, Admitted, AuditRecord, InvitationDraft, Standing},
+    log::{Action, AuditRecord, InvitationDraft, Standing},
     net::Peer,
     protocol::{
         Author, ConnectionId, Invite, OwnerNumber, Refusal, RefusalCode,
@@ -22,7 +22,7 @@ use crate::{
         secret::Secret,
         typed_duration::TypedDuration,
     },
-    store::{Invitation, Outcome, Ownership},
+    store::{Invitation, Outcome},
 };
 
 /// The answer to a person without an admitted name.
@@ -38,11 +38,6 @@ impl Hub {
     /// Whether only members may enter a room.
     pub fn is_private(&self, room: &RoomName) -> bool {
         self.shared.registry.is_private(room)
-    }
-
-    /// Whether a person has to prove a name before entering a room.
-    pub fn needs_proof(&self, room: &RoomName) -> bool {
-        self.is_by_invitation() || self.is_private(room)
     }
 
     /// Checks that a name of this standing may take part.
@@ -109,7 +104,7 @@ impl Hub {
     }
 
     /// Admits the name that a connection owns by an invitation. Returns the
-    /// ownership and the invitation.
+    /// invitation.
     ///
     /// # Errors
     ///
@@ -121,10 +116,9 @@ impl Hub {
         name: Name,
         owner: OwnerNumber,
         token: InviteToken,
-    ) -> impl Future<Output = Result<(Ownership, Invitation), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<Invitation, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
-        let whom = Admitted::Owner(owner);
-        async move { claims.admit_owner(peer, &name, whom, &token).await }
+        async move { claims.admit_owner(peer, &name, owner, &token).await }
     }
 
     /// Makes a link, by which another device becomes the owner of a name.
@@ -244,8 +238,8 @@ impl Hub {
         }
     }
 
-    /// The open invitations to a room. An operator sees those to all rooms that
-    /// the operator may enter.
+    /// The open invitations to a private room, for an owner of it. An operator
+    /// sees those to all rooms that the operator may enter.
     ///
     /// # Errors
     ///
@@ -265,7 +259,11 @@ impl Hub {
                 unreadable()
             })?;
             let now = hub.shared.clock.now();
-            let may_see = |it: &Invitation| hub.check_access(&it.room, owner).is_ok();
+            let registry = &hub.shared.registry;
+            let may_see = |it: &Invitation| {
+                let enters = || hub.check_access(&it.room, owner).is_ok();
+                registry.owns_room(&it.room, owner) || operator && enters()
+            };
             let open = found
                 .into_iter()
                 .filter(|it| it.is_open(now) && may_see(it));

@@ -12,7 +12,7 @@ use crate::{
     log::{Action, Admitted},
     net::Peer,
     protocol::{
-        Author, Refusal, RefusalCode,
+        Author, OwnerNumber, Refusal, RefusalCode,
         invite_token::InviteToken,
         name::{Name, RoomName},
         secret::Secret,
@@ -83,8 +83,11 @@ impl Claims {
         let (mut name_use, whom) = match self.still_owned(&key, 0, now).await? {
             Some(owned) => {
                 let name_use = self.prove(&claim, &owned, now).await?.name_use;
-                let number = name_use.owner().ok_or_else(unknown)?;
-                (name_use, Admitted::Owner(number))
+                let ownership = name_use.ownership().ok_or_else(unknown)?;
+                if self.has_all_of(&invitation, &ownership) {
+                    return Ok(name_use);
+                }
+                (name_use, Admitted::Owner(ownership.owner))
             }
             None if !invitation.is_open(now) => return Err(self.wrong_token(claim.peer)),
             None => {
@@ -107,8 +110,15 @@ impl Claims {
         Ok(name_use)
     }
 
+    /// Whether the owner of a name already has all that an invitation gives.
+    fn has_all_of(&self, invitation: &Invitation, ownership: &Ownership) -> bool {
+        let Invitation { room, member, .. } = invitation;
+        let enters = || self.registry.check_access(room, Some(ownership.owner));
+        ownership.standing >= invitation.gives && (!member || enters().is_ok())
+    }
+
     /// Admits the name that a connection owns by an invitation. Returns the
-    /// ownership and the invitation.
+    /// invitation.
     ///
     /// # Errors
     ///
@@ -118,12 +128,13 @@ impl Claims {
         &self,
         peer: Peer,
         name: &Name,
-        whom: Admitted,
+        owner: OwnerNumber,
         token: &InviteToken,
-    ) -> Result<(Ownership, Invitation), Refusal> {
+    ) -> Result<Invitation, Refusal> {
         let invitation = self.find_invitation(peer, token).await?;
-        let ownership = self.use_invitation(peer, token, name, whom).await?;
-        Ok((ownership, invitation))
+        let whom = Admitted::Owner(owner);
+        self.use_invitation(peer, token, name, whom).await?;
+        Ok(invitation)
     }
 
     /// Finds an invitation, before anything is paid for it.

@@ -7,7 +7,7 @@ use super::registry::Registry;
 use crate::{
     log::{Action, Entry},
     protocol::{close::CloseReason, command_target::CommandTarget},
-    store::{AccessChange, Outcome},
+    store::Outcome,
 };
 
 /// Carries out the effects of entries.
@@ -18,11 +18,6 @@ pub(super) struct Effects {
 impl Effects {
     pub(super) fn new(registry: Registry) -> Self {
         Effects { registry }
-    }
-
-    /// Carries out the changes of access of a batch, before it is fanned out.
-    pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
-        self.registry.change_access(changes);
     }
 
     /// Carries out the effects of one entry. Returns how many conversations a

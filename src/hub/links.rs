@@ -12,7 +12,10 @@ use tokio::time::Instant;
 
 use super::actions::BUSY_RETRY_MS;
 use crate::protocol::{
-    Refusal, RefusalCode, invite_token::InviteToken, name::Name, secret::Secret,
+    Refusal, RefusalCode,
+    invite_token::InviteToken,
+    name::{Name, NameKey},
+    secret::Secret,
 };
 
 /// How long a link is valid.
@@ -27,6 +30,7 @@ pub(super) struct Links(Arc<Mutex<HashMap<[u8; 32], Link>>>);
 
 struct Link {
     name: Name,
+    key: NameKey,
     secret: Secret,
     until: Instant,
 }
@@ -45,7 +49,7 @@ impl Links {
     ) -> Result<(), Refusal> {
         let (key, now) = (name.key(), Instant::now());
         let mut links = self.lock();
-        links.retain(|_, other| now < other.until && other.name.key() != key);
+        links.retain(|_, other| now < other.until && other.key != key);
         if links.len() >= MAX_LINKS {
             let text = "Too many links are open just now; try again in a while.";
             return Err(Refusal {
@@ -56,6 +60,7 @@ impl Links {
         let until = now + VALID;
         let link = Link {
             name,
+            key,
             secret,
             until,
         };

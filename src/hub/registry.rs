@@ -206,6 +206,11 @@ impl Registry {
         self.shared.lock().access.check(room, owner)
     }
 
+    /// Whether the owner of a name owns a private room.
+    pub(super) fn owns_room(&self, room: &RoomName, owner: Option<OwnerNumber>) -> bool {
+        self.shared.lock().access.owns(room, owner)
+    }
+
     /// Carries out changes of access. The conversations of those who may not
     /// stay where they are end, and get nothing more of the room.
     pub(super) fn change_access(&self, changes: Vec<AccessChange>) {

@@ -100,6 +100,8 @@ impl Hub {
             access,
             Arc::clone(&clock),
         );
+        let watching = registry.clone();
+        applier.watch_access(move |changes| watching.change_access(changes));
         let work = Writer::new(
             applier,
             Effects::new(registry.clone()),

@@ -241,11 +241,8 @@ impl<'a> Writer<'a> {
         let AppliedBatch {
             sealed,
             outcomes,
-            access_changes,
             batch,
         } = committed;
-        // First: somebody removed gets none of the batch.
-        self.effects.change_access(access_changes);
         // A batch of another server, or a repeat, has no askers here.
         let is_own = |open: &mut OpenBatch| open.sealed.id() == sealed.id();
         let own = self.open.take_if(is_own);

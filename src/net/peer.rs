@@ -29,14 +29,14 @@ impl Peer {
         let id = getrandom::u64()?.max(1);
         Ok(Peer {
             id: ConnectionId(id),
-            addr,
+            addr: addr.map(canonical),
             guest: None,
         })
     }
 
     /// The IP address, never an IPv4-mapped one.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.addr.map(|addr| addr.ip().to_canonical())
+        self.addr.map(|addr| canonical(addr).ip())
     }
 
     /// The prefix by which connections and rates are counted.
@@ -58,6 +58,15 @@ impl Peer {
             Some(number) => Tag::guest(number, self.ip()),
             None => Tag::from(self.id),
         }
+    }
+}
+
+/// The same address, as IPv4 if it is mapped into IPv6.
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr.ip().to_canonical() {
+        // An IPv6 address may have a scope.
+        IpAddr::V6(_) => addr,
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, addr.port()),
     }
 }
 

@@ -31,7 +31,7 @@ pub enum ReadHalf {
     /// That of a TCP connection.
     Tcp(tcp::OwnedReadHalf),
     /// That of a TLS connection.
-    Tls(TlsReadHalf),
+    Tls(Box<TlsReadHalf>),
     /// That of a Unix socket.
     Unix(unix::OwnedReadHalf),
 }
@@ -42,7 +42,7 @@ pub enum WriteHalf {
     /// That of a TCP connection.
     Tcp(tcp::OwnedWriteHalf),
     /// That of a TLS connection.
-    Tls(TlsWriteHalf),
+    Tls(Box<TlsWriteHalf>),
     /// That of a Unix socket.
     Unix(unix::OwnedWriteHalf),
 }
@@ -57,7 +57,10 @@ impl Stream {
             }
             Stream::Tls(stream) => {
                 let (read, write) = tls::split(*stream);
-                (ReadHalf::Tls(read), WriteHalf::Tls(write))
+                (
+                    ReadHalf::Tls(Box::new(read)),
+                    WriteHalf::Tls(Box::new(write)),
+                )
             }
             Stream::Unix(stream) => {
                 let (read, write) = stream.into_split();

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 pub use self::{
     acme::{AcmeOptions, AcmeOrders, LETS_ENCRYPT},
     certificate::{CertificateError, CurrentCertificate},
-    files::{CertificateFiles, FileError},
+    files::{CertificateFiles, FileError, read_small},
     halves::{TlsReadHalf, TlsWriteHalf, split},
     self_signed::self_signed,
 };

@@ -2,13 +2,14 @@
 
 use std::{
     fs, io,
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::UnixStream as BlockingStream,
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 /// Its owner and its group may connect.
@@ -37,17 +38,18 @@ impl BoundUnixSocket {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            Ok(_) => match BlockingStream::connect(path) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-                Err(error) => return Err(error),
+            Ok(_) => match probe(path) {
+                Err(Errno::CONNREFUSED) => {}
+                // A listener with a full queue lets nobody wait here.
+                Ok(()) | Err(Errno::AGAIN) => return Err(io::ErrorKind::AddrInUse.into()),
+                Err(error) => return Err(error.into()),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
         // The mode is set before a client can find the socket. The path always
         // leads to one.
-        let new = path.with_file_name(format!(".{}", std::process::id()));
+        let new = path.with_file_name(format!(".{:016x}", getrandom::u64()?));
         let socket = UnixSocket::new_stream()?;
         socket.bind(&new)?;
         let listen = || {
@@ -97,6 +99,13 @@ impl Drop for BoundUnixSocket {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Connects to a socket, without waiting.
+fn probe(path: &Path) -> Result<(), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
 }
 
 fn id_of(path: &Path) -> io::Result<FileId> {

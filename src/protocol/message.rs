@@ -48,9 +48,11 @@ impl fmt::Display for Author {
 /// The author of a message, as clients are told it.
 #[derive(Serialize)]
 struct ToldAuthor<'a> {
-    #[serde(flatten)]
-    author: &'a Author,
-    unverified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a Name>,
+    addr: &'a Tag,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unverified: Option<bool>,
 }
 
 /// The author of a message, as a client reads it.
@@ -64,12 +66,12 @@ struct HeardAuthor {
 }
 
 fn tell<S: Serializer>(author: &Author, to: S) -> Result<S::Ok, S::Error> {
-    if author.is_unverified() {
-        let unverified = true;
-        ToldAuthor { author, unverified }.serialize(to)
-    } else {
-        author.serialize(to)
-    }
+    let told = ToldAuthor {
+        name: author.name.as_ref(),
+        addr: &author.addr,
+        unverified: author.is_unverified().then_some(true),
+    };
+    told.serialize(to)
 }
 
 fn hear<'de, D: Deserializer<'de>>(from: D) -> Result<Author, D::Error> {

@@ -149,7 +149,7 @@ impl<'a> Conversation<'a> {
         if let Some(refused) = refused {
             conversation.say(&refused, subscriber);
         }
-        if let Some((name, secret)) = linked {
+        if let Some((name, secret)) = linked.filter(|_| conversation.author.owner.is_some()) {
             let secret = Some(secret);
             conversation.say(&Event::Name { name, secret }, subscriber);
         }
@@ -288,6 +288,11 @@ impl<'a> Conversation<'a> {
     }
 
     /// Sends the greeting and follows the room from the requested start.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the close reason if the reader may not be in the room, or the
+    /// message store cannot be read.
     async fn follow_room(
         &self,
         start: &Start,
@@ -311,6 +316,9 @@ impl<'a> Conversation<'a> {
                 .map_err(|why| unreadable(&why))?,
             (None, None) => head,
         };
+        // Somebody removed meanwhile may not know even the room's topic.
+        self.check_access(room)
+            .map_err(|_| CloseReason::NotAllowed)?;
         // From here on, any room followed before is left.
         subscriber.follow(room.clone(), after);
         self.answer(

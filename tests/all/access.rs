@@ -306,6 +306,25 @@ async fn a_removed_member_gets_nothing_more() {
     );
 }
 
+// Verified to fail when an invitation outlives its author's membership.
+#[tokio::test]
+async fn a_removed_owner_comes_back_by_no_invitation_of_its_own() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = private_tea(&server).await;
+    let (mut bob, _) = server.owner("bob", "").await;
+    command(&mut bob, &json!({"type": "join", "room": "tea"})).await;
+    bob.event_of("live").await;
+    let made = command(&mut ana, &json!({"type": "owner", "name": "bob"})).await;
+    assert_eq!(made["type"], "notice", "{made}");
+    let token = invitation(&mut bob).await;
+    let removed = command(&mut ana, &json!({"type": "remove", "name": "bob"})).await;
+    assert_eq!(removed["type"], "notice", "{removed}");
+    let (mut again, _) = server.owner("bob", "").await;
+    again.event_of("live").await;
+    let refused = command(&mut again, &json!({"type": "invite", "token": token})).await;
+    assert_eq!(refused["code"], "not_allowed", "{refused}");
+}
+
 // Verified to fail when a message is stored without asking for a membership.
 #[tokio::test]
 async fn the_log_decides_who_publishes_in_a_private_room() {

@@ -192,7 +192,7 @@ pub(crate) struct ServerFlags {
     proxy_protocol: bool,
 
     /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses;
-    /// "auto" shows addresses only if just this machine can connect
+    /// "auto" shows addresses only if the server listens to this machine alone
     #[arg(long, env = "CHAT_TAGS", value_name = "KIND", default_value = "auto")]
     tags: Tags,
 

@@ -4,7 +4,7 @@ use std::{fmt, net::Ipv6Addr};
 
 use super::super::pass::Pass;
 use crate::protocol::{
-    DEFAULT_PORT,
+    DEFAULT_PORT, is_base_segment,
     name::{RoomName, RuleBroken},
 };
 
@@ -100,7 +100,7 @@ impl AddressParts {
         let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
         let (base, room) = path.rsplit_once('/').unwrap_or_default();
         let no_room = |why: &dyn fmt::Display| BadAddress(format!("{path} is no room: {why}"));
-        if !base.split('/').skip(1).all(is_segment) {
+        if !base.split('/').skip(1).all(is_base_segment) {
             return Err(no_room(
                 &"the path before it has other characters than a server's",
             ));
@@ -120,12 +120,6 @@ impl AddressParts {
             pass,
         })
     }
-}
-
-/// Whether a server's URLs may begin with this part of a path.
-fn is_segment(part: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    !["", ".", "..", "-"].contains(&part) && part.bytes().all(is_plain)
 }
 
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), BadAddress> {

@@ -186,10 +186,11 @@ export class Client {
     const told = await this.#world.why(this.#url, this.#name);
     if (this.#socket !== socket) return;
     const isInvited = Boolean(this.#pass);
-    // If the user may enter without it, only the pass was refused.
-    if (told) this.#pass = undefined;
+    // A busy server may take the pass later. If the user may enter without it, only the pass was refused.
+    const isDecided = told && (told.status < 400 || REFUSED.includes(told.status));
+    if (isDecided) this.#pass = undefined;
     if (!REFUSED.includes(told?.status)) {
-      if (told && isInvited) this.#tell({ type: "unnamed", text: NO_PASS });
+      if (isDecided && isInvited) this.#tell({ type: "unnamed", text: NO_PASS });
       this.#lost("", event);
       return;
     }

@@ -24,8 +24,10 @@ const MAX_ROWS_BACK = 90_000;
 const LOSS_SHOWN_AFTER = 400;
 
 /** The pass by which the page was opened. It leaves the address bar at once. */
-const [, passKind, passToken] = /^#(invite|link)=(.*)$/.exec(location.hash) ?? [];
+const PASS = /^#(invite|link)=([\w-]{22})?/;
+const [, passKind, passToken] = PASS.exec(location.hash) ?? [];
 if (passKind) history.replaceState(history.state, "", location.pathname + location.search);
+addEventListener("hashchange", () => PASS.test(location.hash) && location.reload());
 
 const room = document.documentElement.dataset.room;
 const keptOutbox = new KeptOutbox(room);
@@ -521,7 +523,7 @@ function setTopic(text) {
 const client = new Client({
   url: `${location.origin.replace(/^http/, "ws")}${base}/${room}`,
   name: ownedNames.current(),
-  pass: passKind && `${passKind}.${passToken}`,
+  pass: passToken && `${passKind}.${passToken}`,
   inbox: inbox.start(ownedNames.current()?.name),
   tell(event) {
     handlers[event.type]?.(event);
@@ -543,7 +545,7 @@ viewport?.addEventListener("resize", () => {
 showState();
 showBegin();
 updateYou();
-if (passKind === "invite" && !ownedNames.current()) entry.welcome(passToken);
+if (passKind === "invite" && passToken && !ownedNames.current()) entry.welcome(passToken);
 else client.connect();
 if (matchMedia("(pointer: fine)").matches && !entry.isOpen) composer.focus();
 await keptOutbox.open();

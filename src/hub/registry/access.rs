@@ -82,6 +82,13 @@ impl Access {
         members.is_none_or(|members| owner.is_some_and(|owner| members.contains_key(&owner)))
     }
 
+    /// Whether the owner of a name owns a private room.
+    pub(super) fn owns(&self, room: &RoomName, owner: Option<OwnerNumber>) -> bool {
+        let members = self.private.get(room).zip(owner);
+        let member = members.and_then(|(members, owner)| members.get(&owner));
+        member.is_some_and(|member| member.owns)
+    }
+
     /// Checks that the owner of a name may enter a room.
     ///
     /// # Errors

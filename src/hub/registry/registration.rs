@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{budget::Budget, prefixes::Full, search_place::SearchPlace, tables::LockedTables};
 use crate::{
     fanout::Handle,
-    net::Peer,
+    net::{Peer, canonical},
     protocol::{
         Author, OwnerNumber, Refusal,
         close::CloseReason,
@@ -62,7 +62,7 @@ impl Registration {
 
     /// Changes the address of a connection without a place.
     pub fn set_address(&mut self, address: SocketAddr) {
-        self.accepted.addr = Some(address);
+        self.accepted.addr = Some(canonical(address));
     }
 
     /// Takes a place among the connections of a prefix: of this address, or of

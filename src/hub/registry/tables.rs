@@ -67,8 +67,10 @@ impl LockedTables {
     /// Carries out changes of access, and ends the conversations of those who
     /// may not stay where they are.
     pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
-        self.any_private.store(true, Ordering::SeqCst);
-        self.lock().change_access(changes);
+        let mut tables = self.lock();
+        tables.change_access(changes);
+        let is_open = tables.access.is_open();
+        self.any_private.store(!is_open, Ordering::SeqCst);
     }
 
     /// Whether there may be a private room.
@@ -121,8 +123,8 @@ pub(super) struct Connection {
     member: Option<Member>,
     /// The name that it uses.
     name: Option<NameKey>,
-    /// The owner number of that name, if it is owned.
-    owner: Option<OwnerNumber>,
+    /// The owner number of that name; [`OwnerNumber::NONE`] if nobody owns it.
+    owner: OwnerNumber,
     /// Ends its conversation, unless the server has done so before.
     end: Option<oneshot::Sender<CloseReason>>,
 }
@@ -135,7 +137,7 @@ impl Tables {
             subscriber: None,
             member: None,
             name: None,
-            owner: None,
+            owner: OwnerNumber::NONE,
             end: None,
         };
         self.connections.insert(peer.id, connected);
@@ -166,7 +168,7 @@ impl Tables {
             one.end = Some(end);
             one.subscriber = Some(subscriber.clone());
             one.set_name(name, &mut self.names);
-            one.owner = author.owner;
+            one.owner = author.owner.unwrap_or(OwnerNumber::NONE);
             one.join(room, author, subscriber, &mut self.presence);
             one.end_if_banned(&self.sanctions);
             one.end_if_not_allowed(&self.access);
@@ -194,7 +196,7 @@ impl Tables {
         if let Some(one) = self.connections.get_mut(&id) {
             if let Some((key, owner)) = taken {
                 one.set_name(Some(key), &mut self.names);
-                one.owner = owner;
+                one.owner = owner.unwrap_or(OwnerNumber::NONE);
             }
             if let Some(member) = &one.member {
                 self.presence.rename(member, name);
@@ -272,11 +274,13 @@ impl Tables {
     /// Carries out changes of access, and ends the conversations of those who
     /// may not stay where they are.
     fn change_access(&mut self, changes: Vec<AccessChange>) {
-        let mut ended = Vec::new();
+        let mut ended = HashSet::new();
         let mut ends_any = false;
         for change in changes {
             match change {
-                AccessChange::Ended(owner) => ended.push(owner),
+                AccessChange::Ended(owner) => {
+                    ended.insert(owner);
+                }
                 AccessChange::Closed { .. } | AccessChange::Left { .. } => ends_any = true,
                 AccessChange::Opened { .. } | AccessChange::Member { .. } => {}
             }
@@ -286,7 +290,7 @@ impl Tables {
             return;
         }
         for one in self.connections.values_mut() {
-            if one.owner.is_some_and(|owner| ended.contains(&owner)) {
+            if ended.contains(&one.owner) {
                 one.send_away();
             }
             one.end_if_not_allowed(&self.access);
@@ -341,7 +345,7 @@ impl Connection {
 
     fn end_if_not_allowed(&mut self, access: &Access) {
         let room = self.member.as_ref().map(|member| &member.room);
-        if room.is_some_and(|room| !access.allows(room, self.owner)) {
+        if room.is_some_and(|room| !access.allows(room, Some(self.owner))) {
             self.send_away();
         }
     }
@@ -349,9 +353,8 @@ impl Connection {
     /// Ends the conversation of a connection that may not stay. It gets nothing
     /// more of its room, even before its session notices.
     fn send_away(&mut self) {
-        if self.end(CloseReason::NotAllowed)
-            && let Some(subscriber) = &self.subscriber
-        {
+        self.end(CloseReason::NotAllowed);
+        if let Some(subscriber) = &self.subscriber {
             subscriber.stop();
         }
     }

@@ -62,11 +62,12 @@ impl AcmeOptions {
     /// # Errors
     /// Fails if the text holds none, or a malformed one.
     pub fn roots(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
         let mut roots = RootCertStore::empty();
-        let (added, _) =
-            roots.add_parsable_certificates(certificates.map_err(|why| why.to_string())?);
-        if added == 0 {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|why| why.to_string())?;
+            roots.add(certificate).map_err(|why| why.to_string())?;
+        }
+        if roots.is_empty() {
             return Err("it holds no certificate in PEM".to_owned());
         }
         Ok(Arc::new(roots))

@@ -70,32 +70,42 @@ impl CertificateFiles {
     pub async fn follow(self, current: Arc<CurrentCertificate>, reload: Arc<Notify>) {
         let mut looks = interval(LOOK_INTERVAL);
         // The files as they were read last. Their keys do not stay in memory.
-        let mut seen: Option<Digest> = None;
+        let mut seen: Option<Result<Digest, String>> = None;
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
                 () = reload.notified() => seen = None,
             }
             let files = self.clone();
-            let (into, before) = (Arc::clone(&current), seen);
+            let (into, before) = (Arc::clone(&current), seen.take());
             let looked = spawn_blocking(move || files.look(&into, before)).await;
-            seen = looked.unwrap_or(seen);
+            seen = looked.ok();
         }
     }
 
-    /// Reads the files, and uses them if they changed. Returns what they hold.
-    fn look(&self, current: &CurrentCertificate, seen: Option<Digest>) -> Option<Digest> {
+    /// Reads the files, and uses them if they changed. Returns what they hold, or
+    /// why they cannot be read.
+    fn look(
+        &self,
+        current: &CurrentCertificate,
+        seen: Option<Result<Digest, String>>,
+    ) -> Result<Digest, String> {
         let contents = match self.read() {
             Ok(contents) => contents,
             Err(why) => {
+                let why = why.to_string();
                 // A program that renews the files may just be replacing them.
-                warn!("the certificate in use stays: {why}");
-                return seen;
+                if seen.is_none_or(|seen| seen.err().as_ref() != Some(&why)) {
+                    warn!("the certificate in use stays: {why}");
+                }
+                return Err(why);
             }
         };
         let digest = contents.digest();
-        if seen.is_some_and(|seen| seen.as_ref() == digest.as_ref()) {
-            return seen;
+        if let Some(Ok(seen)) = &seen
+            && seen.as_ref() == digest.as_ref()
+        {
+            return Ok(digest);
         }
         let replaced = self.parse(&contents).and_then(|certificate| {
             let replaced = current.replace(certificate);
@@ -110,7 +120,7 @@ impl CertificateFiles {
             ),
             Err(why) => warn!("the certificate in use stays: {why}"),
         }
-        Some(digest)
+        Ok(digest)
     }
 
     fn read(&self) -> Result<Contents, FileError> {
@@ -159,7 +169,7 @@ impl Contents {
 ///
 /// # Errors
 /// Fails if it cannot be read or is longer.
-pub(super) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path)?;
     io::Read::read_to_end(&mut io::Read::take(file, MAX_BYTES + 1), &mut bytes)?;

@@ -205,7 +205,7 @@ impl Conversation<'_> {
         let used = self.hub.admit_owner(peer, name, owner, token);
         Ok(SideTask::write(async move {
             SideTaskResult::Event(match used.await {
-                Ok((_, invitation)) => {
+                Ok(invitation) => {
                     let room = invitation.room;
                     let text = format!("You may enter {room} now: /join {room}");
                     Event::Notice { text }

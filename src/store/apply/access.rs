@@ -185,6 +185,11 @@ impl Applying<'_> {
         self.db
             .prepare_cached("DELETE FROM memberships WHERE room = ?1 AND owner = ?2")?
             .execute((room.as_str(), owner_to_db(owner)))?;
+        // Else an invitation of one's own would let one in again.
+        self.delete_invitations(
+            "member AND room = ?1 AND owner = ?2",
+            (room.as_str(), owner_to_db(owner)),
+        )?;
         self.access_changes.push(AccessChange::Left {
             room: room.clone(),
             owner,

@@ -231,7 +231,11 @@ impl Applying<'_> {
         self.delete_invitations("member AND room = ?1", [room.as_str()])
     }
 
-    fn delete_invitations(
+    /// Deletes the invitations under a condition.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be written.
+    pub(super) fn delete_invitations(
         &mut self,
         condition: &str,
         value: impl rusqlite::Params + Copy,

@@ -228,22 +228,24 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// Inserts all entries with one statement. Inserts none and returns false
-    /// if one is private, is for a private room or is a repeat.
+    /// if one is private, is denied or is a repeat.
     fn insert_together(
         &mut self,
         insert: &mut CachedStatement<'_>,
         entries: &[Entry],
     ) -> Result<bool, StoreError> {
+        let mut places = Vec::with_capacity(entries.len());
         for (_, draft) in drafts(entries) {
             let place = self.place(&draft.room)?;
-            if draft.to.is_some() || self.rooms[place].1.private {
+            if draft.to.is_some() || !self.may_publish(draft, place)? {
                 return Ok(false);
             }
+            places.push(place);
         }
         let (head, count) = (self.head, self.messages.len());
         let mut before = Vec::with_capacity(entries.len());
         for (number, (connection, draft)) in drafts(entries).enumerate() {
-            let (place, content) = (self.place(&draft.room)?, self.content(draft));
+            let (place, content) = (places[number], self.content(draft));
             before.push((place, self.rooms[place].1.last));
             self.row(connection, draft, place, content.as_ref())
                 .bind(insert, number)?;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use broadcast_chat::net::tls::{AcmeOptions, CertificateFiles, LETS_ENCRYPT};
+use broadcast_chat::net::tls::{AcmeOptions, CertificateFiles, LETS_ENCRYPT, read_small};
 use clap::{Args, builder::BoolishValueParser};
 
 /// TLS on the port.
@@ -124,7 +124,7 @@ impl TlsFlags {
             }
             _ => {
                 let roots = self.acme_ca.map(|path| {
-                    let pem = std::fs::read(&path).map_err(|why| why.to_string());
+                    let pem = read_small(&path).map_err(|why| why.to_string());
                     let roots = pem.and_then(|pem| AcmeOptions::roots(&pem));
                     roots.map_err(|why| format!("--acme-ca {}: {why}", path.display()))
                 });
