@@ -4,10 +4,11 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use ring::hmac;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::actions::BUSY_RETRY_MS;
 use crate::{
@@ -18,12 +19,26 @@ use crate::{
 /// How many chosen secrets are hashed at a time. Each takes a core and 19 MiB.
 const AT_A_TIME: usize = 2;
 
+/// How much the nice value of a thread that hashes is above the others'. Where
+/// the chat needs all cores, a hash gets a tenth of one.
+#[cfg(target_os = "linux")]
+const HASH_NICENESS: i32 = 10;
+
 /// How many may wait for that, for about 5 s.
 const MAX_WAITING: usize = 256;
 
 /// How many hashes of right secrets are kept in memory. Their owners come back
 /// without a new hash.
 const MAX_KEPT: usize = 4096;
+
+/// Lets the chat go before the hash of the calling thread, so that guessers slow
+/// nobody. On other systems than Linux this would hold for the whole process.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(HASH_NICENESS) {
+        tracing::debug!("secrets are hashed at the usual priority: {error}");
+    }
+}
 
 /// Hardens and compares secrets. Clones share the turns and the kept hashes.
 #[derive(Clone)]
@@ -86,13 +101,18 @@ impl Secrets {
         let turn = turn.map_err(|_| busy())?;
         check()?;
         let (state, secret, salt) = (Arc::clone(&self.0), secret.clone(), salt.to_owned());
-        let hashed = spawn_blocking(move || {
+        let (done, hashed) = oneshot::channel();
+        let hash = move || {
+            lower_priority();
             let mut memory = lock(&state.idle).pop().unwrap_or_default();
             let hardened = HardenedSecret::of(&secret, &salt, &mut memory);
             lock(&state.idle).push(memory);
             drop(turn);
-            hardened
-        });
+            // Its caller may be gone.
+            let _ = done.send(hardened);
+        };
+        let thread = thread::Builder::new().name("hash".to_owned());
+        thread.spawn(hash).map_err(|_| busy())?;
         hashed.await.map_err(|_| busy())
     }
 
@@ -199,5 +219,20 @@ mod tests {
         let hardened = secrets.harden(&secret, &[7; 16], || Ok(())).await;
         assert!(matches!(hardened, Ok(Some(_))));
         assert!(lock(&secrets.0.idle).len() <= AT_A_TIME);
+    }
+
+    // Verified to fail when a hash keeps the usual priority.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_hashes_gives_way_to_the_others() {
+        let niceness = || rustix::process::getpriority_process(None).expect("it runs");
+        let usual = niceness();
+        let hashes = thread::spawn(move || {
+            lower_priority();
+            niceness()
+        });
+        let expected = (usual + HASH_NICENESS).min(19);
+        assert_eq!(hashes.join().expect("a niceness"), expected);
+        assert_eq!(niceness(), usual);
     }
 }
