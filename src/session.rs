@@ -19,6 +19,7 @@ mod request;
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use tokio::{
     io::AsyncRead,
     time::{Instant, timeout},
@@ -162,7 +163,8 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut draining = false;
     let mut write_failed = false;
     let mut drained = pin!(drain.cancelled());
-    let mut finished = pin!(hub.finished());
+    // Made only in a drain: otherwise every idle session keeps room for it.
+    let mut finished = None;
     let mut heartbeat = Heartbeat::new(options.ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(heartbeat.next()));
     loop {
@@ -171,6 +173,7 @@ async fn converse<R: AsyncRead + Unpin>(
         // ends when the last publisher is dropped.
         if draining && !pending.is_submitting() {
             submitter = None;
+            finished.get_or_insert_with(|| Box::pin(hub.finished()));
         }
         let owed = receipts.owed();
         let listening = !draining && pending.is_idle() && has_room_for_commands(owed, subscriber);
@@ -185,7 +188,7 @@ async fn converse<R: AsyncRead + Unpin>(
             biased;
             () = &mut drained, if !draining => draining = true,
             reason = conversation.closed_by_operator() => return SessionEnd::Close(reason),
-            () = &mut finished, if submitter.is_none() && !pending.is_changing() => {
+            Some(()) = OptionFuture::from(finished.as_mut()), if submitter.is_none() && !pending.is_changing() => {
                 // The writer sent every reply before it ended.
                 while let Some((reply, reference)) = receipts.try_next() {
                     conversation.reply(reply, reference.as_ref(), subscriber);

@@ -193,13 +193,15 @@ impl Subscriber {
     ///
     /// # Errors
     /// As [`Subscriber::deliver`].
-    pub async fn deliver_below(&mut self, most: usize) -> Result<bool, DeliveryError> {
+    pub fn deliver_below(
+        &mut self,
+        most: usize,
+    ) -> impl Future<Output = Result<bool, DeliveryError>> {
         let many = self.waiting() >= most;
-        poll_fn(|cx| match self.poll_deliver(cx) {
+        poll_fn(move |cx| match self.poll_deliver(cx) {
             Poll::Pending if many && self.waiting() < most => Poll::Ready(Ok(false)),
             delivered => delivered.map_ok(|()| true),
         })
-        .await
     }
 
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DeliveryError>> {

@@ -122,8 +122,8 @@ impl Receipts {
 
     /// Waits for the next reply. Given a number, returns `None` once no more
     /// replies than that are owed. Cancel-safe.
-    pub async fn next(&self, until_owed: Option<usize>) -> Option<ReplyWithRef> {
-        poll_fn(|cx| self.poll_next(cx, until_owed)).await
+    pub fn next(&self, until_owed: Option<usize>) -> impl Future<Output = Option<ReplyWithRef>> {
+        poll_fn(move |cx| self.poll_next(cx, until_owed))
     }
 
     fn poll_next(

@@ -8,6 +8,7 @@ mod frame;
 mod operating;
 mod pages;
 
+use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::error;
 
@@ -164,9 +165,9 @@ impl<'a> Conversation<'a> {
 
     /// Waits until an operator ends this conversation; returns the close
     /// reason.
-    pub(super) async fn closed_by_operator(&mut self) -> CloseReason {
-        let reason = (&mut self.operator_close).await;
-        reason.unwrap_or(CloseReason::Internal)
+    pub(super) fn closed_by_operator(&mut self) -> impl Future<Output = CloseReason> {
+        let reason = &mut self.operator_close;
+        reason.map(|reason| reason.unwrap_or(CloseReason::Internal))
     }
 
     /// Records, at intervals, the private messages delivered to the peer.

@@ -229,8 +229,8 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
     }
 
     /// Returns the next input to act on. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Received {
-        poll_fn(|cx| self.poll_received(cx)).await
+    pub(super) fn next(&mut self) -> impl Future<Output = Received> {
+        poll_fn(|cx| self.poll_received(cx))
     }
 
     /// Whether any byte arrived since the last call. Within a long message a

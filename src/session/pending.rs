@@ -1,10 +1,12 @@
 //! The work a session waits for: at most one command at a time.
 
 use std::{
-    future::{pending, ready},
+    future::{poll_fn, ready},
     pin::Pin,
+    task::{Poll, ready},
 };
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::inbox_start::InboxStart;
@@ -152,17 +154,21 @@ impl Pending {
     }
 
     /// Waits until the draft is submitted or the lookup is done. Cancel-safe.
-    pub(super) async fn done(&mut self) -> Done {
-        let done = match self {
-            Pending::Submitting(submitting) => Done::Submitted(submitting.await),
-            Pending::LookingUp(lookup, reference) => {
-                let found = lookup.future.as_mut().await;
-                Done::Found(Box::new(found), reference.take())
-            }
-            Pending::Nothing | Pending::Joining(_) => pending().await,
-        };
-        *self = Pending::Nothing;
-        done
+    pub(super) fn done(&mut self) -> impl Future<Output = Done> {
+        poll_fn(|cx| {
+            let done = match self {
+                Pending::Submitting(submitting) => {
+                    Done::Submitted(ready!(submitting.poll_unpin(cx)))
+                }
+                Pending::LookingUp(lookup, reference) => {
+                    let found = ready!(lookup.future.poll_unpin(cx));
+                    Done::Found(Box::new(found), reference.take())
+                }
+                Pending::Nothing | Pending::Joining(_) => return Poll::Pending,
+            };
+            *self = Pending::Nothing;
+            Poll::Ready(done)
+        })
     }
 }
 
