@@ -26,18 +26,23 @@ use tokio::{
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::server::{
     console,
     entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
+    listeners::Places,
     maintenance,
 };
 
 fn main() -> ExitCode {
-    let checked = match task::read() {
-        Ok(Task::Serve(checked)) => checked,
+    let (places, checked) = match task::read() {
+        Ok(Task::Serve(places, checked)) => (places, checked),
+        Ok(Task::CheckConfig(places, checked)) => {
+            return maintenance::check_config(&places, &checked);
+        }
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),
         Ok(Task::Operator {
@@ -49,11 +54,14 @@ fn main() -> ExitCode {
     };
     // Dropped at the end, so that waiting lines are still printed.
     let _printing = console::start(&checked);
+    for variable in task::unknown_variables() {
+        warn!("there is no flag for the environment variable {variable}; server --help lists them");
+    }
     let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format_args!("no threads can be started: {error}")),
     };
-    match runtime.block_on(run(*checked)) {
+    match runtime.block_on(run(places, *checked)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -79,8 +87,8 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.worker_threads(workers).enable_all().build()
 }
 
-async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
-    let listeners = checked.places.listen()?;
+async fn run(places: Places, checked: CheckedFlags) -> anyhow::Result<()> {
+    let listeners = places.listen()?;
     let places: Vec<_> = listeners.iter().map(Listener::to_string).collect();
     let holder = format!("process {}, {}", std::process::id(), places.join(", "));
     // With SIGXFSZ handled, a write beyond the largest file size (`ulimit -f`)

@@ -14,6 +14,7 @@ mod support;
 mod programs;
 
 /// Commands and answers in the plain and the JSON format.
+mod config;
 mod conversation;
 
 /// The `ref` that relates answers to commands.

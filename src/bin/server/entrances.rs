@@ -81,8 +81,7 @@ impl Entrances {
         hostname: &str,
     ) -> anyhow::Result<Arc<dyn ResolvesServerCert>> {
         Ok(match source {
-            CertificateSource::Files(files) => {
-                let current = files.load().context("--tls-cert and --tls-key")?;
+            CertificateSource::Files(files, current) => {
                 let reload = Arc::new(Notify::new());
                 keep(files.follow(Arc::clone(&current), Arc::clone(&reload)));
                 self.reload = Some(reload);

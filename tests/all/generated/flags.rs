@@ -8,10 +8,10 @@ mod client;
 
 #[allow(dead_code)]
 #[path = "../../../src/bin/server"]
-mod server {
+pub(super) mod server {
     pub(super) mod exit;
     pub(super) mod files;
-    pub(super) mod flags;
+    pub(in super::super) mod flags;
     pub(super) mod listeners;
 }
 
