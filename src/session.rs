@@ -33,7 +33,11 @@ use self::{
     inbound::{Inbound, MAX_IGNORED, MAX_IGNORED_IN_DRAIN, Received},
     pending::{Done, Pending, PendingCommand},
 };
-pub use self::{inbound::UnfinishedMessages, options::SessionOptions, request::SessionRequest};
+pub use self::{
+    inbound::UnfinishedMessages,
+    options::{CurrentOptions, SessionOptions},
+    request::SessionRequest,
+};
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},
@@ -83,7 +87,7 @@ pub fn run<'a, R>(
     request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a SessionOptions,
+    options: &'a CurrentOptions,
     drain: &'a CancellationToken,
 ) -> impl Future<Output = ()> + use<'a, R>
 where
@@ -125,13 +129,14 @@ async fn start<'a, R: AsyncRead + Unpin>(
     request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a SessionOptions,
+    current: &'a CurrentOptions,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
     let (peer, format) = (registration.peer(), request.format);
     // The output has one of the two targets: it shows addresses or it does not.
     info!(target: "chat::address", "New connection from {peer}");
     info!(target: "chat::tag", "New connection from {}", peer.guest_tag());
     let Transport { read, early, write } = transport;
+    let options = current.get();
     let inbound = match format {
         Format::EventStream => Inbound::discarding(read, &options.unfinished),
         _ => Inbound::new(read, &early, options.limits, &options.unfinished),
@@ -143,7 +148,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
         subscriber: hub.fanout().subscribe(write, format, peer.id, request.echo),
     };
     let subscriber = &mut ends.subscriber;
-    let conversation = Conversation::start(request, registration, hub, options, subscriber).await;
+    let conversation = Conversation::start(request, registration, hub, current, subscriber).await;
     (ends, conversation)
 }
 
@@ -152,7 +157,7 @@ async fn converse<R: AsyncRead + Unpin>(
     ends: &mut Ends<R>,
     registration: &Registration,
     hub: &Hub,
-    options: &SessionOptions,
+    options: &CurrentOptions,
     drain: &CancellationToken,
 ) -> SessionEnd {
     let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
@@ -163,7 +168,7 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut write_failed = false;
     let mut drained = pin!(drain.cancelled());
     let mut finished = pin!(hub.finished());
-    let mut heartbeat = Heartbeat::new(options.ping, registration.peer().id, ends.format);
+    let mut heartbeat = Heartbeat::new(options.get().ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(heartbeat.next()));
     loop {
         // While the server drains, the session accepts no new commands. It

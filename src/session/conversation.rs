@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::{
     delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
-    options::SessionOptions, pace::Pace, request::SessionRequest,
+    options::CurrentOptions, pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,
@@ -69,7 +69,7 @@ impl<'a> Conversation<'a> {
         request: SessionRequest,
         registration: &'a Registration,
         hub: &'a Hub,
-        options: &'a SessionOptions,
+        current: &'a CurrentOptions,
         subscriber: &mut Subscriber,
     ) -> Result<Self, CloseReason> {
         let SessionRequest {
@@ -83,6 +83,7 @@ impl<'a> Conversation<'a> {
             start,
             echo,
         } = request;
+        let options = current.get();
         let peer = registration.peer();
         let linked = name.clone().zip(secret.clone()).filter(|_| is_linked);
         let (lease, refused) = match &name {
@@ -133,7 +134,7 @@ impl<'a> Conversation<'a> {
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
-            operator: Operator::new(options.operator.as_ref(), ownership),
+            operator: Operator::new(current, ownership),
             base,
             operator_close,
         };

@@ -86,6 +86,12 @@ fn the_references_match_the_code() {
         ),
         (
             "docs/operations.md",
+            "live flags",
+            "src/bin/server/flags/live.rs",
+            flags::live(),
+        ),
+        (
+            "docs/operations.md",
             "metrics",
             "src/metrics.rs",
             metrics::reference(),

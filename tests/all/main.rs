@@ -19,6 +19,7 @@ mod conversation;
 
 /// The `ref` that relates answers to commands.
 mod refs;
+mod reload;
 
 /// Names: leased, owned, proved and refused.
 mod names;

@@ -20,6 +20,7 @@ use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -53,11 +54,44 @@ impl Drop for PrintGuard {
     }
 }
 
+/// Changes what is printed.
+pub(crate) struct Levels(Box<dyn Fn(&CheckedFlags) + Send + Sync>);
+
+impl Levels {
+    /// Prints from now on as these flags say.
+    pub(crate) fn set(&self, checked: &CheckedFlags) {
+        (self.0)(checked);
+    }
+}
+
 /// Starts printing. Lines over [`LINES`] are dropped, so a stopped terminal does
 /// not stop the chat.
-pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
+pub(crate) fn start(checked: &CheckedFlags) -> (PrintGuard, Levels) {
     let (stdout, printing) = lines_to(std::io::stdout());
     let (stderr, logging) = lines_to(std::io::stderr());
+    let (chat_filter, chat_levels) = reload::Layer::new(chat_targets(checked));
+    let chat = tracing_subscriber::fmt::layer()
+        .with_writer(stdout)
+        .without_time()
+        .with_level(false)
+        .with_target(false)
+        .with_ansi(false)
+        .with_filter(chat_filter);
+    let (log_filter, log_levels) = reload::Layer::new(log_targets(checked));
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(false)
+        .with_filter(log_filter);
+    tracing_subscriber::registry().with(chat).with(log).init();
+    let levels = Levels(Box::new(move |checked| {
+        // It fails only if nothing prints any more.
+        let _ = chat_levels.reload(chat_targets(checked));
+        let _ = log_levels.reload(log_targets(checked));
+    }));
+    (PrintGuard(vec![printing, logging]), levels)
+}
+
+fn chat_targets(checked: &CheckedFlags) -> Targets {
     let shown = if checked.show_messages {
         LevelFilter::INFO
     } else {
@@ -68,33 +102,21 @@ pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
     } else {
         "chat::tag"
     };
-    let chat = tracing_subscriber::fmt::layer()
-        .with_writer(stdout)
-        .without_time()
-        .with_level(false)
-        .with_target(false)
-        .with_ansi(false)
-        .with_filter(
-            Targets::new()
-                .with_target(peers, LevelFilter::INFO)
-                .with_target("chat::message", shown),
-        );
+    Targets::new()
+        .with_target(peers, LevelFilter::INFO)
+        .with_target("chat::message", shown)
+}
+
+fn log_targets(checked: &CheckedFlags) -> Targets {
     let level = match checked.verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(false)
-        .with_filter(
-            Targets::new()
-                .with_default(level)
-                .with_target("chat", LevelFilter::OFF),
-        );
-    tracing_subscriber::registry().with(chat).with(log).init();
-    PrintGuard(vec![printing, logging])
+    Targets::new()
+        .with_default(level)
+        .with_target("chat", LevelFilter::OFF)
 }
 
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {

@@ -1,8 +1,9 @@
 //! The server's flags. [`task`] makes options from them.
 
 pub(crate) mod config;
+pub(crate) mod live;
 mod process;
-mod sources;
+pub(crate) mod sources;
 pub(crate) mod task;
 pub(crate) mod tls;
 

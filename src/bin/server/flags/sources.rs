@@ -1,7 +1,12 @@
 //! The three sources of flags: typed words, the environment, and the
 //! configuration file. Each overrides the next.
 
-use std::{collections::HashMap, ffi::OsString, fmt::Display, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    path::Path,
+};
 
 use broadcast_chat::net::tls::read_small;
 use clap::{
@@ -51,10 +56,14 @@ impl Mistakes {
     }
 }
 
+/// The values of each flag, before they are parsed.
+pub(crate) type RawValues = BTreeMap<String, Vec<OsString>>;
+
 /// The flags of all sources.
 #[derive(Debug)]
 pub(super) struct Sources {
     pub(super) flags: ServerFlags,
+    pub(super) raw: RawValues,
     /// The mistakes found so far.
     pub(super) mistakes: Mistakes,
 }
@@ -102,7 +111,17 @@ pub(super) fn read(
             );
         }
     }
-    Ok(Sources { flags, mistakes })
+    let keys = command.get_arguments().filter(|flag| config::is_key(flag));
+    let raw = keys.filter_map(|flag| {
+        let values = matches.get_raw(flag.get_id().as_str())?;
+        let values = values.map(OsStr::to_owned).collect();
+        Some((flag.get_long()?.to_owned(), values))
+    });
+    Ok(Sources {
+        flags,
+        raw: raw.collect(),
+        mistakes,
+    })
 }
 
 /// The variables named like a flag's that no flag has.

@@ -21,7 +21,7 @@ use super::{
     },
     Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
     process::{raise_descriptors, workers},
-    sources::{self, Mistakes, Sources, sentence},
+    sources::{self, Mistakes, RawValues, Sources, sentence},
     tls::CheckedTls,
 };
 
@@ -67,6 +67,8 @@ pub(crate) enum Task {
 /// The checked flags of a server that serves.
 #[derive(Debug)]
 pub(crate) struct CheckedFlags {
+    /// The values that the flags have.
+    pub(crate) raw: RawValues,
     /// The TLS of its TCP listeners, if they speak TLS.
     pub(crate) tls: Option<CheckedTls>,
     /// The place of the message store.
@@ -105,6 +107,22 @@ pub(crate) fn read() -> Result<Task, ExitCode> {
     task(sources).map_err(|mistakes| fail_all(&mistakes))
 }
 
+/// Reads the flags again, for a server whose listeners are on a network or not.
+///
+/// # Errors
+///
+/// Fails with all mistakes.
+pub(crate) fn read_again(on_a_network: bool) -> Result<CheckedFlags, Vec<String>> {
+    let sources = sources::read(std::env::args_os()).map_err(|error| vec![sentence(&error)])?;
+    let Sources {
+        flags,
+        raw,
+        mut mistakes,
+    } = sources;
+    let checked = check(flags, raw, on_a_network, &mut mistakes);
+    mistakes.none_or(Some(checked))
+}
+
 /// The environment variables named like a flag's that no flag has.
 pub(crate) fn unknown_variables() -> Vec<String> {
     sources::unknown_variables()
@@ -113,6 +131,7 @@ pub(crate) fn unknown_variables() -> Vec<String> {
 fn task(sources: Sources) -> Result<Task, Vec<String>> {
     let Sources {
         mut flags,
+        raw,
         mut mistakes,
     } = sources;
     let task = match flags.upkeep.take() {
@@ -134,7 +153,7 @@ fn task(sources: Sources) -> Result<Task, Vec<String>> {
             let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone());
             let places = places.map_err(|why| mistakes.tell(why)).ok();
             let on_a_network = places.as_ref().is_some_and(Places::are_on_a_network);
-            let checked = check(flags, on_a_network, &mut mistakes);
+            let checked = check(flags, raw, on_a_network, &mut mistakes);
             return mistakes
                 .none_or(places.map(|places| (places, checked)))
                 .map(|(places, checked)| {
@@ -151,7 +170,12 @@ fn task(sources: Sources) -> Result<Task, Vec<String>> {
 
 /// Makes options of the flags, for listeners that are on a network or not. They
 /// are right if no mistake is added.
-fn check(flags: ServerFlags, on_a_network: bool, mistakes: &mut Mistakes) -> CheckedFlags {
+fn check(
+    flags: ServerFlags,
+    raw: RawValues,
+    on_a_network: bool,
+    mistakes: &mut Mistakes,
+) -> CheckedFlags {
     if flags.proxy_protocol && flags.trusted_proxy.is_empty() {
         mistakes.add("--proxy-protocol", &"needs --trusted-proxy");
     }
@@ -176,6 +200,7 @@ fn check(flags: ServerFlags, on_a_network: bool, mistakes: &mut Mistakes) -> Che
         text_bytes: flags.max_text as usize,
     };
     CheckedFlags {
+        raw,
         tls: flags.tls.check(flags.ephemeral, mistakes),
         storage: if flags.ephemeral {
             Storage::Memory
