@@ -369,7 +369,7 @@ impl Entry {
             Ok(stream) => return Some(stream),
             Err(failed) => failed,
         };
-        debug!("{}: {failed}", registration.peer());
+        debug!(address = %registration.peer(), reason = %failed, "the TLS handshake failed");
         if let HandshakeError::NotTls(stream) = failed {
             let answer = self.state.plain_response(
                 StatusCode::BAD_REQUEST,

@@ -107,13 +107,14 @@ where
             }
             Err(reason) => SessionEnd::Close(reason.clone()),
         };
+        info!(target: "chat::peer", "{} left: {end}", registration.peer());
+        if let Ok(conversation) = &conversation {
+            conversation.log_left(&end);
+        }
         // The member leaves its room when the conversation ends; closing the
         // connection comes after that.
         drop(conversation);
         registration.leave();
-        let peer = registration.peer();
-        info!(target: "chat::address", "{peer} left: {end}");
-        info!(target: "chat::tag", "{} left: {end}", peer.guest_tag());
         match end {
             SessionEnd::Lost(_) => hub.metrics().closed(&"lost"),
             SessionEnd::Close(reason) => {
@@ -132,9 +133,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
     current: &'a CurrentOptions,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
     let (peer, format) = (registration.peer(), request.format);
-    // The output has one of the two targets: it shows addresses or it does not.
-    info!(target: "chat::address", "New connection from {peer}");
-    info!(target: "chat::tag", "New connection from {}", peer.guest_tag());
+    info!(target: "chat::peer", "New connection from {peer}");
     let Transport { read, early, write } = transport;
     let options = current.get();
     let inbound = match format {

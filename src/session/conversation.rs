@@ -9,7 +9,7 @@ mod operating;
 mod pages;
 
 use tokio::{sync::oneshot, time::Instant};
-use tracing::error;
+use tracing::{debug, error, field::display};
 
 use super::{
     delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
@@ -144,6 +144,7 @@ impl<'a> Conversation<'a> {
                 it.welcome(head, after, inbox, unread)
             })
             .await?;
+        conversation.log_joined();
         if let Some(notice) = unread.as_ref().and_then(InboxStart::notice) {
             conversation.say(&notice, subscriber);
         }
@@ -231,6 +232,20 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    fn log_joined(&self) {
+        let name = self.author.name.as_ref().map(display);
+        let address = self.registration.peer();
+        debug!(%address, name, room = %self.room, "joined");
+    }
+
+    /// Logs the end of the conversation.
+    pub(super) fn log_left(&self, end: &SessionEnd) {
+        let name = self.author.name.as_ref().map(display);
+        let address = self.registration.peer();
+        let reason = end.to_string();
+        debug!(%address, name, room = %self.room, reason, "left");
+    }
+
     /// Joins a room, or starts over in the current one.
     ///
     /// # Errors
@@ -246,6 +261,7 @@ impl<'a> Conversation<'a> {
         if room != self.room {
             self.registration.join(&room, self.author.clone());
             self.room = room;
+            self.log_joined();
         }
         self.follow_room(start, reference, subscriber, |conversation, head, after| {
             match conversation.format {

@@ -51,6 +51,7 @@ mod proxies;
 
 /// Unix sockets, and sockets of a service manager.
 mod listeners;
+mod logs;
 
 /// nginx, `HAProxy` and Caddy in front of the server.
 mod real_proxies;

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod live;
+mod mistakes;
 mod process;
 pub(crate) mod sources;
 pub(crate) mod task;
@@ -221,6 +222,15 @@ pub(crate) struct ServerFlags {
     #[command(flatten)]
     tls: tls::TlsFlags,
 
+    /// The form of the log on standard error
+    #[arg(
+        long,
+        env = "CHAT_LOG_FORMAT",
+        value_name = "FORM",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
+
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]
     verbose: u8,
@@ -293,6 +303,15 @@ enum Tags {
     Auto,
     Address,
     Guest,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A limit, or `off`.

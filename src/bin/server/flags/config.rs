@@ -12,7 +12,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::sources::sentence;
+use super::mistakes::sentence;
 
 /// A mistake, and the line of the file that it is in.
 #[derive(Debug, PartialEq, Eq)]

@@ -19,9 +19,10 @@ use super::{
         files,
         listeners::Places,
     },
-    Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    Limit, LogFormat, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    mistakes::{Mistakes, sentence},
     process::{raise_descriptors, workers},
-    sources::{self, Mistakes, RawValues, Sources, sentence},
+    sources::{self, RawValues, Sources},
     tls::CheckedTls,
 };
 
@@ -75,8 +76,10 @@ pub(crate) struct CheckedFlags {
     pub(crate) storage: Storage,
     /// Whether to print the messages of the chat.
     pub(crate) show_messages: bool,
-    /// Whether to print the addresses of clients.
-    pub(crate) show_addresses: bool,
+    /// Whether to print connections and their ends.
+    pub(crate) show_joins: bool,
+    /// The form of the log.
+    pub(crate) log_format: LogFormat,
     /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
     pub(crate) verbose: u8,
     /// The options of the server.
@@ -208,7 +211,8 @@ fn check(
             Storage::Folder(flags.folder.data)
         },
         show_messages,
-        show_addresses: terminal || show_messages || flags.verbose > 0,
+        show_joins: terminal || show_messages,
+        log_format: flags.log_format,
         verbose: flags.verbose,
         options: ServerOptions {
             keep: RetentionLimits {

@@ -7,7 +7,7 @@ use broadcast_chat::net::tls::{
 };
 use clap::{Args, builder::BoolishValueParser};
 
-use super::sources::Mistakes;
+use super::mistakes::Mistakes;
 
 /// TLS on the port.
 #[derive(Debug, Args)]
