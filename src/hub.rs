@@ -211,6 +211,11 @@ impl Hub {
         self.shared.registry.proxies()
     }
 
+    /// Changes the limits of counts, rates and quotas.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        self.shared.registry.set_capacity(capacity);
+    }
+
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.shared.registry.connections()

@@ -18,12 +18,12 @@ use tracing::{debug, info, warn};
 use crate::{
     fanout::Applier,
     http::{self, BasePath, HttpState, Scheme, Trust},
-    hub::{self, Full, Hub, Registration, RetentionLimits},
+    hub::{self, Full, Hub, Registration, RetentionLimits, Submitter},
     net::{
         self, Listener, Peer, Stream,
         tls::{HandshakeError, Tls},
     },
-    session,
+    session::{self, CurrentOptions},
     store::Replica,
 };
 
@@ -89,89 +89,144 @@ impl From<Listener> for Entrance {
     }
 }
 
-/// Serves until `shutdown` is cancelled, then drains.
-///
-/// While it drains, the server accepts no connections. It returns once every
-/// accepted message is committed and delivered as far as its readers take it,
-/// and every client is told. It returns at the latest after [`GRACE`].
-///
-/// # Errors
-///
-/// Fails if no thread can be started, or if the writer stopped by itself.
-pub async fn run(
-    entrances: Vec<Entrance>,
-    replica: Replica,
-    options: ServerOptions,
-    shutdown: CancellationToken,
-) -> io::Result<()> {
-    let tasks = TaskTracker::new();
-    let applier = Applier::local(replica).map_err(io::Error::other)?;
-    let index = applier.history().store().clone().run_indexing();
-    let (hub, submitter) = Hub::start(applier, &options.hub, &tasks)?;
-    let keep = options.keep;
-    let expiring = hub.clone();
-    let noting = hub.clone();
-    let reporting = hub.clone();
-    background(&tasks, &hub, async move { expiring.expire(keep).await });
-    background(&tasks, &hub, index);
-    background(
-        &tasks,
-        &hub,
-        async move { noting.note_names_in_use().await },
-    );
-    background(&tasks, &hub, async move {
-        reporting.report_wrong_secrets().await;
-    });
-    let drain = CancellationToken::new();
-    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
-    let accepting = entrances.into_iter().map(|entrance| {
-        let mut state = HttpState::new(
-            hub.clone(),
-            options.trust.clone(),
-            options.session.limits,
-            options.base_path.clone(),
-        );
-        state.scheme = entrance.scheme;
-        let server = Server {
-            state,
-            tls: entrance.tls,
-            session: options.session.clone(),
-            proxy_protocol: options.proxy_protocol,
-            drain: drain.clone(),
-            turned_away: Arc::clone(&turned_away),
-        };
-        accept(entrance.listener, Arc::new(server), &tasks)
-    });
-    let accepting = join_all(accepting);
+/// A way to a running server: changes its limits, and asks how it is.
+#[derive(Clone, Debug)]
+pub struct Control {
+    hub: Hub,
+    session: Arc<CurrentOptions>,
+}
 
-    info!(
-        "the log {} ends at {}; up to {} connections are served",
-        hub.history().epoch(),
-        hub.history().head(),
-        options.hub.capacity.connections
-    );
-    let failed = tokio::select! {
-        () = shutdown.cancelled() => false,
-        () = hub.finished() => true,
-        _ = accepting => false,
-    };
-    info!(
-        "the server is shutting down: {} connections are told",
-        hub.connections()
-    );
-    drop(submitter);
-    drain.cancel();
-    tasks.close();
-    if timeout(GRACE, tasks.wait()).await.is_err() {
-        warn!(
-            "not everything ended in time: {} connections were cut",
+impl Control {
+    /// Changes the limits, the notice for newcomers and the operators' secret.
+    /// The other options stay.
+    pub fn apply(&self, options: &ServerOptions) {
+        self.hub.set_capacity(options.hub.capacity);
+        self.session.replace(options.session.clone());
+    }
+}
+
+/// A server whose hub runs. It accepts no connections yet.
+pub struct Server {
+    hub: Hub,
+    submitter: Submitter,
+    tasks: TaskTracker,
+    session: Arc<CurrentOptions>,
+    options: ServerOptions,
+}
+
+impl Server {
+    /// Starts the hub on a store.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no thread can be started.
+    pub fn start(replica: Replica, options: ServerOptions) -> io::Result<Self> {
+        let tasks = TaskTracker::new();
+        let applier = Applier::local(replica).map_err(io::Error::other)?;
+        let index = applier.history().store().clone().run_indexing();
+        let (hub, submitter) = Hub::start(applier, &options.hub, &tasks)?;
+        let keep = options.keep;
+        let expiring = hub.clone();
+        let noting = hub.clone();
+        let reporting = hub.clone();
+        background(&tasks, &hub, async move { expiring.expire(keep).await });
+        background(&tasks, &hub, index);
+        background(
+            &tasks,
+            &hub,
+            async move { noting.note_names_in_use().await },
+        );
+        background(&tasks, &hub, async move {
+            reporting.report_wrong_secrets().await;
+        });
+        Ok(Server {
+            hub,
+            submitter,
+            tasks,
+            session: Arc::new(CurrentOptions::new(options.session.clone())),
+            options,
+        })
+    }
+
+    /// A way to this server while it runs.
+    pub fn control(&self) -> Control {
+        Control {
+            hub: self.hub.clone(),
+            session: Arc::clone(&self.session),
+        }
+    }
+
+    /// Serves until `shutdown` is cancelled, then drains.
+    ///
+    /// While it drains, the server accepts no connections. It returns once every
+    /// accepted message is committed and delivered as far as its readers take
+    /// it, and every client is told. It returns at the latest after [`GRACE`].
+    ///
+    /// # Errors
+    ///
+    /// Fails if the writer stopped by itself.
+    pub async fn run(
+        self,
+        entrances: Vec<Entrance>,
+        shutdown: CancellationToken,
+    ) -> io::Result<()> {
+        let Server {
+            hub,
+            submitter,
+            tasks,
+            session,
+            options,
+        } = self;
+        let drain = CancellationToken::new();
+        let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+        let accepting = entrances.into_iter().map(|entrance| {
+            let mut state = HttpState::new(
+                hub.clone(),
+                options.trust.clone(),
+                Arc::clone(&session),
+                options.base_path.clone(),
+            );
+            state.scheme = entrance.scheme;
+            let server = Entry {
+                state,
+                tls: entrance.tls,
+                proxy_protocol: options.proxy_protocol,
+                drain: drain.clone(),
+                turned_away: Arc::clone(&turned_away),
+            };
+            accept(entrance.listener, Arc::new(server), &tasks)
+        });
+        let accepting = join_all(accepting);
+
+        info!(
+            "the log {} ends at {}; up to {} connections are served",
+            hub.history().epoch(),
+            hub.history().head(),
+            options.hub.capacity.connections
+        );
+        let failed = tokio::select! {
+            () = shutdown.cancelled() => false,
+            () = hub.finished() => true,
+            _ = accepting => false,
+        };
+        info!(
+            "the server is shutting down: {} connections are told",
             hub.connections()
         );
-    }
-    if failed {
-        Err(io::Error::other("the writer stopped"))
-    } else {
-        Ok(())
+        drop(submitter);
+        drain.cancel();
+        tasks.close();
+        if timeout(GRACE, tasks.wait()).await.is_err() {
+            warn!(
+                "not everything ended in time: {} connections were cut",
+                hub.connections()
+            );
+        }
+        if failed {
+            Err(io::Error::other("the writer stopped"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -187,10 +242,9 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
 }
 
 /// The state from which the connections of one listener are served.
-struct Server {
+struct Entry {
     state: HttpState,
     tls: Option<Tls>,
-    session: session::SessionOptions,
     proxy_protocol: bool,
     drain: CancellationToken,
     /// The connections that get a refusal at this moment.
@@ -199,7 +253,7 @@ struct Server {
 
 /// Accepts connections for ever. Neither a failing connection nor a lack of
 /// file descriptors ends this loop.
-async fn accept(listener: Listener, server: Arc<Server>, tasks: &TaskTracker) {
+async fn accept(listener: Listener, server: Arc<Entry>, tasks: &TaskTracker) {
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
@@ -264,7 +318,7 @@ async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> 
     Ok(())
 }
 
-impl Server {
+impl Entry {
     /// Tells a peer that gets no place in the chat, but one to be told.
     async fn turn_away(&self, stream: Stream, full: Full, place: OwnedSemaphorePermit) {
         let status = match full {
@@ -315,7 +369,7 @@ impl Server {
             Ok(stream) => return Some(stream),
             Err(failed) => failed,
         };
-        debug!("{}: {failed}", registration.peer());
+        debug!(address = %registration.peer(), reason = %failed, "the TLS handshake failed");
         if let HandshakeError::NotTls(stream) = failed {
             let answer = self.state.plain_response(
                 StatusCode::BAD_REQUEST,
@@ -382,7 +436,7 @@ impl Server {
             request,
             registration,
             hub,
-            &self.session,
+            &self.state.session,
             &self.drain,
         );
         Some(Box::pin(session))

@@ -34,7 +34,11 @@ use self::{
     inbound::{Inbound, MAX_IGNORED, MAX_IGNORED_IN_DRAIN, Received},
     pending::{Done, Pending, PendingCommand},
 };
-pub use self::{inbound::UnfinishedMessages, options::SessionOptions, request::SessionRequest};
+pub use self::{
+    inbound::UnfinishedMessages,
+    options::{CurrentOptions, SessionOptions},
+    request::SessionRequest,
+};
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
     hub::{Hub, Registration},
@@ -84,7 +88,7 @@ pub fn run<'a, R>(
     request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a SessionOptions,
+    options: &'a CurrentOptions,
     drain: &'a CancellationToken,
 ) -> impl Future<Output = ()> + use<'a, R>
 where
@@ -104,13 +108,14 @@ where
             }
             Err(reason) => SessionEnd::Close(reason.clone()),
         };
+        info!(target: "chat::peer", "{} left: {end}", registration.peer());
+        if let Ok(conversation) = &conversation {
+            conversation.log_left(&end);
+        }
         // The member leaves its room when the conversation ends; closing the
         // connection comes after that.
         drop(conversation);
         registration.leave();
-        let peer = registration.peer();
-        info!(target: "chat::address", "{peer} left: {end}");
-        info!(target: "chat::tag", "{} left: {end}", peer.guest_tag());
         match end {
             SessionEnd::Lost(_) => hub.metrics().closed(&"lost"),
             SessionEnd::Close(reason) => {
@@ -126,13 +131,12 @@ async fn start<'a, R: AsyncRead + Unpin>(
     request: SessionRequest,
     registration: &'a Registration,
     hub: &'a Hub,
-    options: &'a SessionOptions,
+    current: &'a CurrentOptions,
 ) -> (Ends<R>, Result<Conversation<'a>, CloseReason>) {
     let (peer, format) = (registration.peer(), request.format);
-    // The output has one of the two targets: it shows addresses or it does not.
-    info!(target: "chat::address", "New connection from {peer}");
-    info!(target: "chat::tag", "New connection from {}", peer.guest_tag());
+    info!(target: "chat::peer", "New connection from {peer}");
     let Transport { read, early, write } = transport;
+    let options = current.get();
     let inbound = match format {
         Format::EventStream => Inbound::discarding(read, &options.unfinished),
         _ => Inbound::new(read, &early, options.limits, &options.unfinished),
@@ -144,7 +148,7 @@ async fn start<'a, R: AsyncRead + Unpin>(
         subscriber: hub.fanout().subscribe(write, format, peer.id, request.echo),
     };
     let subscriber = &mut ends.subscriber;
-    let conversation = Conversation::start(request, registration, hub, options, subscriber).await;
+    let conversation = Conversation::start(request, registration, hub, current, subscriber).await;
     (ends, conversation)
 }
 
@@ -153,7 +157,7 @@ async fn converse<R: AsyncRead + Unpin>(
     ends: &mut Ends<R>,
     registration: &Registration,
     hub: &Hub,
-    options: &SessionOptions,
+    options: &CurrentOptions,
     drain: &CancellationToken,
 ) -> SessionEnd {
     let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
@@ -165,7 +169,7 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut drained = pin!(drain.cancelled());
     // Made only in a drain: otherwise every idle session keeps room for it.
     let mut finished = None;
-    let mut heartbeat = Heartbeat::new(options.ping, registration.peer().id, ends.format);
+    let mut heartbeat = Heartbeat::new(options.get().ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(heartbeat.next()));
     loop {
         // While the server drains, the session accepts no new commands. It

@@ -8,9 +8,11 @@ mod server {
     pub(super) mod flags;
     pub(super) mod listeners;
     pub(super) mod maintenance;
+    pub(super) mod reload;
+    pub(super) mod signals;
 }
 
-use std::{io, process::ExitCode, sync::Arc, thread};
+use std::{io, process::ExitCode, thread};
 
 use anyhow::Context;
 use broadcast_chat::{
@@ -23,21 +25,26 @@ use rustix::process::Signal;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
-    sync::Notify,
 };
-use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::server::{
-    console,
+    console::{self, Levels},
     entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
+    listeners::Places,
     maintenance,
+    reload::Reload,
+    signals,
 };
 
 fn main() -> ExitCode {
-    let checked = match task::read() {
-        Ok(Task::Serve(checked)) => checked,
+    let (places, checked) = match task::read() {
+        Ok(Task::Serve(places, checked)) => (places, checked),
+        Ok(Task::CheckConfig(places, checked)) => {
+            return maintenance::check_config(&places, &checked);
+        }
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),
         Ok(Task::Operator {
@@ -48,12 +55,15 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.
-    let _printing = console::start(&checked);
+    let (_printing, levels) = console::start(&checked);
+    for variable in task::unknown_variables() {
+        warn!("there is no flag for the environment variable {variable}; server --help lists them");
+    }
     let runtime = match runtime(checked.options.hub.shards) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format_args!("no threads can be started: {error}")),
     };
-    match runtime.block_on(run(*checked)) {
+    match runtime.block_on(run(places, *checked, levels)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -79,8 +89,9 @@ fn runtime(workers: usize) -> io::Result<Runtime> {
     builder.worker_threads(workers).enable_all().build()
 }
 
-async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
-    let listeners = checked.places.listen()?;
+async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::Result<()> {
+    let on_a_network = places.are_on_a_network();
+    let listeners = places.listen()?;
     let places: Vec<_> = listeners.iter().map(Listener::to_string).collect();
     let holder = format!("process {}, {}", std::process::id(), places.join(", "));
     // With SIGXFSZ handled, a write beyond the largest file size (`ulimit -f`)
@@ -92,50 +103,28 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
         Storage::Memory => None,
     };
     let hostname = &checked.options.trust.hostname;
-    let Entrances { all, pin, reload } = entrances::open(listeners, checked.tls, folder, hostname)?;
-    let shutdown = stop_on_signals(reload)?;
-    console::listening(&all, &checked.options.base_path, pin);
+    let Entrances {
+        all,
+        pin,
+        certificate,
+    } = entrances::open(listeners, checked.tls, folder, hostname)?;
     let mut replica = replica;
+    let mut first_invitation = None;
     if checked.options.hub.access == AccessMode::Invite {
-        let token;
-        (replica, token) = hub::invite_first_operator(replica)?;
-        if let Some(token) = token {
-            console::first_invitation(&all, &checked.options.base_path, &token);
-        }
+        (replica, first_invitation) = hub::invite_first_operator(replica)?;
     }
-    chat::run(all, replica, checked.options, shutdown)
-        .await
-        .context("the server failed")
-}
-
-/// Stops the server on SIGTERM, SIGINT or SIGHUP (its terminal was closed). The
-/// first signal cancels the token, the second ends the process at once. With
-/// `reload`, SIGHUP notifies it instead.
-fn stop_on_signals(reload: Option<Arc<Notify>>) -> anyhow::Result<CancellationToken> {
-    let shutdown = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let asked = shutdown.clone();
-    // This task may outlive the server; it ends with the process.
-    #[allow(clippy::disallowed_methods)]
-    tokio::spawn(async move {
-        while !asked.is_cancelled() {
-            tokio::select! {
-                _ = terminate.recv() => asked.cancel(),
-                _ = interrupt.recv() => asked.cancel(),
-                _ = hangup.recv() => match &reload {
-                    Some(reload) => reload.notify_one(),
-                    None => asked.cancel(),
-                },
-            }
-        }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        std::process::exit(1);
-    });
-    Ok(shutdown)
+    let base = checked.options.base_path.clone();
+    let server = chat::Server::start(replica, checked.options)?;
+    let shutdown = signals::handle(Reload {
+        on_a_network,
+        started_with: checked.raw,
+        control: server.control(),
+        levels,
+        certificate,
+    })?;
+    console::listening(&all, &base, pin);
+    if let Some(token) = first_invitation {
+        console::first_invitation(&all, &base, &token);
+    }
+    server.run(all, shutdown).await.context("the server failed")
 }

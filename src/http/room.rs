@@ -212,12 +212,13 @@ where
         budget.post()?;
     }
     let mut taken = Vec::new();
-    let whole = read(body, state.limits, &mut taken).await;
+    let limits = state.session.get().limits;
+    let whole = read(body, limits, &mut taken).await;
     if let Some(budget) = budget {
         budget.posted(message_cost(taken.len(), state.hub.readers(&room)));
     }
     whole?;
-    let text = text(&taken, state.limits)?;
+    let text = text(&taken, limits)?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,

@@ -88,8 +88,8 @@ where
                 headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
             }
             state.hub.metrics().answered(status.as_u16());
-            let peer = registration.peer();
-            debug!("{peer}: {} {} is answered {status}", head.method, head.uri);
+            let (address, status) = (registration.peer(), status.as_u16());
+            debug!(%address, status, "{} {}", head.method, head.uri);
         };
         let mut response = match answer(&head, body, registration, state).await {
             Ok(Answer::Respond(response)) => with_connection_close(response).map(Either::Left),

@@ -1,9 +1,11 @@
 //! The state shared by all requests.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use super::{base_path::BasePath, help::Help, origin::Trust};
-use crate::{hub::Hub, protocol::Limits};
+use crate::{hub::Hub, session::CurrentOptions};
 
 /// The hub and the rules that requests are answered from.
 #[derive(Debug)]
@@ -12,8 +14,8 @@ pub struct HttpState {
     pub hub: Hub,
     /// Which hosts and origins are trusted.
     pub trust: Trust,
-    /// The limits on a client's messages.
-    pub limits: Limits,
+    /// The options of conversations, with the limits on messages.
+    pub session: Arc<CurrentOptions>,
     /// How the requests come.
     pub scheme: Scheme,
     /// The path that all URLs begin with.
@@ -42,11 +44,11 @@ pub enum Scheme {
 
 impl HttpState {
     /// The state of a server whose URLs begin with this path.
-    pub fn new(hub: Hub, trust: Trust, limits: Limits, base_path: BasePath) -> Self {
+    pub fn new(hub: Hub, trust: Trust, session: Arc<CurrentOptions>, base_path: BasePath) -> Self {
         HttpState {
             hub,
             trust,
-            limits,
+            session,
             scheme: Scheme::default(),
             help: Help::new(&base_path),
             base_path,

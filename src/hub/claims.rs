@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fanout::History,
-    log::{Action, GuardedClock, GuardedTime, Recipient, UnreadLimit},
+    log::{Action, GuardedClock, GuardedTime, Recipient},
     net::Peer,
     protocol::{
         ConnectionId, OwnerNumber, Refusal, RefusalCode, Seq,
@@ -75,8 +75,6 @@ pub(super) struct Claims {
     pub(super) wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
     expiry: Duration,
-    /// How many private messages may wait for an absent reader.
-    unread: Option<UnreadLimit>,
 }
 
 impl Claims {
@@ -90,7 +88,6 @@ impl Claims {
         actions: ActionSubmitter,
         wrong_secrets: WrongSecrets,
         expiry: Duration,
-        unread: Option<UnreadLimit>,
     ) -> io::Result<Self> {
         Ok(Claims {
             registry,
@@ -100,7 +97,6 @@ impl Claims {
             secrets: Secrets::new()?,
             wrong_secrets,
             expiry,
-            unread,
         })
     }
 
@@ -306,7 +302,7 @@ impl Claims {
             name,
             owner,
             ignores,
-            unread: self.unread.filter(|_| !is_here),
+            unread: self.registry.unread_limit().filter(|_| !is_here),
         })
     }
 
@@ -319,7 +315,8 @@ impl Claims {
     pub(super) async fn unread(&self, own: Ownership) -> Result<(Unread, bool), StoreError> {
         let store = self.history.store();
         let unread = store.unread(own.owner, own.delivered).await?;
-        let is_full = self.unread.is_some_and(|limit| unread.is_full(limit));
+        let limit = self.registry.unread_limit();
+        let is_full = limit.is_some_and(|limit| unread.is_full(limit));
         Ok((unread, is_full))
     }
 

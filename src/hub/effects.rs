@@ -3,6 +3,8 @@
 //! The writer calls this in the order of the log, before it tells anyone the
 //! outcome. So memory changes in the same order as the store.
 
+use tracing::info;
+
 use super::registry::Registry;
 use crate::{
     log::{Action, Entry},
@@ -24,6 +26,7 @@ impl Effects {
     /// kick ended.
     pub(super) fn carry_out(&self, entry: &Entry, outcome: &Outcome) -> usize {
         let registry = &self.registry;
+        log(entry, outcome);
         match (&entry.action, outcome) {
             (Action::Topic { room, .. }, Outcome::Topic(topic)) => {
                 registry.topic_changed(room, topic, entry.connection);
@@ -43,5 +46,22 @@ impl Effects {
             _ => {}
         }
         0
+    }
+}
+
+/// Logs what operators do.
+fn log(entry: &Entry, outcome: &Outcome) {
+    match (&entry.action, outcome) {
+        (Action::Sanction { audit, .. }, Outcome::Sanctioned(_))
+        | (Action::Lift { audit, .. } | Action::Release { audit, .. }, Outcome::Done)
+        | (Action::Kick(audit), _) => {
+            let reason = audit.reason.as_str();
+            let (by, target) = (&audit.operator, &audit.target);
+            info!(%by, %target, reason, "{}", audit.act);
+        }
+        (Action::Redact { room, seq, by }, Outcome::Redacted) => {
+            info!(%by, %room, "erase {seq}");
+        }
+        _ => {}
     }
 }

@@ -95,8 +95,6 @@ impl Capacity {
 /// All connections of this process. Clones are the same registry.
 #[derive(Clone, Debug)]
 pub(super) struct Registry {
-    /// The most connections at a time.
-    max_connections: usize,
     /// The proxies whose word on a visitor's address is believed.
     proxies: Arc<AddressSet>,
     shared: Arc<LockedTables>,
@@ -123,11 +121,12 @@ impl Registry {
     ) -> Self {
         let presence = Presence::default();
         Registry {
-            max_connections: capacity.connections,
             proxies: Arc::new(proxies),
             sooner: presence.sooner(),
             shared: Arc::new(LockedTables::new(Tables {
                 connections: HashMap::new(),
+                max_connections: capacity.connections,
+                unread: capacity.unread,
                 hides_addresses,
                 guests: HashSet::new(),
                 prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
@@ -149,7 +148,7 @@ impl Registry {
     /// allowed.
     pub(super) fn register(&self, peer: Peer) -> Result<Registration, Full> {
         let mut tables = self.shared.lock();
-        let is_full = tables.connections.len() >= self.max_connections;
+        let is_full = tables.connections.len() >= tables.max_connections;
         tables.connect(peer);
         drop(tables);
         let registration = Registration::new(&self.shared, peer);
@@ -165,6 +164,26 @@ impl Registry {
     /// The proxies whose word on a visitor's address is believed.
     pub(super) fn proxies(&self) -> &AddressSet {
         &self.proxies
+    }
+
+    /// Changes all limits. Connections of a prefix without rates and quotas keep
+    /// none.
+    pub(super) fn set_capacity(&self, capacity: Capacity) {
+        let mut tables = self.shared.lock();
+        tables.max_connections = capacity.connections;
+        tables.unread = capacity.unread;
+        let Capacity {
+            per_prefix,
+            forwarded,
+            ..
+        } = capacity;
+        tables.prefixes.set_limits(per_prefix, forwarded);
+    }
+
+    /// How many private messages may wait for an absent reader, if that is
+    /// limited.
+    pub(super) fn unread_limit(&self) -> Option<UnreadLimit> {
+        self.shared.lock().unread
     }
 
     /// How many connections there are.

@@ -120,7 +120,6 @@ impl Hub {
             actions.clone(),
             wrong_secrets.clone(),
             options.name_expiry,
-            options.capacity.unread,
         )?;
         let (announced, over) = (registry.clone(), finished.clone());
         tasks.spawn(async move {

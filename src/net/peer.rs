@@ -53,7 +53,7 @@ impl Peer {
     }
 
     /// A tag that shows no address.
-    pub fn guest_tag(&self) -> Tag {
+    fn guest_tag(&self) -> Tag {
         match self.guest {
             Some(number) => Tag::guest(number, self.ip()),
             None => Tag::from(self.id),

@@ -10,11 +10,11 @@ mod pages;
 
 use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
-use tracing::error;
+use tracing::{debug, error, field::display};
 
 use super::{
     delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
-    options::SessionOptions, pace::Pace, request::SessionRequest,
+    options::CurrentOptions, pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,
@@ -70,7 +70,7 @@ impl<'a> Conversation<'a> {
         request: SessionRequest,
         registration: &'a Registration,
         hub: &'a Hub,
-        options: &'a SessionOptions,
+        current: &'a CurrentOptions,
         subscriber: &mut Subscriber,
     ) -> Result<Self, CloseReason> {
         let SessionRequest {
@@ -84,6 +84,7 @@ impl<'a> Conversation<'a> {
             start,
             echo,
         } = request;
+        let options = current.get();
         let peer = registration.peer();
         let linked = name.clone().zip(secret.clone()).filter(|_| is_linked);
         let (lease, refused) = match &name {
@@ -134,7 +135,7 @@ impl<'a> Conversation<'a> {
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),
-            operator: Operator::new(options.operator.as_ref(), ownership),
+            operator: Operator::new(current, ownership),
             base,
             operator_close,
         };
@@ -144,6 +145,7 @@ impl<'a> Conversation<'a> {
                 it.welcome(head, after, inbox, unread)
             })
             .await?;
+        conversation.log_joined();
         if let Some(notice) = unread.as_ref().and_then(InboxStart::notice) {
             conversation.say(&notice, subscriber);
         }
@@ -231,6 +233,20 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    fn log_joined(&self) {
+        let name = self.author.name.as_ref().map(display);
+        let address = self.registration.peer();
+        debug!(%address, name, room = %self.room, "joined");
+    }
+
+    /// Logs the end of the conversation.
+    pub(super) fn log_left(&self, end: &SessionEnd) {
+        let name = self.author.name.as_ref().map(display);
+        let address = self.registration.peer();
+        let reason = end.to_string();
+        debug!(%address, name, room = %self.room, reason, "left");
+    }
+
     /// Joins a room, or starts over in the current one.
     ///
     /// # Errors
@@ -246,6 +262,7 @@ impl<'a> Conversation<'a> {
         if room != self.room {
             self.registration.join(&room, self.author.clone());
             self.room = room;
+            self.log_joined();
         }
         self.follow_room(start, reference, subscriber, |conversation, head, after| {
             match conversation.format {

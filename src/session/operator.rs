@@ -3,10 +3,11 @@
 
 use ring::hmac;
 
+use super::options::CurrentOptions;
 use crate::{
     hub::Registration,
     log::Standing,
-    protocol::{Refusal, RefusalCode, secret::Secret},
+    protocol::{Refusal, RefusalCode},
     store::Ownership,
 };
 
@@ -16,8 +17,8 @@ const MAX_WRONG: u8 = 3;
 /// Whether a conversation is with an operator, and its failed attempts.
 #[derive(Debug)]
 pub(super) struct Operator<'a> {
-    /// The operators' secret, if the server has operators.
-    secret: Option<&'a Secret>,
+    /// Hold the operators' secret, if the server has operators.
+    options: &'a CurrentOptions,
     proved: bool,
     /// Whether the owner of its name is an operator.
     is_named: bool,
@@ -25,9 +26,9 @@ pub(super) struct Operator<'a> {
 }
 
 impl<'a> Operator<'a> {
-    pub(super) fn new(secret: Option<&'a Secret>, ownership: Option<Ownership>) -> Self {
+    pub(super) fn new(options: &'a CurrentOptions, ownership: Option<Ownership>) -> Self {
         let mut operator = Operator {
-            secret,
+            options,
             proved: false,
             is_named: false,
             wrong: 0,
@@ -60,7 +61,8 @@ impl<'a> Operator<'a> {
         registration: &Registration,
         wrong: impl FnOnce(),
     ) -> Result<(), Refusal> {
-        let Some(secret) = self.secret else {
+        let options = self.options.get();
+        let Some(secret) = &options.operator else {
             return Err(not_allowed("This server has no operators."));
         };
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"operator");

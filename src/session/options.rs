@@ -1,6 +1,9 @@
 //! The options of all sessions.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use super::inbound::UnfinishedMessages;
 use crate::protocol::{Limits, secret::Secret, text::Text};
@@ -19,4 +22,28 @@ pub struct SessionOptions {
     pub motd: Option<Text>,
     /// The operators' secret, if the server has operators.
     pub operator: Option<Secret>,
+}
+
+/// The options that hold at this time. Conversations that are open notice only
+/// another operators' secret.
+#[derive(Debug)]
+pub struct CurrentOptions(RwLock<Arc<SessionOptions>>);
+
+impl CurrentOptions {
+    /// The options to start with.
+    pub fn new(first: SessionOptions) -> Self {
+        CurrentOptions(RwLock::new(Arc::new(first)))
+    }
+
+    /// The options at this moment.
+    pub fn get(&self) -> Arc<SessionOptions> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces all options but the memory for unfinished messages.
+    pub fn replace(&self, next: SessionOptions) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = current.unfinished.clone();
+        *current = Arc::new(SessionOptions { unfinished, ..next });
+    }
 }

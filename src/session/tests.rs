@@ -46,14 +46,14 @@ fn open() -> (SessionRequest, Transport<impl AsyncRead + Unpin>, Client) {
 }
 
 /// The options of the session.
-fn options() -> SessionOptions {
-    SessionOptions {
+fn options() -> CurrentOptions {
+    CurrentOptions::new(SessionOptions {
         limits: Limits::default(),
         unfinished: UnfinishedMessages::new(Limits::default()),
         ping: Duration::from_secs(25),
         motd: None,
         operator: None,
-    }
+    })
 }
 
 async fn line(peer: &mut Client) -> String {

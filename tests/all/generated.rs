@@ -1,6 +1,9 @@
 /// The codes of refusals and of closes, as Markdown.
 mod codes;
 
+/// The example of a configuration file.
+mod example;
+
 /// The flags of both programs, as Markdown.
 mod flags;
 
@@ -83,6 +86,12 @@ fn the_references_match_the_code() {
         ),
         (
             "docs/operations.md",
+            "live flags",
+            "src/bin/server/flags/live.rs",
+            flags::live(),
+        ),
+        (
+            "docs/operations.md",
             "metrics",
             "src/metrics.rs",
             metrics::reference(),
@@ -102,6 +111,11 @@ fn the_references_match_the_code() {
         let (_, after) = rest.split_once(&end).expect("an end");
         same(path, &format!("{before}{begin}{part}{end}{after}"));
     }
+}
+
+#[test]
+fn the_example_of_a_configuration_has_every_flag() {
+    same("docs/broadcast-chatd.toml", &example::example());
 }
 
 // Verified to fail when a row is left out, and when a row is added.

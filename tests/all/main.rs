@@ -14,10 +14,12 @@ mod support;
 mod programs;
 
 /// Commands and answers in the plain and the JSON format.
+mod config;
 mod conversation;
 
 /// The `ref` that relates answers to commands.
 mod refs;
+mod reload;
 
 /// Names: leased, owned, proved and refused.
 mod names;
@@ -49,6 +51,7 @@ mod proxies;
 
 /// Unix sockets, and sockets of a service manager.
 mod listeners;
+mod logs;
 
 /// nginx, `HAProxy` and Caddy in front of the server.
 mod real_proxies;

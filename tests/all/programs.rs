@@ -81,6 +81,17 @@ impl Program {
         lines
     }
 
+    /// Reads standard error up to a line with this part.
+    pub(crate) async fn logged(&mut self, part: &str) -> String {
+        loop {
+            let line = soon(part, self.errors.next_line()).await;
+            let line = line.expect("UTF-8").expect("a line before the end");
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
     pub(crate) async fn type_line(&mut self, line: &str) {
         let input = self.input.as_mut().expect("not ended");
         input

@@ -169,28 +169,3 @@ async fn wrong_secrets_are_limited_on_loopback_too() {
     elsewhere.head().await;
     assert_eq!(elsewhere.event().await["you"]["name"], "ana");
 }
-
-// Verified to fail when the lines have the peer's address.
-#[tokio::test]
-async fn without_a_terminal_only_v_prints_addresses() {
-    let folder = folder();
-    for (args, addressed) in [(&[][..], false), (&["-v"], true)] {
-        let (mut server, addr) = server(folder.path(), args).await;
-        let mut peer = upgraded(addr, "/?name=ana", &[]).await;
-        peer.text().await;
-        let tag = peer.tag();
-        peer.send(0x88, b"").await;
-        peer.closed().await;
-        let lines = [server.line().await, server.line().await];
-        let who = lines[0]
-            .strip_prefix("New connection from ")
-            .expect(&lines[0]);
-        assert_eq!(who == tag, addressed, "{lines:?}");
-        assert_eq!(who.starts_with("guest-"), !addressed, "{lines:?}");
-        assert_eq!(lines[1], format!("{who} left: done (1000)"));
-        server.signal(Signal::TERM);
-        assert_eq!(server.exit().await, 0);
-        let rest = [server.lines().await, server.stderr_lines().await].concat();
-        assert!(!rest.iter().any(|line| line.contains(&tag)), "{rest:?}");
-    }
-}

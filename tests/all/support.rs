@@ -7,6 +7,7 @@ use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -132,7 +133,8 @@ impl TestServer {
         let (replica, _) = open_when_free(storage).await;
         let shutdown = CancellationToken::new();
         let entrances = vec![enter(net::Listener::Tcp(listener).into())];
-        let running = tokio::spawn(server::run(entrances, replica, options, shutdown.clone()));
+        let server = server::Server::start(replica, options).expect("a hub");
+        let running = tokio::spawn(server.run(entrances, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
@@ -332,7 +334,7 @@ impl MemoryChat {
 
     /// The state that HTTP requests are answered from.
     pub(crate) fn site(&self) -> HttpState {
-        site(&self.hub)
+        site(&self.hub, self.session.clone())
     }
 
     /// Connects in memory; the connection is served like one from the network.
@@ -344,9 +346,8 @@ impl MemoryChat {
     pub(crate) fn connect_as(&self, peer: net::Peer, buffer: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(buffer);
         let registration = self.hub.register(peer).expect("a place");
-        let (site, session) = (self.site(), self.session.clone());
-        self.tasks
-            .spawn(serve(far, registration, site, session, self.drain.clone()));
+        let (site, drain) = (self.site(), self.drain.clone());
+        self.tasks.spawn(serve(far, registration, site, drain));
         near
     }
 
@@ -366,7 +367,8 @@ impl MemoryChat {
             echo: true,
         };
         let (hub, drain) = (self.hub.clone(), self.drain.clone());
-        let (session, registration) = (self.session.clone(), self.register());
+        let session = session::CurrentOptions::new(self.session.clone());
+        let registration = self.register();
         let ended = self.tasks.spawn(async move {
             let (read, write) = tokio::io::split(far);
             let connection = Transport {
@@ -392,9 +394,9 @@ pub(crate) fn peer_at(address: &str) -> net::Peer {
 }
 
 /// The state that HTTP requests are answered from.
-pub(crate) fn site(hub: &Hub) -> HttpState {
-    let (trust, limits) = (options().trust, Limits::default());
-    HttpState::new(hub.clone(), trust, limits, BasePath::default())
+pub(crate) fn site(hub: &Hub, session: session::SessionOptions) -> HttpState {
+    let session = Arc::new(session::CurrentOptions::new(session));
+    HttpState::new(hub.clone(), options().trust, session, BasePath::default())
 }
 
 /// Serves a connection in memory from its first byte.
@@ -402,7 +404,6 @@ pub(crate) async fn serve(
     stream: DuplexStream,
     registration: Registration,
     site: HttpState,
-    session: session::SessionOptions,
     drain: CancellationToken,
 ) {
     let Some(upgraded) = http::serve(stream, &registration, &site, &drain).await else {
@@ -420,7 +421,7 @@ pub(crate) async fn serve(
         request,
         &registration,
         &site.hub,
-        &session,
+        &site.session,
         &drain,
     )
     .await;

@@ -2,9 +2,11 @@
 //! error.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
+    fs::File,
     io::{BufWriter, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::{fd::AsFd, unix::fs::MetadataExt},
     sync::mpsc,
     thread,
     time::Duration,
@@ -15,15 +17,22 @@ use broadcast_chat::{
     protocol::{Fingerprint, invite_token::InviteToken},
     server::Entrance,
 };
+use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::{LevelFilter, Targets},
+    fmt::{
+        FmtContext,
+        format::{FormatEvent, FormatFields, Writer},
+    },
     layer::SubscriberExt,
+    registry::LookupSpan,
+    reload,
     util::SubscriberInitExt,
 };
 
-use super::flags::task::CheckedFlags;
+use super::flags::{LogFormat, task::CheckedFlags};
 
 /// The number of lines that may wait for a terminal. Memory for them is
 /// allocated at the start.
@@ -53,48 +62,115 @@ impl Drop for PrintGuard {
     }
 }
 
+/// Changes what is printed.
+pub(crate) struct Levels(Box<dyn Fn(&CheckedFlags) + Send + Sync>);
+
+impl Levels {
+    /// Prints from now on as these flags say.
+    pub(crate) fn set(&self, checked: &CheckedFlags) {
+        (self.0)(checked);
+    }
+}
+
 /// Starts printing. Lines over [`LINES`] are dropped, so a stopped terminal does
 /// not stop the chat.
-pub(crate) fn start(checked: &CheckedFlags) -> PrintGuard {
+pub(crate) fn start(checked: &CheckedFlags) -> (PrintGuard, Levels) {
     let (stdout, printing) = lines_to(std::io::stdout());
     let (stderr, logging) = lines_to(std::io::stderr());
-    let shown = if checked.show_messages {
-        LevelFilter::INFO
-    } else {
-        LevelFilter::OFF
-    };
-    let peers = if checked.show_addresses {
-        "chat::address"
-    } else {
-        "chat::tag"
-    };
+    let (chat_filter, chat_levels) = reload::Layer::new(chat_targets(checked));
     let chat = tracing_subscriber::fmt::layer()
         .with_writer(stdout)
         .without_time()
         .with_level(false)
         .with_target(false)
         .with_ansi(false)
-        .with_filter(
-            Targets::new()
-                .with_target(peers, LevelFilter::INFO)
-                .with_target("chat::message", shown),
-        );
-    let level = match checked.verbose {
+        .with_filter(chat_filter);
+    let journal = is_journal();
+    let (log_filter, log_levels) = reload::Layer::new(log_targets(checked, journal));
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(stderr)
+        .with_ansi(false);
+    let log = match checked.log_format {
+        LogFormat::Text if journal => log.without_time().map_event_format(WithPriority).boxed(),
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json if journal => log
+            .json()
+            .flatten_event(true)
+            .map_event_format(WithPriority)
+            .boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let log = log.with_filter(log_filter);
+    tracing_subscriber::registry().with(chat).with(log).init();
+    let levels = Levels(Box::new(move |checked| {
+        // It fails only if nothing prints any more.
+        let _ = chat_levels.reload(chat_targets(checked));
+        let _ = log_levels.reload(log_targets(checked, journal));
+    }));
+    (PrintGuard(vec![printing, logging]), levels)
+}
+
+fn chat_targets(checked: &CheckedFlags) -> Targets {
+    let level = |shown| {
+        if shown {
+            LevelFilter::INFO
+        } else {
+            LevelFilter::OFF
+        }
+    };
+    Targets::new()
+        .with_target("chat::peer", level(checked.show_joins))
+        .with_target("chat::message", level(checked.show_messages))
+}
+
+/// The journal gets one level more: its readers choose by priority.
+fn log_targets(checked: &CheckedFlags, journal: bool) -> Targets {
+    let level = match checked.verbose.max(journal.into()) {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt::layer()
-        .with_writer(stderr)
-        .with_ansi(false)
-        .with_filter(
-            Targets::new()
-                .with_default(level)
-                .with_target("chat", LevelFilter::OFF),
-        );
-    tracing_subscriber::registry().with(chat).with(log).init();
-    PrintGuard(vec![printing, logging])
+    Targets::new()
+        .with_default(level)
+        .with_target("chat", LevelFilter::OFF)
+}
+
+/// Whether standard error is the journal of systemd (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Ok(named) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let found = stderr.and_then(|stderr| File::from(stderr).metadata());
+    found.is_ok_and(|found| named == format!("{}:{}", found.dev(), found.ino()))
+}
+
+/// A line that begins with the priority by which the journal sorts it
+/// (sd-daemon(3)).
+struct WithPriority<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for WithPriority<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            _ => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(context, writer, event)
+    }
 }
 
 fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {

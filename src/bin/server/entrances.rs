@@ -27,7 +27,7 @@ pub(crate) struct Entrances {
     /// The certificate, if clients can trust it only by its fingerprint.
     pub(crate) pin: Option<Fingerprint>,
     /// Makes the server read the certificate again.
-    pub(crate) reload: Option<Arc<Notify>>,
+    pub(crate) certificate: Option<Arc<Notify>>,
 }
 
 /// Makes entrances of listeners. With TLS, the TCP listeners speak it, and a
@@ -45,7 +45,7 @@ pub(crate) fn open(
     let mut entrances = Entrances {
         all: listeners.into_iter().map(Entrance::from).collect(),
         pin: None,
-        reload: None,
+        certificate: None,
     };
     let Some(CheckedTls { source, redirect }) = tls else {
         return Ok(entrances);
@@ -81,11 +81,10 @@ impl Entrances {
         hostname: &str,
     ) -> anyhow::Result<Arc<dyn ResolvesServerCert>> {
         Ok(match source {
-            CertificateSource::Files(files) => {
-                let current = files.load().context("--tls-cert and --tls-key")?;
+            CertificateSource::Files(files, current) => {
                 let reload = Arc::new(Notify::new());
                 keep(files.follow(Arc::clone(&current), Arc::clone(&reload)));
-                self.reload = Some(reload);
+                self.certificate = Some(reload);
                 current
             }
             CertificateSource::SelfSigned => {

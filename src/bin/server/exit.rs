@@ -15,3 +15,11 @@ pub(crate) fn fail(why: &impl Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "server: {why:#}");
     ExitCode::from(EXIT_FAILURE)
 }
+
+/// Prints all mistakes, one a line, and returns the exit code.
+pub(crate) fn fail_all(mistakes: &[String]) -> ExitCode {
+    for why in mistakes {
+        fail(why);
+    }
+    ExitCode::from(EXIT_FAILURE)
+}

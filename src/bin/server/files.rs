@@ -20,7 +20,7 @@ const LONGEST: u64 = 4 << 10;
 /// Fails if the file cannot be read, is longer than 4 KiB, or is not UTF-8.
 pub(super) fn read_motd(path: &Path) -> Result<Option<Text>, String> {
     let read = File::open(path).and_then(|file| text(&file));
-    let text = read.map_err(|why| format!("--motd {}: {why}", path.display()))?;
+    let text = read.map_err(|why| format!("{}: {why}", path.display()))?;
     Ok((!text.is_empty()).then(|| Text::from(text)))
 }
 
@@ -39,7 +39,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Secret, String> {
         }
         text(&file)?.parse().map_err(io::Error::other)
     };
-    read().map_err(|why| format!("--operator-secret-file {}: {why}", path.display()))
+    read().map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// The text of a file, without line ends at its end.

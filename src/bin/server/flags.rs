@@ -1,6 +1,10 @@
 //! The server's flags. [`task`] makes options from them.
 
+pub(crate) mod config;
+pub(crate) mod live;
+mod mistakes;
 mod process;
+pub(crate) mod sources;
 pub(crate) mod task;
 pub(crate) mod tls;
 
@@ -40,6 +44,12 @@ A running server has its documents at /-/help: http://127.0.0.1:2000/-/help";
 pub(crate) struct ServerFlags {
     #[command(subcommand)]
     upkeep: Option<Maintenance>,
+
+    /// Read further flags from this TOML file, one a line, like max-text = 4096 [default: none]
+    ///
+    /// Typed flags and environment variables override it. docs/broadcast-chatd.toml has every key.
+    #[arg(long, env = "CHAT_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 
     /// The port to listen on; 0 takes a free one
     #[arg(long, env = "CHAT_PORT", default_value_t = DEFAULT_PORT)]
@@ -188,7 +198,7 @@ pub(crate) struct ServerFlags {
     trusted_proxy: Vec<AddressSet>,
 
     /// Connections of a trusted proxy begin with a PROXY header, version 1 or 2
-    #[arg(long, env = "CHAT_PROXY_PROTOCOL", requires = "trusted_proxy", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "CHAT_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
 
     /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses;
@@ -212,6 +222,15 @@ pub(crate) struct ServerFlags {
     #[command(flatten)]
     tls: tls::TlsFlags,
 
+    /// The form of the log on standard error
+    #[arg(
+        long,
+        env = "CHAT_LOG_FORMAT",
+        value_name = "FORM",
+        default_value = "text"
+    )]
+    log_format: LogFormat,
+
     /// Log more to standard error: -v what happens, -vv details, -vvv everything
     #[arg(short, long, env = "CHAT_VERBOSE", action = ArgAction::Count)]
     verbose: u8,
@@ -233,6 +252,8 @@ enum Maintenance {
         #[command(flatten)]
         folder: Folder,
     },
+    /// Check the flags and the files they name, and say what would be served
+    CheckConfig,
     /// Make the owner of a name an operator, or an operator no more, while no server runs
     Operator {
         /// What to do
@@ -282,6 +303,15 @@ enum Tags {
     Auto,
     Address,
     Guest,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A limit, or `off`.

@@ -2,7 +2,7 @@
 //! service manager.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     os::unix::net::UnixListener as BlockingUnixListener,
     path::{Path, PathBuf},
@@ -91,6 +91,18 @@ impl Places {
                 Ok(listeners)
             }
             Places::Handed(sockets) => sockets.into_iter().map(|it| Ok(adopt(it)?)).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Places::Own(address, None) => write!(f, "{address}"),
+            Places::Own(address, Some(path)) => write!(f, "{address} and {}", path.display()),
+            Places::Handed(sockets) => {
+                write!(f, "{} sockets of the service manager", sockets.len())
+            }
         }
     }
 }

@@ -1,10 +1,14 @@
-//! `server backup`, `server check` and `server operator`.
+//! `server backup`, `server check`, `server check-config` and `server operator`.
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
-use broadcast_chat::{hub, protocol::name::Name, store};
+use broadcast_chat::{
+    hub,
+    protocol::name::Name,
+    store::{self, Storage},
+};
 
-use super::exit::fail;
+use super::{exit::fail, flags::task::CheckedFlags, listeners::Places};
 
 /// Copies the history into a file.
 pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
@@ -38,6 +42,23 @@ pub(crate) fn operator(data: &Path, name: &Name, operator: bool) -> ExitCode {
         Ok(()) => done(&format_args!("{name} is no operator")),
         Err(why) => fail(&why),
     }
+}
+
+/// Says what a server with these flags would serve.
+pub(crate) fn check_config(places: &Places, checked: &CheckedFlags) -> ExitCode {
+    let base = &checked.options.base_path;
+    let scheme = if checked.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let store = match &checked.storage {
+        Storage::Memory => "in memory".to_owned(),
+        Storage::Folder(folder) => format!("in {}", folder.display()),
+    };
+    done(&format_args!(
+        "no mistakes: would serve {scheme}, with the path {base}/, at {places}; the history is {store}"
+    ))
 }
 
 fn done(report: &impl Display) -> ExitCode {

@@ -35,14 +35,12 @@ const MIN_REQUEST_RATE: Rate = Rate::of(50, 500);
 
 /// The rates and quotas of one prefix, shared by all its connections.
 #[derive(Debug)]
-pub struct Budget {
-    /// The rate of one connection, if rates are limited.
-    rate: Option<Rate>,
-    buckets: Mutex<Buckets>,
-}
+pub struct Budget(Mutex<Buckets>);
 
 #[derive(Debug)]
 struct Buckets {
+    /// The rate of one connection, if rates are limited.
+    rate: Option<Rate>,
     messages: Bucket,
     /// Messages by POST. They have no connection of their own, so together they
     /// have the rate of one.
@@ -57,27 +55,30 @@ struct Buckets {
 impl Budget {
     /// An unused budget, where `rate` is the rate of one connection.
     pub fn new(rate: Option<Rate>, quotas: QuotaLimits) -> Self {
-        let own = rate.unwrap_or(Rate::DEFAULT);
-        let shared = own.for_prefix();
-        Budget {
-            rate,
-            buckets: Mutex::new(Buckets {
-                messages: Bucket::full(shared),
-                posts: Bucket::full(own),
-                requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
-                quotas: Quotas::new(quotas),
-                banned_until: None,
-            }),
-        }
+        Budget(Mutex::new(Buckets::full(rate, quotas)))
+    }
+
+    /// Changes the limits. Recent use counts on, up to a whole bucket.
+    pub(super) fn set_limits(&self, rate: Option<Rate>, quotas: QuotaLimits) {
+        let buckets = &mut *self.lock();
+        let next = Buckets::full(rate, quotas);
+        *buckets = Buckets {
+            messages: next.messages.used_as(&buckets.messages),
+            posts: next.posts.used_as(&buckets.posts),
+            requests: next.requests.used_as(&buckets.requests),
+            quotas: next.quotas.used_as(&buckets.quotas),
+            banned_until: buckets.banned_until,
+            ..next
+        };
     }
 
     fn lock(&self) -> MutexGuard<'_, Buckets> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A full bucket for the messages of one connection.
     pub fn connection(&self) -> Bucket {
-        Bucket::full(self.rate.unwrap_or(Rate::DEFAULT))
+        Bucket::full(self.lock().rate.unwrap_or(Rate::DEFAULT))
     }
 
     /// Takes a message of this cost from the connection's own bucket and from
@@ -87,11 +88,12 @@ impl Budget {
     ///
     /// Refuses a message that comes too fast, with the time to wait.
     pub fn message(&self, own: &mut Bucket, cost: u32, now: Instant) -> Result<(), Refusal> {
-        if self.rate.is_none() {
-            return Ok(());
+        let Buckets { rate, messages, .. } = &mut *self.lock();
+        if let Some(rate) = rate {
+            // The rate may have changed since the connection began.
+            own.set_rate(*rate);
         }
-        let messages = &mut self.lock().messages;
-        self.take(now, cost, [own, messages])
+        take(*rate, now, cost, [own, messages])
     }
 
     /// Takes one message by POST, before its body is read.
@@ -101,20 +103,26 @@ impl Budget {
     /// Refuses a message that comes too fast, with the time to wait.
     pub fn post(&self) -> Result<(), Refusal> {
         let Buckets {
-            messages, posts, ..
+            rate,
+            messages,
+            posts,
+            ..
         } = &mut *self.lock();
-        self.take(Instant::now(), 1, [posts, messages])
+        take(*rate, Instant::now(), 1, [posts, messages])
     }
 
     /// Takes the rest of a message by POST of this cost, once its body was read.
     /// It refuses nothing; later messages wait for longer.
     pub fn posted(&self, cost: u32) {
-        if self.rate.is_none() {
+        let Buckets {
+            rate,
+            messages,
+            posts,
+            ..
+        } = &mut *self.lock();
+        if rate.is_none() {
             return;
         }
-        let Buckets {
-            messages, posts, ..
-        } = &mut *self.lock();
         let now = Instant::now();
         for bucket in [posts, messages] {
             bucket.take(now, cost.saturating_sub(1));
@@ -186,27 +194,15 @@ impl Budget {
         self.lock().quotas.store(Instant::now(), rows, bytes)
     }
 
-    fn take(&self, now: Instant, count: u32, buckets: [&mut Bucket; 2]) -> Result<(), Refusal> {
-        let Some(rate) = self.rate else {
-            return Ok(());
-        };
-        let [own, shared] = &buckets;
-        let wait = own.wait(now, count).max(shared.wait(now, count));
-        if !wait.is_zero() {
-            let what = format!("This is faster than {rate}");
-            return Err(too_fast(&what, wait));
-        }
-        for bucket in buckets {
-            bucket.take(now, count);
-        }
-        Ok(())
-    }
-
     fn take_request(&self, told: &str, count: u32, now: Instant) -> Result<(), Refusal> {
-        if self.rate.is_none() {
+        let Buckets {
+            rate,
+            requests: others,
+            ..
+        } = &mut *self.lock();
+        if rate.is_none() {
             return Ok(());
         }
-        let others = &mut self.lock().requests;
         let wait = others.wait(now, count);
         if !wait.is_zero() {
             return Err(too_fast(told, wait));
@@ -224,6 +220,42 @@ impl Budget {
             && buckets.quotas.are_untouched(now)
             && buckets.banned_until.is_none_or(|until| until <= now)
     }
+}
+
+impl Buckets {
+    fn full(rate: Option<Rate>, quotas: QuotaLimits) -> Self {
+        let own = rate.unwrap_or(Rate::DEFAULT);
+        let shared = own.for_prefix();
+        Buckets {
+            rate,
+            messages: Bucket::full(shared),
+            posts: Bucket::full(own),
+            requests: Bucket::full(shared.or_more(MIN_REQUEST_RATE)),
+            quotas: Quotas::new(quotas),
+            banned_until: None,
+        }
+    }
+}
+
+fn take(
+    rate: Option<Rate>,
+    now: Instant,
+    count: u32,
+    buckets: [&mut Bucket; 2],
+) -> Result<(), Refusal> {
+    let Some(rate) = rate else {
+        return Ok(());
+    };
+    let [own, shared] = &buckets;
+    let wait = own.wait(now, count).max(shared.wait(now, count));
+    if !wait.is_zero() {
+        let what = format!("This is faster than {rate}");
+        return Err(too_fast(&what, wait));
+    }
+    for bucket in buckets {
+        bucket.take(now, count);
+    }
+    Ok(())
 }
 
 /// How many commands a frame of this many bytes counts as.

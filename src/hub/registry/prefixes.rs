@@ -117,6 +117,23 @@ impl Prefixes {
         }
     }
 
+    /// Changes the limits, also of the budgets in use.
+    pub(super) fn set_limits(&mut self, limits: PrefixLimits, forwarded: PrefixLimits) {
+        self.limits = limits;
+        self.forwarded = forwarded;
+        for known in self.known.values_mut() {
+            for (budget, limits) in [
+                (&mut known.budget, limits),
+                (&mut known.forwarded_budget, forwarded),
+            ] {
+                match budget {
+                    Some(budget) => budget.set_limits(limits.rate, limits.quotas),
+                    None => *budget = limits.budget(),
+                }
+            }
+        }
+    }
+
     /// Counts one more connection. Returns the budget of its prefix, if rates or
     /// quotas are limited.
     ///

@@ -71,6 +71,20 @@ impl Quotas {
         }
     }
 
+    /// These quotas, as far used as others with other limits.
+    pub(super) fn used_as(self, other: &Quotas) -> Self {
+        let used = |next: Option<Bucket>, before: &Option<Bucket>| match before {
+            Some(before) => next.map(|next| next.used_as(before)),
+            None => next,
+        };
+        Quotas {
+            limits: self.limits,
+            names: used(self.names, &other.names),
+            bytes: used(self.bytes, &other.bytes),
+            topics: used(self.topics, &other.topics),
+        }
+    }
+
     /// Takes a new owned name.
     ///
     /// # Errors

@@ -101,6 +101,21 @@ impl Bucket {
         }
     }
 
+    /// Changes the rate. The missing part stays missing, up to a whole bucket.
+    pub(super) fn set_rate(&mut self, rate: Rate) {
+        let each = Duration::from_secs(1) / rate.per_second.get();
+        let all = each * rate.burst.get();
+        if (self.each, self.all) != (each, all) {
+            *self = Bucket::full(rate).used_as(self);
+        }
+    }
+
+    /// This bucket, as empty as another one with another rate.
+    pub(super) fn used_as(self, other: &Bucket) -> Self {
+        let full_at = other.full_at.min(self.full_at + self.all);
+        Bucket { full_at, ..self }
+    }
+
     /// A full bucket of this size, which takes the time `all` to fill.
     pub(super) fn filling(size: u64, all: Duration) -> Self {
         let nanos = u64::try_from(all.as_nanos()).unwrap_or(u64::MAX);

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fanout::Handle,
-    log::SanctionKind,
+    log::{SanctionKind, UnreadLimit},
     net::Peer,
     protocol::{
         Author, ConnectionId, OwnerNumber, Refusal, Tag, Topic,
@@ -101,6 +101,9 @@ impl LockedTables {
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) connections: HashMap<ConnectionId, Connection>,
+    pub(super) max_connections: usize,
+    /// How many private messages may wait for an absent reader.
+    pub(super) unread: Option<UnreadLimit>,
     /// Whether every peer has the tag of a guest.
     pub(super) hides_addresses: bool,
     /// The numbers of all guests.

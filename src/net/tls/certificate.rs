@@ -93,6 +93,12 @@ impl CurrentCertificate {
         current.fingerprint()
     }
 
+    /// Whether the certificate is valid at this time.
+    pub fn is_valid_now(&self) -> bool {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.is_valid_now()
+    }
+
     /// Shows another certificate from now on; false if it is the same.
     ///
     /// # Errors

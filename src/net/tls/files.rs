@@ -52,13 +52,6 @@ impl CertificateFiles {
     /// its key.
     pub fn load(&self) -> Result<Arc<CurrentCertificate>, FileError> {
         let certificate = self.parse(&self.read()?)?;
-        if !certificate.is_valid_now() {
-            warn!(
-                "{}: {}",
-                self.chain.display(),
-                CertificateError::NotValidNow
-            );
-        }
         Ok(CurrentCertificate::new(certificate))
     }
 
@@ -68,6 +61,10 @@ impl CertificateFiles {
     /// Files that cannot be used are named in the log output once. The
     /// certificate before them stays in use.
     pub async fn follow(self, current: Arc<CurrentCertificate>, reload: Arc<Notify>) {
+        if !current.is_valid_now() {
+            let why = CertificateError::NotValidNow;
+            warn!("{}: {why}", self.chain.display());
+        }
         let mut looks = interval(LOOK_INTERVAL);
         // The files as they were read last. Their keys do not stay in memory.
         let mut seen: Option<Result<Digest, String>> = None;

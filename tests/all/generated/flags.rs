@@ -8,15 +8,28 @@ mod client;
 
 #[allow(dead_code)]
 #[path = "../../../src/bin/server"]
-mod server {
+pub(super) mod server {
     pub(super) mod exit;
     pub(super) mod files;
-    pub(super) mod flags;
+    pub(in super::super) mod flags;
     pub(super) mod listeners;
 }
 
 pub(super) fn of_the_server() -> String {
     table(&server::flags::ServerFlags::command())
+}
+
+/// The flags that SIGHUP applies. Each must be a key of the configuration.
+pub(super) fn live() -> String {
+    let command = server::flags::ServerFlags::command();
+    let mut text = "\n| key | takes effect |\n|---|---|\n".to_owned();
+    for (flag, effect) in server::flags::live::LIVE {
+        let mut flags = command.get_arguments();
+        assert!(flags.any(|it| it.get_long() == Some(flag)), "{flag}");
+        writeln!(text, "| `{flag}` | {effect} |").expect("a string");
+    }
+    text.push('\n');
+    text
 }
 
 pub(super) fn of_the_client() -> String {

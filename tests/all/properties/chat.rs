@@ -1,6 +1,6 @@
 //! A chat without a server, on one thread and a paused clock.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use broadcast_chat::{
     fanout::{Applier, History},
@@ -15,13 +15,15 @@ use broadcast_chat::{
 use tokio::{io::AsyncRead, runtime};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-static OPTIONS: LazyLock<session::SessionOptions> = LazyLock::new(|| session::SessionOptions {
-    limits: Limits { text_bytes: 200 },
-    unfinished: session::UnfinishedMessages::new(Limits { text_bytes: 200 }),
-    ping: Duration::from_secs(25),
-    motd: None,
-    operator: None,
-});
+fn options() -> session::CurrentOptions {
+    session::CurrentOptions::new(session::SessionOptions {
+        limits: Limits { text_bytes: 200 },
+        unfinished: session::UnfinishedMessages::new(Limits { text_bytes: 200 }),
+        ping: Duration::from_secs(25),
+        motd: None,
+        operator: None,
+    })
+}
 
 const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
@@ -54,7 +56,15 @@ impl Chat {
         registration: &Registration,
     ) {
         let Chat { site, drain } = self;
-        session::run(connection, visit, registration, &site.hub, &OPTIONS, drain).await;
+        session::run(
+            connection,
+            visit,
+            registration,
+            &site.hub,
+            &site.session,
+            drain,
+        )
+        .await;
     }
 }
 
@@ -73,9 +83,9 @@ pub(super) fn in_a_chat<T>(act: impl AsyncFnOnce(&Chat) -> T) -> T {
         let (hub, publisher, work) = Hub::start_in_tasks(applier, &HUB, &tasks).expect("a hub");
         tasks.spawn(work.run_with(async || {}));
         let trust = Trust::default();
-        let limits = OPTIONS.limits;
+        let options = Arc::new(options());
         let chat = Chat {
-            site: HttpState::new(hub, trust, limits, BasePath::default()),
+            site: HttpState::new(hub, trust, options, BasePath::default()),
             drain: CancellationToken::new(),
         };
         let done = act(&chat).await;

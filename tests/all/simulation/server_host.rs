@@ -174,8 +174,7 @@ impl ServerHost {
         let session = serve(
             far,
             server.hub.register(peer).expect("a place"),
-            site(&server.hub),
-            options().session,
+            site(&server.hub, options().session),
             server.drain.clone(),
         );
         server.sessions.push(server.tasks.spawn(session));

@@ -26,17 +26,6 @@ async fn with_files(folder: &Path, files: &PairFiles, flags: &[&str]) -> (Progra
     listening(&mut command).await
 }
 
-/// Reads standard error up to a line with this part.
-async fn logged(server: &mut Program, part: &str) -> String {
-    loop {
-        let line = crate::support::soon(part, server.errors.next_line()).await;
-        let line = line.expect("UTF-8").expect("a line before the end");
-        if line.contains(part) {
-            return line;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_client_joins_by_the_line_that_the_server_prints() {
     let folder = folder();
@@ -105,13 +94,13 @@ async fn sighup_reads_the_certificate_again_and_keeps_connections() {
     // A pair that cannot be used is named, and the one before it stays.
     std::fs::write(files.key(), &second.key).expect("a file");
     server.signal(Signal::HUP);
-    let said = logged(&mut server, "stays").await;
+    let said = server.logged("stays").await;
     assert!(said.contains("key.pem: the key does not belong"), "{said}");
     connect(addr, &first.der, &[&TLS13]).await;
 
     files.write(&second);
     server.signal(Signal::HUP);
-    logged(&mut server, "is in use from now on").await;
+    server.logged("is in use from now on").await;
     connect(addr, &second.der, &[&TLS13]).await;
     let stream = TcpStream::connect(addr).await.expect("a connection");
     assert!(handshake(stream, &first.der, &[&TLS13]).await.is_err());

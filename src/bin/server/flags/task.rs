@@ -1,9 +1,6 @@
 //! The task that the flags ask for, with the options made from them.
 
-use std::{
-    ffi::OsString, io::IsTerminal, num::NonZeroUsize, path::PathBuf, process::ExitCode,
-    time::Duration,
-};
+use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use broadcast_chat::{
     http::Trust,
@@ -14,12 +11,18 @@ use broadcast_chat::{
     session,
     store::Storage,
 };
-use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
+use clap::error::ErrorKind;
 
 use super::{
-    super::{exit::fail, files, listeners::Places},
-    Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    super::{
+        exit::{fail, fail_all},
+        files,
+        listeners::Places,
+    },
+    Limit, LogFormat, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    mistakes::{Mistakes, sentence},
     process::{raise_descriptors, workers},
+    sources::{self, RawValues, Sources},
     tls::CheckedTls,
 };
 
@@ -36,7 +39,9 @@ const MAX_PER_PREFIX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 #[derive(Debug)]
 pub(crate) enum Task {
     /// Serve.
-    Serve(Box<CheckedFlags>),
+    Serve(Places, Box<CheckedFlags>),
+    /// Only say what would be served.
+    CheckConfig(Places, Box<CheckedFlags>),
     /// Copy the history of a folder into a file.
     Backup {
         /// The folder.
@@ -63,16 +68,18 @@ pub(crate) enum Task {
 /// The checked flags of a server that serves.
 #[derive(Debug)]
 pub(crate) struct CheckedFlags {
-    /// Where to listen.
-    pub(crate) places: Places,
+    /// The values that the flags have.
+    pub(crate) raw: RawValues,
     /// The TLS of its TCP listeners, if they speak TLS.
     pub(crate) tls: Option<CheckedTls>,
     /// The place of the message store.
     pub(crate) storage: Storage,
     /// Whether to print the messages of the chat.
     pub(crate) show_messages: bool,
-    /// Whether to print the addresses of clients.
-    pub(crate) show_addresses: bool,
+    /// Whether to print connections and their ends.
+    pub(crate) show_joins: bool,
+    /// The form of the log.
+    pub(crate) log_format: LogFormat,
     /// The number of `-v` flags: 0 logs warnings, 3 and more log everything.
     pub(crate) verbose: u8,
     /// The options of the server.
@@ -86,7 +93,7 @@ pub(crate) struct CheckedFlags {
 /// Fails if the flags are wrong or only ask for help. It has then printed the
 /// error or the help, and returns the exit code.
 pub(crate) fn read() -> Result<Task, ExitCode> {
-    let flags = parse(std::env::args_os()).map_err(|error| {
+    let sources = sources::read(std::env::args_os()).map_err(|error| {
         if matches!(
             error.kind(),
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -100,43 +107,37 @@ pub(crate) fn read() -> Result<Task, ExitCode> {
             sentence(&error)
         ))
     })?;
-    task(flags).map_err(|why| fail(&why))
+    task(sources).map_err(|mistakes| fail_all(&mistakes))
 }
 
-fn parse(
-    words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
-) -> Result<ServerFlags, clap::Error> {
-    let mut command = ServerFlags::command();
-    let matches = command.try_get_matches_from_mut(words)?;
-    let mut flags = ServerFlags::from_arg_matches(&matches)?;
-    // A typed flag overrides the environment.
-    let typed = |flag| matches.value_source(flag) == Some(ValueSource::CommandLine);
-    match (typed("data"), flags.ephemeral && typed("ephemeral")) {
-        (true, true) => {
-            let told = "--data and --ephemeral contradict each other: give one of them";
-            return Err(command.error(ErrorKind::ArgumentConflict, told));
-        }
-        (true, false) => flags.ephemeral = false,
-        (false, _) => {}
-    }
-    Ok(flags)
+/// Reads the flags again, for a server whose listeners are on a network or not.
+///
+/// # Errors
+///
+/// Fails with all mistakes.
+pub(crate) fn read_again(on_a_network: bool) -> Result<CheckedFlags, Vec<String>> {
+    let sources = sources::read(std::env::args_os()).map_err(|error| vec![sentence(&error)])?;
+    let Sources {
+        flags,
+        raw,
+        mut mistakes,
+    } = sources;
+    let checked = check(flags, raw, on_a_network, &mut mistakes);
+    mistakes.none_or(Some(checked))
 }
 
-/// The first paragraph of clap's message, on one line.
-fn sentence(error: &clap::Error) -> String {
-    let message = error.to_string();
-    let lines = message.trim_start_matches("error: ").lines();
-    let told =
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let parts: Vec<_> = told
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    parts.join("; ").replace("; tip:", " -")
+/// The environment variables named like a flag's that no flag has.
+pub(crate) fn unknown_variables() -> Vec<String> {
+    sources::unknown_variables()
 }
 
-fn task(mut flags: ServerFlags) -> Result<Task, String> {
-    Ok(match flags.upkeep.take() {
+fn task(sources: Sources) -> Result<Task, Vec<String>> {
+    let Sources {
+        mut flags,
+        raw,
+        mut mistakes,
+    } = sources;
+    let task = match flags.upkeep.take() {
         Some(Maintenance::Backup { file, folder }) => Task::Backup {
             data: folder.data,
             file,
@@ -151,17 +152,43 @@ fn task(mut flags: ServerFlags) -> Result<Task, String> {
             name,
             operator: change == OperatorChange::Add,
         },
-        None => Task::Serve(Box::new(check(flags)?)),
-    })
+        upkeep @ (None | Some(Maintenance::CheckConfig)) => {
+            let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone());
+            let places = places.map_err(|why| mistakes.tell(why)).ok();
+            let on_a_network = places.as_ref().is_some_and(Places::are_on_a_network);
+            let checked = check(flags, raw, on_a_network, &mut mistakes);
+            return mistakes
+                .none_or(places.map(|places| (places, checked)))
+                .map(|(places, checked)| {
+                    let checked = Box::new(checked);
+                    match upkeep {
+                        None => Task::Serve(places, checked),
+                        Some(_) => Task::CheckConfig(places, checked),
+                    }
+                });
+        }
+    };
+    mistakes.none_or(Some(task))
 }
 
-fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
-    let operator = flags
-        .operator_secret_file
-        .as_deref()
-        .map(files::read_secret);
-    let operator = operator.transpose()?;
-    let motd = flags.motd.as_deref().map(files::read_motd).transpose()?;
+/// Makes options of the flags, for listeners that are on a network or not. They
+/// are right if no mistake is added.
+fn check(
+    flags: ServerFlags,
+    raw: RawValues,
+    on_a_network: bool,
+    mistakes: &mut Mistakes,
+) -> CheckedFlags {
+    if flags.proxy_protocol && flags.trusted_proxy.is_empty() {
+        mistakes.add("--proxy-protocol", &"needs --trusted-proxy");
+    }
+    let secret = flags.operator_secret_file.as_deref();
+    let operator = mistakes.take(
+        "--operator-secret-file",
+        secret.map(files::read_secret).transpose(),
+    );
+    let motd = flags.motd.as_deref().map(files::read_motd).transpose();
+    let motd = mistakes.take("--motd", motd);
     let terminal = std::io::stdout().is_terminal();
     let show_messages = match flags.show_messages {
         When::Auto => terminal,
@@ -169,27 +196,23 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
         When::Never => false,
     };
     let base_path = flags.prefix.clone().unwrap_or_default();
-    let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone())?;
-    let hides_addresses = hides_addresses(&flags, &places);
-    let (per_prefix, forwarded) = limits(&flags, &places);
+    let hides_addresses = hides_addresses(&flags, on_a_network);
+    let (per_prefix, forwarded) = limits(&flags, on_a_network);
     let hosts = [&flags.host[..], flags.tls.domains()].concat();
     let text_limits = Limits {
         text_bytes: flags.max_text as usize,
     };
-    let descriptors = raise_descriptors();
-    let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
-    let wanted = flags.max_connections.map_or(u64::MAX, u64::from);
-    let max_connections = usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX);
-    Ok(CheckedFlags {
-        places,
-        tls: flags.tls.check(flags.ephemeral)?,
+    CheckedFlags {
+        raw,
+        tls: flags.tls.check(flags.ephemeral, mistakes),
         storage: if flags.ephemeral {
             Storage::Memory
         } else {
             Storage::Folder(flags.folder.data)
         },
         show_messages,
-        show_addresses: terminal || show_messages || flags.verbose > 0,
+        show_joins: terminal || show_messages,
+        log_format: flags.log_format,
         verbose: flags.verbose,
         options: ServerOptions {
             keep: RetentionLimits {
@@ -205,7 +228,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                     Who::Invite => AccessMode::Invite,
                 },
                 capacity: Capacity {
-                    connections: max_connections,
+                    connections: most_connections(flags.max_connections),
                     per_prefix,
                     forwarded,
                     unread: Limit::resolve(flags.unread, Some(UnreadLimit::DEFAULT)),
@@ -229,11 +252,19 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                 limits: text_limits,
                 unfinished: session::UnfinishedMessages::new(text_limits),
                 ping: Duration::from_secs(flags.ping.into()),
-                motd: motd.flatten(),
-                operator,
+                motd: motd.flatten().flatten(),
+                operator: operator.flatten(),
             },
         },
-    })
+    }
+}
+
+/// The most connections: as many as wanted, as far as file descriptors suffice.
+fn most_connections(wanted: Option<u32>) -> usize {
+    let descriptors = raise_descriptors();
+    let possible = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
+    let wanted = wanted.map_or(u64::MAX, u64::from);
+    usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
 }
 
 /// The name of this machine; empty if it is not UTF-8.
@@ -243,17 +274,14 @@ fn hostname() -> String {
 }
 
 /// Whether clients of other machines may come, directly or through a proxy.
-fn strangers_may_come(flags: &ServerFlags, places: &Places) -> bool {
-    places.are_on_a_network()
-        || !flags.host.is_empty()
-        || !flags.trusted_proxy.is_empty()
-        || flags.tls.is_on()
+fn strangers_may_come(flags: &ServerFlags, on_a_network: bool) -> bool {
+    on_a_network || !flags.host.is_empty() || !flags.trusted_proxy.is_empty() || flags.tls.is_on()
 }
 
 /// Whether people see no address of anybody.
-fn hides_addresses(flags: &ServerFlags, places: &Places) -> bool {
+fn hides_addresses(flags: &ServerFlags, on_a_network: bool) -> bool {
     match flags.tags {
-        Tags::Auto => places.are_on_a_network(),
+        Tags::Auto => on_a_network,
         Tags::Address => false,
         Tags::Guest => true,
     }
@@ -264,7 +292,7 @@ fn hides_addresses(flags: &ServerFlags, places: &Places) -> bool {
 ///
 /// Where no strangers come, the first are off by default, because every client
 /// is on this machine.
-fn limits(flags: &ServerFlags, places: &Places) -> (PrefixLimits, PrefixLimits) {
+fn limits(flags: &ServerFlags, on_a_network: bool) -> (PrefixLimits, PrefixLimits) {
     let limits = |on: bool| {
         let quotas = if on {
             QuotaLimits::DEFAULT
@@ -282,7 +310,10 @@ fn limits(flags: &ServerFlags, places: &Places) -> (PrefixLimits, PrefixLimits) 
             },
         }
     };
-    (limits(strangers_may_come(flags, places)), limits(true))
+    (
+        limits(strangers_may_come(flags, on_a_network)),
+        limits(true),
+    )
 }
 
 #[cfg(test)]
@@ -291,11 +322,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_typed_flag_overrides_the_environment() {
-        assert!(parse(["server", "--ephemeral"]).expect("right").ephemeral);
-        assert!(!parse(["server", "--data", "x"]).expect("right").ephemeral);
-        assert!(parse(["server", "--data", "x", "--ephemeral"]).is_err());
+    fn flags(words: &[&str]) -> ServerFlags {
+        let sources = sources::read([&["server"], words].concat()).expect("right words");
+        sources
+            .mistakes
+            .none_or(Some(sources.flags))
+            .expect("no mistake")
     }
 
     #[test]
@@ -339,9 +371,9 @@ mod tests {
                 set("500:100", Some(64), quotas),
             ),
         ] {
-            let flags = parse([&["server"], words].concat()).expect("right");
-            let places = Places::Own((flags.bind, flags.port).into(), None);
-            let (found, found_forwarded) = limits(&flags, &places);
+            let flags = flags(words);
+            let on_a_network = !flags.bind.is_loopback();
+            let (found, found_forwarded) = limits(&flags, on_a_network);
             let of = |limits: PrefixLimits| (limits.rate, limits.connections, limits.quotas);
             assert_eq!(of(found), direct, "{words:?}");
             assert_eq!(of(found_forwarded), forwarded, "{words:?}");
@@ -359,28 +391,9 @@ mod tests {
             (&["--bind=0.0.0.0", "--tags=address"], false),
             (&["--bind=127.0.0.1", "--tags=guest"], true),
         ] {
-            let flags = parse([&["server"], words].concat()).expect("right");
-            let places = Places::Own((flags.bind, flags.port).into(), None);
-            assert_eq!(hides_addresses(&flags, &places), hidden, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn an_error_is_one_sentence() {
-        for (flag, told) in [
-            ("--prot=1", "unexpected argument '--prot' found"),
-            ("--port=x", "invalid value 'x' for '--port <PORT>'"),
-            (
-                "--rate=20:",
-                "invalid value '20:' for '--rate <RATE[:BURST]|off>': a rate is",
-            ),
-            ("--bind=here", "give an IP address"),
-            ("--daily-bytes=1099511627777", "give at most 1099511627776"),
-        ] {
-            let error = parse(["server", flag]).expect_err(flag);
-            let sentence = sentence(&error);
-            assert!(sentence.contains(told), "{sentence}");
-            assert!(!sentence.contains('\n'), "{sentence}");
+            let flags = flags(words);
+            let on_a_network = !flags.bind.is_loopback();
+            assert_eq!(hides_addresses(&flags, on_a_network), hidden, "{words:?}");
         }
     }
 }

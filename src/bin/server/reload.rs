@@ -1,0 +1,68 @@
+//! Reads the configuration again while the server runs.
+
+use std::sync::Arc;
+
+use broadcast_chat::server::Control;
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::{
+    console::Levels,
+    flags::{
+        live::LIVE,
+        sources::RawValues,
+        task::{self, CheckedFlags},
+    },
+};
+
+/// The parts of a running server that another configuration changes.
+pub(crate) struct Reload {
+    /// Whether its listeners are on a network.
+    pub(crate) on_a_network: bool,
+    /// The values of the flags at the start.
+    pub(crate) started_with: RawValues,
+    pub(crate) control: Control,
+    pub(crate) levels: Levels,
+    /// Makes the server read its certificate again.
+    pub(crate) certificate: Option<Arc<Notify>>,
+}
+
+impl Reload {
+    /// Reads the configuration again, and applies it unless it has a mistake.
+    /// The log tells either.
+    pub(crate) fn run(&self) {
+        match task::read_again(self.on_a_network) {
+            Ok(checked) => self.apply(&checked),
+            Err(mistakes) => {
+                for why in mistakes {
+                    error!("the configuration in use stays: {why}");
+                }
+            }
+        }
+    }
+
+    fn apply(&self, checked: &CheckedFlags) {
+        self.control.apply(&checked.options);
+        self.levels.set(checked);
+        let restart = restart_flags(&self.started_with, &checked.raw);
+        if !restart.is_empty() {
+            warn!("new values of these flags need a restart: {restart}");
+        }
+        if let Some(certificate) = &self.certificate {
+            certificate.notify_one();
+        }
+        info!("the configuration was read again");
+    }
+}
+
+/// The flags whose new values need a restart, with commas.
+fn restart_flags(before: &RawValues, now: &RawValues) -> String {
+    let all: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).collect();
+    let changed = all.into_iter().filter(|flag| {
+        // A certificate is read again, but from the same files.
+        let is_live = LIVE.iter().any(|(live, _)| live == flag) && !flag.starts_with("tls-");
+        !is_live && before.get(*flag) != now.get(*flag)
+    });
+    let changed: Vec<_> = changed.map(|flag| format!("--{flag}")).collect();
+    changed.join(", ")
+}

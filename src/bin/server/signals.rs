@@ -1,0 +1,63 @@
+//! The signals of the server.
+
+use std::{io, sync::Arc};
+
+use rustix::termios::isatty;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::reload::Reload;
+
+/// Stops the server on SIGTERM, SIGINT, or if its terminal was closed. The first
+/// such signal cancels the token, the second ends the process at once. Any other
+/// SIGHUP reads the configuration again.
+pub(crate) fn handle(reload: Reload) -> anyhow::Result<CancellationToken> {
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let asked = shutdown.clone();
+    let terminals = terminals();
+    let reload = Arc::new(reload);
+    // This task may outlive the server; it ends with the process.
+    #[allow(clippy::disallowed_methods)]
+    tokio::spawn(async move {
+        while !asked.is_cancelled() {
+            tokio::select! {
+                _ = terminate.recv() => asked.cancel(),
+                _ = interrupt.recv() => asked.cancel(),
+                // A closed terminal is none any more.
+                _ = hangup.recv() => if self::terminals() < terminals {
+                    asked.cancel();
+                } else {
+                    let reload = Arc::clone(&reload);
+                    // It reads files.
+                    let _ = spawn_blocking(move || reload.run()).await;
+                },
+            }
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(shutdown)
+}
+
+/// How many of the standard streams are a terminal.
+fn terminals() -> usize {
+    let streams = [
+        isatty(io::stdin()),
+        isatty(io::stdout()),
+        isatty(io::stderr()),
+    ];
+    streams
+        .into_iter()
+        .filter(|is_terminal| *is_terminal)
+        .count()
+}
