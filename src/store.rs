@@ -6,6 +6,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod backup;
 mod check;
 mod database;
@@ -29,6 +30,7 @@ mod read_only;
 mod reader;
 mod replica;
 mod room;
+mod room_list;
 mod row;
 mod sanctions;
 mod schema;
@@ -60,6 +62,7 @@ pub use self::{
     read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},
+    room_list::StoredRoom,
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,

@@ -10,13 +10,14 @@ mod server {
     pub(super) mod maintenance;
 }
 
-use std::{io, process::ExitCode, sync::Arc, thread};
+use std::{io, path::Path, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use broadcast_chat::{
+    admin::AdminSocket,
     hub::{self, AccessMode},
     net::Listener,
-    server as chat,
+    server::{self as chat, Administration},
     store::{self, Storage},
 };
 use rustix::process::Signal;
@@ -26,6 +27,7 @@ use tokio::{
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use self::server::{
     console,
@@ -40,11 +42,11 @@ fn main() -> ExitCode {
         Ok(Task::Serve(checked)) => checked,
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),
-        Ok(Task::Operator {
+        Ok(Task::Admin {
             data,
-            name,
-            operator,
-        }) => return maintenance::operator(&data, &name, operator),
+            request,
+            json,
+        }) => return maintenance::administer(&data, &request, json),
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.
@@ -91,21 +93,36 @@ async fn run(checked: CheckedFlags) -> anyhow::Result<()> {
         Storage::Folder(folder) => Some(&**folder),
         Storage::Memory => None,
     };
+    let socket = folder.and_then(admin_socket);
     let hostname = &checked.options.trust.hostname;
     let Entrances { all, pin, reload } = entrances::open(listeners, checked.tls, folder, hostname)?;
     let shutdown = stop_on_signals(reload)?;
     console::listening(&all, &checked.options.base_path, pin);
+    let site = console::site(&all, &checked.options.base_path);
     let mut replica = replica;
     if checked.options.hub.access == AccessMode::Invite {
         let token;
         (replica, token) = hub::invite_first_operator(replica)?;
         if let Some(token) = token {
-            console::first_invitation(&all, &checked.options.base_path, &token);
+            console::first_invitation(&site, &token);
         }
     }
-    chat::run(all, replica, checked.options, shutdown)
+    let mut options = checked.options;
+    options.administration = socket.map(|socket| Administration { socket, site });
+    chat::run(all, replica, options, shutdown)
         .await
         .context("the server failed")
+}
+
+/// The socket for operators' requests. A chat without it is better than none.
+fn admin_socket(folder: &Path) -> Option<Arc<AdminSocket>> {
+    let made = AdminSocket::bind(folder).inspect_err(|error| {
+        warn!(
+            "subcommands like `server bans` cannot reach this server: no socket can be made in {} ({error})",
+            folder.display()
+        );
+    });
+    made.ok().map(Arc::new)
 }
 
 /// Stops the server on SIGTERM, SIGINT or SIGHUP (its terminal was closed). The

@@ -13,6 +13,9 @@ mod support;
 /// Runs and kills the `server` and `client` programs.
 mod programs;
 
+/// An operator's commands at the server's own machine.
+mod administration;
+
 /// Commands and answers in the plain and the JSON format.
 mod conversation;
 

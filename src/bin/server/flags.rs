@@ -1,5 +1,7 @@
 //! The server's flags. [`task`] makes options from them.
 
+pub(crate) mod admin;
+mod folder;
 mod process;
 pub(crate) mod task;
 pub(crate) mod tls;
@@ -16,9 +18,11 @@ use broadcast_chat::{
     hub::Rate,
     log::UnreadLimit,
     net::AddressSet,
-    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, name::Name},
+    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use self::folder::Folder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +32,7 @@ Examples:
                                   the same, encrypted
   server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
+  server bans                     the bans in force; an operator's subcommands need no secret
 
 Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/
 
@@ -233,41 +238,14 @@ enum Maintenance {
         #[command(flatten)]
         folder: Folder,
     },
-    /// Make the owner of a name an operator, or an operator no more, while no server runs
-    Operator {
-        /// What to do
-        change: OperatorChange,
-
-        /// The owned name
-        name: Name,
-
-        #[command(flatten)]
-        folder: Folder,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OperatorChange {
-    Add,
-    Remove,
+    #[command(flatten)]
+    Admin(admin::AdminCommand),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Who {
     Open,
     Invite,
-}
-
-#[derive(Debug, Args)]
-struct Folder {
-    /// The folder of the history; the server creates it if it does not exist
-    #[arg(
-        long,
-        env = "CHAT_DATA",
-        value_name = "FOLDER",
-        default_value = "chat-data"
-    )]
-    data: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,10 +1,13 @@
-//! `server backup`, `server check` and `server operator`.
+//! The subcommands, which do their work and end.
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
-use broadcast_chat::{hub, protocol::name::Name, store};
+use broadcast_chat::{
+    admin::{self, AdminAnswer, AdminRequest},
+    store,
+};
 
-use super::exit::fail;
+use super::exit::{EXIT_FAILURE, fail};
 
 /// Copies the history into a file.
 pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
@@ -31,12 +34,24 @@ pub(crate) fn check(data: &Path) -> ExitCode {
     }
 }
 
-/// Makes the owner of a name an operator, or an operator no more.
-pub(crate) fn operator(data: &Path, name: &Name, operator: bool) -> ExitCode {
-    match hub::set_operator(data, name, operator) {
-        Ok(()) if operator => done(&format_args!("{name} is an operator")),
-        Ok(()) => done(&format_args!("{name} is no operator")),
-        Err(why) => fail(&why),
+/// Carries out an operator's request, and prints the answer.
+pub(crate) fn administer(data: &Path, request: &AdminRequest, json: bool) -> ExitCode {
+    let answer = match admin::ask(data, request) {
+        Ok(answer) => answer,
+        Err(why) => return fail(&why),
+    };
+    let said = if json {
+        serde_json::to_string(&answer).unwrap_or_else(|error| error.to_string())
+    } else {
+        answer.to_string()
+    };
+    match answer {
+        AdminAnswer::Refused(_) if !json => fail(&said),
+        AdminAnswer::Refused(_) => {
+            done(&said);
+            ExitCode::from(EXIT_FAILURE)
+        }
+        _ => done(&said),
     }
 }
 

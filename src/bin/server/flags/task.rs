@@ -6,10 +6,11 @@ use std::{
 };
 
 use broadcast_chat::{
+    admin::AdminRequest,
     http::Trust,
     hub::{self, AccessMode, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
     log::UnreadLimit,
-    protocol::{Limits, name::Name},
+    protocol::Limits,
     server::ServerOptions,
     session,
     store::Storage,
@@ -18,7 +19,7 @@ use clap::{CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource
 
 use super::{
     super::{exit::fail, files, listeners::Places},
-    Limit, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    Limit, Maintenance, ServerFlags, Tags, When, Who,
     process::{raise_descriptors, workers},
     tls::CheckedTls,
 };
@@ -49,14 +50,14 @@ pub(crate) enum Task {
         /// The folder.
         data: PathBuf,
     },
-    /// Make the owner of a name an operator, or an operator no more.
-    Operator {
+    /// Carry out an operator's request.
+    Admin {
         /// The folder.
         data: PathBuf,
-        /// The name.
-        name: Name,
-        /// Whether the owner is an operator from now on.
-        operator: bool,
+        /// The request.
+        request: AdminRequest,
+        /// Whether to print the answer as JSON.
+        json: bool,
     },
 }
 
@@ -142,15 +143,14 @@ fn task(mut flags: ServerFlags) -> Result<Task, String> {
             file,
         },
         Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
-        Some(Maintenance::Operator {
-            change,
-            name,
-            folder,
-        }) => Task::Operator {
-            data: folder.data,
-            name,
-            operator: change == OperatorChange::Add,
-        },
+        Some(Maintenance::Admin(command)) => {
+            let (request, said) = command.into_request();
+            Task::Admin {
+                data: said.folder.data,
+                request,
+                json: said.json,
+            }
+        }
         None => Task::Serve(Box::new(check(flags)?)),
     })
 }
@@ -224,6 +224,7 @@ fn check(flags: ServerFlags) -> Result<CheckedFlags, String> {
                 metrics_readers: flags.metrics_from.into_iter().collect(),
             },
             base_path,
+            administration: None,
             proxy_protocol: flags.proxy_protocol,
             session: session::SessionOptions {
                 limits: text_limits,
