@@ -29,6 +29,7 @@ mod parents;
 mod read_only;
 mod reader;
 mod replica;
+mod restore;
 mod room;
 mod room_list;
 mod row;
@@ -48,7 +49,7 @@ mod wal;
 pub use self::{
     access::{AccessChange, Denial},
     apply::Applied,
-    backup::{BackupError, backup},
+    backup::{BackupError, BackupProgress, BackupTarget, backup},
     check::Report,
     expired::{ExpiredName, ExpiredPage},
     folder::{OpenError, Storage},
@@ -62,6 +63,7 @@ pub use self::{
     read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},
+    restore::{Restored, restore},
     room_list::StoredRoom,
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},

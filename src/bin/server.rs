@@ -1,6 +1,7 @@
 //! The server program: flags, listeners, log output, signals, exit code.
 
 mod server {
+    pub(super) mod backups;
     pub(super) mod console;
     pub(super) mod entrances;
     pub(super) mod exit;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use self::server::{
-    console,
+    backups, console,
     entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
@@ -40,7 +41,13 @@ use self::server::{
 fn main() -> ExitCode {
     let checked = match task::read() {
         Ok(Task::Serve(checked)) => checked,
-        Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
+        Ok(Task::Backup {
+            data,
+            file,
+            compress,
+            keep_last,
+        }) => return backups::backup(&data, &file, compress, keep_last),
+        Ok(Task::Restore { data, file }) => return backups::restore(&data, &file),
         Ok(Task::Check { data }) => return maintenance::check(&data),
         Ok(Task::Admin {
             data,

@@ -227,7 +227,24 @@ pub(crate) struct ServerFlags {
 enum Maintenance {
     /// Copy the history into a new file, also while the server runs
     Backup {
-        /// The file to create
+        /// The file to create, a folder that gets a file named after the time, or - for standard
+        /// output
+        file: PathBuf,
+
+        /// Compress the copy by gzip
+        #[arg(long)]
+        compress: bool,
+
+        /// In a folder, remove all but the last N backups afterwards
+        #[arg(long, value_name = "N")]
+        keep_last: Option<NonZeroUsize>,
+
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Put a backup in the place of the history, while no server runs
+    Restore {
+        /// The backup, compressed or not; - for standard input
         file: PathBuf,
 
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The subcommands, which do their work and end.
+//! `server check`, and operators' requests.
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
@@ -8,22 +8,6 @@ use broadcast_chat::{
 };
 
 use super::exit::{EXIT_FAILURE, fail};
-
-/// Copies the history into a file.
-pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
-    let mut told = 0;
-    let made = store::backup(data, file, |percent| {
-        // One line for each 5 %. A small backup ends before the first report.
-        if percent >= told + 5 {
-            told = percent;
-            say(&format!("{percent} % copied"));
-        }
-    });
-    match made {
-        Ok(report) => done(&report),
-        Err(why) => fail(&why),
-    }
-}
 
 /// Checks the whole history.
 pub(crate) fn check(data: &Path) -> ExitCode {
@@ -55,13 +39,8 @@ pub(crate) fn administer(data: &Path, request: &AdminRequest, json: bool) -> Exi
     }
 }
 
-fn done(report: &impl Display) -> ExitCode {
+pub(super) fn done(report: &impl Display) -> ExitCode {
     // If standard output is gone, the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{report}");
     ExitCode::SUCCESS
-}
-
-fn say(line: &str) {
-    // If standard error is gone, the progress has no reader.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

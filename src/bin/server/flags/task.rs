@@ -38,11 +38,22 @@ const MAX_PER_PREFIX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 pub(crate) enum Task {
     /// Serve.
     Serve(Box<CheckedFlags>),
-    /// Copy the history of a folder into a file.
+    /// Copy the history of a folder.
     Backup {
         /// The folder.
         data: PathBuf,
-        /// The file.
+        /// The file, a folder, or `-`.
+        file: PathBuf,
+        /// Whether to compress the copy.
+        compress: bool,
+        /// How many backups stay in the folder.
+        keep_last: Option<NonZeroUsize>,
+    },
+    /// Put a backup in the place of the history of a folder.
+    Restore {
+        /// The folder.
+        data: PathBuf,
+        /// The backup, or `-`.
         file: PathBuf,
     },
     /// Check the history of a folder.
@@ -138,7 +149,18 @@ fn sentence(error: &clap::Error) -> String {
 
 fn task(mut flags: ServerFlags) -> Result<Task, String> {
     Ok(match flags.upkeep.take() {
-        Some(Maintenance::Backup { file, folder }) => Task::Backup {
+        Some(Maintenance::Backup {
+            file,
+            compress,
+            keep_last,
+            folder,
+        }) => Task::Backup {
+            data: folder.data,
+            file,
+            compress,
+            keep_last,
+        },
+        Some(Maintenance::Restore { file, folder }) => Task::Restore {
             data: folder.data,
             file,
         },
