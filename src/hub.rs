@@ -30,6 +30,7 @@ mod writer;
 mod wrong_secrets;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -44,7 +45,8 @@ pub use self::{
     access_mode::AccessMode,
     admission::NewInvitation,
     claims::{Claim, Claimed},
-    operators::{invite_first_operator, set_operator},
+    moderation::{Kicked, Lifted, accept_reason},
+    operators::invite_first_operator,
     receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
     refused_ids::RefusedIds,
     registry::{
@@ -75,7 +77,7 @@ use crate::{
         text::Text,
         typed_duration::TypedDuration,
     },
-    store::{Ownership, StoreError, Unread},
+    store::{Ownership, Sanction, StoreError, Unread},
 };
 
 /// In a drain, when the first client comes back, in ms. Until then the next
@@ -237,6 +239,11 @@ impl Hub {
         self.shared.registry.people_count(room)
     }
 
+    /// How many people are in each room that has any.
+    pub fn members_by_room(&self) -> HashMap<RoomName, usize> {
+        self.shared.registry.members_by_room()
+    }
+
     /// The event that names the people in a room, with their addresses if they
     /// are asked for. If they are many, it names only some.
     pub fn members_event(&self, room: &RoomName, with_addresses: bool) -> Event {
@@ -313,8 +320,7 @@ impl Hub {
         }
     }
 
-    /// Lifts a ban or a mute. Returns the target of another one that still
-    /// holds for this target, as an operator named it.
+    /// Lifts a ban or a mute.
     ///
     /// # Errors
     ///
@@ -325,15 +331,21 @@ impl Hub {
         by: &Author,
         origin: ConnectionId,
         kind: SanctionKind,
-        who: &CommandTarget,
-    ) -> impl Future<Output = Result<Option<String>, Refusal>> + use<> {
-        let action = moderation::lift(by, kind, who);
-        let target = SanctionTarget::of(who);
+        who: CommandTarget,
+    ) -> impl Future<Output = Result<Lifted, Refusal>> + use<> {
+        let action = moderation::lift(by, kind, &who);
+        let target = SanctionTarget::of(&who);
         let (actions, registry) = (self.actions(), self.shared.registry.clone());
         async move {
             actions.act(origin, action?).await?;
-            Ok(registry.covering(kind, &target?))
+            let still = registry.covering(kind, &target?);
+            Ok(Lifted { kind, who, still })
         }
+    }
+
+    /// The sanctions in force, each with the milliseconds left.
+    pub fn sanctions(&self) -> Vec<(Sanction, Option<u64>)> {
+        self.shared.registry.sanctions()
     }
 
     /// The event that lists the sanctions in force, for operators.
@@ -341,8 +353,7 @@ impl Hub {
         moderation::list(&self.shared.registry)
     }
 
-    /// Ends the conversations of a name, a prefix or a connection. Returns
-    /// how many it ended.
+    /// Ends the conversations of a name, a prefix or a connection.
     ///
     /// # Errors
     ///
@@ -351,12 +362,15 @@ impl Hub {
         &self,
         by: &Author,
         origin: ConnectionId,
-        who: &CommandTarget,
+        who: CommandTarget,
         why: Option<Text>,
-    ) -> impl Future<Output = Result<usize, Refusal>> + use<> {
-        let action = moderation::kick(by, who, why);
+    ) -> impl Future<Output = Result<Kicked, Refusal>> + use<> {
+        let action = moderation::kick(by, &who, why);
         let actions = self.actions();
-        async move { actions.act(origin, action).await.map(|made| made.ended) }
+        async move {
+            let ended = actions.act(origin, action).await?.ended;
+            Ok(Kicked { who, ended })
+        }
     }
 
     fn actions(&self) -> ActionSubmitter {

@@ -17,6 +17,8 @@
 //!   live or catching up. It does not know what a message says.
 //! - [`hub`]: the one path for entries (inbox, writer, broadcast), and the registry
 //!   of all connections. It knows no sockets and no HTTP.
+//! - [`admin`]: an operator's commands from the server's own machine. It knows no
+//!   sessions and no HTTP.
 //! - [`session`]: one conversation, with its commands, events, limits and
 //!   deadlines. It knows no ports and no HTTP.
 //! - [`http`]: the answers to requests: the upgrade, a room's lines, a message by
@@ -38,6 +40,8 @@ pub mod store;
 pub mod fanout;
 
 pub mod hub;
+
+pub mod admin;
 
 pub mod session;
 

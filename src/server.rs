@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
+    admin::AdminSocket,
     fanout::Applier,
     http::{self, BasePath, HttpState, Scheme, Trust},
     hub::{self, Full, Hub, Registration, RetentionLimits, Submitter},
@@ -61,10 +62,21 @@ pub struct ServerOptions {
     pub trust: Trust,
     /// The path that all URLs begin with.
     pub base_path: BasePath,
+    /// Where operators' requests from this machine come; `None` takes none.
+    pub administration: Option<Administration>,
     /// Whether a trusted proxy's connection begins with a PROXY header.
     pub proxy_protocol: bool,
     /// The options of all sessions.
     pub session: session::SessionOptions,
+}
+
+/// Where operators' requests from this machine come.
+#[derive(Clone, Debug)]
+pub struct Administration {
+    /// The socket.
+    pub socket: Arc<AdminSocket>,
+    /// The beginning of the URLs of invitations.
+    pub site: String,
 }
 
 /// A listener, and how its connections are served.
@@ -139,6 +151,12 @@ impl Server {
         background(&tasks, &hub, async move {
             reporting.report_wrong_secrets().await;
         });
+        if let Some(Administration { socket, site }) = options.administration.clone() {
+            let administered = hub.clone();
+            background(&tasks, &hub, async move {
+                socket.serve(&administered, &site).await;
+            });
+        }
         Ok(Server {
             hub,
             submitter,

@@ -6,6 +6,7 @@
 
 mod access;
 mod apply;
+mod audit;
 mod backup;
 mod check;
 mod database;
@@ -28,7 +29,9 @@ mod parents;
 mod read_only;
 mod reader;
 mod replica;
+mod restore;
 mod room;
+mod room_list;
 mod row;
 mod sanctions;
 mod schema;
@@ -46,7 +49,7 @@ mod wal;
 pub use self::{
     access::{AccessChange, Denial},
     apply::Applied,
-    backup::{BackupError, backup},
+    backup::{BackupError, BackupProgress, BackupTarget, backup},
     check::Report,
     expired::{ExpiredName, ExpiredPage},
     folder::{OpenError, Storage},
@@ -60,6 +63,8 @@ pub use self::{
     read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},
+    restore::{Restored, restore},
+    room_list::StoredRoom,
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,

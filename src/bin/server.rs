@@ -1,6 +1,7 @@
 //! The server program: flags, listeners, log output, signals, exit code.
 
 mod server {
+    pub(super) mod backups;
     pub(super) mod console;
     pub(super) mod entrances;
     pub(super) mod exit;
@@ -12,13 +13,14 @@ mod server {
     pub(super) mod signals;
 }
 
-use std::{io, process::ExitCode, thread};
+use std::{io, path::Path, process::ExitCode, sync::Arc, thread};
 
 use anyhow::Context;
 use broadcast_chat::{
+    admin::AdminSocket,
     hub::{self, AccessMode},
     net::Listener,
-    server as chat,
+    server::{self as chat, Administration},
     store::{self, Storage},
 };
 use rustix::process::Signal;
@@ -29,6 +31,7 @@ use tokio::{
 use tracing::warn;
 
 use self::server::{
+    backups,
     console::{self, Levels},
     entrances::{self, Entrances},
     exit::fail,
@@ -45,13 +48,19 @@ fn main() -> ExitCode {
         Ok(Task::CheckConfig(places, checked)) => {
             return maintenance::check_config(&places, &checked);
         }
-        Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
-        Ok(Task::Check { data }) => return maintenance::check(&data),
-        Ok(Task::Operator {
+        Ok(Task::Backup {
             data,
-            name,
-            operator,
-        }) => return maintenance::operator(&data, &name, operator),
+            file,
+            compress,
+            keep_last,
+        }) => return backups::backup(&data, &file, compress, keep_last),
+        Ok(Task::Restore { data, file }) => return backups::restore(&data, &file),
+        Ok(Task::Check { data }) => return maintenance::check(&data),
+        Ok(Task::Admin {
+            data,
+            request,
+            json,
+        }) => return maintenance::administer(&data, &request, json),
         Err(code) => return code,
     };
     // Dropped at the end, so that waiting lines are still printed.
@@ -102,19 +111,26 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
         Storage::Folder(folder) => Some(&**folder),
         Storage::Memory => None,
     };
+    let socket = folder.and_then(admin_socket);
     let hostname = &checked.options.trust.hostname;
     let Entrances {
         all,
         pin,
         certificate,
     } = entrances::open(listeners, checked.tls, folder, hostname)?;
+    let site = console::site(&all, &checked.options.base_path);
     let mut replica = replica;
     let mut first_invitation = None;
     if checked.options.hub.access == AccessMode::Invite {
         (replica, first_invitation) = hub::invite_first_operator(replica)?;
     }
     let base = checked.options.base_path.clone();
-    let server = chat::Server::start(replica, checked.options)?;
+    let mut options = checked.options;
+    options.administration = socket.map(|socket| Administration {
+        socket,
+        site: site.clone(),
+    });
+    let server = chat::Server::start(replica, options)?;
     let shutdown = signals::handle(Reload {
         on_a_network,
         started_with: checked.raw,
@@ -124,7 +140,18 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
     })?;
     console::listening(&all, &base, pin);
     if let Some(token) = first_invitation {
-        console::first_invitation(&all, &base, &token);
+        console::first_invitation(&site, &token);
     }
     server.run(all, shutdown).await.context("the server failed")
+}
+
+/// The socket for operators' requests. A chat without it is better than none.
+fn admin_socket(folder: &Path) -> Option<Arc<AdminSocket>> {
+    let made = AdminSocket::bind(folder).inspect_err(|error| {
+        warn!(
+            "subcommands like `server bans` cannot reach this server: no socket can be made in {} ({error})",
+            folder.display()
+        );
+    });
+    made.ok().map(Arc::new)
 }

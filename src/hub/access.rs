@@ -280,6 +280,31 @@ impl Hub {
         }
     }
 
+    /// Makes the owner of a name an operator, or an operator no more. Ends the
+    /// conversations under the name, which may come back.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name without an owner, and if the change cannot be stored.
+    pub async fn set_operator(
+        &self,
+        origin: ConnectionId,
+        name: &Name,
+        operator: bool,
+    ) -> Result<(), Refusal> {
+        let key = name.key();
+        let action = Action::SetOperator { key, operator };
+        match self.act(origin, action).await?.outcome {
+            Outcome::NotHere => {
+                let text = format!(
+                    "Nobody owns the name {name}: take it in the chat first, with /name {name}."
+                );
+                Err(Refusal::new(RefusalCode::NotHere, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Frees an owned name, and ends the conversations under it.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Admits names: by their secret where a room or the server asks for one, and by
 //! invitations.
 
+use std::time::Duration;
+
 use tracing::error;
 
 use super::{
@@ -21,6 +23,12 @@ use crate::{
     store::{Denial, Invitation, Outcome, Ownership},
 };
 
+/// The most names that one invitation admits.
+const MAX_USES: u32 = 1000;
+
+/// The longest time for which an invitation is valid.
+const MAX_DURATION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
 /// An invitation to make.
 #[derive(Clone, Debug)]
 pub struct NewInvitation {
@@ -34,6 +42,39 @@ pub struct NewInvitation {
     pub by: Author,
     /// Whether the author is an operator.
     pub operator: bool,
+}
+
+impl NewInvitation {
+    /// An invitation to a room: for one name and seven days, if nothing else is
+    /// asked for.
+    ///
+    /// # Errors
+    ///
+    /// Refuses too many uses, and a time that is too long.
+    pub fn new(
+        room: RoomName,
+        uses: Option<u32>,
+        duration: Option<TypedDuration>,
+        by: Author,
+        operator: bool,
+    ) -> Result<Self, Refusal> {
+        let bad = |text| Err(Refusal::new(RefusalCode::BadField, text));
+        let uses = uses.unwrap_or(1);
+        if !(1..=MAX_USES).contains(&uses) {
+            return bad("An invitation is for 1 to 1000 people.");
+        }
+        let duration = duration.unwrap_or(TypedDuration::WEEK);
+        if duration.duration() > MAX_DURATION {
+            return bad("An invitation is valid for at most 90 days (90d).");
+        }
+        Ok(NewInvitation {
+            room,
+            uses,
+            duration,
+            by,
+            operator,
+        })
+    }
 }
 
 impl Claims {

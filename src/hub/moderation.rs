@@ -1,7 +1,7 @@
 //! Operators' sanctions and kicks: the entries for them, and the list of those
 //! in force.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use tracing::error;
 
@@ -10,8 +10,8 @@ use crate::{
     log::{Action, AuditRecord, SanctionKind},
     net::Peer,
     protocol::{
-        Author, Event, Refusal, RefusalCode, command_target::CommandTarget, name::Name, text::Text,
-        typed_duration::TypedDuration,
+        Author, Event, Refusal, RefusalCode, close::MAX_REASON_BYTES,
+        command_target::CommandTarget, name::Name, text::Text, typed_duration::TypedDuration,
     },
     store::Store,
 };
@@ -21,6 +21,63 @@ const MAX_SANCTIONS: usize = 10_000;
 
 /// How many sanctions a list shows.
 const MAX_LISTED: usize = 200;
+
+/// The outcome of a kick.
+#[derive(Clone, Debug)]
+pub struct Kicked {
+    /// The target.
+    pub who: CommandTarget,
+    /// How many conversations it ended.
+    pub ended: usize,
+}
+
+impl fmt::Display for Kicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Kicked { who, ended } = self;
+        match ended {
+            0 => write!(f, "{who} is not here."),
+            1 => write!(f, "{who} was kicked."),
+            _ => write!(f, "{who} was kicked, from {ended} connections."),
+        }
+    }
+}
+
+/// The outcome of lifting a ban or a mute.
+#[derive(Clone, Debug)]
+pub struct Lifted {
+    /// The kind of the sanction.
+    pub kind: SanctionKind,
+    /// The target.
+    pub who: CommandTarget,
+    /// The target of another sanction that still holds for this one, as an
+    /// operator named it.
+    pub still: Option<String>,
+}
+
+impl fmt::Display for Lifted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (who, done) = (&self.who, self.kind.participle());
+        match &self.still {
+            None => write!(f, "{who} is not {done}."),
+            Some(other) => write!(f, "{who} is still {done}, with {other}."),
+        }
+    }
+}
+
+/// Makes an operator's reason safe.
+///
+/// # Errors
+///
+/// Refuses a reason of more than one line or more than [`MAX_REASON_BYTES`]
+/// bytes.
+pub fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
+    let text = Text::from(reason.unwrap_or_default().trim().to_owned());
+    if text.len() > MAX_REASON_BYTES || text.contains('\n') {
+        let rule = format!("A reason is one line of at most {MAX_REASON_BYTES} bytes.");
+        return Err(Refusal::new(RefusalCode::BadField, rule));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
 
 fn audit(by: &Author, action: String, who: &CommandTarget, why: Option<Text>) -> AuditRecord {
     AuditRecord {

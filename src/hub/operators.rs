@@ -1,17 +1,12 @@
-//! Operators by name: the first one, by an invitation, and others, while no
-//! server runs.
+//! The first operator by name, by an invitation.
 
-use std::{io, path::Path};
+use std::io;
 
 use crate::{
     fanout::Applier,
     log::{Action, InvitationDraft, Standing},
-    protocol::{
-        OwnerNumber,
-        invite_token::InviteToken,
-        name::{Name, RoomName},
-    },
-    store::{self, Outcome, Replica, Storage},
+    protocol::{OwnerNumber, invite_token::InviteToken, name::RoomName},
+    store::{Outcome, Replica},
 };
 
 /// How long the invitation of the first user is valid, in milliseconds: 90 days.
@@ -47,32 +42,5 @@ pub fn invite_first_operator(replica: Replica) -> io::Result<(Replica, Option<In
         _ => Err(io::Error::other(
             "the lobby is private, so the first user cannot be invited to it",
         )),
-    }
-}
-
-/// Makes the owner of a name an operator, or an operator no more.
-///
-/// # Errors
-///
-/// Fails if there is no history, a server uses it, nobody owns the name, or the
-/// change cannot be stored.
-pub fn set_operator(folder: &Path, name: &Name, operator: bool) -> io::Result<()> {
-    let place = folder.display();
-    if !folder.join("chat.sqlite").exists() {
-        return Err(io::Error::other(format!(
-            "there is no history in {place}: give the folder with --data"
-        )));
-    }
-    let holder = format!("process {}, server operator", std::process::id());
-    let storage = Storage::Folder(folder.to_owned());
-    let (replica, _store) = store::open(&storage, &holder).map_err(io::Error::other)?;
-    let mut applier = Applier::local(replica).map_err(io::Error::other)?;
-    let key = name.key();
-    let outcome = applier.apply_action(Action::SetOperator { key, operator });
-    match outcome.map_err(io::Error::other)? {
-        Outcome::NotHere => Err(io::Error::other(format!(
-            "nobody owns the name {name}: take it in the chat first, with /name {name}"
-        ))),
-        _ => Ok(()),
     }
 }

@@ -262,6 +262,11 @@ impl Registry {
         self.shared.lock().guesses.count(prefix, name);
     }
 
+    /// How many people are in each room that has any.
+    pub(super) fn members_by_room(&self) -> HashMap<RoomName, usize> {
+        self.shared.lock().presence.members_by_room()
+    }
+
     /// How many people are in a room.
     pub(super) fn people_count(&self, room: &RoomName) -> usize {
         self.shared.lock().presence.people_count(room)

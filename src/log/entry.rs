@@ -338,6 +338,14 @@ impl SanctionKind {
             SanctionKind::Mute => "mute",
         }
     }
+
+    /// What its target is.
+    pub fn participle(self) -> &'static str {
+        match self {
+            SanctionKind::Ban => "banned",
+            SanctionKind::Mute => "muted",
+        }
+    }
 }
 
 /// An audit record: one act of an operator.

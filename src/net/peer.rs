@@ -34,6 +34,13 @@ impl Peer {
         })
     }
 
+    /// The server itself, for which a person at its machine acts.
+    pub const SERVER: Peer = Peer {
+        id: ConnectionId::SERVER,
+        addr: None,
+        guest: None,
+    };
+
     /// The IP address, never an IPv4-mapped one.
     pub fn ip(&self) -> Option<IpAddr> {
         self.addr.map(|addr| canonical(addr).ip())

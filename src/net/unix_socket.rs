@@ -13,7 +13,10 @@ use rustix::{
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 /// Its owner and its group may connect.
-const MODE: u32 = 0o660;
+const SHARED: u32 = 0o660;
+
+/// Only its owner may connect.
+const PRIVATE: u32 = 0o600;
 
 /// A bound Unix socket. Its drop removes the path, if the socket made it.
 #[derive(Debug)]
@@ -26,7 +29,8 @@ pub struct BoundUnixSocket {
 type FileId = (u64, u64);
 
 impl BoundUnixSocket {
-    /// Listens at a path. A socket there that nobody listens on is replaced.
+    /// Listens at a path, for its owner and group. A socket there that nobody
+    /// listens on is replaced.
     ///
     /// # Errors
     ///
@@ -34,6 +38,19 @@ impl BoundUnixSocket {
     /// with [`io::ErrorKind::AlreadyExists`] if the path is another file. Also
     /// fails if the socket cannot be made.
     pub fn bind(path: &Path, backlog: u32) -> io::Result<Self> {
+        Self::bind_with_mode(path, backlog, SHARED)
+    }
+
+    /// Listens at a path, for its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`BoundUnixSocket::bind`] does.
+    pub fn bind_private(path: &Path, backlog: u32) -> io::Result<Self> {
+        Self::bind_with_mode(path, backlog, PRIVATE)
+    }
+
+    fn bind_with_mode(path: &Path, backlog: u32, mode: u32) -> io::Result<Self> {
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -53,7 +70,7 @@ impl BoundUnixSocket {
         let socket = UnixSocket::new_stream()?;
         socket.bind(&new)?;
         let listen = || {
-            fs::set_permissions(&new, fs::Permissions::from_mode(MODE))?;
+            fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
             let listener = socket.listen(backlog)?;
             fs::rename(&new, path)?;
             Ok(BoundUnixSocket {
@@ -85,7 +102,7 @@ impl BoundUnixSocket {
     /// # Errors
     ///
     /// Fails as `accept(2)` does.
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+    pub async fn accept(&self) -> io::Result<UnixStream> {
         let (stream, _) = self.listener.accept().await?;
         Ok(stream)
     }

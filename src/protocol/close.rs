@@ -36,6 +36,9 @@ pub enum CloseReason {
         /// The reconnect delay in milliseconds.
         wait_ms: u32,
     },
+    /// The client's name is an operator's now, or no longer: it proves its name
+    /// again.
+    StandingChanged,
     /// The client kept sending although it was refused for the rate.
     Flooding,
     /// An operator kicked the client; the reason is the operator's, if given.
@@ -107,6 +110,7 @@ impl CloseReason {
             Self::WriteTimeout | Self::Unfinished => 4001,
             Self::PingTimeout => 4002,
             Self::Draining { .. } => DRAINING,
+            Self::StandingChanged => 4004,
             Self::Flooding => 4504,
             Self::Kicked { .. } => 4501,
             Self::Banned { .. } => 4502,
@@ -143,6 +147,7 @@ impl CloseReason {
             Self::Banned { .. } => "an operator banned you",
             Self::WrongSecrets => "too many wrong secrets",
             Self::NotAllowed => "you may not be in this room",
+            Self::StandingChanged => "your standing has changed: come back",
             Self::Flooding => "the client kept sending after it was refused",
         }
     }

@@ -29,6 +29,15 @@ pub struct Author {
 }
 
 impl Author {
+    /// The server itself, for which a person at its machine acts.
+    pub fn server() -> Self {
+        Author {
+            name: Some(Name::of_server()),
+            addr: ConnectionId::SERVER.into(),
+            owner: None,
+        }
+    }
+
     /// Whether it has a name that nobody owns: anyone may use that name.
     pub fn is_unverified(&self) -> bool {
         self.name.is_some() && self.owner.is_none()

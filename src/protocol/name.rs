@@ -195,6 +195,14 @@ impl Name {
     }
 }
 
+impl Name {
+    /// The name under which the server itself acts. It is reserved: no person has
+    /// it.
+    pub fn of_server() -> Self {
+        Name("server".into())
+    }
+}
+
 impl FromStr for Name {
     type Err = RuleBroken;
 

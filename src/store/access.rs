@@ -38,6 +38,8 @@ pub enum AccessChange {
     },
     /// The ownership of a name has ended.
     Ended(OwnerNumber),
+    /// The owner of a name is an operator now, or an operator no more.
+    Standing(OwnerNumber),
 }
 
 /// The reason why the author of an entry may not do what it asks.

@@ -1,4 +1,4 @@
-mod bare_store;
+pub(crate) mod bare_store;
 mod bit_flips;
 pub(crate) mod faulty;
 mod files;

@@ -16,7 +16,7 @@ use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
     operators::{SECRET, with_operators},
-    programs::{CLIENT, Program, SERVER, folder, server},
+    programs::{CLIENT, Program, folder, server},
     support::{Peer, TestServer, soon, sse_request, status_and_answer, upgrade, upgraded},
 };
 
@@ -296,46 +296,6 @@ async fn only_admitted_names_take_part_by_invitation() {
     running.signal(Signal::TERM);
     let said = running.lines().await.join("\n");
     assert!(!said.contains("#invite="), "{said}");
-}
-
-// Verified to fail when the standing of the name is not changed.
-#[tokio::test]
-async fn operators_by_name_are_made_without_a_server() {
-    let folder = folder();
-    let data = folder.path();
-    let run = async |args: &[&str]| {
-        let mut command = Command::new(SERVER);
-        let mut program = Program::start(command.current_dir(data).args(args));
-        let (said, failed) = (program.lines().await, program.stderr_lines().await);
-        (program.exit().await, [said, failed].concat().join("\n"))
-    };
-    let (code, said) = run(&["operator", "add", "ana"]).await;
-    assert_eq!(code, 2);
-    assert!(said.contains("there is no history in"), "{said}");
-    let (mut running, addr) = server(data, &[]).await;
-    let mut ana: Peer = upgraded(addr, "/", &[]).await;
-    ana.text().await;
-    ana.text_after("/name ana the-secret-of-ana").await;
-    let (code, said) = run(&["operator", "add", "ana"]).await;
-    assert_eq!(code, 2, "a server runs: {said}");
-    running.signal(Signal::TERM);
-    running.exit().await;
-    for (change, answer) in [
-        ("add", "* No ban or mute is in force."),
-        ("remove", "* Operators only: /operator SECRET"),
-    ] {
-        assert_eq!(run(&["operator", change, "Ana"]).await.0, 0);
-        let (mut running, addr) = server(data, &[]).await;
-        let mut ana: Peer = upgraded(addr, "/", &[]).await;
-        ana.text().await;
-        ana.text_after("/name ana the-secret-of-ana").await;
-        assert_eq!(ana.text_after("/bans").await, answer, "{change}");
-        running.signal(Signal::TERM);
-        running.exit().await;
-    }
-    let (code, said) = run(&["operator", "add", "nobody"]).await;
-    assert_eq!(code, 2);
-    assert!(said.contains("nobody owns the name nobody"), "{said}");
 }
 
 // Verified to fail when the client does not send the token, and when it does not

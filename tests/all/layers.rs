@@ -11,7 +11,7 @@ use std::{
 use self::imports::Sources;
 
 /// The modules, lowest first, and the modules each may import.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("protocol", &[]),
     ("metrics", &[]),
     ("net", &["protocol"]),
@@ -21,6 +21,10 @@ const LAYERS: [(&str, &[&str]); 11] = [
     (
         "hub",
         &["protocol", "metrics", "net", "log", "store", "fanout"],
+    ),
+    (
+        "admin",
+        &["protocol", "net", "log", "store", "fanout", "hub"],
     ),
     (
         "session",
@@ -35,7 +39,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     (
         "server",
         &[
-            "protocol", "net", "store", "fanout", "hub", "session", "http",
+            "protocol", "net", "store", "fanout", "hub", "admin", "session", "http",
         ],
     ),
     ("client", &["protocol"]),

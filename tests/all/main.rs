@@ -13,6 +13,12 @@ mod support;
 /// Runs and kills the `server` and `client` programs.
 mod programs;
 
+/// Backups, and what they cost a chat.
+mod backups;
+
+/// An operator's commands at the server's own machine.
+mod administration;
+
 /// Commands and answers in the plain and the JSON format.
 mod config;
 mod conversation;

@@ -78,6 +78,7 @@ pub(crate) fn options() -> ServerOptions {
         keep: RetentionLimits::default(),
         trust: Trust::default(),
         base_path: BasePath::default(),
+        administration: None,
         proxy_protocol: false,
         session: session::SessionOptions {
             limits: Limits::default(),

@@ -180,18 +180,23 @@ fn lines_to(output: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
         .finish(BufWriter::new(output))
 }
 
-/// Prints the URL that admits the first user, at the server's first address.
-pub(crate) fn first_invitation(entrances: &[Entrance], base: &BasePath, token: &InviteToken) {
+/// The beginning of URLs at the server's first address.
+pub(crate) fn site(entrances: &[Entrance], base: &BasePath) -> String {
     let site = entrances.iter().find_map(|entrance| {
         let address = entrance.listener.address()?;
         Some(format!("{}://{}", scheme(entrance)?, local(address)))
     });
     // A Unix socket has no URL: the proxy in front of it has one.
     let site = site.unwrap_or_else(|| "https://HOST".to_owned());
+    format!("{site}{base}")
+}
+
+/// Prints the URL that admits the first user.
+pub(crate) fn first_invitation(site: &str, token: &InviteToken) {
     let token = token.reveal();
     print(&format!(
         "nobody is admitted yet: open this URL once, and be the first user and an operator:\n\
-         {site}{base}/lobby#invite={token}\n"
+         {site}/lobby#invite={token}\n"
     ));
 }
 

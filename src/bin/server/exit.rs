@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The exit code for wrong flags, a damaged history, or any other failure.
-const EXIT_FAILURE: u8 = 2;
+pub(crate) const EXIT_FAILURE: u8 = 2;
 
 /// Prints the reason on standard error and returns the exit code.
 pub(crate) fn fail(why: &impl Display) -> ExitCode {

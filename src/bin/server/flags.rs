@@ -1,6 +1,8 @@
 //! The server's flags. [`task`] makes options from them.
 
+pub(crate) mod admin;
 pub(crate) mod config;
+mod folder;
 pub(crate) mod live;
 mod mistakes;
 mod process;
@@ -20,9 +22,11 @@ use broadcast_chat::{
     hub::Rate,
     log::UnreadLimit,
     net::AddressSet,
-    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, name::Name},
+    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
 };
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use self::folder::Folder;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +36,7 @@ Examples:
                                   the same, encrypted
   server --port 8080 --ephemeral  another port, and no history on disk
   server backup chat-monday       a copy of the history, also while it runs
+  server bans                     the bans in force; an operator's subcommands need no secret
 
 Join with: client, a browser at http://127.0.0.1:2000/, or websocat ws://127.0.0.1:2000/
 
@@ -241,7 +246,24 @@ pub(crate) struct ServerFlags {
 enum Maintenance {
     /// Copy the history into a new file, also while the server runs
     Backup {
-        /// The file to create
+        /// The file to create, a folder that gets a file named after the time, or - for standard
+        /// output
+        file: PathBuf,
+
+        /// Compress the copy by gzip
+        #[arg(long)]
+        compress: bool,
+
+        /// In a folder, remove all but the last N backups afterwards
+        #[arg(long, value_name = "N")]
+        keep_last: Option<NonZeroUsize>,
+
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Put a backup in the place of the history, while no server runs
+    Restore {
+        /// The backup, compressed or not; - for standard input
         file: PathBuf,
 
         #[command(flatten)]
@@ -254,41 +276,14 @@ enum Maintenance {
     },
     /// Check the flags and the files they name, and say what would be served
     CheckConfig,
-    /// Make the owner of a name an operator, or an operator no more, while no server runs
-    Operator {
-        /// What to do
-        change: OperatorChange,
-
-        /// The owned name
-        name: Name,
-
-        #[command(flatten)]
-        folder: Folder,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OperatorChange {
-    Add,
-    Remove,
+    #[command(flatten)]
+    Admin(admin::AdminCommand),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Who {
     Open,
     Invite,
-}
-
-#[derive(Debug, Args)]
-struct Folder {
-    /// The folder of the history; the server creates it if it does not exist
-    #[arg(
-        long,
-        env = "CHAT_DATA",
-        value_name = "FOLDER",
-        default_value = "chat-data"
-    )]
-    data: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,30 +1,17 @@
-//! `server backup`, `server check`, `server check-config` and `server operator`.
+//! `server check`, `server check-config`, and operators' requests.
 
 use std::{fmt::Display, io::Write, path::Path, process::ExitCode};
 
 use broadcast_chat::{
-    hub,
-    protocol::name::Name,
+    admin::{self, AdminAnswer, AdminRequest},
     store::{self, Storage},
 };
 
-use super::{exit::fail, flags::task::CheckedFlags, listeners::Places};
-
-/// Copies the history into a file.
-pub(crate) fn backup(data: &Path, file: &Path) -> ExitCode {
-    let mut told = 0;
-    let made = store::backup(data, file, |percent| {
-        // One line for each 5 %. A small backup ends before the first report.
-        if percent >= told + 5 {
-            told = percent;
-            say(&format!("{percent} % copied"));
-        }
-    });
-    match made {
-        Ok(report) => done(&report),
-        Err(why) => fail(&why),
-    }
-}
+use super::{
+    exit::{EXIT_FAILURE, fail},
+    flags::task::CheckedFlags,
+    listeners::Places,
+};
 
 /// Checks the whole history.
 pub(crate) fn check(data: &Path) -> ExitCode {
@@ -35,12 +22,24 @@ pub(crate) fn check(data: &Path) -> ExitCode {
     }
 }
 
-/// Makes the owner of a name an operator, or an operator no more.
-pub(crate) fn operator(data: &Path, name: &Name, operator: bool) -> ExitCode {
-    match hub::set_operator(data, name, operator) {
-        Ok(()) if operator => done(&format_args!("{name} is an operator")),
-        Ok(()) => done(&format_args!("{name} is no operator")),
-        Err(why) => fail(&why),
+/// Carries out an operator's request, and prints the answer.
+pub(crate) fn administer(data: &Path, request: &AdminRequest, json: bool) -> ExitCode {
+    let answer = match admin::ask(data, request) {
+        Ok(answer) => answer,
+        Err(why) => return fail(&why),
+    };
+    let said = if json {
+        serde_json::to_string(&answer).unwrap_or_else(|error| error.to_string())
+    } else {
+        answer.to_string()
+    };
+    match answer {
+        AdminAnswer::Refused(_) if !json => fail(&said),
+        AdminAnswer::Refused(_) => {
+            done(&said);
+            ExitCode::from(EXIT_FAILURE)
+        }
+        _ => done(&said),
     }
 }
 
@@ -61,13 +60,8 @@ pub(crate) fn check_config(places: &Places, checked: &CheckedFlags) -> ExitCode 
     ))
 }
 
-fn done(report: &impl Display) -> ExitCode {
+pub(super) fn done(report: &impl Display) -> ExitCode {
     // If standard output is gone, the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{report}");
     ExitCode::SUCCESS
-}
-
-fn say(line: &str) {
-    // If standard error is gone, the progress has no reader.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -67,7 +67,7 @@ impl Access {
                 }
             }
             // Its memberships ended before.
-            AccessChange::Ended(_) => {}
+            AccessChange::Ended(_) | AccessChange::Standing(_) => {}
         }
     }
 

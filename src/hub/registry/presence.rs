@@ -153,6 +153,13 @@ impl Presence {
         room.map_or(0, |room| room.people.connections())
     }
 
+    /// How many people are in each room that has any.
+    pub(super) fn members_by_room(&self) -> HashMap<RoomName, usize> {
+        let rooms = self.rooms.iter();
+        let rooms = rooms.map(|(name, room)| (name.clone(), room.people.total()));
+        rooms.filter(|(_, people)| *people > 0).collect()
+    }
+
     /// How many people are in a room.
     pub(super) fn people_count(&self, room: &RoomName) -> usize {
         let room = self.rooms.get(room);

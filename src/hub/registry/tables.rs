@@ -278,23 +278,30 @@ impl Tables {
     /// may not stay where they are.
     fn change_access(&mut self, changes: Vec<AccessChange>) {
         let mut ended = HashSet::new();
+        let mut judged = HashSet::new();
         let mut ends_any = false;
         for change in changes {
             match change {
                 AccessChange::Ended(owner) => {
                     ended.insert(owner);
                 }
+                AccessChange::Standing(owner) => {
+                    judged.insert(owner);
+                }
                 AccessChange::Closed { .. } | AccessChange::Left { .. } => ends_any = true,
                 AccessChange::Opened { .. } | AccessChange::Member { .. } => {}
             }
             self.access.change(change);
         }
-        if !ends_any && ended.is_empty() {
+        if !ends_any && ended.is_empty() && judged.is_empty() {
             return;
         }
         for one in self.connections.values_mut() {
             if ended.contains(&one.owner) {
                 one.send_away();
+            }
+            if judged.contains(&one.owner) {
+                one.end(CloseReason::StandingChanged);
             }
             one.end_if_not_allowed(&self.access);
         }

@@ -1,6 +1,6 @@
 //! Carries out the commands on private rooms, invitations and names' standing.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use super::{
     super::pending::{SideTask, SideTaskResult},
@@ -18,12 +18,6 @@ use crate::{
         typed_duration::TypedDuration,
     },
 };
-
-/// The most names that one invitation admits.
-const MAX_USES: u32 = 1000;
-
-/// The longest time for which an invitation is valid.
-const MAX_DURATION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The change of access that is under way.
 type Done = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
@@ -135,22 +129,9 @@ impl Conversation<'_> {
             self.own_name()?;
         }
         self.charge_change()?;
-        let bad = |text| Err(Refusal::new(RefusalCode::BadField, text));
-        let uses = uses.unwrap_or(1);
-        if !(1..=MAX_USES).contains(&uses) {
-            return bad("An invitation is for 1 to 1000 people.");
-        }
-        let duration = duration.unwrap_or(TypedDuration::WEEK);
-        if duration.duration() > MAX_DURATION {
-            return bad("An invitation is valid for at most 90 days (90d).");
-        }
-        let new = NewInvitation {
-            room: self.room.clone(),
-            uses,
-            duration,
-            by: self.author.clone(),
-            operator,
-        };
+        let (room, by) = (self.room.clone(), self.author.clone());
+        let new = NewInvitation::new(room, uses, duration, by, operator)?;
+        let (uses, duration) = (new.uses, new.duration);
         let (room, by) = (self.room.clone(), self.author.to_string());
         let base = self.base.clone();
         let made = self.hub.invite(self.registration.peer().id, new);

@@ -7,26 +7,24 @@ use super::{
     Conversation,
 };
 use crate::{
+    hub::accept_reason,
     log::SanctionKind,
-    protocol::{
-        Command, Event, Refusal, RefusalCode, close::MAX_REASON_BYTES,
-        command_target::CommandTarget, text::Text,
-    },
+    protocol::{Command, Event, Refusal, RefusalCode, command_target::CommandTarget},
 };
+
+/// The future sentence for the operator.
+type Told = Pin<Box<dyn Future<Output = Result<String, Refusal>> + Send>>;
 
 impl Conversation<'_> {
     /// Carries out an operator's command.
     pub(super) fn operator_command(&self, command: Command) -> Result<SideTask, Refusal> {
         let (by, peer) = (&self.author, self.registration.peer());
-        let done: Pin<Box<dyn Future<Output = _> + Send>> = match command {
-            Command::Unban { who } => {
-                return Ok(SideTask::write(self.lift(SanctionKind::Ban, &who)));
-            }
-            Command::Unmute { who } => {
-                return Ok(SideTask::write(self.lift(SanctionKind::Mute, &who)));
-            }
+        let done: Told = match command {
+            Command::Unban { who } => self.lift(SanctionKind::Ban, who),
+            Command::Unmute { who } => self.lift(SanctionKind::Mute, who),
             Command::Kick { who, reason } => {
-                return Ok(SideTask::write(self.kick(&who, accept_reason(reason)?)));
+                let kicked = self.hub.kick(by, peer.id, who, accept_reason(reason)?);
+                Box::pin(async { Ok(kicked.await?.to_string()) })
             }
             Command::Ban {
                 who,
@@ -64,57 +62,9 @@ impl Conversation<'_> {
     }
 
     /// Lifts a ban or a mute.
-    fn lift(
-        &self,
-        kind: SanctionKind,
-        who: &CommandTarget,
-    ) -> impl Future<Output = SideTaskResult> + use<> {
-        let named = who.to_string();
-        let done = match kind {
-            SanctionKind::Ban => "banned",
-            SanctionKind::Mute => "muted",
-        };
+    fn lift(&self, kind: SanctionKind, who: CommandTarget) -> Told {
         let origin = self.registration.peer().id;
         let lifted = self.hub.lift(&self.author, origin, kind, who);
-        async move {
-            let text = match lifted.await {
-                Ok(None) => format!("{named} is not {done}."),
-                Ok(Some(other)) => format!("{named} is still {done}, with {other}."),
-                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
-            };
-            SideTaskResult::Event(Event::Notice { text })
-        }
+        Box::pin(async { Ok(lifted.await?.to_string()) })
     }
-
-    /// Ends the connections of a person or prefix.
-    fn kick(
-        &self,
-        who: &CommandTarget,
-        why: Option<Text>,
-    ) -> impl Future<Output = SideTaskResult> + use<> {
-        let named = who.to_string();
-        let kicked = self
-            .hub
-            .kick(&self.author, self.registration.peer().id, who, why);
-        async move {
-            let text = match kicked.await {
-                Ok(0) => format!("{named} is not here."),
-                Ok(1) => format!("{named} was kicked."),
-                Ok(ended) => format!("{named} was kicked, from {ended} connections."),
-                Err(refusal) => return SideTaskResult::Event(Event::Refused(refusal)),
-            };
-            SideTaskResult::Event(Event::Notice { text })
-        }
-    }
-}
-
-/// Makes an operator's reason safe. A reason of more than one line or more than
-/// [`MAX_REASON_BYTES`] bytes is refused.
-fn accept_reason(reason: Option<String>) -> Result<Option<Text>, Refusal> {
-    let text = Text::from(reason.unwrap_or_default().trim().to_owned());
-    if text.len() > MAX_REASON_BYTES || text.contains('\n') {
-        let rule = format!("A reason is one line of at most {MAX_REASON_BYTES} bytes.");
-        return Err(Refusal::new(RefusalCode::BadField, rule));
-    }
-    Ok((!text.is_empty()).then_some(text))
 }

@@ -157,18 +157,22 @@ impl Applying<'_> {
             Standing::Admitted
         };
         let mut outcome = Outcome::NotHere;
+        let mut promoted = None;
         self.change_name(key, |row| {
             if row.is_reserved() {
                 return None;
             }
             outcome = Outcome::Done;
             // Another person than an operator keeps the standing.
-            let changes = operator || row.standing == Standing::Operator.stored();
+            let changes = operator != (row.standing == Standing::Operator.stored());
+            promoted = changes.then_some(row.owner);
             changes.then_some(NameRow {
                 standing: standing.stored(),
                 ..row
             })
         })?;
+        self.access_changes
+            .extend(promoted.map(AccessChange::Standing));
         Ok(outcome)
     }
 

@@ -9,11 +9,11 @@ use broadcast_chat::{
     store::{self, Storage},
 };
 
-pub(super) fn room(name: &str) -> RoomName {
+pub(crate) fn room(name: &str) -> RoomName {
     name.parse().expect("a room")
 }
 
-pub(super) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
+pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
     Draft {
         room: room.clone(),
         from: Author {

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, os::unix::fs::PermissionsExt, path::Path};
 
-use broadcast_chat::store;
+use broadcast_chat::store::{self, BackupTarget};
 use rustix::process::getuid;
 use serde_json::json;
 use tokio::process::Command;
@@ -169,7 +169,8 @@ async fn a_backup_is_made_while_clients_publish() {
 /// Starts a server on a backup of a folder.
 async fn restore(data: &Path, restored: &Path) -> TestServer {
     std::fs::create_dir(restored).expect("a folder");
-    store::backup(data, &restored.join("chat.sqlite"), |_| {}).expect("a backup");
+    let target = BackupTarget::File(restored.join("chat.sqlite"));
+    store::backup(data, target, false, |_| {}).expect("a backup");
     TestServer::start_in(restored).await
 }
 

@@ -42,6 +42,7 @@ pub(super) fn closes() -> String {
         CloseReason::Unfinished,
         CloseReason::PingTimeout,
         CloseReason::Draining { wait_ms: 700 },
+        CloseReason::StandingChanged,
         CloseReason::Flooding,
         CloseReason::kicked(""),
         CloseReason::banned(""),

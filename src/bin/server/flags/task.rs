@@ -3,10 +3,11 @@
 use std::{io::IsTerminal, num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
 use broadcast_chat::{
+    admin::AdminRequest,
     http::Trust,
     hub::{self, AccessMode, Capacity, PrefixLimits, QuotaLimits, Rate, RetentionLimits},
     log::UnreadLimit,
-    protocol::{Limits, name::Name},
+    protocol::Limits,
     server::ServerOptions,
     session,
     store::Storage,
@@ -19,7 +20,7 @@ use super::{
         files,
         listeners::Places,
     },
-    Limit, LogFormat, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
+    Limit, LogFormat, Maintenance, ServerFlags, Tags, When, Who,
     mistakes::{Mistakes, sentence},
     process::{raise_descriptors, workers},
     sources::{self, RawValues, Sources},
@@ -42,11 +43,22 @@ pub(crate) enum Task {
     Serve(Places, Box<CheckedFlags>),
     /// Only say what would be served.
     CheckConfig(Places, Box<CheckedFlags>),
-    /// Copy the history of a folder into a file.
+    /// Copy the history of a folder.
     Backup {
         /// The folder.
         data: PathBuf,
-        /// The file.
+        /// The file, a folder, or `-`.
+        file: PathBuf,
+        /// Whether to compress the copy.
+        compress: bool,
+        /// How many backups stay in the folder.
+        keep_last: Option<NonZeroUsize>,
+    },
+    /// Put a backup in the place of the history of a folder.
+    Restore {
+        /// The folder.
+        data: PathBuf,
+        /// The backup, or `-`.
         file: PathBuf,
     },
     /// Check the history of a folder.
@@ -54,14 +66,14 @@ pub(crate) enum Task {
         /// The folder.
         data: PathBuf,
     },
-    /// Make the owner of a name an operator, or an operator no more.
-    Operator {
+    /// Carry out an operator's request.
+    Admin {
         /// The folder.
         data: PathBuf,
-        /// The name.
-        name: Name,
-        /// Whether the owner is an operator from now on.
-        operator: bool,
+        /// The request.
+        request: AdminRequest,
+        /// Whether to print the answer as JSON.
+        json: bool,
     },
 }
 
@@ -138,20 +150,30 @@ fn task(sources: Sources) -> Result<Task, Vec<String>> {
         mut mistakes,
     } = sources;
     let task = match flags.upkeep.take() {
-        Some(Maintenance::Backup { file, folder }) => Task::Backup {
+        Some(Maintenance::Backup {
+            file,
+            compress,
+            keep_last,
+            folder,
+        }) => Task::Backup {
+            data: folder.data,
+            file,
+            compress,
+            keep_last,
+        },
+        Some(Maintenance::Restore { file, folder }) => Task::Restore {
             data: folder.data,
             file,
         },
         Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
-        Some(Maintenance::Operator {
-            change,
-            name,
-            folder,
-        }) => Task::Operator {
-            data: folder.data,
-            name,
-            operator: change == OperatorChange::Add,
-        },
+        Some(Maintenance::Admin(command)) => {
+            let (request, said) = command.into_request();
+            Task::Admin {
+                data: said.folder.data,
+                request,
+                json: said.json,
+            }
+        }
         upkeep @ (None | Some(Maintenance::CheckConfig)) => {
             let places = Places::new((flags.bind, flags.port).into(), flags.unix.clone());
             let places = places.map_err(|why| mistakes.tell(why)).ok();
@@ -247,6 +269,7 @@ fn check(
                 metrics_readers: flags.metrics_from.into_iter().collect(),
             },
             base_path,
+            administration: None,
             proxy_protocol: flags.proxy_protocol,
             session: session::SessionOptions {
                 limits: text_limits,
