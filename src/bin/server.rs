@@ -6,9 +6,11 @@ mod server {
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
+    pub(super) mod healthcheck;
     pub(super) mod listeners;
     pub(super) mod maintenance;
     pub(super) mod reload;
+    pub(super) mod service;
     pub(super) mod signals;
 }
 
@@ -33,10 +35,11 @@ use self::server::{
     entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
+    healthcheck,
     listeners::Places,
     maintenance,
     reload::Reload,
-    signals,
+    service, signals,
 };
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
             return maintenance::check_config(&places, &checked);
         }
         Ok(Task::Backup { data, file }) => return maintenance::backup(&data, &file),
+        Ok(Task::HealthCheck { url }) => return healthcheck::run(&url),
         Ok(Task::Check { data }) => return maintenance::check(&data),
         Ok(Task::Operator {
             data,
@@ -115,10 +119,11 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
     }
     let base = checked.options.base_path.clone();
     let server = chat::Server::start(replica, checked.options)?;
+    let control = server.control();
     let shutdown = signals::handle(Reload {
         on_a_network,
         started_with: checked.raw,
-        control: server.control(),
+        control: control.clone(),
         levels,
         certificate,
     })?;
@@ -126,5 +131,7 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
     if let Some(token) = first_invitation {
         console::first_invitation(&all, &base, &token);
     }
+    service::ready();
+    entrances::keep(service::feed_watchdog(control));
     server.run(all, shutdown).await.context("the server failed")
 }

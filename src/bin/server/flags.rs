@@ -254,6 +254,12 @@ enum Maintenance {
     },
     /// Check the flags and the files they name, and say what would be served
     CheckConfig,
+    /// Exit with 0 if a running server is healthy, else with 1
+    #[command(name = "healthcheck")]
+    HealthCheck {
+        /// The URL of the chat [default: that of a server with these flags]
+        url: Option<String>,
+    },
     /// Make the owner of a name an operator, or an operator no more, while no server runs
     Operator {
         /// What to do

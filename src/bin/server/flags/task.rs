@@ -17,7 +17,7 @@ use super::{
     super::{
         exit::{fail, fail_all},
         files,
-        listeners::Places,
+        listeners::{Places, local},
     },
     Limit, LogFormat, Maintenance, OperatorChange, ServerFlags, Tags, When, Who,
     mistakes::{Mistakes, sentence},
@@ -53,6 +53,11 @@ pub(crate) enum Task {
     Check {
         /// The folder.
         data: PathBuf,
+    },
+    /// Ask the server at a URL whether it is healthy.
+    HealthCheck {
+        /// The URL.
+        url: String,
     },
     /// Make the owner of a name an operator, or an operator no more.
     Operator {
@@ -143,6 +148,9 @@ fn task(sources: Sources) -> Result<Task, Vec<String>> {
             file,
         },
         Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
+        Some(Maintenance::HealthCheck { url }) => Task::HealthCheck {
+            url: url.unwrap_or_else(|| local_url(&flags)),
+        },
         Some(Maintenance::Operator {
             change,
             name,
@@ -271,6 +279,14 @@ fn most_connections(wanted: Option<u32>) -> usize {
 fn hostname() -> String {
     let system = rustix::system::uname();
     system.nodename().to_str().unwrap_or_default().to_owned()
+}
+
+/// The URL by which this machine reaches a server with these flags.
+fn local_url(flags: &ServerFlags) -> String {
+    let scheme = if flags.tls.is_on() { "https" } else { "http" };
+    let local = local((flags.bind, flags.port).into());
+    let base = flags.prefix.clone().unwrap_or_default();
+    format!("{scheme}://{local}{base}/")
 }
 
 /// Whether clients of other machines may come, directly or through a proxy.
