@@ -92,7 +92,7 @@ async fn connect_until(addr: SocketAddr, done: Arc<AtomicBool>) -> usize {
     joined
 }
 
-// Verified to fail when each server binds the port itself.
+// Verified to fail when the server does not use the socket.
 #[tokio::test]
 async fn a_restart_with_the_socket_refuses_no_connection() {
     let folder = folder();
