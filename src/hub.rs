@@ -16,6 +16,7 @@ mod ignoring;
 mod links;
 mod moderation;
 mod operators;
+mod pulse;
 mod receipts;
 mod redaction;
 mod refused_ids;
@@ -34,7 +35,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -61,6 +62,7 @@ use self::{
     actions::ActionSubmitter,
     claims::Claims,
     links::Links,
+    pulse::Pulse,
     registry::{Registry, SanctionTarget},
     wrong_secrets::WrongSecrets,
 };
@@ -119,8 +121,7 @@ struct HubState {
     links: Links,
     wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
-    /// Whether the last commit failed.
-    failing: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     /// How many clients were told to come back after a drain.
     told_to_reconnect: AtomicU32,
     finished: CancellationToken,
@@ -159,7 +160,12 @@ impl Hub {
 
     /// Whether an entry submitted now would be stored, as far as the hub knows.
     pub fn is_ready(&self) -> bool {
-        self.shared.actions.is_open() && !self.shared.failing.load(Ordering::Relaxed)
+        self.shared.actions.is_open() && !self.shared.pulse.failing.load(Ordering::Relaxed)
+    }
+
+    /// Whether a commit succeeded since the last call, or no entry came.
+    pub fn take_pulse(&self) -> bool {
+        self.shared.pulse.take()
     }
 
     /// The counters.

@@ -115,6 +115,16 @@ impl Control {
         self.hub.set_capacity(options.hub.capacity);
         self.session.replace(options.session.clone());
     }
+
+    /// Whether a commit succeeded since the last call, or none was asked for.
+    pub fn stores(&self) -> bool {
+        self.hub.take_pulse()
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.hub.connections()
+    }
 }
 
 /// A server whose hub runs. It accepts no connections yet.

@@ -7,9 +7,11 @@ mod server {
     pub(super) mod exit;
     pub(super) mod files;
     pub(super) mod flags;
+    pub(super) mod healthcheck;
     pub(super) mod listeners;
     pub(super) mod maintenance;
     pub(super) mod reload;
+    pub(super) mod service;
     pub(super) mod signals;
 }
 
@@ -36,10 +38,11 @@ use self::server::{
     entrances::{self, Entrances},
     exit::fail,
     flags::task::{self, CheckedFlags, Task},
+    healthcheck,
     listeners::Places,
     maintenance,
     reload::Reload,
-    signals,
+    service, signals,
 };
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Ok(Task::CheckConfig(places, checked)) => {
             return maintenance::check_config(&places, &checked);
         }
+        Ok(Task::HealthCheck { url }) => return healthcheck::run(&url),
         Ok(Task::Backup {
             data,
             file,
@@ -131,10 +135,11 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
         site: site.clone(),
     });
     let server = chat::Server::start(replica, options)?;
+    let control = server.control();
     let shutdown = signals::handle(Reload {
         on_a_network,
         started_with: checked.raw,
-        control: server.control(),
+        control: control.clone(),
         levels,
         certificate,
     })?;
@@ -142,6 +147,8 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
     if let Some(token) = first_invitation {
         console::first_invitation(&site, &token);
     }
+    service::ready();
+    entrances::keep(service::feed_watchdog(control));
     server.run(all, shutdown).await.context("the server failed")
 }
 

@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32},
-    },
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use tokio::{runtime::Handle, sync::broadcast};
@@ -13,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Hub, HubOptions, HubState, Submitter, Writer, actions::ActionSubmitter, announcer,
-    claims::Claims, effects::Effects, links::Links, registry::Registry, submissions,
+    claims::Claims, effects::Effects, links::Links, pulse::Pulse, registry::Registry, submissions,
     wrong_secrets::WrongSecrets,
 };
 use crate::{
@@ -88,7 +85,7 @@ impl Hub {
         let metrics = Arc::<Metrics>::default();
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
-        let failing = Arc::<AtomicBool>::default();
+        let pulse = Arc::<Pulse>::default();
         if options.hides_addresses {
             history.store().hide_addresses();
         }
@@ -108,7 +105,7 @@ impl Hub {
             submissions,
             batches,
             Arc::clone(&metrics),
-            Arc::clone(&failing),
+            Arc::clone(&pulse),
             finished.clone().drop_guard(),
         );
         let actions = ActionSubmitter::new(submitter.downgrade());
@@ -139,7 +136,7 @@ impl Hub {
             links: Links::default(),
             wrong_secrets,
             metrics,
-            failing,
+            pulse,
             told_to_reconnect: AtomicU32::new(0),
             finished,
         });

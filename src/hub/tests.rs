@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::sync::{Mutex, atomic::AtomicBool};
 
 use tokio_util::task::TaskTracker;
 
@@ -120,6 +120,17 @@ async fn an_owned_name_is_proved_by_its_secret() {
         assert_eq!(code(refused), Some(RefusalCode::NameTaken), "{name}");
     }
     assert_eq!(world.hub.shared.registry.names_in_use(), []);
+}
+
+// Verified to fail when the writer notes no entry.
+#[tokio::test]
+async fn a_failing_log_has_no_pulse() {
+    let world = World::new(90 * DAY);
+    drop(world.claim("ana", None).await.expect("free"));
+    assert!(world.hub.take_pulse());
+    world.log.off.store(true, Ordering::Relaxed);
+    assert!(world.claim("bob", None).await.is_err());
+    assert!(!world.hub.take_pulse());
 }
 
 // Verified to fail when a claim stores another form of the secret.

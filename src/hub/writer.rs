@@ -7,10 +7,7 @@ mod retry_budget;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 use tokio::{
@@ -27,6 +24,7 @@ use self::{
 };
 use super::{
     effects::Effects,
+    pulse::Pulse,
     submissions::{OutcomeReceiver, Submission, Submissions},
 };
 use crate::{
@@ -53,8 +51,7 @@ pub struct Writer<'a> {
     batches: broadcast::Sender<InFlightBatch>,
     fan_out_wait: FanOutWait,
     metrics: Arc<Metrics>,
-    /// Whether the last commit failed.
-    failing: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     /// Whether damage was reported since commits began to fail.
     damage_reported: bool,
     retry_budget: RetryBudget,
@@ -85,7 +82,7 @@ impl<'a> Writer<'a> {
         submissions: Submissions,
         batches: broadcast::Sender<InFlightBatch>,
         metrics: Arc<Metrics>,
-        failing: Arc<AtomicBool>,
+        pulse: Arc<Pulse>,
         finished: DropGuard,
     ) -> Self {
         Writer {
@@ -96,7 +93,7 @@ impl<'a> Writer<'a> {
             batches,
             fan_out_wait: FanOutWait::new(),
             metrics,
-            failing,
+            pulse,
             damage_reported: false,
             retry_budget: RetryBudget::new(),
             _finished: finished,
@@ -154,6 +151,7 @@ impl<'a> Writer<'a> {
     /// Commits the waiting entries, or refuses the first if the log may not be
     /// tried now. Only called while no batch is open.
     fn attempt(&mut self, first: Submission) -> Attempt {
+        self.pulse.asked();
         if !self.may_try() {
             refuse(first);
             return Attempt::default();
@@ -172,13 +170,15 @@ impl<'a> Writer<'a> {
     fn commit_open(&mut self) -> Attempt {
         let mut tried = Attempt::default();
         if let Some(OpenBatch { sealed, .. }) = &self.open {
+            self.pulse.begin();
             tried.failure = self.applier.commit(sealed, &mut tried.committed).err();
+            self.pulse.end(tried.failure.is_none());
         }
         tried
     }
 
     fn may_try(&mut self) -> bool {
-        !self.failing.load(Ordering::Relaxed) || self.retry_budget.take()
+        !self.pulse.failing.load(Ordering::Relaxed) || self.retry_budget.take()
     }
 
     /// Seals the waiting entries, up to the size of a batch, and refuses
@@ -263,7 +263,7 @@ impl<'a> Writer<'a> {
     }
 
     fn succeeded(&mut self) {
-        if self.failing.swap(false, Ordering::Relaxed) {
+        if self.pulse.failing.swap(false, Ordering::Relaxed) {
             info!("the message store can be written again");
             self.damage_reported = false;
         }
@@ -272,7 +272,7 @@ impl<'a> Writer<'a> {
     fn failed(&mut self, failure: &ApplyError) {
         self.metrics.failed_commits.inc();
         // Reported once, and once more if the data on the disk is damaged.
-        let first = !self.failing.swap(true, Ordering::Relaxed);
+        let first = !self.pulse.failing.swap(true, Ordering::Relaxed);
         if first || failure.is_damage() && !self.damage_reported {
             error!("the message store cannot be written; messages are refused: {failure}");
         }

@@ -109,7 +109,7 @@ async fn other_commands_use_the_folder_of_the_file() {
     }
 }
 
-// Verified to fail when variables of subcommands' flags only are known.
+// Verified to fail when a flag's variable counts as unknown.
 #[tokio::test]
 async fn unknown_variables_are_warned_of() {
     let folder = folder();

@@ -107,7 +107,7 @@ async fn lines_for_the_journal_begin_with_their_priority() {
     }
 }
 
-// Verified to fail when a refused sanction is logged.
+// Verified to fail when erasures are not logged.
 #[tokio::test]
 async fn the_acts_of_operators_are_logged() {
     let folder = folder();

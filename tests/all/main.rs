@@ -133,6 +133,7 @@ mod resume;
 
 /// Texts that publish a secret or show nothing, and wrong secrets.
 mod secrets;
+mod service;
 
 /// Bans and mutes by address and prefix, and their list.
 mod sanctions;

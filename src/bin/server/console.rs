@@ -5,7 +5,7 @@ use std::{
     fmt::{self, Write as _},
     fs::File,
     io::{BufWriter, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     os::{fd::AsFd, unix::fs::MetadataExt},
     sync::mpsc,
     thread,
@@ -32,7 +32,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::flags::{LogFormat, task::CheckedFlags};
+use super::{
+    flags::{LogFormat, task::CheckedFlags},
+    listeners::local,
+};
 
 /// The number of lines that may wait for a terminal. Memory for them is
 /// allocated at the start.
@@ -229,16 +232,6 @@ fn scheme(entrance: &Entrance) -> Option<&'static str> {
         Scheme::Https { .. } => Some("https"),
         Scheme::ToHttps { .. } => None,
     }
-}
-
-/// The address by which this machine reaches the server.
-fn local(address: SocketAddr) -> SocketAddr {
-    let local = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(local, address.port())
 }
 
 fn print(said: &str) {

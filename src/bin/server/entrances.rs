@@ -104,7 +104,7 @@ impl Entrances {
 }
 
 /// Runs a task that ends with the process.
-fn keep(task: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn keep(task: impl Future<Output = ()> + Send + 'static) {
     // It may outlive the server.
     #[allow(clippy::disallowed_methods)]
     tokio::spawn(task);

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Component, Path, PathBuf},
 };
 
 use broadcast_chat::protocol::{secret::Secret, text::Text};
@@ -29,17 +29,30 @@ pub(super) fn read_motd(path: &Path) -> Result<Option<Text>, String> {
 /// # Errors
 ///
 /// Fails if the file cannot be read, if others than its owner may read or
-/// change it, or if it holds no secret.
+/// change it, or if it holds no secret. A service manager may deliver it
+/// readable by others, at a place that only the service sees.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, String> {
     let read = || {
         let file = File::open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        let forbidden = if is_delivered(path) { 0o033 } else { 0o077 };
+        if file.metadata()?.permissions().mode() & forbidden != 0 {
             let why = "others may read or change it: chmod 600 it";
             return Err(io::Error::other(why));
         }
         text(&file)?.parse().map_err(io::Error::other)
     };
     read().map_err(|why| format!("{}: {why}", path.display()))
+}
+
+/// Whether a file is a secret that systemd or a container engine delivers.
+fn is_delivered(path: &Path) -> bool {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let credentials = credentials.filter(|folder| folder.is_absolute());
+    let mut folders = credentials
+        .into_iter()
+        .chain([PathBuf::from("/run/secrets")]);
+    let leaves = path.components().any(|part| part == Component::ParentDir);
+    !leaves && folders.any(|folder| path.starts_with(folder))
 }
 
 /// The text of a file, without line ends at its end.

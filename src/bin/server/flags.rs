@@ -276,6 +276,12 @@ enum Maintenance {
     },
     /// Check the flags and the files they name, and say what would be served
     CheckConfig,
+    /// Exit with 0 if a running server is healthy, else with 1
+    #[command(name = "healthcheck")]
+    HealthCheck {
+        /// The URL of the chat [default: that of a server with these flags]
+        url: Option<String>,
+    },
     #[command(flatten)]
     Admin(admin::AdminCommand),
 }

@@ -3,7 +3,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::net::UnixListener as BlockingUnixListener,
     path::{Path, PathBuf},
 };
@@ -105,6 +105,16 @@ impl fmt::Display for Places {
             }
         }
     }
+}
+
+/// The address by which this machine reaches the server.
+pub(super) fn local(address: SocketAddr) -> SocketAddr {
+    let local = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(local, address.port())
 }
 
 fn adopt(socket: Handed) -> io::Result<Listener> {

@@ -13,6 +13,7 @@ use super::{
         sources::RawValues,
         task::{self, CheckedFlags},
     },
+    service,
 };
 
 /// The parts of a running server that another configuration changes.
@@ -31,6 +32,7 @@ impl Reload {
     /// Reads the configuration again, and applies it unless it has a mistake.
     /// The log tells either.
     pub(crate) fn run(&self) {
+        service::reloading();
         match task::read_again(self.on_a_network) {
             Ok(checked) => self.apply(&checked),
             Err(mistakes) => {
@@ -39,6 +41,7 @@ impl Reload {
                 }
             }
         }
+        service::ready();
     }
 
     fn apply(&self, checked: &CheckedFlags) {

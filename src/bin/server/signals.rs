@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::reload::Reload;
+use super::{reload::Reload, service};
 
 /// Stops the server on SIGTERM, SIGINT, or if its terminal was closed. The first
 /// such signal cancels the token, the second ends the process at once. Any other
@@ -39,6 +39,7 @@ pub(crate) fn handle(reload: Reload) -> anyhow::Result<CancellationToken> {
                 },
             }
         }
+        service::stopping();
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -158,8 +158,8 @@ fn work(
 ) -> Writer<'_> {
     let over = CancellationToken::new().drop_guard();
     let effects = Effects::new(Registry::unlimited());
-    let (metrics, failing) = (Arc::default(), Arc::default());
-    Writer::new(applier, effects, inbox, batches, metrics, failing, over)
+    let (metrics, pulse) = (Arc::default(), Arc::default());
+    Writer::new(applier, effects, inbox, batches, metrics, pulse, over)
 }
 
 /// A writer that does one step at a time.

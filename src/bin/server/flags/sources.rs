@@ -187,7 +187,6 @@ mod tests {
         }
     }
 
-    // Verified to fail when the lists of file and flags are joined.
     #[test]
     fn typed_flags_override_the_file() {
         let folder = tempfile::tempdir().expect("a folder");

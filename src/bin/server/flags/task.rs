@@ -18,7 +18,7 @@ use super::{
     super::{
         exit::{fail, fail_all},
         files,
-        listeners::Places,
+        listeners::{Places, local},
     },
     Limit, LogFormat, Maintenance, ServerFlags, Tags, When, Who,
     mistakes::{Mistakes, sentence},
@@ -65,6 +65,11 @@ pub(crate) enum Task {
     Check {
         /// The folder.
         data: PathBuf,
+    },
+    /// Ask the server at a URL whether it is healthy.
+    HealthCheck {
+        /// The URL.
+        url: String,
     },
     /// Carry out an operator's request.
     Admin {
@@ -166,6 +171,9 @@ fn task(sources: Sources) -> Result<Task, Vec<String>> {
             file,
         },
         Some(Maintenance::Check { folder }) => Task::Check { data: folder.data },
+        Some(Maintenance::HealthCheck { url }) => Task::HealthCheck {
+            url: url.unwrap_or_else(|| local_url(&flags)),
+        },
         Some(Maintenance::Admin(command)) => {
             let (request, said) = command.into_request();
             Task::Admin {
@@ -294,6 +302,14 @@ fn most_connections(wanted: Option<u32>) -> usize {
 fn hostname() -> String {
     let system = rustix::system::uname();
     system.nodename().to_str().unwrap_or_default().to_owned()
+}
+
+/// The URL by which this machine reaches a server with these flags.
+fn local_url(flags: &ServerFlags) -> String {
+    let scheme = if flags.tls.is_on() { "https" } else { "http" };
+    let local = local((flags.bind, flags.port).into());
+    let base = flags.prefix.clone().unwrap_or_default();
+    format!("{scheme}://{local}{base}/")
 }
 
 /// Whether clients of other machines may come, directly or through a proxy.
