@@ -142,6 +142,7 @@ pub async fn run(
     }
     let drain = CancellationToken::new();
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let tls = entrances.iter().find_map(|entrance| entrance.tls.clone());
     let accepting = entrances.into_iter().map(|entrance| {
         let mut state = HttpState::new(
             hub.clone(),
@@ -150,6 +151,7 @@ pub async fn run(
             options.base_path.clone(),
         );
         state.scheme = entrance.scheme;
+        state.tls.clone_from(&tls);
         let server = Server {
             state,
             tls: entrance.tls,

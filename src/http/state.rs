@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{base_path::BasePath, help::Help, origin::Trust};
-use crate::{hub::Hub, protocol::Limits};
+use crate::{hub::Hub, net::tls::Tls, protocol::Limits};
 
 /// The hub and the rules that requests are answered from.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct HttpState {
     pub limits: Limits,
     /// How the requests come.
     pub scheme: Scheme,
+    /// The TLS of this server, at whatever entrance it is.
+    pub tls: Option<Tls>,
     /// The path that all URLs begin with.
     pub(super) base_path: BasePath,
     pub(super) help: Help,
@@ -48,6 +50,7 @@ impl HttpState {
             trust,
             limits,
             scheme: Scheme::default(),
+            tls: None,
             help: Help::new(&base_path),
             base_path,
         }
