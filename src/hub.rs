@@ -173,18 +173,29 @@ impl Hub {
         &self.shared.metrics
     }
 
-    /// All counters and the current levels, as `OpenMetrics` text.
-    pub fn openmetrics(&self) -> String {
+    /// The current levels, for the metrics.
+    pub async fn gauges(&self) -> Gauges {
         let registry = &self.shared.registry;
         let catching_up = registry.catching_up(self.history().head());
-        self.shared.metrics.text(Gauges {
+        let files = self.history().store().files().await;
+        Gauges {
+            ready: self.is_ready(),
+            max_connections: registry.max_connections(),
+            people: registry.members_by_room().values().sum(),
+            newest: self.history().head().0,
+            database: files.database,
+            write_ahead_log: files.write_ahead_log,
+            index: files.index,
+            free: files.free,
+            last_backup: files.last_backup,
+            certificate_expiry: 0,
             rooms: registry.rooms_in_use(),
             catching_up: catching_up.subscribers,
             behind: catching_up.behind,
             unsent: catching_up.kept,
             unindexed: self.history().store().unindexed_count(),
             oldest: self.history().store().expired().next().0,
-        })
+        }
     }
 
     /// Waits for the end of the writer. By then it has committed every entry

@@ -4,6 +4,9 @@
 //! an event happens counts it. A shard does not count each delivery: it adds up
 //! a fan-out and counts it once.
 
+mod classic;
+mod process;
+
 use std::{
     fmt,
     ops::AddAssign,
@@ -16,8 +19,12 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-/// The content type of [`Metrics::text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use self::process::Process;
+
+pub use self::classic::CONTENT_TYPE;
+
+/// The content type of [`Metrics::open_metrics_text`].
+pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A count that only grows.
 pub type Counter = prometheus_client::metrics::counter::Counter<u64, AtomicU64>;
@@ -27,6 +34,9 @@ type Level = Gauge<i64, AtomicI64>;
 
 /// Counters by the value of one label.
 type Counters = Family<[(&'static str, String); 1], Counter>;
+
+/// A level that is always 1, with what it tells in its labels.
+type Info = Family<[(&'static str, String); 1], Level>;
 
 /// The bucket bounds of times in seconds: 50 µs to 50 s.
 const SECONDS: [f64; 19] = [
@@ -42,13 +52,24 @@ const MESSAGES: [f64; 11] = [
 /// All metrics of one server.
 pub struct Metrics {
     registry: Registry,
+    build: Info,
+    ready: Level,
     connections: Level,
+    max_connections: Level,
+    people: Level,
     rooms: Level,
     catching_up: Level,
     behind: Level,
     unsent: Level,
     unindexed: Level,
     oldest: Level,
+    newest: Level,
+    database: Level,
+    write_ahead_log: Level,
+    index: Level,
+    free: Level,
+    last_backup: Level,
+    certificate_expiry: Level,
     refusals: Counters,
     closes: Counters,
     answers: Counters,
@@ -69,6 +90,10 @@ pub struct Metrics {
     /// The time from the arrival of a batch's first message to a shard's last
     /// write of the batch, in seconds.
     pub delivery: Histogram,
+    /// The time that a subscriber caught up until it was live, in seconds.
+    pub catching_up_time: Histogram,
+    /// The time from the question of a search to its answer, in seconds.
+    pub search: Histogram,
     /// The number of times that a shard fell behind its channel.
     pub lags: Counter,
     /// The number of pages that readers read from the store.
@@ -99,6 +124,12 @@ impl AddAssign for DeliveryCount {
 /// The values that are looked up when a client asks for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gauges {
+    /// Whether messages can be stored now.
+    pub ready: bool,
+    /// The most connections allowed.
+    pub max_connections: usize,
+    /// The number of people in all rooms; a person in two rooms counts twice.
+    pub people: usize,
     /// The number of rooms with a member.
     pub rooms: usize,
     /// The number of subscribers that are catching up.
@@ -111,15 +142,45 @@ pub struct Gauges {
     pub unindexed: u64,
     /// The oldest message number that has not expired.
     pub oldest: u64,
+    /// The last message number given.
+    pub newest: u64,
+    /// The bytes of the database.
+    pub database: u64,
+    /// The bytes of its write-ahead log.
+    pub write_ahead_log: u64,
+    /// The bytes of the search index.
+    pub index: u64,
+    /// The bytes that are free on the disk of the store.
+    pub free: u64,
+    /// When the last backup was made, in seconds since 1970; 0 if none was.
+    pub last_backup: u64,
+    /// When the certificate expires, in seconds since 1970; 0 if it is not
+    /// known.
+    pub certificate_expiry: i64,
 }
 
 impl Default for Metrics {
     #[rustfmt::skip] // a table
     fn default() -> Self {
         let messages = || Unit::Other("messages".into());
-        let mut all = Registry::with_prefix("chat");
-        let r = &mut all;
+        let seconds = || Unit::Other("timestamp_seconds".into());
+        let mut all = Registry::default();
+        all.register_collector(Box::new(Process));
+        let r = all.sub_registry_with_prefix("chat");
         Metrics {
+            build: register(r, "build_info", "Always 1; the label is the version of the server"),
+            ready: register(r, "ready", "1 if messages can be stored now, else 0"),
+            max_connections: register(r, "max_connections", "The most connections allowed"),
+            people: register(r, "people", "People in all rooms; a person in two rooms counts twice"),
+            newest: register(r, "newest_seq", "The last message number given"),
+            database: register_with_unit(r, "store", "Size of the database", Unit::Bytes, Level::default()),
+            write_ahead_log: register_with_unit(r, "write_ahead_log", "Size of the database's write-ahead log", Unit::Bytes, Level::default()),
+            index: register_with_unit(r, "index", "Size of the search index", Unit::Bytes, Level::default()),
+            free: register_with_unit(r, "free", "Free space on the disk of the history; 0 with a history in memory", Unit::Bytes, Level::default()),
+            last_backup: register_with_unit(r, "last_backup", "When the last backup was made, in seconds since 1970; 0 if none was", seconds(), Level::default()),
+            certificate_expiry: register_with_unit(r, "certificate_expiry", "When the certificate that was shown last expires, in seconds since 1970; 0 without TLS and before the first connection", seconds(), Level::default()),
+            catching_up_time: register_with_unit(r, "catching_up", "Time a subscriber caught up until it was live", Unit::Seconds, Histogram::new(SECONDS)),
+            search: register_with_unit(r, "search", "Time from the question of a search to its answer", Unit::Seconds, Histogram::new(SECONDS)),
             connections: register(r, "connections", "Open connections, upgraded or not"),
             rooms: register(r, "rooms", "Rooms with at least one member"),
             catching_up: register(r, "subscribers_catching_up", "Subscribers that are catching up: new ones, and subscribers slower than the room"),
@@ -166,6 +227,33 @@ fn register_with_unit<M: Metric + Clone>(
 }
 
 impl Metrics {
+    /// Has the counters with a label from the start on, and this version of the
+    /// program: an increase from nothing is none for Prometheus.
+    pub fn expect(
+        &self,
+        version: &str,
+        refusals: impl IntoIterator<Item = impl fmt::Display>,
+        closes: impl IntoIterator<Item = u16>,
+        statuses: impl IntoIterator<Item = u16>,
+    ) {
+        self.build
+            .get_or_create(&[("version", version.to_owned())])
+            .set(1);
+        let codes = closes.into_iter().map(|code| code.to_string());
+        for code in codes.chain(["lost".to_owned()]) {
+            drop(self.closes.get_or_create(&[("code", code)]));
+        }
+        for code in refusals {
+            drop(self.refusals.get_or_create(&[("code", code.to_string())]));
+        }
+        for status in statuses {
+            drop(
+                self.answers
+                    .get_or_create(&[("status", status.to_string())]),
+            );
+        }
+    }
+
     /// Counts a connection while the guard lives.
     pub fn connection(&self) -> impl Drop + Send + use<> {
         self.connections.inc();
@@ -199,9 +287,25 @@ impl Metrics {
             .inc();
     }
 
-    /// Encodes all metrics as `OpenMetrics` text.
+    /// Encodes all metrics in the text format 0.0.4 of Prometheus.
     pub fn text(&self, levels: Gauges) -> String {
+        classic::from_open_metrics(&self.open_metrics_text(levels))
+    }
+
+    /// Encodes all metrics as `OpenMetrics` text.
+    pub fn open_metrics_text(&self, levels: Gauges) -> String {
         let level = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.ready.set(levels.ready.into());
+        self.max_connections
+            .set(level(levels.max_connections as u64));
+        self.people.set(level(levels.people as u64));
+        self.newest.set(level(levels.newest));
+        self.database.set(level(levels.database));
+        self.write_ahead_log.set(level(levels.write_ahead_log));
+        self.index.set(level(levels.index));
+        self.free.set(level(levels.free));
+        self.last_backup.set(level(levels.last_backup));
+        self.certificate_expiry.set(levels.certificate_expiry);
         self.rooms.set(level(levels.rooms as u64));
         self.catching_up.set(level(levels.catching_up as u64));
         self.behind.set(level(levels.behind));
@@ -248,8 +352,9 @@ mod tests {
             unsent: 5,
             unindexed: 3,
             oldest: 4,
+            ..Gauges::default()
         };
-        let text = metrics.text(levels);
+        let text = metrics.open_metrics_text(levels);
         for line in [
             "# HELP chat_connections Open connections, upgraded or not.",
             "chat_connections 1",
@@ -272,6 +377,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
+        let classic = metrics.text(levels);
+        for line in [
+            "# TYPE chat_delivered_bytes_total counter",
+            "# HELP chat_connections Open connections, upgraded or not.",
+            r#"chat_commit_seconds_bucket{le="0.0005"} 1"#,
+        ] {
+            assert!(classic.lines().any(|l| l == line), "{line} in\n{classic}");
+        }
+        assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"));
         drop(open);
         assert!(metrics.text(levels).contains("chat_connections 0\n"));
     }

@@ -207,6 +207,7 @@ impl Server {
         } = self;
         let drain = CancellationToken::new();
         let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+        let tls = entrances.iter().find_map(|entrance| entrance.tls.clone());
         let accepting = entrances.into_iter().map(|entrance| {
             let mut state = HttpState::new(
                 hub.clone(),
@@ -215,6 +216,7 @@ impl Server {
                 options.base_path.clone(),
             );
             state.scheme = entrance.scheme;
+            state.tls.clone_from(&tls);
             let server = Entry {
                 state,
                 tls: entrance.tls,

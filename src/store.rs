@@ -13,6 +13,7 @@ mod database;
 #[cfg(test)]
 mod digest;
 mod expired;
+mod files;
 mod folder;
 mod guests;
 mod hardened_secret;
@@ -52,6 +53,7 @@ pub use self::{
     backup::{BackupError, BackupProgress, BackupTarget, backup},
     check::Report,
     expired::{ExpiredName, ExpiredPage},
+    files::StoreFiles,
     folder::{OpenError, Storage},
     hardened_secret::{HardenedSecret, HashMemory},
     index::Words,

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::{
     handle::Handle,
@@ -57,6 +57,8 @@ pub struct Subscriber {
     /// While the socket is full: when the reader is disconnected, and the
     /// progress when this was set.
     deadline: Option<(Pin<Box<Sleep>>, u64)>,
+    /// Since when it has been catching up.
+    catching_up: Option<Instant>,
     /// Delivery ends once everything due is written.
     ending: bool,
     metrics: Arc<Metrics>,
@@ -76,6 +78,7 @@ impl Subscriber {
             history,
             pending_read: None,
             deadline: None,
+            catching_up: None,
             ending: false,
         }
     }
@@ -228,10 +231,12 @@ impl Subscriber {
                 Mode::Idle if self.ending => return Poll::Ready(Ok(())),
                 Mode::Idle | Mode::Live | Mode::Gone => {
                     self.deadline = None;
+                    self.catching_up = None;
                     return Poll::Pending;
                 }
                 Mode::CatchingUp => {}
             }
+            let since = *self.catching_up.get_or_insert_with(Instant::now);
             let page = if let Some(pending) = &mut self.pending_read {
                 drop(outlet);
                 let Poll::Ready(found) = pending.as_mut().poll(cx) else {
@@ -254,6 +259,8 @@ impl Subscriber {
                         // The shard looks into its mailbox before it writes any
                         // later batch of the room or the inbox.
                         outlet.go_live();
+                        let took = since.elapsed().as_secs_f64();
+                        self.metrics.catching_up_time.observe(took);
                     } else {
                         // The next look into the tail finds the batches that
                         // came before.

@@ -20,13 +20,18 @@ use super::{
 };
 use crate::{
     hub::{NameUse, Registration},
-    metrics,
+    metrics::{CONTENT_TYPE, OPEN_METRICS},
+    net::tls::Tls,
     protocol::{format::Format, name::RoomName},
     session::SessionRequest,
 };
 
-/// The health check, exempt from rate limits.
-const HEALTH: &str = "/-/health";
+/// The checks of a supervisor, exempt from rate limits and from the limits of
+/// forwarded requests.
+const PROBES: [&str; 2] = ["/-/health", "/-/ready"];
+
+/// The metrics, exempt from rate limits.
+const METRICS: &str = "/-/metrics";
 
 /// The `OpenAPI` description of the HTTP interface.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -55,9 +60,12 @@ pub(super) async fn answer(
     state: &HttpState,
 ) -> Result<Answer, Refused> {
     let path = state.base_path.strip(head.uri.path());
-    let is_limited = path != Some(HEALTH);
-    let told = forwarding::admit(head, registration, state.hub.proxies(), is_limited)?;
-    if is_limited && let Some(budget) = registration.budget() {
+    let is_probe = path.is_some_and(|path| PROBES.contains(&path));
+    let told = forwarding::admit(head, registration, state.hub.proxies(), !is_probe)?;
+    if !is_probe
+        && path != Some(METRICS)
+        && let Some(budget) = registration.budget()
+    {
         budget.request()?;
     }
     let mut site = state.trust.check_host(head, &told)?;
@@ -83,7 +91,7 @@ pub(super) async fn answer(
             query.invitation = None;
             enter(&state.hub, registration, None, &mut query).await?;
         }
-        let response = service(head, own, registration, state)?;
+        let response = service(head, own, registration, state).await?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
         return Ok(Answer::Respond(response));
     }
@@ -190,7 +198,7 @@ async fn read(
 /// # Errors
 ///
 /// Fails with 404 for an unknown path, and with 503 if the server is not ready.
-fn service(
+async fn service(
     head: &Parts,
     path: &str,
     registration: &Registration,
@@ -216,11 +224,7 @@ fn service(
                 "The message store cannot be written just now, or the server is shutting down.";
             return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, text));
         }
-        "metrics" if state.trust.may_read_metrics(registration) => content(
-            StatusCode::OK,
-            metrics::CONTENT_TYPE,
-            state.hub.openmetrics(),
-        ),
+        "metrics" if state.trust.may_read_metrics(registration) => metrics(head, state).await,
         "openapi.json" => {
             let own = format!(r#"{{ "url": "{}/" }}"#, state.base_path);
             let description = OPENAPI.replacen(r#"{ "url": "/" }"#, &own, 1);
@@ -229,6 +233,22 @@ fn service(
         "help" => state.help.index(head),
         _ => return Err(not_found("There is nothing here.")),
     })
+}
+
+/// The metrics, as `OpenMetrics` text if the client asks for that.
+async fn metrics(head: &Parts, state: &HttpState) -> Response<Full<Bytes>> {
+    let accepted = head.headers.get_all(header::ACCEPT).iter();
+    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
+    let mut gauges = state.hub.gauges().await;
+    let expiry = state.tls.as_ref().and_then(Tls::certificate_expiry);
+    gauges.certificate_expiry = expiry.unwrap_or_default();
+    let metrics = state.hub.metrics();
+    if accepted.any(|value| value.contains("application/openmetrics-text")) {
+        let text = metrics.open_metrics_text(gauges);
+        content(StatusCode::OK, OPEN_METRICS, text)
+    } else {
+        content(StatusCode::OK, CONTENT_TYPE, metrics.text(gauges))
+    }
 }
 
 /// Whether everybody may have a resource below `/-/`, also where only admitted

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::{base_path::BasePath, help::Help, origin::Trust};
-use crate::{hub::Hub, session::CurrentOptions};
+use crate::{hub::Hub, net::tls::Tls, session::CurrentOptions};
 
 /// The hub and the rules that requests are answered from.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct HttpState {
     pub session: Arc<CurrentOptions>,
     /// How the requests come.
     pub scheme: Scheme,
+    /// The TLS of this server, at whatever entrance it is.
+    pub tls: Option<Tls>,
     /// The path that all URLs begin with.
     pub(super) base_path: BasePath,
     pub(super) help: Help,
@@ -50,6 +52,7 @@ impl HttpState {
             trust,
             session,
             scheme: Scheme::default(),
+            tls: None,
             help: Help::new(&base_path),
             base_path,
         }

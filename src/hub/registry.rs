@@ -262,6 +262,11 @@ impl Registry {
         self.shared.lock().guesses.count(prefix, name);
     }
 
+    /// The most connections allowed.
+    pub(super) fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
     /// How many people are in each room that has any.
     pub(super) fn members_by_room(&self) -> HashMap<RoomName, usize> {
         self.shared.lock().presence.members_by_room()

@@ -17,7 +17,14 @@ use crate::{
     fanout::{Applier, Fanout},
     log::Action,
     metrics::Metrics,
+    protocol::{RefusalCode, close::CloseReason},
 };
+
+/// The statuses of HTTP answers.
+const STATUSES: [u16; 21] = [
+    101, 200, 204, 304, 308, 400, 401, 403, 404, 405, 406, 408, 413, 415, 417, 421, 422, 426, 429,
+    431, 503,
+];
 
 /// How many batches a shard may be behind. A shard that falls further behind
 /// has its subscribers catch up from the history.
@@ -83,6 +90,12 @@ impl Hub {
         let (submitter, submissions) = submissions::queue();
         let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
         let metrics = Arc::<Metrics>::default();
+        metrics.expect(
+            env!("CARGO_PKG_VERSION"),
+            RefusalCode::ALL,
+            CloseReason::CODES,
+            STATUSES,
+        );
         let (fanout, shards) = Fanout::prepare(&history, &batches, options.shards, &metrics);
         let finished = CancellationToken::new();
         let pulse = Arc::<Pulse>::default();

@@ -5,6 +5,7 @@ mod certificate;
 mod files;
 mod halves;
 mod self_signed;
+mod watched;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use rustls::{ServerConfig, ServerConnection, server::ResolvesServerCert};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use self::watched::{ACME_TLS, Watched};
 pub use self::{
     acme::{AcmeOptions, AcmeOrders, LETS_ENCRYPT},
     certificate::{CertificateError, CurrentCertificate},
@@ -34,14 +36,11 @@ const HANDSHAKE: u8 = 22;
 /// The protocol that is spoken inside TLS (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// The protocol of an authority that checks a domain. It ends with the
-/// handshake (RFC 8737 §3).
-const ACME_TLS: &[u8] = b"acme-tls/1";
-
 /// The server's side of TLS handshakes.
 #[derive(Clone)]
 pub struct Tls {
     acceptor: TlsAcceptor,
+    watched: Arc<Watched>,
 }
 
 /// Why a connection did not become a TLS connection.
@@ -65,17 +64,26 @@ impl Tls {
     /// Fails if the cryptography offers neither version.
     pub fn new(certificates: Arc<dyn ResolvesServerCert>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let watched = Arc::new(Watched::new(certificates));
+        let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&watched) as _;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_cert_resolver(certificates);
+            .with_cert_resolver(resolver);
         // Scanners ask for an order of the server's own. All of these ciphers are
         // strong.
         config.ignore_client_order = true;
         config.alpn_protocols = vec![HTTP_1_1.to_vec(), ACME_TLS.to_vec()];
         Ok(Tls {
             acceptor: TlsAcceptor::from(Arc::new(config)),
+            watched,
         })
+    }
+
+    /// When the certificate that was shown last expires, in seconds since 1970;
+    /// `None` if none was shown yet.
+    pub fn certificate_expiry(&self) -> Option<i64> {
+        self.watched.expiry()
     }
 
     /// Does the handshake of a new connection.

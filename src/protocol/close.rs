@@ -96,6 +96,12 @@ impl CloseReason {
         Self::Banned { reason }
     }
 
+    /// All close codes that the server sends by itself.
+    pub const CODES: [u16; 15] = [
+        1000, 1001, 1002, 1003, 1007, 1009, 1011, 4001, 4002, DRAINING, 4004, 4501, 4502, 4503,
+        4504,
+    ];
+
     /// The WebSocket close code.
     pub const fn code(&self) -> u16 {
         match self {

@@ -76,6 +76,22 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
+    /// All codes of this version.
+    pub const ALL: [RefusalCode; 12] = [
+        RefusalCode::BadJson,
+        RefusalCode::UnknownType,
+        RefusalCode::BadField,
+        RefusalCode::TooLong,
+        RefusalCode::Empty,
+        RefusalCode::BadName,
+        RefusalCode::NameTaken,
+        RefusalCode::IdTaken,
+        RefusalCode::NotHere,
+        RefusalCode::NotAllowed,
+        RefusalCode::Rate,
+        RefusalCode::Busy,
+    ];
+
     /// Whether the server may accept the same command later. A client repeats a
     /// message under the same id, after the time in [`Refusal::retry_ms`].
     pub const fn is_temporary(self) -> bool {

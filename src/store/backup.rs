@@ -28,6 +28,7 @@ use super::{
     StoreError,
     check::{self, Report},
     database::Database,
+    files::note_backup,
     read_only::open_read_only,
     schema,
     state::ReplicaState,
@@ -139,6 +140,8 @@ pub fn backup(
         }
         to
     };
+    // A user that may only read the folder cannot note it.
+    let _ = note_backup(folder);
     Ok(Report { path, ..report })
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -53,6 +54,8 @@ pub(super) struct StoreState {
     /// Whether shown addresses are hidden, and the key for that.
     pub(super) hides_addresses: AtomicBool,
     pub(super) guest_key: [u8; 16],
+    /// The folder of its files; `None` in memory.
+    pub(super) folder: Option<PathBuf>,
     /// Tells the indexing task that messages were stored or have expired.
     pub(super) index_behind: Notify,
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -88,6 +89,7 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
             indexed: AtomicU64::new(0),
             hides_addresses: AtomicBool::new(false),
             guest_key: state.guests,
+            folder: folder.map(Path::to_owned),
             index_behind: Notify::new(),
         }),
         on_caller_thread: false,

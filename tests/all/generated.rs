@@ -11,7 +11,7 @@ mod flags;
 mod metrics;
 
 /// The HTTP statuses of the protocol, the code and the `OpenAPI` description.
-mod statuses;
+pub(crate) mod statuses;
 
 use std::{env, fmt::Write, fs, path::Path};
 

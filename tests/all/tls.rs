@@ -246,6 +246,20 @@ async fn a_plain_request_on_the_tls_port_gets_a_sentence() {
     assert!(answer.contains("speaks TLS"), "{answer}");
 }
 
+// Verified to fail when no certificate is noted.
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_show_when_the_certificate_expires() {
+    let server = TlsServer::start().await;
+    let asked = "GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let answer = server.request(asked).await;
+    let line = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("chat_certificate_expiry_timestamp_seconds "));
+    let expiry: f64 = line.expect(&answer).parse().expect("a number");
+    // The certificate of this test is valid until the year 4096.
+    assert!((6.7e10..6.8e10).contains(&expiry), "{expiry}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_says_so_over_tls() {
     let mut options = options();

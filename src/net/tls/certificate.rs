@@ -70,6 +70,12 @@ impl Certificate {
     }
 }
 
+/// When a certificate expires, in seconds since 1970; `None` if it is
+/// malformed.
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
+    validity(certificate).ok().map(|valid| *valid.end())
+}
+
 fn validity(certificate: &CertificateDer<'_>) -> Result<RangeInclusive<i64>, CertificateError> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|_| CertificateError::Malformed)?;

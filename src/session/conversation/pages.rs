@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::error;
 
 use super::{
@@ -69,6 +70,7 @@ impl Conversation<'_> {
         before: Option<Seq>,
         limit: Option<u32>,
     ) -> Result<SideTask, Refusal> {
+        let (hub, asked) = (self.hub.clone(), Instant::now());
         let mut place = self.registration.queue_search()?;
         let (history, room) = (self.hub.history().clone(), self.room.clone());
         let limit = limit.unwrap_or(HISTORY_PAGE).min(MAX_HISTORY_PAGE);
@@ -80,6 +82,8 @@ impl Conversation<'_> {
             let is_over = move || place.is_over();
             let store = history.store();
             let found = store.search(&room, &words, before, limit, is_over).await;
+            let took = asked.elapsed().as_secs_f64();
+            hub.metrics().search.observe(took);
             let Some(found) = found.transpose() else {
                 let text = "The search took too long; use rarer words, or search again later.";
                 let refusal = Refusal::new(RefusalCode::TooLong, text);

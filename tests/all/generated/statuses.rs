@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use http::StatusCode;
 
 /// The statuses in the table of `docs/protocol.md`.
-pub(super) fn documented() -> BTreeSet<u16> {
+pub(crate) fn documented() -> BTreeSet<u16> {
     let page = include_str!("../../../docs/protocol.md");
     let (_, rest) = page.split_once("| status | when |\n").expect("the table");
     let (table, _) = rest.split_once("\n\n").expect("its end");
