@@ -20,6 +20,7 @@ pub mod invite_token;
 pub mod json;
 mod limits;
 mod lineage;
+pub(crate) mod markup;
 pub mod mention;
 mod message;
 pub mod misplaced_secret;

@@ -28,11 +28,12 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 18] = modules![
+const MODULES: [(&str, &str); 20] = modules![
     "backoff",
     "position",
     "outbox",
     "text",
+    "markup",
     "client",
     "commands",
     "typed",
@@ -41,6 +42,7 @@ const MODULES: [(&str, &str); 18] = modules![
     "dom",
     "keep",
     "view",
+    "blocks",
     "row",
     "attention",
     "composer",

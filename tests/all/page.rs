@@ -4,6 +4,8 @@ mod crowded;
 mod entry;
 /// Hostile texts, which must stay text.
 mod hostile;
+/// The looks of text: code, quotes, lists and emphasis.
+mod markup;
 /// The files of the page, and how they are served.
 mod served;
 /// Accessibility and use of the page, on large and small screens.

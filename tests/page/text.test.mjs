@@ -6,7 +6,7 @@ import { vectors } from "./vectors.mjs";
 
 const links = (text) => splitLinks(text).flatMap(({ href }) => href ?? []);
 
-test("only http and https addresses become links", () => {
+test("only web and mail addresses become links", () => {
   for (const [text, found] of [
     ["nothing", []],
     ["see https://example.org/a?b=c#d.", ["https://example.org/a?b=c#d"]],
@@ -18,6 +18,11 @@ test("only http and https addresses become links", () => {
     ["https://user:pass@evil.example/", []],
     ['https://a.example/"onmouseover="alert(1)', ["https://a.example/"]],
     ["<https://a.example/>", ["https://a.example/"]],
+    ["www.a.example/x, and WWW.b.example.", ["https://www.a.example/x", "https://WWW.b.example"]],
+    ["www. www.. www.@evil xwww.a.example /www.a.example www.a:b@evil.example", []],
+    ["ask ana@a.example, or (ana.b+c@mail.a.example).", ["mailto:ana@a.example", "mailto:ana.b+c@mail.a.example"]],
+    ["@ana hi@ana git@a.example:x root@10.0.0.1 a%0abcc:b@a.example", []],
+    ["https://a.example/" + ")".repeat(3), ["https://a.example/"]],
     ["https://例え.テスト/道", ["https://例え.テスト/道"]],
   ]) {
     assert.deepEqual(links(text), found, text);

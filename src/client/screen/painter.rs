@@ -189,6 +189,15 @@ impl Painter {
             (Style::Unverified(_), ColourDepth::None) => Some("3".to_owned()),
             (Style::Own, _) => Some("1".to_owned()),
             (Style::Loud, _) => Some("7".to_owned()),
+            (Style::Marked { bold, italic, code }, _) => {
+                let codes = [
+                    (bold, "1"),
+                    (italic, "3"),
+                    (code, if coloured { "36" } else { "4" }),
+                ];
+                let codes = codes.iter().filter(|(set, _)| *set).map(|(_, code)| *code);
+                Some(codes.collect::<Vec<_>>().join(";"))
+            }
             (Style::Bad, _) => Some(if coloured { "31" } else { "1" }.to_owned()),
         }
     }

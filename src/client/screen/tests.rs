@@ -389,6 +389,30 @@ fn a_mention_rings_the_bell_and_is_highlighted() {
 }
 
 #[test]
+fn markup_is_drawn_with_attributes() {
+    let mut scene = Scene::new(60, 16);
+    let code = "look:\n```rust\nfn a() {\n\tb();\tc\n}\n```\n> said\n> so\n- *one*\n  - `two`";
+    scene.tell(&[
+        message(1, "bob", code),
+        message(2, "bob", "**bold**, snake_case and `x`"),
+        message(3, "bob", "ana: **come**"),
+    ]);
+    same(&mut scene, "markup");
+    let screen = scene.terminal.screen();
+    let cell = |text: &str| {
+        let place = |(row, line): (usize, String)| Some((row, line.find(text)?));
+        let (row, column) = screen.rows(0, 60).enumerate().find_map(place).expect(text);
+        let place = |n| u16::try_from(n).expect("small");
+        screen.cell(place(row), place(column)).expect("a cell")
+    };
+    let cyan = vt100::Color::Idx(6);
+    assert!(cell("bold,").bold() && !cell("snake").bold());
+    assert!(cell("one").italic() && cell("two").fgcolor() == cyan);
+    assert!(cell("b();").fgcolor() == cyan && cell("> so").dim());
+    assert!(cell("come").inverse());
+}
+
+#[test]
 fn earlier_output_survives_resizes_and_leaving() {
     let mut scene = Scene::new(40, 12);
     scene.terminal.process(b"$ client\r\n");

@@ -51,7 +51,7 @@ const view = new View({
   log: $("log"),
   begin: $("begin"),
   unconfirmed: $("unsent"),
-  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name }),
+  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name, resized: () => view.update() }),
   drawKey(row, index) {
     const { continues, day, firstUnseen } = contextOf(row, index);
     return `${continues}|${day && dayName(row.at)}|${firstUnseen}|${me.name}`;
