@@ -29,6 +29,7 @@ mod read_only;
 mod reader;
 mod replica;
 mod room;
+mod rooms;
 mod row;
 mod sanctions;
 mod schema;
@@ -60,6 +61,7 @@ pub use self::{
     read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},
+    rooms::ListedRooms,
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,

@@ -227,6 +227,8 @@ fn service(
             content(StatusCode::OK, "application/json", description)
         }
         "help" => state.help.index(head),
+        "manifest.webmanifest" => page::manifest(),
+        "worker.js" => page::worker(&state.base_path),
         _ => return Err(not_found("There is nothing here.")),
     })
 }
@@ -234,8 +236,10 @@ fn service(
 /// Whether everybody may have a resource below `/-/`, also where only admitted
 /// names take part.
 fn is_open(path: &str) -> bool {
-    matches!(path, "health" | "ready" | "metrics" | "help")
-        || path.starts_with("help/")
+    matches!(
+        path,
+        "health" | "ready" | "metrics" | "help" | "manifest.webmanifest" | "worker.js"
+    ) || path.starts_with("help/")
         || path.starts_with("hook/")
         || path.starts_with(ASSETS)
 }

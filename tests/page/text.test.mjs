@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { byteLength, dayName, dayOf, mentions, nameKey, splitLinks } from "../../src/http/page/text.mjs";
+import { byteLength, dayName, dayOf, findWords, mentions, nameKey, splitLinks } from "../../src/http/page/text.mjs";
 import { vectors } from "./vectors.mjs";
 
 const links = (text) => splitLinks(text).flatMap(({ href }) => href ?? []);
@@ -27,6 +27,19 @@ test("only web and mail addresses become links", () => {
   ]) {
     assert.deepEqual(links(text), found, text);
     assert.equal(splitLinks(text).map((part) => part.text).join(""), text, "nothing is lost");
+  }
+});
+
+test("the words of a search are found as the server finds them", () => {
+  for (const [text, query, found] of [
+    ["Green tea, and teas", "tea green", ["Green", "tea", "tea"]],
+    ["steam Crème BRÛLÉE", "tea creme brul", ["Crème", "BRÛL"]],
+    ["e\u0301te\u0301!", "ete", ["e\u0301te\u0301"]],
+    ["👋 \u{1f375}tea", "tea", ["tea"]],
+    ["我喝绿茶", "绿茶", ["绿茶"]],
+    ["a.*b", ".* (", []],
+  ]) {
+    assert.deepEqual(findWords(text, query).map(([from, to]) => text.slice(from, to)), found, text);
   }
 });
 

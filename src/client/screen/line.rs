@@ -1,10 +1,10 @@
 //! The lines of the screen: styled text for messages, days and marks.
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::Zoned;
 
 use super::width::text_width;
 use crate::protocol::{
-    Message, MessageKind, WallTime,
+    Message, MessageKind,
     markup::{Block, Piece, blocks},
     text::sanitize,
 };
@@ -150,12 +150,6 @@ pub(super) fn name_style(name: &str, own: bool) -> Style {
     }
 }
 
-/// A moment in a time zone.
-pub(super) fn local(at: WallTime, zone: &TimeZone) -> Zoned {
-    let moment = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
-    moment.to_zoned(zone.clone())
-}
-
 /// The time of day, as `HH:MM`.
 pub(super) fn clock(at: &Zoned) -> String {
     format!("{:02}:{:02}", at.hour(), at.minute())
@@ -208,8 +202,10 @@ pub(super) fn private_line(at: &Zoned, from: &str, to: &str, text: &str, sent: b
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
-    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, name::RoomName};
+    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, WallTime, name::RoomName};
 
     #[test]
     fn text_cannot_control_the_terminal_or_fake_a_line() {
@@ -237,7 +233,7 @@ mod tests {
                 to: None,
                 connection: ConnectionId(7),
             };
-            let line = message_line(&message, &local(WallTime(0), &TimeZone::UTC), false, false);
+            let line = message_line(&message, &WallTime(0).local(&TimeZone::UTC), false, false);
             line.0[1].style
         };
         let Style::Name(colour) = name_style("ana", false) else {

@@ -19,8 +19,14 @@ export function linked(text) {
   return splitLinks(text).map(({ text: part, href }) => linkElement(href, part));
 }
 
+/** How a person is called: an address, which no name can be, is a guest. */
+export function shownName(name) {
+  return name.includes(":") ? "guest" : name;
+}
+
 /** A name. `unverified`: nobody owns it. */
 export function nameElement(name, unverified) {
+  if (shownName(name) !== name) return el("bdi", { class: `who guest c${colour(name)}`, title: name }, shownName(name));
   const apart = unverified ? { title: "Nobody owns this name: anyone may use it." } : {};
   return el("bdi", { class: `who c${colour(name)}${unverified ? " unverified" : ""}`, ...apart }, name);
 }
@@ -90,5 +96,5 @@ export function markRefused(element, why, takeBack) {
     takeBack(element.dataset.words);
   };
   element.classList.add("refused");
-  element.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));
+  element.firstChild.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));
 }

@@ -69,6 +69,31 @@ export function nameKey(name) {
   return name.normalize("NFC").toLowerCase();
 }
 
+/** The places of the words of a search in a text: `[from, to]` of each, in order. */
+export function findWords(text, query) {
+  const fold = (part) => part.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const words = fold(query).match(/[\p{L}\p{N}]+/gu);
+  if (!words) return [];
+  let folded = "";
+  /** The place of each folded letter in the text. */
+  const places = [];
+  let at = 0;
+  for (const letter of text) {
+    const plain = fold(letter);
+    for (let unit = 0; unit < plain.length; unit += 1) places.push(at);
+    folded += plain;
+    at += letter.length;
+  }
+  places.push(at);
+  // Scripts without spaces have no beginnings of words.
+  const begins = "(?<![\\p{Script=Latin}\\p{Script=Cyrillic}\\p{Script=Greek}\\p{N}])";
+  const longestFirst = words.sort((a, b) => b.length - a.length).join("|");
+  return [...folded.matchAll(new RegExp(`${begins}(?:${longestFirst})`, "gu"))].map(({ 0: word, index }) => [
+    places[index],
+    places[index + word.length],
+  ]);
+}
+
 /** How many bytes of UTF-8 a text has. */
 export function byteLength(text) {
   return new TextEncoder().encode(text).length;
