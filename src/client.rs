@@ -17,6 +17,7 @@ pub mod folder;
 pub mod ids;
 pub mod input;
 mod keyring;
+pub mod last_visit;
 pub mod lines;
 mod link;
 mod one_line;

@@ -9,6 +9,7 @@ mod base_path;
 mod entry;
 mod error_filter;
 mod events;
+mod forms;
 mod forwarding;
 mod help;
 mod history_page;

@@ -22,6 +22,7 @@ mod redaction;
 mod refused_ids;
 mod registry;
 mod retention;
+mod rooms;
 mod secrets;
 mod start;
 mod submissions;
@@ -240,10 +241,18 @@ impl Hub {
         self.shared.registry.connections()
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms and
-    /// those that the owner of a name may not enter.
-    pub fn rooms_event(&self, owner: Option<OwnerNumber>) -> Event {
-        self.shared.registry.rooms_event(owner)
+    /// The event that lists the rooms after one of them, except unlisted rooms
+    /// and those that the owner of a name may not enter.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn rooms_event(
+        &self,
+        owner: Option<OwnerNumber>,
+        after: Option<RoomName>,
+    ) -> Result<Event, StoreError> {
+        rooms::list(self.history().store(), &self.shared.registry, owner, after).await
     }
 
     /// How many connections are in a room.

@@ -20,6 +20,7 @@ pub mod invite_token;
 pub mod json;
 mod limits;
 mod lineage;
+pub(crate) mod markup;
 pub mod mention;
 mod message;
 pub mod misplaced_secret;
@@ -44,12 +45,14 @@ pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
     event::{
-        Event, GapReason, Invite, Link, PageEvent, RoomInfo, RoomMember, Search, Topic, Welcome,
+        Event, GapReason, Invite, LastMessage, Link, PageEvent, RoomInfo, RoomMember, Search,
+        Topic, Welcome,
     },
     fingerprint::{BadFingerprint, Fingerprint},
     limits::{
         DEFAULT_PORT, DEFAULT_TEXT_BYTES, HISTORY_PAGE, Limits, MAX_BACKLOG, MAX_COMMAND_BYTES,
-        MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_TOPIC_BYTES, PLAIN_WELCOME, SUBPROTOCOL,
+        MAX_HISTORY_PAGE, MAX_HISTORY_PAGE_BYTES, MAX_LISTED_ROOMS, MAX_TOPIC_BYTES, PLAIN_WELCOME,
+        SUBPROTOCOL,
     },
     lineage::{Lineage, Parent, Replay},
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},

@@ -33,6 +33,7 @@ mod replica;
 mod restore;
 mod room;
 mod room_list;
+mod rooms;
 mod row;
 mod sanctions;
 mod schema;
@@ -67,6 +68,7 @@ pub use self::{
     replica::{Replica, StartingState, open},
     restore::{Restored, restore},
     room_list::StoredRoom,
+    rooms::ListedRooms,
     sanctions::Sanction,
     search::{SEARCHES_AT_ONCE, SearchResult},
     store_error::StoreError,

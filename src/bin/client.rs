@@ -11,7 +11,7 @@ use std::{
     fmt::Display,
     fs::{self, File},
     io::{self, BufReader, IsTerminal, Write},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::MetadataExt},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
@@ -23,7 +23,7 @@ use broadcast_chat::{
         self, Client, Keyring, Outbox, OutboxError, Pass, ServerTrust,
         address::{AddressOptions, Target},
         ids::Ids,
-        input,
+        input, last_visit,
         lines::{self, LinesOptions, Source},
         output::Printer,
         preferences::Preferences,
@@ -32,6 +32,7 @@ use broadcast_chat::{
     protocol::{Epoch, Seq, Start},
 };
 use clap::{Parser, error::ErrorKind};
+use jiff::tz::TimeZone;
 use tokio::{select, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,9 @@ const READ: usize = 64 * 1024;
 
 /// The time that the output may take for its last lines after an interruption.
 const PRINT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// How many messages a screen begins with.
+const CONTEXT: u32 = 30;
 
 /// The exit code for wrong usage.
 const EXIT_USAGE: u8 = 2;
@@ -74,6 +78,12 @@ fn main() -> ExitCode {
     let mut target = flags.target(&trust);
     if target.as_ref().is_ok_and(|target| target.name().is_none()) && flags.name.is_none() {
         flags.name.clone_from(&preferences.name);
+        let remembers = flags.name.is_none() && flags.wants_screen();
+        if let (Some(folder), true, Ok(target)) = (user_folder(), remembers, &target)
+            && target.pass().is_none()
+        {
+            flags.name = last_visit::last_name(&folder, target);
+        }
         target = flags.target(&trust);
     }
     let target = match target {
@@ -116,10 +126,15 @@ impl ClientFlags {
             start: Start {
                 after: self.after.map(Seq),
                 epoch: self.epoch.as_deref().map(|epoch| Epoch(epoch.into())),
-                backlog: self.backlog,
+                backlog: self.backlog.or_else(|| self.context()),
                 inbox: None,
             },
         })
+    }
+
+    /// How many messages a screen begins with, if the user does not say.
+    fn context(&self) -> Option<u32> {
+        (self.wants_screen() && self.after.is_none()).then_some(CONTEXT)
     }
 
     fn open_outbox(&self, target: &Target) -> Result<Outbox, OutboxError> {
@@ -144,7 +159,7 @@ impl ClientFlags {
     /// do not ask for lines.
     fn wants_screen(&self) -> bool {
         let able = variable("TERM").is_some_and(|term| !["", "dumb"].contains(&term.as_str()));
-        is_person() && able && !self.plain && !self.json && !self.quiet
+        is_person() && able && !self.plain && !self.times && !self.json && !self.quiet
     }
 
     fn lines_options(&self) -> io::Result<LinesOptions> {
@@ -160,6 +175,9 @@ impl ClientFlags {
             states: source == Source::Pipe || io::stderr().is_terminal(),
             json: self.json,
             quiet: self.quiet,
+            // A program reads the history, and no person can type a message.
+            welcome: self.after.is_none() || !reads_nothing(),
+            times: self.times.then(TimeZone::system),
             ids: self.ids()?,
         })
     }
@@ -188,7 +206,7 @@ impl ClientFlags {
                 .colours
                 .unwrap_or_else(|| ColourDepth::of(variable)),
             bell: preferences.bell.unwrap_or(true) && !self.no_bell,
-            quiet: preferences.quiet.unwrap_or(false),
+            joins: preferences.joins.unwrap_or(true),
             ids: self.ids()?,
             folder: user_folder(),
         })
@@ -209,6 +227,15 @@ fn variable(name: &str) -> Option<String> {
 /// Whether a person uses the client: input and output are a terminal.
 fn is_person() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Whether standard input is the null device.
+fn reads_nothing() -> bool {
+    let device = |file: &File| file.metadata().map(|meta| meta.rdev());
+    let null = File::open("/dev/null").and_then(|null| device(&null));
+    let input = io::stdin().as_fd().try_clone_to_owned();
+    let input = input.and_then(|input| device(&File::from(input)));
+    matches!((null, input), (Ok(null), Ok(input)) if null == input)
 }
 
 /// Runs the conversation on one thread. It is one task, so a second thread would
@@ -254,7 +281,7 @@ async fn run_conversation(
     };
     if flags.wants_screen() {
         let settings = flags.screen_settings(preferences).context(NO_IDS)?;
-        return Box::pin(run_screen(client, settings, stop)).await;
+        return run_screen(client, settings, stop).await;
     }
     let options = flags.lines_options().context(NO_IDS)?;
     let limit = options.source.longest_line(client.welcome().limits);
@@ -286,7 +313,7 @@ async fn run_screen(
     let mut printer = out
         .and_then(Printer::start)
         .context("nothing can be shown")?;
-    let outcome = screen::run(client, &mut printer, settings, stop).await;
+    let outcome = Box::pin(screen::run(client, &mut printer, settings, stop)).await;
     if let Err(failure) = &outcome {
         print_error(failure);
     }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::tz::TimeZone;
 use tokio::{
     select,
     sync::mpsc,
@@ -26,7 +27,7 @@ use super::{
     input::Input,
     output::Printer,
 };
-use crate::protocol::Limits;
+use crate::protocol::{Limits, name::Name};
 
 /// How long the client waits for receipts after an interruption.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -62,6 +63,7 @@ impl Source {
 
 /// The options of [`run`].
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // the flags are independent
 pub struct LinesOptions {
     /// The source of the lines.
     pub source: Source,
@@ -69,6 +71,10 @@ pub struct LinesOptions {
     pub json: bool,
     /// Whether to print no events at all.
     pub quiet: bool,
+    /// Whether to print the first welcome.
+    pub welcome: bool,
+    /// Whether a printed message begins with its time, in this time zone.
+    pub times: Option<TimeZone>,
     /// Whether to complain about a lost connection, and say when it is back.
     pub states: bool,
     /// The ids of the lines.
@@ -101,6 +107,7 @@ pub async fn run(
         complaints,
         live: false,
         welcomed: false,
+        last_private: None,
         reported: ReportedState::Up,
         printed_position: None,
         unremembered: None,
@@ -157,6 +164,8 @@ struct Lines<'a, W> {
     /// Whether the replay is over.
     live: bool,
     welcomed: bool,
+    /// The author of the last private message to the user.
+    last_private: Option<Name>,
     reported: ReportedState,
     /// The position given to the printer last, if the outbox is a file.
     printed_position: Option<Position>,

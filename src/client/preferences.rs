@@ -11,7 +11,7 @@ use super::screen::ColourDepth;
 use crate::protocol::name::Name;
 
 /// The known keys, for the error about an unknown one.
-const KEYS: &str = "name, colours, bell and quiet";
+const KEYS: &str = "name, colours, bell and joins";
 
 /// The preferences; flags override them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub struct Preferences {
     pub colours: Option<ColourDepth>,
     /// Whether the bell rings.
     pub bell: Option<bool>,
-    /// Whether joins and leaves are hidden at first.
-    pub quiet: Option<bool>,
+    /// Whether joins and leaves are shown at first.
+    pub joins: Option<bool>,
 }
 
 /// An error in the file, with its line.
@@ -107,7 +107,7 @@ impl Preferences {
                 });
             }
             "bell" => self.bell = Some(truth()?),
-            "quiet" => self.quiet = Some(truth()?),
+            "joins" => self.joins = Some(truth()?),
             other => {
                 let why = format!("there is no {other:?}: the keys are {KEYS}");
                 return Err((key.span(), why));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn all_keys_are_read() {
-        let text = "# mine\nname = \"ana\"\ncolours = \"few\"\nbell = false\nquiet = true\n";
+        let text = "# mine\nname = \"ana\"\ncolours = \"few\"\nbell = false\njoins = false\n";
         let read = Preferences::read(text).expect("no mistake");
         assert_eq!(
             read,
@@ -131,7 +131,7 @@ mod tests {
                 name: "ana".parse().ok(),
                 colours: Some(ColourDepth::Few),
                 bell: Some(false),
-                quiet: Some(true),
+                joins: Some(false),
             }
         );
         assert_eq!(Preferences::read(""), Ok(Preferences::default()));
@@ -155,7 +155,7 @@ mod tests {
             assert!(said.starts_with(begins), "{said}");
         }
         // The same holds for text that is no TOML.
-        let said = lines("bell = \nquiet = yes\n");
+        let said = lines("bell = \njoins = yes\n");
         assert!(
             said.len() >= 2 && said[0].starts_with("line 1: "),
             "{said:?}"

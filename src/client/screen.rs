@@ -46,8 +46,10 @@ use super::{
     Client, ClientEvent, End, Position,
     failure::{Failure, Unstored},
     ids::Ids,
+    last_visit::{LastVisit, Visits},
     output::Printer,
 };
+use crate::protocol::{WallTime, name::Name};
 
 /// How long the client waits for outstanding receipts before it leaves.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -66,8 +68,8 @@ pub struct ScreenOptions {
     /// Whether the bell rings for private messages and for messages with the
     /// user's name.
     pub bell: bool,
-    /// Whether joins and leaves are hidden at first.
-    pub quiet: bool,
+    /// Whether joins and leaves are shown at first.
+    pub joins: bool,
     /// Gives each message its id.
     pub ids: Ids,
     /// The folder for the texts the user has sent; `None` keeps none.
@@ -88,6 +90,9 @@ struct Screen<'a> {
     painter: Painter,
     printer: &'a mut Printer,
     past: SentTexts,
+    visits: Visits,
+    /// The name that `visits` was told.
+    noted_name: Option<Name>,
     raw_mode: RawMode,
     columns: usize,
     rows: usize,
@@ -125,15 +130,25 @@ pub async fn run(
         zone: TimeZone::system(),
         ids: settings.ids,
         bell: settings.bell,
-        quiet: settings.quiet,
+        joins: settings.joins,
     };
     let sent_texts = SentTexts {
         folder: settings.folder,
         origin: client.origin(),
     };
+    let visits = Visits {
+        folder: sent_texts.folder.clone(),
+        origin: client.origin(),
+    };
+    let mut model = Model::new(client.welcome(), manner, now());
+    if let Some(visit) = visits.last(model.room()) {
+        model.return_from(visit);
+    }
     let mut screen = Screen {
         past: sent_texts,
-        model: Model::new(client.welcome(), manner, now()),
+        visits,
+        noted_name: None,
+        model,
         client,
         painter: Painter::new(settings.colours),
         printer,
@@ -273,6 +288,12 @@ impl Screen<'_> {
         if self.client.unconfirmed() == 0 {
             self.model.all_stored();
         }
+        if self.noted_name != self.model.you().name {
+            self.noted_name.clone_from(&self.model.you().name);
+            if let Some(name) = &self.noted_name {
+                self.visits.note_name(name);
+            }
+        }
         self.send();
         self.stale = true;
     }
@@ -384,6 +405,13 @@ impl Screen<'_> {
             && let Some(position) = self.client.position().cloned()
         {
             self.client.remember(&position);
+        }
+        if shown == Ok(true) {
+            for position in self.model.positions() {
+                let position = position.clone();
+                let at = WallTime(Timestamp::now().as_millisecond());
+                self.visits.note(&LastVisit { position, at });
+            }
         }
         let lost = Unstored {
             lines: self.client.unconfirmed() as u64,

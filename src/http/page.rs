@@ -8,10 +8,10 @@
 use std::{fmt::Write, sync::LazyLock};
 
 use bytes::Bytes;
-use http::{Response, request::Parts, uri::Authority};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts, uri::Authority};
 use http_body_util::Full;
 
-use super::{asset::Asset, base_path::BasePath, origin::Site};
+use super::{answer::content, asset::Asset, base_path::BasePath, origin::Site};
 use crate::protocol::name::RoomName;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -19,6 +19,12 @@ const STYLE: &str = concat!(
     include_str!("page/colours.css"),
     include_str!("page/page.css")
 );
+
+/// Makes the page one that browsers can install.
+const MANIFEST: &str = include_str!("page/manifest.webmanifest");
+
+/// Keeps pages for times without a connection.
+const WORKER: &str = include_str!("page/worker.js");
 
 macro_rules! modules {
     ($($name:literal),+ $(,)?) => {
@@ -28,11 +34,12 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 18] = modules![
+const MODULES: [(&str, &str); 21] = modules![
     "backoff",
     "position",
     "outbox",
     "text",
+    "markup",
     "client",
     "commands",
     "typed",
@@ -41,11 +48,13 @@ const MODULES: [(&str, &str); 18] = modules![
     "dom",
     "keep",
     "view",
+    "blocks",
     "row",
     "attention",
     "composer",
     "panels",
     "entry",
+    "offline",
     "page",
 ];
 
@@ -90,9 +99,27 @@ pub(super) fn asset(head: &Parts, name: &str) -> Option<Response<Full<Bytes>>> {
     Some(asset.immutable(head))
 }
 
+/// Returns the manifest.
+pub(super) fn manifest() -> Response<Full<Bytes>> {
+    content(StatusCode::OK, "application/manifest+json", MANIFEST)
+}
+
+/// Returns the service worker of all rooms.
+pub(super) fn worker(base: &BasePath) -> Response<Full<Bytes>> {
+    const ALLOWED: HeaderName = HeaderName::from_static("service-worker-allowed");
+    let mut response = content(StatusCode::OK, "text/javascript; charset=utf-8", WORKER);
+    let headers = response.headers_mut();
+    // Without this header its scope would be its own folder.
+    if let Ok(scope) = HeaderValue::try_from(format!("{base}/")) {
+        headers.insert(ALLOWED, scope);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
 /// The content security policy: the page may load only its own style and
 /// module, and may connect only to its own server. Trusted Types keep text from
-/// becoming markup.
+/// becoming markup; their one policy names the service worker.
 fn policy(host: &Authority) -> String {
     // 'self' should cover WebSockets, but does not in every browser. A host
     // with other characters could change the policy, so it is left out.
@@ -104,8 +131,8 @@ fn policy(host: &Authority) -> String {
     };
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
-         connect-src 'self'{sockets}; base-uri 'none'; form-action 'none'; \
-         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+         connect-src 'self'{sockets}; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types worker"
     )
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderName, header, request::Parts};
 use super::{answer::Refused, origin::single_header};
 use crate::{
     protocol::{
-        Epoch, Seq, Start,
+        Epoch, MessageKind, Seq, Start,
         format::Format,
         invite_token::InviteToken,
         name::{Name, RoomName},
@@ -38,6 +38,8 @@ pub(super) struct Query {
     pub(super) limit: Option<u32>,
     /// `seq=1`: plain lines begin with their number.
     pub(super) numbered: bool,
+    /// `kind=me`: what is posted is something done.
+    pub(super) kind: MessageKind,
     /// `echo`: whether own messages are shown; `echo=0` hides them.
     pub(super) echo: bool,
 }
@@ -53,6 +55,7 @@ impl Default for Query {
             before: None,
             limit: None,
             numbered: false,
+            kind: MessageKind::Said,
             echo: true,
         }
     }
@@ -92,6 +95,11 @@ impl Query {
                 "before" => parsed.before = Some(Seq(number("before", &value)?)),
                 "limit" => parsed.limit = Some(number("limit", &value)?),
                 "seq" => parsed.numbered = switch("seq", &value)?,
+                "kind" if value == "me" => parsed.kind = MessageKind::Me,
+                "kind" => {
+                    let text = format!("kind={value}: kind is me, or absent.");
+                    return Err(Refused::bad_request(text));
+                }
                 "echo" => parsed.echo = switch("echo", &value)?,
                 _ => {}
             }
@@ -193,10 +201,11 @@ mod tests {
 
     #[test]
     fn queries_are_parsed_and_invalid_values_refused() {
-        let query = "name=Ana&after=7&epoch=ab&backlog=5&before=9&limit=3&seq=1&echo=0&other=x";
+        let query =
+            "name=Ana&after=7&epoch=ab&backlog=5&before=9&limit=3&seq=1&kind=me&echo=0&other=x";
         let query = Query::parse(query).expect("a valid query");
         assert_eq!(query.name.expect("a name").as_str(), "Ana");
-        assert!(query.numbered && !query.echo);
+        assert!(query.numbered && !query.echo && query.kind == MessageKind::Me);
         assert_eq!(query.start.after, Some(Seq(7)));
         assert_eq!(query.start.epoch, Some(Epoch("ab".into())));
         assert_eq!(query.start.backlog, Some(5));
@@ -213,6 +222,7 @@ mod tests {
             "limit=-1",
             "limit=4294967296",
             "seq=yes",
+            "kind=you",
             "echo=2",
         ] {
             let refused = Query::parse(wrong).expect_err(wrong);

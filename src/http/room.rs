@@ -17,6 +17,7 @@ use tracing::{error, info};
 use super::{
     answer::{Refused, content},
     entry::unauthorized,
+    forms,
     origin::single_header,
     query::Query,
     state::HttpState,
@@ -26,7 +27,7 @@ use crate::{
     hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
-        Author, Event, Limits, MAX_BACKLOG, MessageKind, OwnerNumber, Refusal, RefusalCode, Seq,
+        Author, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
         format::Format,
         misplaced_secret,
         name::{MessageId, RoomName},
@@ -42,6 +43,12 @@ const LINES: u32 = 50;
 /// How much of the response is prepared at a time, in bytes. A client that does
 /// not read holds up to this much memory.
 const CHUNK: usize = 32 << 10;
+
+/// The longest object that a program may post, in bytes.
+const MAX_OBJECT: usize = 256 << 10;
+
+/// The name of GitHub's event.
+const GITHUB_EVENT: header::HeaderName = header::HeaderName::from_static("x-github-event");
 
 /// How long a body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -205,6 +212,7 @@ where
         ),
         None => None,
     };
+    let form = Form::of(head)?;
     let peer = registration.peer();
     registration.check_mute(query.name.as_ref())?;
     let budget = registration.budget();
@@ -213,12 +221,15 @@ where
     }
     let mut taken = Vec::new();
     let limits = state.session.get().limits;
-    let whole = read(body, limits, &mut taken).await;
+    let whole = read(body, form, limits, &mut taken).await;
     if let Some(budget) = budget {
         budget.posted(message_cost(taken.len(), state.hub.readers(&room)));
     }
     whole?;
-    let text = text(&taken, limits)?;
+    let (text, own_id) = match form {
+        Form::Text => (text(&taken, limits)?, None),
+        Form::Json => object(&taken, head, limits)?,
+    };
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
@@ -241,9 +252,9 @@ where
         },
         text,
         room,
-        id,
+        id: id.or(own_id),
         follows: None,
-        kind: MessageKind::Said,
+        kind: query.kind,
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
@@ -267,12 +278,45 @@ where
     }
 }
 
+/// The form of a body.
+#[derive(Clone, Copy)]
+enum Form {
+    /// The text itself.
+    Text,
+    /// An object that another program makes.
+    Json,
+}
+
+impl Form {
+    /// The form by the `Content-Type`. `curl` calls a plain text a form of a
+    /// browser, so only two types count.
+    ///
+    /// # Errors
+    ///
+    /// Fails with 415 for a form with files.
+    fn of(head: &Parts) -> Result<Self, Refused> {
+        let kind = single_header(head, &header::CONTENT_TYPE)?.unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("multipart/form-data") {
+            let text = "The body is the text of one message, or a JSON object, and no form: \
+                        curl takes --data in place of --form.";
+            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let is_json = kind.eq_ignore_ascii_case("application/json");
+        Ok(if is_json { Form::Json } else { Form::Text })
+    }
+}
+
 /// Reads the body into `taken`, also as far as it came if it is refused.
-async fn read<B>(body: B, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
+async fn read<B>(body: B, form: Form, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
 where
     B: Body<Data = Bytes>,
 {
-    let limit = limits.text_bytes;
+    let (limit, slack) = match form {
+        // One newline at the end is dropped.
+        Form::Text => (limits.text_bytes, 2),
+        Form::Json => (MAX_OBJECT.max(limits.text_bytes), 0),
+    };
     let reading = async {
         let mut body = pin!(body);
         while let Some(frame) = body.frame().await {
@@ -280,8 +324,7 @@ where
             if let Ok(data) = frame.map_err(broken)?.into_data() {
                 taken.extend_from_slice(&data);
             }
-            // One newline at the end is dropped.
-            if taken.len() > limit + 2 {
+            if taken.len() > limit + slack {
                 let text = format!("The text is too long; at most {limit} bytes are taken.");
                 return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text));
             }
@@ -307,6 +350,20 @@ fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
     let text = Text::parse(raw, limits.text_bytes)?;
     misplaced_secret::check(raw)?;
     Ok(text)
+}
+
+/// The text of a posted object, cut at the limit, and the id of its
+/// notification.
+///
+/// # Errors
+///
+/// Fails if the object has no known form, or its text looks like a command with
+/// a secret.
+fn object(body: &[u8], head: &Parts, limits: Limits) -> Result<(Text, Option<MessageId>), Refused> {
+    let mut said = forms::read(body, single_header(head, &GITHUB_EVENT)?)?;
+    said.cut(limits.text_bytes);
+    misplaced_secret::check(&said.text)?;
+    Ok((Text::parse(&said.text, limits.text_bytes)?, said.id))
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

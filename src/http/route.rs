@@ -231,6 +231,8 @@ async fn service(
             content(StatusCode::OK, "application/json", description)
         }
         "help" => state.help.index(head),
+        "manifest.webmanifest" => page::manifest(),
+        "worker.js" => page::worker(&state.base_path),
         _ => return Err(not_found("There is nothing here.")),
     })
 }
@@ -254,8 +256,10 @@ async fn metrics(head: &Parts, state: &HttpState) -> Response<Full<Bytes>> {
 /// Whether everybody may have a resource below `/-/`, also where only admitted
 /// names take part.
 fn is_open(path: &str) -> bool {
-    matches!(path, "health" | "ready" | "metrics" | "help")
-        || path.starts_with("help/")
+    matches!(
+        path,
+        "health" | "ready" | "metrics" | "help" | "manifest.webmanifest" | "worker.js"
+    ) || path.starts_with("help/")
         || path.starts_with("hook/")
         || path.starts_with(ASSETS)
 }

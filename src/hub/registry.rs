@@ -56,7 +56,7 @@ use crate::{
     log::{GuardedClock, SanctionKind, UnreadLimit},
     net::{AddressSet, Peer, Prefix},
     protocol::{
-        ConnectionId, Event, OwnerNumber, Refusal, Seq, Tag, Topic,
+        ConnectionId, Event, OwnerNumber, Refusal, RoomInfo, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -196,12 +196,21 @@ impl Registry {
         self.shared.lock().presence.rooms_in_use()
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms and
-    /// those that the owner of a name may not enter.
-    pub(super) fn rooms_event(&self, owner: Option<OwnerNumber>) -> Event {
+    /// The listed rooms with members that the owner of a name may enter.
+    pub(super) fn present_rooms(&self, owner: Option<OwnerNumber>) -> Vec<RoomName> {
         let tables = self.shared.lock();
         let is_seen = |room: &RoomName| tables.access.allows(room, owner);
-        tables.presence.rooms_event(is_seen)
+        tables.presence.listed(is_seen)
+    }
+
+    /// Counts the members of rooms, and removes rooms that the owner of a name
+    /// may not enter.
+    pub(super) fn count_members(&self, rooms: &mut Vec<RoomInfo>, owner: Option<OwnerNumber>) {
+        let tables = self.shared.lock();
+        rooms.retain_mut(|info| {
+            info.members = tables.presence.people_count(&info.room);
+            tables.access.allows(&info.room, owner)
+        });
     }
 
     /// Whether only members may enter a room.

@@ -5,13 +5,19 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, MessageKind, Seq,
+    Epoch, MessageKind, Refusal, RefusalCode, Seq,
     command_target::CommandTarget,
     invite_token::InviteToken,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     typed_duration::TypedDuration,
 };
+
+/// The refusal of a reply to no message.
+pub fn nobody_to_answer() -> Refusal {
+    let text = "You have no private message to answer: /msg NAME TEXT begins.";
+    Refusal::new(RefusalCode::NotHere, text)
+}
 
 /// The position at which a subscriber starts to read a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +83,12 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<MessageId>,
     },
+    /// Answers the last private message to this reader; only typed.
+    #[serde(skip)]
+    Reply {
+        /// As in [`Command::Publish`].
+        text: String,
+    },
     /// Asks for a page of this reader's private messages.
     Inbox {
         /// Only messages before this number.
@@ -130,8 +142,12 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<u32>,
     },
-    /// Asks for the rooms that have members.
-    Rooms,
+    /// Asks for the rooms that have messages or members.
+    Rooms {
+        /// The last room of the page before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<RoomName>,
+    },
     /// Asks for the topic of the room, or sets it.
     Topic {
         /// The new topic; empty to remove the topic, absent to ask for it.
@@ -241,6 +257,24 @@ pub enum Command {
 }
 
 impl Command {
+    /// Addresses a [`Command::Reply`] to the author of the `last` private
+    /// message; any other command stays as it is.
+    ///
+    /// # Errors
+    /// Refuses a reply if there was no private message.
+    pub fn addressed(self, last: Option<&Name>) -> Result<Self, Refusal> {
+        let Command::Reply { text } = self else {
+            return Ok(self);
+        };
+        let to = last.cloned().ok_or_else(nobody_to_answer)?;
+        Ok(Command::Private {
+            to,
+            text,
+            id: None,
+            follows: None,
+        })
+    }
+
     /// The declaration of this command in the [table](table::TABLE).
     pub fn spec(&self) -> Option<&'static table::CommandSpec> {
         let kind = match self {
@@ -254,7 +288,7 @@ impl Command {
             Command::Members => "members",
             Command::History { .. } => "history",
             Command::Search { .. } => "search",
-            Command::Rooms => "rooms",
+            Command::Rooms { .. } => "rooms",
             Command::Topic { .. } => "topic",
             Command::Operator { .. } => "operator",
             Command::Kick { .. } => "kick",
@@ -272,6 +306,7 @@ impl Command {
             Command::Owner { .. } => "owner",
             Command::Link { .. } => "link",
             Command::Release { .. } => "release",
+            Command::Reply { .. } => return table::by_word("r"),
             Command::Help => return table::by_word("help"),
         };
         table::by_json_type(kind)

@@ -128,11 +128,14 @@ pub enum Event {
     Page(PageEvent),
     /// The answer to `rooms`.
     Rooms {
-        /// The rooms, those with most people first. If there are many, only a
-        /// part of them.
+        /// The rooms, the last spoken in first, then those without a message. At
+        /// most [`MAX_LISTED_ROOMS`](super::MAX_LISTED_ROOMS) of them.
         rooms: Vec<RoomInfo>,
-        /// The number of rooms.
+        /// The number of all rooms.
         total: usize,
+        /// Whether there are rooms after these.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        more: bool,
     },
     /// The answer to `topic`; also sent to the room when its topic changes.
     Topic {
@@ -251,13 +254,26 @@ pub struct RoomMember {
     pub owner: bool,
 }
 
-/// A room with members, as `rooms` lists it.
+/// The last message of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastMessage {
+    /// Its number.
+    pub seq: Seq,
+    /// When it was stored; absent if its row is damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<WallTime>,
+}
+
+/// A room, as `rooms` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomInfo {
     /// The name of the room.
     pub room: RoomName,
     /// The number of people in it.
     pub members: usize,
+    /// Its last message, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastMessage>,
     /// Its topic, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<Text>,

@@ -12,14 +12,19 @@ use super::{Event, Message, PrivateMessage, Seq, close::CloseReason, json};
 /// The beginning of an event's object, up to the value of its type.
 const TYPE: &str = r#"{"type":""#;
 
-/// Encodes an event.
-pub fn event(event: &Event) -> String {
+/// Encodes an event; `None` if the stream does not show it: a reader that
+/// publishes nothing needs no news of people.
+pub fn event(event: &Event) -> Option<String> {
     let mut out = String::new();
     match event {
         Event::Message(message) => {
             put_message(&mut out, message);
-            return out;
+            return Some(out);
         }
+        Event::Joined { .. }
+        | Event::Left { .. }
+        | Event::Renamed { .. }
+        | Event::Members { .. } => return None,
         // The reader has everything up to this number, so it can resume here.
         Event::Live { seq }
         | Event::Private(PrivateMessage { seq, .. })
@@ -35,13 +40,13 @@ pub fn event(event: &Event) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "event: {}", name.unwrap_or_default());
     out.extend(["data: ", &data, "\n\n"]);
-    out
+    Some(out)
 }
 
 /// Appends a message.
 pub fn put_message(out: &mut String, message: &Message) {
     if let Some(private) = message.private() {
-        out.push_str(&event(&Event::Private(private)));
+        out.extend(event(&Event::Private(private)));
         return;
     }
     put_id(out, message.seq);
@@ -130,7 +135,7 @@ mod tests {
                 "event: erased\ndata: {\"type\":\"erased\",\"seq\":7}\n\n",
             ),
         ] {
-            assert_eq!(event(&told), written);
+            assert_eq!(event(&told).as_deref(), Some(written));
         }
         let wait_ms = 120;
         assert_eq!(

@@ -80,7 +80,7 @@ impl Format {
                 }
                 _ => plain::event(event)?,
             },
-            Format::EventStream => return Some(event_stream::event(event).into()),
+            Format::EventStream => return event_stream::event(event).map(Into::into),
         };
         let mut out = Vec::with_capacity(payload.len() + 10);
         frame::put_text(&mut out, payload.as_bytes());

@@ -262,6 +262,7 @@ mod tests {
         let rooms = Event::Rooms {
             rooms: Vec::new(),
             total: 0,
+            more: false,
         };
         assert_eq!(answer(&rooms, None), event(&rooms));
         let told = answer(&rooms, Some(&reference));

@@ -25,6 +25,9 @@ pub const MAX_TOPIC_BYTES: usize = 300;
 /// The largest backlog that a subscriber gets, in messages.
 pub const MAX_BACKLOG: u32 = 1000;
 
+/// The most rooms in one answer to `rooms`.
+pub const MAX_LISTED_ROOMS: usize = 200;
+
 /// The number of messages on a history page if the client sets no limit.
 pub const HISTORY_PAGE: u32 = 50;
 

@@ -117,6 +117,8 @@ impl RoomName {
     pub fn from_path(path: &str) -> Result<Self, RuleBroken> {
         match path.strip_prefix('/').unwrap_or(path) {
             "" => Ok(Self::lobby()),
+            // In a URL the sign begins a fragment.
+            room if room.starts_with('#') => "".parse(),
             room => room.parse(),
         }
     }
@@ -125,10 +127,12 @@ impl RoomName {
 impl FromStr for RoomName {
     type Err = RuleBroken;
 
+    /// Reads a room as a person types it: `tea`, or `#tea`.
     fn from_str(text: &str) -> Result<Self, RuleBroken> {
         const RULE: RuleBroken = RuleBroken::new(
             "a room name is 1 to 64 of the characters a-z 0-9 . _ - and starts with a letter, a digit or _",
         );
+        let text = text.strip_prefix('#').unwrap_or(text);
         let good = text.len() <= Self::MAX
             && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
             && text
@@ -304,7 +308,7 @@ mod tests {
         }
         let long = format!("/{}", "r".repeat(65));
         for path in [
-            "/a/b", "/a b", "/a%20b", "/.a", "/-", "/-a", "/ä", "/a/", "//", &long,
+            "/a/b", "/a b", "/a%20b", "/#a", "/.a", "/-", "/-a", "/ä", "/a/", "//", &long,
         ] {
             assert!(RoomName::from_path(path).is_err(), "{path}");
         }

@@ -10,36 +10,49 @@ use std::fmt::Write;
 
 use super::{
     Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, Slot,
-    command::table::{Listing, Permission, TABLE},
+    command::table::TABLE,
     name::{Name, RoomName},
     text::{Text, sanitize},
 };
 
-/// The columns at which `/help` may begin the description of a command.
-const COLUMNS: [usize; 3] = [15, 18, 34];
+/// The column at which `/help` begins the descriptions, and its last column: an
+/// answer is indented by two of 80.
+const ABOUT: usize = 21;
+const WIDTH: usize = 78;
 
-/// The answer to `/help`: a line for each command that the table lists.
+/// The answer to `/help`: each command that the table lists.
 pub fn help() -> Event {
     let mut text = "Type a message to say it to the room. Commands:\n".to_owned();
-    let mut specs = TABLE.iter().peekable();
-    while let Some(spec) = specs.next() {
+    for spec in &TABLE {
         let Some(about) = spec.help.about(spec) else {
             continue;
         };
-        let mut form = spec.form();
-        while let Some(beside) = specs.next_if(|next| next.help == Listing::SharedLine) {
-            form = format!("{form}, {}", beside.form());
-        }
-        // The operators' commands use later columns, apart from the others.
-        let first = usize::from(spec.permission == Permission::Operators);
-        let fits = |column: &&usize| form.len() + 2 <= **column;
-        let column = COLUMNS[first..].iter().find(fits).unwrap_or(&0);
-        let about = about.replace('\n', &format!("\n{:column$}", ""));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{form:<column$}{about}");
+        let aliases = spec.aliases.iter().map(|word| format!(" /{word}"));
+        let aliases: String = aliases.collect();
+        let also = if aliases.is_empty() { "" } else { "; also" };
+        put_help(&mut text, &spec.form(), &format!("{about}{also}{aliases}"));
+        text.push('\n');
     }
-    text.push_str("//TEXT         say a text that begins with a slash");
+    put_help(&mut text, "//TEXT", "say a text that begins with a slash");
     Event::Notice { text }
+}
+
+/// Appends a command and its description, wrapped between words.
+pub fn put_help(text: &mut String, form: &str, about: &str) {
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{form:<ABOUT$}");
+    let mut column = ABOUT;
+    for (n, word) in about.split(' ').enumerate() {
+        if n > 0 && column + 1 + word.len() > WIDTH {
+            let _ = write!(text, "\n{:ABOUT$}", "");
+            column = ABOUT;
+        } else if n > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += word.len();
+    }
 }
 
 /// The answer to `/join`. The plain format has a welcome only for the first
@@ -176,7 +189,7 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Invite(invite) => lists::invitation(invite),
         Event::Link(link) => lists::link(link),
         Event::Invites { invites } => lists::invitations(invites),
-        Event::Rooms { rooms, total } => lists::rooms(rooms, *total),
+        Event::Rooms { rooms, total, .. } => lists::rooms(rooms, *total),
         Event::Topic { room, topic } => {
             let by = topic.by.as_ref().map(|by| format!(" ({by})"));
             if topic.text.is_empty() {
@@ -210,37 +223,6 @@ mod tests {
     use super::*;
     use crate::protocol::{Author, ConnectionId, Redaction, Search, Seq, WallTime};
 
-    /// The answer to `/help`.
-    const HELP: &str = "\
-Type a message to say it to the room. Commands:
-/name NAME     be called NAME instead of your IP:port; the answer says how to
-               have that name again
-/join ROOM     go to another room
-/members       list the people in the room
-/rooms         list the rooms with people in them
-/topic [TEXT]  show the topic, or set it (- clears it)
-/me TEXT       say what you do: /me waves
-/msg NAME TEXT    say something to one person alone
-/inbox [N]     the last N of your private messages
-/ignore [NAME], /unignore NAME    hide what NAME says; without NAME: whom do you ignore?
-/history [N]   the last N messages (50; at most 200)
-/search WORDS  the last messages with all these words
-/private, /public                 let only members enter this room
-/invite [USES] [2d]               a URL that lets people in (one person; 7 days)
-/invites, /uninvite ID            list the open invitations
-/remove NAME   remove a member from this private room
-/owner NAME    make a member an owner of this private room
-/link          a URL that makes another device you (/link SECRET)
-/operator SECRET  become an operator; operators can:
-/kick WHO [WHY]   send away a name, IP, prefix or IP:port
-/ban WHO [2h] [WHY], /unban WHO   keep out a name, IP or prefix
-/mute WHO [2h], /unmute WHO       let a person only read
-/bans             list who is banned or muted
-/erase NUMBER     erase what was said (?seq=1 shows numbers)
-/release NAME     free a name whose secret is lost
-/help          this list
-//TEXT         say a text that begins with a slash";
-
     fn message(name: Option<&str>, text: &str, kind: MessageKind) -> Message {
         Message {
             seq: Seq(7),
@@ -261,9 +243,22 @@ Type a message to say it to the room. Commands:
     }
 
     #[test]
-    fn help_lists_the_commands_of_the_table() {
-        let text = HELP.to_owned();
-        assert_eq!(help(), Event::Notice { text });
+    fn help_lists_the_commands_in_one_column() {
+        let Event::Notice { text } = help() else {
+            panic!("a notice");
+        };
+        for line in [
+            "/name NAME           be called NAME; the answer says how to have that name",
+            "                     again; also /nick",
+            "/join ROOM           go to another room",
+            "/ban WHO [2h] [WHY]  keep out a name, IP or prefix",
+            "//TEXT               say a text that begins with a slash",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+        let about = |line: &str| line.len() > ABOUT && !line[ABOUT..].starts_with(' ');
+        assert!(text.lines().skip(1).all(about), "{text}");
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{
     command::table::{self, CommandSpec},
     command_target::CommandTarget,
     misplaced_secret,
+    name::RoomName,
 };
 
 /// Finds the outline of a text frame; `None` for an empty one.
@@ -29,12 +30,14 @@ pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     let command = match split(frame) {
         Line::Empty => return Ok(None),
         Line::Message(text) => publish(text, MessageKind::Said),
-        Line::Command { word, rest } => {
-            command(table::by_word(word).ok_or_else(unknown)?, rest.trim())?
-        }
+        Line::Command { word, rest } => command(
+            table::by_word(word).ok_or_else(|| unknown(word))?,
+            rest.trim(),
+        )?,
     };
     if let Command::Publish { text, .. }
     | Command::Private { text, .. }
+    | Command::Reply { text }
     | Command::Topic { text: Some(text) } = &command
     {
         misplaced_secret::check(text)?;
@@ -104,8 +107,15 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
             room: rest.parse().map_err(|rule| bad_field(spec.form(), rule))?,
             start: Start::default(),
         },
+        "r" => Command::Reply {
+            text: some(spec, rest)?.to_owned(),
+        },
+        "part" => Command::Join {
+            room: RoomName::lobby(),
+            start: Start::default(),
+        },
         "members" => Command::Members,
-        "rooms" => Command::Rooms,
+        "rooms" => Command::Rooms { after: None },
         "topic" => Command::Topic {
             text: match rest {
                 "-" => Some(String::new()),
@@ -125,6 +135,14 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
             before: None,
             limit: None,
         },
+        "help" => Command::Help,
+        _ => return operator(spec, rest),
+    })
+}
+
+/// Parses the arguments of an operator's command.
+fn operator(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
+    Ok(match spec.word {
         "operator" => Command::Operator {
             secret: rest.to_owned(),
         },
@@ -163,7 +181,6 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
                 .parse()
                 .map_err(|_| example(spec, " (in a room's URL, ?seq=1 shows numbers)"))?),
         },
-        "help" => Command::Help,
         _ => return access(spec, rest),
     })
 }
@@ -191,7 +208,7 @@ fn access(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
                 .map(|secret| secret.parse().map_err(|rule| bad_field(spec.form(), rule)))
                 .transpose()?,
         },
-        _ => return Err(unknown()),
+        word => return Err(unknown(word)),
     })
 }
 
@@ -287,10 +304,15 @@ fn example(spec: &CommandSpec, hint: &str) -> Refusal {
     )
 }
 
-fn unknown() -> Refusal {
+fn unknown(word: &str) -> Refusal {
+    let shown: String = word.chars().take(table::MAX_WORD).collect();
+    let nearest = table::nearest(word);
     Refusal::new(
         RefusalCode::UnknownType,
-        "No such command: /help lists them, and //TEXT says a text that begins with a slash.",
+        format!(
+            "No such command: /{shown}. Did you mean /{nearest}? /help lists them, and //TEXT says \
+             a text that begins with a slash."
+        ),
     )
 }
 
@@ -310,6 +332,7 @@ mod tests {
             let asks = match parse(typed) {
                 Ok(None) => Value::Null,
                 Ok(Some(Command::Help)) => json!("help"),
+                Ok(Some(Command::Reply { text })) => json!({ "reply": text }),
                 Ok(Some(command)) => json!(command),
                 Err(_) => json!("wrong"),
             };
@@ -395,6 +418,21 @@ mod tests {
         ] {
             assert_eq!(parse(frame).as_ref(), Ok(&command), "{frame:?}");
         }
+    }
+
+    #[test]
+    fn an_unknown_command_names_itself_and_the_nearest() {
+        for (frame, nearest) in [
+            ("/jion tea", "/jion. Did you mean /join?"),
+            ("/serach x", "/serach. Did you mean /search?"),
+            ("/Rooms", "/Rooms. Did you mean /rooms?"),
+            ("/joins", "/joins. Did you mean /join?"),
+        ] {
+            let refusal = parse(frame).expect_err(frame);
+            assert!(refusal.text.contains(nearest), "{}", refusal.text);
+        }
+        let long = parse(&format!("/{}", "x".repeat(5000))).expect_err("no command");
+        assert!(long.text.len() < 200, "{}", long.text);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::{Timestamp, Zoned, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// A wall-clock time for people to read, in milliseconds since 1970 UTC. Order,
@@ -9,11 +10,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub i64);
 
+impl WallTime {
+    fn timestamp(self) -> Timestamp {
+        Timestamp::from_millisecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// The moment in a time zone.
+    pub fn local(self, zone: &TimeZone) -> Zoned {
+        self.timestamp().to_zoned(zone.clone())
+    }
+}
+
 impl fmt::Display for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment =
-            jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{moment:.3}")
+        write!(f, "{:.3}", self.timestamp())
     }
 }
 
@@ -25,7 +35,7 @@ impl Serialize for WallTime {
 
 impl<'de> Deserialize<'de> for WallTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let moment: jiff::Timestamp = String::deserialize(deserializer)?
+        let moment: Timestamp = String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)?;
         Ok(WallTime(moment.as_millisecond()))

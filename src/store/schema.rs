@@ -8,7 +8,7 @@ use super::{StoreError, check, folder::OpenError, state::ReplicaState, wal};
 use crate::protocol::Epoch;
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const VERSION: i64 = 4;
+pub(super) const VERSION: i64 = 5;
 
 /// `PRAGMA application_id`: "chat". Stores from before the first release have
 /// none.
@@ -199,7 +199,7 @@ mod tests {
     fn a_newer_store_is_refused_with_both_versions() {
         let (_folder, refused) = marked(APPLICATION, VERSION + 1);
         let said = refused.to_string();
-        assert!(said.contains("is 5, this program knows 4"), "{said}");
+        assert!(said.contains("is 6, this program knows 5"), "{said}");
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_store_from_before_the_first_release_is_refused() {
-        for version in 1..=4 {
+        for version in 1..=5 {
             let (_folder, refused) = marked(0, version);
             let said = refused.to_string();
             assert!(said.contains("before the first release"), "{said}");

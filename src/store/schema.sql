@@ -27,6 +27,7 @@ CREATE TABLE rooms (
     private INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
+CREATE INDEX rooms_listed ON rooms (last) WHERE private = 0 AND name NOT GLOB '[@_]*';
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY,
     room INTEGER NOT NULL REFERENCES rooms (id),

@@ -11,6 +11,7 @@ use crate::programs::{CLIENT, STATE};
 fn client(args: &[&str]) -> Output {
     Command::new(CLIENT)
         .env("XDG_STATE_HOME", STATE)
+        .env("TZ", "UTC")
         .args(args)
         .stdin(Stdio::null())
         .output()
@@ -191,14 +192,23 @@ fn a_server_without_the_subprotocol_is_explained() {
 
 #[test]
 fn an_empty_input_prints_the_replay() {
-    let address = websocket_server(Some("chat.v1"), &[WELCOME, MESSAGE, LIVE]);
-    let output = client(&[&address, "--room", "ops", "--after", "0"]);
-    assert_eq!(
-        String::from_utf8(output.stdout).expect("UTF-8"),
-        "Welcome to chat! Type a message\n127.0.0.1:5001: hi\n"
-    );
-    assert_eq!(output.stderr, b"");
-    assert_eq!(output.status.code(), Some(0));
+    let welcomed = "Welcome to chat! Type a message\n127.0.0.1:5001: hi\n";
+    for (flags, printed) in [
+        (&["--backlog", "9"][..], welcomed),
+        (&["--after", "0"], "127.0.0.1:5001: hi\n"),
+        (
+            &["--after", "0", "--times"],
+            "2026-01-01 00:00:00 127.0.0.1:5001: hi\n",
+        ),
+    ] {
+        let address = websocket_server(Some("chat.v1"), &[WELCOME, MESSAGE, LIVE]);
+        let args = [&[&*address, "--room", "ops"], flags].concat();
+        let output = client(&args);
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(stdout, printed);
+        assert_eq!(output.stderr, b"");
+        assert_eq!(output.status.code(), Some(0));
+    }
 }
 
 #[test]

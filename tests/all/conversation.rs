@@ -386,3 +386,44 @@ async fn search_returns_messages_with_all_words() {
     bob.say(r#"{"type":"search","query":"..."}"#).await;
     assert_eq!(bob.event().await["code"], "empty");
 }
+
+#[tokio::test]
+async fn people_type_aliases_and_misspelled_commands() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/tea").await;
+    let mut bob = server.plain("/tea").await;
+    assert!(
+        ana.text_after("/nick ana")
+            .await
+            .starts_with("* You are now ana.")
+    );
+    assert!(
+        bob.text_after("/nick bob")
+            .await
+            .starts_with("* You are now bob.")
+    );
+    for word in ["/who", "/names"] {
+        assert!(bob.text_after(word).await.starts_with("* 2 here: "));
+    }
+    assert!(bob.text_after("/list").await.ends_with("\n  tea (2)"));
+    let nobody = bob.text_after("/r yes").await;
+    assert!(
+        nobody.starts_with("* You have no private message to answer"),
+        "{nobody}"
+    );
+    assert_eq!(ana.text_after("/w bob psst").await, "* you to bob: psst");
+    assert_eq!(bob.text().await, "* ana to you: psst");
+    assert_eq!(bob.text_after("/r yes").await, "* you to ana: yes");
+    assert_eq!(ana.text().await, "* bob to you: yes");
+    assert_eq!(bob.text_after("/part").await, "* You are now in lobby.");
+    assert_eq!(bob.text_after("/join #tea").await, "* You are now in tea.");
+    let unknown = bob.text_after("/jion tea").await;
+    assert!(
+        unknown.contains("No such command: /jion. Did you mean /join?"),
+        "{unknown}"
+    );
+    for blank in ["\u{200b}\u{200d}", " \t\u{3000}"] {
+        let empty = bob.text_after(blank).await;
+        assert!(empty.starts_with("* "), "{empty}");
+    }
+}

@@ -127,6 +127,26 @@ async fn a_resumed_event_stream_misses_nothing() {
     }
 }
 
+// Verified to fail when event streams hear no news.
+#[tokio::test]
+async fn an_event_stream_tells_topics_but_not_people() {
+    let server = TestServer::start().await;
+    let mut ana = server.plain("/tea?name=ana").await;
+    let mut reader = server.follow("/tea", "").await;
+    for name in ["welcome", "live"] {
+        assert_eq!(brief(&mut reader).await.0, name);
+    }
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("/name bobby").await;
+    ana.text_after("/topic five o'clock").await;
+    assert_eq!(
+        brief(&mut reader).await,
+        told("topic", None, "five o'clock")
+    );
+    bob.text_after("hi").await;
+    assert_eq!(brief(&mut reader).await, told("message", Some(1), "hi"));
+}
+
 #[tokio::test]
 async fn the_response_has_the_headers_of_an_event_stream() {
     let server = TestServer::trusting("https://app.example").await;

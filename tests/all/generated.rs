@@ -40,14 +40,16 @@ fn the_commands_of_the_page_match_the_table() {
     let mut module = format!(
         "// Every command of the page. Made from src/protocol/command/table.rs by\n\
          // {AGAIN}\n\n\
-         /** Each command: its word, its arguments, and what it does. */\n\
+         /** The commands: word, arguments, description and other words of each. */\n\
          export const COMMANDS = [\n"
     );
     for spec in &TABLE {
         if let Some(about) = spec.page.about(spec) {
             let word = format!("/{}", spec.word);
             let row = [&word, spec.arguments, about].map(|text| format!("{text:?}"));
-            writeln!(module, "  [{}],", row.join(", ")).expect("a string");
+            let aliases = spec.aliases.iter().map(|word| format!("\"/{word}\""));
+            let aliases = aliases.collect::<Vec<_>>().join(", ");
+            writeln!(module, "  [{}, [{aliases}]],", row.join(", ")).expect("a string");
         }
     }
     module.push_str("];\n");

@@ -1,3 +1,4 @@
+use broadcast_chat::protocol::DEFAULT_TEXT_BYTES;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -322,5 +323,95 @@ async fn posts_during_a_drain_are_answered() {
             answered >= seen,
             "{answered} were answered, {seen} were seen"
         );
+    }
+}
+
+#[tokio::test]
+async fn programs_post_their_notifications_as_json() {
+    let server = TestServer::start().await;
+    let (mut reader, _) = server.json("/ops").await;
+    reader.event_of("live").await;
+    let json = "Content-Type: application/json; charset=utf-8\r\n";
+    let alert = json!({"version": "4", "alerts": [{
+        "status": "firing", "fingerprint": "c0ffee", "startsAt": "2026-11-30T10:00:00Z",
+        "labels": {"alertname": "DiskFull"}, "annotations": {"summary": "/ is full"},
+    }]});
+    let push = json!({"ref": "refs/heads/main", "commits": [], "sender": {"login": "ana"}});
+    let long = json!({"text": "x".repeat(DEFAULT_TEXT_BYTES + 100)});
+    let github = format!("{json}X-GitHub-Event: push\r\n");
+    for (headers, target, object, text) in [
+        (
+            json,
+            "/ops?name=ci",
+            json!({"text": "built"}),
+            "built".to_owned(),
+        ),
+        (
+            json,
+            "/ops",
+            alert.clone(),
+            "FIRING DiskFull: / is full".to_owned(),
+        ),
+        (
+            &*github,
+            "/ops",
+            push,
+            "[GitHub] ana pushed 0 commits to main".to_owned(),
+        ),
+        (
+            json,
+            "/ops",
+            long,
+            format!("{}…", "x".repeat(DEFAULT_TEXT_BYTES - 3)),
+        ),
+    ] {
+        let answer = server
+            .post(target, headers, object.to_string().as_bytes())
+            .await;
+        let (status, body) = parts(&answer);
+        assert!(status == 200 && body.starts_with("{\"seq\":"), "{answer}");
+        assert_eq!(reader.event_of("message").await["text"], text);
+    }
+    // An alert that is sent again is stored once.
+    let again = server
+        .post("/ops", json, alert.to_string().as_bytes())
+        .await;
+    assert_eq!(parts(&again), (200, "{\"seq\":2,\"duplicate\":true}\n"));
+    let answer = server.post("/ops?kind=me", "", b"waves").await;
+    assert_eq!(parts(&answer).0, 200);
+    assert_eq!(reader.event_of("message").await["kind"], "me");
+    // Every other type is the text itself.
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    assert_eq!(
+        parts(&server.post("/ops", form, b"{\"text\":1}").await).0,
+        200
+    );
+    assert_eq!(reader.event_of("message").await["text"], "{\"text\":1}");
+    for (headers, body, status, sentence) in [
+        (json, "{}", 422, "\"alerts\""),
+        (json, "no object", 400, "not a JSON object"),
+        (
+            json,
+            &*format!("{{\"text\":\"{}\"}}", "x".repeat(300_000)),
+            413,
+            "too long",
+        ),
+        (
+            json,
+            r#"{"text":"/operator of-the-operators "}"#,
+            403,
+            "secret",
+        ),
+        (
+            "Content-Type: multipart/form-data; boundary=x\r\n",
+            "--x--",
+            415,
+            "--data",
+        ),
+    ] {
+        let answer = server.post("/ops", headers, body.as_bytes()).await;
+        let (got, said) = parts(&answer);
+        assert_eq!(got, status, "{answer}");
+        assert!(said.contains(sentence), "{said}");
     }
 }

@@ -46,6 +46,56 @@ async fn rooms_are_listed_by_number_of_members() {
 }
 
 #[tokio::test]
+async fn rooms_that_nobody_is_in_are_listed() {
+    let server = TestServer::start().await;
+    let ana = [("Authorization", "Bearer the-secret-of-ana")];
+    let mut peer = server.peer("/plans?name=ana", &ana).await;
+    assert_eq!(peer.text().await, "Welcome to chat! Type a message");
+    assert!(peer.text_after("/private").await.contains("is private"));
+    for room in ["plans", "tea", "ops", "tea"] {
+        peer.text_after(&format!("/join {room}")).await;
+        assert_eq!(peer.text_after("hi").await, "ana: hi");
+    }
+    peer.text_after("/join #lobby").await;
+    // The list of another person lacks the private room.
+    for (name, proof, expected) in [
+        ("eve", &[][..], &[("tea", 0), ("ops", 0), ("lobby", 2)][..]),
+        (
+            "ana",
+            &ana,
+            &[("tea", 0), ("ops", 0), ("plans", 0), ("lobby", 1)],
+        ),
+    ] {
+        let headers = [&[("Sec-WebSocket-Protocol", "chat.v1")], proof].concat();
+        let mut json = server.peer(&format!("/?name={name}"), &headers).await;
+        json.event_of("live").await;
+        let rooms = json.event_after(&json!({"type": "rooms"})).await;
+        let listed: Vec<_> = rooms["rooms"]
+            .as_array()
+            .expect("rooms")
+            .iter()
+            .map(|info| {
+                (
+                    info["room"].as_str().expect("a room"),
+                    info["members"].as_u64(),
+                )
+            })
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(room, n)| (*room, Some(*n))).collect();
+        assert_eq!(listed, expected, "{rooms}");
+        assert_eq!(rooms["total"], expected.len());
+        let last = &rooms["rooms"][0]["last"];
+        assert!(last["seq"].is_u64() && last["at"].is_string(), "{rooms}");
+        let after = json!({"type": "rooms", "after": "#ops"});
+        let rest = json.event_after(&after).await;
+        assert_eq!(
+            rest["rooms"].as_array().expect("rooms").len(),
+            expected.len() - 2
+        );
+    }
+}
+
+#[tokio::test]
 async fn at_most_200_rooms_are_listed() {
     let server = TestServer::start().await;
     let mut peers = Vec::new();

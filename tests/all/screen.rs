@@ -2,6 +2,7 @@
 
 mod pty;
 mod terminal;
+mod tmux;
 
 use broadcast_chat::client::screen::terminal::RawMode;
 use rustix::process::Signal;
@@ -313,6 +314,37 @@ async fn preferences_and_earlier_input_are_kept() {
     ana.shows_typed("").await;
     ana.shows("lobby · 1 here").await;
     ana.press("\u{15}/quit\r");
+    ana.ends(0).await;
+}
+
+// Verified to fail when the screen notes neither names nor positions.
+#[tokio::test]
+async fn a_returning_user_has_the_same_name_and_a_mark() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let mut bob = server.plain("/?name=bob").await;
+    let mut ana = Terminal::client(&address, folder.path(), &["--name", "ana"]);
+    ana.shows("ana · connected").await;
+    ana.press("hello\r");
+    ana.shows("ana: hello").await;
+    ana.press(CTRL_D);
+    ana.ends(0).await;
+    assert_eq!(bob.text().await, "ana: hello");
+    for text in ["one", "two"] {
+        bob.text_after(text).await;
+    }
+    let mut ana = Terminal::client(&address, folder.path(), &[]);
+    ana.shows("ana · connected").await;
+    ana.shows("bob: two").await;
+    let shown = ana.scrollback();
+    let place = |what: &str| shown.iter().position(|row| row.contains(what)).expect(what);
+    let mark = place("2 new since ");
+    assert!(
+        place("ana: hello") < mark && mark < place("bob: one"),
+        "{shown:#?}"
+    );
+    ana.press(CTRL_D);
     ana.ends(0).await;
 }
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { byteLength, dayName, dayOf, mentions, nameKey, splitLinks } from "../../src/http/page/text.mjs";
+import { byteLength, dayName, dayOf, findWords, mentions, nameKey, splitLinks } from "../../src/http/page/text.mjs";
 import { vectors } from "./vectors.mjs";
 
 const links = (text) => splitLinks(text).flatMap(({ href }) => href ?? []);
 
-test("only http and https addresses become links", () => {
+test("only web and mail addresses become links", () => {
   for (const [text, found] of [
     ["nothing", []],
     ["see https://example.org/a?b=c#d.", ["https://example.org/a?b=c#d"]],
@@ -18,10 +18,28 @@ test("only http and https addresses become links", () => {
     ["https://user:pass@evil.example/", []],
     ['https://a.example/"onmouseover="alert(1)', ["https://a.example/"]],
     ["<https://a.example/>", ["https://a.example/"]],
+    ["www.a.example/x, and WWW.b.example.", ["https://www.a.example/x", "https://WWW.b.example"]],
+    ["www. www.. www.@evil xwww.a.example /www.a.example www.a:b@evil.example", []],
+    ["ask ana@a.example, or (ana.b+c@mail.a.example).", ["mailto:ana@a.example", "mailto:ana.b+c@mail.a.example"]],
+    ["@ana hi@ana git@a.example:x root@10.0.0.1 a%0abcc:b@a.example", []],
+    ["https://a.example/" + ")".repeat(3), ["https://a.example/"]],
     ["https://例え.テスト/道", ["https://例え.テスト/道"]],
   ]) {
     assert.deepEqual(links(text), found, text);
     assert.equal(splitLinks(text).map((part) => part.text).join(""), text, "nothing is lost");
+  }
+});
+
+test("the words of a search are found as the server finds them", () => {
+  for (const [text, query, found] of [
+    ["Green tea, and teas", "tea green", ["Green", "tea", "tea"]],
+    ["steam Crème BRÛLÉE", "tea creme brul", ["Crème", "BRÛL"]],
+    ["e\u0301te\u0301!", "ete", ["e\u0301te\u0301"]],
+    ["👋 \u{1f375}tea", "tea", ["tea"]],
+    ["我喝绿茶", "绿茶", ["绿茶"]],
+    ["a.*b", ".* (", []],
+  ]) {
+    assert.deepEqual(findWords(text, query).map(([from, to]) => text.slice(from, to)), found, text);
   }
 });
 

@@ -9,9 +9,10 @@ import { vectors } from "./vectors.mjs";
 function asked(typed) {
   const found = parse(typed);
   if (!found) return null;
-  const { command, act, wrong, panel, room, query } = found;
+  const { command, act, wrong, panel, room, query, text } = found;
   if (wrong) return "wrong";
   if (act === "go") return { type: "join", room };
+  if (act === "reply") return { reply: text };
   if (act === "search") return { type: "search", query };
   if (act === "show") return { people: { type: "members" }, rooms: { type: "rooms" }, help: "help" }[panel];
   return command;
@@ -28,11 +29,22 @@ test("every command of the list can be typed", () => {
   }
 });
 
+test("an unknown command names itself and the nearest", () => {
+  for (const [typed, nearest] of [
+    ["/jion tea", "/jion. Did you mean /join?"],
+    ["/serach x", "/serach. Did you mean /search?"],
+    ["/Rooms", "/Rooms. Did you mean /rooms?"],
+  ]) {
+    assert.ok(parse(typed).wrong.includes(nearest), parse(typed).wrong);
+  }
+  assert.ok(parse(`/${"x".repeat(5000)}`).wrong.length < 200);
+});
+
 test("names and rooms are checked", () => {
   for (const name of ["ana", "Ünïcødé", "世界", "a.b-c_d", "x".repeat(32)]) assert.ok(isName(name), name);
   for (const name of ["", "a b", "a:b", "<b>", "\u0301a", "x".repeat(33)]) assert.ok(!isName(name), name);
-  for (const room of ["tea", "_x", "0.9-a"]) assert.ok(isRoom(room), room);
-  for (const room of ["", ".x", "-x", "a/b", "ä", "x".repeat(65)]) assert.ok(!isRoom(room), room);
+  for (const room of ["tea", "_x", "0.9-a", "#tea"]) assert.ok(isRoom(room), room);
+  for (const room of ["", "#", "##a", ".x", "-x", "a/b", "ä", "x".repeat(65)]) assert.ok(!isRoom(room), room);
 });
 
 test("completions fit the word before the caret", () => {
@@ -44,6 +56,10 @@ test("completions fit the word before the caret", () => {
   assert.deepEqual(offered("//na"), []);
   assert.deepEqual(offered("hi /na"), []);
   assert.deepEqual(offered("/join t"), ["tea "]);
+  assert.deepEqual(offered("/join #t"), ["#tea "]);
+  // Enter gives a whole command, though others begin with it.
+  assert.deepEqual(offered("/me"), ["/members "]);
+  assert.ok(completions("/me", 3, known).whole && !completions("/mem", 4, known).whole);
   assert.deepEqual(offered("/msg a"), ["ana ", "Anton "]);
   assert.deepEqual(offered("/msg ana h"), []);
   assert.deepEqual(offered("hi @an"), ["@ana ", "@Anton "]);

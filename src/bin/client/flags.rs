@@ -89,6 +89,11 @@ pub(crate) struct ClientFlags {
     #[arg(long)]
     pub(crate) json: bool,
 
+    /// Begin each printed message with its local time. On a
+    /// terminal this prints bare lines, too
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) times: bool,
+
     /// Do not print messages and events
     #[arg(long)]
     pub(crate) quiet: bool,

@@ -16,6 +16,9 @@ impl<W: Write> Lines<'_, W> {
                 let mut shown = event;
                 match &shown {
                     Event::Live { .. } => self.live = true,
+                    Event::Private(private) if !private.sent => {
+                        self.last_private.clone_from(&private.from.name);
+                    }
                     Event::Welcome(welcome) => {
                         self.live = false;
                         // A person reads one welcome, and a line for each later
@@ -26,7 +29,11 @@ impl<W: Write> Lines<'_, W> {
                                 return None;
                             }
                         }
-                        if std::mem::replace(&mut self.welcomed, true) {
+                        let first = !std::mem::replace(&mut self.welcomed, true);
+                        if first && !self.options.welcome && !self.options.json {
+                            return None;
+                        }
+                        if !first {
                             shown = plain::joined(&welcome.room, welcome.topic.as_ref());
                         }
                     }
@@ -113,7 +120,20 @@ impl<W: Write> Lines<'_, W> {
         if self.options.json {
             self.printer.put(&one_line(&json::event(event)));
         } else if let Some(line) = plain::event(event) {
-            self.printer.put(&safe_line(&line));
+            self.printer.put(&self.with_time(event, safe_line(&line)));
+        }
+    }
+
+    /// A line with the time of its message before it, if the user wants times.
+    fn with_time<'l>(&self, event: &Event, line: Cow<'l, str>) -> Cow<'l, str> {
+        let at = match event {
+            Event::Message(message) => message.at,
+            Event::Private(private) => private.at,
+            _ => return line,
+        };
+        match &self.options.times {
+            Some(zone) => format!("{} {line}", at.local(zone).strftime("%F %T")).into(),
+            None => line,
         }
     }
 

@@ -44,7 +44,12 @@ impl<W: Write> Lines<'_, W> {
 
     fn typed(&mut self, number: u64, line: &str) {
         let limit = self.client.welcome().limits.text_bytes;
-        let command = match typed::parse(line) {
+        let last = self.last_private.as_ref();
+        let command = typed::parse(line).and_then(|command| {
+            let addressed = command.map(|command| command.addressed(last));
+            addressed.transpose()
+        });
+        let command = match command {
             Ok(Some(command)) => command,
             Ok(None) => return,
             Err(refusal) => return self.put(&Event::Refused(refusal)),

@@ -62,6 +62,8 @@ impl TestRun {
                 source,
                 json: false,
                 quiet: false,
+                welcome: true,
+                times: None,
                 states: true,
                 ids: Ids::given(&id),
             },
@@ -202,10 +204,10 @@ async fn typed_lines_may_be_commands() {
     .await;
     assert_eq!(left.outcome, Ok(()));
     for line in [
-        "* No such command: /help lists them, and //TEXT says a text that begins with a slash.",
+        "* No such command: /dance. Did you mean /name? /help lists them, and //TEXT says a text that begins with a slash.",
         "* The text has 9 bytes; at most 8 are taken.",
         "* The line is too long and was not sent: at most 8 bytes of text are taken.",
-        "  /join ROOM     go to another room",
+        "  /join ROOM           go to another room",
         "* You are now ana.",
         "ana: /a",
         "* Not now.",

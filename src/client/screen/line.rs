@@ -1,8 +1,16 @@
 //! The lines of the screen: styled text for messages, days and marks.
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::Zoned;
 
-use crate::protocol::{Message, MessageKind, WallTime, text::sanitize};
+use super::width::text_width;
+use crate::protocol::{
+    Message, MessageKind,
+    markup::{Block, Piece, blocks},
+    text::sanitize,
+};
+
+/// The columns between two tab stops in code.
+const TAB: usize = 4;
 
 /// The role of a span; the painter picks its look by the terminal's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +28,12 @@ pub(super) enum Style {
     Loud,
     /// An error or a warning.
     Bad,
+    /// Text with markup.
+    Marked {
+        bold: bool,
+        italic: bool,
+        code: bool,
+    },
 }
 
 /// A stretch of text in one style.
@@ -56,10 +70,75 @@ impl Line {
         self
     }
 
+    /// Appends a text in the looks of its markup. Code begins on a line of its
+    /// own, so that its columns stay aligned.
+    #[must_use]
+    fn and_marked(mut self, plain: Style, text: &str) -> Self {
+        let piece_style = |piece: &Piece| match (plain, piece) {
+            (Style::Plain, piece) if piece.bold || piece.italic || piece.code => Style::Marked {
+                bold: piece.bold,
+                italic: piece.italic,
+                code: piece.code,
+            },
+            (style, _) => style,
+        };
+        for (n, block) in blocks(text).iter().enumerate() {
+            if n > 0 || matches!(block, Block::Code(_)) {
+                self = self.and(Style::Plain, "\n");
+            }
+            let pieces = match block {
+                Block::Text(pieces) => pieces,
+                Block::Quote(pieces) => {
+                    let text: String = pieces.iter().map(|piece| piece.text).collect();
+                    let style = if plain == Style::Plain {
+                        Style::Dim
+                    } else {
+                        plain
+                    };
+                    self = self.and(style, format!("> {}", text.replace('\n', "\n> ")));
+                    continue;
+                }
+                Block::Item {
+                    level,
+                    mark,
+                    pieces,
+                } => {
+                    self = self.and(plain, format!("{}{mark} ", "  ".repeat(*level)));
+                    pieces
+                }
+                Block::Code(lines) => {
+                    let lines: Vec<_> = lines.iter().map(|line| without_tabs(line)).collect();
+                    let (bold, italic, code) = (false, false, true);
+                    let style = Style::Marked { bold, italic, code };
+                    self = self.and(style, lines.join("\n"));
+                    continue;
+                }
+            };
+            for piece in pieces {
+                self = self.and(piece_style(piece), piece.text);
+            }
+        }
+        self
+    }
+
     /// Its text, without styles.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|span| span.text.as_str()).collect()
     }
+}
+
+/// A line of code with spaces for its tabs: the terminal's tab stops do not
+/// begin where the code begins.
+fn without_tabs(line: &str) -> String {
+    let mut spaced = String::with_capacity(line.len());
+    for part in line.split_inclusive('\t') {
+        spaced.push_str(part.trim_end_matches('\t'));
+        if part.ends_with('\t') {
+            let column = text_width(&spaced);
+            spaced.push_str(&" ".repeat(TAB - column % TAB));
+        }
+    }
+    spaced
 }
 
 /// The style of a name; the same name always has the same style.
@@ -69,12 +148,6 @@ pub(super) fn name_style(name: &str, own: bool) -> Style {
     } else {
         Style::Name(crc32fast::hash(name.to_lowercase().as_bytes()) as usize)
     }
-}
-
-/// A moment in a time zone.
-pub(super) fn local(at: WallTime, zone: &TimeZone) -> Zoned {
-    let moment = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
-    moment.to_zoned(zone.clone())
 }
 
 /// The time of day, as `HH:MM`.
@@ -105,12 +178,12 @@ pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool
         MessageKind::Said => line
             .and(style, name)
             .and(Style::Plain, ": ")
-            .and(text, &*message.text),
+            .and_marked(text, &message.text),
         MessageKind::Me => line
             .and(Style::Dim, "* ")
             .and(style, name)
             .and(Style::Plain, " ")
-            .and(text, &*message.text),
+            .and_marked(text, &message.text),
     }
 }
 
@@ -124,13 +197,15 @@ pub(super) fn private_line(at: &Zoned, from: &str, to: &str, text: &str, sent: b
         .and(Style::Plain, " to ")
         .and(to_style, to)
         .and(Style::Plain, ": ")
-        .and(style, text)
+        .and_marked(style, text)
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
-    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, name::RoomName};
+    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, WallTime, name::RoomName};
 
     #[test]
     fn text_cannot_control_the_terminal_or_fake_a_line() {
@@ -158,7 +233,7 @@ mod tests {
                 to: None,
                 connection: ConnectionId(7),
             };
-            let line = message_line(&message, &local(WallTime(0), &TimeZone::UTC), false, false);
+            let line = message_line(&message, &WallTime(0).local(&TimeZone::UTC), false, false);
             line.0[1].style
         };
         let Style::Name(colour) = name_style("ana", false) else {

@@ -6,6 +6,7 @@
 mod completion;
 mod connection;
 mod events;
+mod returning;
 mod room;
 pub(super) mod typing;
 
@@ -19,13 +20,13 @@ use tokio::time::Instant;
 
 use self::{completion::Completion, room::RoomModel};
 use super::{
-    super::{Position, ids::Ids},
+    super::{Position, ids::Ids, last_visit::LastVisit},
     editor::Editor,
     line::{Line, Style, clock},
 };
 use crate::protocol::{
-    Author, Command, Seq, Welcome,
-    name::{MessageId, RoomName},
+    Author, Command, Message, Seq, Welcome,
+    name::{MessageId, Name, RoomName},
 };
 
 /// The ref of the questions the screen asks by itself; their answers are not
@@ -69,14 +70,22 @@ pub(super) struct Sending {
     pub(super) text: String,
 }
 
+/// The replay of the room to which the user comes back.
+#[derive(Debug)]
+struct Returning {
+    visit: LastVisit,
+    /// The messages until the new ones are counted.
+    held: Vec<Message>,
+}
+
 /// The options of the model.
 #[derive(Clone, Debug)]
 pub(super) struct ModelOptions {
     pub(super) zone: TimeZone,
     pub(super) ids: Ids,
     pub(super) bell: bool,
-    /// Joins and leaves are not shown.
-    pub(super) quiet: bool,
+    /// Joins and leaves are shown.
+    pub(super) joins: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +108,10 @@ pub(super) struct Model {
     pub(super) unseen: Option<Unseen>,
     /// When the terminal lost the focus, while it has none.
     unfocused_since: Option<Timestamp>,
+    /// The first replay, until its new messages are counted.
+    returning: Option<Returning>,
+    /// The author of the last private message to the user.
+    last_private: Option<Name>,
     /// A sentence about the last key, until the next one.
     pub(super) hint: Option<String>,
     interrupted: bool,
@@ -134,6 +147,8 @@ impl Model {
             refusing: None,
             unseen: None,
             unfocused_since: None,
+            returning: None,
+            last_private: None,
             hint: None,
             interrupted: false,
             sending: VecDeque::new(),
@@ -247,6 +262,12 @@ impl Model {
         if position.room == *self.room() {
             self.room.last_position = Some(position.clone());
         }
+    }
+
+    /// The position of each room that was shown.
+    pub(super) fn positions(&self) -> impl Iterator<Item = &Position> {
+        let rooms = self.rooms.values().chain([&self.room]);
+        rooms.filter_map(|room| room.last_position.as_ref())
     }
 
     /// Clears `sending`: no message of this client waits for a receipt.

@@ -25,6 +25,10 @@ const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 /// Ends the synchronized update and shows the cursor.
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
+/// Erases the screen from the cursor's row on. Terminals such as tmux keep a
+/// screen that is erased from its first row on, so that row is erased alone.
+const ERASE_BELOW: &str = "\x1b7\x1b[K\x1b[B\r\x1b[J\x1b8";
+
 /// How many colours the terminal supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColourDepth {
@@ -81,7 +85,7 @@ impl Painter {
     /// Erases the screen, then shows lines and the footer.
     pub(super) fn repaint(&mut self, lines: &[Line], footer: &Footer) -> String {
         let mut out = String::from(BEGIN);
-        out.push_str("\x1b[H\x1b[J");
+        out.extend(["\x1b[H", ERASE_BELOW]);
         self.lines(&mut out, lines);
         self.draw(&mut out, footer);
         out.push_str(END);
@@ -121,7 +125,7 @@ impl Painter {
             // Writing to a String cannot fail.
             let _ = write!(out, "\x1b[{above}A");
         }
-        out.push_str("\x1b[J");
+        out.push_str(ERASE_BELOW);
     }
 
     fn lines(&self, out: &mut String, lines: &[Line]) {
@@ -189,6 +193,15 @@ impl Painter {
             (Style::Unverified(_), ColourDepth::None) => Some("3".to_owned()),
             (Style::Own, _) => Some("1".to_owned()),
             (Style::Loud, _) => Some("7".to_owned()),
+            (Style::Marked { bold, italic, code }, _) => {
+                let codes = [
+                    (bold, "1"),
+                    (italic, "3"),
+                    (code, if coloured { "36" } else { "4" }),
+                ];
+                let codes = codes.iter().filter(|(set, _)| *set).map(|(_, code)| *code);
+                Some(codes.collect::<Vec<_>>().join(";"))
+            }
             (Style::Bad, _) => Some(if coloured { "31" } else { "1" }.to_owned()),
         }
     }
@@ -234,7 +247,7 @@ mod tests {
             let mut painter = Painter::new(ColourDepth::None);
             painter.paint(&[], &footer, 40);
             let again = painter.paint(&[], &footer, columns);
-            let erased = format!("{BEGIN}\r\x1b[{above}A\x1b[J");
+            let erased = format!("{BEGIN}\r\x1b[{above}A{ERASE_BELOW}");
             assert!(again.starts_with(&erased), "{columns}: {again:?}");
         }
     }

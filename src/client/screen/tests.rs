@@ -60,7 +60,7 @@ impl Scene {
             zone: TimeZone::UTC,
             ids: Ids::given(&"x".parse().expect("an id")),
             bell: true,
-            quiet: false,
+            joins: true,
         };
         let size = |n| NonZeroU16::new(n).expect("some");
         let mut scene = Scene {
@@ -75,7 +75,7 @@ impl Scene {
         // The screen asks for the members and the rooms by itself.
         assert_eq!(
             scene.model.take_questions(),
-            [Command::Members, Command::Rooms]
+            [Command::Members, Command::Rooms { after: None }]
         );
         scene.tell(&[
             json!({"type": "members", "names": ["ana", "anton", "bob"], "total": 3, "ref": SCREEN_REF}),
@@ -291,7 +291,7 @@ fn joins_leaves_and_server_sentences_are_drawn() {
         json!({"type": "renamed", "from": "eve", "to": "eva"}),
         who("eva", "left", 3),
     ]);
-    scene.type_text("/quiet\n");
+    scene.type_text("/joins\n");
     scene.tell(&[who("eve", "joined", 4)]);
     scene.type_text("/members\n");
     let members = json!({"type": "members", "names": ["ana", "eve"], "total": 4});
@@ -386,6 +386,136 @@ fn a_mention_rings_the_bell_and_is_highlighted() {
         screen.cell(row, 11).is_some_and(vt100::Cell::inverse)
     };
     assert!(inverse("Ana: hello") && !inverse("hello all"));
+}
+
+#[test]
+fn markup_is_drawn_with_attributes() {
+    let mut scene = Scene::new(60, 16);
+    let code = "look:\n```rust\nfn a() {\n\tb();\tc\n}\n```\n> said\n> so\n- *one*\n  - `two`";
+    scene.tell(&[
+        message(1, "bob", code),
+        message(2, "bob", "**bold**, snake_case and `x`"),
+        message(3, "bob", "ana: **come**"),
+    ]);
+    same(&mut scene, "markup");
+    let screen = scene.terminal.screen();
+    let cell = |text: &str| {
+        let place = |(row, line): (usize, String)| Some((row, line.find(text)?));
+        let (row, column) = screen.rows(0, 60).enumerate().find_map(place).expect(text);
+        let place = |n| u16::try_from(n).expect("small");
+        screen.cell(place(row), place(column)).expect("a cell")
+    };
+    let cyan = vt100::Color::Idx(6);
+    assert!(cell("bold,").bold() && !cell("snake").bold());
+    assert!(cell("one").italic() && cell("two").fgcolor() == cyan);
+    assert!(cell("b();").fgcolor() == cyan && cell("> so").dim());
+    assert!(cell("come").inverse());
+}
+
+#[test]
+fn arriving_in_a_room_ends_the_hint() {
+    let mut scene = Scene::new(60, 16);
+    scene.type_text("/join ops\n");
+    assert!(scene.seen().contains("joining ops"));
+    scene.tell(&[welcome("ops", Some("ana"), 1)]);
+    let seen = scene.seen();
+    assert!(!seen.contains("joining"), "{seen}");
+}
+
+#[test]
+fn people_without_a_name_come_and_go_unseen() {
+    let mut scene = Scene::new(60, 16);
+    let who = |kind: &str| json!({"type": kind, "addr": "127.0.0.1:5001", "members": 4});
+    scene.tell(&[
+        who("joined"),
+        json!({"type": "renamed", "from": "127.0.0.1:5001", "to": "eve"}),
+        who("left"),
+    ]);
+    let seen = scene.seen();
+    assert!(
+        seen.contains("→ eve is here") && !seen.contains("127"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn history_and_search_show_numbers_and_the_place() {
+    let mut scene = Scene::new(60, 16);
+    let page = |search: bool| {
+        let mut page =
+            json!({"type": "page", "messages": [message(7, "bob", "green tea")], "more": false});
+        if search {
+            page["query"] = json!("tea");
+            page["indexed"] = json!(7);
+        }
+        page
+    };
+    scene.tell(&[page(false)]);
+    assert!(scene.seen().contains("* 7 22 Nov 14:02 bob: green tea"));
+    scene.tell(&[page(true)]);
+    let seen = scene.seen();
+    assert!(seen.contains("* 1 found in this room."), "{seen}");
+}
+
+#[test]
+fn a_returning_user_sees_what_is_new() {
+    let mut scene = Scene::new(60, 16);
+    let visit = |seq, epoch: &str| LastVisit {
+        position: Position {
+            room: RoomName::lobby(),
+            epoch: Epoch(epoch.into()),
+            seq: Seq(seq),
+            inbox: None,
+        },
+        at: serde_json::from_value(json!("2026-11-21T18:04:00Z")).expect("a time"),
+    };
+    let live = json!({"type": "live", "seq": 3});
+    let mut back = |visit, messages: &[Value]| {
+        scene.model.return_from(visit);
+        scene.tell(messages);
+        scene.tell(std::slice::from_ref(&live));
+        scene.seen()
+    };
+    let seen = back(
+        visit(1, "e"),
+        &[
+            message(1, "bob", "old"),
+            message(2, "bob", "new"),
+            message(3, "bob", "newer"),
+        ],
+    );
+    let mark = "14:02 bob: old\n── 2 new since yesterday 18:04\n14:02 bob: new\n14:02 bob: newer";
+    assert!(seen.contains(mark), "{seen}");
+    let seen = back(visit(7, "e"), &[message(10, "bob", "far")]);
+    assert!(
+        seen.contains("── 1 and more new since yesterday 18:04\n14:02 bob: far"),
+        "{seen}"
+    );
+    // Another log has other numbers.
+    let seen = back(visit(1, "other"), &[message(11, "bob", "elsewhere")]);
+    assert!(seen.contains("far\n14:02 bob: elsewhere"), "{seen}");
+}
+
+#[test]
+fn a_reply_goes_to_the_last_author() {
+    let mut scene = Scene::new(60, 16);
+    scene.type_text("/r yes\n");
+    assert!(
+        scene
+            .seen()
+            .contains("You have no private message to answer")
+    );
+    scene.tell(&[json!({
+        "type": "private", "seq": 1, "prev": 0, "at": "2026-11-22T14:03:00.000Z",
+        "from": {"addr": "127.0.0.1:5001", "name": "bob"}, "to": "ana", "text": "psst",
+    })]);
+    scene.control('u');
+    scene.type_text("/r yes\n");
+    let commands = scene.commands();
+    let [Command::Private { to, text, .. }] = &commands[..] else {
+        panic!("{commands:?}");
+    };
+    assert_eq!((to.as_str(), text.as_str()), ("bob", "yes"));
 }
 
 #[test]

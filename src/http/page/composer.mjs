@@ -4,7 +4,10 @@
 import { $, el, show } from "./dom.mjs";
 import { perTab } from "./keep.mjs";
 import { byteLength } from "./text.mjs";
-import { completions } from "./typed.mjs";
+import { completions, hasSecret } from "./typed.mjs";
+
+/** How many sent texts ArrowUp can fetch. */
+const MAX_SENT = 50;
 
 /** The bytes left are shown when they are fewer than this. */
 const SHOW_LEFT_BELOW = 500;
@@ -17,7 +20,14 @@ export class Composer {
   #known;
   #items = [];
   #from = 0;
+  /** The word before the caret is a command already: Enter gives it. */
+  #whole = false;
   #selected = 0;
+  /** The text that the field had at first. */
+  #loaded;
+  /** The texts sent from here, and which of them the field shows. */
+  #sent;
+  #recalled;
   /** The longest text the server takes, in bytes. */
   limit = 8192;
 
@@ -30,12 +40,17 @@ export class Composer {
     this.#storageKey = `draft ${room}`;
     this.#known = known;
     const text = this.#text;
-    text.value = perTab.get(this.#storageKey) ?? "";
+    this.#sent = perTab.get(`sent ${this.#storageKey}`) ?? [];
+    this.#recalled = this.#sent.length;
+    this.#loaded = perTab.get(this.#storageKey) ?? "";
+    text.value = this.#loaded;
     this.#update();
     text.addEventListener("input", () => this.#update());
     text.addEventListener("blur", () => this.#offer([]));
     const send = () => {
-      if (this.isTooLong || !submit(text.value)) return;
+      const typed = text.value;
+      if (this.isTooLong || !submit(typed)) return;
+      if (!hasSecret(typed.slice(1)) && !/^\/(name|operator|link)\b/.test(typed)) this.#remember(typed);
       this.set("");
     };
     $("composer").addEventListener("submit", (event) => {
@@ -48,6 +63,8 @@ export class Composer {
       if (event.isComposing) return;
       if (this.#items.length && this.#useKey(event)) return event.preventDefault();
       if (event.key === "Enter" && !event.shiftKey) send();
+      else if (event.key === "ArrowUp" && this.#recall(-1)) return event.preventDefault();
+      else if (event.key === "ArrowDown" && this.#recall(1)) return event.preventDefault();
       else if (event.key === "PageUp") scroll(-1);
       else if (event.key === "PageDown") scroll(1);
       else return;
@@ -55,8 +72,29 @@ export class Composer {
     });
   }
 
+  #remember(text) {
+    this.#sent = [...this.#sent.filter((other) => other !== text), text].slice(-MAX_SENT);
+    perTab.set(`sent ${this.#storageKey}`, this.#sent);
+    this.#recalled = this.#sent.length;
+  }
+
+  /** Shows the sent text before or after the one shown; false if the field has a text of its own. */
+  #recall(step) {
+    const shown = this.#sent[this.#recalled] ?? "";
+    const next = this.#recalled + step;
+    if (this.#text.value !== shown || next < 0 || next > this.#sent.length) return false;
+    this.#recalled = next;
+    this.set(this.#sent[next] ?? "");
+    return true;
+  }
+
   get isTooLong() {
     return byteLength(this.#text.value) > this.limit;
+  }
+
+  /** Removes the text that the field had at first, unless the user changed it. */
+  dropLoaded() {
+    if (this.#text.value === this.#loaded) this.set("");
   }
 
   focus() {
@@ -87,8 +125,9 @@ export class Composer {
     text.setAttribute("aria-invalid", left < 0);
     const at = text.selectionStart;
     const hasCaret = at === text.selectionEnd && document.activeElement === text;
-    const { from, items } = hasCaret ? completions(text.value, at, this.#known()) : { from: 0, items: [] };
+    const { from, items, whole } = hasCaret ? completions(text.value, at, this.#known()) : { from: 0, items: [] };
     this.#from = from;
+    this.#whole = whole;
     this.#offer(items);
   }
 
@@ -97,7 +136,7 @@ export class Composer {
     const count = this.#items.length;
     if (key === "ArrowDown" || key === "ArrowUp") {
       this.#select((this.#selected + (key === "ArrowDown" ? 1 : count - 1)) % count);
-    } else if ((key === "Tab" || key === "Enter") && !shiftKey) {
+    } else if ((key === "Tab" || (key === "Enter" && !this.#whole)) && !shiftKey) {
       this.#complete(this.#items[this.#selected]);
     } else if (key === "Escape") {
       this.#offer([]);

@@ -114,9 +114,12 @@ const TAB = "tab ";
  */
 class Tab {
   id = perTab.get("tab") ?? randomId(12);
+  /** The browser made this tab from another one, with its storage. */
+  isCopy = false;
 
   async open() {
     if (!(await this.#claimId())) {
+      this.isCopy = true;
       this.id = randomId(12);
       await this.#claimId();
     }
@@ -181,6 +184,11 @@ export class KeptOutbox {
   /** Whether the messages are kept beyond the page. */
   get isKept() {
     return this.#db !== null;
+  }
+
+  /** Whether the browser copied what this tab kept from another tab. */
+  get isCopy() {
+    return this.#tab.isCopy;
   }
 
   async open() {

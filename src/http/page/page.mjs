@@ -6,13 +6,17 @@ import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
 import { $, base, show } from "./dom.mjs";
 import { Entry } from "./entry.mjs";
-import { KeptOutbox, inbox, ownedNames, randomId } from "./keep.mjs";
+import { KeptOutbox, inbox, ownedNames, randomId, shared } from "./keep.mjs";
+import { keepPage } from "./offline.mjs";
 import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showRooms, showYou } from "./panels.mjs";
-import { drawRow, drawUnconfirmed, markRefused } from "./row.mjs";
+import { drawRow, drawUnconfirmed, linked, markRefused } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
+
+/** The user was asked for a name, and wants none. */
+const NAMELESS = "nameless";
 
 /** The most messages of a history page. */
 const HISTORY_PAGE = 200;
@@ -22,6 +26,9 @@ const MAX_ROWS_BACK = 90_000;
 
 /** How long the connection may be lost before the page says so, in milliseconds. */
 const LOSS_SHOWN_AFTER = 400;
+
+/** How long a brief hint is shown, in milliseconds. */
+const BRIEF_HINT = 5000;
 
 /** The pass by which the page was opened. It leaves the address bar at once. */
 const PASS = /^#(invite|link)=([\w-]{22})?/;
@@ -51,7 +58,7 @@ const view = new View({
   log: $("log"),
   begin: $("begin"),
   unconfirmed: $("unsent"),
-  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name }),
+  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name, resized: () => view.update() }),
   drawKey(row, index) {
     const { continues, day, firstUnseen } = contextOf(row, index);
     return `${continues}|${day && dayName(row.at)}|${firstUnseen}|${me.name}`;
@@ -103,6 +110,9 @@ function rowOf(message, fallbackAt = Date.now()) {
 function addRow(row) {
   if (view.add(row)) older = { ...older, more: true, before: undefined };
 }
+
+/** The author of the last private message to the user. */
+let lastPrivate;
 
 let ignored = new Set();
 
@@ -168,8 +178,12 @@ async function goToMessage(seq) {
 
 // --- Sending ---
 
-/** Shows a sentence about the user's last action, until the next action. */
-function showHint(text) {
+let hintTimer = 0;
+
+/** Shows a sentence about the user's last action, until the next action; a `brief` one not as long. */
+function showHint(text, brief = false) {
+  clearTimeout(hintTimer);
+  if (brief) hintTimer = setTimeout(() => showHint(""), BRIEF_HINT);
   $("told").textContent = text;
   show($("told"), text !== "");
 }
@@ -264,6 +278,11 @@ function runTyped(text) {
     return false;
   }
   if (act === "go") goToRoom(parsed.room);
+  else if (act === "reply") {
+    if (lastPrivate) return sendMessage({ type: "private", to: lastPrivate, text: parsed.text });
+    showHint("You have no private message to answer: /msg NAME TEXT begins.");
+    return false;
+  }
   else if (act === "show") {
     panels.open(parsed.panel, $("text"));
     $("secret").open ||= parsed.panel === "you";
@@ -345,6 +364,11 @@ function setPeople(now) {
   if (panels.current === "people") showPeople(people, me.name ?? me.addr, (name) => composer.insert(`@${name} `));
 }
 
+/** Asks for a name, until the user has one or wants none. */
+function askName() {
+  show($("ask-form"), !me.name && shared.get(NAMELESS) !== true);
+}
+
 function updateYou() {
   const current = ownedNames.current();
   const secret = me.name && current?.name === me.name ? current.secret : null;
@@ -352,7 +376,13 @@ function updateYou() {
 }
 
 setUpRoomForm(goToRoom);
-setUpNameForm((name) => changeName(name));
+setUpNameForm("name", (name) => changeName(name));
+setUpNameForm("ask", (name) => changeName(name));
+$("ask-later").addEventListener("click", () => {
+  shared.set(NAMELESS, true);
+  askName();
+  composer.focus();
+});
 $("link-button").addEventListener("click", () => askLink());
 $("notify").addEventListener("change", async () => {
   await attention.setNotifies($("notify").checked);
@@ -421,6 +451,7 @@ const handlers = {
     setTopic(welcome.topic ?? "");
     setPeople({ ...people, total: welcome.members });
     updateYou();
+    askName();
   },
   live() {
     if (view.rows.length === 0) loadOlder();
@@ -448,6 +479,7 @@ const handlers = {
   },
   private({ seq, prev, at, from, to, text, id, sent }) {
     inbox.recordDelivered(me.name, prev);
+    if (!sent) lastPrivate = from.name;
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     addRow(row);
     attention.count({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
@@ -476,15 +508,18 @@ const handlers = {
     ownedNames.use(name, secret);
     me = { ...me, name };
     $("name-wrong").textContent = "";
+    if (!$("ask-form").hidden) composer.focus();
+    askName();
     updateYou();
     setPeople(people);
     askPeople();
-    showHint(`You are ${name} now.`);
+    showHint(`You are ${name} now.`, true);
   },
   unnamed: ({ text }) => note(text),
   refused({ text }) {
     showHint(text);
     if (panels.current === "you") $("name-wrong").textContent = text;
+    else if ($("ask-form").contains(document.activeElement)) $("ask-wrong").textContent = text;
   },
   notice: ({ text }) => note(text),
   invite: ({ url, uses, for: time }) => note(`This URL lets in ${uses === 1 ? "one person" : `${uses} people`} in the next ${time}: ${url}`),
@@ -516,7 +551,7 @@ const handlers = {
 };
 
 function setTopic(text) {
-  $("topic").textContent = text;
+  $("topic").replaceChildren(...(text ? linked(text) : []));
   $("topic").title = text;
 }
 
@@ -547,8 +582,9 @@ showBegin();
 updateYou();
 if (passKind === "invite" && passToken && !ownedNames.current()) entry.welcome(passToken);
 else client.connect();
-if (matchMedia("(pointer: fine)").matches && !entry.isOpen) composer.focus();
+if (!matchMedia("(pointer: coarse)").matches && !entry.isOpen) composer.focus();
 await keptOutbox.open();
+if (keptOutbox.isCopy) composer.dropLoaded();
 const { elsewhere, others } = await adoptMessages();
 for (const [other, count] of elsewhere) {
   note(`Unsent messages of yours in ${other}: ${count}. They are sent when you go there:`, { href: `${base}/${other}`, link: other });
@@ -558,3 +594,4 @@ for (const [name, count] of others) {
 }
 setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
 if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");
+keepPage();

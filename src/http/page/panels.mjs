@@ -3,8 +3,13 @@
 
 import { COMMANDS } from "./commands.mjs";
 import { $, base, el, show } from "./dom.mjs";
-import { linked, nameElement, timeElement } from "./row.mjs";
-import { isName, isRoom } from "./typed.mjs";
+import { nameElement, timeElement } from "./row.mjs";
+import { dayName, findWords } from "./text.mjs";
+import { isName, isRoom, roomName } from "./typed.mjs";
+
+/** How many letters of a found text are shown, and how many of them before the first hit. */
+const EXCERPT = 300;
+const BEFORE_HIT = 100;
 
 export class Panels {
   #panel = $("panel");
@@ -87,11 +92,12 @@ export function showPeople({ names, total, members = [] }, me, pick) {
 }
 
 export function showRooms({ rooms, total }, here) {
-  const items = rooms.map(({ room, members, topic }) => {
+  const items = rooms.map(({ room, members, topic, last }) => {
     const current = room === here ? "page" : undefined;
     const link = el("a", { href: `${base}/${room}`, "aria-current": current }, room);
     const about = topic ? [el("p", { dir: "auto" }, topic)] : [];
-    return el("li", {}, link, " ", el("small", {}, `${members} here`), ...about);
+    const spoken = last?.at ? [el("small", {}, dayName(Date.parse(last.at)), " ", timeElement(Date.parse(last.at)))] : [];
+    return el("li", {}, link, " ", el("small", {}, `${members} here`), ...spoken, ...about);
   });
   const rest = total - rooms.length;
   if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
@@ -133,14 +139,14 @@ export function showLink({ url, qr, for: time }) {
 export function setUpRoomForm(go) {
   setUpForm("room-form", "room-name", "room-wrong", (room) => {
     if (!isRoom(room)) return "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
-    go(room.toLowerCase());
+    go(roomName(room));
     return "";
   });
 }
 
-/** Sets up the form for the user's name; `take` is called with a valid one. */
-export function setUpNameForm(take) {
-  setUpForm("name-form", "name-name", "name-wrong", (name) => {
+/** Sets up a form for the user's name; `take` is called with a valid one. */
+export function setUpNameForm(form, take) {
+  setUpForm(`${form}-form`, `${form}-name`, `${form}-wrong`, (name) => {
     if (!isName(name)) return "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
     take(name);
     return "";
@@ -209,6 +215,20 @@ export class Search {
 
   #hit({ seq, at, from, text }) {
     const go = el("button", { type: "button", class: "pick", click: () => this.#goTo(seq) }, nameElement(from.name ?? from.addr), " ", timeElement(Date.parse(at)));
-    return el("li", {}, go, el("p", { dir: "auto" }, ...linked(text)));
+    return el("li", {}, go, el("p", { dir: "auto" }, ...excerpt(text, this.#query)));
   }
+}
+
+/** The part of a text around the first hit, with its hits marked. */
+function excerpt(text, query) {
+  const hits = findWords(text, query);
+  const begin = text.length > EXCERPT ? Math.max(0, (hits[0]?.[0] ?? 0) - BEFORE_HIT) : 0;
+  const end = Math.min(text.length, begin + EXCERPT);
+  const parts = [begin > 0 ? "…" : ""];
+  let at = begin;
+  for (const [from, to] of hits.filter(([, to]) => to <= end)) {
+    parts.push(text.slice(at, from), el("mark", {}, text.slice(from, to)));
+    at = to;
+  }
+  return [...parts, text.slice(at, end), end < text.length ? "…" : ""];
 }

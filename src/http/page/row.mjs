@@ -1,5 +1,6 @@
 // Draws one row of the log.
 
+import { linkElement, textElements } from "./blocks.mjs";
 import { el } from "./dom.mjs";
 import { clockTime, dayName, mentions, nameKey, splitLinks, wholeTime } from "./text.mjs";
 
@@ -15,13 +16,17 @@ function colour(name) {
 
 /** The parts of a text, with its links as elements. */
 export function linked(text) {
-  return splitLinks(text).map(({ text: part, href }) =>
-    href ? el("a", { href, rel: "noopener noreferrer", target: "_blank" }, part) : part,
-  );
+  return splitLinks(text).map(({ text: part, href }) => linkElement(href, part));
+}
+
+/** How a person is called: an address, which no name can be, is a guest. */
+export function shownName(name) {
+  return name.includes(":") ? "guest" : name;
 }
 
 /** A name. `unverified`: nobody owns it. */
 export function nameElement(name, unverified) {
+  if (shownName(name) !== name) return el("bdi", { class: `who guest c${colour(name)}`, title: name }, shownName(name));
   const apart = unverified ? { title: "Nobody owns this name: anyone may use it." } : {};
   return el("bdi", { class: `who c${colour(name)}${unverified ? " unverified" : ""}`, ...apart }, name);
 }
@@ -35,14 +40,15 @@ export function timeElement(at, seq) {
 /**
  * Draws the element of a row. `continues`: it continues the same person's
  * messages. `day`: it begins a day. `firstUnseen`: it is the first unseen row.
- * `own`: it is the user's own. `me` is the user's name.
+ * `own`: it is the user's own. `me` is the user's name. `resized` is called when
+ * the reader changes its height.
  */
-export function drawRow(row, { continues, day, firstUnseen, own, me }) {
+export function drawRow(row, { continues, day, firstUnseen, own, me, resized }) {
   const item = el("li", { class: `row ${row.kind}` });
   if (row.seq) item.dataset.seq = row.seq;
   if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
   if (firstUnseen) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
-  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me }));
+  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized }));
   return item;
 }
 
@@ -52,17 +58,17 @@ function note(row) {
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
 }
 
-function message(row, { continues, own, me }) {
+function message(row, { continues, own, me, resized }) {
   const isNamed = !own && mentions(row.text, me);
   const kind = [continues && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
-  const text = el("p", { class: "text", dir: "auto" });
+  const text = el("div", { class: "text", dir: "auto" });
   const about = el("div", { class: "about" });
   if (row.kind === "me") {
-    text.append(nameElement(row.who, row.unverified), " ", ...linked(row.text), " ", timeElement(row.at, row.seq));
+    text.append(nameElement(row.who, row.unverified), " ", ...textElements(row, resized), " ", timeElement(row.at, row.seq));
   } else {
     const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
     about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
-    text.append(...(row.kind === "erased" ? ["erased"] : linked(row.text)));
+    text.append(...(row.kind === "erased" ? ["erased"] : textElements(row, resized)));
   }
   const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];
   return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
@@ -76,19 +82,19 @@ function receiptMark(label) {
 /** Draws an own message that has no receipt yet. */
 export function drawUnconfirmed({ id, text, to, kind }) {
   const about = to ? [el("div", { class: "about" }, el("span", { class: "to" }, "to ", el("bdi", {}, to), " only"))] : [];
-  const line = el("p", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, text);
+  const line = el("div", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, ...textElements({ text }, () => {}));
   const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, receiptMark("not stored yet")));
   item.dataset.id = id;
+  item.dataset.words = text;
   return item;
 }
 
 /** Marks an own message as refused; `takeBack` is called with its text when the user asks for it. */
 export function markRefused(element, why, takeBack) {
-  const words = element.querySelector(".text").textContent;
   const click = () => {
     element.remove();
-    takeBack(words);
+    takeBack(element.dataset.words);
   };
   element.classList.add("refused");
-  element.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));
+  element.firstChild.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));
 }

@@ -9,6 +9,9 @@ const MAX_TEXT = 16 << 20;
 /** Messages of one person closer together than this are one group, in milliseconds. */
 const GROUP_WITHIN = 5 * 60_000;
 
+/** How many messages one name stands above. */
+const GROUP_OF = 10;
+
 /** A message as a row; an erased message has no time and gets `fallbackAt`. */
 export function messageRow({ seq, at, from, text, id, kind }, fallbackAt) {
   return {
@@ -145,8 +148,19 @@ export class Rows {
     return index === 0 || dayOf(this.#rows[index - 1].at) !== dayOf(row.at);
   }
 
-  /** Whether a row continues the same person's messages before it. */
+  /** Whether a row continues the group of messages before it. */
   continuesGroup(index) {
+    let first = index;
+    while (this.#rows[first].inGroup === undefined && this.#followsSame(first)) first -= 1;
+    this.#rows[first].inGroup ??= 0;
+    for (let at = first + 1; at <= index; at += 1) {
+      this.#rows[at].inGroup = (this.#rows[at - 1].inGroup + 1) % GROUP_OF;
+    }
+    return this.#rows[index].inGroup > 0 && this.#followsSame(index);
+  }
+
+  /** Whether a row follows a message of the same person, soon and on the same day. */
+  #followsSame(index) {
     const row = this.#rows[index];
     const before = this.#rows[index - 1];
     return (

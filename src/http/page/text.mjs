@@ -1,37 +1,48 @@
 // Links, mentions and lengths of texts, and dates for people.
 
-const LINK = /https?:\/\/[^\s<>"'`\u{fffd}]+/giu;
+const LINK = new RegExp(
+  [
+    "https?://[^\\s<>\"'`\\u{fffd}]+",
+    "(?<![\\p{L}\\p{N}.@/_-])www\\.[\\p{L}\\p{N}][^\\s<>\"'`\\u{fffd}]*",
+    // A mail address; `git@host.example:path` is none.
+    "(?<![\\p{L}\\p{N}._+/:-])[a-z0-9][a-z0-9._+-]*@(?:[a-z0-9-]+\\.)+[a-z]{2,}(?![\\p{L}\\p{N}@_-]|[.:/]\\S)",
+  ].join("|"),
+  "giu",
+);
+const OPENING = { ")": "(", "]": "[", "}": "{" };
 
 /** A link without the punctuation that ends the sentence around it. */
 function withoutPunctuation(link) {
-  for (;;) {
-    const last = link.at(-1);
-    const opened = { ")": "(", "]": "[", "}": "{" }[last];
-    const open = opened && link.split(opened).length >= link.split(last).length;
-    if (!/[.,;:!?)\]}*_~…»”’]/.test(last) || open) return link;
-    link = link.slice(0, -1);
+  const counts = {};
+  for (const letter of link) counts[letter] = (counts[letter] ?? 0) + 1;
+  for (let end = link.length; ; end -= 1) {
+    const last = link[end - 1];
+    const isOpened = counts[OPENING[last]] >= counts[last];
+    if (!/[.,;:!?)\]}*_~…»”’]/.test(last) || isOpened) return link.slice(0, end);
+    counts[last] -= 1;
   }
 }
 
-/** Whether a link may be followed: it has a host, and no user name or password. */
-function isSafeLink(link) {
+/** The target of a link; none if it may not be followed: it needs a host, and no user name or password. */
+function target(link) {
+  if (/^[\w.+-]+@[\w.-]+$/.test(link)) return `mailto:${link}`;
+  const href = /^www\./i.test(link) ? `https://${link}` : link;
   try {
-    const url = new URL(link);
-    return /^https?:$/.test(url.protocol) && !url.username && !url.password;
+    const url = new URL(href);
+    return /^https?:$/.test(url.protocol) && !url.username && !url.password ? href : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }
 
-/** The parts of a text in order: `{ text }`, and for a link also `href`. */
+/** The parts of a text in order: `{ text }`, and for a link also `href`, `undefined` if it may not be followed. */
 export function splitLinks(text) {
   const found = [];
   let from = 0;
   for (const { 0: whole, index } of text.matchAll(LINK)) {
     const link = withoutPunctuation(whole);
-    if (!isSafeLink(link)) continue;
     if (index > from) found.push({ text: text.slice(from, index) });
-    found.push({ text: link, href: link });
+    found.push({ text: link, href: target(link) });
     from = index + link.length;
   }
   if (from < text.length || !found.length) found.push({ text: text.slice(from) });
@@ -56,6 +67,31 @@ export function mentions(text, name) {
  */
 export function nameKey(name) {
   return name.normalize("NFC").toLowerCase();
+}
+
+/** The places of the words of a search in a text: `[from, to]` of each, in order. */
+export function findWords(text, query) {
+  const fold = (part) => part.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  const words = fold(query).match(/[\p{L}\p{N}]+/gu);
+  if (!words) return [];
+  let folded = "";
+  /** The place of each folded letter in the text. */
+  const places = [];
+  let at = 0;
+  for (const letter of text) {
+    const plain = fold(letter);
+    for (let unit = 0; unit < plain.length; unit += 1) places.push(at);
+    folded += plain;
+    at += letter.length;
+  }
+  places.push(at);
+  // Scripts without spaces have no beginnings of words.
+  const begins = "(?<![\\p{Script=Latin}\\p{Script=Cyrillic}\\p{Script=Greek}\\p{N}])";
+  const longestFirst = words.sort((a, b) => b.length - a.length).join("|");
+  return [...folded.matchAll(new RegExp(`${begins}(?:${longestFirst})`, "gu"))].map(({ 0: word, index }) => [
+    places[index],
+    places[index + word.length],
+  ]);
 }
 
 /** How many bytes of UTF-8 a text has. */

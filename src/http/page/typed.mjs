@@ -3,8 +3,11 @@
 import { COMMANDS } from "./commands.mjs";
 
 const NAME = /^[\p{L}\p{N}][\p{L}\p{N}\p{M}._-]*$|^[._-][\p{L}\p{N}\p{M}._-]*$/u;
-const ROOM = /^[a-z0-9_][a-z0-9._-]{0,63}$/i;
+const ROOM = /^#?[a-z0-9_][a-z0-9._-]{0,63}$/i;
 const SECRET = /^[!-~]{16,128}$/;
+/** How much of a word that is no command is shown. */
+const MAX_WORD = 32;
+
 const DURATION = /^(?=\d{1,5}[smhd]$)0*[1-9]\d*[smhd]$/;
 
 /** Whether the server may accept a text as a name. The server checks more, and decides. */
@@ -12,8 +15,14 @@ export function isName(text) {
   return NAME.test(text) && [...text.normalize("NFC")].length <= 32;
 }
 
+/** Whether a text is a room as people type it: `tea`, or `#tea`. */
 export function isRoom(text) {
   return ROOM.test(text);
+}
+
+/** The name of a typed room. */
+export function roomName(text) {
+  return text.replace("#", "").toLowerCase();
 }
 
 export function isSecret(text) {
@@ -50,7 +59,8 @@ export function hasSecret(text) {
  */
 export function parse(text) {
   const found = parseText(text);
-  if (!found?.command?.text || !hasSecret(found.command.text)) return found;
+  const said = found?.act === "reply" ? found.text : found?.command?.text;
+  if (!said || !hasSecret(said)) return found;
   return { wrong: "This looks like a command with a secret, so it is not published: a command begins with its slash." };
 }
 
@@ -63,11 +73,33 @@ function parseText(text) {
   if (!text.startsWith("/")) return { command: { type: "publish", text } };
   if (text.startsWith("//")) return { command: { type: "publish", text: text.slice(1) } };
   const [, word, rest] = /^(\S+)\s*([^]*)$/.exec(text);
-  const known = COMMANDS.find(([command]) => command === word);
+  const known = COMMANDS.find(([command, , , aliases]) => command === word || aliases.includes(word));
   if (!known) {
-    return { wrong: `There is no command ${word}: /help lists them, and // begins a text that begins with a slash.` };
+    const shown = word.slice(0, MAX_WORD);
+    return { wrong: `No such command: ${shown}. Did you mean ${nearest(shown)}? /help lists them, and // begins a text that begins with a slash.` };
   }
-  return parseArguments(word, rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
+  return parseArguments(known[0], rest.trim()) ?? { wrong: `Usage: ${known[0]} ${known[1]}` };
+}
+
+/** The command most like a word that is none. */
+function nearest(word) {
+  const words = COMMANDS.flatMap(([command, , , aliases]) => [command, ...aliases]);
+  const distances = words.map((known) => distance(word, known));
+  return words[distances.indexOf(Math.min(...distances))];
+}
+
+/** How many letters to change, add, drop or swap with their neighbour. */
+function distance(one, other) {
+  const rows = [Array.from({ length: other.length + 1 }, (_, at) => at)];
+  for (let i = 1; i <= one.length; i += 1) {
+    rows.push([i]);
+    for (let j = 1; j <= other.length; j += 1) {
+      const changed = rows[i - 1][j - 1] + Number(one[i - 1] !== other[j - 1]);
+      const swapped = one[i - 1] === other[j - 2] && one[i - 2] === other[j - 1] ? rows[i - 2][j - 2] + 1 : Infinity;
+      rows[i].push(Math.min(changed, swapped, rows[i - 1][j] + 1, rows[i][j - 1] + 1));
+    }
+  }
+  return rows[one.length][other.length];
 }
 
 /** Parses `/invite 5 2d`, in any order and each optional, or `/invite TOKEN`. */
@@ -92,11 +124,15 @@ function parseArguments(word, rest) {
       if (!isName(first) || (after && !SECRET.test(after))) return null;
       return { command: { type: "name", name: first, ...(after && { secret: after }) } };
     case "/join":
-      return isRoom(rest) ? { act: "go", room: rest.toLowerCase() } : null;
+      return isRoom(rest) ? { act: "go", room: roomName(rest) } : null;
+    case "/part":
+      return { act: "go", room: "lobby" };
     case "/me":
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
       return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+    case "/r":
+      return rest ? { act: "reply", text: rest } : null;
     case "/inbox":
       if (rest && !(isNumber(rest) && Number(rest) > 0)) return null;
       return { command: { type: "inbox", ...(rest && { limit: Number(rest) }) } };
@@ -164,7 +200,8 @@ const MAX_OFFERED = 6;
 
 /**
  * The completions of the word before the caret: where the word starts, and the
- * candidates, each with a description. `names` are people, `rooms` rooms.
+ * candidates, each with a description. `whole`: the word is a command already.
+ * `names` are people, `rooms` rooms.
  */
 export function completions(text, caret, { names, rooms }) {
   const before = text.slice(0, caret);
@@ -177,14 +214,17 @@ export function completions(text, caret, { names, rooms }) {
       .map(([full, about]) => ({ text: full + end, label: full, about }));
   const people = (mark) => names.map((name) => [mark + name, ""]);
   let items = [];
+  let whole = false;
   if (from === 0 && word.startsWith("/") && !word.startsWith("//")) {
+    whole = COMMANDS.some(([command, , , aliases]) => command === word || aliases.includes(word));
     items = offer(COMMANDS.map(([command, form, about]) => [command, `${form} ${about}`.trim()]));
   } else if (/^\/join\s+$/.test(head)) {
-    items = offer(rooms.map((room) => [room, ""]));
-  } else if (/^\/(msg|ignore|unignore|remove|owner|release|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
+    const mark = word.startsWith("#") ? "#" : "";
+    items = offer(rooms.map((room) => [mark + room, ""]));
+  } else if (/^\/(msg|w|query|ignore|unignore|remove|owner|release|kick|ban|unban|mute|unmute)\s+$/.test(head)) {
     items = offer(people(""));
   } else if (word.startsWith("@")) {
     items = offer(people("@"));
   }
-  return { from, items };
+  return { from, items, whole };
 }

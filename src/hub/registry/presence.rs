@@ -18,14 +18,11 @@ use self::people::{NameAndAddress, People};
 use crate::{
     fanout::Handle,
     protocol::{
-        Author, Event, RoomInfo, Topic,
+        Author, Event, Topic,
         format::Format,
         name::{Name, RoomName},
     },
 };
-
-/// The most rooms listed in one answer.
-const MAX_LISTED: usize = 200;
 
 /// The rooms with a member. A room is forgotten when its last member leaves.
 #[derive(Debug, Default)]
@@ -98,7 +95,7 @@ impl Presence {
     pub(super) fn enter(&mut self, room: &RoomName, author: Author, handle: Handle) -> Member {
         let number = self.next;
         self.next += 1;
-        let hears = handle.format() == Format::Json;
+        let hears = matches!(handle.format(), Format::Json | Format::EventStream);
         let people = &mut self.rooms.entry(room.clone()).or_default().people;
         people.enter(number, author, hears.then_some(handle), Instant::now());
         self.plan(room);
@@ -121,30 +118,16 @@ impl Presence {
         self.plan(&member.room);
     }
 
-    /// The event that lists the rooms with members, except unlisted rooms and
-    /// those that `is_seen` leaves out.
-    pub(super) fn rooms_event(&self, is_seen: impl Fn(&RoomName) -> bool) -> Event {
+    /// The listed rooms with members that `is_seen` does not leave out, those
+    /// with most people first.
+    pub(super) fn listed(&self, is_seen: impl Fn(&RoomName) -> bool) -> Vec<RoomName> {
         let rooms = self.rooms.iter();
         let mut rooms: Vec<_> = rooms
             .filter(|(name, _)| name.is_listed() && is_seen(name))
             .map(|(name, room)| (Reverse(room.people.total()), name.clone()))
             .collect();
-        let total = rooms.len();
         rooms.sort_unstable();
-        rooms.truncate(MAX_LISTED);
-        let topic = |name: &RoomName| {
-            let topic = self.rooms.get(name)?.topic.topic()?;
-            Some(topic.text.clone())
-        };
-        let rooms = rooms.into_iter().map(|(Reverse(members), room)| RoomInfo {
-            topic: topic(&room),
-            room,
-            members,
-        });
-        Event::Rooms {
-            rooms: rooms.collect(),
-            total,
-        }
+        rooms.into_iter().map(|(_, name)| name).collect()
     }
 
     /// How many connections are in a room.

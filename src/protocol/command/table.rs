@@ -8,13 +8,17 @@ mod field;
 mod spec;
 
 use self::field::{
-    AFTER, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, IGNORED, INVITATION, KIND, LIMIT, NAME,
-    PRIVATE, PROOF, QUERY, REASON, ROOM, SECRET, SEQ, SOME_ROOM, TEXT, TO, TOKEN, TOPIC, USES, WHO,
+    AFTER, AFTER_ROOM, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, IGNORED, INVITATION, KIND, LIMIT,
+    NAME, PRIVATE, PROOF, QUERY, REASON, ROOM, SECRET, SEQ, SOME_ROOM, TEXT, TO, TOKEN, TOPIC,
+    USES, WHO,
 };
 pub use self::{
     field::{Field, REF},
     spec::{CommandSpec, Listing, Permission},
 };
+
+/// How much of a word that is no command is shown, in characters.
+pub const MAX_WORD: usize = 32;
 
 /// The command for a word after a slash; `None` if the server has no such
 /// command.
@@ -23,6 +27,19 @@ pub fn by_word(word: &str) -> Option<&'static CommandSpec> {
         let known = spec.word == word || spec.aliases.contains(&word);
         known && !word.is_empty() && spec.permission != Permission::Terminal
     })
+}
+
+/// The word most like one that is no command, as a person types it.
+pub fn nearest(word: &str) -> &'static str {
+    // A longer word is like no command.
+    let word: String = word.chars().take(MAX_WORD).collect();
+    let words = TABLE
+        .iter()
+        .filter(|spec| spec.permission != Permission::Terminal);
+    let words = words.flat_map(|spec| [spec.word].into_iter().chain(spec.aliases.iter().copied()));
+    let words = words.filter(|known| !known.is_empty());
+    let nearest = words.min_by_key(|known| strsim::osa_distance(&word, known));
+    nearest.unwrap_or_default()
 }
 
 /// The command with this `type` in JSON.
@@ -41,7 +58,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 33] = [
+pub static TABLE: [CommandSpec; 35] = [
     CommandSpec {
         word: "",
         aliases: &[],
@@ -57,15 +74,13 @@ pub static TABLE: [CommandSpec; 33] = [
     },
     CommandSpec {
         word: "name",
-        aliases: &[],
+        aliases: &["nick"],
         arguments: "NAME",
         json_type: Some("name"),
         fields: &[NAME, SECRET],
         permission: Permission::Everybody,
         about: "be called NAME",
-        help: Listing::OwnLineWith(
-            "be called NAME instead of your IP:port; the answer says how to\nhave that name again",
-        ),
+        help: Listing::OwnLineWith("be called NAME; the answer says how to have that name again"),
         page: Listing::OwnLineWith("be called NAME; this browser keeps it yours"),
         typed_example: "/name ana",
         json_example: r#"{"type":"name","name":"ana"}"#,
@@ -84,8 +99,21 @@ pub static TABLE: [CommandSpec; 33] = [
         json_example: r#"{"type":"join","room":"tea","backlog":20}"#,
     },
     CommandSpec {
-        word: "members",
+        word: "part",
         aliases: &[],
+        arguments: "",
+        json_type: None,
+        fields: &[],
+        permission: Permission::Everybody,
+        about: "go back to the lobby",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/part",
+        json_example: "",
+    },
+    CommandSpec {
+        word: "members",
+        aliases: &["who", "names"],
         arguments: "",
         json_type: Some("members"),
         fields: &[],
@@ -98,12 +126,12 @@ pub static TABLE: [CommandSpec; 33] = [
     },
     CommandSpec {
         word: "rooms",
-        aliases: &[],
+        aliases: &["list"],
         arguments: "",
         json_type: Some("rooms"),
-        fields: &[],
+        fields: &[AFTER_ROOM],
         permission: Permission::Everybody,
-        about: "list the rooms with people in them",
+        about: "list the rooms, the last spoken in first",
         help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/rooms",
@@ -137,7 +165,7 @@ pub static TABLE: [CommandSpec; 33] = [
     },
     CommandSpec {
         word: "msg",
-        aliases: &[],
+        aliases: &["w", "query"],
         arguments: "NAME TEXT",
         json_type: Some("private"),
         fields: &[TO, TEXT, ID, FOLLOWS],
@@ -147,6 +175,19 @@ pub static TABLE: [CommandSpec; 33] = [
         page: Listing::OwnLine,
         typed_example: "/msg ana are you there?",
         json_example: r#"{"type":"private","to":"bob","text":"hi"}"#,
+    },
+    CommandSpec {
+        word: "r",
+        aliases: &[],
+        arguments: "TEXT",
+        json_type: None,
+        fields: &[],
+        permission: Permission::Owners,
+        about: "answer the last private message",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/r yes, here",
+        json_example: "",
     },
     CommandSpec {
         word: "inbox",
@@ -182,7 +223,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[NAME],
         permission: Permission::Everybody,
         about: "show what NAME says again",
-        help: Listing::SharedLine,
+        help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/unignore bob",
         json_example: r#"{"type":"unignore","name":"bob"}"#,
@@ -234,7 +275,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[SOME_ROOM, PRIVATE],
         permission: Permission::Owners,
         about: "let everybody enter this room again",
-        help: Listing::SharedLine,
+        help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/public",
         json_example: r#"{"type":"access","room":"tea","private":false}"#,
@@ -273,7 +314,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[INVITATION],
         permission: Permission::Owners,
         about: "take back an invitation",
-        help: Listing::SharedLine,
+        help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/uninvite 3",
         json_example: r#"{"type":"uninvite","id":3}"#,
@@ -364,7 +405,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[WHO],
         permission: Permission::Operators,
         about: "lift a ban",
-        help: Listing::SharedLine,
+        help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/unban ana",
         json_example: r#"{"type":"unban","who":"ana"}"#,
@@ -390,7 +431,7 @@ pub static TABLE: [CommandSpec; 33] = [
         fields: &[WHO],
         permission: Permission::Operators,
         about: "lift a mute",
-        help: Listing::SharedLine,
+        help: Listing::OwnLine,
         page: Listing::OwnLine,
         typed_example: "/unmute ana",
         json_example: r#"{"type":"unmute","who":"ana"}"#,
@@ -448,16 +489,16 @@ pub static TABLE: [CommandSpec; 33] = [
         json_example: "",
     },
     CommandSpec {
-        word: "quiet",
+        word: "joins",
         aliases: &[],
         arguments: "",
         json_type: None,
         fields: &[],
         permission: Permission::Terminal,
-        about: "hide joins and leaves, or show them again",
+        about: "show joins and leaves, or hide them",
         help: Listing::Hidden,
         page: Listing::Hidden,
-        typed_example: "/quiet",
+        typed_example: "/joins",
         json_example: "",
     },
     CommandSpec {

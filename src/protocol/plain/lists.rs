@@ -41,17 +41,20 @@ fn with_address((name, address): (&String, &str)) -> String {
     format!("{name} ({address})")
 }
 
-/// The rooms with people in them.
+/// The rooms, each with the number of people in it.
 pub(super) fn rooms(rooms: &[RoomInfo], total: usize) -> String {
     let more = total - rooms.len().min(total);
-    let mut said = match total {
-        0 => "No listed room has people in it.".to_owned(),
-        _ => "Rooms with people in them:".to_owned(),
-    };
+    let mut said = match rooms {
+        [] => "No listed room has people in it.",
+        rooms if rooms.iter().all(|room| room.members > 0) => "Rooms with people in them:",
+        _ => "Rooms, the last spoken in first:",
+    }
+    .to_owned();
     for RoomInfo {
         room,
         members,
         topic,
+        ..
     } in rooms
     {
         let topic = topic.as_ref().map_or("", |text| text);

@@ -9,6 +9,7 @@ use super::{
         pending::{PendingCommand, PendingWork, SideTask, SideTaskResult, TakenName},
     },
     Conversation,
+    pages::last_author,
 };
 use crate::{
     fanout::Subscriber,
@@ -86,9 +87,10 @@ impl Conversation<'_> {
                 id,
                 follows,
             } => self
-                .private(to, &text, id.clone(), follows)
+                .private(Some(to), &text, id.clone(), follows)
                 .map_err(|refusal| refusal.with_id(id))?
                 .into(),
+            Command::Reply { text } => self.private(None, &text, None, None)?.into(),
             Command::Name { name, secret } => {
                 self.check_mute()?;
                 let key = self.key.as_ref().filter(|_| self.author.owner.is_some());
@@ -117,7 +119,7 @@ impl Conversation<'_> {
                 before,
                 limit,
             } => self.search(Words::parse(&query)?, before, limit)?.into(),
-            Command::Rooms => self.hub.rooms_event(self.author.owner).into(),
+            Command::Rooms { after } => self.rooms(after).into(),
             Command::Topic { text } => {
                 if text.is_some() {
                     self.check_mute()?;
@@ -183,10 +185,11 @@ impl Conversation<'_> {
     }
 
     /// Prepares a private message, if its author and its recipient own their
-    /// names.
+    /// names. Without a recipient it goes to the author of the last private
+    /// message to this member.
     fn private(
         &mut self,
-        to: Name,
+        to: Option<Name>,
         text: &str,
         id: Option<MessageId>,
         follows: Option<MessageId>,
@@ -199,7 +202,14 @@ impl Conversation<'_> {
             return Err(Refusal::new(RefusalCode::NotAllowed, text));
         };
         let text = self.accept(text, id.as_ref(), PRIVATE_ROWS)?;
-        let recipient = self.hub.find_recipient(to, key);
+        let (hub, history) = (self.hub.clone(), self.hub.history().clone());
+        let recipient = async move {
+            let to = match to {
+                Some(to) => to,
+                None => last_author(&history, owner).await?,
+            };
+            hub.find_recipient(to, key).await
+        };
         let from = self.author.clone();
         Ok(SideTask::read(async move {
             SideTaskResult::Draft(match recipient.await {

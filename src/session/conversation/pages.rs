@@ -10,10 +10,12 @@ use super::{
     Conversation,
 };
 use crate::{
-    fanout::{HistoryPage, PageQuery},
+    fanout::{History, HistoryPage, PageQuery},
     protocol::{
-        Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Message, PageEvent, Refusal, RefusalCode, Search,
-        Seq, Slot, name::RoomName,
+        Event, HISTORY_PAGE, MAX_HISTORY_PAGE, Message, OwnerNumber, PageEvent, Refusal,
+        RefusalCode, Search, Seq, Slot,
+        command::nobody_to_answer,
+        name::{Name, RoomName},
     },
     store::{StoreError, Words},
 };
@@ -63,6 +65,12 @@ impl Conversation<'_> {
         }))
     }
 
+    /// Lists the rooms after one of them.
+    pub(super) fn rooms(&self, after: Option<RoomName>) -> SideTask {
+        let (hub, owner) = (self.hub.clone(), self.author.owner);
+        SideTask::read(async move { answer_of(hub.rooms_event(owner, after).await) })
+    }
+
     /// Searches the room: one page of messages that contain these words.
     pub(super) fn search(
         &self,
@@ -101,14 +109,36 @@ impl Conversation<'_> {
     }
 }
 
+/// The author of the last private message to an owner, among the last of its
+/// inbox.
+///
+/// # Errors
+/// Refuses if there is none, or the inbox cannot be read.
+pub(super) async fn last_author(history: &History, owner: OwnerNumber) -> Result<Name, Refusal> {
+    let query = PageQuery {
+        after: None,
+        before: None,
+        limit: HISTORY_PAGE,
+    };
+    let page = history.page(&RoomName::inbox(owner), query).await;
+    let page = page.map_err(|why| unreadable(&why))?;
+    let private = page.messages.iter().filter_map(Slot::message);
+    let mut private = private.filter_map(Message::private).rev();
+    let last = private.find(|private| !private.sent);
+    last.and_then(|private| private.from.name)
+        .ok_or_else(nobody_to_answer)
+}
+
 fn page_result(page: Result<PageEvent, StoreError>) -> SideTaskResult {
     answer_of(page.map(Event::Page))
 }
 
 fn answer_of(answer: Result<Event, StoreError>) -> SideTaskResult {
-    SideTaskResult::Event(answer.unwrap_or_else(|why| {
-        error!("the history cannot be read: {why}");
-        let text = "The history cannot be read just now; ask again in a while.";
-        Event::Refused(Refusal::new(RefusalCode::Busy, text))
-    }))
+    SideTaskResult::Event(answer.unwrap_or_else(|why| Event::Refused(unreadable(&why))))
+}
+
+fn unreadable(why: &StoreError) -> Refusal {
+    error!("the history cannot be read: {why}");
+    let text = "The history cannot be read just now; ask again in a while.";
+    Refusal::new(RefusalCode::Busy, text)
 }

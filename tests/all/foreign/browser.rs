@@ -213,6 +213,19 @@ impl Browser {
         Window(handles[0].as_str().expect("a handle").to_owned())
     }
 
+    /// Waits for a window that the page opened, and returns it.
+    pub(crate) async fn opened_window(&self, opener: &Window) -> Window {
+        loop {
+            let handles = self.get("/window/handles").await;
+            let handles = handles.as_array().expect("handles").iter();
+            let mut others = handles.filter_map(Value::as_str);
+            if let Some(other) = others.find(|handle| *handle != opener.0) {
+                return Window(other.to_owned());
+            }
+            sleep(LOOKED).await;
+        }
+    }
+
     /// Closes the current window.
     pub(crate) async fn close_window(&self) {
         self.request("DELETE", "/window", "").await;

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{LINES, assert_console_empty, enter, patient_server, say};
-use crate::support::Peer;
+use crate::{foreign::browser::Browser, support::Peer};
 
 /// Inputs that have injected scripts into other pages; each would call `alert`.
 const CORPUS: [&str; 26] = [
@@ -31,6 +31,44 @@ const CORPUS: [&str; 26] = [
     "https://user:alert(1)@evil.example/",
     "data:text/html,<script>alert(1)</script>",
     "__proto__",
+];
+
+/// Markdown that makes other pages run scripts, load images or hide where a link
+/// leads, and what the log shows of it.
+const MARKED: [(&str, &str); 12] = [
+    ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+    (
+        "![x](http://evil.example/x.png)",
+        "![x](http://evil.example/x.png)",
+    ),
+    ("![x\"onerror=\"alert(1)](x)", "![x\"onerror=\"alert(1)](x)"),
+    (
+        "[https://bank.example](https://evil.example)",
+        "[https://bank.example](https://evil.example)",
+    ),
+    ("<javascript:alert(1)>", "<javascript:alert(1)>"),
+    (
+        "[x]: javascript:alert(1)\n[x]",
+        "[x]: javascript:alert(1)\n[x]",
+    ),
+    ("**<script>alert(1)</script>**", "<script>alert(1)</script>"),
+    (
+        "`<img src=x onerror=alert(1)>`",
+        "<img src=x onerror=alert(1)>",
+    ),
+    (
+        "```\n</code></pre><script>alert(1)</script>\n```",
+        "</code></pre><script>alert(1)</script>Copy",
+    ),
+    ("> <svg onload=alert(1)>", "<svg onload=alert(1)>"),
+    (
+        "- <iframe src=javascript:alert(1)>",
+        "• <iframe src=javascript:alert(1)>",
+    ),
+    (
+        "**https://user:alert(1)@evil.example/** javascript:alert(1)@evil.example",
+        "**https://user:alert(1)@evil.example/** javascript:alert(1)@evil.example",
+    ),
 ];
 
 #[tokio::test]
@@ -91,16 +129,39 @@ async fn hostile_texts_never_become_markup() {
     }
     say(&browser, "/rooms").await;
     browser.see("document.querySelector('#room-list p')").await;
+    assert_harmless(&browser).await;
+}
+
+#[tokio::test]
+async fn hostile_markup_shows_where_it_leads() {
+    let server = patient_server().await;
+    let mut peer = server.plain("/tea?name=constructor").await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    browser
+        .run("window.alert = () => { window.ran = true }")
+        .await;
+    for (text, _) in MARKED {
+        peer.text_after(text).await;
+    }
+    let shown = json!(MARKED.map(|(_, shown)| shown)).to_string();
+    browser
+        .see(&format!("JSON.stringify({LINES}) === {shown:?}"))
+        .await;
+    assert_harmless(&browser).await;
+}
+
+/// Asserts that no text became an element that loads or runs anything.
+async fn assert_harmless(browser: &Browser) {
     let made = "return [...document.querySelectorAll('main *, aside *, header *')].filter(e => \
         e.matches('script, img, iframe, object, embed, style, base, meta, form:not([id]), math') || \
         [...e.attributes].some(a => a.name.startsWith('on')) || \
-        e.matches('a') && !/^https?:$/.test(e.protocol)).map(e => e.outerHTML)";
+        e.matches('a') && !/^(https?|mailto):$/.test(e.protocol)).map(e => e.outerHTML)";
     assert_eq!(browser.run(made).await, json!([]));
     let foreign = "return [...document.querySelectorAll('#log a')].filter(a => \
         a.rel !== 'noopener noreferrer' || a.href.includes('alert(1)@')).map(a => a.outerHTML)";
     assert_eq!(browser.run(foreign).await, json!([]));
     assert_eq!(browser.run("return window.ran ?? null").await, json!(null));
-    assert_console_empty(&browser).await;
+    assert_console_empty(browser).await;
 }
 
 async fn topic(peer: &mut Peer, topic: &str) {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::protocol::command::table::TABLE;
+use crate::protocol::{
+    command::table::{Permission, TABLE, by_word},
+    name::Name,
+};
 
 /// The candidates for a word, offered one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +26,36 @@ impl Completion {
             at + text[at..].chars().next().map_or(0, char::len_utf8)
         });
         let begun = text[start..].to_lowercase();
-        let command = text.starts_with('/') && !text.starts_with("//");
-        let (words, behind): (Vec<String>, _) = if command && start == 0 {
-            (commands().into_iter().collect(), " ")
-        } else if text.starts_with("/join ") {
-            (rooms.iter().cloned().collect(), "")
+        let is_command = text.starts_with('/') && !text.starts_with("//");
+        let before: Vec<&str> = text[..start].split_whitespace().collect();
+        let names = people.iter().filter(|name| name.parse::<Name>().is_ok());
+        let mut behind = " ";
+        let words: Vec<String> = if is_command && before.is_empty() {
+            commands().into_iter().collect()
+        } else if is_command && before.len() == 1 {
+            let spec = before[0].strip_prefix('/').and_then(by_word);
+            let spec = spec.filter(|spec| spec.word != "name");
+            match spec.and_then(|spec| Some((spec.permission, spec.fields.first()?.name))) {
+                Some((_, "room")) => {
+                    behind = "";
+                    let mark = if begun.starts_with('#') { "#" } else { "" };
+                    rooms.iter().map(|room| format!("{mark}{room}")).collect()
+                }
+                Some((Permission::Operators, "who")) => people.to_vec(),
+                Some((_, "to" | "name")) => names.cloned().collect(),
+                _ => mentions(names, &begun),
+            }
         } else {
-            (people.to_vec(), if start == 0 { ": " } else { " " })
+            if start == 0 && !begun.starts_with('@') {
+                behind = ": ";
+            }
+            mentions(names, &begun)
+        };
+        // An argument of a command may end here.
+        let words = if is_command && before.len() > 1 && begun.is_empty() {
+            Vec::new()
+        } else {
+            words
         };
         let fits = |word: &String| word.to_lowercase().starts_with(&begun);
         let words: Vec<String> = words.into_iter().filter(fits).collect();
@@ -55,6 +81,12 @@ impl Completion {
     }
 }
 
+/// The names with the mark that the word begins with, if any.
+fn mentions<'a>(names: impl Iterator<Item = &'a String>, begun: &str) -> Vec<String> {
+    let mark = if begun.starts_with('@') { "@" } else { "" };
+    names.map(|name| format!("{mark}{name}")).collect()
+}
+
 /// The words of all commands, sorted.
 fn commands() -> BTreeSet<String> {
     let words = TABLE
@@ -72,7 +104,7 @@ mod tests {
 
     #[test]
     fn tab_offers_commands_rooms_and_people() {
-        let people = ["ana", "Anton", "bob"].map(str::to_owned);
+        let people = ["ana", "Anton", "bob", "127.0.0.1:5000"].map(str::to_owned);
         let rooms = ["lobby", "ops", "tea"].map(str::to_owned).into();
         for (text, words) in [
             ("an", &["ana: ", "Anton: "][..]),
@@ -80,9 +112,17 @@ mod tests {
             ("hi an", &["ana ", "Anton "]),
             ("hi ", &["ana ", "Anton ", "bob "]),
             ("/join o", &["ops"]),
+            ("/join #o", &["#ops"]),
+            ("hi @B", &["@bob "]),
+            ("@b", &["@bob "]),
             ("/kick b", &["bob "]),
-            ("/joi", &["/join "]),
-            ("/qu", &["/quiet ", "/quit "]),
+            ("/kick 1", &["127.0.0.1:5000 "]),
+            ("/msg b", &["bob "]),
+            ("/msg bob ", &[]),
+            ("/msg bob an", &["ana ", "Anton "]),
+            ("/msg 1", &[]),
+            ("/me @b", &["@bob "]),
+            ("/jo", &["/join ", "/joins "]),
             ("/me", &["/me ", "/members "]),
             ("", &[]),
             ("x", &[]),

@@ -5,14 +5,14 @@ use std::mem;
 use super::{
     super::{
         super::{ClientEvent, Frame},
-        line::{Line, Style, day, heading, local, message_line, private_line},
+        line::{Line, Style, day, heading, message_line, private_line},
     },
     LinkStatus, Model, Now, SCREEN_REF,
 };
 use crate::protocol::{
     Command, Event, Message, PageEvent, PrivateMessage, Slot, Welcome,
     mention::mentions,
-    name::{MessageId, RoomName},
+    name::{MessageId, Name, RoomName},
     plain,
 };
 
@@ -47,7 +47,11 @@ impl Model {
 
     fn handle_event(&mut self, frame: &Frame, event: Event, now: Now) {
         match event {
-            Event::Message(message) => self.message(&message, now),
+            Event::Message(message) => {
+                if !self.hold(&message, now) {
+                    self.message(&message, now);
+                }
+            }
             Event::Private(private) => self.private(&private, now),
             Event::Erased { seq, prev, id } => {
                 if let Some(id) = id {
@@ -60,27 +64,39 @@ impl Model {
                 }
             }
             Event::Welcome(welcome) => self.welcomed(welcome),
-            Event::Live { .. } => self.live = true,
+            Event::Live { .. } => {
+                self.show_held(now);
+                self.live = true;
+            }
             Event::Accepted { id, .. } => {
                 if let Some(id) = id {
                     self.remove_sending(&id);
                 }
             }
             Event::Joined { who, members } => {
-                let name = who.to_string();
                 self.welcome.members = members;
-                self.coming_or_going(format!("→ {name} is here"));
-                self.heard_of(name);
+                if who.name.is_some() {
+                    self.coming_or_going(format!("→ {who} is here"));
+                }
+                self.heard_of(who.to_string());
             }
             Event::Left { who, members } => {
                 let name = who.to_string();
                 self.welcome.members = members;
                 self.people.retain(|person| *person != name);
-                self.coming_or_going(format!("← {name} left"));
+                if who.name.is_some() {
+                    self.coming_or_going(format!("← {name} left"));
+                }
             }
             Event::Renamed { from, to } => {
                 self.people.retain(|person| *person != from);
-                self.coming_or_going(format!("→ {from} is now {to}"));
+                // The arrival of somebody without a name was not shown.
+                let comes = from.parse::<Name>().is_err();
+                self.coming_or_going(if comes {
+                    format!("→ {to} is here")
+                } else {
+                    format!("→ {from} is now {to}")
+                });
                 self.heard_of(to.to_string());
             }
             Event::Members {
@@ -128,8 +144,9 @@ impl Model {
     fn show_page(&mut self, page: &PageEvent) {
         let messages = page.messages.iter().filter_map(Slot::message);
         let lines = messages.map(|message| {
-            let at = local(message.at, &self.options.zone);
-            let line = Line::new(Style::Dim, at.strftime("* %-d %b ").to_string());
+            let at = message.at.local(&self.options.zone);
+            let number = format!("* {} {} ", message.seq, at.strftime("%-d %b"));
+            let line = Line::new(Style::Dim, number);
             Line(
                 [
                     line.0,
@@ -143,6 +160,7 @@ impl Model {
         }
         let end = plain::page(page, |_, _| ());
         if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
+            let end = end.replacen("found", "found in this room", 1);
             self.put(Line::new(Style::Dim, end));
         }
     }
@@ -156,7 +174,7 @@ impl Model {
     }
 
     fn coming_or_going(&mut self, what: String) {
-        if !self.options.quiet {
+        if self.options.joins {
             let here = format!(" ({} here)", self.welcome.members);
             self.put(Line::new(Style::Dim, what + &here));
         }
@@ -169,12 +187,12 @@ impl Model {
         }
     }
 
-    fn message(&mut self, message: &Message, now: Now) {
+    pub(super) fn message(&mut self, message: &Message, now: Now) {
         if let Some(id) = &message.id {
             self.remove_sending(id);
         }
         let own = self.is_own(message);
-        let at = local(message.at, &self.options.zone);
+        let at = message.at.local(&self.options.zone);
         if let LinkStatus::Behind { at, .. } = &mut self.link {
             *at = message.seq;
         }
@@ -197,15 +215,16 @@ impl Model {
             self.remove_sending(id);
         }
         if !private.sent {
+            self.last_private.clone_from(&private.from.name);
             self.heard_of(private.from.to_string());
-            self.count_unseen(&local(private.at, &self.options.zone), now);
+            self.count_unseen(&private.at.local(&self.options.zone), now);
             self.rings |= self.live;
         }
         self.put(self.private_line(private));
     }
 
     fn private_line(&self, private: &PrivateMessage) -> Line {
-        let at = local(private.at, &self.options.zone);
+        let at = private.at.local(&self.options.zone);
         let (from, to) = (private.from.to_string(), private.to.to_string());
         private_line(&at, &from, &to, &private.text, private.sent)
     }
@@ -231,7 +250,7 @@ impl Model {
     }
 
     fn welcomed(&mut self, welcome: Welcome) {
-        self.questions = vec![Command::Members, Command::Rooms];
+        self.questions = vec![Command::Members, Command::Rooms { after: None }];
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
         if mem::take(&mut self.reconnected) && same {
@@ -241,6 +260,7 @@ impl Model {
         }
         let first = !mem::replace(&mut self.welcomed, true);
         if !same {
+            self.hint = None;
             self.change_room(&welcome.room);
         }
         self.welcome = welcome;

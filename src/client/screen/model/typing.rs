@@ -106,9 +106,9 @@ impl Model {
         match text.trim_end() {
             "" => return None,
             "/quit" => return Some(Effect::Leave),
-            "/quiet" => {
-                self.options.quiet = !self.options.quiet;
-                let how = if self.options.quiet { "not " } else { "" };
+            "/joins" => {
+                self.options.joins = !self.options.joins;
+                let how = if self.options.joins { "" } else { "not " };
                 self.note(
                     Style::Plain,
                     &format!("Joins and leaves are {how}shown from here on."),
@@ -133,8 +133,12 @@ impl Model {
 
     /// Sends a typed text, or returns the reason why it cannot.
     fn enter(&mut self, text: &str) -> Result<(), String> {
-        let command = typed::parse(text).map_err(|refusal| refusal.text)?;
-        match command {
+        let last = self.last_private.as_ref();
+        let command = typed::parse(text).and_then(|command| {
+            let addressed = command.map(|command| command.addressed(last));
+            addressed.transpose()
+        });
+        match command.map_err(|refusal| refusal.text)? {
             None => {}
             Some(Command::Help) => self.help(),
             Some(Command::Publish { text, kind, .. }) => {
@@ -200,12 +204,14 @@ impl Model {
         let Event::Notice { text } = plain::help() else {
             return;
         };
-        let own = TABLE
-            .iter()
-            .filter(|spec| spec.permission == Permission::Terminal);
-        let own = own.map(|spec| format!("\n{:<14} {}", spec.form(), spec.about));
-        let own: String = own.collect();
-        self.note(Style::Plain, &format!("{text}{own}\n{KEYS}"));
+        let mut text = text;
+        for spec in &TABLE {
+            if spec.permission == Permission::Terminal {
+                text.push('\n');
+                plain::put_help(&mut text, &spec.form(), spec.about);
+            }
+        }
+        self.note(Style::Plain, &format!("{text}\n{KEYS}"));
     }
 }
 

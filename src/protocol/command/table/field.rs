@@ -39,6 +39,8 @@ pub(super) const IGNORED: Field = optional::<Option<Name>>("name", "a name; abse
 pub(super) const SECRET: Field =
     optional::<Option<Secret>>("secret", "16 to 128 printable ASCII characters, no spaces");
 pub(super) const ROOM: Field = needed::<RoomName>("room", "a room");
+pub(super) const AFTER_ROOM: Field =
+    optional::<Option<RoomName>>("after", "the last room of the page before");
 pub(super) const AFTER: Field = optional::<Option<Seq>>("after", "a number of a message");
 pub(super) const EPOCH: Field =
     optional::<Option<Epoch>>("epoch", "the log that `after` counts in");

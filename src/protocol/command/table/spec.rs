@@ -52,8 +52,6 @@ pub enum Listing {
     OwnLine,
     /// On a line of its own, with this description.
     OwnLineWith(&'static str),
-    /// On the line of the command before it, without a description.
-    SharedLine,
     /// Not at all.
     Hidden,
 }
@@ -64,7 +62,7 @@ impl Listing {
         match self {
             Listing::OwnLine => Some(spec.about),
             Listing::OwnLineWith(about) => Some(about),
-            Listing::SharedLine | Listing::Hidden => None,
+            Listing::Hidden => None,
         }
     }
 }
