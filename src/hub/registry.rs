@@ -273,7 +273,7 @@ impl Registry {
 
     /// The most connections allowed.
     pub(super) fn max_connections(&self) -> usize {
-        self.max_connections
+        self.shared.lock().max_connections
     }
 
     /// How many people are in each room that has any.
