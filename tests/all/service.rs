@@ -26,16 +26,17 @@ use crate::{
 
 /// The next notification with this part.
 async fn told(manager: &UnixDatagram, part: &str) -> String {
-    loop {
-        let mut bytes = [0; 1024];
-        let count = soon(part, manager.recv(&mut bytes))
-            .await
-            .expect("a datagram");
-        let told = String::from_utf8_lossy(&bytes[..count]).into_owned();
-        if told.contains(part) {
-            return told;
+    let told = async {
+        loop {
+            let mut bytes = [0; 1024];
+            let count = manager.recv(&mut bytes).await.expect("a datagram");
+            let told = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            if told.contains(part) {
+                return told;
+            }
         }
-    }
+    };
+    soon(part, told).await
 }
 
 // Verified to fail when the end of a reload is not told.
@@ -129,7 +130,7 @@ async fn a_restart_with_the_socket_refuses_no_connection() {
     last.start_kill().expect("it runs");
 }
 
-// Verified to fail without ProtectSystem.
+// Verified to fail without CapabilityBoundingSet.
 #[tokio::test]
 async fn the_unit_leaves_little_exposed() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/broadcast-chatd.service");
