@@ -439,7 +439,8 @@ async fn private_and_redacted_messages_are_shown_correctly() {
     // A message to an unknown name is refused, and its text can be edited
     // again.
     say(&ana, "/msg nobody for you").await;
-    ana.see("document.querySelector('#unsent .refused button')")
+    // The reason stands below the text, and not at the edge of the window.
+    ana.see("document.querySelector('#unsent .refused .message .why button')")
         .await;
     ana.click("#unsent .refused button").await;
     assert_eq!(draft(&ana).await, json!("for you"));

@@ -121,6 +121,17 @@ test("messages of one person are grouped within a day", () => {
   ]);
 });
 
+test("a busy person is named again after ten messages", () => {
+  const rows = rowsOf(...Array.from({ length: 25 }, (_, n) => message(n + 1, "bot", 1000 + n)));
+  const named = () => rows.all.flatMap((row, index) => (rows.continuesGroup(index) ? [] : [row.seq]));
+  // The last row is drawn first, as in a log that shows its end.
+  assert.equal(rows.continuesGroup(24), true);
+  assert.deepEqual(named(), [1, 11, 21]);
+  // An erased message begins a group after it.
+  rows.redact(13);
+  assert.deepEqual(named(), [1, 11, 13, 14, 21]);
+});
+
 test("kept rows are bounded in number and in letters", () => {
   const rows = new Rows();
   for (let seq = 1; seq <= 1000; seq += 1) rows.add(message(seq));
