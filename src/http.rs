@@ -18,6 +18,7 @@ mod query;
 mod representation;
 mod room;
 mod route;
+mod said;
 mod serve;
 mod state;
 mod upgrade;

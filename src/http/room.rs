@@ -19,6 +19,7 @@ use super::{
     entry::unauthorized,
     origin::single_header,
     query::Query,
+    said::BodyForm,
     state::HttpState,
 };
 use crate::{
@@ -26,12 +27,10 @@ use crate::{
     hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
-        Author, Event, Limits, MAX_BACKLOG, MessageKind, OwnerNumber, Refusal, RefusalCode, Seq,
+        Author, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
         format::Format,
-        misplaced_secret,
         name::{MessageId, RoomName},
         plain,
-        text::Text,
     },
     store::StoreError,
 };
@@ -211,13 +210,14 @@ where
     if let Some(budget) = budget {
         budget.post()?;
     }
+    let form = BodyForm::of(head);
     let mut taken = Vec::new();
-    let whole = read(body, state.limits, &mut taken).await;
+    let whole = read(body, form.limit(state.limits), state.limits, &mut taken).await;
     if let Some(budget) = budget {
         budget.posted(message_cost(taken.len(), state.hub.readers(&room)));
     }
     whole?;
-    let text = text(&taken, state.limits)?;
+    let (text, kind) = form.parse(&taken, state.limits)?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
@@ -242,7 +242,7 @@ where
         room,
         id,
         follows: None,
-        kind: MessageKind::Said,
+        kind,
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
@@ -267,7 +267,7 @@ where
 }
 
 /// Reads the body into `taken`, also as far as it came if it is refused.
-async fn read<B>(body: B, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
+async fn read<B>(body: B, most: usize, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
 where
     B: Body<Data = Bytes>,
 {
@@ -279,8 +279,7 @@ where
             if let Ok(data) = frame.map_err(broken)?.into_data() {
                 taken.extend_from_slice(&data);
             }
-            // One newline at the end is dropped.
-            if taken.len() > limit + 2 {
+            if taken.len() > most {
                 let text = format!("The text is too long; at most {limit} bytes are taken.");
                 return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text));
             }
@@ -291,21 +290,6 @@ where
         let text = "The body did not arrive within 10 seconds.";
         Err(Refused::new(StatusCode::REQUEST_TIMEOUT, text))
     })
-}
-
-/// The text of a body. One final newline is dropped: a shell adds it.
-///
-/// # Errors
-///
-/// Fails if the body is no text, or if it looks like a command with a secret.
-fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
-    let raw = str::from_utf8(body).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
-    let raw = raw
-        .strip_suffix('\n')
-        .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    let text = Text::parse(raw, limits.text_bytes)?;
-    misplaced_secret::check(raw)?;
-    Ok(text)
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

@@ -324,3 +324,52 @@ async fn posts_during_a_drain_are_answered() {
         );
     }
 }
+
+// Verified to fail when the content type is ignored.
+#[tokio::test]
+async fn a_post_of_json_is_the_message_in_it() {
+    const JSON: &str = "Content-Type: Application/JSON; charset=utf-8\r\n";
+    let server = TestServer::start().await;
+    let (mut reader, _) = server.json("/ops").await;
+    reader.event_of("live").await;
+    for (body, text, kind) in [
+        (r#"{"text":"a\nb","more":[1]}"#, "a\nb", Value::Null),
+        (r#"{"text":"waves","kind":"me"}"#, "waves", json!("me")),
+    ] {
+        let answer = server.post("/ops", JSON, body.as_bytes()).await;
+        assert_eq!(parts(&answer).0, 200, "{answer}");
+        let message = reader.event().await;
+        assert_eq!((&message["text"], &message["kind"]), (&json!(text), &kind));
+    }
+    // Any other type is the text itself.
+    let body = r#"{"text":"as it is"}"#;
+    server.post("/ops", "", body.as_bytes()).await;
+    assert_eq!(reader.event().await["text"], body);
+
+    // The longest text fits, however it is written.
+    let escaped = r"\u0078".repeat(8192);
+    let longest = format!(r#"{{"text":"{escaped}"}}"#);
+    let answer = server.post("/ops", JSON, longest.as_bytes()).await;
+    assert_eq!(parts(&answer).0, 200, "{answer}");
+    let longer = format!(r#"{{"text":"{}"}}"#, "x".repeat(8193));
+    let endless = "x".repeat(60_000);
+    for (body, status, told) in [
+        ("", 400, "no JSON"),
+        ("hello", 400, "no JSON"),
+        (r#"{"text":"cut"#, 400, "no JSON"),
+        (r#""hello""#, 422, "text"),
+        (r#"{"words":"hello"}"#, 422, "text"),
+        (r#"{"text":7}"#, 422, "text"),
+        (r#"{"text":"x","kind":"loud"}"#, 422, "kind"),
+        (r#"{"text":""}"#, 400, ""),
+        (&longer, 413, "at most"),
+        (&endless, 413, "at most"),
+        (r#"{"text":"/operator of-the-operators"}"#, 403, "secret"),
+    ] {
+        let answer = server.post("/ops", JSON, body.as_bytes()).await;
+        let (found, sentence) = parts(&answer);
+        assert_eq!(found, status, "{body}: {sentence}");
+        assert!(sentence.contains(told), "{body}: {sentence}");
+    }
+    server.stop().await;
+}
