@@ -6,6 +6,8 @@ mod clients;
 mod description;
 /// Runs the example programs of `docs/scripts.md`.
 mod examples;
+/// Uses clients that generators make from the description.
+mod generated_clients;
 /// Runs child processes that read and write lines.
 pub(crate) mod program;
 
