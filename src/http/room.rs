@@ -29,8 +29,10 @@ use crate::{
     protocol::{
         Author, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
         format::Format,
+        misplaced_secret,
         name::{MessageId, RoomName},
         plain,
+        text::Text,
     },
     store::StoreError,
 };
