@@ -49,7 +49,7 @@ use self::{
     backoff::{Backoff, LONGEST_DRAIN},
     connect::{Connecting, Connector, NewConnection},
     conversation::{ClientConversation, NameRefused},
-    link::{Link, TURN},
+    link::{ServerLink, TURN},
 };
 pub use self::{
     client_event::{ClientEvent, ConnectionState, Frame},
@@ -93,7 +93,7 @@ pub struct Client {
 }
 
 enum Phase {
-    Up(Box<Link>),
+    Up(Box<ServerLink>),
     Connecting(Connecting),
     Waiting(Pin<Box<Sleep>>),
     Over(End),
@@ -183,7 +183,7 @@ impl Client {
         Ok(Client {
             connector,
             reconnect,
-            phase: Phase::Up(Box::new(Link::new(arrival.socket))),
+            phase: Phase::Up(Box::new(ServerLink::new(arrival.socket))),
             backoff: Backoff::seeded(seed),
             conversation: ClientConversation::begin(target, keyring, name, outbox, &start, told),
             alarm: Box::pin(sleep_until(Instant::now())),
@@ -372,7 +372,7 @@ impl Client {
 
     /// Continues the conversation over a new connection.
     fn resume_over(&mut self, arrival: NewConnection) {
-        self.phase = Phase::Up(Box::new(Link::new(arrival.socket)));
+        self.phase = Phase::Up(Box::new(ServerLink::new(arrival.socket)));
         self.conversation.resume(arrival.frame, arrival.welcome);
     }
 
@@ -418,7 +418,11 @@ impl Client {
 }
 
 /// Writes the outbox into its file, and sends the commands that are on disk.
-fn write(link: &mut Link, talk: &mut ClientConversation, cx: &mut Context<'_>) -> Result<(), End> {
+fn write(
+    link: &mut ServerLink,
+    talk: &mut ClientConversation,
+    cx: &mut Context<'_>,
+) -> Result<(), End> {
     settle(&mut talk.outbox, cx)?;
     if talk.awaiting_name_refusal {
         return Ok(());

@@ -217,7 +217,7 @@ impl Server {
             );
             state.scheme = entrance.scheme;
             state.tls.clone_from(&tls);
-            let server = Entry {
+            let server = ListenerState {
                 state,
                 tls: entrance.tls,
                 proxy_protocol: options.proxy_protocol,
@@ -272,7 +272,7 @@ fn background(tasks: &TaskTracker, hub: &Hub, work: impl Future<Output = ()> + S
 }
 
 /// The state from which the connections of one listener are served.
-struct Entry {
+struct ListenerState {
     state: HttpState,
     tls: Option<Tls>,
     proxy_protocol: bool,
@@ -283,7 +283,7 @@ struct Entry {
 
 /// Accepts connections for ever. Neither a failing connection nor a lack of
 /// file descriptors ends this loop.
-async fn accept(listener: Listener, server: Arc<Entry>, tasks: &TaskTracker) {
+async fn accept(listener: Listener, server: Arc<ListenerState>, tasks: &TaskTracker) {
     let mut pause = ACCEPT_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
@@ -348,7 +348,7 @@ async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> 
     Ok(())
 }
 
-impl Entry {
+impl ListenerState {
     /// Tells a peer that gets no place in the chat, but one to be told.
     async fn turn_away(&self, stream: Stream, full: Full, place: OwnedSemaphorePermit) {
         let status = match full {

@@ -35,7 +35,7 @@ pub(super) const TURN: usize = 256;
 const MAX_PINGS: usize = 1000;
 
 /// One connection of a client.
-pub(super) struct Link {
+pub(super) struct ServerLink {
     socket: ClientSocket,
     since: Instant,
     /// Whether the socket holds frames that are not flushed.
@@ -49,14 +49,14 @@ pub(super) struct Link {
     silent: u32,
 }
 
-impl Link {
+impl ServerLink {
     pub(super) fn new(socket: ClientSocket) -> Self {
         let since = Instant::now();
         let mut listen = interval_at(since + CHECK_INTERVAL, CHECK_INTERVAL);
         // Checks missed while the caller did not poll say nothing about the
         // server, so they must not fire in a burst.
         listen.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Link {
+        ServerLink {
             socket,
             since,
             unflushed: false,

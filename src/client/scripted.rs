@@ -114,7 +114,7 @@ impl Host {
     }
 
     /// Upgrades the next connection; returns it with its request's URI.
-    pub(super) async fn accept(&mut self) -> (Server, String) {
+    pub(super) async fn accept(&mut self) -> (ScriptedServer, String) {
         loop {
             let stream = self.arrival().await;
             let accepted = ServerBuilder::new()
@@ -124,13 +124,13 @@ impl Host {
                 .await;
             // An attempt that was refused sends nothing.
             if let Ok((request, socket)) = accepted {
-                return (Server(socket), request.uri().to_string());
+                return (ScriptedServer(socket), request.uri().to_string());
             }
         }
     }
 
     /// Upgrades the next connection and sends it a welcome with this head.
-    pub(super) async fn welcome(&mut self, head: u64) -> (Server, String) {
+    pub(super) async fn welcome(&mut self, head: u64) -> (ScriptedServer, String) {
         let (mut server, asked) = self.accept().await;
         let mut welcome = welcome(head);
         if let Some((_, name)) = asked.split_once("name=") {
@@ -142,9 +142,9 @@ impl Host {
 }
 
 /// The server's end of a connection.
-pub(super) struct Server(pub(super) WebSocketStream<DuplexStream>);
+pub(super) struct ScriptedServer(pub(super) WebSocketStream<DuplexStream>);
 
-impl Server {
+impl ScriptedServer {
     pub(super) async fn say(&mut self, event: Value) {
         self.send(Message::text(event.to_string())).await;
     }

@@ -10,7 +10,7 @@ use tokio::join;
 
 use super::{
     ids::Ids,
-    scripted::{Host, Server, host},
+    scripted::{Host, ScriptedServer, host},
     *,
 };
 use crate::protocol::{Event, MessageKind};
@@ -112,6 +112,6 @@ async fn converse(commands: Vec<Command>, script: impl AsyncFnOnce(&mut Host)) -
 }
 
 /// Ends a script with a normal close.
-async fn done(mut server: Server) {
+async fn done(mut server: ScriptedServer) {
     server.close(1000, "done").await;
 }

@@ -14,7 +14,7 @@ const MAX_LEVEL: usize = 4;
 
 /// A part of a text that begins on a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Block<'a> {
+pub(crate) enum MarkupBlock<'a> {
     Text(Vec<Piece<'a>>),
     Quote(Vec<Piece<'a>>),
     Item {
@@ -27,7 +27,7 @@ pub(crate) enum Block<'a> {
 }
 
 /// Returns the blocks of a text in order.
-pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
+pub(crate) fn blocks(text: &str) -> Vec<MarkupBlock<'_>> {
     let lines: Vec<&str> = text.split('\n').collect();
     let mut blocks = Vec::new();
     // A fence without an end is text, and so is every longer one after it.
@@ -38,7 +38,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
         if let Some(fence) = fence(line).filter(|&fence| fence < unclosed) {
             let closes = |line: &&str| closing(line).is_some_and(|marks| marks >= fence);
             if let Some(length) = lines[at..].iter().position(closes) {
-                blocks.push(Block::Code(lines[at..at + length].to_vec()));
+                blocks.push(MarkupBlock::Code(lines[at..at + length].to_vec()));
                 at += length + 1;
                 continue;
             }
@@ -46,7 +46,7 @@ pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
         }
         if let Some((level, mark, rest)) = item(line) {
             let pieces = pieces(rest);
-            blocks.push(Block::Item {
+            blocks.push(MarkupBlock::Item {
                 level,
                 mark,
                 pieces,
@@ -60,12 +60,13 @@ pub(crate) fn blocks(text: &str) -> Vec<Block<'_>> {
         };
         let more = pieces(quoted.unwrap_or(line));
         match (blocks.last_mut(), quoted) {
-            (Some(Block::Quote(before)), Some(_)) | (Some(Block::Text(before)), None) => {
+            (Some(MarkupBlock::Quote(before)), Some(_))
+            | (Some(MarkupBlock::Text(before)), None) => {
                 before.push(Piece::plain("\n"));
                 before.extend(more);
             }
-            (_, Some(_)) => blocks.push(Block::Quote(more)),
-            (_, None) => blocks.push(Block::Text(more)),
+            (_, Some(_)) => blocks.push(MarkupBlock::Quote(more)),
+            (_, None) => blocks.push(MarkupBlock::Text(more)),
         }
     }
     blocks
@@ -125,17 +126,17 @@ mod tests {
         value
     }
 
-    fn block(block: &Block) -> Value {
+    fn block(block: &MarkupBlock) -> Value {
         let all = |pieces: &[Piece]| pieces.iter().map(piece).collect::<Vec<_>>();
         match block {
-            Block::Text(pieces) => json!({"kind": "text", "pieces": all(pieces)}),
-            Block::Quote(pieces) => json!({"kind": "quote", "pieces": all(pieces)}),
-            Block::Item {
+            MarkupBlock::Text(pieces) => json!({"kind": "text", "pieces": all(pieces)}),
+            MarkupBlock::Quote(pieces) => json!({"kind": "quote", "pieces": all(pieces)}),
+            MarkupBlock::Item {
                 level,
                 mark,
                 pieces,
             } => json!({"kind": "item", "level": level, "mark": mark, "pieces": all(pieces)}),
-            Block::Code(lines) => json!({"kind": "code", "text": lines.join("\n")}),
+            MarkupBlock::Code(lines) => json!({"kind": "code", "text": lines.join("\n")}),
         }
     }
 

@@ -18,7 +18,7 @@ use rusqlite::{
 };
 
 pub use self::backup_error::BackupError;
-use self::pace::Pace;
+use self::pace::CopyPace;
 pub(super) use self::{
     archive::read as read_archive,
     dated::stamp,
@@ -108,7 +108,7 @@ pub fn backup(
     }
     // The copy gets its final name only once it is complete.
     let unfinished = Unfinished::create(&to, "unfinished").map_err(failed)?;
-    let mut pace = Pace::start();
+    let mut pace = CopyPace::start();
     let copied = copy(db, &unfinished, &mut pace, &mut progress);
     let report = copied.map_err(|source| BackupError::Copy {
         path: to.clone(),
@@ -148,7 +148,7 @@ pub fn backup(
 fn copy(
     source: Connection,
     unfinished: &Unfinished,
-    pace: &mut Pace,
+    pace: &mut CopyPace,
     progress: &mut impl FnMut(BackupProgress),
 ) -> Result<Report, StoreError> {
     let path = unfinished.path();

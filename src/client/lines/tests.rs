@@ -12,7 +12,7 @@ use tokio_websockets::Message;
 use super::*;
 use crate::client::{
     Outbox,
-    scripted::{Host, Server, host, message, welcome},
+    scripted::{Host, ScriptedServer, host, message, welcome},
 };
 
 /// An output whose text a test can read.
@@ -83,7 +83,7 @@ impl TestRun {
 
     /// Runs the client against a server that has sent the welcome. The client
     /// does not reconnect.
-    async fn run(self, script: impl AsyncFnOnce(&mut Server)) -> RunResult {
+    async fn run(self, script: impl AsyncFnOnce(&mut ScriptedServer)) -> RunResult {
         let paper = SharedOutput::default();
         let printer = Printer::start(paper.clone()).expect("a thread");
         let mut left = self.run_on(printer, script).await;
@@ -91,7 +91,11 @@ impl TestRun {
         left
     }
 
-    async fn run_on(self, printer: Printer, script: impl AsyncFnOnce(&mut Server)) -> RunResult {
+    async fn run_on(
+        self,
+        printer: Printer,
+        script: impl AsyncFnOnce(&mut ScriptedServer),
+    ) -> RunResult {
         self.converse(printer, false, async |host: &mut Host| {
             let (mut server, _) = host.welcome(0).await;
             script(&mut server).await;

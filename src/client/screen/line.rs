@@ -5,7 +5,7 @@ use jiff::Zoned;
 use super::width::text_width;
 use crate::protocol::{
     Message, MessageKind,
-    markup::{Block, Piece, blocks},
+    markup::{MarkupBlock, Piece, blocks},
     text::sanitize,
 };
 
@@ -83,12 +83,12 @@ impl Line {
             (style, _) => style,
         };
         for (n, block) in blocks(text).iter().enumerate() {
-            if n > 0 || matches!(block, Block::Code(_)) {
+            if n > 0 || matches!(block, MarkupBlock::Code(_)) {
                 self = self.and(Style::Plain, "\n");
             }
             let pieces = match block {
-                Block::Text(pieces) => pieces,
-                Block::Quote(pieces) => {
+                MarkupBlock::Text(pieces) => pieces,
+                MarkupBlock::Quote(pieces) => {
                     let text: String = pieces.iter().map(|piece| piece.text).collect();
                     let style = if plain == Style::Plain {
                         Style::Dim
@@ -98,7 +98,7 @@ impl Line {
                     self = self.and(style, format!("> {}", text.replace('\n', "\n> ")));
                     continue;
                 }
-                Block::Item {
+                MarkupBlock::Item {
                     level,
                     mark,
                     pieces,
@@ -106,7 +106,7 @@ impl Line {
                     self = self.and(plain, format!("{}{mark} ", "  ".repeat(*level)));
                     pieces
                 }
-                Block::Code(lines) => {
+                MarkupBlock::Code(lines) => {
                     let lines: Vec<_> = lines.iter().map(|line| without_tabs(line)).collect();
                     let (bold, italic, code) = (false, false, true);
                     let style = Style::Marked { bold, italic, code };

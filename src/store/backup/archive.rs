@@ -7,7 +7,7 @@ use std::{
 
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
-use super::pace::Pace;
+use super::pace::CopyPace;
 
 /// How many bytes are read at a time.
 const CHUNK: usize = 1 << 18;
@@ -28,7 +28,7 @@ pub(super) fn write(
     mut file: &File,
     to: impl Write,
     compressed: bool,
-    pace: &mut Pace,
+    pace: &mut CopyPace,
 ) -> io::Result<()> {
     file.rewind()?;
     if compressed {
@@ -42,7 +42,7 @@ pub(super) fn write(
     }
 }
 
-fn pump(mut file: &File, to: &mut impl Write, pace: &mut Pace) -> io::Result<()> {
+fn pump(mut file: &File, to: &mut impl Write, pace: &mut CopyPace) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = file.read(&mut chunk)?;

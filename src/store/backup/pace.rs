@@ -15,17 +15,17 @@ const LOWEST: i32 = 19;
 
 /// The pace of a backup, which works in short pieces and rests between them.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(super) struct CopyPace {
     rested: Instant,
 }
 
-impl Pace {
+impl CopyPace {
     /// Starts work on this thread, whose priority becomes the lowest.
     pub(super) fn start() -> Self {
         // Without a lower priority the backup only disturbs more.
         let _ = rustix::process::nice(LOWEST);
         let rested = Instant::now();
-        Pace { rested }
+        CopyPace { rested }
     }
 
     /// Rests in proportion to the time since the last rest.

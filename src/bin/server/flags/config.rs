@@ -16,7 +16,7 @@ use super::mistakes::sentence;
 
 /// A mistake, and the line of the file that it is in.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
+pub(crate) struct ConfigMistake {
     pub(crate) line: usize,
     pub(crate) why: String,
 }
@@ -33,12 +33,12 @@ pub(crate) type Settings = HashMap<String, Setting>;
 
 /// Reads the settings of a file for the flags of `command`. A setting with a
 /// mistake is left out.
-pub(crate) fn read(text: &str, command: &Command) -> (Settings, Vec<Mistake>) {
+pub(crate) fn read(text: &str, command: &Command) -> (Settings, Vec<ConfigMistake>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let line = |at: Range<usize>| 1 + text[..at.start.min(text.len())].matches('\n').count();
-    let mut mistakes: Vec<Mistake> = errors
+    let mut mistakes: Vec<ConfigMistake> = errors
         .iter()
-        .map(|error| Mistake {
+        .map(|error| ConfigMistake {
             line: line(error.span().unwrap_or_default()),
             why: error.message().to_owned(),
         })
@@ -52,7 +52,7 @@ pub(crate) fn read(text: &str, command: &Command) -> (Settings, Vec<Mistake>) {
                 Ok((id, values)) => {
                     settings.insert(id, Setting { line, values });
                 }
-                Err(why) => mistakes.push(Mistake { line, why }),
+                Err(why) => mistakes.push(ConfigMistake { line, why }),
             }
         }
     }
