@@ -109,6 +109,18 @@ fn files_import_without_circles() {
     );
 }
 
+#[test]
+fn no_two_visible_types_have_one_name() {
+    let sources = sources();
+    let mut places = BTreeMap::new();
+    for (name, place) in sources.visible_types() {
+        if let Some(other) = places.insert(name, place) {
+            panic!("{name} is defined in {other} and in {place}");
+        }
+    }
+    assert!(places.len() > 300, "only {} types", places.len());
+}
+
 /// The groups of files that import each other, directly or not.
 fn circles<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<BTreeSet<&'a str>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> = arrows

@@ -18,6 +18,8 @@ struct Source {
     imports: BTreeMap<String, Names>,
     /// All paths into the crate that it names.
     paths: BTreeSet<Names>,
+    /// The types that it defines for other files.
+    types: Vec<String>,
 }
 
 /// All source files of a crate except tests, by module.
@@ -45,6 +47,7 @@ impl Sources {
             tests.extend(test_modules.into_iter().map(|name| child(&own, &name)));
             let mut source = Source {
                 place,
+                types: visible_types(&tokens),
                 ..Source::default()
             };
             source.find(&own, &tokens, &modules);
@@ -67,6 +70,14 @@ impl Sources {
         self.0.values().flat_map(|source| {
             let names = source.paths.iter().filter_map(|path| path.first());
             names.map(|name| (source.place.as_str(), name.as_str()))
+        })
+    }
+
+    /// The types that each file defines for others.
+    pub(super) fn visible_types(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.values().flat_map(|source| {
+            let names = source.types.iter();
+            names.map(|name| (name.as_str(), source.place.as_str()))
         })
     }
 
@@ -99,6 +110,23 @@ impl Sources {
         }
         None
     }
+}
+
+/// The types that tokens define for other files.
+fn visible_types(tokens: &[String]) -> Vec<String> {
+    let after_pub = tokens.split(|token| token == "pub").skip(1);
+    let names = after_pub.filter_map(|after| {
+        let within = after.first().is_some_and(|token| token == "(");
+        let closed = after.iter().position(|token| token == ")");
+        let after = if within { &after[closed? + 1..] } else { after };
+        let [keyword, name, ..] = after else {
+            return None;
+        };
+        let is_type = ["struct", "enum", "trait", "type"].contains(&keyword.as_str());
+        // A macro names its types by `$`.
+        (is_type && name != "$").then(|| name.clone())
+    });
+    names.collect()
 }
 
 impl Source {
