@@ -11,9 +11,9 @@ pub enum Admitted {
     Owner(OwnerNumber),
     /// A new owner, with the salt and the tag of the new secret.
     New {
-        /// As in [`Action::Claim`].
+        /// As in [`Action::Claim`](super::Action::Claim).
         salt: [u8; 16],
-        /// As in [`Action::Claim`].
+        /// As in [`Action::Claim`](super::Action::Claim).
         tag: [u8; 32],
     },
 }
