@@ -38,7 +38,7 @@ pub(super) struct Query {
     pub(super) limit: Option<u32>,
     /// `seq=1`: plain lines begin with their number.
     pub(super) numbered: bool,
-    /// `kind=me`: what is posted is something done.
+    /// `kind=me`: the message says what its author does.
     pub(super) kind: MessageKind,
     /// `echo`: whether own messages are shown; `echo=0` hides them.
     pub(super) echo: bool,

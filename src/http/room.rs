@@ -27,7 +27,7 @@ use crate::{
     hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
     log::Draft,
     protocol::{
-        Author, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
+        Author, ConnectionId, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
         format::Format,
         misplaced_secret,
         name::{MessageId, RoomName},
@@ -244,6 +244,7 @@ where
         budget.store(1, text.len())?;
     }
     let ownership = lease.as_ref().and_then(NameUse::ownership);
+    let is_of_notification = id.is_none() && own_id.is_some();
     let draft = Draft {
         from: Author {
             name: query.name,
@@ -258,12 +259,19 @@ where
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
-    let receipts = Receipts::new(peer.id, WantedReplies::All);
-    let submission = Submission::message(draft, receipts.issue());
-    let submitter = state.hub.submitter().ok_or_else(going_away)?;
-    submitter.send(submission).await.map_err(|_| going_away())?;
-    drop(submitter);
-    let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
+    let without_id = is_of_notification.then(|| Draft {
+        id: None,
+        ..draft.clone()
+    });
+    let mut reply = store(state, peer.id, draft).await?;
+    // Everybody can compute the id of a notification. One whose id was taken is
+    // stored all the same.
+    if let Reply::Refused(refusal) = &reply
+        && refusal.code == RefusalCode::IdTaken
+        && let Some(draft) = without_id
+    {
+        reply = store(state, peer.id, draft).await?;
+    }
     match reply {
         Reply::Stored { seq, duplicate, .. } => {
             let duplicate = if duplicate {
@@ -276,6 +284,21 @@ where
         }
         Reply::Refused(refusal) => Err(refusal.into()),
     }
+}
+
+/// Has a draft stored; returns the reply to it.
+async fn store(
+    state: &HttpState,
+    connection: ConnectionId,
+    draft: Draft,
+) -> Result<Reply, Refused> {
+    let receipts = Receipts::new(connection, WantedReplies::All);
+    let submission = Submission::message(draft, receipts.issue());
+    let submitter = state.hub.submitter().ok_or_else(going_away)?;
+    submitter.send(submission).await.map_err(|_| going_away())?;
+    drop(submitter);
+    let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
+    Ok(reply)
 }
 
 /// The form of a body.

@@ -302,7 +302,7 @@ impl Claims {
             name,
             owner,
             ignores,
-            unread: self.registry.unread_limit().filter(|_| !is_here),
+            unread: (!is_here).then(|| self.registry.unread_limit()).flatten(),
         })
     }
 

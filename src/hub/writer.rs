@@ -151,8 +151,9 @@ impl<'a> Writer<'a> {
     /// Commits the waiting entries, or refuses the first if the log may not be
     /// tried now. Only called while no batch is open.
     fn attempt(&mut self, first: Submission) -> Attempt {
-        self.pulse.asked();
         if !self.may_try() {
+            // Submissions that are refused for another reason ask for no commit.
+            self.pulse.asked();
             refuse(first);
             return Attempt::default();
         }

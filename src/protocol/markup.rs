@@ -112,6 +112,15 @@ mod tests {
 
     use super::*;
 
+    // With work for each pair of letters, this would take hours.
+    #[test]
+    fn a_megabyte_is_read_at_once() {
+        for text in ["a", "xwww.", "http:// ", "\t"] {
+            let text = text.repeat((1 << 20) / text.len());
+            assert!(!blocks(&text).is_empty());
+        }
+    }
+
     fn piece(piece: &Piece) -> Value {
         let mut value = json!({"text": piece.text});
         for (name, set) in [

@@ -135,13 +135,16 @@ pub fn backup(
             unfinished
         };
         finished.finish(&to).map_err(failed)?;
-        if let Some(keep) = keep {
-            dated::prune(&to, keep).map_err(failed)?;
-        }
         to
     };
     // A user that may only read the folder cannot note it.
     let _ = note_backup(folder);
+    if let Some(keep) = keep {
+        dated::prune(&path, keep).map_err(|source| BackupError::Prune {
+            path: path.clone(),
+            source,
+        })?;
+    }
     Ok(Report { path, ..report })
 }
 

@@ -60,5 +60,7 @@ fn read(folder: &Path) -> StoreFiles {
 /// Fails if the folder cannot be written.
 pub(super) fn note_backup(folder: &Path) -> io::Result<()> {
     let path: PathBuf = folder.join(LAST_BACKUP);
+    // It may be another user's.
+    let _ = fs::remove_file(&path);
     fs::write(path, b"\n")
 }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read},
+    os::unix::fs::{MetadataExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -63,9 +64,18 @@ pub fn restore(backup: impl Read, from: &str, folder: &Path) -> io::Result<Resto
     if !report.faults.is_empty() {
         return Err(unusable(&report));
     }
+    // For root: the folder's owner must be able to open the store. It fails for
+    // other users, who need no change.
+    let owner = fs::metadata(folder)?;
+    let _ = fchown(copy.file(), Some(owner.uid()), Some(owner.gid()));
     copy.file().sync_all()?;
     let before = move_aside(folder)?;
-    fs::hard_link(copy.path(), &store)?;
+    // The folder is locked, so the name is free.
+    fs::rename(copy.path(), &store).map_err(|error| {
+        let place = before.as_deref().unwrap_or(folder);
+        let place = place.display();
+        io::Error::other(format!("the restored history cannot be put in its place ({error}): the history before is in {place}"))
+    })?;
     sync_folder_of(&store)?;
     let path = store;
     Ok(Restored {

@@ -96,7 +96,10 @@ impl RoomList<'_> {
             spoken.sort_unstable_by_key(|(_, last)| std::cmp::Reverse(*last));
         }
         // A room with a last message stands before all of those without one.
-        let mut is_after = before.is_some();
+        // If people have left the room that the page begins after, all quiet ones
+        // come again: none is left out.
+        let is_here = |room: &RoomName| present.contains(room);
+        let mut is_after = before.is_some() || !after.is_some_and(is_here);
         let mut quiet = Vec::new();
         for room in present {
             if self.last(&room)?.is_none() {

@@ -377,6 +377,13 @@ async fn programs_post_their_notifications_as_json() {
         .post("/ops", json, alert.to_string().as_bytes())
         .await;
     assert_eq!(parts(&again), (200, "{\"seq\":2,\"duplicate\":true}\n"));
+    // Other content that has its id suppresses no alert.
+    let other = server
+        .post("/ops?kind=me", json, alert.to_string().as_bytes())
+        .await;
+    let (status, body) = parts(&other);
+    assert!(status == 200 && !body.contains("duplicate"), "{other}");
+    reader.event_of("message").await;
     let answer = server.post("/ops?kind=me", "", b"waves").await;
     assert_eq!(parts(&answer).0, 200);
     assert_eq!(reader.event_of("message").await["kind"], "me");

@@ -57,6 +57,12 @@ async fn rooms_that_nobody_is_in_are_listed() {
         assert_eq!(peer.text_after("hi").await, "ana: hi");
     }
     peer.text_after("/join #lobby").await;
+    // Its place in the list would tell when its members speak.
+    let (mut stranger, _) = server.json("/").await;
+    stranger.event_of("live").await;
+    let beyond = json!({"type": "rooms", "after": "plans"});
+    assert_eq!(stranger.event_after(&beyond).await["type"], "refused");
+    drop(stranger);
     // The list of another person lacks the private room.
     for (name, proof, expected) in [
         ("eve", &[][..], &[("tea", 0), ("ops", 0), ("lobby", 2)][..]),

@@ -206,8 +206,8 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
     proxy_protocol: bool,
 
-    /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses;
-    /// "auto" shows addresses only if the server listens to this machine alone
+    /// The tag of people without a name: their address, or guest-xxxx, which hides all addresses.
+    /// With "auto", addresses are shown if the server listens to this machine alone
     #[arg(long, env = "CHAT_TAGS", value_name = "KIND", default_value = "auto")]
     tags: Tags,
 

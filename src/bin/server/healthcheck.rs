@@ -52,8 +52,12 @@ fn ask(url: &str) -> io::Result<Vec<u8>> {
     let port = authority
         .port_u16()
         .unwrap_or(if is_tls { 443 } else { 80 });
-    let address = (host, port).to_socket_addrs()?.next().ok_or_else(wrong)?;
-    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    let mut failed = wrong();
+    let stream = (host, port).to_socket_addrs()?.find_map(|address| {
+        let connected = TcpStream::connect_timeout(&address, DEADLINE);
+        connected.map_err(|why| failed = why).ok()
+    });
+    let stream = stream.ok_or(failed)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
     let path = uri.path().trim_end_matches('/').trim_end_matches(HEALTH);

@@ -131,11 +131,15 @@ impl Line {
 /// begin where the code begins.
 fn without_tabs(line: &str) -> String {
     let mut spaced = String::with_capacity(line.len());
+    let mut column = 0;
     for part in line.split_inclusive('\t') {
-        spaced.push_str(part.trim_end_matches('\t'));
-        if part.ends_with('\t') {
-            let column = text_width(&spaced);
-            spaced.push_str(&" ".repeat(TAB - column % TAB));
+        let text = part.strip_suffix('\t').unwrap_or(part);
+        spaced.push_str(text);
+        column += text_width(text);
+        if text.len() < part.len() {
+            let blanks = TAB - column % TAB;
+            spaced.push_str(&" ".repeat(blanks));
+            column += blanks;
         }
     }
     spaced
@@ -206,6 +210,14 @@ mod tests {
 
     use super::*;
     use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, WallTime, name::RoomName};
+
+    // With a look at the whole line for each tab, this would take hours.
+    #[test]
+    fn a_megabyte_of_tabs_is_spaced_at_once() {
+        assert_eq!(without_tabs("a\tb\t").len(), 2 * TAB);
+        let spaced = without_tabs(&"\t".repeat(1 << 20));
+        assert_eq!(spaced.len(), TAB << 20);
+    }
 
     #[test]
     fn text_cannot_control_the_terminal_or_fake_a_line() {

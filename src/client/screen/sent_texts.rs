@@ -49,7 +49,7 @@ impl SentTexts {
     /// Appends a text to the room's file, unless it may hold a secret. Failures
     /// are ignored: the user only misses the text later.
     pub(super) fn append(&self, room: &RoomName, text: &str) {
-        let secret = ["/name", "/operator"]
+        let secret = ["/name", "/nick", "/operator", "/link"]
             .iter()
             .any(|word| text.starts_with(word));
         let (Some(folder), Some(file), false) = (&self.folder, self.file(room), secret) else {

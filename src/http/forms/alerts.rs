@@ -14,8 +14,9 @@ pub(super) fn read(notification: &Object) -> Option<(String, Option<MessageId>)>
         let line = line(alert);
         let facts = ["fingerprint", "status", "startsAt"].map(|field| text(alert, field));
         for part in facts.into_iter().chain([Some(&*line)]) {
-            digest.update(part.unwrap_or_default().as_bytes());
-            digest.update(b"\n");
+            let part = part.unwrap_or_default();
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
         }
         Some(line)
     });

@@ -44,7 +44,7 @@ pub(super) fn read(event: &str, told: &Object) -> String {
             format!("{who} {action} pull request {title}{link}")
         }
         "issues" => format!("{who} {action} issue {}{}", titled("issue"), link("issue")),
-        "issue_comment" => {
+        "issue_comment" if action == "created" => {
             below.push(inner("comment", "body").unwrap_or_default().to_owned());
             format!("{who} commented on {}{}", titled("issue"), link("comment"))
         }

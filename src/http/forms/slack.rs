@@ -59,9 +59,9 @@ fn plain(text: &str) -> String {
         said.push_str(&rest[..begin]);
         let inner = &rest[begin + 1..begin + length];
         match (inner.split_once('|'), inner.as_bytes().first()) {
-            (Some((_, label)), Some(b'@' | b'#' | b'!')) => {
-                said.push('@');
-                said.push_str(label);
+            (Some((_, label)), Some(b'#')) => said.extend(["#", label]),
+            (Some((_, label)), Some(b'@' | b'!')) => {
+                said.extend(["@", label.trim_start_matches('@')]);
             }
             (Some((link, label)), _) => said.extend([label, " (", link, ")"]),
             (None, Some(b'@' | b'!')) => {

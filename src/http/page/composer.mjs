@@ -50,7 +50,7 @@ export class Composer {
     const send = () => {
       const typed = text.value;
       if (this.isTooLong || !submit(typed)) return;
-      if (!hasSecret(typed.slice(1)) && !/^\/(name|operator|link)\b/.test(typed)) this.#remember(typed);
+      if (!hasSecret(typed.slice(1)) && !/^\/(name|nick|operator|link)\b/.test(typed)) this.#remember(typed);
       this.set("");
     };
     $("composer").addEventListener("submit", (event) => {

@@ -38,7 +38,7 @@ const LINE_END = /[\n\r\v\f\u0085\u2028\u2029]/;
 const MADE_SECRET = /(?<!\S)random128_[\w-]{22}(?!\S)/;
 
 /** Signs and blanks, something like a slash, and a command that takes a secret. */
-const SECRET_COMMAND = /^[^\p{L}\p{N}]*[/\u2044\u2215\u29f8\u2571]\s*(operator|name|link)\s+(.*)$/iu;
+const SECRET_COMMAND = /^[^\p{L}\p{N}]*[/\u2044\u2215\u29f8\u2571]\s*(operator|name|nick|link)\s+(.*)$/iu;
 
 /** Whether a text looks like a command with a secret, with something before its slash. */
 export function hasSecret(text) {
@@ -47,7 +47,7 @@ export function hasSecret(text) {
     const [, word, rest] = SECRET_COMMAND.exec(shown(line)) ?? [];
     const [first, second] = rest?.trim().split(/\s+/) ?? [];
     if (!first) return false;
-    if (word.toLowerCase() === "name") return SECRET.test(second);
+    if (/^(name|nick)$/i.test(word)) return SECRET.test(second);
     // A single word is taken for a mistyped secret of the operators.
     return SECRET.test(first) || (word.toLowerCase() === "operator" && second === undefined);
   });

@@ -11,16 +11,19 @@ addEventListener("fetch", (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
   if (request.method !== "GET" || origin !== location.origin) return;
-  if (pathname.startsWith(`${base}/-/assets/`)) event.respondWith(asset(request, pathname));
-  else if (request.mode === "navigate" && !pathname.startsWith(`${base}/-/`)) event.respondWith(page(request, pathname));
+  if (pathname.startsWith(`${base}/-/assets/`)) event.respondWith(asset(event, pathname));
+  else if (request.mode === "navigate" && !pathname.startsWith(`${base}/-/`)) event.respondWith(page(event, pathname));
 });
 
-async function page(request, pathname) {
+async function page(event, pathname) {
   try {
-    const response = await fetch(request);
+    const response = await fetch(event.request);
     const isPage = response.ok && !response.redirected && response.headers.get("content-type")?.startsWith("text/html");
-    if (isPage) await keep("pages", pathname, response.clone());
-    return response;
+    // The page is drawn meanwhile.
+    if (isPage) event.waitUntil(keep("pages", pathname, response.clone()));
+    // A proxy answers so while its server starts again.
+    const isAway = response.status >= 502 && response.status <= 504;
+    return (isAway && (await find("pages", pathname))) || response;
   } catch (error) {
     const kept = await find("pages", pathname);
     if (kept) return kept;
@@ -29,11 +32,11 @@ async function page(request, pathname) {
 }
 
 /** An asset's name says its content, so a kept one is never old. */
-async function asset(request, pathname) {
+async function asset(event, pathname) {
   const kept = await find("assets", pathname);
   if (kept) return kept;
-  const response = await fetch(request);
-  if (response.ok) await keep("assets", pathname, response.clone());
+  const response = await fetch(event.request);
+  if (response.ok) event.waitUntil(keep("assets", pathname, response.clone()));
   return response;
 }
 
@@ -41,9 +44,14 @@ function open(kind) {
   return caches.open(`${kind} ${base}`);
 }
 
+/** What is kept; nothing if the browser cannot read it. */
 async function find(kind, pathname) {
-  const cache = await open(kind);
-  return cache.match(pathname, { ignoreVary: true });
+  try {
+    const cache = await open(kind);
+    return await cache.match(pathname, { ignoreVary: true });
+  } catch {
+    return undefined;
+  }
 }
 
 async function keep(kind, pathname, response) {

@@ -138,18 +138,20 @@ fn url_length(text: &str, at: usize) -> Option<usize> {
         let head = rest.get(..prefix.len());
         head.is_some_and(|head| head.eq_ignore_ascii_case(prefix))
     };
-    let stops = |c: char| c.is_whitespace() || "<>\"'`\u{fffd}".contains(c);
-    let end = rest.find(stops).unwrap_or(rest.len());
     let prefix = ["https://", "http://", "www."]
         .into_iter()
         .find(|prefix| begins(prefix))?;
-    let after = rest[prefix.len()..end].chars().next()?;
+    let stops = |c: char| c.is_whitespace() || "<>\"'`\u{fffd}".contains(c);
+    let after = rest[prefix.len()..].chars().next().filter(|c| !stops(*c))?;
     if prefix == "www." {
         let joins = |c: char| c.is_alphanumeric() || ".@/_-".contains(c);
         if text[..at].ends_with(joins) || !after.is_alphanumeric() {
             return None;
         }
     }
+    // Only here: the end of each word would be looked for from each of its
+    // letters.
+    let end = rest.find(stops).unwrap_or(rest.len());
     Some(without_punctuation(&rest[..end]).len())
 }
 

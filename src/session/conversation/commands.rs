@@ -119,7 +119,7 @@ impl Conversation<'_> {
                 before,
                 limit,
             } => self.search(Words::parse(&query)?, before, limit)?.into(),
-            Command::Rooms { after } => self.rooms(after).into(),
+            Command::Rooms { after } => self.rooms(after)?.into(),
             Command::Topic { text } => {
                 if text.is_some() {
                     self.check_mute()?;

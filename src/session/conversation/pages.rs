@@ -66,9 +66,19 @@ impl Conversation<'_> {
     }
 
     /// Lists the rooms after one of them.
-    pub(super) fn rooms(&self, after: Option<RoomName>) -> SideTask {
+    ///
+    /// # Errors
+    ///
+    /// Refuses a private room of others: its place in the list would tell when
+    /// its members speak.
+    pub(super) fn rooms(&self, after: Option<RoomName>) -> Result<SideTask, Refusal> {
+        if let Some(room) = &after {
+            self.check_access(room)?;
+        }
         let (hub, owner) = (self.hub.clone(), self.author.owner);
-        SideTask::read(async move { answer_of(hub.rooms_event(owner, after).await) })
+        Ok(SideTask::read(async move {
+            answer_of(hub.rooms_event(owner, after).await)
+        }))
     }
 
     /// Searches the room: one page of messages that contain these words.

@@ -18,6 +18,13 @@ pub enum BackupError {
         /// The cause.
         source: io::Error,
     },
+    /// The backup is made, but an older one cannot be removed.
+    Prune {
+        /// The path of the backup.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// Copying failed.
     Copy {
         /// The path of the copy.
@@ -44,6 +51,11 @@ impl fmt::Display for BackupError {
             BackupError::Target { path, source } => write!(
                 f,
                 "no backup can be made at {} ({source}): give another place",
+                path.display()
+            ),
+            BackupError::Prune { path, source } => write!(
+                f,
+                "the backup {} is made, but an older one cannot be removed ({source})",
                 path.display()
             ),
             BackupError::Copy { path, source } => {

@@ -33,8 +33,17 @@ impl Unfinished {
             let own = file.metadata()?;
             // The program that made it may just have removed it.
             if fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == own.ino()) {
-                // A killed backup may have left one behind.
+                // A killed program may have left one behind, with a journal
+                // that SQLite would take for that of the new file.
                 file.set_len(0)?;
+                for rest in ["-journal", "-wal", "-shm"] {
+                    let mut name = path.as_os_str().to_owned();
+                    name.push(rest);
+                    match fs::remove_file(&name) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
                 return Ok(Unfinished { path, file });
             }
         }
