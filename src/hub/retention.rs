@@ -79,7 +79,13 @@ async fn used_bytes(store: &Store) -> Result<u64, String> {
     store.used_bytes().await.map_err(|why| why.to_string())
 }
 
-/// Expires some old messages; false if there were none.
+async fn index_has_expired(store: &Store) -> Result<bool, String> {
+    let found = store.index_has_expired().await;
+    found.map_err(|why| why.to_string())
+}
+
+/// Expires some old messages, or waits for the index to drop those before;
+/// false if there were none.
 pub(super) async fn expire_some(
     actions: &ActionSubmitter,
     store: &Store,
@@ -93,6 +99,10 @@ pub(super) async fn expire_some(
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         WallTime(clock.now().0.saturating_sub(age))
     });
+    // Else more would expire while the index still has the words of those before.
+    if keep.size.is_some() && index_has_expired(store).await? {
+        return Ok(true);
+    }
     let messages = match keep.size {
         // A few of the oldest expire; then the size is looked at again.
         Some(size) if used_bytes(store).await? > size => Some(KEPT_OVER_SIZE),

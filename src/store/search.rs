@@ -239,12 +239,21 @@ impl Store {
         .await
     }
 
+    /// Whether the index has a block whose messages have all expired. It drops
+    /// that block in the background.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened or read.
+    pub(crate) async fn index_has_expired(&self) -> Result<bool, StoreError> {
+        let expired = self.expired();
+        self.on_index(move |index| index.has_expired(expired)).await
+    }
+
     /// Drops the oldest block of the index if it has expired; false if it has
     /// not. It drops one block at a time, as redactions wait for it.
     async fn drop_expired(&self) -> Result<bool, StoreError> {
         let expired = self.expired();
-        let has_expired = move |index: &mut Index| index.has_expired(expired);
-        if !self.on_index(has_expired).await? {
+        if !self.index_has_expired().await? {
             return Ok(false);
         }
         let waiting = MakeWay::for_removal(&self.shared);
