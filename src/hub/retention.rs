@@ -79,13 +79,13 @@ async fn used_bytes(store: &Store) -> Result<u64, String> {
     store.used_bytes().await.map_err(|why| why.to_string())
 }
 
-async fn index_has_expired(store: &Store) -> Result<bool, String> {
-    let found = store.index_has_expired().await;
-    found.map_err(|why| why.to_string())
+async fn drop_expired_words(store: &Store) -> Result<bool, String> {
+    let dropped = store.drop_expired_words().await;
+    dropped.map_err(|why| why.to_string())
 }
 
-/// Expires some old messages, or waits for the index to drop those before;
-/// false if there were none.
+/// Expires some old messages, or drops the index's words of those before; false
+/// if there were none.
 pub(super) async fn expire_some(
     actions: &ActionSubmitter,
     store: &Store,
@@ -100,7 +100,7 @@ pub(super) async fn expire_some(
         WallTime(clock.now().0.saturating_sub(age))
     });
     // Else more would expire while the index still has the words of those before.
-    if keep.size.is_some() && index_has_expired(store).await? {
+    if keep.size.is_some() && drop_expired_words(store).await? {
         return Ok(true);
     }
     let messages = match keep.size {

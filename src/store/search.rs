@@ -183,7 +183,7 @@ impl Store {
         loop {
             let head = self.head();
             let begun = Instant::now();
-            let dropped = self.drop_expired().await?;
+            let dropped = self.drop_expired_words().await?;
             if self.index_some(head).await? >= head && !dropped {
                 if told.is_some() {
                     info!("everything is indexed for searching");
@@ -239,21 +239,15 @@ impl Store {
         .await
     }
 
-    /// Whether the index has a block whose messages have all expired. It drops
-    /// that block in the background.
-    ///
-    /// # Errors
-    /// Fails if the index cannot be opened or read.
-    pub(crate) async fn index_has_expired(&self) -> Result<bool, StoreError> {
-        let expired = self.expired();
-        self.on_index(move |index| index.has_expired(expired)).await
-    }
-
     /// Drops the oldest block of the index if it has expired; false if it has
     /// not. It drops one block at a time, as redactions wait for it.
-    async fn drop_expired(&self) -> Result<bool, StoreError> {
+    ///
+    /// # Errors
+    /// Fails if the index cannot be opened, read or written.
+    pub(crate) async fn drop_expired_words(&self) -> Result<bool, StoreError> {
         let expired = self.expired();
-        if !self.index_has_expired().await? {
+        let has_expired = self.on_index(move |index| index.has_expired(expired));
+        if !has_expired.await? {
             return Ok(false);
         }
         let waiting = MakeWay::for_removal(&self.shared);
