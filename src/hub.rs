@@ -12,6 +12,7 @@ mod admission;
 mod announcer;
 mod claims;
 mod effects;
+mod hooks;
 mod ignoring;
 mod links;
 mod moderation;

@@ -9,6 +9,7 @@ mod clock;
 mod encoding;
 mod entry;
 mod fields;
+mod hook_draft;
 mod invitation_draft;
 mod local;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use self::{
     clock::GuardedClock,
     encoding::{DecodeError, FORMAT, decode, encode},
     entry::{Action, AuditRecord, Batch, BatchId, Draft, Entry, GuardedTime, SanctionKind, Stamp},
+    hook_draft::HookDraft,
     invitation_draft::InvitationDraft,
     local::LocalLog,
     order::{BatchPosition, Log, NoAnswer, OrderedBatch},

@@ -16,7 +16,6 @@ pub mod format;
 pub mod frame;
 pub mod ignored;
 mod invisible;
-pub mod invite_token;
 pub mod json;
 mod limits;
 mod lineage;
@@ -36,6 +35,7 @@ pub mod scalar;
 pub mod secret;
 mod tag;
 pub mod text;
+pub mod token;
 pub mod typed;
 pub mod typed_duration;
 mod wall_time;
@@ -45,8 +45,8 @@ pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
     event::{
-        Event, GapReason, Invite, LastMessage, Link, PageEvent, RoomInfo, RoomMember, Search,
-        Topic, Welcome,
+        Event, GapReason, HookInfo, Invite, LastMessage, Link, PageEvent, RoomInfo, RoomMember,
+        Search, Topic, Welcome,
     },
     fingerprint::{BadFingerprint, Fingerprint},
     limits::{

@@ -17,6 +17,8 @@ mod files;
 mod folder;
 mod guests;
 mod hardened_secret;
+mod hook;
+mod hooks;
 mod ignored;
 mod index;
 mod invitation;
@@ -57,6 +59,7 @@ pub use self::{
     files::StoreFiles,
     folder::{OpenError, Storage},
     hardened_secret::{HardenedSecret, HashMemory},
+    hook::Hook,
     index::Words,
     invitation::Invitation,
     names::OwnedName,

@@ -1,14 +1,14 @@
 //! Passes: tokens that let the client in.
 
-use crate::protocol::{invite_token::InviteToken, name::RuleBroken};
+use crate::protocol::{name::RuleBroken, token::Token};
 
 /// A token that lets the client in once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// Admits the name that the client asks for.
-    Invitation(InviteToken),
+    Invitation(Token),
     /// Gives the client a name and its secret.
-    Link(InviteToken),
+    Link(Token),
 }
 
 impl Pass {

@@ -12,9 +12,9 @@ use crate::{
     protocol::{
         Epoch, MessageKind, Seq, Start,
         format::Format,
-        invite_token::InviteToken,
         name::{Name, RoomName},
         secret::Secret,
+        token::Token,
     },
     session::SessionRequest,
 };
@@ -28,9 +28,9 @@ pub(super) struct Query {
     /// because URLs are shown and stored.
     pub(super) secret: Option<Secret>,
     /// The token of an invitation, which is never in the URL either.
-    pub(super) invitation: Option<InviteToken>,
+    pub(super) invitation: Option<Token>,
     /// The token of a link to a name, which is never in the URL either.
-    pub(super) link: Option<InviteToken>,
+    pub(super) link: Option<Token>,
     /// `after`, `epoch`, `backlog`, `inbox`: where to start reading.
     pub(super) start: Start,
     /// `before`, `limit`: which page of the history.
@@ -71,8 +71,8 @@ impl Query {
     pub(super) fn of(head: &Parts) -> Result<Self, Refused> {
         Ok(Query {
             secret: bearer(head)?,
-            invitation: single_header(head, &INVITATION)?.map(InviteToken::given),
-            link: single_header(head, &LINK)?.map(InviteToken::given),
+            invitation: single_header(head, &INVITATION)?.map(Token::given),
+            link: single_header(head, &LINK)?.map(Token::given),
             ..Query::parse(head.uri.query().unwrap_or_default())?
         })
     }

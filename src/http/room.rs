@@ -2,37 +2,30 @@
 //! message.
 
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Frame};
-use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::{
     answer::{Refused, content},
     entry::unauthorized,
-    forms,
-    origin::single_header,
+    posted::{self, Form},
     query::Query,
     state::HttpState,
 };
 use crate::{
     fanout::{FeedPage, History},
-    hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies, message_cost},
+    hub::{Hub, NameUse, Receipts, Registration, Reply, Submission, WantedReplies},
     log::Draft,
     protocol::{
-        Author, ConnectionId, Event, Limits, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
-        format::Format,
-        misplaced_secret,
-        name::{MessageId, RoomName},
-        plain,
-        text::Text,
+        Author, ConnectionId, Event, MAX_BACKLOG, OwnerNumber, Refusal, RefusalCode, Seq,
+        format::Format, name::RoomName, plain,
     },
     store::StoreError,
 };
@@ -43,19 +36,6 @@ const LINES: u32 = 50;
 /// How much of the response is prepared at a time, in bytes. A client that does
 /// not read holds up to this much memory.
 const CHUNK: usize = 32 << 10;
-
-/// The longest object that a program may post, in bytes.
-const MAX_OBJECT: usize = 256 << 10;
-
-/// The name of GitHub's event.
-const GITHUB_EVENT: header::HeaderName = header::HeaderName::from_static("x-github-event");
-
-/// How long a body may take to arrive.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The request header for the message id, so that a repeated POST is stored
-/// once.
-const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
 
 /// Returns the room's last lines, or all lines after a number.
 ///
@@ -203,33 +183,10 @@ pub(super) async fn publish<B>(
 where
     B: Body<Data = Bytes>,
 {
-    let id = match single_header(head, &IDEMPOTENCY_KEY)? {
-        // The draft standard of this header puts the value in quotation marks.
-        Some(key) => Some(
-            key.trim_matches('"')
-                .parse::<MessageId>()
-                .map_err(|rule| Refused::bad_request(format!("Idempotency-Key: {rule}.")))?,
-        ),
-        None => None,
-    };
     let form = Form::of(head)?;
     let peer = registration.peer();
     registration.check_mute(query.name.as_ref())?;
-    let budget = registration.budget();
-    if let Some(budget) = budget {
-        budget.post()?;
-    }
-    let mut taken = Vec::new();
-    let limits = state.session.get().limits;
-    let whole = read(body, form, limits, &mut taken).await;
-    if let Some(budget) = budget {
-        budget.posted(message_cost(taken.len(), state.hub.readers(&room)));
-    }
-    whole?;
-    let (text, own_id) = match form {
-        Form::Text => (text(&taken, limits)?, None),
-        Form::Json => object(&taken, head, limits)?,
-    };
+    let posted = posted::take(head, body, form, registration, state, &room).await?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
@@ -240,38 +197,29 @@ where
         }
         None => None,
     };
-    if let Some(budget) = budget {
-        budget.store(1, text.len())?;
+    if let Some(budget) = registration.budget() {
+        budget.store(1, posted.text.len())?;
     }
     let ownership = lease.as_ref().and_then(NameUse::ownership);
-    let is_of_notification = id.is_none() && own_id.is_some();
     let draft = Draft {
         from: Author {
             name: query.name,
             addr: peer.tag(),
             owner: ownership.map(|ownership| ownership.owner),
         },
-        text,
+        text: posted.text,
         room,
-        id: id.or(own_id),
+        id: posted.id,
         follows: None,
         kind: query.kind,
         to: None,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
-    let without_id = is_of_notification.then(|| Draft {
-        id: None,
-        ..draft.clone()
-    });
-    let mut reply = store(state, peer.id, draft).await?;
-    // Everybody can compute the id of a notification. One whose id was taken is
-    // stored all the same.
-    if let Reply::Refused(refusal) = &reply
-        && refusal.code == RefusalCode::IdTaken
-        && let Some(draft) = without_id
-    {
-        reply = store(state, peer.id, draft).await?;
-    }
+    let reply = if posted.is_guessable {
+        store_in_any_case(state, peer.id, draft).await?
+    } else {
+        store(state, peer.id, draft).await?
+    };
     match reply {
         Reply::Stored { seq, duplicate, .. } => {
             let duplicate = if duplicate {
@@ -283,6 +231,29 @@ where
             Ok(content(StatusCode::OK, "application/json", body))
         }
         Reply::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Has a draft stored, without its id if another message took that: everybody
+/// can compute the id of a notification. Returns the reply.
+///
+/// # Errors
+///
+/// Fails if the server is shutting down.
+pub(super) async fn store_in_any_case(
+    state: &HttpState,
+    connection: ConnectionId,
+    draft: Draft,
+) -> Result<Reply, Refused> {
+    let without_id = Draft {
+        id: None,
+        ..draft.clone()
+    };
+    match store(state, connection, draft).await? {
+        Reply::Refused(refusal) if refusal.code == RefusalCode::IdTaken => {
+            store(state, connection, without_id).await
+        }
+        reply => Ok(reply),
     }
 }
 
@@ -299,94 +270,6 @@ async fn store(
     drop(submitter);
     let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
     Ok(reply)
-}
-
-/// The form of a body.
-#[derive(Clone, Copy)]
-enum Form {
-    /// The text itself.
-    Text,
-    /// An object that another program makes.
-    Json,
-}
-
-impl Form {
-    /// The form by the `Content-Type`. `curl` calls a plain text a form of a
-    /// browser, so only two types count.
-    ///
-    /// # Errors
-    ///
-    /// Fails with 415 for a form with files.
-    fn of(head: &Parts) -> Result<Self, Refused> {
-        let kind = single_header(head, &header::CONTENT_TYPE)?.unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        if kind.eq_ignore_ascii_case("multipart/form-data") {
-            let text = "The body is the text of one message, or a JSON object, and no form: \
-                        curl takes --data in place of --form.";
-            return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-        }
-        let is_json = kind.eq_ignore_ascii_case("application/json");
-        Ok(if is_json { Form::Json } else { Form::Text })
-    }
-}
-
-/// Reads the body into `taken`, also as far as it came if it is refused.
-async fn read<B>(body: B, form: Form, limits: Limits, taken: &mut Vec<u8>) -> Result<(), Refused>
-where
-    B: Body<Data = Bytes>,
-{
-    let (limit, slack) = match form {
-        // One newline at the end is dropped.
-        Form::Text => (limits.text_bytes, 2),
-        Form::Json => (MAX_OBJECT.max(limits.text_bytes), 0),
-    };
-    let reading = async {
-        let mut body = pin!(body);
-        while let Some(frame) = body.frame().await {
-            let broken = |_| Refused::bad_request("The body did not arrive whole.");
-            if let Ok(data) = frame.map_err(broken)?.into_data() {
-                taken.extend_from_slice(&data);
-            }
-            if taken.len() > limit + slack {
-                let text = format!("The text is too long; at most {limit} bytes are taken.");
-                return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text));
-            }
-        }
-        Ok(())
-    };
-    timeout(BODY_DEADLINE, reading).await.unwrap_or_else(|_| {
-        let text = "The body did not arrive within 10 seconds.";
-        Err(Refused::new(StatusCode::REQUEST_TIMEOUT, text))
-    })
-}
-
-/// The text of a body. One final newline is dropped: a shell adds it.
-///
-/// # Errors
-///
-/// Fails if the body is no text, or if it looks like a command with a secret.
-fn text(body: &[u8], limits: Limits) -> Result<Text, Refused> {
-    let raw = str::from_utf8(body).map_err(|_| Refused::bad_request("The body is not UTF-8."))?;
-    let raw = raw
-        .strip_suffix('\n')
-        .map_or(raw, |raw| raw.strip_suffix('\r').unwrap_or(raw));
-    let text = Text::parse(raw, limits.text_bytes)?;
-    misplaced_secret::check(raw)?;
-    Ok(text)
-}
-
-/// The text of a posted object, cut at the limit, and the id of its
-/// notification.
-///
-/// # Errors
-///
-/// Fails if the object has no known form, or its text looks like a command with
-/// a secret.
-fn object(body: &[u8], head: &Parts, limits: Limits) -> Result<(Text, Option<MessageId>), Refused> {
-    let mut said = forms::read(body, single_header(head, &GITHUB_EVENT)?)?;
-    said.cut(limits.text_bytes);
-    misplaced_secret::check(&said.text)?;
-    Ok((Text::parse(&said.text, limits.text_bytes)?, said.id))
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

@@ -9,7 +9,7 @@ use super::{
     answer::{Refused, content, text},
     asset::ASSETS,
     entry::{enter, follow_link},
-    events, forwarding, help, history_page,
+    events, forwarding, help, history_page, hook,
     origin::Site,
     page,
     query::Query,
@@ -90,6 +90,11 @@ pub(super) async fn answer(
             // An invitation is used by an upgrade or a POST.
             query.invitation = None;
             enter(&state.hub, registration, None, &mut query).await?;
+        }
+        if let Some(token) = own.strip_prefix(hook::PATH) {
+            allow_only(head, &[Method::POST], "POST")?;
+            let published = hook::publish(head, body, registration, state, token).await;
+            return published.map(Answer::Respond);
         }
         let response = service(head, own, registration, state).await?;
         allow_only(head, &[Method::GET, Method::HEAD], "GET, HEAD")?;
@@ -260,7 +265,7 @@ fn is_open(path: &str) -> bool {
         path,
         "health" | "ready" | "metrics" | "help" | "manifest.webmanifest" | "worker.js"
     ) || path.starts_with("help/")
-        || path.starts_with("hook/")
+        || path.starts_with(hook::PATH)
         || path.starts_with(ASSETS)
 }
 

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use ring::digest;
 
 use super::{answer::Refused, origin::single_header, query::Query};
-use crate::protocol::{SUBPROTOCOL, format::Format, invite_token::InviteToken, secret::Secret};
+use crate::protocol::{SUBPROTOCOL, format::Format, secret::Secret, token::Token};
 
 /// The string that a server appends to the key before hashing (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -85,11 +85,11 @@ pub(super) fn accept(head: &Parts) -> Result<(Response<Full<Bytes>>, Format, Que
     }
     let mut offered = list(head, &header::SEC_WEBSOCKET_PROTOCOL);
     if let Some(offered) = offered.find_map(|part| part.strip_prefix("invite.")) {
-        query.invitation = Some(InviteToken::given(offered));
+        query.invitation = Some(Token::given(offered));
     }
     let mut offered = list(head, &header::SEC_WEBSOCKET_PROTOCOL);
     if let Some(offered) = offered.find_map(|part| part.strip_prefix("link.")) {
-        query.link = Some(InviteToken::given(offered));
+        query.link = Some(Token::given(offered));
     }
     let format = if json {
         Format::Json

@@ -17,9 +17,9 @@ use crate::{
     net::Peer,
     protocol::{
         Author, ConnectionId, Invite, OwnerNumber, Refusal, RefusalCode,
-        invite_token::InviteToken,
         name::{Name, RoomName},
         secret::Secret,
+        token::Token,
         typed_duration::TypedDuration,
     },
     store::{Invitation, Outcome},
@@ -38,6 +38,11 @@ impl Hub {
     /// Whether only members may enter a room.
     pub fn is_private(&self, room: &RoomName) -> bool {
         self.shared.registry.is_private(room)
+    }
+
+    /// Whether the owner of a name owns a private room.
+    pub fn owns_room(&self, room: &RoomName, owner: Option<OwnerNumber>) -> bool {
+        self.shared.registry.owns_room(room, owner)
     }
 
     /// Checks that a name of this standing may take part.
@@ -89,7 +94,7 @@ impl Hub {
         &self,
         name: &Name,
         secret: &Secret,
-        token: &InviteToken,
+        token: &Token,
         registration: &Registration,
     ) -> Result<NameUse, Refusal> {
         let claim = Claim {
@@ -115,7 +120,7 @@ impl Hub {
         peer: Peer,
         name: Name,
         owner: OwnerNumber,
-        token: InviteToken,
+        token: Token,
     ) -> impl Future<Output = Result<Invitation, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.admit_owner(peer, &name, owner, &token).await }
@@ -133,13 +138,13 @@ impl Hub {
         peer: Peer,
         name: Name,
         secret: Secret,
-    ) -> impl Future<Output = Result<(InviteToken, Duration), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<(Token, Duration), Refusal>> + use<> {
         let hub = self.clone();
         async move {
             let HubState { claims, links, .. } = &*hub.shared;
             claims.prove_name(&name, secret.clone(), peer).await?;
             let random = claims::random().map_err(|_| unreadable())?;
-            let token = InviteToken::from_random(random);
+            let token = Token::from_random(random);
             links.add(&token, name, secret)?;
             Ok((token, links::VALID))
         }
@@ -151,7 +156,7 @@ impl Hub {
     ///
     /// Refuses a wrong, used or expired token, and any token after too many of
     /// those.
-    pub fn follow_link(&self, token: &InviteToken, peer: Peer) -> Result<(Name, Secret), Refusal> {
+    pub fn follow_link(&self, token: &Token, peer: Peer) -> Result<(Name, Secret), Refusal> {
         let HubState { claims, links, .. } = &*self.shared;
         claims.check_token(peer)?;
         links.take(token).ok_or_else(|| claims.wrong_token(peer))
@@ -215,11 +220,11 @@ impl Hub {
         &self,
         origin: ConnectionId,
         new: NewInvitation,
-    ) -> impl Future<Output = Result<(u64, InviteToken), Refusal>> + use<> {
+    ) -> impl Future<Output = Result<(u64, Token), Refusal>> + use<> {
         let actions = self.actions();
         async move {
             let random = claims::random().map_err(|_| unreadable())?;
-            let token = InviteToken::from_random(random);
+            let token = Token::from_random(random);
             let action = Action::Invite(InvitationDraft {
                 token: token.digest(),
                 room: new.room,

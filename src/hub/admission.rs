@@ -15,9 +15,9 @@ use crate::{
     net::Peer,
     protocol::{
         Author, OwnerNumber, Refusal, RefusalCode,
-        invite_token::InviteToken,
         name::{Name, RoomName},
         secret::Secret,
+        token::Token,
         typed_duration::TypedDuration,
     },
     store::{Denial, Invitation, Outcome, Ownership},
@@ -116,7 +116,7 @@ impl Claims {
         &self,
         claim: Claim,
         secret: &Secret,
-        token: &InviteToken,
+        token: &Token,
     ) -> Result<NameUse, Refusal> {
         let invitation = self.find_invitation(claim.peer, token).await?;
         check_free(&claim.name)?;
@@ -170,7 +170,7 @@ impl Claims {
         peer: Peer,
         name: &Name,
         owner: OwnerNumber,
-        token: &InviteToken,
+        token: &Token,
     ) -> Result<Invitation, Refusal> {
         let invitation = self.find_invitation(peer, token).await?;
         let whom = Admitted::Owner(owner);
@@ -179,11 +179,7 @@ impl Claims {
     }
 
     /// Finds an invitation, before anything is paid for it.
-    async fn find_invitation(
-        &self,
-        peer: Peer,
-        token: &InviteToken,
-    ) -> Result<Invitation, Refusal> {
+    async fn find_invitation(&self, peer: Peer, token: &Token) -> Result<Invitation, Refusal> {
         self.check_token(peer)?;
         let found = self.history.store().invitation(token.digest()).await;
         let found = found.map_err(|why| {
@@ -196,7 +192,7 @@ impl Claims {
     async fn use_invitation(
         &self,
         peer: Peer,
-        token: &InviteToken,
+        token: &Token,
         name: &Name,
         whom: Admitted,
     ) -> Result<Ownership, Refusal> {
@@ -226,9 +222,14 @@ impl Claims {
 
     /// Counts a wrong token; returns the refusal.
     pub(super) fn wrong_token(&self, peer: Peer) -> Refusal {
-        self.registry.count_wrong_secret(peer.prefix(), None);
-        self.wrong_secrets.count(peer, "an invitation");
+        self.count_wrong_token(peer, "an invitation");
         refusal(Denial::NoInvitation)
+    }
+
+    /// Counts a wrong token of `what`.
+    pub(super) fn count_wrong_token(&self, peer: Peer, what: &str) {
+        self.registry.count_wrong_secret(peer.prefix(), None);
+        self.wrong_secrets.count(peer, what);
     }
 }
 
@@ -254,6 +255,7 @@ pub(super) fn refusal(denial: Denial) -> Refusal {
         Denial::TooManyInvitations => {
             "This room has the most open invitations allowed: /uninvite takes one back."
         }
+        Denial::TooManyHooks => "This room has the most hooks allowed: /unhook ends one.",
         Denial::NoInvitation => {
             "This invitation or link is not valid: it was used, has expired or was taken back. Ask for a new one."
         }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::actions::BUSY_RETRY_MS;
 use crate::protocol::{
     Refusal, RefusalCode,
-    invite_token::InviteToken,
     name::{Name, NameKey},
     secret::Secret,
+    token::Token,
 };
 
 /// How long a link is valid.
@@ -41,12 +41,7 @@ impl Links {
     /// # Errors
     ///
     /// Refuses if there are too many links.
-    pub(super) fn add(
-        &self,
-        token: &InviteToken,
-        name: Name,
-        secret: Secret,
-    ) -> Result<(), Refusal> {
+    pub(super) fn add(&self, token: &Token, name: Name, secret: Secret) -> Result<(), Refusal> {
         let (key, now) = (name.key(), Instant::now());
         let mut links = self.lock();
         links.retain(|_, other| now < other.until && other.key != key);
@@ -69,7 +64,7 @@ impl Links {
     }
 
     /// Takes a link, which is used up; `None` if there is no valid one.
-    pub(super) fn take(&self, token: &InviteToken) -> Option<(Name, Secret)> {
+    pub(super) fn take(&self, token: &Token) -> Option<(Name, Secret)> {
         let link = self.lock().remove(&token.digest())?;
         (Instant::now() < link.until).then_some((link.name, link.secret))
     }
@@ -87,7 +82,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_link_is_valid_once_and_for_ten_minutes() {
         let links = Links::default();
-        let token = |number| InviteToken::from_random([number; 16]);
+        let token = |number| Token::from_random([number; 16]);
         let add = |number: u8, name: &str| {
             let name = name.parse().expect("a name");
             links.add(&token(number), name, Secret::from_random([number; 16]))
@@ -102,7 +97,7 @@ mod tests {
         tokio::time::advance(VALID).await;
         assert_eq!(name(3), None, "too late");
         for number in 0..MAX_LINKS {
-            let token = InviteToken::from_random(u128::to_le_bytes(number as u128 + 1000));
+            let token = Token::from_random(u128::to_le_bytes(number as u128 + 1000));
             let name = format!("name-{number}").parse().expect("a name");
             let added = links.add(&token, name, Secret::from_random([1; 16]));
             added.expect("room");

@@ -5,7 +5,7 @@ use std::io;
 use crate::{
     fanout::Applier,
     log::{Action, InvitationDraft, Standing},
-    protocol::{OwnerNumber, invite_token::InviteToken, name::RoomName},
+    protocol::{OwnerNumber, name::RoomName, token::Token},
     store::{Outcome, Replica},
 };
 
@@ -19,13 +19,13 @@ const VALID_MS: u64 = 90 * 24 * 60 * 60 * 1000;
 /// # Errors
 ///
 /// Fails if the store cannot be read or written.
-pub fn invite_first_operator(replica: Replica) -> io::Result<(Replica, Option<InviteToken>)> {
+pub fn invite_first_operator(replica: Replica) -> io::Result<(Replica, Option<Token>)> {
     if replica.has_admitted_names().map_err(io::Error::other)? {
         return Ok((replica, None));
     }
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
-    let token = InviteToken::from_random(random);
+    let token = Token::from_random(random);
     let mut applier = Applier::local(replica).map_err(io::Error::other)?;
     let action = Action::Invite(InvitationDraft {
         token: token.digest(),

@@ -72,8 +72,8 @@ mod tests {
     use super::*;
     use crate::{
         log::{
-            Action, Admitted, AuditRecord, BatchId, Draft, Entry, GuardedTime, InvitationDraft,
-            Recipient, SanctionKind, Stamp, Standing, model::batch,
+            Action, Admitted, AuditRecord, BatchId, Draft, Entry, GuardedTime, HookDraft,
+            InvitationDraft, Recipient, SanctionKind, Stamp, Standing, model::batch,
         },
         protocol::{
             ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
@@ -82,7 +82,7 @@ mod tests {
     };
 
     /// One action of each kind on access.
-    fn on_access() -> [Action; 9] {
+    fn on_access() -> [Action; 11] {
         let admit = |whom| Action::Admit {
             token: [4; 32],
             name: "Ana".parse().expect("a name"),
@@ -139,6 +139,21 @@ mod tests {
                     target: "ana".into(),
                     reason: "spam".into(),
                 },
+            },
+            Action::AddHook(HookDraft {
+                token: [4; 32],
+                room: RoomName::lobby(),
+                name: "Ana".parse().expect("a name"),
+                key: "Ana".parse::<Name>().expect("a name").key(),
+                by: OwnerNumber(7),
+                author: "bob".into(),
+                operator: true,
+            }),
+            Action::RemoveHook {
+                room: RoomName::lobby(),
+                key: "ana".parse::<Name>().expect("a name").key(),
+                by: OwnerNumber(7),
+                operator: false,
             },
         ]
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields::{AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField},
+    hook_draft::HookDraft,
     invitation_draft::InvitationDraft,
     recipient::Recipient,
     standing::Admitted,
@@ -281,6 +282,21 @@ pub enum Action {
         key: NameKey,
         /// The audit record.
         audit: AuditRecord,
+    },
+    /// Makes a hook, or gives one another token.
+    AddHook(HookDraft),
+    /// Ends a hook.
+    RemoveHook {
+        /// The room of the hook.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// The comparison key of its name.
+        #[serde(with = "KeyField")]
+        key: NameKey,
+        /// The owner number of the name that asks.
+        by: OwnerNumber,
+        /// Whether an operator asks.
+        operator: bool,
     },
 }
 

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::{
     Action, Admitted, AuditRecord, Batch, BatchId, BatchPosition, Draft, Entry, GuardedTime,
-    InvitationDraft, Log, NoAnswer, OrderedBatch, Recipient, SanctionKind, SealedBatch, Stamp,
-    Standing,
+    HookDraft, InvitationDraft, Log, NoAnswer, OrderedBatch, Recipient, SanctionKind, SealedBatch,
+    Stamp, Standing,
 };
 use crate::protocol::{
     Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
@@ -252,6 +252,14 @@ fn access() -> impl Strategy<Value = Action> {
             .prop_map(|(name, operator)| Action::SetOperator { key: name.key(), operator }),
         1 => (name(), audit())
             .prop_map(|(name, audit)| Action::Release { key: name.key(), audit }),
+        3 => (token(), room(), name(), owner(), any::<bool>()).prop_map(
+            |(token, room, name, by, operator)| Action::AddHook(HookDraft {
+                token, room, key: name.key(), name, by, author: "ana".into(), operator,
+            })
+        ),
+        1 => (room(), name(), owner(), any::<bool>()).prop_map(|(room, name, by, operator)| {
+            Action::RemoveHook { room, key: name.key(), by, operator }
+        }),
     ]
 }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Epoch, MessageKind, Refusal, RefusalCode, Seq,
     command_target::CommandTarget,
-    invite_token::InviteToken,
     name::{MessageId, Name, RoomName},
     secret::Secret,
+    token::Token,
     typed_duration::TypedDuration,
 };
 
@@ -221,7 +221,7 @@ pub enum Command {
         duration: Option<TypedDuration>,
         /// The token of the invitation to use.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        token: Option<InviteToken>,
+        token: Option<Token>,
     },
     /// Asks for the open invitations.
     Invites,
@@ -245,6 +245,18 @@ pub enum Command {
         /// The secret of the name, which the other device gets.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
+    },
+    /// Makes a hook: a URL by which a program publishes in the room.
+    Hook {
+        /// The author of its messages.
+        name: Name,
+    },
+    /// Asks for the hooks of the room.
+    Hooks,
+    /// Ends a hook of the room.
+    Unhook {
+        /// The author of its messages.
+        name: Name,
     },
     /// Frees a name whose secret is lost; for operators.
     Release {
@@ -305,6 +317,9 @@ impl Command {
             Command::Remove { .. } => "remove",
             Command::Owner { .. } => "owner",
             Command::Link { .. } => "link",
+            Command::Hook { .. } => "hook",
+            Command::Hooks => "hooks",
+            Command::Unhook { .. } => "unhook",
             Command::Release { .. } => "release",
             Command::Reply { .. } => return table::by_word("r"),
             Command::Help => return table::by_word("help"),

@@ -152,6 +152,13 @@ pub enum Event {
         /// The open invitations, oldest first, without their URLs.
         invites: Vec<Invite>,
     },
+    /// The answer to `hook`.
+    Hook(HookInfo),
+    /// The answer to `hooks`.
+    Hooks {
+        /// The hooks of the room, by name, without their URLs.
+        hooks: Vec<HookInfo>,
+    },
     /// The answer to `link`.
     Link(Link),
     /// The server refused a command; the connection stays open.
@@ -228,6 +235,20 @@ pub struct Invite {
     #[serde(rename = "for")]
     pub duration: TypedDuration,
     /// The URL with the token. The server tells it only this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// A hook: a program that knows its URL publishes in its room, under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookInfo {
+    /// The author of its messages.
+    pub name: Name,
+    /// The room in which they appear.
+    pub room: RoomName,
+    /// The name or tag of the person who made it.
+    pub by: String,
+    /// The URL. The server tells it only this once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -23,7 +23,7 @@ const WIDTH: usize = 78;
 /// The answer to `/help`: each command that the table lists.
 pub fn help() -> Event {
     let mut text = "Type a message to say it to the room. Commands:\n".to_owned();
-    for spec in &TABLE {
+    for spec in TABLE {
         let Some(about) = spec.help.about(spec) else {
             continue;
         };
@@ -189,6 +189,8 @@ pub fn event(event: &Event) -> Option<String> {
         Event::Invite(invite) => lists::invitation(invite),
         Event::Link(link) => lists::link(link),
         Event::Invites { invites } => lists::invitations(invites),
+        Event::Hook(hook) => lists::hook(hook),
+        Event::Hooks { hooks } => lists::hooks(hooks),
         Event::Rooms { rooms, total, .. } => lists::rooms(rooms, *total),
         Event::Topic { room, topic } => {
             let by = topic.by.as_ref().map(|by| format!(" ({by})"));

@@ -203,6 +203,9 @@ fn access(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "remove" => Command::Remove { name: name()? },
         "owner" => Command::Owner { name: name()? },
         "release" => Command::Release { name: name()? },
+        "hook" => Command::Hook { name: name()? },
+        "hooks" => Command::Hooks,
+        "unhook" => Command::Unhook { name: name()? },
         "link" => Command::Link {
             secret: optional(rest)
                 .map(|secret| secret.parse().map_err(|rule| bad_field(spec.form(), rule)))

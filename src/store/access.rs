@@ -65,4 +65,6 @@ pub enum Denial {
     TooManyInvitations,
     /// There is no such invitation.
     NoInvitation,
+    /// The room has the most hooks allowed.
+    TooManyHooks,
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod content;
+mod hooks;
 mod ignored;
 mod invitations;
 mod messages;
@@ -214,6 +215,13 @@ impl Applying<'_> {
             } => self.admit(token, name, key, whom),
             Action::SetOperator { key, operator } => self.set_operator(key, *operator),
             Action::Release { key, audit } => self.release(key, audit),
+            Action::AddHook(draft) => self.add_hook(draft),
+            Action::RemoveHook {
+                room,
+                key,
+                by,
+                operator,
+            } => self.remove_hook(room, key, *by, *operator),
         }
     }
 

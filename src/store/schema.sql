@@ -89,6 +89,18 @@ CREATE TABLE admissions (
     PRIMARY KEY (invitation, owner)
 ) WITHOUT ROWID;
 CREATE INDEX admissions_of_owner ON admissions (owner);
+CREATE TABLE hooks (
+    room TEXT NOT NULL,
+    key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    owner INTEGER NOT NULL,
+    token BLOB NOT NULL UNIQUE,
+    author TEXT NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (room, key)
+) WITHOUT ROWID;
+CREATE INDEX hooks_of_owner ON hooks (owner);
+CREATE INDEX hooks_of_name ON hooks (key);
 CREATE TABLE ignored (
     owner INTEGER NOT NULL,
     key TEXT NOT NULL,

@@ -158,6 +158,22 @@ rows! {
         name: &'a str,
     }
 
+    /// A hook.
+    HookRow in HOOKS "hooks" (
+        |row| format!("the hook {:?} of room {:?}", text(row, 2), text(row, 0))
+    ) {
+        room: &'a str,
+        /// The comparison key of its name.
+        key: &'a str,
+        name: &'a str,
+        /// The owner number of its name.
+        owner: OwnerNumber,
+        /// SHA-256 of the token.
+        token: &'a [u8],
+        /// The name or tag of the person who made it.
+        author: &'a str,
+    }
+
     /// A name that the owner of another name ignores.
     IgnoredRow in IGNORED "ignored" (
         |row| format!("the list of names that owner {} ignores", number(row, 0))
@@ -206,7 +222,7 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 12] = [
+pub(super) static ALL: [(&Table, &str); 13] = [
     (&STATE, "one"),
     (&PARENTS, "batch"),
     (&ROOMS, "id"),
@@ -215,6 +231,7 @@ pub(super) static ALL: [(&Table, &str); 12] = [
     (&MEMBERSHIPS, "room, owner"),
     (&INVITATIONS, "id"),
     (&ADMISSIONS, "invitation, owner"),
+    (&HOOKS, "room, key"),
     (&IGNORED, "owner, key"),
     (&TOPICS, "room"),
     (&SANCTIONS, "kind, target"),

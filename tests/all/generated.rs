@@ -43,7 +43,7 @@ fn the_commands_of_the_page_match_the_table() {
          /** The commands: word, arguments, description and other words of each. */\n\
          export const COMMANDS = [\n"
     );
-    for spec in &TABLE {
+    for spec in TABLE {
         if let Some(about) = spec.page.about(spec) {
             let word = format!("/{}", spec.word);
             let row = [&word, spec.arguments, about].map(|text| format!("{text:?}"));
@@ -133,7 +133,7 @@ fn the_protocol_lists_every_status_of_the_code() {
 /// The reference of all commands.
 fn commands() -> String {
     let mut text = "\n| typed | in JSON | does | who may |\n|---|---|---|---|\n".to_owned();
-    for spec in &TABLE {
+    for spec in TABLE {
         let aliases = spec.aliases.iter().map(|alias| format!(", `/{alias}`"));
         let aliases: String = aliases.collect();
         let form = spec.form();

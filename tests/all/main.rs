@@ -23,6 +23,9 @@ mod administration;
 mod config;
 mod conversation;
 
+/// Hooks, and the real Alertmanager.
+mod hooks;
+
 /// The `ref` that relates answers to commands.
 mod refs;
 mod reload;

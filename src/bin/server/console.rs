@@ -14,7 +14,7 @@ use std::{
 
 use broadcast_chat::{
     http::{BasePath, Scheme},
-    protocol::{Fingerprint, invite_token::InviteToken},
+    protocol::{Fingerprint, token::Token},
     server::Entrance,
 };
 use tracing::{Event, Level, Subscriber};
@@ -195,7 +195,7 @@ pub(crate) fn site(entrances: &[Entrance], base: &BasePath) -> String {
 }
 
 /// Prints the URL that admits the first user.
-pub(crate) fn first_invitation(site: &str, token: &InviteToken) {
+pub(crate) fn first_invitation(site: &str, token: &Token) {
     let token = token.reveal();
     print(&format!(
         "nobody is admitted yet: open this URL once, and be the first user and an operator:\n\

@@ -527,6 +527,11 @@ const handlers = {
     const lines = invites.map(({ id, room: where, by, uses, for: time }) => `${id}: ${uses} to ${where} in the next ${time}, from ${by}`);
     note(lines.length ? `Open invitations:\n${lines.join("\n")}` : "No invitation is open.");
   },
+  hook: ({ url, room: where, name }) => note(`What a program posts to this URL appears in ${where} as ${name}. Everybody who has the URL can use it: ${url}`),
+  hooks({ hooks }) {
+    const lines = hooks.map(({ name, by }) => `${name}, made by ${by}`);
+    note(lines.length ? `Hooks of this room:\n${lines.join("\n")}` : "This room has no hooks.");
+  },
   link(link) {
     panels.open("you", $("text"));
     showLink(link);

@@ -161,8 +161,11 @@ function parseArguments(word, rest) {
     case "/remove":
     case "/owner":
     case "/release":
+    case "/hook":
+    case "/unhook":
       return isName(rest) ? { command: { type: word.slice(1), name: rest } } : null;
     case "/invites":
+    case "/hooks":
     case "/bans":
       return { command: { type: word.slice(1) } };
     case "/topic":

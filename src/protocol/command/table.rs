@@ -58,7 +58,7 @@ pub fn all_in_json() -> Vec<&'static CommandSpec> {
 }
 
 /// All commands, in the order of `/help`.
-pub static TABLE: [CommandSpec; 35] = [
+pub static TABLE: &[CommandSpec] = &[
     CommandSpec {
         word: "",
         aliases: &[],
@@ -344,6 +344,45 @@ pub static TABLE: [CommandSpec; 35] = [
         page: Listing::OwnLine,
         typed_example: "/owner bob",
         json_example: r#"{"type":"owner","name":"bob"}"#,
+    },
+    CommandSpec {
+        word: "hook",
+        aliases: &[],
+        arguments: "NAME",
+        json_type: Some("hook"),
+        fields: &[NAME],
+        permission: Permission::Owners,
+        about: "a URL by which a program speaks here as NAME",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/hook ci",
+        json_example: r#"{"type":"hook","name":"ci"}"#,
+    },
+    CommandSpec {
+        word: "hooks",
+        aliases: &[],
+        arguments: "",
+        json_type: Some("hooks"),
+        fields: &[],
+        permission: Permission::Owners,
+        about: "list this room's hooks",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/hooks",
+        json_example: r#"{"type":"hooks"}"#,
+    },
+    CommandSpec {
+        word: "unhook",
+        aliases: &[],
+        arguments: "NAME",
+        json_type: Some("unhook"),
+        fields: &[NAME],
+        permission: Permission::Owners,
+        about: "end a hook",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/unhook ci",
+        json_example: r#"{"type":"unhook","name":"ci"}"#,
     },
     CommandSpec {
         word: "link",

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, iter::repeat};
 
-use crate::protocol::{Invite, Link, RoomInfo, RoomMember, qr};
+use crate::protocol::{HookInfo, Invite, Link, RoomInfo, RoomMember, qr};
 
 /// The people in a room, with the addresses that operators see; in a private
 /// room also its members.
@@ -81,6 +81,28 @@ pub(super) fn link(link: &Link) -> String {
     let Link { url, duration, qr } = link;
     let drawn = qr::draw(qr);
     format!("{url}\n{drawn}\nIt makes one other device you, in the next {duration}: open it there.")
+}
+
+/// A new hook.
+pub(super) fn hook(hook: &HookInfo) -> String {
+    let HookInfo { name, room, .. } = hook;
+    let url = hook.url.as_deref().unwrap_or_default();
+    format!(
+        "{url}\nWhat a program posts there appears in {room} as {name}. Everybody who has the URL can use it."
+    )
+}
+
+/// The hooks of a room.
+pub(super) fn hooks(hooks: &[HookInfo]) -> String {
+    if hooks.is_empty() {
+        return "This room has no hooks.".to_owned();
+    }
+    let mut said = "Hooks of this room:".to_owned();
+    for HookInfo { name, by, .. } in hooks {
+        // Writing to a String cannot fail.
+        let _ = write!(said, "\n{name}, made by {by}");
+    }
+    said
 }
 
 /// The open invitations.

@@ -10,11 +10,11 @@ use crate::{
     hub::NewInvitation,
     log::Action,
     protocol::{
-        Command, Event, Invite, Link, OwnerNumber, Refusal, RefusalCode,
-        invite_token::InviteToken,
+        Command, Event, HookInfo, Invite, Link, OwnerNumber, Refusal, RefusalCode,
         name::{Name, RoomName},
         qr,
         secret::Secret,
+        token::Token,
         typed_duration::TypedDuration,
     },
 };
@@ -38,6 +38,8 @@ impl Conversation<'_> {
                 token: Some(token), ..
             } => return self.use_invitation(token),
             Command::Link { secret } => return self.link(secret),
+            Command::Hook { name } => return self.hook(name),
+            Command::Hooks => return self.hooks(),
             Command::Invite { uses, duration, .. } => return self.invite(uses, duration),
             Command::Access {
                 room: other,
@@ -85,6 +87,14 @@ impl Conversation<'_> {
                 let told = format!("{name} is an owner of {room} now.");
                 let entry = move |member| Action::AddRoomOwner { room, member, by };
                 let done = self.hub.change_membership(origin, name, entry);
+                (told, Box::pin(done))
+            }
+            Command::Unhook { name } => {
+                self.charge_change()?;
+                let told = format!("{name} is no hook of {room} any more.");
+                let operator = self.operator.is_operator();
+                let by = self.author.owner;
+                let done = self.hub.remove_hook(origin, room, name, by, operator);
                 (told, Box::pin(done))
             }
             Command::Release { name } => {
@@ -154,6 +164,53 @@ impl Conversation<'_> {
         }))
     }
 
+    /// Makes a hook of the room.
+    fn hook(&self, name: Name) -> Result<SideTask, Refusal> {
+        self.check_manages("make hooks")?;
+        self.charge_change()?;
+        let (room, by) = (self.room.clone(), self.author.to_string());
+        let base = self.base.clone();
+        let made = self.hub.add_hook(
+            self.registration.peer().id,
+            room.clone(),
+            name.clone(),
+            self.author.clone(),
+            self.operator.is_operator(),
+        );
+        Ok(SideTask::write(async move {
+            SideTaskResult::Event(match made.await {
+                Ok(token) => Event::Hook(HookInfo {
+                    name,
+                    room,
+                    by,
+                    url: Some(format!("{base}/-/hook/{}", token.reveal())),
+                }),
+                Err(refusal) => Event::Refused(refusal),
+            })
+        }))
+    }
+
+    fn hooks(&self) -> Result<SideTask, Refusal> {
+        self.check_manages("see hooks")?;
+        let found = self.hub.hooks(self.room.clone());
+        Ok(SideTask::read(async move {
+            SideTaskResult::Event(match found.await {
+                Ok(hooks) => Event::Hooks { hooks },
+                Err(refusal) => Event::Refused(refusal),
+            })
+        }))
+    }
+
+    /// Checks that this person may do something for the room: an operator, or
+    /// an owner of the private room.
+    fn check_manages(&self, what: &str) -> Result<(), Refusal> {
+        if self.operator.is_operator() || self.hub.owns_room(&self.room, self.author.owner) {
+            return Ok(());
+        }
+        let text = format!("Only operators and owners of a private room {what}.");
+        Err(Refusal::new(RefusalCode::NotAllowed, text))
+    }
+
     /// Makes a link to the connection's name.
     fn link(&self, secret: Option<Secret>) -> Result<SideTask, Refusal> {
         let (_, name) = self.own_name()?;
@@ -180,7 +237,7 @@ impl Conversation<'_> {
     }
 
     /// Uses an invitation with the name that this connection owns.
-    fn use_invitation(&self, token: InviteToken) -> Result<SideTask, Refusal> {
+    fn use_invitation(&self, token: Token) -> Result<SideTask, Refusal> {
         let (owner, name) = self.own_name()?;
         let peer = self.registration.peer();
         let used = self.hub.admit_owner(peer, name, owner, token);

@@ -147,6 +147,9 @@ impl Conversation<'_> {
             | Command::Invite { .. }
             | Command::Invites
             | Command::Uninvite { .. }
+            | Command::Hook { .. }
+            | Command::Hooks
+            | Command::Unhook { .. }
             | Command::Remove { .. }
             | Command::Owner { .. }
             | Command::Link { .. }

@@ -57,7 +57,7 @@ impl Applying<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Makes a private room public. Its memberships and invitations end.
+    /// Makes a private room public. Its memberships, invitations and hooks end.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -77,6 +77,7 @@ impl Applying<'_> {
             .prepare_cached("DELETE FROM memberships WHERE room = ?1")?
             .execute([room.as_str()])?;
         self.end_invitations(room)?;
+        self.end_hooks(room)?;
         let room = room.clone();
         self.access_changes.push(AccessChange::Opened { room });
         Ok(Outcome::Done)
@@ -180,7 +181,8 @@ impl Applying<'_> {
     }
 
     /// Removes a member. If no owner is left, the member with the oldest name
-    /// becomes the owner of the room. With the last member, the invitations end.
+    /// becomes the owner of the room. With the last member, the invitations and
+    /// hooks end.
     fn leave_room(&mut self, room: &RoomName, owner: OwnerNumber) -> Result<(), StoreError> {
         self.db
             .prepare_cached("DELETE FROM memberships WHERE room = ?1 AND owner = ?2")?
@@ -200,7 +202,10 @@ impl Applying<'_> {
             Some((row.owner, Name::stored(row.name).ok()?, row.owns))
         })?;
         match first {
-            None => self.end_invitations(room),
+            None => {
+                self.end_invitations(room)?;
+                self.end_hooks(room)
+            }
             Some(Some((oldest, name, false))) => self.put_member(room, oldest, &name, true),
             Some(_) => Ok(()),
         }
@@ -236,6 +241,24 @@ impl Applying<'_> {
     pub(super) fn is_private(&mut self, room: &RoomName) -> Result<bool, StoreError> {
         let state = self.numbering.room(room)?;
         Ok(state.is_some_and(|state| state.private))
+    }
+
+    /// Whether this person manages a room: lets people in, and programs publish.
+    /// Owners of a private room do, and operators who may enter the room.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn manages(
+        &mut self,
+        room: &RoomName,
+        by: OwnerNumber,
+        operator: bool,
+    ) -> Result<bool, StoreError> {
+        if !self.is_private(room)? {
+            return Ok(operator);
+        }
+        let owns = memberships::owns(self.db, room, by)?;
+        Ok(owns.is_some_and(|owns| owns || operator))
     }
 
     /// Why the owner of a name may not act as an owner of a private room.

@@ -26,13 +26,7 @@ impl Applying<'_> {
     /// Fails if the database cannot be read or written.
     pub(super) fn invite(&mut self, new: &InvitationDraft) -> Result<Outcome, StoreError> {
         let member = self.is_private(&new.room)?;
-        let may = if member {
-            let owns = memberships::owns(self.db, &new.room, new.by)?;
-            owns.is_some_and(|owns| owns || new.operator)
-        } else {
-            new.operator
-        };
-        if !may {
+        if !self.manages(&new.room, new.by, new.operator)? {
             return Ok(Outcome::Denied(Denial::NotRoomOwner));
         }
         let clock = self.state.clock;

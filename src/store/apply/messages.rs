@@ -15,7 +15,7 @@ use crate::{
         name::{MessageId, Name, RoomName},
     },
     store::{
-        Denial, Outcome, StoreError, memberships,
+        Denial, Outcome, StoreError, hook, memberships,
         room::RoomState,
         row::{TableRow, find, owner_to_db, to_db},
         tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
@@ -222,7 +222,9 @@ impl<'a> MessageWriter<'a> {
         match self.members.entry((place, author)) {
             hash_map::Entry::Occupied(known) => Ok(*known.get()),
             hash_map::Entry::Vacant(new) => {
-                Ok(*new.insert(memberships::owns(self.db, name, author)?.is_some()))
+                let may = memberships::owns(self.db, name, author)?.is_some()
+                    || hook::publishes(self.db, name, author)?;
+                Ok(*new.insert(may))
             }
         }
     }

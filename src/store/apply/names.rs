@@ -20,11 +20,7 @@ use crate::{
 const USE_NOTED_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl Applying<'_> {
-    /// Makes a name owned, unless it is owned and its owner has used it within
-    /// the name expiry. A name with a damaged row stays taken.
-    ///
-    /// A name that has more than one look must be free under each. It reserves
-    /// the others: their rows have its owner number and an empty tag.
+    /// Makes a name owned, as its owner asks: as [`Applying::own`], used now.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -34,6 +30,25 @@ impl Applying<'_> {
         key: &NameKey,
         salt: &[u8; 16],
         tag: &[u8; 32],
+    ) -> Result<Outcome, StoreError> {
+        self.own(name, key, salt, tag, self.state.clock.0)
+    }
+
+    /// Makes a name owned, unless it is owned and its owner has used it within
+    /// the name expiry. A name with a damaged row stays taken.
+    ///
+    /// A name that has more than one look must be free under each. It reserves
+    /// the others: their rows have its owner number and an empty tag.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn own(
+        &mut self,
+        name: &Name,
+        key: &NameKey,
+        salt: &[u8; 16],
+        tag: &[u8; 32],
+        used: i64,
     ) -> Result<Outcome, StoreError> {
         let (clock, expiry) = (self.state.clock, self.state.name_expiry_ms);
         let is_free = |row: &rusqlite::Row<'_>| {
@@ -67,7 +82,7 @@ impl Applying<'_> {
             owner: ownership.owner,
             salt,
             tag,
-            used: clock.0,
+            used,
             delivered: ownership.delivered,
             standing: ownership.standing.stored(),
         };
@@ -121,23 +136,36 @@ impl Applying<'_> {
         let Some(owner) = owner.flatten() else {
             return Ok(Outcome::NotHere);
         };
-        self.db
-            .prepare_cached("DELETE FROM names WHERE owner = ?1")?
-            .execute([owner_to_db(owner)])?;
-        self.end_ownership(owner)?;
+        self.free_names(owner)?;
         self.record(audit)?;
         Ok(Outcome::Done)
     }
 
+    /// Frees the name of an owner number, with all looks that it reserves.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn free_names(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached("DELETE FROM names WHERE owner = ?1")?
+            .execute([owner_to_db(owner)])?;
+        self.end_ownership(owner)
+    }
+
     /// Removes what belonged to the owner of a name: the names that it ignored,
-    /// its memberships and its invitations.
+    /// its memberships, its invitations, and the hooks under the name.
     fn end_ownership(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
         self.ignore_nobody(owner)?;
         self.leave_all_rooms(owner)?;
         self.delete_invitations("owner = ?1", [owner_to_db(owner)])?;
-        self.db
-            .prepare_cached("DELETE FROM admissions WHERE owner = ?1")?
-            .execute([owner_to_db(owner)])?;
+        for deletion in [
+            "DELETE FROM admissions WHERE owner = ?1",
+            "DELETE FROM hooks WHERE owner = ?1",
+        ] {
+            self.db
+                .prepare_cached(deletion)?
+                .execute([owner_to_db(owner)])?;
+        }
         self.access_changes.push(AccessChange::Ended(owner));
         Ok(())
     }

@@ -133,6 +133,8 @@ impl Model {
             | Event::Topic { .. }
             | Event::Invite(_)
             | Event::Invites { .. }
+            | Event::Hook(_)
+            | Event::Hooks { .. }
             | Event::Link(_)
             | Event::Notice { .. } => {
                 self.show_plain(&event, Style::Plain);

@@ -205,7 +205,7 @@ impl Model {
             return;
         };
         let mut text = text;
-        for spec in &TABLE {
+        for spec in TABLE {
             if spec.permission == Permission::Terminal {
                 text.push('\n');
                 plain::put_help(&mut text, &spec.form(), spec.about);

@@ -5,10 +5,10 @@ use serde::Deserialize;
 use crate::protocol::{
     Epoch, MessageKind, Seq,
     command_target::CommandTarget,
-    invite_token::InviteToken,
     name::{MessageId, Name, Reference, RoomName},
     scalar::{FieldError, Scalar},
     secret::Secret,
+    token::Token,
     typed_duration::TypedDuration,
 };
 
@@ -61,7 +61,7 @@ pub(super) const SOME_ROOM: Field =
 pub(super) const PRIVATE: Field = needed::<bool>("private", "`true` or `false`");
 pub(super) const USES: Field = optional::<Option<u32>>("uses", "how many people, 1 to 1000");
 pub(super) const TOKEN: Field =
-    optional::<Option<InviteToken>>("token", "the token of an invitation, to use it");
+    optional::<Option<Token>>("token", "the token of an invitation, to use it");
 pub(super) const INVITATION: Field = needed::<u64>("id", "the number of an invitation");
 pub(super) const SEQ: Field = needed::<Seq>("seq", "the number of a message");
 

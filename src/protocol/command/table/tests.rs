@@ -31,7 +31,7 @@ fn parse(object: &Map<String, Value>) -> Request {
 
 #[test]
 fn examples_parse_as_their_own_command() {
-    for spec in &TABLE {
+    for spec in TABLE {
         if spec.permission != Permission::Terminal {
             let command = plain::parse(spec.typed_example).expect(spec.typed_example);
             let command = command.expect("a command");

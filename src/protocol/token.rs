@@ -1,4 +1,4 @@
-//! The token of an invitation, or of a link to a name.
+//! Tokens: what the URL of an invitation, a link or a hook holds.
 
 use std::{fmt, str::FromStr};
 
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use super::name::RuleBroken;
 
-/// The token of an invitation or of a link: 128 random bits. `Debug` hides it, so log output
+/// The token of an invitation, a link or a hook: 128 random bits. `Debug` hides it, so log output
 /// never has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub struct InviteToken(Box<str>);
+pub struct Token(Box<str>);
 
 /// The letters of a token: base64url of 128 bits.
 const LETTERS: usize = 22;
 
-impl InviteToken {
+impl Token {
     /// Encodes 128 random bits as a token.
     pub fn from_random(random: [u8; 16]) -> Self {
-        InviteToken(URL_SAFE_NO_PAD.encode(random).into())
+        Token(URL_SAFE_NO_PAD.encode(random).into())
     }
 
     /// The text that a client gives as a token. A text of another form is a wrong
     /// token, and counts as one.
     pub fn given(text: &str) -> Self {
-        InviteToken(text.into())
+        Token(text.into())
     }
 
     /// The token as text.
@@ -41,7 +41,7 @@ impl InviteToken {
     }
 }
 
-impl FromStr for InviteToken {
+impl FromStr for Token {
     type Err = RuleBroken;
 
     /// Parses a token that a person typed or that stands in a URL.
@@ -49,24 +49,24 @@ impl FromStr for InviteToken {
         const RULE: RuleBroken = RuleBroken::new("the token of an invitation has 22 letters");
         let is_letter = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
         let fits = text.len() == LETTERS && text.bytes().all(is_letter);
-        fits.then(|| InviteToken(text.into())).ok_or(RULE)
+        fits.then(|| Token(text.into())).ok_or(RULE)
     }
 }
 
-impl From<String> for InviteToken {
+impl From<String> for Token {
     fn from(text: String) -> Self {
-        InviteToken(text.into())
+        Token(text.into())
     }
 }
 
-impl From<InviteToken> for String {
-    fn from(token: InviteToken) -> String {
+impl From<Token> for String {
+    fn from(token: Token) -> String {
         token.0.into()
     }
 }
 
-impl fmt::Debug for InviteToken {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InviteToken(…)")
+        f.write_str("Token(…)")
     }
 }
