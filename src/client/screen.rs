@@ -10,6 +10,7 @@
 
 mod editor;
 mod footer;
+mod found;
 mod keys;
 mod line;
 mod model;

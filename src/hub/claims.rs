@@ -395,13 +395,22 @@ fn taken(text: String) -> Refusal {
 
 pub(super) fn owned_by_another(name: &Name) -> Refusal {
     taken(format!(
-        "{name} belongs to another person: choose another name, or prove with its secret that it is yours."
+        "{name} belongs to another person: choose another name. {}",
+        if_yours(name)
     ))
+}
+
+/// What a person does whose own name is refused.
+fn if_yours(name: &Name) -> String {
+    format!(
+        "If it is yours, /link on the device where you took it brings it here. If its secret is lost, an operator frees it: /release {name}."
+    )
 }
 
 fn wrong_secret(name: &Name) -> Refusal {
     taken(format!(
-        "{name} belongs to another person, and this is not its secret: choose another name."
+        "{name} belongs to another person, and this is not its secret: choose another name. {}",
+        if_yours(name)
     ))
 }
 

@@ -106,6 +106,10 @@ async fn the_secret_proves_an_owned_name() {
         line.starts_with("* ana belongs to another person"),
         "{line}"
     );
+    // The owner learns what to do.
+    for way in ["/link on the device where you took it", "/release ana"] {
+        assert!(line.contains(way), "{line}");
+    }
     plain.say(&format!("/name ana {secret}")).await;
     assert_eq!(plain.text().await, "* You are now ana.");
     plain.say("/name rana").await;

@@ -2,7 +2,7 @@
 
 use jiff::Zoned;
 
-use super::width::text_width;
+use super::{found::excerpt, width::text_width};
 use crate::protocol::{
     Message, MessageKind,
     markup::{MarkupBlock, Piece, blocks},
@@ -171,23 +171,33 @@ pub(super) fn heading(text: &str) -> Line {
 
 /// The line of a message in a room.
 pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool) -> Line {
+    let text = if calls { Style::Loud } else { Style::Plain };
+    message_head(message, at, own).and_marked(text, &message.text)
+}
+
+/// The line of a message that a search found: the part of its text around the
+/// words, which are marked.
+pub(super) fn found_line(message: &Message, at: &Zoned, own: bool, query: &str) -> Line {
+    let pieces = excerpt(&message.text, query).into_iter();
+    pieces.fold(message_head(message, at, own), |line, (is_hit, text)| {
+        line.and(if is_hit { Style::Loud } else { Style::Plain }, text)
+    })
+}
+
+/// The line of a message up to its text.
+fn message_head(message: &Message, at: &Zoned, own: bool) -> Line {
     let name = message.from.to_string();
     let line = Line::new(Style::Dim, format!("{} ", clock(at)));
-    let text = if calls { Style::Loud } else { Style::Plain };
     let style = match name_style(&name, own) {
         Style::Name(colour) if message.from.is_unverified() => Style::Unverified(colour),
         owned => owned,
     };
     match message.kind {
-        MessageKind::Said => line
-            .and(style, name)
-            .and(Style::Plain, ": ")
-            .and_marked(text, &message.text),
+        MessageKind::Said => line.and(style, name).and(Style::Plain, ": "),
         MessageKind::Me => line
             .and(Style::Dim, "* ")
             .and(style, name)
-            .and(Style::Plain, " ")
-            .and_marked(text, &message.text),
+            .and(Style::Plain, " "),
     }
 }
 

@@ -455,6 +455,18 @@ fn history_and_search_show_numbers_and_the_place() {
     scene.tell(&[page(true)]);
     let seen = scene.seen();
     assert!(seen.contains("* 1 found in this room."), "{seen}");
+    // Only the found word is marked.
+    let screen = scene.terminal.screen();
+    let hits = screen.rows(0, 60).enumerate().filter_map(|(row, line)| {
+        let column = line.find("green tea")?;
+        let place = |n| u16::try_from(n).expect("small");
+        let marked = |at| {
+            let cell = screen.cell(place(row), place(column + at));
+            cell.expect("a cell").inverse()
+        };
+        Some((marked(0), marked("green ".len())))
+    });
+    assert_eq!(hits.collect::<Vec<_>>(), [(false, false), (false, true)]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::mem;
 use super::{
     super::{
         super::{ClientEvent, Frame},
-        line::{Line, Style, day, heading, message_line, private_line},
+        line::{Line, Style, day, found_line, heading, message_line, private_line},
     },
     LinkStatus, Model, Now, SCREEN_REF,
 };
@@ -149,13 +149,12 @@ impl Model {
             let at = message.at.local(&self.options.zone);
             let number = format!("* {} {} ", message.seq, at.strftime("%-d %b"));
             let line = Line::new(Style::Dim, number);
-            Line(
-                [
-                    line.0,
-                    message_line(message, &at, self.is_own(message), false).0,
-                ]
-                .concat(),
-            )
+            let own = self.is_own(message);
+            let said = match &page.search {
+                Some(search) => found_line(message, &at, own, &search.query),
+                None => message_line(message, &at, own, false),
+            };
+            Line([line.0, said.0].concat())
         });
         for line in lines.collect::<Vec<_>>() {
             self.put(line);
