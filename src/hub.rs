@@ -16,6 +16,7 @@ mod ignoring;
 mod links;
 mod moderation;
 mod operators;
+mod places;
 mod pulse;
 mod receipts;
 mod redaction;

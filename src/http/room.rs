@@ -246,6 +246,7 @@ where
     let ownership = lease.as_ref().and_then(NameUse::ownership);
     let is_of_notification = id.is_none() && own_id.is_some();
     let draft = Draft {
+        mentions: state.hub.mentioned(&text),
         from: Author {
             name: query.name,
             addr: peer.tag(),

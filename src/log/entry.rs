@@ -6,13 +6,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fields::{AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField},
+    fields::{
+        AtField, AuthorField, IdField, KeyField, KindField, LevelField, NameField, RoomField,
+        TextField,
+    },
     invitation_draft::InvitationDraft,
     recipient::Recipient,
     standing::Admitted,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
+    Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -282,6 +285,36 @@ pub enum Action {
         /// The audit record.
         audit: AuditRecord,
     },
+    /// Has the owner of a name follow a room, from the last number given on.
+    Follow {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// How much of it the owner is told; absent for an owner that joins the
+        /// room: then a level set before stays.
+        #[serde(with = "LevelField")]
+        level: Option<FollowLevel>,
+    },
+    /// Has the owner of a name follow a room no more.
+    Unfollow {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+    },
+    /// Notes how far the owner of a name has read a place.
+    Read {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room; for a private conversation, the inbox of the other person.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// Every message up to this number was read.
+        upto: Seq,
+    },
 }
 
 impl Action {
@@ -319,6 +352,8 @@ pub struct Draft {
     pub kind: MessageKind,
     /// The recipient of a private message.
     pub to: Option<Recipient>,
+    /// The owners whose names the text mentions; each of them at most once.
+    pub mentions: Vec<OwnerNumber>,
 }
 
 /// The kind of a sanction.
@@ -378,6 +413,7 @@ impl Draft {
             follows: None,
             kind: MessageKind::Said,
             to: None,
+            mentions: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ mod ignored;
 mod invitations;
 mod messages;
 mod names;
+mod places;
 mod removal;
 mod rooms;
 mod sanctions;
@@ -214,6 +215,9 @@ impl Applying<'_> {
             } => self.admit(token, name, key, whom),
             Action::SetOperator { key, operator } => self.set_operator(key, *operator),
             Action::Release { key, audit } => self.release(key, audit),
+            Action::Follow { owner, room, level } => self.follow(*owner, room, *level),
+            Action::Unfollow { owner, room } => self.unfollow(*owner, room),
+            Action::Read { owner, room, upto } => self.read(*owner, room, *upto),
         }
     }
 

@@ -130,10 +130,11 @@ impl Applying<'_> {
     }
 
     /// Removes what belonged to the owner of a name: the names that it ignored,
-    /// its memberships and its invitations.
+    /// its memberships, its places and its invitations.
     fn end_ownership(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
         self.ignore_nobody(owner)?;
         self.leave_all_rooms(owner)?;
+        self.leave_all_places(owner)?;
         self.delete_invitations("owner = ?1", [owner_to_db(owner)])?;
         self.db
             .prepare_cached("DELETE FROM admissions WHERE owner = ?1")?
