@@ -17,6 +17,7 @@ mod ignoring;
 mod links;
 mod moderation;
 mod operators;
+mod places;
 mod pulse;
 mod receipts;
 mod redaction;

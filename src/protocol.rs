@@ -25,6 +25,7 @@ mod message;
 pub mod misplaced_secret;
 pub mod name;
 mod owner_number;
+pub mod place;
 pub mod plain;
 mod position;
 pub mod prefix;
@@ -45,8 +46,8 @@ pub use self::{
     command::{Command, Start},
     connection_id::ConnectionId,
     event::{
-        Event, GapReason, HookInfo, Invite, LastMessage, Link, PageEvent, RoomInfo, RoomMember,
-        Search, Topic, Welcome,
+        ConversationPage, Event, GapReason, HookInfo, Invite, LastMessage, Link, PageEvent,
+        RoomInfo, RoomMember, Search, Topic, Welcome,
     },
     fingerprint::{BadFingerprint, Fingerprint},
     limits::{
@@ -57,6 +58,7 @@ pub use self::{
     lineage::{Lineage, Parent, Replay},
     message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
     owner_number::OwnerNumber,
+    place::{Activity, FollowLevel, Followed, MAX_FOLLOWED, Place},
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},
     request::{FrameKind, Outline, Request},

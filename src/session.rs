@@ -190,7 +190,10 @@ async fn converse<R: AsyncRead + Unpin>(
         let few = receipts_to_await(owed, pending.is_joining());
         tokio::select! {
             biased;
-            () = &mut drained, if !draining => draining = true,
+            () = &mut drained, if !draining => {
+                conversation.store_reads();
+                draining = true;
+            }
             reason = conversation.closed_by_operator() => return SessionEnd::Close(reason),
             Some(()) = OptionFuture::from(finished.as_mut()), if submitter.is_none() && !pending.is_changing() => {
                 // The writer sent every reply before it ended.

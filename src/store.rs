@@ -29,6 +29,7 @@ mod outcome;
 mod ownership;
 mod pages;
 mod parents;
+mod places;
 mod read_only;
 mod reader;
 mod replica;
@@ -66,6 +67,7 @@ pub use self::{
     outcome::Outcome,
     ownership::Ownership,
     pages::{Hole, StoredPage},
+    places::PlaceReader,
     read_only::check,
     reader::Store,
     replica::{Replica, StartingState, open},

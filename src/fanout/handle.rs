@@ -48,6 +48,12 @@ impl Handle {
         self.subscriber.lock().stop();
     }
 
+    /// Sends an event of another room than the subscriber's. Returns false if it
+    /// cannot be sent now: the replay is not over, or bytes wait for the socket.
+    pub fn tell(&self, event: &Event) -> bool {
+        self.subscriber.lock().tell(event)
+    }
+
     /// Sends an ephemeral event of a room.
     ///
     /// Some subscribers are sent `later` instead, once they are live: those

@@ -260,6 +260,18 @@ impl Outlet {
         }
     }
 
+    /// Sends an event of another room, if the subscriber has seen its replay and
+    /// few bytes wait for the socket. Returns false if it was not sent.
+    pub(super) fn tell(&mut self, event: &Event) -> bool {
+        let is_ready = matches!(self.mode, Mode::CatchingUp | Mode::Live)
+            && !self.live_event_due
+            && self.waiting() < MAX_BEFORE_EPHEMERAL;
+        if is_ready {
+            self.send_event(event);
+        }
+        is_ready
+    }
+
     /// Handles a redaction. A reader that was shown the message is sent `told`.
     /// Any other reader reads the history again, and is no longer shown the
     /// message.

@@ -54,6 +54,7 @@ where
         budget.store(1, posted.text.len())?;
     }
     let draft = Draft {
+        mentions: state.hub.mentioned(&posted.text),
         from: Author {
             name: Some(hook.name),
             addr: peer.tag(),

@@ -202,6 +202,7 @@ where
     }
     let ownership = lease.as_ref().and_then(NameUse::ownership);
     let draft = Draft {
+        mentions: state.hub.mentioned(&posted.text),
         from: Author {
             name: query.name,
             addr: peer.tag(),

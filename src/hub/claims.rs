@@ -306,6 +306,20 @@ impl Claims {
         })
     }
 
+    /// Finds the owner of a name, for a private conversation with it.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a name without an owner, and if the store cannot be read.
+    pub(super) async fn find_partner(&self, name: Name) -> Result<OwnerNumber, Refusal> {
+        let found = self.still_owned(&name.key(), 0, self.clock.now()).await?;
+        let Some(found) = found.filter(|found| !found.is_reserved()) else {
+            let why = format!("Nobody owns the name {name}, so you have no conversation with it.");
+            return Err(Refusal::new(RefusalCode::NotHere, why));
+        };
+        Ok(found.ownership().ok_or_else(unknown)?.owner)
+    }
+
     /// The private messages that an owner was not delivered yet, and whether
     /// more would have been refused.
     ///

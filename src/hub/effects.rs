@@ -3,12 +3,14 @@
 //! The writer calls this in the order of the log, before it tells anyone the
 //! outcome. So memory changes in the same order as the store.
 
+use std::collections::BTreeSet;
+
 use tracing::info;
 
 use super::registry::Registry;
 use crate::{
     log::{Action, Entry},
-    protocol::{close::CloseReason, command_target::CommandTarget},
+    protocol::{OwnerNumber, close::CloseReason, command_target::CommandTarget, name::RoomName},
     store::Outcome,
 };
 
@@ -20,6 +22,32 @@ pub(super) struct Effects {
 impl Effects {
     pub(super) fn new(registry: Registry) -> Self {
         Effects { registry }
+    }
+
+    /// Notes the activity that applied entries make.
+    pub(super) fn note_activity(&self, entries: &[Entry], outcomes: &[Outcome]) {
+        let (mut rooms, mut of_owners) = (BTreeSet::new(), BTreeSet::new());
+        for (entry, outcome) in entries.iter().zip(outcomes) {
+            match (&entry.action, outcome) {
+                (Action::Message(draft), Outcome::Stored(_)) => {
+                    let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
+                    if let Some(to) = &draft.to {
+                        of_owners.insert((to.owner, RoomName::inbox(author)));
+                    } else {
+                        rooms.insert(&draft.room);
+                    }
+                    let mentioned = draft.mentions.iter();
+                    of_owners.extend(mentioned.map(|owner| (*owner, draft.room.clone())));
+                }
+                (Action::Read { owner, room, .. }, Outcome::Done) => {
+                    of_owners.insert((*owner, room.clone()));
+                }
+                _ => {}
+            }
+        }
+        if !rooms.is_empty() || !of_owners.is_empty() {
+            self.registry.note_activity(&rooms, &of_owners);
+        }
     }
 
     /// Carries out the effects of one entry. Returns how many conversations a
@@ -35,6 +63,15 @@ impl Effects {
                 registry.apply_sanction(sanction.clone());
             }
             (Action::Lift { kind, target, .. }, _) => registry.lifted(*kind, target),
+            (Action::Claim { name, .. } | Action::Admit { name, .. }, outcome) => {
+                if let Outcome::Claimed(owned) | Outcome::Admitted(owned) = outcome {
+                    registry.add_owned_name(name, owned.owner);
+                }
+            }
+            (Action::Follow { owner, room, .. }, Outcome::Follows(level)) => {
+                registry.change_follow(*owner, room, Some(*level));
+            }
+            (Action::Unfollow { owner, room }, _) => registry.change_follow(*owner, room, None),
             (Action::Redact { room, seq, .. }, Outcome::Redacted) => {
                 registry.tell_redaction(room, *seq);
             }

@@ -242,6 +242,7 @@ mod tests {
             false,
             sanctions,
             Vec::new(),
+            Vec::new(),
             clock,
         )
     }

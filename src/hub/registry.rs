@@ -11,7 +11,9 @@
 mod access;
 mod budget;
 mod guesses;
+mod mentionable;
 mod names;
+mod places;
 mod prefixes;
 mod presence;
 mod quotas;
@@ -23,7 +25,7 @@ mod searches;
 mod tables;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -33,7 +35,9 @@ use tokio::{sync::Notify, time::Instant};
 use self::{
     access::Access,
     guesses::Guesses,
+    mentionable::Mentionable,
     names::Names,
+    places::Places,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
@@ -48,15 +52,16 @@ pub use self::{
 };
 pub(super) use self::{
     names::Grounds,
+    places::PlaceNews,
     presence::News,
     sanctions::{SanctionTarget, rest as rest_of_sanction},
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
-    log::{GuardedClock, SanctionKind, UnreadLimit},
+    log::{Action, GuardedClock, SanctionKind, UnreadLimit},
     net::{AddressSet, Peer, Prefix},
     protocol::{
-        ConnectionId, Event, OwnerNumber, Refusal, RoomInfo, Seq, Tag, Topic,
+        ConnectionId, Event, FollowLevel, OwnerNumber, Refusal, RoomInfo, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
@@ -100,6 +105,8 @@ pub(super) struct Registry {
     shared: Arc<LockedTables>,
     /// Notified when the next news becomes due earlier than before.
     sooner: Arc<Notify>,
+    /// Notified when there is activity to tell, or a read position to store.
+    place_news: Arc<Notify>,
 }
 
 impl Registry {
@@ -108,7 +115,15 @@ impl Registry {
     pub(super) fn unlimited() -> Self {
         let clock = Arc::new(GuardedClock::after(crate::log::GuardedTime(0)));
         let (capacity, proxies) = (Capacity::UNLIMITED, AddressSet::NONE);
-        Registry::new(capacity, proxies, false, Vec::new(), Vec::new(), clock)
+        Registry::new(
+            capacity,
+            proxies,
+            false,
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            clock,
+        )
     }
 
     pub(super) fn new(
@@ -117,25 +132,31 @@ impl Registry {
         hides_addresses: bool,
         sanctions: Vec<Sanction>,
         access: Vec<AccessChange>,
+        names: Vec<(Name, OwnerNumber)>,
         clock: Arc<GuardedClock>,
     ) -> Self {
-        let presence = Presence::default();
+        let (presence, places) = (Presence::default(), Places::default());
         Registry {
             proxies: Arc::new(proxies),
             sooner: presence.sooner(),
-            shared: Arc::new(LockedTables::new(Tables {
-                connections: HashMap::new(),
-                max_connections: capacity.connections,
-                unread: capacity.unread,
-                hides_addresses,
-                guests: HashSet::new(),
-                prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
-                guesses: Guesses::default(),
-                names: Names::default(),
-                presence,
-                sanctions: Sanctions::new(sanctions, clock),
-                access: Access::new(access),
-            })),
+            place_news: places.news(),
+            shared: Arc::new(LockedTables::new(
+                Mentionable::new(names),
+                Tables {
+                    connections: HashMap::new(),
+                    max_connections: capacity.connections,
+                    unread: capacity.unread,
+                    hides_addresses,
+                    guests: HashSet::new(),
+                    prefixes: Prefixes::new(capacity.per_prefix, capacity.forwarded),
+                    guesses: Guesses::default(),
+                    names: Names::default(),
+                    presence,
+                    places,
+                    sanctions: Sanctions::new(sanctions, clock),
+                    access: Access::new(access),
+                },
+            )),
         }
     }
 
@@ -435,6 +456,82 @@ impl Registry {
     /// Waits until news becomes due earlier than [`Registry::news_due`] said.
     pub(super) async fn news_sooner(&self) {
         self.sooner.notified().await;
+    }
+
+    /// Waits until there is activity to tell, or a read position to store.
+    pub(super) async fn place_news(&self) {
+        self.place_news.notified().await;
+    }
+
+    /// Takes all activity that is to be told.
+    pub(super) fn take_place_news(&self) -> Vec<PlaceNews> {
+        let tables = &mut *self.shared.lock();
+        let Tables { places, access, .. } = tables;
+        places.take(|room, owner| access.allows(room, owner))
+    }
+
+    /// Notes that a connection was not told of the activity in a place.
+    pub(super) fn tell_later(&self, id: ConnectionId, room: &RoomName) {
+        self.shared.lock().places.tell_later(id, room);
+    }
+
+    /// Notes new messages in rooms, and news for owners in their places.
+    pub(super) fn note_activity(
+        &self,
+        rooms: &BTreeSet<&RoomName>,
+        of_owners: &BTreeSet<(OwnerNumber, RoomName)>,
+    ) {
+        let places = &mut self.shared.lock().places;
+        if places.is_empty() {
+            return;
+        }
+        for room in rooms {
+            places.spoken(room);
+        }
+        for (owner, room) in of_owners {
+            places.tell_owner(*owner, room);
+        }
+    }
+
+    /// Changes what the connections of an owner are told of a room.
+    pub(super) fn change_follow(
+        &self,
+        owner: OwnerNumber,
+        room: &RoomName,
+        level: Option<FollowLevel>,
+    ) {
+        self.shared.lock().places.change(owner, room, level);
+    }
+
+    /// Notes how far an owner has read a place.
+    pub(super) fn note_read(&self, owner: OwnerNumber, room: RoomName, upto: Seq) {
+        self.shared.lock().places.read(owner, room, upto);
+    }
+
+    /// The read positions of an owner that are not stored yet.
+    pub(super) fn unstored_reads(&self, owner: OwnerNumber) -> Vec<(RoomName, Seq)> {
+        self.shared.lock().places.unstored(owner)
+    }
+
+    /// Takes the read positions that may be stored now: all those of one owner,
+    /// if it is given.
+    pub(super) fn take_reads(&self, of: Option<OwnerNumber>) -> Vec<Action> {
+        self.shared.lock().places.take_reads(of)
+    }
+
+    /// When the next read position may be stored.
+    pub(super) fn reads_due(&self) -> Option<Instant> {
+        self.shared.lock().places.reads_due()
+    }
+
+    /// Adds a name that is owned from now on.
+    pub(super) fn add_owned_name(&self, name: &Name, owner: OwnerNumber) {
+        self.shared.mentionable.add(name, owner);
+    }
+
+    /// The owners that a text mentions.
+    pub(super) fn mentioned(&self, text: &str) -> Vec<OwnerNumber> {
+        self.shared.mentionable.mentioned(text)
     }
 
     /// Takes the due news of one room.

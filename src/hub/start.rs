@@ -10,8 +10,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Hub, HubOptions, HubState, Submitter, Writer, actions::ActionSubmitter, announcer,
-    claims::Claims, effects::Effects, links::Links, pulse::Pulse, registry::Registry, submissions,
-    wrong_secrets::WrongSecrets,
+    claims::Claims, effects::Effects, links::Links, places, pulse::Pulse, registry::Registry,
+    submissions, wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::{Applier, Fanout},
@@ -86,6 +86,7 @@ impl Hub {
         share_settings(&mut applier, options)?;
         let sanctions = applier.replica().sanctions().map_err(io::Error::other)?;
         let access = applier.replica().access().map_err(io::Error::other)?;
+        let names = applier.replica().owned_names().map_err(io::Error::other)?;
         let (history, clock) = (applier.history().clone(), Arc::clone(applier.clock()));
         let (submitter, submissions) = submissions::queue();
         let (batches, _) = broadcast::channel(MAX_BATCHES_BEHIND);
@@ -108,6 +109,7 @@ impl Hub {
             options.hides_addresses,
             sanctions,
             access,
+            names,
             Arc::clone(&clock),
         );
         let watching = registry.clone();
@@ -135,6 +137,14 @@ impl Hub {
         tasks.spawn(async move {
             tokio::select! {
                 () = announcer::announce(&announced) => {}
+                () = over.cancelled() => {}
+            }
+        });
+        let (told, over) = (registry.clone(), finished.clone());
+        let (store, reads) = (history.store().clone(), actions.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = places::run(&told, &store, &reads) => {}
                 () = over.cancelled() => {}
             }
         });

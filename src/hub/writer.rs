@@ -254,6 +254,7 @@ impl<'a> Writer<'a> {
             // Sending fails only if all shards have ended.
             let _ = self.batches.send(fresh);
         }
+        self.effects.note_activity(&sealed.batch.entries, &outcomes);
         let mut receivers = own.into_iter().flat_map(|open| open.receivers);
         for (entry, outcome) in sealed.batch.entries.iter().zip(outcomes) {
             let ended = self.effects.carry_out(entry, &outcome);

@@ -76,7 +76,7 @@ mod tests {
             InvitationDraft, Recipient, SanctionKind, Stamp, Standing, model::batch,
         },
         protocol::{
-            ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
+            ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
             name::{Name, RoomName},
         },
     };
@@ -158,6 +158,24 @@ mod tests {
         ]
     }
 
+    /// One action of each kind on places.
+    fn on_places() -> [Action; 3] {
+        let (owner, room) = (OwnerNumber(7), RoomName::lobby());
+        [
+            Action::Follow {
+                owner,
+                room: room.clone(),
+                level: Some(FollowLevel::Mentions),
+            },
+            Action::Unfollow { owner, room },
+            Action::Read {
+                owner,
+                room: RoomName::inbox(OwnerNumber(8)),
+                upto: Seq(300),
+            },
+        ]
+    }
+
     /// One entry of every kind.
     fn every_kind() -> Batch {
         let key = "ana".parse::<Name>().expect("a name").key();
@@ -171,6 +189,7 @@ mod tests {
             id: Some("a-1".parse().expect("an id")),
             follows: Some("a-0".parse().expect("an id")),
             kind: MessageKind::Me,
+            mentions: vec![OwnerNumber(8)],
             to: Some(Recipient {
                 name: "bob".parse().expect("a name"),
                 owner: OwnerNumber(7),
@@ -246,6 +265,7 @@ mod tests {
             entries: actions
                 .into_iter()
                 .chain(on_access())
+                .chain(on_places())
                 .map(|action| Entry {
                     connection: ConnectionId(0x80),
                     action,

@@ -6,14 +6,17 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fields::{AtField, AuthorField, IdField, KeyField, KindField, NameField, RoomField, TextField},
+    fields::{
+        AtField, AuthorField, IdField, KeyField, KindField, LevelField, NameField, RoomField,
+        TextField,
+    },
     hook_draft::HookDraft,
     invitation_draft::InvitationDraft,
     recipient::Recipient,
     standing::Admitted,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
+    Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -298,6 +301,36 @@ pub enum Action {
         /// Whether an operator asks.
         operator: bool,
     },
+    /// Has the owner of a name follow a room, from the last number given on.
+    Follow {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// How much of it the owner is told; absent for an owner that joins the
+        /// room: then a level set before stays.
+        #[serde(with = "LevelField")]
+        level: Option<FollowLevel>,
+    },
+    /// Has the owner of a name follow a room no more.
+    Unfollow {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+    },
+    /// Notes how far the owner of a name has read a place.
+    Read {
+        /// The owner.
+        owner: OwnerNumber,
+        /// The room; for a private conversation, the inbox of the other person.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// Every message up to this number was read.
+        upto: Seq,
+    },
 }
 
 impl Action {
@@ -335,6 +368,8 @@ pub struct Draft {
     pub kind: MessageKind,
     /// The recipient of a private message.
     pub to: Option<Recipient>,
+    /// The owners whose names the text mentions; each of them at most once.
+    pub mentions: Vec<OwnerNumber>,
 }
 
 /// The kind of a sanction.
@@ -394,6 +429,7 @@ impl Draft {
             follows: None,
             kind: MessageKind::Said,
             to: None,
+            mentions: Vec::new(),
         }
     }
 

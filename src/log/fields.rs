@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::protocol::{
-    Author, MessageKind, OwnerNumber, Tag, WallTime,
+    Author, FollowLevel, MessageKind, OwnerNumber, Tag, WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -51,6 +51,8 @@ encoded_as! {
     RoomField: RoomName as &str, RoomName::as_str, |text| RoomName::stored(text).ok();
     TextField: Text as &str, |text| text, |text| Some(Text::stored(text));
     AtField: WallTime as i64, |at| at.0, |ms| Some(WallTime(ms));
+    LevelField: Option<FollowLevel> as Option<i64>, |level| level.map(FollowLevel::stored),
+        |level| Some(level.map(FollowLevel::from_stored));
     KindField: MessageKind as bool, |kind| *kind == MessageKind::Me,
         |me| Some(if me { MessageKind::Me } else { MessageKind::Said });
 }

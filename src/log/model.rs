@@ -13,7 +13,7 @@ use super::{
     Stamp, Standing,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
+    Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
     name::{Name, RoomName},
 };
 
@@ -149,8 +149,9 @@ fn draft() -> impl Strategy<Value = Draft> {
         (id(), id()),
         any::<bool>(),
         to,
+        proptest::collection::btree_set(owner(), 0..2),
     )
-        .prop_map(|(room, from, text, (id, follows), me, to)| {
+        .prop_map(|(room, from, text, (id, follows), me, to, mentions)| {
             let (name, owner) = from.unzip();
             let owner = owner.flatten();
             let to = to.filter(|_| owner.is_some());
@@ -176,6 +177,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                     ignores: false,
                     unread: None,
                 }),
+                mentions: mentions.into_iter().collect(),
             }
         })
 }
@@ -214,6 +216,25 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => prop_oneof![room(), owner().prop_map(RoomName::inbox)]
             .prop_map(|room| Action::ExpireRoom { room }),
         8 => access(),
+        4 => places(),
+    ]
+}
+
+/// An action on the places of a name.
+fn places() -> impl Strategy<Value = Action> {
+    let place = prop_oneof![room(), owner().prop_map(RoomName::inbox)];
+    let level = proptest::option::of(prop::sample::select(vec![
+        FollowLevel::All,
+        FollowLevel::Mentions,
+        FollowLevel::None,
+    ]));
+    let upto = (0..40_u64).prop_map(Seq);
+    prop_oneof![
+        3 => (owner(), room(), level)
+            .prop_map(|(owner, room, level)| Action::Follow { owner, room, level }),
+        1 => (owner(), room()).prop_map(|(owner, room)| Action::Unfollow { owner, room }),
+        3 => (owner(), place, upto)
+            .prop_map(|(owner, room, upto)| Action::Read { owner, room, upto }),
     ]
 }
 

@@ -5,9 +5,10 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, MessageKind, Refusal, RefusalCode, Seq,
+    Epoch, FollowLevel, MessageKind, Refusal, RefusalCode, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, RoomName},
+    place::WatchedRooms,
     secret::Secret,
     token::Token,
     typed_duration::TypedDuration,
@@ -119,8 +120,11 @@ pub enum Command {
     },
     /// Asks for the people in the room.
     Members,
-    /// Asks for a history page of the room.
+    /// Asks for a history page of the room, or of a private conversation.
     History {
+        /// The other person of a private conversation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<Name>,
         /// Only messages before this number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         before: Option<Seq>,
@@ -147,6 +151,37 @@ pub enum Command {
         /// The last room of the page before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<RoomName>,
+    },
+    /// Follows a room, or changes how much of it is told.
+    Follow {
+        /// The room; absent for the room that the connection is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// How much of it is told; absent: everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<FollowLevel>,
+    },
+    /// Follows or watches a room no more.
+    Unfollow {
+        /// The room; absent for the room that the connection is in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+    },
+    /// Stores how far a place was read: a room, or a private conversation.
+    Read {
+        /// The room, if the place is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// The other person of a private conversation, if the place is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<Name>,
+        /// Every message up to this number was read.
+        seq: Seq,
+    },
+    /// Asks for the activity of rooms without an owned name.
+    Watch {
+        /// The rooms, each with the number up to which it was read.
+        rooms: WatchedRooms,
     },
     /// Asks for the topic of the room, or sets it.
     Topic {
@@ -301,6 +336,10 @@ impl Command {
             Command::History { .. } => "history",
             Command::Search { .. } => "search",
             Command::Rooms { .. } => "rooms",
+            Command::Follow { .. } => "follow",
+            Command::Unfollow { .. } => "unfollow",
+            Command::Read { .. } => "read",
+            Command::Watch { .. } => "watch",
             Command::Topic { .. } => "topic",
             Command::Operator { .. } => "operator",
             Command::Kick { .. } => "kick",

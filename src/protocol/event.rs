@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Author, Epoch, Limits, MAX_TOPIC_BYTES, Message, PrivateMessage, Redaction, Refusal,
-    RefusalCode, Seq, Slot, WallTime,
+    Activity, Author, Epoch, FollowLevel, Followed, Limits, MAX_TOPIC_BYTES, Message,
+    PrivateMessage, Redaction, Refusal, RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
     text::{Text, is_blank},
@@ -82,6 +82,23 @@ pub enum Event {
     Ignored {
         /// The names whose messages are not for this reader.
         names: Vec<Name>,
+    },
+    /// There are new messages in a place that the connection is not in, or it
+    /// was read on another connection. At most one a second for each place.
+    Activity(Activity),
+    /// The places of the name that the connection owns from now on. Those of a
+    /// name that it owns from its start are in the welcome.
+    Following {
+        /// The places.
+        following: Vec<Followed>,
+    },
+    /// The answer to `follow` and `unfollow`.
+    Follow {
+        /// The room.
+        room: RoomName,
+        /// How much of it is told; absent if the room is not followed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        level: Option<FollowLevel>,
     },
     /// A person joined the room.
     Joined {
@@ -168,6 +185,9 @@ pub enum Event {
         /// The sentence.
         text: String,
     },
+    /// The answer to `history` of a private conversation; its type is `page`.
+    #[serde(untagged)]
+    Conversation(ConversationPage),
 }
 
 impl From<Redaction> for Event {
@@ -327,6 +347,10 @@ pub struct Welcome {
     /// rooms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<Name>,
+    /// The places of the name, if the connection owns one: the rooms that it
+    /// follows, then its private conversations. Only in the first welcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub following: Vec<Followed>,
     /// The number of people in the room, this one included.
     pub members: usize,
     /// The topic of the room, if any.
@@ -348,6 +372,39 @@ pub struct PageEvent {
     /// The search, if this is the answer to one.
     #[serde(flatten)]
     pub search: Option<Search>,
+}
+
+/// A page of messages of a private conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationPage {
+    /// The type in JSON.
+    #[serde(rename = "type")]
+    kind: PageType,
+    /// The other person.
+    pub with: Name,
+    /// The last private messages that match, oldest first.
+    pub messages: Vec<PrivateMessage>,
+    /// Whether there are more messages before these.
+    pub more: bool,
+}
+
+impl ConversationPage {
+    /// A page of the conversation with a person.
+    pub fn new(with: Name, messages: Vec<PrivateMessage>, more: bool) -> Self {
+        ConversationPage {
+            kind: PageType::Page,
+            with,
+            messages,
+            more,
+        }
+    }
+}
+
+/// The type of a page in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PageType {
+    Page,
 }
 
 /// The search that a page answers.

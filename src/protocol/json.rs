@@ -177,6 +177,7 @@ mod tests {
             (
                 r#"{"type":"history"}"#,
                 Command::History {
+                    with: None,
                     before: None,
                     limit: None,
                 },
@@ -184,6 +185,7 @@ mod tests {
             (
                 r#"{"type":"history","before":7,"limit":20}"#,
                 Command::History {
+                    with: None,
                     before: Some(Seq(7)),
                     limit: Some(20),
                 },

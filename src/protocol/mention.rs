@@ -20,6 +20,33 @@ pub fn mentions(text: &str, name: &str) -> bool {
     })
 }
 
+/// How many full stops and hyphens at an end of a word may belong to a name.
+const MAX_LOOSE: usize = 4;
+
+/// The names, in lower case, that a text may [mention](mentions): every word,
+/// with and without the full stops and hyphens around it.
+pub fn candidates(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let is_part = |c: char| c.is_alphanumeric() || is_combining_mark(c) || c == '_';
+    let mut names = Vec::new();
+    for word in text.split(|c| !is_part(c) && !LOOSE.contains(&c)) {
+        let core = word.trim_matches(LOOSE);
+        if core.is_empty() {
+            continue;
+        }
+        // The loose characters are of one byte each.
+        let before = word.len() - word.trim_start_matches(LOOSE).len();
+        let after = word.len() - word.trim_end_matches(LOOSE).len();
+        for first in 0..=before.min(MAX_LOOSE) {
+            for last in 0..=after.min(MAX_LOOSE) {
+                let (start, end) = (before - first, word.len() - after + last);
+                names.push(word[start..end].to_owned());
+            }
+        }
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -44,6 +71,8 @@ mod tests {
         } in vectors
         {
             assert_eq!(mentions(&text, &name), mentioned, "{text} {name}");
+            let found = candidates(&text).contains(&name.to_lowercase());
+            assert_eq!(found, mentioned, "{text} {name}");
         }
     }
 }

@@ -9,7 +9,8 @@ mod lists;
 use std::fmt::Write;
 
 use super::{
-    Event, GapReason, Message, MessageKind, PLAIN_WELCOME, PageEvent, PrivateMessage, Slot,
+    ConversationPage, Event, FollowLevel, GapReason, Message, MessageKind, PLAIN_WELCOME,
+    PageEvent, PrivateMessage, Slot,
     command::table::TABLE,
     name::{Name, RoomName},
     text::{Text, sanitize},
@@ -140,14 +141,27 @@ pub fn event(event: &Event) -> Option<String> {
             return Some(line);
         }
         Event::Page(found) => return Some(page(found, put_message)),
-        Event::Inbox { messages, .. } if !messages.is_empty() => return Some(inbox(messages)),
+        Event::Conversation(ConversationPage { messages, .. }) | Event::Inbox { messages, .. }
+            if !messages.is_empty() =>
+        {
+            return Some(inbox(messages));
+        }
+        Event::Conversation(page) => format!("You and {} have said nothing yet.", page.with),
         Event::Inbox { .. } => "You have no private messages.".to_owned(),
         Event::Live { .. }
         | Event::Erased { .. }
         | Event::Accepted { .. }
         | Event::Joined { .. }
         | Event::Left { .. }
-        | Event::Renamed { .. } => return None,
+        | Event::Renamed { .. }
+        | Event::Activity(_)
+        | Event::Following { .. } => return None,
+        Event::Follow { room, level } => match level {
+            Some(FollowLevel::All) => format!("You are told of every message in {room}."),
+            Some(FollowLevel::Mentions) => format!("In {room} you are told of mentions only."),
+            Some(FollowLevel::None) => format!("You are told nothing of {room}."),
+            None => format!("You do not follow {room}."),
+        },
         Event::Gap {
             after,
             reason: GapReason::Epoch,

@@ -4,12 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor},
+    de::{
+        self, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapDeserializer,
+    },
     forward_to_deserialize_any,
 };
 
-/// A JSON value of a command. A command has no field that holds a list or an
-/// object.
+/// A JSON value of a command. No field of a command holds a list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Scalar<'a> {
     /// `null`.
@@ -24,8 +25,10 @@ pub enum Scalar<'a> {
     Float(f64),
     /// A string; borrowed from the frame if it has no escapes.
     Text(Cow<'a, str>),
-    /// A list or an object, whose content is dropped.
-    Nested,
+    /// An object.
+    Object(Vec<(String, Scalar<'a>)>),
+    /// A list, whose content is dropped.
+    List,
 }
 
 /// The mistake of a value that a field cannot hold. It never quotes the value,
@@ -112,12 +115,15 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Scalar<'de>, A::Error> {
         IgnoredAny.visit_seq(list)?;
-        Ok(Scalar::Nested)
+        Ok(Scalar::List)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Scalar<'de>, A::Error> {
-        IgnoredAny.visit_map(object)?;
-        Ok(Scalar::Nested)
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Scalar<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = object.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Scalar::Object(fields))
     }
 }
 
@@ -132,7 +138,11 @@ impl<'de> Deserializer<'de> for &'de Scalar<'_> {
             Scalar::Signed(number) => visitor.visit_i64(*number),
             Scalar::Float(number) => visitor.visit_f64(*number),
             Scalar::Text(text) => visitor.visit_borrowed_str(text),
-            Scalar::Nested => Err(FieldError::WrongType),
+            Scalar::Object(fields) => {
+                let fields = fields.iter().map(|(key, value)| (key.as_str(), value));
+                visitor.visit_map(MapDeserializer::new(fields))
+            }
+            Scalar::List => Err(FieldError::WrongType),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{fmt::Display, num::NonZeroU32};
 
 use super::{
-    Command, FrameKind, MessageKind, Outline, Refusal, RefusalCode, Seq, Start,
+    Command, FollowLevel, FrameKind, MessageKind, Outline, Refusal, RefusalCode, Seq, Start,
     command::table::{self, CommandSpec},
     command_target::CommandTarget,
     misplaced_secret,
@@ -122,7 +122,17 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
                 text => optional(text),
             },
         },
+        "notify" => Command::Follow {
+            room: None,
+            level: Some(level(rest).ok_or_else(|| example(spec, ""))?),
+        },
+        "unfollow" => Command::Unfollow {
+            room: optional(rest)
+                .map(|room| room.parse().map_err(|rule| bad_field(spec.form(), rule)))
+                .transpose()?,
+        },
         "history" => Command::History {
+            with: None,
             before: None,
             limit: count(spec, rest)?,
         },
@@ -268,6 +278,16 @@ fn count(spec: &CommandSpec, rest: &str) -> Result<Option<u32>, Refusal> {
     count.map(Some).ok_or_else(|| example(spec, ""))
 }
 
+/// How much of a room is told.
+fn level(word: &str) -> Option<FollowLevel> {
+    match word {
+        "all" => Some(FollowLevel::All),
+        "mentions" => Some(FollowLevel::Mentions),
+        "none" => Some(FollowLevel::None),
+        _ => None,
+    }
+}
+
 /// The text; `None` if it is empty.
 fn optional(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
@@ -348,7 +368,11 @@ mod tests {
         let said = |text: &str| Some(publish(text, MessageKind::Said));
         let history = |limit| {
             let before = None;
-            Some(Command::History { before, limit })
+            Some(Command::History {
+                with: None,
+                before,
+                limit,
+            })
         };
         for (frame, command) in [
             ("hi", said("hi")),

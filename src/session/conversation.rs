@@ -7,6 +7,7 @@ mod commands;
 mod frame;
 mod operating;
 mod pages;
+mod places;
 
 use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
@@ -20,7 +21,7 @@ use crate::{
     fanout::Subscriber,
     hub::{Hub, NameUse, Receipts, Registration, WantedReplies},
     protocol::{
-        Author, Event, Limits, MAX_BACKLOG, Seq, Start, Welcome,
+        Author, Event, Followed, Limits, MAX_BACKLOG, Seq, Start, Welcome,
         close::CloseReason,
         format::Format,
         ignored::IgnoredNames,
@@ -139,10 +140,15 @@ impl<'a> Conversation<'a> {
             base,
             operator_close,
         };
+        let following = match conversation.author.owner {
+            Some(owner) => places::enter(hub, owner, peer.id, &conversation.room).await,
+            None => Vec::new(),
+        };
+        registration.set_places(&following);
         conversation
             .follow_room(&start, None, subscriber, |it, head, after| {
                 let unread = unread.as_ref().map(|unread| unread.count);
-                it.welcome(head, after, inbox, unread)
+                it.welcome(head, after, inbox, unread, following)
             })
             .await?;
         conversation.log_joined();
@@ -187,6 +193,13 @@ impl<'a> Conversation<'a> {
                 .inbox_delivered()
                 .and_then(|seq| self.shown.advance(seq));
             self.record(delivered);
+        }
+    }
+
+    /// Submits what the reader has read, before the server stops.
+    pub(super) fn store_reads(&self) {
+        if let Some(owner) = self.author.owner {
+            self.hub.store_reads(owner);
         }
     }
 
@@ -263,10 +276,19 @@ impl<'a> Conversation<'a> {
             self.registration.join(&room, self.author.clone());
             self.room = room;
             self.log_joined();
+            if let Some(owner) = self.author.owner
+                && !self.registration.follows(&self.room)
+            {
+                let (origin, room) = (self.registration.peer().id, self.room.clone());
+                // The list may be full. The room can be read all the same.
+                let _ = self.hub.follow(owner, origin, room, None).await;
+            }
         }
         self.follow_room(start, reference, subscriber, |conversation, head, after| {
             match conversation.format {
-                Format::Json | Format::EventStream => conversation.welcome(head, after, None, None),
+                Format::Json | Format::EventStream => {
+                    conversation.welcome(head, after, None, None, Vec::new())
+                }
                 Format::Plain | Format::NumberedPlain => {
                     let topic = conversation.topic_text();
                     plain::joined(&conversation.room, topic.as_ref())
@@ -282,6 +304,7 @@ impl<'a> Conversation<'a> {
         after: Option<Seq>,
         inbox: Option<Seq>,
         unread: Option<u32>,
+        following: Vec<Followed>,
     ) -> Event {
         Event::Welcome(Welcome {
             room: self.room.clone(),
@@ -292,6 +315,7 @@ impl<'a> Conversation<'a> {
             inbox,
             unread: unread.filter(|count| *count > 0),
             ignored: self.ignored.names(),
+            following,
             members: self.hub.people_count(&self.room),
             topic: self.topic_text(),
             server: SERVER.into(),

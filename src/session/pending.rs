@@ -14,7 +14,7 @@ use crate::{
     hub::{Claimed, Receipts, Submission, Submitter},
     log::Draft,
     protocol::{
-        Event, Refusal, Start,
+        Event, Followed, Refusal, Start,
         ignored::IgnoredNames,
         name::{Name, Reference, RoomName},
     },
@@ -67,6 +67,8 @@ impl SideTask {
 pub(super) enum SideTaskResult {
     /// The answer.
     Event(Event),
+    /// No answer.
+    Nothing,
     /// The member has a name now.
     Name(Box<TakenName>),
     /// The member ignores these names now.
@@ -84,6 +86,8 @@ pub(super) struct TakenName {
     pub(super) ignored: IgnoredNames,
     /// Where its private messages begin, if they could be read.
     pub(super) inbox: Option<InboxStart>,
+    /// The places of its owner.
+    pub(super) places: Vec<Followed>,
 }
 
 /// The room to join, where to start in it, and the `ref` of the answer.

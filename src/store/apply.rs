@@ -11,6 +11,7 @@ mod ignored;
 mod invitations;
 mod messages;
 mod names;
+mod places;
 mod removal;
 mod rooms;
 mod sanctions;
@@ -222,6 +223,9 @@ impl Applying<'_> {
                 by,
                 operator,
             } => self.remove_hook(room, key, *by, *operator),
+            Action::Follow { owner, room, level } => self.follow(*owner, room, *level),
+            Action::Unfollow { owner, room } => self.unfollow(*owner, room),
+            Action::Read { owner, room, upto } => self.read(*owner, room, *upto),
         }
     }
 

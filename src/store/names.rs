@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tracing::error;
 
 use super::{
     HardenedSecret, Ownership, StoreError,
     reader::Store,
-    row::{TableRow, find},
+    row::{TableRow, find, owner_to_db, query},
     tables::{NAMES, NameRow},
 };
 use crate::{
     log::{GuardedTime, Standing},
-    protocol::name::{Name, NameKey},
+    protocol::{
+        OwnerNumber,
+        name::{Name, NameKey},
+    },
 };
 
 /// A name that has an owner.
@@ -113,6 +117,38 @@ impl Store {
         })
         .await
     }
+}
+
+/// All owned names, each in the spelling of its claim. A damaged one is left out.
+///
+/// # Errors
+/// Fails if the database cannot be read.
+pub(super) fn all(db: &Connection) -> Result<Vec<(Name, OwnerNumber)>, StoreError> {
+    let mut names = query(db, &NAMES, "ORDER BY key")?;
+    let mut rows = names.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let row = NameRow::read(row).filter(|row| !row.is_reserved());
+        all.extend(row.and_then(|row| Some((Name::stored(row.name).ok()?, row.owner))));
+    }
+    Ok(all)
+}
+
+/// The name of an owner, in the spelling of its claim; `None` if the ownership
+/// has ended.
+///
+/// # Errors
+/// Fails if the database cannot be read.
+pub(super) fn of_owner(db: &Connection, owner: OwnerNumber) -> Result<Option<Name>, StoreError> {
+    let mut names = query(db, &NAMES, "WHERE owner = ?1")?;
+    let mut rows = names.query([owner_to_db(owner)])?;
+    while let Some(row) = rows.next()? {
+        let row = NameRow::read(row).filter(|row| !row.is_reserved());
+        if let Some(name) = row.and_then(|row| Name::stored(row.name).ok()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The outcome of an entry.
 
 use super::{Denial, Ownership, Sanction};
-use crate::protocol::{Seq, Topic};
+use crate::protocol::{FollowLevel, Seq, Topic};
 
 /// The outcome of applying an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub enum Outcome {
     InboxFull,
     /// The owner ignores the most names allowed.
     IgnoresTooMany,
+    /// The owner follows the room now, and is told this much of it.
+    Follows(FollowLevel),
+    /// The owner follows the most rooms allowed.
+    FollowsTooMany,
     /// The room's topic now.
     Topic(Topic),
     /// The sanction now in force.

@@ -18,7 +18,7 @@ use super::{
     database::Database,
     folder::{OpenError, Storage},
     index::Index,
-    memberships,
+    memberships, names,
     outcome::Outcome,
     reader::{Store, StoreState, lock},
     sanctions::{self, Sanction},
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
-    protocol::Seq,
+    protocol::{OwnerNumber, Seq, name::Name},
 };
 
 /// The writing side: applies batches.
@@ -161,6 +161,14 @@ impl Replica {
             .db()
             .prepare_cached("SELECT 1 FROM names WHERE standing > 0")?;
         Ok(admitted.exists([])?)
+    }
+
+    /// The owned names, each in the spelling of its claim.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn owned_names(&self) -> Result<Vec<(Name, OwnerNumber)>, StoreError> {
+        names::all(self.database().db())
     }
 
     /// The private rooms and their members, as the changes that made them.

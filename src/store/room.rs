@@ -16,6 +16,8 @@ pub(super) struct RoomState {
     pub(super) id: i64,
     /// The last number in it; it stays when that message expires.
     pub(super) last: Seq,
+    /// How many messages it ever had; 0 for an inbox.
+    pub(super) messages: i64,
     /// Whether only its members may enter.
     pub(super) private: bool,
 }
@@ -37,9 +39,18 @@ impl RoomState {
     /// The state in a row.
     pub(super) fn of(row: RoomRow<'_>) -> Self {
         let RoomRow {
-            id, last, private, ..
+            id,
+            last,
+            messages,
+            private,
+            ..
         } = row;
-        RoomState { id, last, private }
+        RoomState {
+            id,
+            last,
+            messages,
+            private,
+        }
     }
 
     /// Whether the row is no longer needed: all its messages have expired. The
@@ -71,6 +82,7 @@ impl RoomState {
             id: self.id,
             name: name.as_str(),
             last: self.last,
+            messages: self.messages,
             private: self.private,
         }
     }

@@ -24,6 +24,7 @@ CREATE TABLE rooms (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     last INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
     private INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
@@ -32,6 +33,7 @@ CREATE TABLE messages (
     seq INTEGER PRIMARY KEY,
     room INTEGER NOT NULL REFERENCES rooms (id),
     prev INTEGER NOT NULL,
+    earlier INTEGER NOT NULL,
     at INTEGER NOT NULL,
     origin INTEGER NOT NULL,
     name TEXT,
@@ -43,9 +45,11 @@ CREATE TABLE messages (
     content BLOB,
     me INTEGER NOT NULL,
     recipient TEXT,
+    partner INTEGER,
     sum INTEGER NOT NULL
 );
 CREATE INDEX messages_of_room ON messages (room, seq);
+CREATE INDEX messages_with ON messages (room, partner, seq) WHERE partner IS NOT NULL;
 CREATE UNIQUE INDEX messages_by_id ON messages (room, owner, id) WHERE id IS NOT NULL;
 CREATE TABLE names (
     key TEXT PRIMARY KEY,
@@ -108,6 +112,28 @@ CREATE TABLE ignored (
     sum INTEGER NOT NULL,
     PRIMARY KEY (owner, key)
 ) WITHOUT ROWID;
+CREATE TABLE places (
+    owner INTEGER NOT NULL,
+    room TEXT NOT NULL,
+    level INTEGER NOT NULL,
+    read INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    messages INTEGER NOT NULL,
+    mentions INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (owner, room)
+) WITHOUT ROWID;
+CREATE INDEX places_of_room ON places (room);
+CREATE INDEX places_by_last ON places (last) WHERE last > 0;
+CREATE TABLE mentions (
+    owner INTEGER NOT NULL,
+    room TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    earlier INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    PRIMARY KEY (owner, room, seq)
+) WITHOUT ROWID;
+CREATE INDEX mentions_by_number ON mentions (seq);
 CREATE TABLE topics (
     room TEXT PRIMARY KEY,
     text TEXT NOT NULL,

@@ -57,6 +57,8 @@ rows! {
         name: &'a str,
         /// The last number in the room; it stays when that message expires.
         last: Seq,
+        /// How many messages the room ever had; 0 for an inbox.
+        messages: i64,
         /// Whether only its members may enter.
         private: bool,
     }
@@ -68,6 +70,9 @@ rows! {
         room: i64,
         /// The number before it in its room.
         prev: Seq,
+        /// How many messages the room had before it; in an inbox, how many the
+        /// conversation had before it that its owner received.
+        earlier: i64,
         /// When it was sealed, by the wall clock, in milliseconds.
         at: i64,
         /// The connection it came by.
@@ -91,6 +96,8 @@ rows! {
         me: bool,
         /// The reader of a private message.
         recipient: Option<&'a str>,
+        /// The other person of a private message than the owner of the inbox.
+        partner: Option<OwnerNumber>,
     }
 
     /// An owned name.
@@ -185,6 +192,40 @@ rows! {
         name: &'a str,
     }
 
+    /// A place of the owner of a name: a room that it follows, or a private
+    /// conversation.
+    PlaceRow in PLACES "places" (
+        |row| format!("the place {:?} of owner {}", text(row, 1), number(row, 0))
+    ) {
+        owner: OwnerNumber,
+        /// The room; for a conversation, the inbox of the other person.
+        room: &'a str,
+        /// How much of it the owner is told: 0 nothing, 1 mentions, 2 all.
+        level: i64,
+        /// Every message of the place up to this number was read.
+        read: Seq,
+        /// The last number in a conversation; 0 for a room.
+        last: Seq,
+        /// How many messages of a conversation the owner ever received; 0 for
+        /// a room.
+        messages: i64,
+        /// How many messages ever mentioned the owner while it followed the
+        /// room.
+        mentions: i64,
+    }
+
+    /// A mention of the owner of a name that it has not read.
+    MentionRow in MENTIONS "mentions" (
+        |row| format!("the mention of owner {} by the message {}", number(row, 0), number(row, 2))
+    ) {
+        owner: OwnerNumber,
+        room: &'a str,
+        /// The number of the message.
+        seq: Seq,
+        /// How many messages mentioned the owner in this room before it.
+        earlier: i64,
+    }
+
     /// A room's topic.
     TopicRow in TOPICS "topics" (|row| format!("the topic of {:?}", text(row, 0))) {
         room: &'a str,
@@ -222,7 +263,7 @@ rows! {
 }
 
 /// Every table, and the order in which its rows are compared and checked.
-pub(super) static ALL: [(&Table, &str); 13] = [
+pub(super) static ALL: [(&Table, &str); 15] = [
     (&STATE, "one"),
     (&PARENTS, "batch"),
     (&ROOMS, "id"),
@@ -233,6 +274,8 @@ pub(super) static ALL: [(&Table, &str); 13] = [
     (&ADMISSIONS, "invitation, owner"),
     (&HOOKS, "room, key"),
     (&IGNORED, "owner, key"),
+    (&PLACES, "owner, room"),
+    (&MENTIONS, "owner, room, seq"),
     (&TOPICS, "room"),
     (&SANCTIONS, "kind, target"),
     (&AUDIT, "id"),

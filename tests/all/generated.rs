@@ -169,5 +169,6 @@ fn who(may: Permission) -> &'static str {
         Permission::Operators => "operators",
         Permission::Plain => "everybody, in the plain format",
         Permission::Terminal => "the person at the terminal client",
+        Permission::Programs => "programs, in JSON",
     }
 }

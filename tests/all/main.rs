@@ -96,6 +96,9 @@ mod redaction;
 /// Private messages.
 mod private;
 
+/// Followed rooms, read positions and activity.
+mod places;
+
 /// The notice after the welcome.
 mod motd;
 

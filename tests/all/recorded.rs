@@ -25,6 +25,8 @@
 //! code in decimal. A value that differs between runs is replaced by a label
 //! ([`Labels`]); in a step a label stands for its value.
 //!
+//! Activity in other places comes by a timer and is not recorded.
+//!
 //! The order is deterministic: a step begins after the frames of the step
 //! before were read. At the end the server must answer a ping on each
 //! WebSocket, with no unread frame before the pong.
@@ -307,8 +309,17 @@ impl Stage {
 }
 
 /// Reads the next frame, as it is recorded; `None` at the end of the
-/// connection.
+/// connection. Activity in other places is skipped.
 async fn frame(peer: &mut Peer) -> Option<String> {
+    loop {
+        let frame = any_frame(peer).await?;
+        if !frame.contains(r#"{"type":"activity","#) {
+            return Some(frame);
+        }
+    }
+}
+
+async fn any_frame(peer: &mut Peer) -> Option<String> {
     let head = peer.take(2).await?;
     let (bits, length) = match head[1] {
         126 => (16, peer.take(2).await?),

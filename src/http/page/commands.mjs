@@ -16,6 +16,8 @@ export const COMMANDS = [
   ["/ignore", "[NAME]", "hide what NAME says; without NAME: whom do you ignore?", []],
   ["/unignore", "NAME", "show what NAME says again", []],
   ["/search", "WORDS", "find messages with all these words", []],
+  ["/notify", "LEVEL", "be told all, mentions or none of this room while elsewhere", []],
+  ["/unfollow", "[ROOM]", "take a room off your list, until you join it again", []],
   ["/private", "", "let only members enter this room", []],
   ["/public", "", "let everybody enter this room again", []],
   ["/invite", "[USES] [2d]", "a URL that lets people in (one person; 7 days)", []],

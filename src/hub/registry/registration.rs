@@ -2,6 +2,7 @@
 //! name.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     sync::{Arc, OnceLock},
@@ -14,7 +15,7 @@ use crate::{
     fanout::Handle,
     net::{Peer, canonical},
     protocol::{
-        Author, OwnerNumber, Refusal,
+        Author, Followed, OwnerNumber, Refusal, Seq,
         close::CloseReason,
         name::{Name, NameKey, RoomName},
     },
@@ -180,6 +181,31 @@ impl Registration {
     /// Moves the connection to another room.
     pub fn join(&self, room: &RoomName, author: Author) {
         self.shared.lock().join(self.accepted.id, room, author);
+    }
+
+    /// Sets the rooms that the connection's owner follows.
+    pub fn set_places(&self, followed: &[Followed]) {
+        self.shared.lock().places.set(self.accepted.id, followed);
+    }
+
+    /// Whether the connection's owner follows a room, or the connection watches
+    /// it.
+    pub fn follows(&self, room: &RoomName) -> bool {
+        self.shared.lock().places.has(self.accepted.id, room)
+    }
+
+    /// Watches rooms without an owned name, each from a number on.
+    ///
+    /// # Errors
+    ///
+    /// Refuses more rooms than a name may follow.
+    pub fn watch(&self, rooms: BTreeMap<RoomName, Seq>) -> Result<(), Refusal> {
+        self.shared.lock().watch(self.accepted.id, rooms)
+    }
+
+    /// Watches a room no more.
+    pub fn unwatch(&self, room: &RoomName) {
+        self.shared.lock().places.unwatch(self.accepted.id, room);
     }
 
     /// Changes the connection's name. Without a lease, only the spelling of its

@@ -1,7 +1,7 @@
 //! The tables of the registry, behind one lock.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -15,7 +15,9 @@ use super::{
     access::Access,
     budget::Budget,
     guesses::Guesses,
+    mentionable::Mentionable,
     names::Names,
+    places::Places,
     prefixes::{Full, Prefixes},
     presence::{Member, Presence},
     sanctions::{SanctionTarget, Sanctions},
@@ -25,9 +27,10 @@ use crate::{
     log::{SanctionKind, UnreadLimit},
     net::Peer,
     protocol::{
-        Author, ConnectionId, OwnerNumber, Refusal, Tag, Topic,
+        Author, ConnectionId, OwnerNumber, Refusal, Seq, Tag, Topic,
         close::CloseReason,
         command_target::CommandTarget,
+        format::Format,
         name::{Name, NameKey, RoomName},
     },
     store::{AccessChange, Sanction},
@@ -43,11 +46,14 @@ pub(super) struct LockedTables {
     any_sanctions: AtomicBool,
     /// Whether there may be a private room, for the same reason.
     any_private: AtomicBool,
+    /// The owned names. It has a lock of its own: each message looks into it.
+    pub(super) mentionable: Mentionable,
 }
 
 impl LockedTables {
-    pub(super) fn new(tables: Tables) -> Self {
+    pub(super) fn new(mentionable: Mentionable, tables: Tables) -> Self {
         LockedTables {
+            mentionable,
             any_sanctions: AtomicBool::new(!tables.sanctions.is_empty()),
             any_private: AtomicBool::new(!tables.access.is_open()),
             tables: Mutex::new(tables),
@@ -67,6 +73,14 @@ impl LockedTables {
     /// Carries out changes of access, and ends the conversations of those who
     /// may not stay where they are.
     pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
+        let ended = |change: &AccessChange| match change {
+            AccessChange::Ended(owner) => Some(*owner),
+            _ => None,
+        };
+        let ended: HashSet<_> = changes.iter().filter_map(ended).collect();
+        if !ended.is_empty() {
+            self.mentionable.remove(&ended);
+        }
         let mut tables = self.lock();
         tables.change_access(changes);
         let is_open = tables.access.is_open();
@@ -112,6 +126,7 @@ pub(super) struct Tables {
     pub(super) guesses: Guesses,
     pub(super) names: Names,
     pub(super) presence: Presence,
+    pub(super) places: Places,
     pub(super) sanctions: Sanctions,
     pub(super) access: Access,
 }
@@ -172,6 +187,10 @@ impl Tables {
             one.subscriber = Some(subscriber.clone());
             one.set_name(name, &mut self.names);
             one.owner = author.owner.unwrap_or(OwnerNumber::NONE);
+            if let Some(owner) = author.owner {
+                let subscriber = shows_activity(&subscriber);
+                self.places.begin(id, owner, room, subscriber);
+            }
             one.join(room, author, subscriber, &mut self.presence);
             one.end_if_banned(&self.sanctions);
             one.end_if_not_allowed(&self.access);
@@ -184,8 +203,28 @@ impl Tables {
             && let Some(subscriber) = one.subscriber.clone()
         {
             one.join(room, author, subscriber, &mut self.presence);
+            self.places.join(id, room);
             one.end_if_not_allowed(&self.access);
         }
+    }
+
+    /// Has a connection without an owned name watch rooms.
+    ///
+    /// # Errors
+    ///
+    /// Refuses more rooms than a name may follow.
+    pub(super) fn watch(
+        &mut self,
+        id: ConnectionId,
+        rooms: BTreeMap<RoomName, Seq>,
+    ) -> Result<(), Refusal> {
+        let one = self.connections.get(&id);
+        let room = one.and_then(|one| Some((&one.member.as_ref()?.room, one)));
+        let Some((room, one)) = room else {
+            return Ok(());
+        };
+        let subscriber = one.subscriber.as_ref().and_then(shows_activity);
+        self.places.watch(id, room, subscriber, rooms)
     }
 
     /// Changes the name of a connection to one that was taken for it, or
@@ -200,6 +239,12 @@ impl Tables {
             if let Some((key, owner)) = taken {
                 one.set_name(Some(key), &mut self.names);
                 one.owner = owner.unwrap_or(OwnerNumber::NONE);
+                if let (Some(owner), Some(member)) = (owner, &one.member) {
+                    let subscriber = one.subscriber.as_ref().and_then(shows_activity);
+                    self.places.begin(id, owner, &member.room, subscriber);
+                } else {
+                    self.places.end(id);
+                }
             }
             if let Some(member) = &one.member {
                 self.presence.rename(member, name);
@@ -212,6 +257,7 @@ impl Tables {
     /// Removes the conversation of a connection: its name, its room and the
     /// means to end it.
     pub(super) fn leave(&mut self, id: ConnectionId) {
+        self.places.end(id);
         if let Some(one) = self.connections.get_mut(&id) {
             one.end = None;
             one.set_name(None, &mut self.names);
@@ -329,6 +375,11 @@ impl Tables {
         let by = by.and_then(|one| one.member.as_ref());
         self.presence.topic_changed(room, topic, by);
     }
+}
+
+/// A subscriber, if its format shows the activity in other rooms.
+fn shows_activity(subscriber: &Handle) -> Option<Handle> {
+    (subscriber.format() == Format::Json).then(|| subscriber.clone())
 }
 
 impl Connection {

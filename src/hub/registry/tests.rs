@@ -21,6 +21,7 @@ fn registry(connections: usize, per_prefix: Option<usize>) -> Registry {
         false,
         Vec::new(),
         Vec::new(),
+        Vec::new(),
         Arc::new(GuardedClock::after(GuardedTime(0))),
     )
 }

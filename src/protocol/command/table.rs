@@ -8,9 +8,9 @@ mod field;
 mod spec;
 
 use self::field::{
-    AFTER, AFTER_ROOM, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, IGNORED, INVITATION, KIND, LIMIT,
-    NAME, PRIVATE, PROOF, QUERY, REASON, ROOM, SECRET, SEQ, SOME_ROOM, TEXT, TO, TOKEN, TOPIC,
-    USES, WHO,
+    AFTER, AFTER_ROOM, BACKLOG, BEFORE, EPOCH, FOLLOWS, FOR, ID, IGNORED, INVITATION, KIND, LEVEL,
+    LIMIT, NAME, PRIVATE, PROOF, QUERY, READ_ROOM, READ_UPTO, REASON, ROOM, ROOMS, SECRET, SEQ,
+    SOME_ROOM, TEXT, TO, TOKEN, TOPIC, USES, WHO, WITH,
 };
 pub use self::{
     field::{Field, REF},
@@ -25,7 +25,7 @@ pub const MAX_WORD: usize = 32;
 pub fn by_word(word: &str) -> Option<&'static CommandSpec> {
     TABLE.iter().find(|spec| {
         let known = spec.word == word || spec.aliases.contains(&word);
-        known && !word.is_empty() && spec.permission != Permission::Terminal
+        known && !word.is_empty() && spec.is_typed()
     })
 }
 
@@ -33,9 +33,7 @@ pub fn by_word(word: &str) -> Option<&'static CommandSpec> {
 pub fn nearest(word: &str) -> &'static str {
     // A longer word is like no command.
     let word: String = word.chars().take(MAX_WORD).collect();
-    let words = TABLE
-        .iter()
-        .filter(|spec| spec.permission != Permission::Terminal);
+    let words = TABLE.iter().filter(|spec| spec.is_typed());
     let words = words.flat_map(|spec| [spec.word].into_iter().chain(spec.aliases.iter().copied()));
     let words = words.filter(|known| !known.is_empty());
     let nearest = words.min_by_key(|known| strsim::osa_distance(&word, known));
@@ -233,7 +231,7 @@ pub static TABLE: &[CommandSpec] = &[
         aliases: &[],
         arguments: "[N]",
         json_type: Some("history"),
-        fields: &[BEFORE, LIMIT],
+        fields: &[WITH, BEFORE, LIMIT],
         permission: Permission::Everybody,
         about: "the last N messages (50; at most 200)",
         help: Listing::OwnLine,
@@ -253,6 +251,58 @@ pub static TABLE: &[CommandSpec] = &[
         page: Listing::OwnLineWith("find messages with all these words"),
         typed_example: "/search tea",
         json_example: r#"{"type":"search","query":"green tea"}"#,
+    },
+    CommandSpec {
+        word: "notify",
+        aliases: &[],
+        arguments: "LEVEL",
+        json_type: Some("follow"),
+        fields: &[SOME_ROOM, LEVEL],
+        permission: Permission::Owners,
+        about: "be told all, mentions or none of this room while elsewhere",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/notify mentions",
+        json_example: r#"{"type":"follow","room":"tea","level":"mentions"}"#,
+    },
+    CommandSpec {
+        word: "unfollow",
+        aliases: &[],
+        arguments: "[ROOM]",
+        json_type: Some("unfollow"),
+        fields: &[SOME_ROOM],
+        permission: Permission::Everybody,
+        about: "take a room off your list, until you join it again",
+        help: Listing::OwnLine,
+        page: Listing::OwnLine,
+        typed_example: "/unfollow tea",
+        json_example: r#"{"type":"unfollow","room":"tea"}"#,
+    },
+    CommandSpec {
+        word: "read",
+        aliases: &[],
+        arguments: "",
+        json_type: Some("read"),
+        fields: &[READ_ROOM, WITH, READ_UPTO],
+        permission: Permission::Programs,
+        about: "store how far a room or a private conversation was read",
+        help: Listing::Hidden,
+        page: Listing::Hidden,
+        typed_example: "",
+        json_example: r#"{"type":"read","room":"tea","seq":7}"#,
+    },
+    CommandSpec {
+        word: "watch",
+        aliases: &[],
+        arguments: "",
+        json_type: Some("watch"),
+        fields: &[ROOMS],
+        permission: Permission::Programs,
+        about: "be told of messages in other rooms, without a name of one's own",
+        help: Listing::Hidden,
+        page: Listing::Hidden,
+        typed_example: "",
+        json_example: r#"{"type":"watch","rooms":{"tea":120}}"#,
     },
     CommandSpec {
         word: "private",

@@ -10,6 +10,7 @@ use super::{
     },
     Conversation,
     pages::last_author,
+    places,
 };
 use crate::{
     fanout::Subscriber,
@@ -40,6 +41,8 @@ pub(super) enum CommandResult {
     Answer(Event),
     /// Work that takes longer.
     Work(PendingWork),
+    /// No answer.
+    Done,
 }
 
 impl From<Event> for CommandResult {
@@ -65,21 +68,14 @@ impl Conversation<'_> {
                 kind,
                 follows,
             } => {
-                let text = self
-                    .accept(&text, id.as_ref(), 1)
-                    .map_err(|refusal| refusal.with_id(id.clone()))?;
-                info!(target: "chat::message", "From client {} {:?}", self.registration.peer(), &*text);
-                let (room, from) = (self.room.clone(), self.author.clone());
-                let draft = Draft {
-                    room,
-                    from,
-                    text,
+                let accepted = self.accept(&text, id.as_ref(), 1);
+                let text = accepted.map_err(|refusal| refusal.with_id(id.clone()))?;
+                CommandResult::Work(PendingWork::Publish(Draft {
                     id,
                     follows,
                     kind,
-                    to: None,
-                };
-                CommandResult::Work(PendingWork::Publish(draft))
+                    ..self.draft(text)
+                }))
             }
             Command::Private {
                 to,
@@ -109,11 +105,20 @@ impl Conversation<'_> {
                 self.check_access(&room)?;
                 CommandResult::Work(PendingWork::Join(room, start))
             }
-            Command::Members => self
-                .hub
-                .members_event(&self.room, self.operator.check().is_ok())
-                .into(),
-            Command::History { before, limit } => self.page(before, limit).into(),
+            Command::Members => {
+                let with_addresses = self.operator.check().is_ok();
+                self.hub.members_event(&self.room, with_addresses).into()
+            }
+            Command::History {
+                with: Some(with),
+                before,
+                limit,
+            } => self.conversation(with, before, limit)?.into(),
+            Command::History { before, limit, .. } => self.page(before, limit).into(),
+            Command::Follow { .. }
+            | Command::Unfollow { .. }
+            | Command::Read { .. }
+            | Command::Watch { .. } => self.place_command(command)?,
             Command::Search {
                 query,
                 before,
@@ -143,20 +148,25 @@ impl Conversation<'_> {
             | Command::Mute { .. }
             | Command::Unmute { .. }
             | Command::Erase { .. } => self.operator_command(command)?.into(),
-            Command::Access { .. }
-            | Command::Invite { .. }
-            | Command::Invites
-            | Command::Uninvite { .. }
-            | Command::Hook { .. }
-            | Command::Hooks
-            | Command::Unhook { .. }
-            | Command::Remove { .. }
-            | Command::Owner { .. }
-            | Command::Link { .. }
-            | Command::Release { .. } => self.access_command(command)?.into(),
             Command::Bans => self.hub.sanctions_event().into(),
             Command::Help => plain::help().into(),
+            command => self.access_command(command)?.into(),
         })
+    }
+
+    /// A message of the author to the room.
+    fn draft(&self, text: Text) -> Draft {
+        info!(target: "chat::message", "From client {} {:?}", self.registration.peer(), &*text);
+        Draft {
+            mentions: self.hub.mentioned(&text),
+            room: self.room.clone(),
+            from: self.author.clone(),
+            text,
+            id: None,
+            follows: None,
+            kind: MessageKind::Said,
+            to: None,
+        }
     }
 
     /// Checks that the author may give this command in this room.
@@ -224,6 +234,7 @@ impl Conversation<'_> {
                     follows,
                     kind: MessageKind::Said,
                     to: Some(recipient),
+                    mentions: Vec::new(),
                 })),
                 Err(refusal) => Err(refusal.with_id(id)),
             })
@@ -308,6 +319,7 @@ impl Conversation<'_> {
             new: self.check_new_name(),
         });
         let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
+        let room = self.room.clone();
         // An owner's list stays with that name.
         let ignored = match self.author.owner {
             Some(_) => IgnoredNames::default(),
@@ -321,12 +333,14 @@ impl Conversation<'_> {
                         claimed,
                         ignored,
                         inbox: None,
+                        places: Vec::new(),
                     });
                     if let Some(ownership) = taken.claimed.name_use.ownership() {
                         let own = taken.ignored.clone();
                         let all = hub.adopt_ignored(ownership.owner, origin, own).await;
                         taken.ignored = all.unwrap_or(taken.ignored);
                         taken.inbox = InboxStart::of(&hub, ownership).await.ok();
+                        taken.places = places::enter(&hub, ownership.owner, origin, &room).await;
                     }
                     SideTaskResult::Name(taken)
                 }
@@ -349,6 +363,7 @@ impl Conversation<'_> {
                 Event::Page(page)
             }
             SideTaskResult::Event(event) => event,
+            SideTaskResult::Nothing => return None,
             SideTaskResult::Ignored(names) => {
                 subscriber.ignore(&names);
                 self.ignored = names;
@@ -372,6 +387,7 @@ impl Conversation<'_> {
                     claimed,
                     ignored,
                     inbox: unread,
+                    places: following,
                 } = *taken;
                 let Claimed {
                     name_use: lease,
@@ -396,7 +412,14 @@ impl Conversation<'_> {
                 }
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);
-                self.rename(name, Some(lease), made)
+                let named = self.rename(name, Some(lease), made);
+                self.registration.set_places(&following);
+                self.answer(&named, reference.as_ref(), subscriber);
+                // A new owner has only the room that it is in.
+                if following.len() > 1 {
+                    self.say(&Event::Following { following }, subscriber);
+                }
+                return None;
             }
         };
         self.answer(&event, reference.as_ref(), subscriber);

@@ -22,6 +22,7 @@ impl Conversation<'_> {
             return Ok(None);
         };
         let answer = match command.and_then(|command| self.act(command)) {
+            Ok(CommandResult::Done) => return Ok(None),
             Ok(CommandResult::Work(work)) => return Ok(Some(PendingCommand { work, reference })),
             Ok(CommandResult::Answer(event)) => event,
             Err(refusal) => Event::Refused(refusal),

@@ -50,6 +50,7 @@ impl Applying<'_> {
             return Ok(Outcome::Denied(Denial::TooManyRooms));
         }
         self.numbering.set_private(room, true)?;
+        self.hide_place(room, by)?;
         let room = room.clone();
         self.access_changes
             .push(AccessChange::Closed { room: room.clone() });
@@ -192,6 +193,7 @@ impl Applying<'_> {
             "member AND room = ?1 AND owner = ?2",
             (room.as_str(), owner_to_db(owner)),
         )?;
+        self.unfollow(owner, room)?;
         self.access_changes.push(AccessChange::Left {
             room: room.clone(),
             owner,

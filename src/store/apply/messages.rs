@@ -7,7 +7,10 @@ use std::{
 
 use rusqlite::{CachedStatement, Connection, params};
 
-use super::content::{self, ContentDigest};
+use super::{
+    content::{self, ContentDigest},
+    places::{self, Conversation},
+};
 use crate::{
     log::{Batch, Draft, Entry},
     protocol::{
@@ -121,12 +124,13 @@ impl<'a> MessageWriter<'a> {
     /// # Errors
     /// Fails if the database cannot be written.
     pub(super) fn finish(self) -> Result<(Rooms, Vec<Message>), StoreError> {
-        let mut update = self
-            .db
-            .prepare_cached("UPDATE rooms SET last = ?2, private = ?3, sum = ?4 WHERE id = ?1")?;
+        let mut update = self.db.prepare_cached(
+            "UPDATE rooms SET last = ?2, messages = ?3, private = ?4, sum = ?5 WHERE id = ?1",
+        )?;
         for (name, room) in &self.rooms {
             let sum = room.row(name).sum();
-            update.execute((room.id, to_db(room.last), room.private, sum))?;
+            let (last, messages) = (to_db(room.last), room.messages);
+            update.execute((room.id, last, messages, room.private, sum))?;
         }
         Ok((self.rooms, self.messages))
     }
@@ -199,6 +203,7 @@ impl<'a> MessageWriter<'a> {
         let room = RoomState {
             id: last.transpose()?.unwrap_or(0) + 1,
             last: Seq::START,
+            messages: 0,
             private: false,
         };
         room.row(name).put(self.db)?;
@@ -230,7 +235,7 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// Inserts all entries with one statement. Inserts none and returns false
-    /// if one is private, is denied or is a repeat.
+    /// if one is private, has mentions, is denied or is a repeat.
     fn insert_together(
         &mut self,
         insert: &mut CachedStatement<'_>,
@@ -239,7 +244,8 @@ impl<'a> MessageWriter<'a> {
         let mut places = Vec::with_capacity(entries.len());
         for (_, draft) in drafts(entries) {
             let place = self.place(&draft.room)?;
-            if draft.to.is_some() || !self.may_publish(draft, place)? {
+            let is_plain = draft.to.is_none() && draft.mentions.is_empty();
+            if !is_plain || !self.may_publish(draft, place)? {
                 return Ok(false);
             }
             places.push(place);
@@ -248,7 +254,7 @@ impl<'a> MessageWriter<'a> {
         let mut before = Vec::with_capacity(entries.len());
         for (number, (connection, draft)) in drafts(entries).enumerate() {
             let (place, content) = (places[number], self.content(draft));
-            before.push((place, self.rooms[place].1.last));
+            before.push((place, self.rooms[place].1));
             self.row(connection, draft, place, content.as_ref())
                 .bind(insert, number)?;
             self.record_stored(connection, draft, place, draft.id.as_ref());
@@ -263,8 +269,8 @@ impl<'a> MessageWriter<'a> {
             .execute([to_db(head)])?;
         self.head = head;
         self.messages.truncate(count);
-        for (place, last) in before.into_iter().rev() {
-            self.rooms[place].1.last = last;
+        for (place, room) in before.into_iter().rev() {
+            self.rooms[place].1 = room;
         }
         Ok(false)
     }
@@ -287,7 +293,13 @@ impl<'a> MessageWriter<'a> {
             return Ok(Outcome::Denied(Denial::NotMember));
         }
         let (is_full, content) = (self.is_inbox_full(draft)?, self.content(draft));
+        let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
+        let own = match &draft.to {
+            Some(to) => Some(Conversation::of(self.db, author, to.owner)?),
+            None => None,
+        };
         let row = self.row(connection, draft, place, content.as_ref());
+        let row = own.as_ref().map_or(row, |own| own.private(row));
         if is_full {
             return Ok(original(self.db, &row, draft)?.unwrap_or(Outcome::InboxFull));
         }
@@ -297,17 +309,26 @@ impl<'a> MessageWriter<'a> {
         }
         let seq = self.record_stored(connection, draft, place, draft.id.as_ref());
         let stored = Outcome::Stored(seq);
+        if let Some(own) = own {
+            own.note(self.db, seq, false)?;
+        }
+        for mentioned in draft.mentions.iter().filter(|owner| **owner != author) {
+            places::mention(self.db, *mentioned, &draft.room, seq)?;
+        }
         if let Some(to) = &draft.to
             && to.inbox() != draft.room
             && !to.ignores
         {
             // Only the author's row has the id, which shows a repeat.
             let place = self.place(&to.inbox())?;
-            self.row(connection, draft, place, None).bind(insert, 0)?;
+            let theirs = Conversation::of(self.db, to.owner, author)?;
+            let row = self.row(connection, draft, place, None);
+            theirs.private(row).bind(insert, 0)?;
             insert.raw_execute()?;
-            self.record_stored(connection, draft, place, None);
+            let seq = self.record_stored(connection, draft, place, None);
+            theirs.note(self.db, seq, true)?;
             if let Some(unread) = self.unread.get_mut(&to.owner) {
-                unread.note(draft.from.owner.unwrap_or(OwnerNumber::NONE));
+                unread.note(author);
             }
         }
         Ok(stored)
@@ -357,6 +378,7 @@ impl<'a> MessageWriter<'a> {
             seq: self.head.next(),
             room: room.id,
             prev: room.last,
+            earlier: room.messages,
             at: self.batch.stamp.wall.0,
             origin,
             name: draft.from.name.as_ref().map(Name::as_str),
@@ -368,6 +390,7 @@ impl<'a> MessageWriter<'a> {
             content: content.map(<[u8; _]>::as_slice),
             me: draft.kind == MessageKind::Me,
             recipient: draft.to.as_ref().map(|to| to.name.as_str()),
+            partner: None,
         }
     }
 
@@ -395,6 +418,7 @@ impl<'a> MessageWriter<'a> {
         });
         self.head = seq;
         room.last = seq;
+        room.messages += i64::from(draft.to.is_none());
         seq
     }
 }

@@ -153,10 +153,11 @@ impl Applying<'_> {
     }
 
     /// Removes what belonged to the owner of a name: the names that it ignored,
-    /// its memberships, its invitations, and the hooks under the name.
+    /// its memberships, its places, its invitations, and the hooks under the name.
     fn end_ownership(&mut self, owner: OwnerNumber) -> Result<(), StoreError> {
         self.ignore_nobody(owner)?;
         self.leave_all_rooms(owner)?;
+        self.leave_all_places(owner)?;
         self.delete_invitations("owner = ?1", [owner_to_db(owner)])?;
         for deletion in [
             "DELETE FROM admissions WHERE owner = ?1",

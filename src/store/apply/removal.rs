@@ -89,6 +89,7 @@ impl Applying<'_> {
         self.db
             .prepare_cached("DELETE FROM messages WHERE seq <= ?1")?
             .execute([to_db(upto)])?;
+        self.expire_places(upto)?;
         self.state.expired = upto;
         self.removed = true;
         Ok(Outcome::Expired(upto))

@@ -156,6 +156,7 @@ pub(crate) fn searches(bytes: &[u8]) {
             follows: None,
             kind: MessageKind::Said,
             to: None,
+            mentions: Vec::new(),
         };
         let receipts = Receipts::new(ConnectionId(7), hub::WantedReplies::All);
         let submission = Submission::message(draft, receipts.issue());

@@ -376,12 +376,13 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         serde_json::from_str(&self.text().await).expect("JSON")
     }
 
-    /// Reads the next event, without other members' presence events.
+    /// Reads the next event, without other members' presence events and the
+    /// activity in other places.
     pub(crate) async fn event(&mut self) -> Value {
         loop {
             let event = self.any_event().await;
             let others = match event["type"].as_str() {
-                Some("joined" | "left" | "renamed") => true,
+                Some("joined" | "left" | "renamed" | "activity") => true,
                 Some("members") => event["names"].is_null(),
                 _ => false,
             };

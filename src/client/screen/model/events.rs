@@ -128,7 +128,14 @@ impl Model {
             }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
+            Event::Conversation(page) => {
+                for private in page.messages {
+                    self.put(self.private_line(&private));
+                }
+            }
+            Event::Activity(_) | Event::Following { .. } => {}
             Event::Inbox { .. }
+            | Event::Follow { .. }
             | Event::Ignored { .. }
             | Event::Topic { .. }
             | Event::Invite(_)

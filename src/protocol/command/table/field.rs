@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use crate::protocol::{
-    Epoch, MessageKind, Seq,
+    Epoch, FollowLevel, MessageKind, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, Reference, RoomName},
+    place::WatchedRooms,
     scalar::{FieldError, Scalar},
     secret::Secret,
     token::Token,
@@ -63,6 +64,16 @@ pub(super) const USES: Field = optional::<Option<u32>>("uses", "how many people,
 pub(super) const TOKEN: Field =
     optional::<Option<Token>>("token", "the token of an invitation, to use it");
 pub(super) const INVITATION: Field = needed::<u64>("id", "the number of an invitation");
+pub(super) const WITH: Field =
+    optional::<Option<Name>>("with", "the other person of a private conversation");
+pub(super) const READ_ROOM: Field = optional::<Option<RoomName>>("room", "a room that you follow");
+pub(super) const READ_UPTO: Field = needed::<Seq>("seq", "the number of the last message read");
+pub(super) const LEVEL: Field =
+    optional::<Option<FollowLevel>>("level", "`all` (the default), `mentions` or `none`");
+pub(super) const ROOMS: Field = needed::<WatchedRooms>(
+    "rooms",
+    "an object: each key is a room, each value the number up to which it was read",
+);
 pub(super) const SEQ: Field = needed::<Seq>("seq", "the number of a message");
 
 const fn needed<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'static str) -> Field {

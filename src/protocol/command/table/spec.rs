@@ -43,6 +43,8 @@ pub enum Permission {
     /// A person at the terminal client. The client does not send it to the
     /// server.
     Terminal,
+    /// A program, in JSON. No person types it.
+    Programs,
 }
 
 /// The way a list shows a command.
@@ -74,6 +76,11 @@ impl CommandSpec {
         format!("{slash}{} {}", self.word, self.arguments)
             .trim()
             .to_owned()
+    }
+
+    /// Whether the server knows its word.
+    pub fn is_typed(&self) -> bool {
+        !matches!(self.permission, Permission::Terminal | Permission::Programs)
     }
 
     /// Whether it publishes a message, private or not.
