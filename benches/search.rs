@@ -72,6 +72,7 @@ fn draft(room: &str, text: &str) -> Draft {
         follows: None,
         kind: MessageKind::Said,
         to: None,
+        about: None,
     }
 }
 

@@ -4,7 +4,10 @@
 //! This module knows no sockets, clocks or tasks. It is the whole contract
 //! between the server and a client.
 
+mod about;
+mod author;
 mod base_segment;
+mod change;
 pub mod close;
 pub mod command;
 pub mod command_target;
@@ -41,8 +44,11 @@ pub mod typed_duration;
 mod wall_time;
 
 pub use self::{
+    about::{About, AboutKind, MessageKind, PublishKind},
+    author::Author,
     base_segment::is_base_segment,
-    command::{Command, Start},
+    change::{Change, ChangeKind, Quote, Reaction},
+    command::{Command, LastOf, Start},
     connection_id::ConnectionId,
     event::{
         Event, GapReason, Invite, LastMessage, Link, PageEvent, RoomInfo, RoomMember, Search,
@@ -55,7 +61,7 @@ pub use self::{
         SUBPROTOCOL,
     },
     lineage::{Lineage, Parent, Replay},
-    message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
+    message::{Message, PrivateMessage, Redaction, Revision, Slot},
     owner_number::OwnerNumber,
     position::{Epoch, Seq},
     refusal::{Refusal, RefusalCode},

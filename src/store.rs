@@ -29,6 +29,7 @@ mod pages;
 mod parents;
 mod read_only;
 mod reader;
+mod related;
 mod replica;
 mod restore;
 mod room;

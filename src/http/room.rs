@@ -230,6 +230,9 @@ where
         Form::Text => (text(&taken, limits)?, None),
         Form::Json => object(&taken, head, limits)?,
     };
+    let (kind, about) = query
+        .kind
+        .relate(query.about, &text, query.name.is_some())?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
@@ -255,8 +258,9 @@ where
         room,
         id: id.or(own_id),
         follows: None,
-        kind: query.kind,
+        kind,
         to: None,
+        about,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let without_id = is_of_notification.then(|| Draft {

@@ -35,7 +35,10 @@ impl Effects {
                 registry.apply_sanction(sanction.clone());
             }
             (Action::Lift { kind, target, .. }, _) => registry.lifted(*kind, target),
-            (Action::Redact { room, seq, .. }, Outcome::Redacted) => {
+            (
+                Action::Redact { room, seq, .. } | Action::Retract { room, seq, .. },
+                Outcome::Redacted,
+            ) => {
                 registry.tell_redaction(room, *seq);
             }
             (Action::Kick(audit), _) => {

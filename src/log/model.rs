@@ -13,7 +13,7 @@ use super::{
     Standing,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
+    About, AboutKind, Author, ConnectionId, Epoch, MessageKind, OwnerNumber, Seq, WallTime,
     name::{Name, RoomName},
 };
 
@@ -138,9 +138,19 @@ fn audit() -> impl Strategy<Value = AuditRecord> {
     })
 }
 
+fn about_kind() -> impl Strategy<Value = AboutKind> {
+    prop::sample::select(vec![
+        AboutKind::Reply,
+        AboutKind::Edit,
+        AboutKind::React,
+        AboutKind::Unreact,
+    ])
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let id = || proptest::option::of("[a-c]{1,2}");
     let to = proptest::option::weighted(0.2, (name(), owner()));
+    let about = proptest::option::weighted(0.4, (0..40_u64, about_kind()));
     (
         room(),
         proptest::option::of((name(), proptest::option::of(owner()))),
@@ -148,9 +158,9 @@ fn draft() -> impl Strategy<Value = Draft> {
         prop_oneof!["[ab]", "[ -~]{1,40}"],
         (id(), id()),
         any::<bool>(),
-        to,
+        (to, about),
     )
-        .prop_map(|(room, from, text, (id, follows), me, to)| {
+        .prop_map(|(room, from, text, (id, follows), me, (to, about))| {
             let (name, owner) = from.unzip();
             let owner = owner.flatten();
             let to = to.filter(|_| owner.is_some());
@@ -176,6 +186,10 @@ fn draft() -> impl Strategy<Value = Draft> {
                     ignores: false,
                     unread: None,
                 }),
+                about: about.map(|(seq, kind)| About {
+                    seq: Seq(seq),
+                    kind,
+                }),
             }
         })
 }
@@ -188,7 +202,12 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         20 => draft().prop_map(Action::Message),
         1 => "[a-f]{4}".prop_map(|epoch| Action::Begin { epoch: Epoch(epoch.as_str().into()) }),
-        1 => (0..2000_u64).prop_map(|name_expiry_ms| Action::Settings { name_expiry_ms }),
+        1 => (0..2000_u64, 0..2000_u64).prop_map(|(name_expiry_ms, edit_window_ms)| {
+            Action::Settings {
+                name_expiry_ms,
+                edit_window_ms,
+            }
+        }),
         4 => (name(), any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(name, salt, tag)| {
             Action::Claim { key: name.key(), name, salt, tag }
         }),
@@ -205,6 +224,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => (kind(), target(), audit())
             .prop_map(|(kind, target, audit)| Action::Lift { kind, target, audit }),
         3 => (room(), seq()).prop_map(|(room, seq)| Action::Redact { room, seq, by: "op".into() }),
+        3 => (room(), seq(), (0..4_u64).prop_map(OwnerNumber))
+            .prop_map(|(room, seq, owner)| Action::Retract { room, seq, owner }),
         1 => audit().prop_map(Action::Kick),
         1 => seq().prop_map(|upto| Action::Expire { upto }),
         2 => (owner(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {

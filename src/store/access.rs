@@ -65,4 +65,12 @@ pub enum Denial {
     TooManyInvitations,
     /// There is no such invitation.
     NoInvitation,
+    /// The message is of another author.
+    NotAuthor,
+    /// The author could change the message for a time, which has passed.
+    TooLate,
+    /// The message was corrected the most times allowed.
+    TooManyEdits,
+    /// The message has the most reactions allowed.
+    TooManyReactions,
 }

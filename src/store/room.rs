@@ -18,6 +18,8 @@ pub(super) struct RoomState {
     pub(super) last: Seq,
     /// Whether only its members may enter.
     pub(super) private: bool,
+    /// The number of the last message that is no change of another one.
+    pub(super) said: Seq,
 }
 
 impl RoomState {
@@ -37,9 +39,18 @@ impl RoomState {
     /// The state in a row.
     pub(super) fn of(row: RoomRow<'_>) -> Self {
         let RoomRow {
-            id, last, private, ..
+            id,
+            last,
+            private,
+            said,
+            ..
         } = row;
-        RoomState { id, last, private }
+        RoomState {
+            id,
+            last,
+            private,
+            said,
+        }
     }
 
     /// Whether the row is no longer needed: all its messages have expired. The
@@ -72,6 +83,7 @@ impl RoomState {
             name: name.as_str(),
             last: self.last,
             private: self.private,
+            said: self.said,
         }
     }
 }

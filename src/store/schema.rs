@@ -8,7 +8,7 @@ use super::{StoreError, check, folder::OpenError, state::ReplicaState, wal};
 use crate::protocol::Epoch;
 
 /// `PRAGMA user_version`: raised whenever the schema changes.
-pub(super) const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 6;
 
 /// `PRAGMA application_id`: "chat". Stores from before the first release have
 /// none.
@@ -199,7 +199,7 @@ mod tests {
     fn a_newer_store_is_refused_with_both_versions() {
         let (_folder, refused) = marked(APPLICATION, VERSION + 1);
         let said = refused.to_string();
-        assert!(said.contains("is 6, this program knows 5"), "{said}");
+        assert!(said.contains("is 7, this program knows 6"), "{said}");
     }
 
     #[test]

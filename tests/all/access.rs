@@ -349,6 +349,7 @@ async fn the_log_decides_who_publishes_in_a_private_room() {
             follows: None,
             kind: MessageKind::Said,
             to: None,
+            about: None,
         })
     };
     let close = Action::SetAccess {

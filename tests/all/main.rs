@@ -82,6 +82,7 @@ mod presence;
 mod operators;
 
 /// Private rooms, and who may enter them.
+mod about;
 mod access;
 
 /// Invitations, and operators by name.

@@ -1,7 +1,5 @@
 //! Carries out each command.
 
-use tracing::info;
-
 use super::{
     super::{
         delivered::DeliveredMark,
@@ -63,23 +61,18 @@ impl Conversation<'_> {
                 text,
                 id,
                 kind,
+                about,
                 follows,
             } => {
-                let text = self
-                    .accept(&text, id.as_ref(), 1)
-                    .map_err(|refusal| refusal.with_id(id.clone()))?;
-                info!(target: "chat::message", "From client {} {:?}", self.registration.peer(), &*text);
-                let (room, from) = (self.room.clone(), self.author.clone());
-                let draft = Draft {
-                    room,
-                    from,
-                    text,
-                    id,
-                    follows,
-                    kind,
-                    to: None,
-                };
+                let draft = self
+                    .publish(&text, id.clone(), kind, about, follows)
+                    .map_err(|refusal| refusal.with_id(id))?;
                 CommandResult::Work(PendingWork::Publish(draft))
+            }
+            Command::About { about, kind, text } => self.publish_about(about, kind, &text)?.into(),
+            Command::Delete { seq } => self.delete(seq).into(),
+            Command::Erase { seq } if self.operator.check().is_err() => {
+                self.delete(Some(seq)).into()
             }
             Command::Private {
                 to,
@@ -159,7 +152,7 @@ impl Conversation<'_> {
     /// Checks that the author may give this command in this room.
     fn check_permission(&self, command: &Command) -> Result<(), Refusal> {
         // Somebody removed a moment ago. The log decides of messages.
-        if !matches!(command, Command::Publish { .. }) {
+        if !matches!(command, Command::Publish { .. } | Command::About { .. }) {
             self.check_access(&self.room)?;
         }
         let spec = command.spec();
@@ -175,7 +168,12 @@ impl Conversation<'_> {
 
     /// Checks that the author may speak, makes the text safe, and charges the
     /// rows of the message to the quota.
-    fn accept(&mut self, text: &str, id: Option<&MessageId>, rows: u32) -> Result<Text, Refusal> {
+    pub(super) fn accept(
+        &mut self,
+        text: &str,
+        id: Option<&MessageId>,
+        rows: u32,
+    ) -> Result<Text, Refusal> {
         self.check_mute()?;
         let text = Text::parse(text, self.limits.text_bytes)?;
         if let Some(pace) = &mut self.pace {
@@ -221,6 +219,7 @@ impl Conversation<'_> {
                     follows,
                     kind: MessageKind::Said,
                     to: Some(recipient),
+                    about: None,
                 })),
                 Err(refusal) => Err(refusal.with_id(id)),
             })

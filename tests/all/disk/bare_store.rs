@@ -26,6 +26,7 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
         follows: None,
         kind: MessageKind::Said,
         to: None,
+        about: None,
     }
 }
 
