@@ -73,6 +73,7 @@ fn draft(room: &str, text: &str) -> Draft {
         kind: MessageKind::Said,
         to: None,
         mentions: Vec::new(),
+        about: None,
     }
 }
 

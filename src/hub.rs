@@ -96,6 +96,8 @@ pub struct HubOptions {
     pub shards: usize,
     /// An owned name is free again after it was not used for this long.
     pub name_expiry: Duration,
+    /// The author of a message may change it for this long; zero: never.
+    pub edit_window: Duration,
     /// The people that may take part.
     pub access: AccessMode,
     /// How many connections there may be, and how fast each may speak.
@@ -307,7 +309,7 @@ impl Hub {
         topics::set(self.actions(), origin, room.clone(), text, by.to_string())
     }
 
-    /// Redacts the message with a given number in a room.
+    /// Redacts the message with a given number in a room, as an operator asks.
     ///
     /// # Errors
     ///
@@ -320,7 +322,35 @@ impl Hub {
         room: &RoomName,
         seq: Seq,
     ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        redaction::redact(self.actions(), origin, by.to_string(), room.clone(), seq)
+        let (room, by) = (room.clone(), by.to_string());
+        let action = Action::Redact {
+            room: room.clone(),
+            seq,
+            by,
+        };
+        redaction::redact(self.actions(), origin, action, room, seq)
+    }
+
+    /// Redacts the message with a given number in a room, as its author asks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::redact`]; refuses also another author, and one that comes too
+    /// late.
+    pub fn retract(
+        &self,
+        by: &Author,
+        origin: ConnectionId,
+        room: &RoomName,
+        seq: Seq,
+    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
+        let room = room.clone();
+        let action = Action::Retract {
+            room: room.clone(),
+            seq,
+            owner: by.owner.unwrap_or(OwnerNumber::NONE),
+        };
+        redaction::redact(self.actions(), origin, action, room, seq)
     }
 
     /// Bans or mutes a name or a prefix, as an operator at the other end of

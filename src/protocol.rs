@@ -4,7 +4,10 @@
 //! This module knows no sockets, clocks or tasks. It is the whole contract
 //! between the server and a client.
 
+mod about;
+mod author;
 mod base_segment;
+mod change;
 pub mod close;
 pub mod command;
 pub mod command_target;
@@ -42,8 +45,11 @@ pub mod typed_duration;
 mod wall_time;
 
 pub use self::{
+    about::{About, AboutKind, MessageKind, PublishKind},
+    author::Author,
     base_segment::is_base_segment,
-    command::{Command, Start},
+    change::{Change, ChangeKind, Quote, Reaction},
+    command::{Command, LastOf, Start},
     connection_id::ConnectionId,
     event::{
         ConversationPage, Event, GapReason, HookInfo, Invite, LastMessage, Link, PageEvent,
@@ -56,7 +62,7 @@ pub use self::{
         SUBPROTOCOL,
     },
     lineage::{Lineage, Parent, Replay},
-    message::{Author, Message, MessageKind, PrivateMessage, Redaction, Slot},
+    message::{Message, PrivateMessage, Redaction, Revision, Slot},
     owner_number::OwnerNumber,
     place::{Activity, FollowLevel, Followed, MAX_FOLLOWED, Place},
     position::{Epoch, Seq},

@@ -32,6 +32,7 @@ mod parents;
 mod places;
 mod read_only;
 mod reader;
+mod related;
 mod replica;
 mod restore;
 mod room;

@@ -107,11 +107,12 @@ fn on_store(replica: Replica, request: AdminRequest) -> io::Result<AdminAnswer> 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let expiry = replica.starting_state().map_err(io::Error::other)?;
+    let standing = replica.starting_state().map_err(io::Error::other)?;
     let options = HubOptions {
         shards: 1,
-        // The setting of the store stays the same.
-        name_expiry: Duration::from_millis(expiry.name_expiry_ms),
+        // The settings of the store stay the same.
+        name_expiry: Duration::from_millis(standing.name_expiry_ms),
+        edit_window: Duration::from_millis(standing.edit_window_ms),
         access: AccessMode::Open,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,

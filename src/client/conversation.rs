@@ -267,6 +267,14 @@ impl ClientConversation {
                     return Ok(());
                 }
             }
+            Event::Changed(change) => {
+                let step = self.reader.advance(change.prev, change.seq);
+                let is_own = |id: &&MessageId| !self.outbox.is_another_change(id, change);
+                let id = change.id.as_ref().filter(is_own);
+                if !self.step(&step, id, change.seq) {
+                    return Ok(());
+                }
+            }
             Event::Page(page) => self.ignored.hide_in(page),
             Event::Ignored { names } => self.ignored = names.iter().cloned().collect(),
             Event::Private(private) => {

@@ -27,7 +27,7 @@ use super::{
     input::Input,
     output::Printer,
 };
-use crate::protocol::{Limits, name::Name};
+use crate::protocol::{Limits, Seq, name::Name};
 
 /// How long the client waits for receipts after an interruption.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -108,6 +108,7 @@ pub async fn run(
         live: false,
         welcomed: false,
         last_private: None,
+        last_messages: [None; 2],
         reported: ReportedState::Up,
         printed_position: None,
         unremembered: None,
@@ -166,6 +167,8 @@ struct Lines<'a, W> {
     welcomed: bool,
     /// The author of the last private message to the user.
     last_private: Option<Name>,
+    /// The last message of the room, and the last of the user's own.
+    last_messages: [Option<Seq>; 2],
     reported: ReportedState,
     /// The position given to the printer last, if the outbox is a file.
     printed_position: Option<Position>,

@@ -19,7 +19,7 @@ pub(super) use self::speaker::Speaker;
 use self::{file::Record, journal::Journal};
 use super::position::Position;
 use crate::protocol::{
-    Command, Message, json,
+    Author, Change, ChangeKind, Command, Message, MessageKind, PublishKind, json,
     name::{MessageId, Name, Reference, RoomName},
     text::Text,
 };
@@ -305,16 +305,51 @@ impl Outbox {
         let Some(entry) = entry else {
             return false;
         };
-        let Command::Publish { text, kind, .. } = &entry.command else {
+        let Command::Publish {
+            text, kind, about, ..
+        } = &entry.command
+        else {
             // A message of the room is no receipt of a private one.
             return true;
         };
-        // A message without a name has no proof of its author.
-        let is_author =
-            |speaker: &Speaker| !speaker.is_named() || speaker.is(message.from.name.as_ref());
-        *kind != message.kind
-            || Text::from(text.as_str()) != message.text
-            || !self.sent_as.as_ref().is_none_or(is_author)
+        let is_me = message.kind == MessageKind::Me;
+        kind.is_change()
+            || (*kind == PublishKind::Me) != is_me
+            || *about != message.about
+            // A corrected message has another text than it was sent with.
+            || !message.edited && Text::from(text.as_str()) != message.text
+            || !self.may_be_by(&message.from)
+    }
+
+    /// Whether a change with the id of one here is another change.
+    pub(super) fn is_another_change(&self, id: &MessageId, change: &Change) -> bool {
+        let number = self.ids.get(id);
+        let Some(entry) = number.and_then(|number| self.commands.get(number)) else {
+            return false;
+        };
+        let Command::Publish {
+            text, kind, about, ..
+        } = &entry.command
+        else {
+            return true;
+        };
+        let is_kind = match change.kind {
+            ChangeKind::Edit => *kind == PublishKind::Edit,
+            ChangeKind::React => *kind == PublishKind::React,
+            ChangeKind::Unreact => *kind == PublishKind::Unreact,
+            ChangeKind::Other => false,
+        };
+        // A later correction has another text.
+        let is_text = |told: &Text| *told == Text::from(text.as_str());
+        let is_text = *kind == PublishKind::Edit || change.text.as_ref().is_some_and(is_text);
+        !is_kind || *about != Some(change.about) || !is_text || !self.may_be_by(&change.from)
+    }
+
+    /// Whether the messages sent may be by an author. A message without a name
+    /// has no proof of its author.
+    fn may_be_by(&self, author: &Author) -> bool {
+        let is_author = |speaker: &Speaker| !speaker.is_named() || speaker.is(author.name.as_ref());
+        self.sent_as.as_ref().is_none_or(is_author)
     }
 
     /// Gives a message in flight a new id, because another message has its id;

@@ -13,7 +13,7 @@ use super::{
     scripted::{Host, ScriptedServer, host},
     *,
 };
-use crate::protocol::{Event, MessageKind};
+use crate::protocol::{Event, PublishKind};
 
 /// The values that a client returned, each as a word or two.
 struct ReturnedEvents(Vec<String>);
@@ -63,7 +63,8 @@ fn publish(number: u64, text: &str) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: ids.of(number).ok(),
-        kind: MessageKind::Said,
+        kind: PublishKind::Said,
+        about: None,
         follows: None,
     }
 }

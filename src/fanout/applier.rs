@@ -185,7 +185,10 @@ impl<'a> Applier<'a> {
         let batch = self.history.push(applied.messages);
         for (entry, outcome) in sealed.batch.entries.iter().zip(&applied.outcomes) {
             match (outcome, &entry.action) {
-                (Outcome::Redacted, Action::Redact { seq, .. }) => self.history.redact(*seq),
+                (
+                    Outcome::Redacted,
+                    Action::Redact { room, seq, .. } | Action::Retract { room, seq, .. },
+                ) => self.history.redact(room, *seq),
                 (Outcome::Expired(upto), _) => self.history.expire(*upto),
                 _ => {}
             }

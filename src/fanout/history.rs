@@ -12,7 +12,7 @@ use super::{
     tail::Tail,
 };
 use crate::{
-    protocol::{Epoch, Message, Replay, Seq, Start, name::RoomName},
+    protocol::{Epoch, Replay, Revision, Seq, Slot, Start, name::RoomName},
     store::{Store, StoreError},
 };
 
@@ -64,10 +64,18 @@ impl History {
         self.tail().head()
     }
 
-    /// Adds applied messages; readers can be fed them from here on.
-    pub(super) fn push(&self, messages: Vec<Message>) -> Arc<MessageBatch> {
-        let batch = Arc::new(MessageBatch::of(messages));
-        self.tail().push(&batch);
+    /// Adds applied messages and changes; readers can be fed them from here on.
+    /// They find changed messages as they are now.
+    pub(super) fn push(&self, slots: Vec<Slot>) -> Arc<MessageBatch> {
+        let batch = Arc::new(MessageBatch::of(slots));
+        let mut tail = self.tail();
+        tail.push(&batch);
+        for room_batch in &batch.room_batches {
+            for (seq, revision) in room_batch.slots().iter().filter_map(Revision::of) {
+                tail.revise(room_batch.room(), seq, &revision);
+            }
+        }
+        drop(tail);
         batch
     }
 
@@ -77,9 +85,10 @@ impl History {
         self.tail().skip_to(head);
     }
 
-    /// Removes a message's text from the tail, after the store has redacted it.
-    pub(super) fn redact(&self, seq: Seq) {
-        self.tail().redact(seq);
+    /// Removes a message's text, and its quotes, from the tail, after the store
+    /// has redacted it.
+    pub(super) fn redact(&self, room: &RoomName, seq: Seq) {
+        self.tail().revise(room, seq, &Revision::Redacted);
     }
 
     /// Removes the messages up to a number from the tail, after the store has

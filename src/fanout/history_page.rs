@@ -72,6 +72,10 @@ impl History {
                 if slot.seq() > end {
                     break 'pages;
                 }
+                // The messages show what changed them.
+                if matches!(slot, Slot::Changed(_)) {
+                    continue;
+                }
                 messages.push_back(slot.clone());
                 bytes += slot.text_bytes();
                 while messages.len() > limit || bytes > MAX_HISTORY_PAGE_BYTES && messages.len() > 1

@@ -153,14 +153,16 @@ impl Outlet {
 
     /// Whether the message in this place, if it has one, is not for this reader.
     fn hides(&self, room_batch: &RoomBatch, index: usize) -> bool {
-        let Some(message) = room_batch.slots()[index].message() else {
+        let slot = &room_batch.slots()[index];
+        let Some((_, connection)) = slot.author() else {
             return false;
         };
-        let is_own = message.connection == self.origin
-            && self.skip_own_after.is_some_and(|since| message.seq > since);
+        let is_own = connection == self.origin
+            && self.skip_own_after.is_some_and(|since| slot.seq() > since);
         let ignores = |names: &IgnoredNames| {
             let author = room_batch.author_key(index);
-            message.to.is_none() && author.is_some_and(|key| names.contains(key))
+            let is_private = slot.message().is_some_and(|message| message.to.is_some());
+            !is_private && author.is_some_and(|key| names.contains(key))
         };
         is_own || self.ignored.as_deref().is_some_and(ignores)
     }

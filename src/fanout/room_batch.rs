@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::protocol::{
-    Message, Redaction, Seq, Slot,
+    Message, Revision, Seq, Slot,
     format::Format,
     name::{NameKey, RoomName},
 };
@@ -30,24 +30,30 @@ pub struct MessageBatch {
 }
 
 impl MessageBatch {
-    /// Sorts messages, given in the order of the log, into room batches.
-    pub(super) fn of(messages: Vec<Message>) -> Self {
-        let last = messages.last().map_or(Seq::START, |m| m.seq);
+    /// Sorts messages and changes, given in the order of the log, into room
+    /// batches.
+    pub(super) fn of(slots: Vec<impl Into<Slot>>) -> Self {
+        let mut last = Seq::START;
         let mut places: HashMap<RoomName, usize> = HashMap::new();
-        let mut rooms: Vec<Vec<Message>> = Vec::new();
-        for message in messages {
-            let place = *places.entry(message.room.clone()).or_insert_with(|| {
-                rooms.push(Vec::new());
+        let mut rooms: Vec<(RoomName, Vec<Slot>)> = Vec::new();
+        for slot in slots {
+            let slot = slot.into();
+            last = slot.seq();
+            // Only a slot of the store may be redacted.
+            let Some(room) = slot.room() else { continue };
+            let place = if let Some(place) = places.get(room) {
+                *place
+            } else {
+                let room = room.clone();
+                places.insert(room.clone(), rooms.len());
+                rooms.push((room, Vec::new()));
                 rooms.len() - 1
-            });
-            rooms[place].push(message);
+            };
+            rooms[place].1.push(slot);
         }
         let room_batches = rooms
             .into_iter()
-            .filter_map(|messages| {
-                let room = messages.first()?.room.clone();
-                RoomBatch::of(room, messages.into_iter().map(Slot::Message).collect())
-            })
+            .filter_map(|(room, slots)| RoomBatch::of(room, slots))
             .map(Arc::new)
             .collect();
         MessageBatch { room_batches, last }
@@ -60,6 +66,8 @@ impl MessageBatch {
 pub struct RoomBatch {
     room: RoomName,
     slots: Vec<Slot>,
+    /// Whether any slot is about an earlier message.
+    is_about_others: bool,
     blocks: [OnceLock<Block>; Format::COUNT],
     /// The comparison key of each slot's author, if a reader ignores names.
     author_keys: OnceLock<Box<[Option<NameKey>]>>,
@@ -70,21 +78,28 @@ impl RoomBatch {
     pub(super) fn of(room: RoomName, slots: Vec<Slot>) -> Option<Self> {
         (!slots.is_empty()).then(|| RoomBatch {
             room,
+            is_about_others: slots.iter().any(|slot| slot.about().is_some()),
             slots,
             blocks: Default::default(),
             author_keys: OnceLock::new(),
         })
     }
 
-    /// The same room batch with one message redacted; `None` if it does not
-    /// have this message.
-    pub(super) fn without(&self, seq: Seq) -> Option<Self> {
-        let is_meant = |slot: &Slot| slot.message().is_some_and(|m| m.seq == seq);
-        let place = self.slots.iter().position(is_meant)?;
+    /// The same room batch after a message was revised; `None` if it has
+    /// neither this message nor anything about it.
+    pub(super) fn revised(&self, seq: Seq, revision: &Revision) -> Option<Self> {
+        let is_meant = |slot: &Slot| match slot {
+            Slot::Message(message) => message.seq == seq || message.about == Some(seq),
+            Slot::Changed(change) => change.about == seq,
+            Slot::Redacted(_) => false,
+        };
+        let may_have = self.is_about_others || self.first() <= seq && seq <= self.last();
+        if !may_have || !self.slots.iter().any(is_meant) {
+            return None;
+        }
         let mut slots = self.slots.clone();
-        if let Slot::Message(message) = &slots[place] {
-            let (prev, id) = (message.prev, message.id.clone());
-            slots[place] = Slot::Redacted(Redaction { seq, prev, id });
+        for slot in &mut slots {
+            slot.revise(seq, revision);
         }
         RoomBatch::of(self.room.clone(), slots)
     }
@@ -109,12 +124,13 @@ impl RoomBatch {
         self.slots[self.slots.len() - 1].seq()
     }
 
-    /// Its messages and what remains of redacted ones, in order.
+    /// Its messages, changes of messages, and what remains of redacted ones, in
+    /// order.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// Its messages without the redacted ones.
+    /// Its messages, without changes and redacted ones.
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.slots.iter().filter_map(Slot::message)
     }
@@ -132,7 +148,7 @@ impl RoomBatch {
     /// The comparison key of the name of a slot's author. The first call makes
     /// all keys: each reader that ignores names needs them.
     pub(super) fn author_key(&self, index: usize) -> Option<&NameKey> {
-        let key = |slot: &Slot| Some(slot.message()?.from.name.as_ref()?.key());
+        let key = |slot: &Slot| Some(slot.author()?.0.name.as_ref()?.key());
         let keys = || self.slots.iter().map(key).collect();
         self.author_keys.get_or_init(keys)[index].as_ref()
     }
@@ -205,6 +221,11 @@ pub(super) mod tests {
             id: None,
             kind: MessageKind::Said,
             to: None,
+            about: None,
+            quote: None,
+            edited: false,
+            edited_at: None,
+            reactions: None,
         }
     }
 
@@ -229,7 +250,7 @@ pub(super) mod tests {
             .collect();
         assert_eq!(runs, [("a", 0, 3), ("b", 0, 4)]);
         assert_eq!(batch.last, Seq(4));
-        assert!(MessageBatch::of(Vec::new()).room_batches.is_empty());
+        assert!(MessageBatch::of(Vec::<Slot>::new()).room_batches.is_empty());
     }
 
     #[test]
@@ -254,9 +275,14 @@ pub(super) mod tests {
     fn a_redacted_message_keeps_its_place() {
         let messages = vec![message("a", 0, 1), message("a", 1, 5), message("a", 5, 6)];
         let run = room_batch(messages);
-        assert!(run.without(Seq(2)).is_none());
-        let without = run.without(Seq(5)).expect("it was there");
-        assert!(without.without(Seq(5)).is_none(), "once");
+        assert!(run.revised(Seq(2), &Revision::Redacted).is_none());
+        let without = run
+            .revised(Seq(5), &Revision::Redacted)
+            .expect("it was there");
+        assert!(
+            without.revised(Seq(5), &Revision::Redacted).is_none(),
+            "once"
+        );
         assert_eq!((without.prev(), without.last()), (Seq(0), Seq(6)));
         let seqs: Vec<_> = without.messages().map(|message| message.seq.0).collect();
         assert_eq!(seqs, [1, 6]);

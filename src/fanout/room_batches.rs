@@ -3,7 +3,7 @@
 use std::{cell::OnceCell, collections::HashSet, sync::Arc};
 
 use super::room_batch::RoomBatch;
-use crate::protocol::{ConnectionId, Seq, format::Format};
+use crate::protocol::{ConnectionId, Seq, Slot, format::Format};
 
 /// The new room batches of one room: at least one.
 pub(super) struct RoomBatches {
@@ -29,8 +29,10 @@ impl RoomBatches {
     pub(super) fn push(&mut self, room_batch: Arc<RoomBatch>) {
         self.messages += room_batch.slots().len();
         room_batch
-            .messages()
-            .for_each(|m| self.authors.add(m.connection));
+            .slots()
+            .iter()
+            .filter_map(Slot::author)
+            .for_each(|(_, connection)| self.authors.add(connection));
         self.batches.push(room_batch);
     }
 

@@ -9,7 +9,7 @@ use super::{
     feed_page::FeedPage,
     room_batch::{MessageBatch, RoomBatch},
 };
-use crate::protocol::{Seq, name::RoomName};
+use crate::protocol::{Revision, Seq, name::RoomName};
 
 /// The most room batches in one page: as many as one `writev(2)` is given.
 const PAGE_ROOM_BATCHES: usize = 64;
@@ -83,22 +83,27 @@ impl Tail {
         }
     }
 
-    /// Removes the text of a message; its place is kept.
-    pub(super) fn redact(&mut self, seq: Seq) {
-        // The room batches of one batch interleave, so more than one may span
-        // the number.
-        let without = |run: &Arc<RoomBatch>| {
-            let spans = run.first() <= seq && seq <= run.last();
-            Some((Arc::clone(run), Arc::new(spans.then(|| run.without(seq))??)))
-        };
-        let Some((old, new)) = self.order.iter().find_map(without) else {
+    /// Brings a message, and what is about it, to the state after a revision.
+    /// Each keeps its place.
+    pub(super) fn revise(&mut self, room: &RoomName, seq: Seq, revision: &Revision) {
+        let Some(room_batches) = self.rooms.get_mut(room) else {
             return;
         };
-        self.weight = self.weight - old.weight() + new.weight();
-        let room_batches = self.rooms.get_mut(old.room());
-        for room_batch in room_batches.into_iter().chain([&mut self.order]).flatten() {
-            if Arc::ptr_eq(room_batch, &old) {
-                *room_batch = Arc::clone(&new);
+        let first = room_batches.partition_point(|run| run.last() < seq);
+        for room_batch in room_batches.range_mut(first..) {
+            if let Some(new) = room_batch.revised(seq, revision) {
+                let old = std::mem::replace(room_batch, Arc::new(new));
+                self.weight = self.weight - old.weight() + room_batch.weight();
+                // Room batches stand in the order of their first numbers.
+                let order = &mut self.order;
+                let place = order.partition_point(|run| run.first() < old.first());
+                if let Some(same) = order.get_mut(place) {
+                    *same = Arc::clone(room_batch);
+                }
+            }
+            // The replay needs only the last reactions to be right.
+            if matches!(revision, Revision::Reacted(_)) {
+                return;
             }
         }
     }
@@ -245,7 +250,7 @@ mod tests {
         tail.push(&MessageBatch::of(vec![message("a", 3, 4)]));
         let kept = tail.order.clone();
         for seq in [3, 3, 5] {
-            tail.redact(Seq(seq));
+            tail.revise(&room("a"), Seq(seq), &Revision::Redacted);
         }
         let page = tail.after(&room("a"), Seq(0)).expect("all");
         assert_eq!((seqs(&page), page.upto), (vec![1, 4], Seq(4)));

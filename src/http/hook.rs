@@ -66,6 +66,7 @@ where
         follows: None,
         kind: MessageKind::Said,
         to: None,
+        about: None,
     };
     info!(target: "chat::message", "From hook {peer} {:?}", &*draft.text);
     match store_in_any_case(state, peer.id, draft).await? {

@@ -34,7 +34,7 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 21] = modules![
+const MODULES: [(&str, &str); 22] = modules![
     "backoff",
     "position",
     "outbox",
@@ -51,6 +51,7 @@ const MODULES: [(&str, &str); 21] = modules![
     "blocks",
     "row",
     "attention",
+    "menu",
     "composer",
     "panels",
     "entry",

@@ -10,7 +10,7 @@ use http::{HeaderName, header, request::Parts};
 use super::{answer::Refused, origin::single_header};
 use crate::{
     protocol::{
-        Epoch, MessageKind, Seq, Start,
+        Epoch, PublishKind, Seq, Start,
         format::Format,
         name::{Name, RoomName},
         secret::Secret,
@@ -38,8 +38,10 @@ pub(super) struct Query {
     pub(super) limit: Option<u32>,
     /// `seq=1`: plain lines begin with their number.
     pub(super) numbered: bool,
-    /// `kind=me`: the message says what its author does.
-    pub(super) kind: MessageKind,
+    /// `kind`: the kind of the message.
+    pub(super) kind: PublishKind,
+    /// `about`: the message that it answers or changes.
+    pub(super) about: Option<Seq>,
     /// `echo`: whether own messages are shown; `echo=0` hides them.
     pub(super) echo: bool,
 }
@@ -55,7 +57,8 @@ impl Default for Query {
             before: None,
             limit: None,
             numbered: false,
-            kind: MessageKind::Said,
+            kind: PublishKind::Said,
+            about: None,
             echo: true,
         }
     }
@@ -95,10 +98,14 @@ impl Query {
                 "before" => parsed.before = Some(Seq(number("before", &value)?)),
                 "limit" => parsed.limit = Some(number("limit", &value)?),
                 "seq" => parsed.numbered = switch("seq", &value)?,
-                "kind" if value == "me" => parsed.kind = MessageKind::Me,
+                "about" => parsed.about = Some(Seq(number("about", &value)?)),
                 "kind" => {
-                    let text = format!("kind={value}: kind is me, or absent.");
-                    return Err(Refused::bad_request(text));
+                    let known = PublishKind::ALL.iter().find(|(word, _)| *word == value);
+                    let (_, kind) = known.ok_or_else(|| {
+                        let words = PublishKind::ALL.map(|(word, _)| word).join(", ");
+                        Refused::bad_request(format!("kind={value}: kind is one of {words}."))
+                    })?;
+                    parsed.kind = *kind;
                 }
                 "echo" => parsed.echo = switch("echo", &value)?,
                 _ => {}
@@ -205,7 +212,7 @@ mod tests {
             "name=Ana&after=7&epoch=ab&backlog=5&before=9&limit=3&seq=1&kind=me&echo=0&other=x";
         let query = Query::parse(query).expect("a valid query");
         assert_eq!(query.name.expect("a name").as_str(), "Ana");
-        assert!(query.numbered && !query.echo && query.kind == MessageKind::Me);
+        assert!(query.numbered && !query.echo && query.kind == PublishKind::Me);
         assert_eq!(query.start.after, Some(Seq(7)));
         assert_eq!(query.start.epoch, Some(Epoch("ab".into())));
         assert_eq!(query.start.backlog, Some(5));

@@ -187,6 +187,9 @@ where
     let peer = registration.peer();
     registration.check_mute(query.name.as_ref())?;
     let posted = posted::take(head, body, form, registration, state, &room).await?;
+    let (kind, about) = query
+        .kind
+        .relate(query.about, &posted.text, query.name.is_some())?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
@@ -212,8 +215,9 @@ where
         room,
         id: posted.id,
         follows: None,
-        kind: query.kind,
+        kind,
         to: None,
+        about,
     };
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let reply = if posted.is_guessable {

@@ -259,6 +259,14 @@ pub(super) fn refusal(denial: Denial) -> Refusal {
         Denial::NoInvitation => {
             "This invitation or link is not valid: it was used, has expired or was taken back. Ask for a new one."
         }
+        Denial::NotAuthor => "Only its author may change a message.",
+        Denial::TooLate => {
+            "It is too late: here a message can be changed only for a while (--edit-window)."
+        }
+        Denial::TooManyEdits => "This message was corrected so often that it may not be again.",
+        Denial::TooManyReactions => {
+            "This message has the most reactions: join in one of them, if it has 20 different ones."
+        }
     };
     Refusal::new(RefusalCode::NotAllowed, text)
 }

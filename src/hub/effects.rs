@@ -72,7 +72,10 @@ impl Effects {
                 registry.change_follow(*owner, room, Some(*level));
             }
             (Action::Unfollow { owner, room }, _) => registry.change_follow(*owner, room, None),
-            (Action::Redact { room, seq, .. }, Outcome::Redacted) => {
+            (
+                Action::Redact { room, seq, .. } | Action::Retract { room, seq, .. },
+                Outcome::Redacted,
+            ) => {
                 registry.tell_redaction(room, *seq);
             }
             (Action::Kick(audit), _) => {

@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, atomic::AtomicU32},
+    time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::broadcast};
@@ -170,14 +171,17 @@ impl Hub {
 /// Stores the settings that replicas share as an entry, unless they are the
 /// same.
 fn share_settings(applier: &mut Applier<'_>, options: &HubOptions) -> io::Result<()> {
-    let expiry = u64::try_from(options.name_expiry.as_millis()).unwrap_or(u64::MAX);
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (name_expiry_ms, edit_window_ms) = (ms(options.name_expiry), ms(options.edit_window));
     let standing = applier
         .replica()
         .starting_state()
         .map_err(io::Error::other)?;
-    if standing.name_expiry_ms != expiry {
-        let name_expiry_ms = expiry;
-        let settings = applier.apply_action(Action::Settings { name_expiry_ms });
+    if (standing.name_expiry_ms, standing.edit_window_ms) != (name_expiry_ms, edit_window_ms) {
+        let settings = applier.apply_action(Action::Settings {
+            name_expiry_ms,
+            edit_window_ms,
+        });
         settings.map_err(io::Error::other)?;
     }
     Ok(())

@@ -53,6 +53,7 @@ impl World {
         let options = HubOptions {
             shards: 1,
             name_expiry,
+            edit_window: Duration::ZERO,
             access: AccessMode::Open,
             capacity: Capacity::UNLIMITED,
             proxies: AddressSet::NONE,
@@ -204,7 +205,10 @@ async fn a_sweep_spares_the_names_of_connected_owners() {
         drop(world.claim(name, None).await.expect("free"));
     }
     let rows = ["ana", "bob", greek, "nina", "vina"];
-    let settings = Action::Settings { name_expiry_ms: 0 };
+    let settings = Action::Settings {
+        name_expiry_ms: 0,
+        edit_window_ms: 0,
+    };
     let settings = world.hub.act(ConnectionId::SERVER, settings);
     settings.await.expect("stored");
     let sweep = || sweep::sweep(actions, history.store(), clock, registry);

@@ -76,7 +76,8 @@ mod tests {
             InvitationDraft, Recipient, SanctionKind, Stamp, Standing, model::batch,
         },
         protocol::{
-            ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
+            About, AboutKind, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq,
+            WallTime,
             name::{Name, RoomName},
         },
     };
@@ -176,6 +177,30 @@ mod tests {
         ]
     }
 
+    /// A draft of each kind about a message, and the retraction of a message.
+    fn on_messages() -> Vec<Action> {
+        let kinds = [
+            AboutKind::Reply,
+            AboutKind::Edit,
+            AboutKind::React,
+            AboutKind::Unreact,
+        ];
+        let about = |kind| Draft {
+            about: Some(About {
+                seq: Seq(300),
+                kind,
+            }),
+            ..Draft::of("tea", "+1")
+        };
+        let drafts = kinds.map(|kind| Action::Message(about(kind)));
+        let retract = Action::Retract {
+            room: RoomName::lobby(),
+            seq: Seq(7),
+            owner: OwnerNumber(7),
+        };
+        drafts.into_iter().chain([retract]).collect()
+    }
+
     /// One entry of every kind.
     fn every_kind() -> Batch {
         let key = "ana".parse::<Name>().expect("a name").key();
@@ -196,13 +221,17 @@ mod tests {
                 ignores: false,
                 unread: None,
             }),
+            about: None,
             ..Draft::of("tea", "hi")
         };
         let actions = [
             Action::Begin {
                 epoch: Epoch("e".into()),
             },
-            Action::Settings { name_expiry_ms: 9 },
+            Action::Settings {
+                name_expiry_ms: 9,
+                edit_window_ms: 0,
+            },
             Action::Message(draft),
             Action::Claim {
                 name: "Ana".parse().expect("a name"),
@@ -266,6 +295,7 @@ mod tests {
                 .into_iter()
                 .chain(on_access())
                 .chain(on_places())
+                .chain(on_messages())
                 .map(|action| Entry {
                     connection: ConnectionId(0x80),
                     action,

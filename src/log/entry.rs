@@ -16,7 +16,8 @@ use super::{
     standing::Admitted,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
+    About, AboutKind, Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq,
+    WallTime,
     name::{MessageId, Name, NameKey, RoomName},
     text::Text,
 };
@@ -104,8 +105,10 @@ pub enum Action {
     Settings {
         /// The milliseconds without use after which an owned name is free.
         name_expiry_ms: u64,
+        /// For so many milliseconds the author of a message may change it.
+        edit_window_ms: u64,
     },
-    /// Stores a message. A private message takes two rows.
+    /// Stores a message, or a change of one. A private message takes two rows.
     Message(Draft),
     /// Makes a name owned, unless it has an owner.
     Claim {
@@ -331,6 +334,17 @@ pub enum Action {
         /// Every message up to this number was read.
         upto: Seq,
     },
+    /// Redacts a message as its author asks. The connection of the entry, or the
+    /// owner, must be the author.
+    Retract {
+        /// The room of the message.
+        #[serde(with = "RoomField")]
+        room: RoomName,
+        /// The number of the message.
+        seq: Seq,
+        /// The owner number of the name that asks.
+        owner: OwnerNumber,
+    },
 }
 
 impl Action {
@@ -370,6 +384,21 @@ pub struct Draft {
     pub to: Option<Recipient>,
     /// The owners whose names the text mentions; each of them at most once.
     pub mentions: Vec<OwnerNumber>,
+    /// The message of the room that it answers or changes.
+    pub about: Option<About>,
+}
+
+impl Draft {
+    /// Whether it changes another message, and is no message of its own.
+    pub fn is_change(&self) -> bool {
+        self.about.is_some_and(About::is_change)
+    }
+
+    /// Whether it corrects another message.
+    pub fn is_edit(&self) -> bool {
+        self.about
+            .is_some_and(|about| about.kind == AboutKind::Edit)
+    }
 }
 
 /// The kind of a sanction.
@@ -430,6 +459,7 @@ impl Draft {
             kind: MessageKind::Said,
             to: None,
             mentions: Vec::new(),
+            about: None,
         }
     }
 

@@ -13,7 +13,8 @@ use super::{
     Stamp, Standing,
 };
 use crate::protocol::{
-    Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq, WallTime,
+    About, AboutKind, Author, ConnectionId, Epoch, FollowLevel, MessageKind, OwnerNumber, Seq,
+    WallTime,
     name::{Name, RoomName},
 };
 
@@ -138,9 +139,19 @@ fn audit() -> impl Strategy<Value = AuditRecord> {
     })
 }
 
+fn about_kind() -> impl Strategy<Value = AboutKind> {
+    prop::sample::select(vec![
+        AboutKind::Reply,
+        AboutKind::Edit,
+        AboutKind::React,
+        AboutKind::Unreact,
+    ])
+}
+
 fn draft() -> impl Strategy<Value = Draft> {
     let id = || proptest::option::of("[a-c]{1,2}");
     let to = proptest::option::weighted(0.2, (name(), owner()));
+    let about = proptest::option::weighted(0.4, (0..40_u64, about_kind()));
     (
         room(),
         proptest::option::of((name(), proptest::option::of(owner()))),
@@ -148,38 +159,44 @@ fn draft() -> impl Strategy<Value = Draft> {
         prop_oneof!["[ab]", "[ -~]{1,40}"],
         (id(), id()),
         any::<bool>(),
-        to,
+        (to, about),
         proptest::collection::btree_set(owner(), 0..2),
     )
-        .prop_map(|(room, from, text, (id, follows), me, to, mentions)| {
-            let (name, owner) = from.unzip();
-            let owner = owner.flatten();
-            let to = to.filter(|_| owner.is_some());
-            let own_inbox = owner.filter(|_| to.is_some()).map(RoomName::inbox);
-            Draft {
-                room: own_inbox.unwrap_or(room),
-                from: Author {
-                    name,
-                    addr: ([127, 0, 0, 1], 5000).into(),
-                    owner,
-                },
-                text: text.into(),
-                id: id.map(|id| id.parse().expect("an id")),
-                follows: follows.map(|id| id.parse().expect("an id")),
-                kind: if me {
-                    MessageKind::Me
-                } else {
-                    MessageKind::Said
-                },
-                to: to.map(|(name, owner)| Recipient {
-                    name,
-                    owner,
-                    ignores: false,
-                    unread: None,
-                }),
-                mentions: mentions.into_iter().collect(),
-            }
-        })
+        .prop_map(
+            |(room, from, text, (id, follows), me, (to, about), mentions)| {
+                let (name, owner) = from.unzip();
+                let owner = owner.flatten();
+                let to = to.filter(|_| owner.is_some());
+                let own_inbox = owner.filter(|_| to.is_some()).map(RoomName::inbox);
+                Draft {
+                    room: own_inbox.unwrap_or(room),
+                    from: Author {
+                        name,
+                        addr: ([127, 0, 0, 1], 5000).into(),
+                        owner,
+                    },
+                    text: text.into(),
+                    id: id.map(|id| id.parse().expect("an id")),
+                    follows: follows.map(|id| id.parse().expect("an id")),
+                    kind: if me {
+                        MessageKind::Me
+                    } else {
+                        MessageKind::Said
+                    },
+                    to: to.map(|(name, owner)| Recipient {
+                        name,
+                        owner,
+                        ignores: false,
+                        unread: None,
+                    }),
+                    mentions: mentions.into_iter().collect(),
+                    about: about.map(|(seq, kind)| About {
+                        seq: Seq(seq),
+                        kind,
+                    }),
+                }
+            },
+        )
 }
 
 /// An action of any kind.
@@ -190,7 +207,12 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         20 => draft().prop_map(Action::Message),
         1 => "[a-f]{4}".prop_map(|epoch| Action::Begin { epoch: Epoch(epoch.as_str().into()) }),
-        1 => (0..2000_u64).prop_map(|name_expiry_ms| Action::Settings { name_expiry_ms }),
+        1 => (0..2000_u64, 0..2000_u64).prop_map(|(name_expiry_ms, edit_window_ms)| {
+            Action::Settings {
+                name_expiry_ms,
+                edit_window_ms,
+            }
+        }),
         4 => (name(), any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(name, salt, tag)| {
             Action::Claim { key: name.key(), name, salt, tag }
         }),
@@ -207,6 +229,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         2 => (kind(), target(), audit())
             .prop_map(|(kind, target, audit)| Action::Lift { kind, target, audit }),
         3 => (room(), seq()).prop_map(|(room, seq)| Action::Redact { room, seq, by: "op".into() }),
+        3 => (room(), seq(), (0..4_u64).prop_map(OwnerNumber))
+            .prop_map(|(room, seq, owner)| Action::Retract { room, seq, owner }),
         1 => audit().prop_map(Action::Kick),
         1 => seq().prop_map(|upto| Action::Expire { upto }),
         2 => (owner(), name(), any::<bool>()).prop_map(|(owner, name, ignored)| {

@@ -5,7 +5,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Epoch, FollowLevel, MessageKind, Refusal, RefusalCode, Seq,
+    Epoch, FollowLevel, PublishKind, Refusal, RefusalCode, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, RoomName},
     place::WatchedRooms,
@@ -39,6 +39,25 @@ pub struct Start {
     pub inbox: Option<Seq>,
 }
 
+/// The messages among which a typed command means the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastOf {
+    /// All messages of the room.
+    All,
+    /// Those of the person that types.
+    Own,
+}
+
+impl LastOf {
+    /// The messages that something of this kind may be about.
+    pub fn for_kind(kind: PublishKind) -> Self {
+        match kind {
+            PublishKind::Edit => LastOf::Own,
+            _ => LastOf::All,
+        }
+    }
+}
+
 /// A command: something that a client asks of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -52,9 +71,12 @@ pub enum Command {
         /// and still be stored once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
-        /// Whether the text is something said or something done.
-        #[serde(default, skip_serializing_if = "MessageKind::is_said")]
-        kind: MessageKind,
+        /// The kind of the text, a correction for example.
+        #[serde(default, skip_serializing_if = "PublishKind::is_said")]
+        kind: PublishKind,
+        /// The number of the message of the room that it answers or changes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<Seq>,
         /// The id of the message that the client sent before this one. If the
         /// server refused that one for now, it refuses this one too. The client
         /// can then send both again in order.
@@ -89,6 +111,22 @@ pub enum Command {
     Reply {
         /// As in [`Command::Publish`].
         text: String,
+    },
+    /// Publishes something about a message of the room; only typed.
+    #[serde(skip)]
+    About {
+        /// The number of the message; absent for the last one that fits.
+        about: Option<Seq>,
+        /// What to publish.
+        kind: PublishKind,
+        /// As in [`Command::Publish`].
+        text: String,
+    },
+    /// Erases a message of one's own; only typed.
+    #[serde(skip)]
+    Delete {
+        /// The number of the message; absent for the last one.
+        seq: Option<Seq>,
     },
     /// Asks for a page of this reader's private messages.
     Inbox {
@@ -233,7 +271,7 @@ pub enum Command {
     },
     /// Asks for the bans and mutes in force; for operators.
     Bans,
-    /// Redacts a message of the room; for operators.
+    /// Redacts a message of the room: one's own, or as an operator any.
     Erase {
         /// The number of the message.
         seq: Seq,
@@ -322,6 +360,33 @@ impl Command {
         })
     }
 
+    /// Has a [`Command::About`] or [`Command::Delete`] name the message it is
+    /// about: `last` finds the last one, or the last of one's own. Any other
+    /// command stays as it is.
+    ///
+    /// # Errors
+    /// Refuses if there is no such message.
+    pub fn referring(self, last: impl FnOnce(LastOf) -> Option<Seq>) -> Result<Self, Refusal> {
+        let nothing = || Refusal::new(RefusalCode::NotHere, "There is no such message here.");
+        Ok(match self {
+            Command::About { about, kind, text } => {
+                let last = || last(LastOf::for_kind(kind));
+                let about = about.or_else(last).ok_or_else(nothing)?;
+                Command::Publish {
+                    text,
+                    id: None,
+                    kind,
+                    about: Some(about),
+                    follows: None,
+                }
+            }
+            Command::Delete { seq } => Command::Erase {
+                seq: seq.or_else(|| last(LastOf::Own)).ok_or_else(nothing)?,
+            },
+            other => other,
+        })
+    }
+
     /// The declaration of this command in the [table](table::TABLE).
     pub fn spec(&self) -> Option<&'static table::CommandSpec> {
         let kind = match self {
@@ -361,6 +426,11 @@ impl Command {
             Command::Unhook { .. } => "unhook",
             Command::Release { .. } => "release",
             Command::Reply { .. } => return table::by_word("r"),
+            Command::About { kind, .. } => {
+                let known = PublishKind::ALL.iter().find(|(_, known)| known == kind);
+                return known.and_then(|(word, _)| table::by_word(word));
+            }
+            Command::Delete { .. } => return table::by_word("delete"),
             Command::Help => return table::by_word("help"),
         };
         table::by_json_type(kind)

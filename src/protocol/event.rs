@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Activity, Author, Epoch, FollowLevel, Followed, Limits, MAX_TOPIC_BYTES, Message,
+    Activity, Author, Change, Epoch, FollowLevel, Followed, Limits, MAX_TOPIC_BYTES, Message,
     PrivateMessage, Redaction, Refusal, RefusalCode, Seq, Slot, WallTime,
     name::{MessageId, Name, RoomName},
     secret::Secret,
@@ -25,6 +25,8 @@ pub enum Event {
     },
     /// A message of the room.
     Message(Message),
+    /// A message of the room was corrected, or has other reactions.
+    Changed(Change),
     /// A private message. The server sends it to its author and its recipient,
     /// whichever rooms they are in.
     Private(PrivateMessage),

@@ -7,7 +7,7 @@
 
 use std::fmt::Write;
 
-use super::{Event, Message, PrivateMessage, Seq, close::CloseReason, json};
+use super::{Change, Event, Message, PrivateMessage, Seq, close::CloseReason, json};
 
 /// The beginning of an event's object, up to the value of its type.
 const TYPE: &str = r#"{"type":""#;
@@ -27,6 +27,7 @@ pub fn event(event: &Event) -> Option<String> {
         | Event::Members { .. } => return None,
         // The reader has everything up to this number, so it can resume here.
         Event::Live { seq }
+        | Event::Changed(Change { seq, .. })
         | Event::Private(PrivateMessage { seq, .. })
         | Event::Erased {
             seq, prev: Some(_), ..
@@ -96,6 +97,11 @@ mod tests {
             id: None,
             kind: MessageKind::Said,
             to: None,
+            about: None,
+            quote: None,
+            edited: false,
+            edited_at: None,
+            reactions: None,
             connection: ConnectionId::SERVER,
         };
         let gap = Event::Gap {

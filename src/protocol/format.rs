@@ -78,6 +78,13 @@ impl Format {
                 Event::Page(page) => {
                     plain::page(page, |line, message| self.put_line(line, message))
                 }
+                Event::Changed(change) => {
+                    let number = match self {
+                        Format::NumberedPlain => format!("{} ", change.seq),
+                        _ => String::new(),
+                    };
+                    number + &plain::event(event)?
+                }
                 _ => plain::event(event)?,
             },
             Format::EventStream => return event_stream::event(event).map(Into::into),
@@ -106,6 +113,12 @@ impl Format {
     pub fn put_slot(self, out: &mut Vec<u8>, scratch: &mut String, entry: &Slot) {
         match entry {
             Slot::Message(message) => self.put_message(out, scratch, message),
+            Slot::Changed(change) => {
+                out.extend(
+                    self.frame(&Event::Changed(change.clone()))
+                        .unwrap_or_default(),
+                );
+            }
             Slot::Redacted(erased) => {
                 out.extend(self.frame(&erased.clone().into()).unwrap_or_default());
             }

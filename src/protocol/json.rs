@@ -130,8 +130,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Author, ConnectionId, MessageKind, Redaction, RefusalCode, Seq, Slot, Start, WallTime,
-        name::RoomName,
+        Author, ConnectionId, MessageKind, PublishKind, Redaction, RefusalCode, Seq, Slot, Start,
+        WallTime, name::RoomName,
     };
 
     #[test]
@@ -140,27 +140,29 @@ mod tests {
             text: text.to_owned(),
             id: id.map(|id| id.parse().expect("an id")),
             kind,
+            about: None,
             follows: None,
         };
         for (frame, expected) in [
             (
                 r#"{"type":"publish","text":"hi"}"#,
-                publish("hi", None, MessageKind::Said),
+                publish("hi", None, PublishKind::Said),
             ),
             (
                 r#"{"text":"hi","id":"a-1","x":[1],"type":"publish"}"#,
-                publish("hi", Some("a-1"), MessageKind::Said),
+                publish("hi", Some("a-1"), PublishKind::Said),
             ),
             (
                 r#"{"type":"publish","text":"waves","kind":"me"}"#,
-                publish("waves", None, MessageKind::Me),
+                publish("waves", None, PublishKind::Me),
             ),
             (
                 r#"{"type":"publish","text":"b","id":"a-2","follows":"a-1"}"#,
                 Command::Publish {
                     text: "b".to_owned(),
                     id: Some("a-2".parse().expect("an id")),
-                    kind: MessageKind::Said,
+                    kind: PublishKind::Said,
+                    about: None,
                     follows: Some("a-1".parse().expect("an id")),
                 },
             ),
@@ -308,6 +310,11 @@ mod tests {
                 id: None,
                 kind: MessageKind::Me,
                 to: None,
+                about: None,
+                quote: None,
+                edited: false,
+                edited_at: None,
+                reactions: None,
                 connection: ConnectionId::SERVER,
             };
             let mut written = String::new();

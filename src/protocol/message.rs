@@ -1,117 +1,19 @@
-//! Messages with their numbers, and the rest of a redacted message.
+//! Messages with their numbers, and what stands under a number of the log.
 
-use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{
+    about::MessageKind,
+    author::{Author, hear, tell},
+    change::{Change, ChangeKind, Quote, Reaction},
     connection_id::ConnectionId,
     name::{MessageId, Name, RoomName},
-    owner_number::OwnerNumber,
     position::Seq,
-    tag::Tag,
     text::Text,
     wall_time::WallTime,
 };
-
-/// The author of a message: the connection's tag, and its name, if any.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Author {
-    /// The display name; absent if the connection has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
-    /// The connection's tag.
-    pub addr: Tag,
-    /// The author's owner number, if it owns its name. No client is told the
-    /// number: in a client it is [`OwnerNumber::UNTOLD`].
-    #[serde(skip)]
-    pub owner: Option<OwnerNumber>,
-}
-
-impl Author {
-    /// The server itself, for which a person at its machine acts.
-    pub fn server() -> Self {
-        Author {
-            name: Some(Name::of_server()),
-            addr: ConnectionId::SERVER.into(),
-            owner: None,
-        }
-    }
-
-    /// Whether it has a name that nobody owns: anyone may use that name.
-    pub fn is_unverified(&self) -> bool {
-        self.name.is_some() && self.owner.is_none()
-    }
-}
-
-impl fmt::Display for Author {
-    /// Writes the name, or the tag if there is none, as the plain format does.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => name.fmt(f),
-            None => self.addr.fmt(f),
-        }
-    }
-}
-
-/// The author of a message, as clients are told it.
-#[derive(Serialize)]
-struct ToldAuthor<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a Name>,
-    addr: &'a Tag,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unverified: Option<bool>,
-}
-
-/// The author of a message, as a client reads it.
-#[derive(Deserialize)]
-struct HeardAuthor {
-    #[serde(default)]
-    name: Option<Name>,
-    addr: Tag,
-    #[serde(default)]
-    unverified: bool,
-}
-
-fn tell<S: Serializer>(author: &Author, to: S) -> Result<S::Ok, S::Error> {
-    let told = ToldAuthor {
-        name: author.name.as_ref(),
-        addr: &author.addr,
-        unverified: author.is_unverified().then_some(true),
-    };
-    told.serialize(to)
-}
-
-fn hear<'de, D: Deserializer<'de>>(from: D) -> Result<Author, D::Error> {
-    let heard = HeardAuthor::deserialize(from)?;
-    let owned = heard.name.is_some() && !heard.unverified;
-    Ok(Author {
-        owner: owned.then_some(OwnerNumber::UNTOLD),
-        name: heard.name,
-        addr: heard.addr,
-    })
-}
-
-/// The kind of a message. An ordinary message has no `kind` in JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// Something said: an ordinary message.
-    #[default]
-    Said,
-    /// Something done: `/me`.
-    Me,
-}
-
-impl MessageKind {
-    /// Whether JSON leaves the kind out. Takes a reference because serde passes
-    /// one.
-    #[allow(clippy::trivially_copy_pass_by_ref)]
-    pub(super) fn is_said(&self) -> bool {
-        *self == MessageKind::Said
-    }
-}
 
 /// A message with its number and its room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,12 +43,33 @@ pub struct Message {
     /// [`Event::Private`](super::Event::Private).
     #[serde(skip)]
     pub to: Option<Name>,
+    /// The number of the message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Seq>,
+    /// The beginning of the message that it answers, unless that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<Box<Quote>>,
+    /// Whether its author corrected the text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub edited: bool,
+    /// When its author last corrected the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<WallTime>,
+    /// The reactions to it, if any; the first one first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reactions: Option<Arc<[Reaction]>>,
     /// The connection it was published on. No client is told.
     #[serde(skip)]
     pub connection: ConnectionId,
 }
 
 impl Message {
+    /// Its author, and that of its quote.
+    pub fn authors_mut(&mut self) -> impl Iterator<Item = &mut Author> {
+        let quoted = self.quote.as_mut().map(|quote| &mut quote.from);
+        [&mut self.from].into_iter().chain(quoted)
+    }
+
     /// The private message that a client is told; `None` for a public one.
     pub fn private(&self) -> Option<PrivateMessage> {
         let to = self.to.clone()?;
@@ -188,17 +111,51 @@ pub struct PrivateMessage {
     pub sent: bool,
 }
 
-/// The content of one number of the log: a message, or the rest of a redacted
-/// one.
+/// The content of one number of the log: a message, a change of one, or the rest
+/// of a redacted message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Slot {
     /// A message that was redacted.
     #[serde(rename = "erased")]
     Redacted(Redaction),
+    /// A change of a message.
+    Changed(Change),
     /// A message. On a page it has no `type`.
     #[serde(untagged)]
     Message(Message),
+}
+
+impl From<Message> for Slot {
+    fn from(message: Message) -> Slot {
+        Slot::Message(message)
+    }
+}
+
+/// The effect of a later entry on a message.
+#[derive(Clone, Debug)]
+pub enum Revision {
+    /// Its author corrected it: the text now, and when that was.
+    Edited(Text, WallTime),
+    /// It has these reactions now.
+    Reacted(Arc<[Reaction]>),
+    /// It was redacted.
+    Redacted,
+}
+
+impl Revision {
+    /// The message that a change revises, and how; `None` for another slot.
+    pub fn of(slot: &Slot) -> Option<(Seq, Self)> {
+        let Slot::Changed(change) = slot else {
+            return None;
+        };
+        let revision = match (&change.reactions, &change.text) {
+            (Some(reactions), _) => Revision::Reacted(Arc::clone(reactions)),
+            (None, Some(text)) => Revision::Edited(text.clone(), change.at),
+            (None, None) => return None,
+        };
+        Some((change.about, revision))
+    }
 }
 
 impl Slot {
@@ -206,6 +163,7 @@ impl Slot {
     pub fn seq(&self) -> Seq {
         match self {
             Slot::Message(message) => message.seq,
+            Slot::Changed(change) => change.seq,
             Slot::Redacted(erased) => erased.seq,
         }
     }
@@ -214,21 +172,108 @@ impl Slot {
     pub fn prev(&self) -> Seq {
         match self {
             Slot::Message(message) => message.prev,
+            Slot::Changed(change) => change.prev,
             Slot::Redacted(erased) => erased.prev,
         }
     }
 
-    /// The message; `None` if it was redacted.
+    /// The message; `None` for a change, and if it was redacted.
     pub fn message(&self) -> Option<&Message> {
         match self {
             Slot::Message(message) => Some(message),
+            Slot::Changed(_) | Slot::Redacted(_) => None,
+        }
+    }
+
+    /// The room; `None` if it was redacted.
+    pub fn room(&self) -> Option<&RoomName> {
+        match self {
+            Slot::Message(message) => Some(&message.room),
+            Slot::Changed(change) => Some(&change.room),
             Slot::Redacted(_) => None,
         }
     }
 
-    /// The length of its text in bytes; 0 if it was redacted.
+    /// The author and the connection; `None` if it was redacted.
+    pub fn author(&self) -> Option<(&Author, ConnectionId)> {
+        match self {
+            Slot::Message(message) => Some((&message.from, message.connection)),
+            Slot::Changed(change) => Some((&change.from, change.connection)),
+            Slot::Redacted(_) => None,
+        }
+    }
+
+    /// The authors that this shows.
+    pub fn authors_mut(&mut self) -> impl Iterator<Item = &mut Author> {
+        let (message, change) = match self {
+            Slot::Message(message) => (Some(message), None),
+            Slot::Changed(change) => (None, Some(&mut change.from)),
+            Slot::Redacted(_) => (None, None),
+        };
+        let of_message = message.into_iter().flat_map(Message::authors_mut);
+        of_message.chain(change)
+    }
+
+    /// The message that this answers or changes.
+    pub fn about(&self) -> Option<Seq> {
+        match self {
+            Slot::Message(message) => message.about,
+            Slot::Changed(change) => Some(change.about),
+            Slot::Redacted(_) => None,
+        }
+    }
+
+    /// The length of its texts in bytes; 0 if it was redacted.
     pub fn text_bytes(&self) -> usize {
-        self.message().map_or(0, |message| message.text.len())
+        let of = |reactions: &[Reaction]| reactions.iter().map(Reaction::bytes).sum::<usize>();
+        match self {
+            Slot::Message(message) => {
+                let quote = message.quote.as_ref().map_or(0, |quote| quote.text.len());
+                message.text.len() + quote + message.reactions.as_deref().map_or(0, of)
+            }
+            Slot::Changed(change) => {
+                let text = change.text.as_ref().map_or(0, |text| text.len());
+                text + change.reactions.as_deref().map_or(0, of)
+            }
+            Slot::Redacted(_) => 0,
+        }
+    }
+
+    /// Brings this to the state after a revision of the message `seq`.
+    pub fn revise(&mut self, seq: Seq, revision: &Revision) {
+        let own = self.seq() == seq;
+        match (self, revision) {
+            (Slot::Message(message), Revision::Edited(text, at)) if own => {
+                (message.text, message.edited) = (text.clone(), true);
+                message.edited_at = Some(*at);
+            }
+            (Slot::Message(message), Revision::Reacted(reactions)) if own => {
+                let some = Some(reactions).filter(|reactions| !reactions.is_empty());
+                message.reactions = some.cloned();
+            }
+            (slot @ Slot::Message(_), Revision::Redacted) if own => {
+                if let Slot::Message(Message { prev, id, .. }) = slot {
+                    let (prev, id) = (*prev, id.take());
+                    *slot = Slot::Redacted(Redaction { seq, prev, id });
+                }
+            }
+            (Slot::Message(message), Revision::Edited(text, _)) if message.about == Some(seq) => {
+                if let Some(quote) = &mut message.quote {
+                    quote.text = Quote::beginning(text);
+                }
+            }
+            (Slot::Message(message), Revision::Redacted) if message.about == Some(seq) => {
+                message.quote = None;
+            }
+            (Slot::Changed(change), revision) if change.about == seq => match revision {
+                Revision::Edited(text, _) if change.kind == ChangeKind::Edit => {
+                    change.text = Some(text.clone());
+                }
+                Revision::Redacted => change.redact(),
+                _ => {}
+            },
+            _ => {}
+        }
     }
 }
 

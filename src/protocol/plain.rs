@@ -9,8 +9,8 @@ mod lists;
 use std::fmt::Write;
 
 use super::{
-    ConversationPage, Event, FollowLevel, GapReason, Message, MessageKind, PLAIN_WELCOME,
-    PageEvent, PrivateMessage, Slot,
+    Change, ChangeKind, ConversationPage, Event, FollowLevel, GapReason, Message, MessageKind,
+    PLAIN_WELCOME, PageEvent, PrivateMessage, Slot,
     command::table::TABLE,
     name::{Name, RoomName},
     text::{Text, sanitize},
@@ -65,7 +65,8 @@ pub fn joined(room: &RoomName, topic: Option<&Text>) -> Event {
     }
 }
 
-/// Appends a message as `TAG: text`, and a private one as an answer:
+/// Appends a message as `TAG: text`, a reply as `TAG: > TAG: quote` with the text
+/// on the next line, and a private one as an answer:
 /// `* ana to you: text`.
 pub fn put_message(line: &mut String, message: &Message) {
     if let Some(private) = message.private() {
@@ -76,8 +77,24 @@ pub fn put_message(line: &mut String, message: &Message) {
         MessageKind::Me => "* ",
     };
     // Writing to a String cannot fail.
-    let _ = write!(line, "{}: {verb}", message.from);
+    let _ = write!(line, "{}: ", message.from);
+    if let Some(quote) = &message.quote {
+        let _ = write!(line, "> {}: {}\n  ", quote.from, &*quote.text);
+    }
+    line.push_str(verb);
     put_inset(line, &message.text);
+}
+
+/// A correction as an answer: `* ana corrected: text`. The plain format does not
+/// show other changes.
+fn changed(change: &Change) -> Option<String> {
+    let text = change.text.as_ref()?;
+    if change.kind != ChangeKind::Edit {
+        return None;
+    }
+    let mut line = format!("* {} corrected: ", change.from);
+    put_inset(&mut line, text);
+    Some(line)
 }
 
 fn put_private(line: &mut String, private: &PrivateMessage) {
@@ -140,6 +157,7 @@ pub fn event(event: &Event) -> Option<String> {
             put_private(&mut line, private);
             return Some(line);
         }
+        Event::Changed(change) => return changed(change),
         Event::Page(found) => return Some(page(found, put_message)),
         Event::Conversation(ConversationPage { messages, .. }) | Event::Inbox { messages, .. }
             if !messages.is_empty() =>
@@ -254,6 +272,11 @@ mod tests {
             id: None,
             kind,
             to: None,
+            about: None,
+            quote: None,
+            edited: false,
+            edited_at: None,
+            reactions: None,
             connection: ConnectionId::SERVER,
         }
     }

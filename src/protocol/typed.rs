@@ -3,7 +3,7 @@
 use std::{fmt::Display, num::NonZeroU32};
 
 use super::{
-    Command, FollowLevel, FrameKind, MessageKind, Outline, Refusal, RefusalCode, Seq, Start,
+    Command, FollowLevel, FrameKind, Outline, PublishKind, Refusal, RefusalCode, Seq, Start,
     command::table::{self, CommandSpec},
     command_target::CommandTarget,
     misplaced_secret,
@@ -29,13 +29,14 @@ pub fn outline(frame: &str) -> Option<Outline> {
 pub fn parse(frame: &str) -> Result<Option<Command>, Refusal> {
     let command = match split(frame) {
         Line::Empty => return Ok(None),
-        Line::Message(text) => publish(text, MessageKind::Said),
+        Line::Message(text) => publish(text, PublishKind::Said),
         Line::Command { word, rest } => command(
             table::by_word(word).ok_or_else(|| unknown(word))?,
             rest.trim(),
         )?,
     };
     if let Command::Publish { text, .. }
+    | Command::About { text, .. }
     | Command::Private { text, .. }
     | Command::Reply { text }
     | Command::Topic { text: Some(text) } = &command
@@ -72,7 +73,7 @@ fn split(frame: &str) -> Line<'_> {
 /// Parses the arguments of a command.
 fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
     Ok(match spec.word {
-        "me" => publish(some(spec, rest)?, MessageKind::Me),
+        "me" => publish(some(spec, rest)?, PublishKind::Me),
         "msg" => {
             let (to, text) = split_word(rest);
             let text = some(spec, text)?;
@@ -106,6 +107,19 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         "join" => Command::Join {
             room: rest.parse().map_err(|rule| bad_field(spec.form(), rule))?,
             start: Start::default(),
+        },
+        "reply" => about(spec, PublishKind::Reply, rest)?,
+        "react" => about(spec, PublishKind::React, rest)?,
+        "unreact" => about(spec, PublishKind::Unreact, rest)?,
+        "edit" => about(spec, PublishKind::Edit, rest)?,
+        "delete" => Command::Delete {
+            seq: match optional(rest) {
+                None => None,
+                Some(rest) => Some(
+                    number(&rest)
+                        .ok_or_else(|| example(spec, " (in a room's URL, ?seq=1 shows numbers)"))?,
+                ),
+            },
         },
         "r" => Command::Reply {
             text: some(spec, rest)?.to_owned(),
@@ -225,13 +239,36 @@ fn access(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
     })
 }
 
-fn publish(text: &str, kind: MessageKind) -> Command {
+fn publish(text: &str, kind: PublishKind) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: None,
         kind,
+        about: None,
         follows: None,
     }
+}
+
+/// Parses a command about a message: its number, if given, and a text.
+fn about(spec: &CommandSpec, kind: PublishKind, rest: &str) -> Result<Command, Refusal> {
+    let (first, behind) = split_word(rest);
+    let number = number(first).filter(|_| !behind.trim().is_empty());
+    let text = if number.is_some() {
+        behind.trim_start()
+    } else {
+        rest
+    };
+    Ok(Command::About {
+        about: number,
+        kind,
+        text: some(spec, text)?.to_owned(),
+    })
+}
+
+/// The number of a message, as a person types it.
+fn number(word: &str) -> Option<Seq> {
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    word.parse().ok().filter(|_| is_number).map(Seq)
 }
 
 /// Parses `/invite 5 2d`, in any order and each optional, or `/invite TOKEN`.
@@ -319,7 +356,10 @@ fn bad_name(spec: &CommandSpec, rule: impl Display) -> Refusal {
 /// The refusal of a command whose only argument is missing or wrong. It shows an
 /// example.
 fn example(spec: &CommandSpec, hint: &str) -> Refusal {
-    let argument = spec.arguments.trim_matches(['[', ']']);
+    // The only argument is needed here, though it may be left out elsewhere.
+    let only = |form: &'static str| form.strip_prefix('[')?.strip_suffix(']');
+    let argument = only(spec.arguments).filter(|only| !only.contains('['));
+    let argument = argument.unwrap_or(spec.arguments);
     let usage = format!("Usage: /{} {argument}", spec.word);
     Refusal::new(
         RefusalCode::BadField,
@@ -356,6 +396,14 @@ mod tests {
                 Ok(None) => Value::Null,
                 Ok(Some(Command::Help)) => json!("help"),
                 Ok(Some(Command::Reply { text })) => json!({ "reply": text }),
+                Ok(Some(Command::Delete { seq })) => json!({ "delete": seq }),
+                Ok(Some(Command::About { about, kind, text })) => json!(Command::Publish {
+                    text,
+                    id: None,
+                    kind,
+                    about,
+                    follows: None,
+                }),
                 Ok(Some(command)) => json!(command),
                 Err(_) => json!("wrong"),
             };
@@ -365,7 +413,7 @@ mod tests {
 
     #[test]
     fn each_line_is_read_as_its_command() {
-        let said = |text: &str| Some(publish(text, MessageKind::Said));
+        let said = |text: &str| Some(publish(text, PublishKind::Said));
         let history = |limit| {
             let before = None;
             Some(Command::History {
@@ -384,7 +432,7 @@ mod tests {
             (" ", said(" ")),
             ("//x", said("/x")),
             ("///x", said("//x")),
-            ("/me waves", Some(publish("waves", MessageKind::Me))),
+            ("/me waves", Some(publish("waves", PublishKind::Me))),
             ("/members", Some(Command::Members)),
             ("/help\n", Some(Command::Help)),
             (

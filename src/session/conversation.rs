@@ -2,6 +2,7 @@
 //! `frame` charges and parses frames; `commands` carries out commands; `pages`
 //! reads pages and searches.
 
+mod about;
 mod access;
 mod commands;
 mod frame;

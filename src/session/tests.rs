@@ -70,6 +70,7 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
     let hub = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        edit_window: Duration::MAX,
         access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,
@@ -123,6 +124,7 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let options = hub::HubOptions {
         shards: 1,
         name_expiry: Duration::MAX,
+        edit_window: Duration::MAX,
         access: hub::AccessMode::Open,
         capacity: Capacity::UNLIMITED,
         proxies: AddressSet::NONE,

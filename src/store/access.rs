@@ -67,4 +67,12 @@ pub enum Denial {
     NoInvitation,
     /// The room has the most hooks allowed.
     TooManyHooks,
+    /// The message is of another author.
+    NotAuthor,
+    /// The author could change the message for a time, which has passed.
+    TooLate,
+    /// The message was corrected the most times allowed.
+    TooManyEdits,
+    /// The message has the most reactions allowed.
+    TooManyReactions,
 }

@@ -4,6 +4,7 @@
 //! give the same state and outcomes, on any machine, in any year. It reads no
 //! clock, no random source and no environment.
 
+mod about;
 mod access;
 mod content;
 mod hooks;
@@ -12,6 +13,7 @@ mod invitations;
 mod messages;
 mod names;
 mod places;
+mod relation;
 mod removal;
 mod rooms;
 mod sanctions;
@@ -24,7 +26,7 @@ use rusqlite::Connection;
 use self::messages::MessageWriter;
 use super::{
     AccessChange, Outcome, StoreError,
-    index::Index,
+    index::{Index, IndexedMessage},
     parents,
     room::RoomState,
     row::{TableRow, find},
@@ -33,7 +35,7 @@ use super::{
 };
 use crate::{
     log::{Action, AuditRecord, Entry, OrderedBatch, Stamp},
-    protocol::{Epoch, Message, name::RoomName},
+    protocol::{ConnectionId, Epoch, Slot, name::RoomName},
 };
 
 /// The changes that applying a batch made.
@@ -41,14 +43,16 @@ use crate::{
 pub struct Applied {
     /// The outcome of each entry, in order; empty if the batch was a repeat.
     pub outcomes: Vec<Outcome>,
-    /// The messages stored, in the order of their numbers.
-    pub messages: Vec<Message>,
+    /// The messages and changes stored, in the order of their numbers.
+    pub messages: Vec<Slot>,
     /// The changes of access, in order.
     pub access_changes: Vec<AccessChange>,
     /// The rooms of the batch, as they are after it.
     pub(super) rooms: Vec<(RoomName, RoomState)>,
     /// The rooms whose rows were removed.
     pub(super) swept: Vec<RoomName>,
+    /// The corrected messages, whose new words the index does not have.
+    pub(super) reworded: Vec<IndexedMessage>,
     /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
@@ -70,7 +74,7 @@ pub(super) struct Applying<'a> {
 /// Applies a batch to a database whose transaction is open.
 ///
 /// `known` holds rooms whose rows need not be read. `index` must be given if
-/// the batch [redacts] a message.
+/// the batch [removes words](removes_words).
 ///
 /// # Errors
 /// Fails if the database cannot be read or written, or contradicts itself.
@@ -89,7 +93,7 @@ pub(super) fn apply(
         let mut applying = Applying {
             db,
             stamp: batch.stamp,
-            numbering: MessageWriter::after(before, db, known, batch),
+            numbering: MessageWriter::after(before, db, known, batch, state.edit_window_ms),
             state,
             random: batch.random,
             index,
@@ -97,6 +101,7 @@ pub(super) fn apply(
             removed: false,
         };
         applied.outcomes = applying.entries(&batch.entries)?;
+        applied.reworded = applying.take_reworded()?;
         applied.removed = applying.removed;
         let Applying {
             numbering,
@@ -121,12 +126,14 @@ pub(super) fn apply(
     Ok(applied)
 }
 
-/// Whether any of these entries redacts a message, and so removes words from the
-/// search index.
-pub(super) fn redacts(entries: &[Entry]) -> bool {
-    entries
-        .iter()
-        .any(|entry| matches!(entry.action, Action::Redact { .. }))
+/// Whether any of these entries redacts or corrects a message, and so removes
+/// words from the search index.
+pub(super) fn removes_words(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| match &entry.action {
+        Action::Redact { .. } | Action::Retract { .. } => true,
+        Action::Message(draft) => draft.is_edit(),
+        _ => false,
+    })
 }
 
 impl Applying<'_> {
@@ -142,20 +149,25 @@ impl Applying<'_> {
                     self.numbering.store(group, &mut outcomes)?;
                     self.state.head = self.numbering.head();
                 }
-                action => outcomes.push(self.action(action)?),
+                action => outcomes.push(self.action(group[0].connection, action)?),
             }
         }
         Ok(outcomes)
     }
 
-    fn action(&mut self, action: &Action) -> Result<Outcome, StoreError> {
+    fn action(&mut self, connection: ConnectionId, action: &Action) -> Result<Outcome, StoreError> {
         match action {
             // `entries` stores the messages, and `apply` removes rooms at the end
             // of the batch.
             Action::Message(_) | Action::ExpireRoom { .. } => Ok(Outcome::Done),
             Action::Begin { epoch } => self.begin(epoch),
-            Action::Settings { name_expiry_ms } => {
+            Action::Settings {
+                name_expiry_ms,
+                edit_window_ms,
+            } => {
                 self.state.name_expiry_ms = *name_expiry_ms;
+                self.state.edit_window_ms = *edit_window_ms;
+                self.numbering.edit_window_ms = *edit_window_ms;
                 Ok(Outcome::Done)
             }
             Action::Claim {
@@ -179,6 +191,7 @@ impl Applying<'_> {
                 audit,
             } => self.lift(*kind, target, audit),
             Action::Redact { room, seq, by } => self.redact(room, *seq, by),
+            Action::Retract { room, seq, owner } => self.retract(room, *seq, connection, *owner),
             Action::Kick(audit) => {
                 self.record(audit)?;
                 Ok(Outcome::Done)

@@ -203,7 +203,10 @@ mod tests {
             ignored: true,
         };
         let name_expiry_ms = DAY.unsigned_abs() * 10;
-        let settings = Action::Settings { name_expiry_ms };
+        let settings = Action::Settings {
+            name_expiry_ms,
+            edit_window_ms: 0,
+        };
         apply(&mut database, 1, [settings, claim("ana"), ignore]);
         let expire = || Action::ExpireName {
             key: name("ana").key(),
@@ -239,7 +242,10 @@ mod tests {
             by: "ana".into(),
         };
         let name_expiry_ms = DAY.unsigned_abs() * 10;
-        let settings = Action::Settings { name_expiry_ms };
+        let settings = Action::Settings {
+            name_expiry_ms,
+            edit_window_ms: 0,
+        };
         let message = Action::Message(Draft::of("tea", "text"));
         apply(&mut database, 1, [settings, topic, message]);
         let expire = || Action::ExpireRoom { room: tea.clone() };
@@ -292,7 +298,10 @@ mod tests {
             room: inbox.clone(),
             ..to_self
         };
-        let settings = Action::Settings { name_expiry_ms: 0 };
+        let settings = Action::Settings {
+            name_expiry_ms: 0,
+            edit_window_ms: 0,
+        };
         let upto = Seq(1);
         apply(&mut database, 1, [settings, claim("ana")]);
         apply(&mut database, 1, [Action::Message(to_self)]);
@@ -308,7 +317,10 @@ mod tests {
     #[test]
     fn expired_names_are_found_a_page_at_a_time() {
         let mut database = Database::in_memory().expect("a store");
-        let settings = Action::Settings { name_expiry_ms: 0 };
+        let settings = Action::Settings {
+            name_expiry_ms: 0,
+            edit_window_ms: 0,
+        };
         let claims = (0..1001).map(|n| claim(&format!("g{n:04}")));
         apply(&mut database, 1, [settings]);
         apply(&mut database, 1, claims);

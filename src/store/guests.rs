@@ -11,7 +11,7 @@ use super::{
     row::{TableRow, find, to_db},
     tables::{MESSAGES, MessageRow},
 };
-use crate::protocol::{Message, Seq, Tag};
+use crate::protocol::{Author, Seq, Tag};
 
 /// How many messages are searched for a guest, newest first: about 50 ms.
 const LOOKED_BACK: u64 = 100_000;
@@ -23,14 +23,14 @@ impl Store {
         self.shared.hides_addresses.store(true, Ordering::Relaxed);
     }
 
-    /// Hides the addresses of these messages' authors, if addresses are hidden.
-    pub(super) fn conceal<'a>(&self, messages: impl IntoIterator<Item = &'a mut Message>) {
+    /// Hides the addresses of these authors, if addresses are hidden.
+    pub(super) fn conceal<'a>(&self, authors: impl IntoIterator<Item = &'a mut Author>) {
         if !self.shared.hides_addresses.load(Ordering::Relaxed) {
             return;
         }
-        for message in messages {
-            if let Some(guest) = self.guest(&message.from.addr) {
-                message.from.addr = guest;
+        for author in authors {
+            if let Some(guest) = self.guest(&author.addr) {
+                author.addr = guest;
             }
         }
     }

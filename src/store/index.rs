@@ -119,15 +119,25 @@ impl Index {
         self.with_db(|db| blocks::add(db, limits, entries, upto))
     }
 
-    /// Removes one message, before its words leave the store: no search may
-    /// find it after that. If that fails, deletes the whole index.
+    /// Removes some messages, before their words leave the store: no search may
+    /// find them after that. If that fails, deletes the whole index.
     ///
     /// # Errors
     /// Fails if the index can be neither written nor deleted.
-    pub(super) fn remove(&mut self, entry: &IndexedMessage) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
         self.removals += 1;
-        let removed = self.with_db(|db| blocks::remove(db, entry));
+        let removed = self.with_db(|db| blocks::remove(db, entries));
         removed.or_else(|_| self.delete_files())
+    }
+
+    /// Adds messages whose old words were removed, with their new words. If that
+    /// fails, deletes the whole index.
+    ///
+    /// # Errors
+    /// As [`Index::remove`].
+    pub(super) fn put_back(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+        let added = self.with_db(|db| blocks::put_back(db, entries));
+        added.or_else(|_| self.delete_files())
     }
 
     /// Whether all messages of the oldest block have expired.

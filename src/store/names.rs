@@ -173,7 +173,10 @@ mod tests {
         let (replica, store) = open(&storage, "a test").expect("a store");
         let mut log = Applier::local(replica).expect("a log");
         // A damaged name stays taken however old its last use is.
-        let expiry = Action::Settings { name_expiry_ms: 1 };
+        let expiry = Action::Settings {
+            name_expiry_ms: 1,
+            edit_window_ms: 0,
+        };
         log.apply_action(expiry).expect("applied");
         let salt = [7; 16];
         let secret =
@@ -235,7 +238,10 @@ mod tests {
             let (replica, store) = open(&storage, "a test").expect("a store");
             let mut log = Applier::local(replica).expect("a log");
             // Every name is free again at once.
-            let expiry = Action::Settings { name_expiry_ms: 0 };
+            let expiry = Action::Settings {
+                name_expiry_ms: 0,
+                edit_window_ms: 0,
+            };
             log.apply_action(expiry).expect("applied");
             let claimed = log.apply_action(claim()).expect("applied");
             let ownership = Ownership {

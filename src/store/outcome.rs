@@ -42,7 +42,7 @@ pub enum Outcome {
     Redacted,
     /// The message was redacted before.
     RedactedBefore,
-    /// The room has no message of this number.
+    /// The room has no message of this number that can be read.
     NotHere,
     /// Every message up to this number has expired.
     Expired(Seq),

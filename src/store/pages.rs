@@ -14,10 +14,11 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Rows};
 use tracing::error;
 
-use self::by_number::lookup;
+use self::by_number::{complete_slot, lookup};
 pub(super) use self::{backlog::backlog_start, by_number::messages_by_number};
 use super::{
     StoreError,
+    related::RelatedRows,
     room::RoomState,
     row::{TableRow, query, to_db},
     state::ReplicaState,
@@ -118,11 +119,14 @@ impl PageReader<'_> {
     /// The page as read by the index; `None` if the index or the first message
     /// is damaged.
     fn by_index(&self) -> Result<Option<StoredPage>, StoreError> {
-        let mut rows = query(
-            self.view,
-            &MESSAGES,
-            "WHERE room = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
-        )?;
+        // Messages and changes each have their index, in the same order.
+        let changes = format!(
+            "WHERE room = ?1 AND kind < 2 AND seq > ?2 AND seq <= ?3 UNION ALL {} \
+             WHERE room = ?1 AND kind >= 2 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
+            MESSAGES.select
+        );
+        let mut rows = query(self.view, &MESSAGES, &changes)?;
+        let mut related = RelatedRows::new(self.view);
         let (after, last) = (to_db(self.after), to_db(self.room.last));
         let mut rows = rows.query([self.room.id, after, last])?;
         let mut slots: Vec<Slot> = Vec::new();
@@ -133,7 +137,7 @@ impl PageReader<'_> {
             if bytes >= PAGE_BYTES || slots.len() == PAGE_MESSAGES {
                 break Some(reached);
             }
-            let slot = match self.next(&mut rows, slots.last())? {
+            let slot = match self.next(&mut rows, slots.last(), &mut related)? {
                 Next::End => break (reached >= self.room.last).then_some(self.head),
                 Next::Damaged => break None,
                 Next::Slot(slot) => slot,
@@ -181,13 +185,23 @@ impl PageReader<'_> {
         Ok(Some(StoredPage { hole, slots, upto }))
     }
 
-    fn next(&self, rows: &mut Rows<'_>, before: Option<&Slot>) -> Result<Next, StoreError> {
+    fn next(
+        &self,
+        rows: &mut Rows<'_>,
+        before: Option<&Slot>,
+        related: &mut RelatedRows<'_>,
+    ) -> Result<Next, StoreError> {
         Ok(match rows.next() {
             Ok(None) => Next::End,
-            Ok(Some(row)) => MessageRow::read(row)
-                .filter(|row| row.room == self.room.id)
-                .and_then(|row| row.slot(self.name, before))
-                .map_or(Next::Damaged, Next::Slot),
+            Ok(Some(row)) => {
+                let row = MessageRow::read(row).filter(|row| row.room == self.room.id);
+                let slot = row.and_then(|row| Some((row, row.slot(self.name, before)?)));
+                let Some((row, mut slot)) = slot else {
+                    return Ok(Next::Damaged);
+                };
+                related.complete(&row, &mut slot)?;
+                Next::Slot(slot)
+            }
             Err(error) if store_error::is_damage(&error) => Next::Damaged,
             Err(error) => return Err(error.into()),
         })
@@ -201,11 +215,11 @@ impl PageReader<'_> {
         let mut damaged = false;
         for seq in (first.0..=last.0).map(Seq) {
             match lookup(self.view, seq, |row| {
-                (row.room == self.room.id).then(|| row.slot(self.name, None))
+                (row.room == self.room.id).then(|| complete_slot(self.view, row, self.name))
             })? {
                 // A message of another room.
                 Some(None) => {}
-                Some(Some(Some(slot))) => {
+                Some(Some(Ok(Some(slot)))) => {
                     let prev = self.prev(&slot)?;
                     let hole = (prev > self.after).then(|| Hole {
                         upto: prev,
@@ -221,7 +235,8 @@ impl PageReader<'_> {
                         upto: seq,
                     });
                 }
-                Some(Some(None)) | None => {
+                Some(Some(Err(why))) => return Err(why),
+                Some(Some(Ok(None))) | None => {
                     damaged = true;
                     if reported.len() < MAX_REPORTED && reported.insert(seq) {
                         error!("the message {seq} is damaged: its readers are told of a gap");
@@ -257,6 +272,7 @@ impl PageReader<'_> {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Next {
     End,
     Damaged,

@@ -22,7 +22,7 @@ const MAX_CONVERSATIONS: u32 = 200;
 
 /// How many messages a room had before its first one after a number.
 const FIRST_AFTER: &str =
-    "SELECT earlier FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1";
+    "SELECT earlier FROM messages WHERE room = ?1 AND kind < 2 AND seq > ?2 ORDER BY seq LIMIT 1";
 
 /// The same for the messages that an owner received in a conversation.
 const FIRST_WITH_AFTER: &str = "SELECT earlier FROM messages \
@@ -110,7 +110,7 @@ impl Store {
         let read = self
             .on_reader(move |database| conversation(database.db(), owner, partner, before, limit));
         let (mut messages, more) = read.await?;
-        self.conceal(&mut messages);
+        self.conceal(messages.iter_mut().flat_map(Message::authors_mut));
         Ok((messages, more))
     }
 }
@@ -210,7 +210,7 @@ fn unread_in_room(
     };
     let key = params![room.id, to_db(read)];
     let unread = after(db, FIRST_AFTER, key, room.messages)?;
-    Ok((room.last, unread))
+    Ok((room.said, unread))
 }
 
 /// How many of `all` come after the first one that a query finds; 0 if it finds

@@ -113,10 +113,7 @@ impl Store {
         let room = room.clone();
         let page = self.on_reader(move |database| database.page(&room, after, head));
         let mut page = page.await?;
-        self.conceal(page.slots.iter_mut().filter_map(|slot| match slot {
-            Slot::Message(message) => Some(message),
-            Slot::Redacted(_) => None,
-        }));
+        self.conceal(page.slots.iter_mut().flat_map(Slot::authors_mut));
         Ok(page)
     }
 

@@ -43,6 +43,8 @@ pub struct StartingState {
     pub clock: GuardedTime,
     /// The name expiry that replicas share, in milliseconds.
     pub name_expiry_ms: u64,
+    /// For so many milliseconds the author of a message may change it.
+    pub edit_window_ms: u64,
 }
 
 /// Opens a store, and creates it if it is missing. `holder` names this process
@@ -140,6 +142,7 @@ impl Replica {
             last_batch: state.last_batch,
             clock: state.clock.max(GuardedTime(said)),
             name_expiry_ms: state.name_expiry_ms,
+            edit_window_ms: state.edit_window_ms,
         })
     }
 
@@ -192,7 +195,7 @@ impl Replica {
     /// this one.
     pub fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
         let shared = &self.store.shared;
-        let redacts = apply::redacts(&ordered.sealed.batch.entries);
+        let redacts = apply::removes_words(&ordered.sealed.batch.entries);
         // Locks the index first: with the database locked, readers would wait
         // for a search.
         let mut alone = redacts.then(|| self.store.index_for_removal());
@@ -206,6 +209,12 @@ impl Replica {
             let _ = alone.index.delete_files();
         }
         let applied = applied?;
+        if let Some(alone) = &mut alone
+            && !applied.reworded.is_empty()
+        {
+            // Only now are the new words stored: the index never has others.
+            let _ = alone.index.put_back(&applied.reworded);
+        }
         if applied.outcomes.contains(&Outcome::Redacted) {
             // If a reader prevents this, a later call tries again.
             let _ = database.empty_wal();

@@ -20,6 +20,8 @@ pub(super) struct RoomState {
     pub(super) messages: i64,
     /// Whether only its members may enter.
     pub(super) private: bool,
+    /// The number of the last message that is no change of another one.
+    pub(super) said: Seq,
 }
 
 impl RoomState {
@@ -43,6 +45,7 @@ impl RoomState {
             last,
             messages,
             private,
+            said,
             ..
         } = row;
         RoomState {
@@ -50,6 +53,7 @@ impl RoomState {
             last,
             messages,
             private,
+            said,
         }
     }
 
@@ -84,6 +88,7 @@ impl RoomState {
             last: self.last,
             messages: self.messages,
             private: self.private,
+            said: self.said,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::protocol::{Seq, name::RoomName};
 pub struct StoredRoom {
     /// Its name.
     pub room: RoomName,
-    /// The last number in it.
+    /// The number of its last message.
     pub last: Seq,
     /// Whether only its members may enter.
     pub private: bool,
@@ -27,7 +27,7 @@ impl Store {
     /// Fails if the database cannot be read.
     pub async fn rooms(&self, limit: u32) -> Result<Vec<StoredRoom>, StoreError> {
         self.on_reader(move |database| {
-            let condition = "WHERE substr(name, 1, 1) <> '@' ORDER BY last DESC, name LIMIT ?1";
+            let condition = "WHERE substr(name, 1, 1) <> '@' ORDER BY said DESC, name LIMIT ?1";
             let mut rows = query(database.db(), &ROOMS, condition)?;
             let mut rows = rows.query([limit])?;
             let mut found = Vec::new();
@@ -35,7 +35,7 @@ impl Store {
                 found.extend(RoomRow::read(row).and_then(|row| {
                     Some(StoredRoom {
                         room: row.name.parse().ok()?,
-                        last: row.last,
+                        last: row.said,
                         private: row.private,
                     })
                 }));

@@ -15,7 +15,7 @@ use crate::protocol::{
 };
 
 /// The public rooms that lists show; the index `rooms_listed` has them.
-const PUBLIC: &str = "private = 0 AND name NOT GLOB '[@_]*' AND last > ?1";
+const PUBLIC: &str = "private = 0 AND name NOT GLOB '[@_]*' AND said > ?1";
 
 /// A page of the list of rooms.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl RoomList<'_> {
         let own = match owner {
             Some(owner) => self.rooms(
                 "WHERE name IN (SELECT room FROM memberships WHERE owner = ?1) \
-                 AND private = 1 AND name NOT GLOB '_*' AND last > ?2",
+                 AND private = 1 AND name NOT GLOB '_*' AND said > ?2",
                 params![owner.0.cast_signed(), expired],
             )?,
             None => Vec::new(),
@@ -89,7 +89,7 @@ impl RoomList<'_> {
 
         let mut spoken = Vec::new();
         if let Some(before) = before {
-            let page = format!("WHERE {PUBLIC} AND last < ?2 ORDER BY last DESC LIMIT ?3");
+            let page = format!("WHERE {PUBLIC} AND said < ?2 ORDER BY said DESC LIMIT ?3");
             let most = i64::try_from(most).unwrap_or(i64::MAX);
             spoken = self.rooms(&page, params![expired, to_db(before), most])?;
             spoken.extend(own.into_iter().filter(|(_, last)| *last < before));
@@ -132,7 +132,7 @@ impl RoomList<'_> {
     fn last(&self, room: &RoomName) -> Result<Option<Seq>, StoreError> {
         let room = RoomState::find(self.db, room)?;
         Ok(room
-            .map(|room| room.last)
+            .map(|room| room.said)
             .filter(|last| *last > self.expired))
     }
 
@@ -147,7 +147,7 @@ impl RoomList<'_> {
         let mut rows = query.query(params)?;
         let mut rooms = Vec::new();
         while let Some(row) = rows.next()? {
-            let room = RoomRow::read(row).and_then(|row| Some((row.name.parse().ok()?, row.last)));
+            let room = RoomRow::read(row).and_then(|row| Some((row.name.parse().ok()?, row.said)));
             if let Some(room) = room {
                 rooms.push(room);
             } else {

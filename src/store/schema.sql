@@ -9,6 +9,7 @@ CREATE TABLE state (
     number INTEGER NOT NULL,
     expired INTEGER NOT NULL,
     name_expiry INTEGER NOT NULL,
+    edit_window INTEGER NOT NULL,
     owners INTEGER NOT NULL,
     swept INTEGER NOT NULL,
     guests BLOB NOT NULL,
@@ -26,9 +27,10 @@ CREATE TABLE rooms (
     last INTEGER NOT NULL,
     messages INTEGER NOT NULL,
     private INTEGER NOT NULL,
+    said INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
-CREATE INDEX rooms_listed ON rooms (last) WHERE private = 0 AND name NOT GLOB '[@_]*';
+CREATE INDEX rooms_listed ON rooms (said) WHERE private = 0 AND name NOT GLOB '[@_]*';
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY,
     room INTEGER NOT NULL REFERENCES rooms (id),
@@ -43,13 +45,20 @@ CREATE TABLE messages (
     text TEXT NOT NULL,
     id TEXT,
     content BLOB,
-    me INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
     recipient TEXT,
     partner INTEGER,
+    about INTEGER,
+    edited INTEGER,
+    reacted INTEGER NOT NULL,
     sum INTEGER NOT NULL
 );
-CREATE INDEX messages_of_room ON messages (room, seq);
+-- Kinds below 2 are messages; the others change one.
+CREATE INDEX messages_of_room ON messages (room, seq) WHERE kind < 2;
+CREATE INDEX changes_of_room ON messages (room, seq) WHERE kind >= 2;
 CREATE INDEX messages_with ON messages (room, partner, seq) WHERE partner IS NOT NULL;
+CREATE INDEX edits ON messages (about) WHERE kind = 2;
+CREATE INDEX reactions ON messages (about, text, owner, name) WHERE kind = 5;
 CREATE UNIQUE INDEX messages_by_id ON messages (room, owner, id) WHERE id IS NOT NULL;
 CREATE TABLE names (
     key TEXT PRIMARY KEY,

@@ -92,7 +92,7 @@ impl Store {
         let shown = self
             .on_reader(move |database| database.messages_by_number(&name, &seqs, limit as usize));
         let (mut messages, more) = shown.await?;
-        self.conceal(&mut messages);
+        self.conceal(messages.iter_mut().flat_map(Message::authors_mut));
         Ok(Some(SearchResult {
             messages,
             more,

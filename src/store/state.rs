@@ -37,6 +37,8 @@ pub(super) struct ReplicaState {
     pub(super) expired: Seq,
     /// After this many milliseconds without use an owned name is free.
     pub(super) name_expiry_ms: u64,
+    /// For so many milliseconds the author of a message may change it.
+    pub(super) edit_window_ms: u64,
     /// The last owner number given.
     pub(super) owners: OwnerNumber,
     /// The highest last number of a room, not an inbox, whose row was removed.
@@ -60,6 +62,7 @@ impl ReplicaState {
             last_batch: BatchId::default(),
             expired: Seq::START,
             name_expiry_ms: u64::MAX,
+            edit_window_ms: 0,
             owners: OwnerNumber::NONE,
             swept: Seq::START,
             guests: [0; 16],
@@ -93,6 +96,7 @@ impl ReplicaState {
                 },
                 expired: row.expired,
                 name_expiry_ms: row.name_expiry.cast_unsigned(),
+                edit_window_ms: row.edit_window.cast_unsigned(),
                 owners: row.owners,
                 swept: row.swept,
                 guests: row.guests.try_into().ok()?,
@@ -123,6 +127,7 @@ impl ReplicaState {
             number: Seq(self.last_batch.number),
             expired: self.expired,
             name_expiry: self.name_expiry_ms.cast_signed(),
+            edit_window: self.edit_window_ms.cast_signed(),
             owners: self.owners,
             swept: self.swept,
             guests: &self.guests,

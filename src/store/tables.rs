@@ -7,7 +7,8 @@ use rusqlite::{Row, types::ValueRef};
 
 use super::row::{ColumnValue, Table, TableRow, from_db, rows};
 use crate::protocol::{
-    Author, ConnectionId, Message, MessageKind, OwnerNumber, Redaction, Seq, Slot, Tag, WallTime,
+    About, AboutKind, Author, Change, ChangeKind, ConnectionId, Message, MessageKind, OwnerNumber,
+    Redaction, Seq, Slot, Tag, WallTime,
     name::{Name, RoomName},
     text::Text,
 };
@@ -34,6 +35,8 @@ rows! {
         expired: Seq,
         /// After this many milliseconds without use an owned name is free.
         name_expiry: i64,
+        /// For so many milliseconds the author of a message may change it.
+        edit_window: i64,
         /// The last owner number given.
         owners: OwnerNumber,
         /// The highest last number of a room whose row was removed.
@@ -61,9 +64,11 @@ rows! {
         messages: i64,
         /// Whether only its members may enter.
         private: bool,
+        /// The number of the last message that is no change of another one.
+        said: Seq,
     }
 
-    /// A message, or its redaction.
+    /// A message, its redaction, or a change of a message.
     MessageRow in MESSAGES "messages" (|row| format!("the message {}", number(row, 0))) {
         seq: Seq,
         /// The id of its room.
@@ -86,18 +91,26 @@ rows! {
         addr: &'a str,
         /// The address that the tag hides.
         address: Option<&'a str>,
-        /// The text; empty once the message is redacted.
+        /// The text; empty once the message is redacted. A correction has none:
+        /// its text is that of the message.
         text: &'a str,
         /// The publisher's id of the message.
         id: Option<&'a str>,
         /// The digest of the content first stored under the id, with its salt;
         /// absent once the message is redacted.
         content: Option<&'a [u8]>,
-        me: bool,
+        /// The number of its `RowKind`.
+        kind: i64,
         /// The reader of a private message.
         recipient: Option<&'a str>,
         /// The other person of a private message than the owner of the inbox.
         partner: Option<OwnerNumber>,
+        /// The message that it answers or changes.
+        about: Option<Seq>,
+        /// When its author last corrected it, by the wall clock, in milliseconds.
+        edited: Option<i64>,
+        /// Whether it ever had a reaction.
+        reacted: bool,
     }
 
     /// An owned name.
@@ -296,17 +309,71 @@ impl NameRow<'_> {
     }
 }
 
-impl MessageRow<'_> {
-    /// Whether the message is redacted: only then it has no text.
-    pub(super) fn is_redacted(&self) -> bool {
-        self.text.is_empty()
+/// The kind of a row in the table of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RowKind {
+    /// Something said, perhaps redacted.
+    Said,
+    /// Something done.
+    Me,
+    /// A correction.
+    Edit,
+    /// The end of a reaction.
+    Unreact,
+    /// A reaction that has ended.
+    PastReaction,
+    /// A reaction in force. The index `reactions` has these rows.
+    Reaction,
+}
+
+impl RowKind {
+    /// All kinds, each at its number. SQL knows these numbers: those below 2 are
+    /// messages.
+    const ALL: [RowKind; 6] = [
+        RowKind::Said,
+        RowKind::Me,
+        RowKind::Edit,
+        RowKind::Unreact,
+        RowKind::PastReaction,
+        RowKind::Reaction,
+    ];
+
+    /// The kind of the row that a draft becomes.
+    pub(super) fn of(kind: MessageKind, about: Option<About>) -> Self {
+        match (about.map(|about| about.kind), kind) {
+            (Some(AboutKind::Edit), _) => RowKind::Edit,
+            (Some(AboutKind::React), _) => RowKind::Reaction,
+            (Some(AboutKind::Unreact), _) => RowKind::Unreact,
+            (_, MessageKind::Said) => RowKind::Said,
+            (_, MessageKind::Me) => RowKind::Me,
+        }
     }
 
-    /// The message or redaction that the row holds; `None` if a field is
+    /// The number of the kind.
+    pub(super) fn number(self) -> i64 {
+        self as i64
+    }
+}
+
+impl MessageRow<'_> {
+    /// Whether it is a change of another message.
+    pub(super) fn is_change(&self) -> bool {
+        self.kind >= RowKind::Edit.number()
+    }
+
+    /// Whether the message is redacted: only then it has no text.
+    pub(super) fn is_redacted(&self) -> bool {
+        self.text.is_empty() && !self.is_change()
+    }
+
+    /// The message, change or redaction that the row holds; `None` if a field is
     /// invalid by today's rules. The slot `before` it lends its tag, because
     /// most authors send several messages.
+    ///
+    /// What other rows say of it is missing: the quote, reactions, and the text
+    /// of a correction.
     pub(super) fn slot(&self, room: &RoomName, before: Option<&Slot>) -> Option<Slot> {
-        let (seq, prev) = (self.seq, self.prev);
+        let (seq, prev, at) = (self.seq, self.prev, WallTime(self.at));
         let id = match self.id {
             Some(id) => Some(id.parse().ok()?),
             None => None,
@@ -314,9 +381,59 @@ impl MessageRow<'_> {
         if self.is_redacted() {
             return Some(Slot::Redacted(Redaction { seq, prev, id }));
         }
+        let (room, from) = (room.clone(), self.author(before)?);
+        let number = usize::try_from(self.kind).ok()?;
+        let kind = match RowKind::ALL.get(number)? {
+            RowKind::Said => MessageKind::Said,
+            RowKind::Me => MessageKind::Me,
+            change => {
+                let is_edit = *change == RowKind::Edit;
+                return Some(Slot::Changed(Change {
+                    seq,
+                    prev,
+                    room,
+                    at,
+                    about: self.about?,
+                    kind: match change {
+                        RowKind::Edit => ChangeKind::Edit,
+                        RowKind::Unreact => ChangeKind::Unreact,
+                        _ => ChangeKind::React,
+                    },
+                    from,
+                    text: (!is_edit).then(|| Text::stored(self.text)),
+                    reactions: None,
+                    id,
+                    connection: self.origin,
+                }));
+            }
+        };
+        Some(Slot::Message(Message {
+            seq,
+            prev,
+            room,
+            at,
+            connection: self.origin,
+            from,
+            text: Text::stored(self.text),
+            id,
+            kind,
+            to: match self.recipient {
+                Some(name) => Some(Name::stored(name).ok()?),
+                None => None,
+            },
+            about: self.about,
+            quote: None,
+            edited: self.edited.is_some(),
+            edited_at: self.edited.map(WallTime),
+            reactions: None,
+        }))
+    }
+
+    /// The author; `None` if a field is invalid by today's rules.
+    pub(super) fn author(&self, before: Option<&Slot>) -> Option<Author> {
         let is_of = |tag: &Tag| tag.as_str() == self.addr && tag.hidden() == self.address;
-        let addr = match before {
-            Some(Slot::Message(before)) if is_of(&before.from.addr) => before.from.addr.clone(),
+        let addr = match before.and_then(Slot::author) {
+            Some((before, _)) if is_of(&before.addr) => before.addr.clone(),
             _ => {
                 let hidden = match self.address {
                     Some(address) => Some(address.parse::<IpAddr>().ok()?),
@@ -325,30 +442,20 @@ impl MessageRow<'_> {
                 self.addr.parse::<Tag>().ok()?.hiding(hidden)
             }
         };
-        let name = |name: Option<&str>| match name {
-            Some(name) => Name::stored(name).ok().map(Some),
-            None => Some(None),
-        };
-        Some(Slot::Message(Message {
-            seq,
-            prev,
-            room: room.clone(),
-            at: WallTime(self.at),
-            connection: self.origin,
-            from: Author {
-                name: name(self.name)?,
-                addr,
-                owner: Some(self.owner).filter(|owner| *owner != OwnerNumber::NONE),
+        Some(Author {
+            name: match self.name {
+                Some(name) => Some(Name::stored(name).ok()?),
+                None => None,
             },
-            text: Text::stored(self.text),
-            id,
-            kind: if self.me {
-                MessageKind::Me
-            } else {
-                MessageKind::Said
-            },
-            to: name(self.recipient)?,
-        }))
+            addr,
+            owner: Some(self.owner).filter(|owner| *owner != OwnerNumber::NONE),
+        })
+    }
+
+    /// Whether a connection, or the owner of its name, is the author.
+    pub(super) fn is_by(&self, connection: ConnectionId, owner: Option<OwnerNumber>) -> bool {
+        let is_owner = owner.is_some_and(|owner| owner == self.owner);
+        is_owner || connection != ConnectionId::SERVER && connection == self.origin
     }
 }
 

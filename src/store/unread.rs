@@ -76,7 +76,8 @@ pub(super) fn read(
         return Ok(unread);
     };
     let mut rows = db.prepare_cached(
-        "SELECT seq, owner FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3",
+        "SELECT seq, owner FROM messages WHERE room = ?1 AND kind < 2 AND seq > ?2 \
+         ORDER BY seq DESC LIMIT ?3",
     )?;
     let read = most.saturating_mul(2).min(MAX_COUNTED);
     let mut rows = rows.query(params![room.id, to_db(after), read])?;

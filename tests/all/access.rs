@@ -350,6 +350,7 @@ async fn the_log_decides_who_publishes_in_a_private_room() {
             kind: MessageKind::Said,
             to: None,
             mentions: Vec::new(),
+            about: None,
         })
     };
     let close = Action::SetAccess {

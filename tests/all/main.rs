@@ -85,6 +85,7 @@ mod presence;
 mod operators;
 
 /// Private rooms, and who may enter them.
+mod about;
 mod access;
 
 /// Invitations, and operators by name.

@@ -1,3 +1,5 @@
+/// Replies, corrections, reactions and the menu of a message.
+mod about;
 /// A room with many messages and much traffic.
 mod crowded;
 /// The way in: invitations, and the form of those who stay outside.
@@ -446,8 +448,8 @@ async fn private_and_redacted_messages_are_shown_correctly() {
     assert_eq!(draft(&ana).await, json!("for you"));
     ana.run("document.getElementById('text').value = ''").await;
 
-    say(&ana, "/erase 1").await;
-    ana.see("document.getElementById('told').innerText.includes('operator')")
+    say(&bob, "/erase 1").await;
+    bob.see("document.getElementById('told').innerText.includes('Only its author')")
         .await;
     say(&ana, "/operator 0123456789abcdef").await;
     ana.see("document.getElementById('log').innerText.includes('You are an operator')")

@@ -77,8 +77,8 @@ macro_rules! conversations {
 }
 
 conversations!(
-    drain, erasing, events, frames, full, history, json, names, numbered, operators, page, pages,
-    people, plain, posts, private, rates, refused, requests, resume, retention, rooms,
+    about, drain, erasing, events, frames, full, history, json, names, numbered, operators, page,
+    pages, people, plain, posts, private, rates, refused, requests, resume, retention, rooms,
 );
 
 fn folder() -> PathBuf {

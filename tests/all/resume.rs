@@ -12,7 +12,7 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Event, MessageKind},
+    protocol::{Command, Event, PublishKind},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -312,7 +312,8 @@ async fn connections_that_break_anywhere_lose_no_message() {
             client.send(Command::Publish {
                 text: sent.to_string(),
                 id: ids.of(sent).ok(),
-                kind: MessageKind::Said,
+                kind: PublishKind::Said,
+                about: None,
                 follows: None,
             });
         }

@@ -65,6 +65,7 @@ pub(crate) struct TestServer {
 pub(crate) const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(90 * 24 * 60 * 60),
+    edit_window: Duration::from_secs(24 * 60 * 60),
     access: hub::AccessMode::Open,
     capacity: Capacity::UNLIMITED,
     proxies: net::AddressSet::NONE,

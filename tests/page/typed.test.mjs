@@ -9,10 +9,11 @@ import { vectors } from "./vectors.mjs";
 function asked(typed) {
   const found = parse(typed);
   if (!found) return null;
-  const { command, act, wrong, panel, room, query, text } = found;
+  const { command, act, wrong, panel, room, query, text, seq = null } = found;
   if (wrong) return "wrong";
   if (act === "go") return { type: "join", room };
   if (act === "reply") return { reply: text };
+  if (act === "delete") return { delete: seq };
   if (act === "search") return { type: "search", query };
   if (act === "show") return { people: { type: "members" }, rooms: { type: "rooms" }, help: "help" }[panel];
   return command;

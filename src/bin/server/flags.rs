@@ -15,6 +15,7 @@ use std::{
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 use broadcast_chat::{
@@ -22,7 +23,7 @@ use broadcast_chat::{
     hub::Rate,
     log::UnreadLimit,
     net::AddressSet,
-    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES},
+    protocol::{DEFAULT_PORT, DEFAULT_TEXT_BYTES, typed_duration::TypedDuration},
 };
 use clap::{ArgAction, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
@@ -92,6 +93,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "CHAT_NAME_EXPIRY", value_name = "DAYS", default_value_t = 90,
         value_parser = clap::value_parser!(u32).range(1..=36_500))]
     name_expiry: u32,
+
+    /// How long the author of a message may correct or erase it, like 30m or 24h; 0: never
+    #[arg(long, env = "CHAT_EDIT_WINDOW", value_name = "TIME", default_value = "24h", value_parser = edit_window)]
+    edit_window: Duration,
 
     /// The longest text of one message, in bytes; at most 1048576 (1 MiB)
     #[arg(long, env = "CHAT_MAX_TEXT", value_name = "BYTES", default_value_t = DEFAULT_TEXT_BYTES as u32,
@@ -354,6 +359,16 @@ fn daily_bytes(text: &str) -> Result<Limit<NonZeroU64>, String> {
         )),
         bytes => bytes,
     }
+}
+
+/// A time, or `0`.
+fn edit_window(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let time = text.parse::<TypedDuration>();
+    let rule = |rule| format!("{rule}; 0 lets nobody change a message");
+    time.map(TypedDuration::duration).map_err(rule)
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {

@@ -16,6 +16,15 @@ impl<W: Write> Lines<'_, W> {
                 let mut shown = event;
                 match &shown {
                     Event::Live { .. } => self.live = true,
+                    Event::Message(message) => {
+                        let you = &self.client.welcome().you;
+                        let own = message.from.name == you.name
+                            && (you.name.is_some() || message.from.addr == you.addr);
+                        self.last_messages[0] = Some(message.seq);
+                        if own {
+                            self.last_messages[1] = Some(message.seq);
+                        }
+                    }
                     Event::Private(private) if !private.sent => {
                         self.last_private.clone_from(&private.from.name);
                     }
@@ -29,6 +38,7 @@ impl<W: Write> Lines<'_, W> {
                                 return None;
                             }
                         }
+                        self.last_messages = [None; 2];
                         let first = !std::mem::replace(&mut self.welcomed, true);
                         if first && !self.options.welcome && !self.options.json {
                             return None;
@@ -129,6 +139,7 @@ impl<W: Write> Lines<'_, W> {
         let at = match event {
             Event::Message(message) => message.at,
             Event::Private(private) => private.at,
+            Event::Changed(change) => change.at,
             _ => return line,
         };
         match &self.options.times {

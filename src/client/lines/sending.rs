@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::{super::input::Input, Lines, Source};
 use crate::protocol::{
-    Command, Event, MessageKind, Refusal, RefusalCode, misplaced_secret, plain, text::Text, typed,
+    Command, Event, LastOf, PublishKind, Refusal, RefusalCode, misplaced_secret, plain, text::Text,
+    typed,
 };
 
 impl<W: Write> Lines<'_, W> {
@@ -23,7 +24,8 @@ impl<W: Write> Lines<'_, W> {
                 Ok(id) => self.client.send(Command::Publish {
                     text,
                     id: Some(id),
-                    kind: MessageKind::Said,
+                    kind: PublishKind::Said,
+                    about: None,
                     follows: None,
                 }),
                 Err(why) => self.count_unstored(format_args!("line {number} was not sent: {why}")),
@@ -46,7 +48,13 @@ impl<W: Write> Lines<'_, W> {
         let limit = self.client.welcome().limits.text_bytes;
         let last = self.last_private.as_ref();
         let command = typed::parse(line).and_then(|command| {
-            let addressed = command.map(|command| command.addressed(last));
+            let addressed = command.map(|command| {
+                let [last_of_all, last_own] = self.last_messages;
+                command.addressed(last)?.referring(|among| match among {
+                    LastOf::All => last_of_all,
+                    LastOf::Own => last_own,
+                })
+            });
             addressed.transpose()
         });
         let command = match command {
@@ -56,11 +64,14 @@ impl<W: Write> Lines<'_, W> {
         };
         match command {
             Command::Help => self.put(&plain::help()),
-            Command::Publish { text, kind, .. } => match Text::parse(&text, limit) {
+            Command::Publish {
+                text, kind, about, ..
+            } => match Text::parse(&text, limit) {
                 Ok(_) => self.client.send(Command::Publish {
                     text,
                     id: self.options.ids.of(number).ok(),
                     kind,
+                    about,
                     follows: None,
                 }),
                 Err(refusal) => self.put(&Event::Refused(refusal)),

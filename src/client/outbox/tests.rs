@@ -8,7 +8,7 @@ use tempfile::{TempDir, tempdir};
 use super::*;
 use crate::{
     client::scripted::target,
-    protocol::{Epoch, MessageKind, Seq},
+    protocol::{Epoch, PublishKind, Seq},
 };
 
 fn folder() -> (TempDir, std::path::PathBuf) {
@@ -32,7 +32,8 @@ fn publish(n: usize, text: &str) -> Command {
     Command::Publish {
         text: text.to_owned(),
         id: format!("i-{n}").parse().ok(),
-        kind: MessageKind::Said,
+        kind: PublishKind::Said,
+        about: None,
         follows: None,
     }
 }
@@ -77,7 +78,8 @@ fn take(outbox: &mut Outbox, step: &Value, begin: Instant) {
         "push" => outbox.push(Command::Publish {
             text: text.expect("a text").to_owned(),
             id: Some(id()),
-            kind: MessageKind::Said,
+            kind: PublishKind::Said,
+            about: None,
             follows: None,
         }),
         "name" => outbox.push(Command::Name {

@@ -8,6 +8,7 @@ use super::{
     model::{LinkStatus, Model, Now},
     width::{grapheme_width, text_width, visible_form},
 };
+use crate::protocol::Quote;
 
 /// How many messages without a receipt are shown.
 const SENDING: usize = 3;
@@ -50,6 +51,9 @@ pub(super) fn footer(model: &Model, now: Now, columns: usize, rows: usize) -> Fo
         let most = if rows >= 12 { SENDING } else { 1 };
         footer.above.extend(sending(model, most, width));
     }
+    if rows >= 5 {
+        footer.above.extend(choice(model, width));
+    }
     if rows >= 2 {
         footer.above.push(state(model, now, width));
     }
@@ -74,6 +78,21 @@ fn sending(model: &Model, most: usize, width: usize) -> impl Iterator<Item = Lin
     });
     let more = (more > 0).then(|| Line::new(Style::Dim, format!("and {more} more")));
     lines.chain(more.map(|line| fit(line, width)))
+}
+
+/// The message that the user picks, and some around it, with their numbers.
+fn choice(model: &Model, width: usize) -> Vec<Line> {
+    let rows = model.choice().into_iter().map(|(picked, message)| {
+        let (mark, style) = if picked {
+            ("▸", Style::Loud)
+        } else {
+            (" ", Style::Dim)
+        };
+        let text = Quote::beginning(&message.text);
+        let row = format!("{mark} {} {}: {}", message.seq, message.from, &*text);
+        fit(Line::new(style, row), width)
+    });
+    rows.collect()
 }
 
 /// A part of the state line; the least important are left out first.

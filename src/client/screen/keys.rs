@@ -17,6 +17,10 @@ pub(super) enum KeyAction {
     Up,
     /// A line down, or the text sent after.
     Down,
+    /// Picks a message: the one before, or after, the picked one.
+    Pick {
+        back: bool,
+    },
     Earlier,
     Later,
     Yank,
@@ -71,6 +75,8 @@ fn pressed(key: KeyEvent) -> Option<KeyAction> {
         KeyCode::End if control => KeyAction::Go(To::End),
         KeyCode::Home => KeyAction::Go(To::LineStart),
         KeyCode::End => KeyAction::Go(To::LineEnd),
+        KeyCode::Up if alt => KeyAction::Pick { back: true },
+        KeyCode::Down if alt => KeyAction::Pick { back: false },
         KeyCode::Up => KeyAction::Up,
         KeyCode::Down => KeyAction::Down,
         KeyCode::Backspace if word => KeyAction::Erase(To::WordLeft),
@@ -135,6 +141,7 @@ mod tests {
             (KeyCode::Char('_'), alt, Some(KeyAction::Redo)),
             (KeyCode::Enter, none, Some(KeyAction::Submit)),
             (KeyCode::Enter, alt, Some(KeyAction::NewLine)),
+            (KeyCode::Up, alt, Some(KeyAction::Pick { back: true })),
             (KeyCode::Left, control, Some(KeyAction::Go(To::WordLeft))),
             (
                 KeyCode::Backspace,

@@ -4,7 +4,7 @@ use jiff::Zoned;
 
 use super::{found::excerpt, width::text_width};
 use crate::protocol::{
-    Message, MessageKind,
+    Author, Change, Message, MessageKind, Quote,
     markup::{MarkupBlock, Piece, blocks},
     text::sanitize,
 };
@@ -18,6 +18,8 @@ pub(super) enum Style {
     Plain,
     /// Secondary text: times, joins and leaves.
     Dim,
+    /// The beginning of a message that another one answers.
+    Quote,
     /// The name of another user: each name has a colour of its own.
     Name(usize),
     /// The name of another user that nobody owns, in the same colour.
@@ -121,6 +123,23 @@ impl Line {
         self
     }
 
+    /// Appends the quote of a reply, if there is one, and a line end.
+    #[must_use]
+    fn and_quote(self, quote: Option<&Quote>) -> Self {
+        match quote {
+            Some(quote) => {
+                let quote = format!("> {}: {}\n", quote.from, &*quote.text);
+                self.and(Style::Quote, quote)
+            }
+            None => self,
+        }
+    }
+
+    /// Removes the quote.
+    pub(super) fn remove_quote(&mut self) {
+        self.0.retain(|span| span.style != Style::Quote);
+    }
+
     /// Its text, without styles.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|span| span.text.as_str()).collect()
@@ -172,7 +191,17 @@ pub(super) fn heading(text: &str) -> Line {
 /// The line of a message in a room.
 pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool) -> Line {
     let text = if calls { Style::Loud } else { Style::Plain };
-    message_head(message, at, own).and_marked(text, &message.text)
+    let mut line = message_head(message, at, own).and_marked(text, &message.text);
+    if message.edited {
+        line = line.and(Style::Dim, " (edited)");
+    }
+    for reaction in message.reactions.iter().flat_map(|all| all.iter()) {
+        line = line.and(
+            Style::Dim,
+            format!(" [{} {}]", &*reaction.text, reaction.count),
+        );
+    }
+    line
 }
 
 /// The line of a message that a search found: the part of its text around the
@@ -188,16 +217,39 @@ pub(super) fn found_line(message: &Message, at: &Zoned, own: bool, query: &str) 
 fn message_head(message: &Message, at: &Zoned, own: bool) -> Line {
     let name = message.from.to_string();
     let line = Line::new(Style::Dim, format!("{} ", clock(at)));
-    let style = match name_style(&name, own) {
-        Style::Name(colour) if message.from.is_unverified() => Style::Unverified(colour),
-        owned => owned,
-    };
-    match message.kind {
+    let style = author_style(&message.from, own);
+    let line = match message.kind {
         MessageKind::Said => line.and(style, name).and(Style::Plain, ": "),
         MessageKind::Me => line
             .and(Style::Dim, "* ")
             .and(style, name)
             .and(Style::Plain, " "),
+    };
+    line.and_quote(message.quote.as_deref())
+}
+
+/// The line of a correction.
+pub(super) fn correction_line(change: &Change, at: &Zoned, own: bool, text: &str) -> Line {
+    Line::new(Style::Dim, format!("{} * ", clock(at)))
+        .and(author_style(&change.from, own), change.from.to_string())
+        .and(Style::Plain, " corrected: ")
+        .and_marked(Style::Plain, text)
+}
+
+/// The line of a reaction to a message of the user.
+pub(super) fn reaction_line(change: &Change, at: &Zoned, reaction: &str, text: &str) -> Line {
+    let text = format!(": {}", &*Quote::beginning(text));
+    Line::new(Style::Dim, format!("{} * ", clock(at)))
+        .and(author_style(&change.from, false), change.from.to_string())
+        .and(Style::Plain, format!(" reacts {reaction}"))
+        .and(Style::Dim, text)
+}
+
+/// The style of an author's name.
+fn author_style(author: &Author, own: bool) -> Style {
+    match name_style(&author.to_string(), own) {
+        Style::Name(colour) if author.is_unverified() => Style::Unverified(colour),
+        owned => owned,
     }
 }
 
@@ -219,7 +271,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::protocol::{Author, ConnectionId, OwnerNumber, Seq, WallTime, name::RoomName};
+    use crate::protocol::{ConnectionId, OwnerNumber, Seq, WallTime, name::RoomName};
 
     // With a look at the whole line for each tab, this would take hours.
     #[test]
@@ -253,6 +305,11 @@ mod tests {
                 id: None,
                 kind: MessageKind::Said,
                 to: None,
+                about: None,
+                quote: None,
+                edited: false,
+                edited_at: None,
+                reactions: None,
                 connection: ConnectionId(7),
             };
             let line = message_line(&message, &WallTime(0).local(&TimeZone::UTC), false, false);

@@ -18,7 +18,10 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
-use self::{completion::Completion, room::RoomModel};
+use self::{
+    completion::Completion,
+    room::{RoomModel, Shown, ShownMessage},
+};
 use super::{
     super::{Position, ids::Ids, last_visit::LastVisit},
     editor::Editor,
@@ -244,12 +247,18 @@ impl Model {
 
     /// Shows a line and keeps it with the room.
     fn put(&mut self, line: Line) {
-        self.put_numbered(None, line);
+        self.put_shown(Shown::Other, line);
     }
 
-    fn put_numbered(&mut self, seq: Option<Seq>, line: Line) {
-        self.room.keep(seq, line.clone());
+    fn put_shown(&mut self, shown: Shown, line: Line) {
+        self.room.keep(shown, line.clone());
         self.lines.push(line);
+    }
+
+    /// The message that the user picks and some around it, each with whether it
+    /// is the picked one.
+    pub(super) fn choice(&self) -> Vec<(bool, &ShownMessage)> {
+        self.room.choice()
     }
 
     /// Shows a sentence of the client itself.

@@ -183,7 +183,7 @@ impl Painter {
         let coloured = self.colours != ColourDepth::None;
         match (style, self.colours) {
             (Style::Plain, _) | (Style::Name(_), ColourDepth::None) => None,
-            (Style::Dim, _) => Some("2".to_owned()),
+            (Style::Dim | Style::Quote, _) => Some("2".to_owned()),
             (Style::Name(n), ColourDepth::Many) => Some(format!("38;5;{}", MANY[n % MANY.len()])),
             (Style::Name(n), ColourDepth::Few) => Some(FEW[n % FEW.len()].to_string()),
             (Style::Unverified(n), ColourDepth::Many) => {

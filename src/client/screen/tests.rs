@@ -9,7 +9,7 @@ use tokio_websockets::Message;
 use super::*;
 use crate::{
     client::{ConnectionState, Frame},
-    protocol::{Command, Epoch, Event, Seq, Start, json::parse_event, name::RoomName},
+    protocol::{Command, Epoch, Event, PublishKind, Seq, Start, json::parse_event, name::RoomName},
 };
 
 /// A model and the terminal it is drawn on.
@@ -546,4 +546,95 @@ fn earlier_output_survives_resizes_and_leaving() {
     let left = scene.terminal.screen().contents();
     assert!(left.starts_with("$ client\n"), "{left}");
     assert!(left.ends_with("bob: hello"), "{left}");
+}
+
+// Verified to fail when the picked message is not the one meant, and when
+// corrections are not shown.
+#[test]
+fn a_picked_message_is_answered_and_corrected() {
+    let mut scene = Scene::new(60, 18);
+    scene.tell(&[
+        message(1, "bob", "tea?"),
+        message(2, "ana", "yes"),
+        message(3, "bob", "now?"),
+    ]);
+    scene.press(KeyCode::Up, KeyModifiers::ALT);
+    scene.press(KeyCode::Up, KeyModifiers::ALT);
+    let seen = scene.seen();
+    for row in ["  1 bob: tea?", "▸ 2 ana: yes", "  3 bob: now?"] {
+        assert!(seen.lines().any(|line| line == row), "{seen}");
+    }
+    let mut said = |text: &str| {
+        scene.type_text(text);
+        match &scene.commands()[..] {
+            [
+                Command::Publish {
+                    text,
+                    kind,
+                    about,
+                    id: Some(_),
+                    ..
+                },
+            ] => (text.clone(), *kind, about.map(|about| about.0)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        said("/reply ok\n"),
+        ("ok".to_owned(), PublishKind::Reply, Some(2))
+    );
+    assert_eq!(
+        said("/react 1 +1\n"),
+        ("+1".to_owned(), PublishKind::React, Some(1))
+    );
+    // Without a picked message, the last one is meant; to correct, the last own.
+    assert_eq!(
+        said("/reply no\n"),
+        ("no".to_owned(), PublishKind::Reply, Some(3))
+    );
+    assert_eq!(
+        said("/edit\n please\n"),
+        ("yes please".to_owned(), PublishKind::Edit, Some(2))
+    );
+    scene.type_text("/delete\n");
+    assert_eq!(scene.commands(), [Command::Erase { seq: Seq(2) }]);
+
+    let change = |seq: u64, about: u64, kind: &str, text: &str| {
+        let mut change = message(seq, "bob", text);
+        for (field, value) in [
+            ("type", json!("changed")),
+            ("about", json!(about)),
+            ("kind", json!(kind)),
+        ] {
+            change[field] = value;
+        }
+        change
+    };
+    let mut reply = message(4, "anton", "gladly");
+    reply["about"] = json!(1);
+    reply["quote"] = json!({"from": {"name": "bob", "addr": "127.0.0.1:5001"}, "text": "tea?"});
+    scene.tell(&[
+        reply,
+        change(5, 1, "edit", "coffee?"),
+        change(6, 2, "react", "+1"),
+        change(7, 1, "react", "+1"),
+    ]);
+    let seen = scene.seen();
+    for part in [
+        "anton: > bob: tea?\n  gladly",
+        "bob corrected: coffee?",
+        "bob reacts +1: yes",
+    ] {
+        assert!(seen.contains(part), "{part}\n{seen}");
+    }
+    assert!(!seen.contains("reacts +1: coffee"), "{seen}");
+    // Back in the room, an erased message is in no quote.
+    scene.tell(&[json!({"type": "erased", "seq": 1})]);
+    let kept: String = scene
+        .model
+        .last_lines(50)
+        .iter()
+        .map(|line| line.text() + "\n")
+        .collect();
+    assert!(kept.contains("gladly") && !kept.contains("tea?"), "{kept}");
 }

@@ -70,18 +70,25 @@ function codeElement(row, index, text, resized) {
   return whole;
 }
 
-async function copy(text, shown, button) {
+/** Copies a text. `shown` is an element that may show it meanwhile. */
+export async function copyText(text, shown) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     // Browsers give no clipboard to pages loaded over plain HTTP from another host.
-    const before = shown.textContent;
-    shown.textContent = text;
-    getSelection().selectAllChildren(shown);
+    const element = shown ?? document.body.appendChild(el("span"));
+    const before = element.textContent;
+    element.textContent = text;
+    getSelection().selectAllChildren(element);
     document.execCommand("copy");
     getSelection().removeAllRanges();
-    shown.textContent = before;
+    if (shown) element.textContent = before;
+    else element.remove();
   }
+}
+
+async function copy(text, shown, button) {
+  await copyText(text, shown);
   button.textContent = "Copied";
   setTimeout(() => (button.textContent = "Copy"), COPIED_SHOWN);
 }

@@ -360,6 +360,17 @@ export class Client {
     this.#tell(message);
   }
 
+  _changed(change) {
+    if (this.#restarting) return;
+    const after = this.#position.seq;
+    const step = this.#position.take(change);
+    if (change.id) this.#confirm(change.id, change.seq);
+    if (step === "repeated") return;
+    this.#progress = true;
+    if (step === "hole") this.#tell({ type: "hole", after, next: change.seq });
+    this.#tell(change);
+  }
+
   _erased(event) {
     if (this.#restarting) return;
     if (event.id) this.#confirm(event.id, event.seq);

@@ -106,6 +106,12 @@ export class Composer {
     this.#update();
   }
 
+  /** Begins another text. */
+  start(text) {
+    this.focus();
+    this.set(text);
+  }
+
   /** Inserts a text at the caret. */
   insert(words) {
     this.#text.focus();

@@ -2,15 +2,17 @@
 // messages and commands.
 
 import { Attention } from "./attention.mjs";
+import { copyText } from "./blocks.mjs";
 import { Client } from "./client.mjs";
 import { Composer } from "./composer.mjs";
 import { $, base, show } from "./dom.mjs";
 import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId, shared } from "./keep.mjs";
 import { keepPage } from "./offline.mjs";
+import { Menu } from "./menu.mjs";
 import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showRooms, showYou } from "./panels.mjs";
-import { drawRow, drawUnconfirmed, linked, markRefused } from "./row.mjs";
-import { messageRow } from "./rows.mjs";
+import { drawRow, drawUnconfirmed, linked, markRefused, shownName } from "./row.mjs";
+import { messageRow, quoteOf } from "./rows.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
@@ -52,13 +54,22 @@ let known = { names: [], rooms: [] };
 /** Whether there may be older messages, and they are loading; a new `generation` drops late answers. */
 let older = { more: true, loading: false, generation: 0 };
 
+/** The functions that the rows of the log call. */
+const rowActs = { resized: () => view.update(), goTo: goToMessage, react };
+
+/** The number of the message that the URL of the page leads to. */
+let wanted = Number(new URLSearchParams(location.search).get("at"));
+
+/** Whether the server has taken the user for an operator. */
+let isOperator = false;
+
 // --- The log ---
 
 const view = new View({
   log: $("log"),
   begin: $("begin"),
   unconfirmed: $("unsent"),
-  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name, resized: () => view.update() }),
+  draw: (row, index) => drawRow(row, { ...contextOf(row, index), ...rowActs, own: row.own, me: me.name }),
   drawKey(row, index) {
     const { continues, day, firstUnseen } = contextOf(row, index);
     return `${continues}|${day && dayName(row.at)}|${firstUnseen}|${me.name}`;
@@ -191,6 +202,9 @@ function showHint(text, brief = false) {
 /** Settles when the last message is kept: each message waits until those before it are. */
 let lastKept = Promise.resolve();
 
+/** The kinds of messages that have no row of their own. */
+const CHANGES = ["edit", "react", "unreact"];
+
 function sendMessage(command) {
   if (!client.hasRoom) {
     showHint("Too many messages wait for the server already.");
@@ -198,7 +212,7 @@ function sendMessage(command) {
   }
   const message = { ...command, id: randomId() };
   showUnconfirmed(message);
-  view.toEnd();
+  if (!CHANGES.includes(command.kind)) view.toEnd();
   lastKept = lastKept.then(async () => {
     ownIds.set(message.id, await keptOutbox.put(message, client.speaker));
     client.push(message);
@@ -209,6 +223,7 @@ function sendMessage(command) {
 /** Shows a message as not stored yet. */
 function showUnconfirmed(command) {
   ownIds.set(command.id, undefined);
+  if (CHANGES.includes(command.kind)) return;
   const element = drawUnconfirmed(command);
   unconfirmed.set(command.id, element);
   $("unsent").append(element);
@@ -238,14 +253,79 @@ async function renewId(id) {
 /** Marks a message that will never be stored; the user may take its text back. */
 function showRefused(id, text) {
   const element = unconfirmed.get(id);
-  if (!element) return;
+  keptOutbox.remove(ownIds.get(id));
+  if (!element) {
+    showHint(text);
+    return;
+  }
   markRefused(element, text, (words) => {
     composer.set(words);
     composer.focus();
   });
   unconfirmed.delete(id);
-  keptOutbox.remove(ownIds.get(id));
 }
+
+// --- About a message ---
+
+/** The message that the user answers or corrects: `{ kind, about }`; null for none. */
+let regarding = null;
+
+/** Has the next message answer or correct one. */
+function regard(kind, row) {
+  regarding = { kind, about: row.seq };
+  if (kind === "edit") composer.set(row.text);
+  $("regarding-text").textContent = `${kind === "edit" ? "Your correction of" : `Your answer to ${shownName(row.who)}`}: ${quoteOf(row.text)}`;
+  show($("regarding"), true);
+  composer.focus();
+}
+
+/** Ends the answer or the correction. */
+function regardNothing() {
+  if (regarding?.kind === "edit") composer.set("");
+  regarding = null;
+  show($("regarding"), false);
+}
+
+$("regarding-cancel").addEventListener("click", () => {
+  regardNothing();
+  composer.focus();
+});
+$("text").addEventListener("keydown", ({ key }) => key === "Escape" && regardNothing());
+
+function react(about, text, isOwn = false) {
+  if (!me.name) showHint("A reaction shows who reacts, so it needs a name: /name NAME takes one.");
+  else sendMessage({ type: "publish", about, kind: isOwn ? "unreact" : "react", text });
+}
+
+/** Erases a message. */
+function erase(seq) {
+  client.ask({ type: "erase", seq }).catch((error) => showHint(error.message));
+}
+
+/** The number of the last message, or of the user's last. */
+function lastSeq(isMeant) {
+  return view.rows.all.findLast((row) => row.seq && row.kind !== "private" && row.kind !== "erased" && isMeant(row))?.seq;
+}
+
+/** The URL of a message. */
+function linkTo(seq) {
+  return `${location.origin}${base}/${room === "lobby" ? "" : room}?at=${seq}`;
+}
+
+new Menu($("log"), {
+  react,
+  choices(seq) {
+    const row = view.rows.at(view.rows.indexOf(seq));
+    if (!row) return [];
+    const own = [["Edit", () => regard("edit", row)], ["Delete", () => erase(seq)]];
+    return [
+      ["Reply", () => regard("reply", row)],
+      ["React…", () => composer.start(`/react ${seq} `)],
+      ["Copy link", () => copyText(linkTo(seq)).then(() => showHint("The link is copied.", true))],
+      ...(row.own ? own : isOperator ? [["Erase", () => erase(seq)]] : []),
+    ];
+  },
+});
 
 /** How often to look for closed tabs, in milliseconds: a tab just closed still counts as open. */
 const ADOPT_INTERVAL = 30_000;
@@ -273,12 +353,22 @@ function runTyped(text) {
   const parsed = parse(text);
   if (!parsed) return false;
   const { command, act, wrong } = parsed;
+  if (regarding && command?.type === "publish" && !command.kind) {
+    if (!sendMessage({ ...command, ...regarding })) return false;
+    regarding = null;
+    regardNothing();
+    return true;
+  }
   if (wrong) {
     showHint(wrong);
     return false;
   }
   if (act === "go") goToRoom(parsed.room);
-  else if (act === "reply") {
+  else if (act === "delete") {
+    const seq = parsed.seq ?? lastSeq((row) => row.own);
+    if (seq) erase(seq);
+    else showHint("You have said nothing here that is shown.");
+  } else if (act === "reply") {
     if (lastPrivate) return sendMessage({ type: "private", to: lastPrivate, text: parsed.text });
     showHint("You have no private message to answer: /msg NAME TEXT begins.");
     return false;
@@ -290,7 +380,13 @@ function runTyped(text) {
   else if (act === "search") {
     panels.open("search", $("text"));
     search.start(parsed.query);
-  } else if (command.type === "publish" || command.type === "private") return sendMessage(command);
+  } else if (command.type === "publish" || command.type === "private") {
+    const isAbout = command.kind && command.kind !== "me";
+    const about = command.about ?? lastSeq((row) => command.kind !== "edit" || row.own);
+    if (isAbout && !about) showHint("There is no such message here.");
+    else return sendMessage(isAbout ? { ...command, about } : command);
+    return false;
+  }
   else if (command.type === "name") changeName(command.name, command.secret);
   else if (command.type === "link") askLink(command.secret);
   else client.ask(command).catch((error) => showHint(error.message));
@@ -454,6 +550,8 @@ const handlers = {
     askName();
   },
   live() {
+    if (wanted) goToMessage(wanted);
+    wanted = 0;
     if (view.rows.length === 0) loadOlder();
     askPeople();
     askRooms();
@@ -476,6 +574,9 @@ const handlers = {
     addRow(row);
     const forMe = !row.own && mentions(row.text, me.name);
     attention.count(row, { own: row.own, forMe, isNews: state.state === "live" });
+  },
+  changed(change) {
+    view.change(change);
   },
   private({ seq, prev, at, from, to, text, id, sent }) {
     inbox.recordDelivered(me.name, prev);
@@ -540,7 +641,9 @@ const handlers = {
     setTopic(text);
     note(text ? `The topic${by ? ` by ${by}` : ""}: ${text}` : "There is no topic.");
   },
-  members({ names: listed, total, members }) {
+  members({ names: listed, addresses, total, members }) {
+    // Only operators are told addresses.
+    isOperator ||= Boolean(addresses);
     setPeople(listed ? { names: listed, total, members } : { ...people, total });
     if (!listed && panels.current === "people") setTimeout(askPeople, 2000);
   },

@@ -41,14 +41,14 @@ export function timeElement(at, seq) {
  * Draws the element of a row. `continues`: it continues the same person's
  * messages. `day`: it begins a day. `firstUnseen`: it is the first unseen row.
  * `own`: it is the user's own. `me` is the user's name. `resized` is called when
- * the reader changes its height.
+ * the reader changes its height, `goTo` to show another message, `react` to react.
  */
-export function drawRow(row, { continues, day, firstUnseen, own, me, resized }) {
+export function drawRow(row, { continues, day, firstUnseen, own, me, resized, goTo, react }) {
   const item = el("li", { class: `row ${row.kind}` });
   if (row.seq) item.dataset.seq = row.seq;
   if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
   if (firstUnseen) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
-  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized }));
+  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized, goTo, react }));
   return item;
 }
 
@@ -58,20 +58,49 @@ function note(row) {
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
 }
 
-function message(row, { continues, own, me, resized }) {
+function message(row, { continues, own, me, resized, goTo, react }) {
   const isNamed = !own && mentions(row.text, me);
   const kind = [continues && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
   const text = el("div", { class: "text", dir: "auto" });
   const about = el("div", { class: "about" });
   if (row.kind === "me") {
-    text.append(nameElement(row.who, row.unverified), " ", ...textElements(row, resized), " ", timeElement(row.at, row.seq));
+    text.append(nameElement(row.who, row.unverified), " ", ...textElements(row, resized), ...editedMark(row), " ", timeElement(row.at, row.seq));
   } else {
     const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
     about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
-    text.append(...(row.kind === "erased" ? ["erased"] : textElements(row, resized)));
+    text.append(...(row.kind === "erased" ? ["erased"] : [...textElements(row, resized), ...editedMark(row)]));
   }
   const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];
-  return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
+  const canHaveMore = row.seq && row.kind !== "erased" && row.kind !== "private";
+  const more = canHaveMore ? [el("button", { type: "button", class: "more", "aria-label": "More", "aria-haspopup": "menu" }, "⋯")] : [];
+  const parts = [...(row.kind === "me" ? [] : [about]), ...quoteLine(row, goTo), text, ...reactionList(row, me, react)];
+  return el("div", { class: `message ${kind}` }, ...parts, ...receipt, ...more);
+}
+
+/** The quoted line of a reply, which leads to the quoted message. */
+function quoteLine({ about, quote }, goTo) {
+  if (!quote) return [];
+  const who = shownName(quote.from.name ?? quote.from.addr);
+  const label = [el("bdi", {}, who), ": ", el("bdi", {}, quote.text)];
+  return [el("button", { type: "button", class: "quote", click: () => goTo(about) }, ...label)];
+}
+
+function editedMark({ edited }) {
+  return edited ? [" ", el("span", { class: "edited", title: wholeTime(edited) }, "(edited)")] : [];
+}
+
+/** The reactions to a message: each with its count, and on the pointer the names. */
+function reactionList({ seq, reactions }, me, react) {
+  if (!reactions?.length) return [];
+  const buttons = reactions.map(({ text, count, names }) => {
+    const own = names.includes(me);
+    const others = count > names.length ? ` and ${count - names.length} more` : "";
+    const title = `${names.join(", ")}${others}`;
+    const click = () => react(seq, text, own);
+    const label = `${text}, ${count}: ${title}`;
+    return el("button", { type: "button", title, "aria-label": label, "aria-pressed": String(own), click }, el("bdi", {}, text), ` ${count}`);
+  });
+  return [el("div", { class: "reactions" }, ...buttons)];
 }
 
 /** The mark that says whether an own message is stored. */

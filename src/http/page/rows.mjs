@@ -13,7 +13,7 @@ const GROUP_WITHIN = 5 * 60_000;
 const GROUP_OF = 10;
 
 /** A message as a row; an erased message has no time and gets `fallbackAt`. */
-export function messageRow({ seq, at, from, text, id, kind }, fallbackAt) {
+export function messageRow({ seq, at, from, text, id, kind, about, quote, edited_at: edited, reactions }, fallbackAt) {
   return {
     kind: text === undefined ? "erased" : (kind ?? "said"),
     place: seq,
@@ -24,7 +24,21 @@ export function messageRow({ seq, at, from, text, id, kind }, fallbackAt) {
     unverified: from?.unverified,
     id,
     text: text ?? "",
+    about,
+    quote,
+    edited: edited && Date.parse(edited),
+    reactions,
   };
+}
+
+/** How many characters of a message are quoted. */
+const QUOTED = 80;
+
+/** The beginning of a text on one line, as the server quotes it. */
+export function quoteOf(text) {
+  const letters = [...new Intl.Segmenter().segment(text.slice(0, 40 * QUOTED))].map(({ segment }) => segment);
+  const line = (part) => part.join("").replace(/[\n\t]/g, " ");
+  return letters.length <= QUOTED ? line(letters) : `${line(letters.slice(0, QUOTED - 1)).trimEnd()}…`;
 }
 
 /**
@@ -131,15 +145,37 @@ export class Rows {
     return this.#rows[index]?.seq === seq ? index : -1;
   }
 
-  /** Removes the text of a message; returns the index of its row, or -1. */
+  /** Removes the text of a message and its quotes; returns the index of its row, or -1. */
   redact(seq) {
+    this.#requote(seq, undefined);
+    return this.#revise(seq, { kind: "erased", text: "", quote: undefined, reactions: undefined, edited: undefined });
+  }
+
+  /** Carries out a change of a message; returns the index of its row, or -1. */
+  change({ about: seq, kind, text, at, reactions }) {
+    if (kind !== "edit") return reactions ? this.#revise(seq, { reactions }) : -1;
+    if (text === undefined) return -1;
+    this.#requote(seq, quoteOf(text));
+    return this.#revise(seq, { text, edited: Date.parse(at) });
+  }
+
+  /** Replaces fields of a message's row; returns its index, or -1. */
+  #revise(seq, fields) {
     const index = this.indexOf(seq);
-    if (index >= 0) {
+    if (index >= 0 && this.#rows[index].kind !== "erased") {
       const row = this.#rows[index];
-      this.#text -= row.text.length;
-      this.#rows[index] = { ...row, kind: "erased", text: "" };
+      this.#rows[index] = { ...row, ...fields, unfolded: undefined };
+      this.#text += this.#rows[index].text.length - row.text.length;
     }
     return index;
+  }
+
+  /** Gives the quotes of a message its new text, or removes them. */
+  #requote(seq, text) {
+    for (let index = this.find(seq); index < this.#rows.length; index += 1) {
+      const row = this.#rows[index];
+      if (row.about === seq && row.quote) this.#rows[index] = { ...row, quote: text === undefined ? undefined : { ...row.quote, text } };
+    }
   }
 
   /** Whether a row begins another day than the one before it. */

@@ -129,6 +129,17 @@ function parseArguments(word, rest) {
       return { act: "go", room: "lobby" };
     case "/me":
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
+    case "/reply":
+    case "/react":
+    case "/unreact":
+    case "/edit": {
+      const about = isNumber(first) && after ? Number(first) : undefined;
+      const text = about === undefined ? rest : after;
+      return text ? { command: { type: "publish", ...(about !== undefined && { about }), kind: word.slice(1), text } } : null;
+    }
+    case "/delete":
+      if (rest && !isNumber(rest)) return null;
+      return { act: "delete", ...(rest && { seq: Number(rest) }) };
     case "/msg":
       return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
     case "/r":

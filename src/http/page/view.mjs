@@ -105,6 +105,11 @@ export class View {
     if (this.rows.redact(seq) >= 0) this.update();
   }
 
+  /** Shows a change of a message. */
+  change(change) {
+    if (this.rows.change(change) >= 0) this.update();
+  }
+
   clear() {
     this.rows.clear();
     this.#heights.reset([]);

@@ -5,6 +5,7 @@ use crate::{
         actions::BUSY_RETRY_MS,
         admission,
         receipts::Reply,
+        redaction,
         submissions::{ActionResult, OutcomeReceiver, Submission},
     },
     log::Entry,
@@ -30,6 +31,7 @@ impl OutcomeReceiver {
             OutcomeReceiver::Publisher(receipt) => receipt.tell(match outcome {
                 Outcome::Stored(seq) => stored(entry, seq, false),
                 Outcome::Repeat(seq) => stored(entry, seq, true),
+                Outcome::NotHere => not_here(entry),
                 Outcome::IdTaken => Reply::Refused(id_taken(message_id(entry))),
                 Outcome::InboxFull => inbox_full(entry),
                 Outcome::Denied(denial) => {
@@ -71,6 +73,17 @@ fn stored(entry: &Entry, seq: Seq, duplicate: bool) -> Reply {
 fn id_taken(id: Option<MessageId>) -> Refusal {
     let text = "Another message has this id: send this one under a new id, drawn at random.";
     Refusal::new(RefusalCode::IdTaken, text).with_id(id)
+}
+
+/// The reply to a draft about a message that is not there.
+fn not_here(entry: &Entry) -> Reply {
+    let draft = entry.action.message();
+    let about = draft.and_then(|draft| Some((&draft.room, draft.about?.seq)));
+    let refusal = about.map_or_else(
+        || Refusal::new(RefusalCode::NotHere, "There is no such message here."),
+        |(room, seq)| redaction::not_here(room, seq),
+    );
+    Reply::Refused(refusal.with_id(message_id(entry)))
 }
 
 fn inbox_full(entry: &Entry) -> Reply {

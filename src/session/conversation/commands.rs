@@ -1,7 +1,5 @@
 //! Carries out each command.
 
-use tracing::info;
-
 use super::{
     super::{
         delivered::DeliveredMark,
@@ -66,16 +64,18 @@ impl Conversation<'_> {
                 text,
                 id,
                 kind,
+                about,
                 follows,
             } => {
-                let accepted = self.accept(&text, id.as_ref(), 1);
-                let text = accepted.map_err(|refusal| refusal.with_id(id.clone()))?;
-                CommandResult::Work(PendingWork::Publish(Draft {
-                    id,
-                    follows,
-                    kind,
-                    ..self.draft(text)
-                }))
+                let draft = self
+                    .publish(&text, id.clone(), kind, about, follows)
+                    .map_err(|refusal| refusal.with_id(id))?;
+                CommandResult::Work(PendingWork::Publish(draft))
+            }
+            Command::About { about, kind, text } => self.publish_about(about, kind, &text)?.into(),
+            Command::Delete { seq } => self.delete(seq).into(),
+            Command::Erase { seq } if self.operator.check().is_err() => {
+                self.delete(Some(seq)).into()
             }
             Command::Private {
                 to,
@@ -154,25 +154,10 @@ impl Conversation<'_> {
         })
     }
 
-    /// A message of the author to the room.
-    fn draft(&self, text: Text) -> Draft {
-        info!(target: "chat::message", "From client {} {:?}", self.registration.peer(), &*text);
-        Draft {
-            mentions: self.hub.mentioned(&text),
-            room: self.room.clone(),
-            from: self.author.clone(),
-            text,
-            id: None,
-            follows: None,
-            kind: MessageKind::Said,
-            to: None,
-        }
-    }
-
     /// Checks that the author may give this command in this room.
     fn check_permission(&self, command: &Command) -> Result<(), Refusal> {
         // Somebody removed a moment ago. The log decides of messages.
-        if !matches!(command, Command::Publish { .. }) {
+        if !matches!(command, Command::Publish { .. } | Command::About { .. }) {
             self.check_access(&self.room)?;
         }
         let spec = command.spec();
@@ -188,7 +173,12 @@ impl Conversation<'_> {
 
     /// Checks that the author may speak, makes the text safe, and charges the
     /// rows of the message to the quota.
-    fn accept(&mut self, text: &str, id: Option<&MessageId>, rows: u32) -> Result<Text, Refusal> {
+    pub(super) fn accept(
+        &mut self,
+        text: &str,
+        id: Option<&MessageId>,
+        rows: u32,
+    ) -> Result<Text, Refusal> {
         self.check_mute()?;
         let text = Text::parse(text, self.limits.text_bytes)?;
         if let Some(pace) = &mut self.pace {
@@ -235,6 +225,7 @@ impl Conversation<'_> {
                     kind: MessageKind::Said,
                     to: Some(recipient),
                     mentions: Vec::new(),
+                    about: None,
                 })),
                 Err(refusal) => Err(refusal.with_id(id)),
             })

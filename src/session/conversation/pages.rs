@@ -147,7 +147,7 @@ fn answer_of(answer: Result<Event, StoreError>) -> SideTaskResult {
     SideTaskResult::Event(answer.unwrap_or_else(|why| Event::Refused(unreadable(&why))))
 }
 
-fn unreadable(why: &StoreError) -> Refusal {
+pub(super) fn unreadable(why: &StoreError) -> Refusal {
     error!("the history cannot be read: {why}");
     let text = "The history cannot be read just now; ask again in a while.";
     Refusal::new(RefusalCode::Busy, text)

@@ -305,7 +305,7 @@ impl Applying<'_> {
     /// may have one.
     fn has_only_messages_of(&self, room: i64, by: OwnerNumber) -> Result<bool, StoreError> {
         let looked_at = "SELECT count(*), ifnull(sum(owner <> ?2), 0) \
-                         FROM (SELECT owner FROM messages WHERE room = ?1 LIMIT ?3)";
+                         FROM (SELECT owner FROM messages WHERE room = ?1 AND kind < 2 LIMIT ?3)";
         let mut looked_at = self.db.prepare_cached(looked_at)?;
         let key = (room, owner_to_db(by), MAX_LOOKED_AT);
         let (all, others): (u32, u32) =

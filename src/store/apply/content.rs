@@ -17,13 +17,20 @@ const LENGTH: usize = 16;
 /// A salt, and the digest of a content under it.
 pub(super) type ContentDigest = [u8; 2 * LENGTH];
 
-/// The digest of a draft's content: kind, recipient and text.
+/// The digest of a draft's content: kind, recipient, reference and
+/// text.
 pub(super) fn digest(salt: &[u8; LENGTH], draft: &Draft) -> ContentDigest {
     let to = draft.to.as_ref().map_or(OwnerNumber::NONE, |to| to.owner);
     let mut context = Context::new(&SHA256);
     context.update(salt);
     context.update(&[u8::from(draft.kind == MessageKind::Me)]);
     context.update(&to.0.to_le_bytes());
+    if let Some(about) = draft.about {
+        context.update(&[1 + about.kind as u8]);
+        context.update(&about.seq.0.to_le_bytes());
+    } else {
+        context.update(&[0]);
+    }
     context.update(draft.text.as_bytes());
     let mut salted = [0; 2 * LENGTH];
     let (first, second) = salted.split_at_mut(LENGTH);

@@ -10,18 +10,19 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::{
     content::{self, ContentDigest},
     places::{self, Conversation},
+    relation::{Related, Reworded},
 };
 use crate::{
     log::{Batch, Draft, Entry},
     protocol::{
-        ConnectionId, Message, MessageKind, OwnerNumber, Seq,
+        About, AboutKind, Change, ChangeKind, ConnectionId, Message, OwnerNumber, Seq, Slot,
         name::{MessageId, Name, RoomName},
     },
     store::{
         Denial, Outcome, StoreError, hook, memberships,
         room::RoomState,
         row::{TableRow, find, owner_to_db, to_db},
-        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
+        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS, RowKind},
         unread::{self, Unread},
     },
 };
@@ -50,17 +51,17 @@ type Rooms = Vec<(RoomName, RoomState)>;
 
 /// Gives messages their numbers and stores them.
 pub(super) struct MessageWriter<'a> {
-    db: &'a Connection,
+    pub(super) db: &'a Connection,
     /// Cached rooms, as they are before the batch.
     known: &'a HashMap<RoomName, RoomState>,
-    batch: &'a Batch,
+    pub(super) batch: &'a Batch,
     head: Seq,
-    rooms: Rooms,
+    pub(super) rooms: Rooms,
     /// The place of each room in `rooms`.
     places: HashMap<RoomName, usize>,
     /// The place of the room that was asked for last.
     last: Option<usize>,
-    messages: Vec<Message>,
+    messages: Vec<Slot>,
     /// The messages of this batch that are not stored; usually none.
     unstored: HashSet<(ConnectionId, MessageId)>,
     /// The unread messages of absent readers, for consecutive messages.
@@ -68,6 +69,10 @@ pub(super) struct MessageWriter<'a> {
     /// Whether an author is a member of the private room at a place, for
     /// consecutive messages.
     members: HashMap<(usize, OwnerNumber), bool>,
+    /// For so many milliseconds the author of a message may change it.
+    pub(super) edit_window_ms: u64,
+    /// The corrected messages, with their words before and after.
+    pub(super) reworded: Reworded,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -78,6 +83,7 @@ impl<'a> MessageWriter<'a> {
         db: &'a Connection,
         known: &'a HashMap<RoomName, RoomState>,
         batch: &'a Batch,
+        edit_window_ms: u64,
     ) -> Self {
         MessageWriter {
             db,
@@ -91,6 +97,8 @@ impl<'a> MessageWriter<'a> {
             unstored: HashSet::new(),
             unread: HashMap::new(),
             members: HashMap::new(),
+            edit_window_ms,
+            reworded: Reworded::new(),
         }
     }
 
@@ -123,14 +131,14 @@ impl<'a> MessageWriter<'a> {
     ///
     /// # Errors
     /// Fails if the database cannot be written.
-    pub(super) fn finish(self) -> Result<(Rooms, Vec<Message>), StoreError> {
+    pub(super) fn finish(self) -> Result<(Rooms, Vec<Slot>), StoreError> {
         let mut update = self.db.prepare_cached(
-            "UPDATE rooms SET last = ?2, messages = ?3, private = ?4, sum = ?5 WHERE id = ?1",
+            "UPDATE rooms SET last = ?2, messages = ?3, private = ?4, said = ?5, sum = ?6 WHERE id = ?1",
         )?;
         for (name, room) in &self.rooms {
             let sum = room.row(name).sum();
-            let (last, messages) = (to_db(room.last), room.messages);
-            update.execute((room.id, last, messages, room.private, sum))?;
+            let (last, said) = (to_db(room.last), to_db(room.said));
+            update.execute((room.id, last, room.messages, room.private, said, sum))?;
         }
         Ok((self.rooms, self.messages))
     }
@@ -154,7 +162,7 @@ impl<'a> MessageWriter<'a> {
             let whole = entries.len() == INSERTED_AT_ONCE && self.unstored.is_empty();
             if whole && self.insert_together(insert_some(self.db, &mut some)?, entries)? {
                 let new = &self.messages[self.messages.len() - entries.len()..];
-                outcomes.extend(new.iter().map(|message| Outcome::Stored(message.seq)));
+                outcomes.extend(new.iter().map(|slot| Outcome::Stored(slot.seq())));
                 continue;
             }
             for (connection, draft) in drafts(entries) {
@@ -205,6 +213,7 @@ impl<'a> MessageWriter<'a> {
             last: Seq::START,
             messages: 0,
             private: false,
+            said: Seq::START,
         };
         room.row(name).put(self.db)?;
         Ok(self.add(name, room))
@@ -235,7 +244,8 @@ impl<'a> MessageWriter<'a> {
     }
 
     /// Inserts all entries with one statement. Inserts none and returns false
-    /// if one is private, has mentions, is denied or is a repeat.
+    /// if one is private, has mentions, is about another message, is denied or is
+    /// a repeat.
     fn insert_together(
         &mut self,
         insert: &mut CachedStatement<'_>,
@@ -244,7 +254,7 @@ impl<'a> MessageWriter<'a> {
         let mut places = Vec::with_capacity(entries.len());
         for (_, draft) in drafts(entries) {
             let place = self.place(&draft.room)?;
-            let is_plain = draft.to.is_none() && draft.mentions.is_empty();
+            let is_plain = draft.to.is_none() && draft.mentions.is_empty() && draft.about.is_none();
             if !is_plain || !self.may_publish(draft, place)? {
                 return Ok(false);
             }
@@ -257,7 +267,7 @@ impl<'a> MessageWriter<'a> {
             before.push((place, self.rooms[place].1));
             self.row(connection, draft, place, content.as_ref())
                 .bind(insert, number)?;
-            self.record_stored(connection, draft, place, draft.id.as_ref());
+            self.record_stored(connection, draft, place, draft.id.as_ref(), None);
         }
         if insert.raw_execute()? == entries.len() {
             return Ok(true);
@@ -303,16 +313,35 @@ impl<'a> MessageWriter<'a> {
         if is_full {
             return Ok(original(self.db, &row, draft)?.unwrap_or(Outcome::InboxFull));
         }
+        let mut related = None;
+        if let Some(about) = draft.about {
+            if let Some(outcome) = original(self.db, &row, draft)? {
+                return Ok(outcome);
+            }
+            if draft.to.is_some() {
+                // Nothing is about a private message.
+                return Ok(Outcome::NotHere);
+            }
+            match self.relate(connection, draft, about, self.rooms[place].1.id)? {
+                Ok(found) => related = Some(found),
+                Err(outcome) => return Ok(outcome),
+            }
+        }
         row.bind(insert, 0)?;
         if insert.raw_execute()? == 0 {
             return original(self.db, &row, draft)?.ok_or_else(|| damaged(&row));
         }
-        let seq = self.record_stored(connection, draft, place, draft.id.as_ref());
+        if let (Some(about), Some(related)) = (draft.about, &mut related) {
+            self.carry_out(draft, about, related)?;
+        }
+        let seq = self.record_stored(connection, draft, place, draft.id.as_ref(), related);
         let stored = Outcome::Stored(seq);
         if let Some(own) = own {
             own.note(self.db, seq, false)?;
         }
-        for mentioned in draft.mentions.iter().filter(|owner| **owner != author) {
+        let is_new = !draft.is_change();
+        let mentioned = draft.mentions.iter().filter(|owner| **owner != author);
+        for mentioned in mentioned.filter(|_| is_new) {
             places::mention(self.db, *mentioned, &draft.room, seq)?;
         }
         if let Some(to) = &draft.to
@@ -325,7 +354,7 @@ impl<'a> MessageWriter<'a> {
             let row = self.row(connection, draft, place, None);
             theirs.private(row).bind(insert, 0)?;
             insert.raw_execute()?;
-            let seq = self.record_stored(connection, draft, place, None);
+            let seq = self.record_stored(connection, draft, place, None, None);
             theirs.note(self.db, seq, true)?;
             if let Some(unread) = self.unread.get_mut(&to.owner) {
                 unread.note(author);
@@ -385,12 +414,16 @@ impl<'a> MessageWriter<'a> {
             owner: draft.from.owner.unwrap_or(OwnerNumber::NONE),
             addr: draft.from.addr.as_str(),
             address: draft.from.addr.hidden(),
-            text: &draft.text,
+            // The text of a correction is that of the message.
+            text: if draft.is_edit() { "" } else { &draft.text },
             id: content.and(draft.id.as_ref()).map(MessageId::as_str),
             content: content.map(<[u8; _]>::as_slice),
-            me: draft.kind == MessageKind::Me,
+            kind: RowKind::of(draft.kind, draft.about).number(),
             recipient: draft.to.as_ref().map(|to| to.name.as_str()),
             partner: None,
+            about: draft.about.map(|about| about.seq),
+            edited: None,
+            reacted: false,
         }
     }
 
@@ -401,25 +434,63 @@ impl<'a> MessageWriter<'a> {
         draft: &Draft,
         place: usize,
         id: Option<&MessageId>,
+        related: Option<Related>,
     ) -> Seq {
         let (name, room) = &mut self.rooms[place];
-        let seq = self.head.next();
-        self.messages.push(Message {
+        let (seq, prev, at) = (self.head.next(), room.last, self.batch.stamp.wall);
+        let (from, text) = (draft.from.clone(), draft.text.clone());
+        let Related {
+            quote, reactions, ..
+        } = related.unwrap_or_default();
+        (self.head, room.last) = (seq, seq);
+        if let Some(About { seq: about, kind }) = draft.about
+            && let Some(kind) = change_kind(kind)
+        {
+            self.messages.push(Slot::Changed(Change {
+                seq,
+                prev,
+                room: name.clone(),
+                at,
+                about,
+                kind,
+                from,
+                text: Some(text),
+                reactions,
+                id: id.cloned(),
+                connection: origin,
+            }));
+            return seq;
+        }
+        room.said = seq;
+        room.messages += i64::from(draft.to.is_none());
+        self.messages.push(Slot::Message(Message {
             seq,
-            prev: room.last,
+            prev,
             room: name.clone(),
-            at: self.batch.stamp.wall,
+            at,
             connection: origin,
-            from: draft.from.clone(),
-            text: draft.text.clone(),
+            from,
+            text,
             id: id.cloned(),
             kind: draft.kind,
             to: draft.to.as_ref().map(|to| to.name.clone()),
-        });
-        self.head = seq;
-        room.last = seq;
-        room.messages += i64::from(draft.to.is_none());
+            about: draft.about.map(|about| about.seq),
+            quote,
+            edited: false,
+            edited_at: None,
+            reactions: None,
+        }));
         seq
+    }
+}
+
+/// The kind of the change that a reference makes; `None` for a reply.
+fn change_kind(kind: AboutKind) -> Option<ChangeKind> {
+    match kind {
+        AboutKind::Reply => None,
+        AboutKind::Edit => Some(ChangeKind::Edit),
+        AboutKind::React => Some(ChangeKind::React),
+        AboutKind::Unreact => Some(ChangeKind::Unreact),
     }
 }
 

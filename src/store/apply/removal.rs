@@ -9,9 +9,9 @@ use rusqlite::params;
 use super::Applying;
 use crate::{
     log::AuditRecord,
-    protocol::{Seq, name::RoomName},
+    protocol::{ConnectionId, OwnerNumber, Seq, name::RoomName},
     store::{
-        Outcome, StoreError,
+        Denial, Outcome, StoreError,
         index::IndexedMessage,
         room::RoomState,
         row::{TableRow, query, to_db},
@@ -20,8 +20,7 @@ use crate::{
 };
 
 impl Applying<'_> {
-    /// Redacts a message. Its number, author and id stay. The digest of its
-    /// content goes with the words, so that any repeat of its id is a repeat.
+    /// Redacts a message as an operator asks.
     ///
     /// # Errors
     /// Fails if the index or the database cannot be read or written.
@@ -31,20 +30,73 @@ impl Applying<'_> {
         seq: Seq,
         by: &str,
     ) -> Result<Outcome, StoreError> {
+        let (outcome, whose) = self.remove_words(room, seq, None)?;
+        if outcome == Outcome::Redacted {
+            self.record(&AuditRecord {
+                operator: by.to_owned(),
+                act: format!("erase {seq}"),
+                target: whose,
+                reason: String::new(),
+            })?;
+        }
+        Ok(outcome)
+    }
+
+    /// Redacts a message as its author asks.
+    ///
+    /// # Errors
+    /// As [`Applying::redact`].
+    pub(super) fn retract(
+        &mut self,
+        room: &RoomName,
+        seq: Seq,
+        connection: ConnectionId,
+        owner: OwnerNumber,
+    ) -> Result<Outcome, StoreError> {
+        let owner = Some(owner).filter(|owner| *owner != OwnerNumber::NONE);
+        let (outcome, _) = self.remove_words(room, seq, Some((connection, owner)))?;
+        Ok(outcome)
+    }
+
+    /// Removes the words of a message, if it is by the given author. Its number,
+    /// author and id stay. The digest of its content goes with the words, so
+    /// that any repeat of its id is a repeat. Returns whose message it was.
+    fn remove_words(
+        &mut self,
+        room: &RoomName,
+        seq: Seq,
+        author: Option<(ConnectionId, Option<OwnerNumber>)>,
+    ) -> Result<(Outcome, String), StoreError> {
         let db = self.db;
+        let refused = |outcome| Ok((outcome, String::new()));
         let here = RoomState::find(db, room)?.map(|room| room.id);
         let mut find = query(db, &MESSAGES, "WHERE seq = ?1")?;
         let mut found = find.query([to_db(seq)])?;
         let Some(row) = found.next()? else {
-            return Ok(Outcome::NotHere);
+            return refused(Outcome::NotHere);
         };
         let (whose, sum) = match MessageRow::read(row) {
-            Some(message) if Some(message.room) != here => return Ok(Outcome::NotHere),
-            Some(message) if message.is_redacted() => return Ok(Outcome::RedactedBefore),
+            Some(message) if Some(message.room) != here || message.is_change() => {
+                return refused(Outcome::NotHere);
+            }
+            Some(message) if message.is_redacted() => return refused(Outcome::RedactedBefore),
             Some(message) => {
+                if let Some((connection, owner)) = author {
+                    if !message.is_by(connection, owner) {
+                        return refused(Outcome::Denied(Denial::NotAuthor));
+                    }
+                    if self.numbering.is_too_late(message.at) {
+                        return refused(Outcome::Denied(Denial::TooLate));
+                    }
+                }
                 let whose = message.name.unwrap_or(message.addr).to_owned();
+                // The index does not have the words of a correction in this
+                // batch.
+                let reworded = self.numbering.reworded.remove(&seq);
+                let indexed = reworded.map(|(before, _)| before);
+                let indexed = indexed.unwrap_or_else(|| IndexedMessage::unchecked(&message));
                 if let Some(index) = &mut self.index {
-                    index.remove(&IndexedMessage::unchecked(&message))?;
+                    index.remove(&[indexed])?;
                 }
                 let redacted = MessageRow {
                     text: "",
@@ -53,6 +105,7 @@ impl Applying<'_> {
                 };
                 (whose, Some(redacted.sum()))
             }
+            None if author.is_some() => return refused(Outcome::NotHere),
             // The room and the words of a damaged row are unknown. Its text is
             // emptied, it stays damaged, and the index is made again.
             None => {
@@ -67,14 +120,53 @@ impl Applying<'_> {
                       WHERE seq = ?1";
         db.prepare_cached(update)?
             .execute(params![to_db(seq), sum])?;
+        self.forget_edits(seq)?;
         self.removed = true;
-        self.record(&AuditRecord {
-            operator: by.to_owned(),
-            act: format!("erase {seq}"),
-            target: whose,
-            reason: String::new(),
-        })?;
-        Ok(Outcome::Redacted)
+        Ok((Outcome::Redacted, whose))
+    }
+
+    /// Removes the old words of the corrected messages from the index; returns
+    /// the messages with their new words.
+    ///
+    /// # Errors
+    /// Fails if the index cannot be written.
+    pub(super) fn take_reworded(&mut self) -> Result<Vec<IndexedMessage>, StoreError> {
+        let reworded = std::mem::take(&mut self.numbering.reworded);
+        let (old, new): (Vec<_>, Vec<_>) = reworded.into_values().unzip();
+        if !old.is_empty() {
+            self.removed = true;
+            if let Some(index) = &mut self.index {
+                index.remove(&old)?;
+            }
+        }
+        Ok(new)
+    }
+
+    /// Forgets the contents of the corrections of a redacted message.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read or written.
+    pub(super) fn forget_edits(&self, about: Seq) -> Result<(), StoreError> {
+        let mut edits = query(
+            self.db,
+            &MESSAGES,
+            "WHERE about = ?1 AND kind = 2 AND content IS NOT NULL",
+        )?;
+        let mut rows = edits.query([to_db(about)])?;
+        let mut forgotten = Vec::new();
+        while let Some(row) = rows.next()? {
+            if let Some(edit) = MessageRow::read(row) {
+                let content = None;
+                forgotten.push((edit.seq, MessageRow { content, ..edit }.sum()));
+            }
+        }
+        drop(rows);
+        let update = "UPDATE messages SET content = NULL, sum = ?2 WHERE seq = ?1";
+        let mut update = self.db.prepare_cached(update)?;
+        for (seq, sum) in forgotten {
+            update.execute(params![to_db(seq), sum])?;
+        }
+        Ok(())
     }
 
     /// Expires every message up to a number.

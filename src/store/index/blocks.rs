@@ -236,24 +236,59 @@ pub(super) fn add(
     Ok(step.commit()?)
 }
 
-/// Removes the words of one message from its block.
+/// Removes the words of some messages from their blocks.
 ///
 /// # Errors
 /// Fails if the index cannot be written.
-pub(super) fn remove(db: &Connection, entry: &IndexedMessage) -> Result<(), StoreError> {
-    let condition = "WHERE first <= ?1 AND last >= ?1";
-    let Some(block) = IndexBlock::find(db, condition, [to_db(entry.seq)])? else {
+pub(super) fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+    let indexed = indexed(db, entries)?;
+    if indexed.is_empty() {
         return Ok(());
-    };
+    }
     removing(db, |step| {
-        let table = block.table();
-        let delete =
-            format!("INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?1, ?2)");
-        let words = words_of_room(entry.room, &entry.text);
-        step.prepare(&delete)?
-            .execute(params![to_db(entry.seq), words])?;
+        for (entry, block) in indexed {
+            let table = block.table();
+            let delete =
+                format!("INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?1, ?2)");
+            let words = words_of_room(entry.room, &entry.text);
+            step.prepare(&delete)?
+                .execute(params![to_db(entry.seq), words])?;
+        }
         Ok(())
     })
+}
+
+/// Adds the new words of messages whose words were removed. Messages that are
+/// not indexed yet are left out.
+///
+/// # Errors
+/// Fails if the index cannot be written.
+pub(super) fn put_back(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+    let step = db.unchecked_transaction()?;
+    for (entry, block) in indexed(&step, entries)? {
+        let insert = format!(
+            "INSERT INTO {} (rowid, text) VALUES (?1, ?2)",
+            block.table()
+        );
+        let words = words_of_room(entry.room, &entry.text);
+        step.prepare(&insert)?
+            .execute(params![to_db(entry.seq), words])?;
+    }
+    Ok(step.commit()?)
+}
+
+/// The messages that are indexed, each with its block.
+fn indexed<'a>(
+    db: &Connection,
+    entries: &'a [IndexedMessage],
+) -> Result<Vec<(&'a IndexedMessage, IndexBlock)>, StoreError> {
+    let mut indexed = Vec::new();
+    for entry in entries {
+        let condition = "WHERE first <= ?1 AND last >= ?1";
+        let block = IndexBlock::find(db, condition, [to_db(entry.seq)])?;
+        indexed.extend(block.map(|block| (entry, block)));
+    }
+    Ok(indexed)
 }
 
 /// The oldest block, if its last message has a number up to `expired`.

@@ -3,7 +3,7 @@
 use crate::{protocol::Seq, store::tables::MessageRow};
 
 /// The part of a message that is indexed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::store) struct IndexedMessage {
     pub(in crate::store) seq: Seq,
     /// The id of its room.
@@ -14,9 +14,11 @@ pub(in crate::store) struct IndexedMessage {
 }
 
 impl IndexedMessage {
-    /// The indexed part of a message; `None` if it is redacted or private.
+    /// The indexed part of a message; `None` if it is redacted, private or a
+    /// change of another one.
     pub(in crate::store) fn of(message: &MessageRow<'_>) -> Option<Self> {
-        let indexed = message.recipient.is_none() && !message.is_redacted();
+        let is_public = message.recipient.is_none();
+        let indexed = is_public && !message.is_redacted() && !message.is_change();
         indexed.then(|| IndexedMessage::unchecked(message))
     }
 

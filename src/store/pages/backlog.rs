@@ -10,12 +10,11 @@ use crate::{
         room::RoomState,
         row::{from_db, to_db},
         state::ReplicaState,
-        tables::MessageRow,
     },
 };
 
 /// The position after which the last `count` messages of a room up to `head`
-/// follow; if there are fewer, all of them.
+/// follow, without counting changes; if there are fewer, all of them.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
@@ -48,8 +47,11 @@ pub(in crate::store) fn backlog_start(
             position = before(seq);
             counted += 1;
         }
-        match lookup(&view, seq, |row| row.prev)? {
-            Some(prev) => seq = prev,
+        match lookup(&view, seq, |row| (row.prev, row.is_change()))? {
+            Some((prev, is_change)) => {
+                counted -= u32::from(is_change && seq <= head);
+                seq = prev;
+            }
             // The messages before it are unknown; a reader is told of a gap.
             None => break,
         }
@@ -68,7 +70,8 @@ fn oldest_by_index(
     head: Seq,
 ) -> Result<Option<Seq>, StoreError> {
     let mut query = view.prepare_cached(
-        "SELECT seq FROM messages WHERE room = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT ?3",
+        "SELECT seq FROM messages WHERE room = ?1 AND kind < 2 AND seq <= ?2 \
+         ORDER BY seq DESC LIMIT ?3",
     )?;
     let mut rows = query.query([room.id, to_db(head), count.into()])?;
     let mut oldest: Option<Seq> = None;
@@ -77,7 +80,7 @@ fn oldest_by_index(
         let seq = from_db(row.get(0)?);
         let in_order = match oldest {
             Some(oldest) => seq < oldest,
-            None => seq == room.last || room.last > head,
+            None => seq == room.said || room.said > head,
         };
         if !in_order {
             return Ok(None);
@@ -88,23 +91,35 @@ fn oldest_by_index(
     let Some(seq) = oldest else {
         // The room begins after `head`, if its first message confirms it.
         let mut next = view.prepare_cached(
-            "SELECT seq FROM messages WHERE room = ?1 AND seq > ?2 ORDER BY seq LIMIT 1",
+            "SELECT seq FROM messages WHERE room = ?1 AND kind < 2 AND seq > ?2 ORDER BY seq LIMIT 1",
         )?;
         let first = next
             .query_row([room.id, to_db(head)], |row| row.get(0).map(from_db))
             .optional()?;
-        let begins = |row: &MessageRow<'_>| row.room == room.id && row.prev <= expired;
         let sound = match first {
-            Some(seq) => lookup(view, seq, begins)?,
-            None => None,
+            Some(seq) => begins(view, room, seq, expired)?,
+            None => false,
         };
-        return Ok((sound == Some(true)).then_some(head.next()));
+        return Ok(sound.then_some(head.next()));
     };
     // If there are fewer, the first has no message before it.
-    let sound = lookup(view, seq, |row| {
-        row.room == room.id && (counted == count || row.prev <= expired)
-    })?;
-    Ok((sound == Some(true)).then_some(seq))
+    let sound = if counted == count {
+        lookup(view, seq, |row| row.room == room.id)? == Some(true)
+    } else {
+        begins(view, room, seq, expired)?
+    };
+    Ok(sound.then_some(seq))
+}
+
+/// Whether a room has no message before one of its messages. It may have changes
+/// of messages that have expired.
+fn begins(view: &Connection, room: RoomState, seq: Seq, expired: Seq) -> Result<bool, StoreError> {
+    let prev = lookup(view, seq, |row| (row.room == room.id).then_some(row.prev))?;
+    Ok(match prev.flatten() {
+        None => false,
+        Some(prev) if prev <= expired => true,
+        Some(prev) => lookup(view, prev, |row| !row.is_change())? == Some(false),
+    })
 }
 
 fn before(seq: Seq) -> Seq {

@@ -6,6 +6,7 @@ use crate::{
     protocol::{MAX_HISTORY_PAGE_BYTES, Message, Seq, Slot, name::RoomName},
     store::{
         StoreError,
+        related::RelatedRows,
         room::RoomState,
         row::{TableRow, query, to_db},
         store_error,
@@ -33,6 +34,23 @@ pub(super) fn lookup<T>(
     }
 }
 
+/// The slot of a row, with what other rows say of it; `None` if a field is
+/// invalid.
+///
+/// # Errors
+/// Fails if the database cannot be read.
+pub(super) fn complete_slot(
+    view: &Connection,
+    row: &MessageRow<'_>,
+    room: &RoomName,
+) -> Result<Option<Slot>, StoreError> {
+    let Some(mut slot) = row.slot(room, None) else {
+        return Ok(None);
+    };
+    RelatedRows::new(view).complete(row, &mut slot)?;
+    Ok(Some(slot))
+}
+
 /// The messages of a room with these numbers, oldest first, and whether some
 /// were left out for their size or count.
 ///
@@ -58,17 +76,20 @@ pub(in crate::store) fn messages_by_number(
     for seq in seqs {
         let found = lookup(&view, *seq, |row| {
             let here = (row.room == room.id).then_some(row)?;
-            here.slot(name, None)
+            Some(complete_slot(&view, here, name))
         })?;
-        let Some(Slot::Message(message)) = found.flatten() else {
+        let found = found.flatten().transpose()?.flatten();
+        let Some(slot @ Slot::Message(_)) = found else {
             continue;
         };
-        bytes += message.text.len();
+        bytes += slot.text_bytes();
         more = messages.len() == limit || bytes > MAX_HISTORY_PAGE_BYTES && !messages.is_empty();
         if more {
             break;
         }
-        messages.push(message);
+        if let Slot::Message(message) = slot {
+            messages.push(message);
+        }
     }
     messages.reverse();
     Ok((messages, more))

@@ -14,7 +14,7 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Event, MessageKind, Seq, Start},
+    protocol::{Command, Event, PublishKind, Seq, Start},
 };
 use fastrand::Rng;
 use tokio::{
@@ -93,7 +93,8 @@ pub(super) async fn speak(
                 client.send(Command::Publish {
                     text: format!("{name} {said}"),
                     id: ids.of(said).ok(),
-                    kind: MessageKind::Said,
+                    kind: PublishKind::Said,
+                    about: None,
                     follows: None,
                 });
                 due = Instant::now() + pause(&mut rng);

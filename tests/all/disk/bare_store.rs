@@ -27,6 +27,7 @@ pub(crate) fn draft(room: &RoomName, text: &str, id: Option<&str>) -> Draft {
         kind: MessageKind::Said,
         to: None,
         mentions: Vec::new(),
+        about: None,
     }
 }
 

@@ -28,6 +28,7 @@ fn options() -> session::CurrentOptions {
 const HUB: hub::HubOptions = hub::HubOptions {
     shards: 1,
     name_expiry: Duration::from_secs(24 * 60 * 60),
+    edit_window: Duration::from_secs(24 * 60 * 60),
     access: hub::AccessMode::Open,
     capacity: hub::Capacity::UNLIMITED,
     proxies: AddressSet::NONE,

@@ -14,7 +14,7 @@ use broadcast_chat::{
     net,
     protocol::{
         Author, Command, ConnectionId, Event, Limits, Message, MessageKind, Outline, OwnerNumber,
-        Seq, WallTime,
+        PublishKind, Seq, WallTime,
         format::Format,
         json, misplaced_secret,
         name::{MessageId, Name, RoomName},
@@ -78,7 +78,8 @@ pub(crate) fn commands(bytes: &[u8]) {
         let wanted = Command::Publish {
             text: text.to_owned(),
             id: None,
-            kind: MessageKind::Said,
+            kind: PublishKind::Said,
+            about: None,
             follows: None,
         };
         let wanted = misplaced_secret::check(text).map(|()| Some(wanted));
@@ -157,6 +158,7 @@ pub(crate) fn searches(bytes: &[u8]) {
             kind: MessageKind::Said,
             to: None,
             mentions: Vec::new(),
+            about: None,
         };
         let receipts = Receipts::new(ConnectionId(7), hub::WantedReplies::All);
         let submission = Submission::message(draft, receipts.issue());
@@ -224,6 +226,11 @@ fn message(text: Text, kind: MessageKind) -> Message {
         id: None,
         kind,
         to: None,
+        about: None,
+        quote: None,
+        edited: false,
+        edited_at: None,
+        reactions: None,
         connection: ConnectionId::SERVER,
     }
 }

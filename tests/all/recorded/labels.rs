@@ -29,8 +29,9 @@ const NUMBERED: [Rule; 3] = [
     ("have this name again: /name ", is_words, "", "secret"),
 ];
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     (r#""at":""#, is_time, "Z\"", "at"),
+    (r#""edited_at":""#, is_time, "Z\"", "at"),
     (r#""retry_ms":"#, is_digit, "", "ms"),
     ("send it again in ", is_decimal, " s.", "s"),
     ("retry-after: ", is_digit, "\r\n", "s"),

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use broadcast_chat::protocol::PublishKind;
 use rusqlite::Connection;
 
 /// The messages of one speaker, in order.
@@ -22,6 +23,8 @@ pub(super) struct SentMessage {
     pub(super) to: Option<String>,
     pub(super) id: String,
     pub(super) text: String,
+    /// Its kind and the number of the message that it is about.
+    pub(super) about: Option<(PublishKind, u64)>,
     /// The speaker was told that the message is stored.
     pub(super) confirmed: bool,
 }
@@ -36,6 +39,8 @@ pub(super) struct View {
     pub(super) seen: Vec<Seen>,
     /// The reader must have been shown every message up to this number.
     pub(super) upto: u64,
+    /// The reader reads lines, which show no reaction.
+    pub(super) in_lines: bool,
 }
 
 impl View {
@@ -46,6 +51,7 @@ impl View {
             from,
             seen: Vec::new(),
             upto: from,
+            in_lines: false,
         }
     }
 
@@ -56,17 +62,34 @@ impl View {
 
     /// Whether it has reached the end of its room, if that is known.
     pub(super) fn reaches(&self, ends: Option<&BTreeMap<String, u64>>) -> bool {
-        ends.is_some_and(|ends| self.last() >= ends.get(&self.room).copied().unwrap_or(0))
+        let room = if self.in_lines {
+            in_lines(&self.room)
+        } else {
+            self.room.clone()
+        };
+        ends.is_some_and(|ends| self.last() >= ends.get(&room).copied().unwrap_or(0))
     }
 }
 
-/// A message as a reader was shown it.
+/// The text of a message without its correction, which follows a tilde.
+pub(super) fn base(text: &str) -> &str {
+    text.split('~').next().unwrap_or_default()
+}
+
+/// The key of a room's end for a reader of lines.
+fn in_lines(room: &str) -> String {
+    format!("{room} in lines")
+}
+
+/// A message as a reader was shown it, or a change of one: of a correction
+/// without its text, as a later text may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) seq: u64,
     /// The plain format does not show it.
     pub(super) prev: Option<u64>,
     pub(super) text: String,
+    pub(super) is_change: bool,
 }
 
 /// A message as it is stored in the database.
@@ -76,6 +99,36 @@ pub(super) struct StoredMessage {
     pub(super) prev: u64,
     pub(super) id: Option<String>,
     pub(super) text: String,
+    who: Option<String>,
+    /// As in `docs/storage.md`.
+    kind: i64,
+    about: Option<u64>,
+}
+
+impl StoredMessage {
+    fn is_change(&self) -> bool {
+        self.kind >= 2
+    }
+
+    /// Whether lines do not show it.
+    fn is_reaction(&self) -> bool {
+        self.kind >= 3
+    }
+
+    /// Whether it is what a speaker said.
+    fn is(&self, who: &str, line: &SentMessage) -> bool {
+        let (kind, about) = line.about.unzip();
+        let is_kind = match kind {
+            Some(PublishKind::Edit) => self.kind == 2,
+            Some(PublishKind::Unreact) => self.kind == 3,
+            Some(PublishKind::React) => self.kind >= 4,
+            _ => !self.is_change(),
+        };
+        let is_text = self.kind == 2 || base(&self.text) == base(&line.text);
+        // Other speakers have the same ids.
+        let is_author = self.who.as_ref().is_none_or(|author| author == who);
+        is_kind && is_text && is_author && self.about == about
+    }
 }
 
 /// All messages, read from the database without any code under test.
@@ -84,7 +137,8 @@ pub(super) fn log(folder: &Path) -> Vec<StoredMessage> {
     let mut query = db
         .prepare(
             // Speakers know an inbox by its owner's name.
-            "SELECT coalesce('@' || names.name, rooms.name), seq, prev, messages.id, text
+            "SELECT coalesce('@' || names.name, rooms.name), seq, prev, messages.id, text,
+             messages.name, kind, about
              FROM messages JOIN rooms ON rooms.id = messages.room
              LEFT JOIN names ON rooms.name = '@' || names.owner AND names.tag <> x''
              ORDER BY seq",
@@ -97,14 +151,22 @@ pub(super) fn log(folder: &Path) -> Vec<StoredMessage> {
             prev: row.get::<_, i64>(2)?.cast_unsigned(),
             id: row.get(3)?,
             text: row.get(4)?,
+            who: row.get(5)?,
+            kind: row.get(6)?,
+            about: row.get::<_, Option<i64>>(7)?.map(i64::cast_unsigned),
         })
     });
     rows.expect("rows").map(|row| row.expect("a row")).collect()
 }
 
-/// The last number of each room.
+/// The last number of each room, and the last that lines show.
 pub(super) fn ends(log: &[StoredMessage]) -> BTreeMap<String, u64> {
-    log.iter().map(|m| (m.room.clone(), m.seq)).collect()
+    let shown = log.iter().filter(|m| !m.is_reaction());
+    let shown = shown.map(|m| (in_lines(&m.room), m.seq));
+    log.iter()
+        .map(|m| (m.room.clone(), m.seq))
+        .chain(shown)
+        .collect()
 }
 
 /// Checks what every speaker sent and every reader was shown against the log.
@@ -117,6 +179,7 @@ pub(super) fn check(
     views: &[View],
 ) -> Result<(), String> {
     check_log(log)?;
+    check_corrections(log, speakers)?;
     let mut said = 0;
     for (who, speech) in speakers {
         said += check_speaker(log, who, speech)?;
@@ -146,6 +209,29 @@ fn check_log(log: &[StoredMessage]) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks that each message has the text of its last correction.
+fn check_corrections(
+    log: &[StoredMessage],
+    speakers: &BTreeMap<String, SpeakerRecord>,
+) -> Result<(), String> {
+    let mut last = BTreeMap::new();
+    for edit in log.iter().filter(|m| m.kind == 2) {
+        last.insert(edit.about, edit);
+    }
+    for edit in last.values() {
+        let who = edit.who.as_deref().unwrap_or_default();
+        let lines = speakers.get(who).map(|speech| &speech.messages[..]);
+        let mut lines = lines.into_iter().flatten();
+        let sent = lines.find(|line| edit.id.as_deref() == Some(&line.id) && edit.is(who, line));
+        let message = log.iter().find(|m| Some(m.seq) == edit.about);
+        let (is, wanted) = (message.map(|m| &m.text), sent.map(|line| &line.text));
+        if is != wanted {
+            return Err(format!("{} corrects to {wanted:?}, not {is:?}", edit.seq));
+        }
+    }
+    Ok(())
+}
+
 /// Checks that a speaker's messages are stored once and in order, and counts
 /// them. All must be stored. If the speaker died, a number of them from the
 /// first on is enough, but every confirmed message is needed.
@@ -158,9 +244,8 @@ fn check_speaker(
     let mut ended = None;
     let mut count = 0;
     for line in &speech.messages {
-        // Other speakers have the same ids.
         let is_it = |m: &&StoredMessage| {
-            m.room == line.room && m.id.as_deref() == Some(&line.id) && m.text == line.text
+            m.room == line.room && m.id.as_deref() == Some(&line.id) && m.is(who, line)
         };
         let stored: Vec<&StoredMessage> = log.iter().filter(is_it).collect();
         let id = &line.id;
@@ -206,12 +291,21 @@ fn check_view(log: &[StoredMessage], view: &View) -> Result<(), String> {
     let View {
         who, room, from, ..
     } = view;
-    let mut room_log = log.iter().filter(|m| m.room == *room && m.seq > *from);
+    let mut room_log = log.iter().filter(|m| {
+        let hidden = view.in_lines && m.is_reaction();
+        m.room == *room && m.seq > *from && !hidden
+    });
     for seen in &view.seen {
         let stored = room_log.next().map(|m| Seen {
             seq: m.seq,
             prev: seen.prev.map(|_| m.prev),
-            text: m.text.clone(),
+            // It may have been shown before a correction.
+            text: if base(&m.text) == base(&seen.text) {
+                seen.text.clone()
+            } else {
+                m.text.clone()
+            },
+            is_change: m.is_change(),
         });
         if stored.as_ref() != Some(seen) {
             return Err(format!(

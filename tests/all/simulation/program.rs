@@ -78,6 +78,7 @@ impl Program {
     /// Fails if the server sends something that a reader does not expect.
     pub(super) async fn read(mut self, json: bool) -> Result<(), String> {
         let mut view = View::new(&self.name, self.room, 0);
+        view.in_lines = !json;
         while !view.reaches(self.world.ends.get()) {
             let query = format!("seq=1&after={}", view.last());
             let Some(mut socket) = self.connect(&query, json).await else {
@@ -201,6 +202,17 @@ fn seen_in_json(text: &str) -> Result<Option<Seen>, String> {
             seq: event["seq"].as_u64().expect("a number"),
             prev: event["prev"].as_u64(),
             text: event["text"].as_str().expect("a text").to_owned(),
+            is_change: false,
+        })),
+        Some("changed") => Ok(Some(Seen {
+            seq: event["seq"].as_u64().expect("a number"),
+            prev: event["prev"].as_u64(),
+            text: if event["kind"] == "edit" {
+                String::new()
+            } else {
+                event["text"].as_str().expect("a text").to_owned()
+            },
+            is_change: true,
         })),
         Some("welcome" | "live" | "joined" | "left" | "renamed" | "members") => Ok(None),
         _ => Err(format!("a reader is told {event}")),
@@ -212,10 +224,22 @@ fn seen_in_line(line: &str) -> Result<Option<Seen>, String> {
         return Ok(None);
     }
     let parts = line.split_once(' ').and_then(|(seq, rest)| {
-        let (_, text) = rest.split_once(": ")?;
-        Some((seq.parse().ok()?, text.to_owned()))
+        let (author, text) = rest.split_once(": ")?;
+        let is_change = author.starts_with("* ") && author.ends_with(" corrected");
+        let text = match text.split_once("\n  ") {
+            _ if is_change => "",
+            // A reply begins with a quote.
+            Some((quote, text)) if quote.starts_with("> ") => text,
+            _ => text,
+        };
+        Some((seq.parse().ok()?, text.to_owned(), is_change))
     });
-    let (seq, text) = parts.ok_or_else(|| format!("a reader is told {line}"))?;
+    let (seq, text, is_change) = parts.ok_or_else(|| format!("a reader is told {line}"))?;
     let prev = None;
-    Ok(Some(Seen { seq, prev, text }))
+    Ok(Some(Seen {
+        seq,
+        prev,
+        text,
+        is_change,
+    }))
 }

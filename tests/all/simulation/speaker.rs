@@ -8,7 +8,7 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{Command, Epoch, Event, MessageKind, Seq, Start, name::Name},
+    protocol::{ChangeKind, Command, Epoch, Event, PublishKind, Seq, Start, name::Name},
 };
 use fastrand::Rng;
 use tokio::{
@@ -17,9 +17,9 @@ use tokio::{
 };
 
 use super::{
-    diary::{Seen, SentMessage, View},
+    diary::{Seen, SentMessage, View, base},
     network::pick,
-    world::{ROOMS, World, millis, next_line, shared_ids},
+    world::{ROOMS, World, millis, next_about, next_line, shared_ids},
 };
 
 /// Whether a speaker dies, and what it comes back with.
@@ -207,7 +207,7 @@ impl Speaker {
 
     /// Takes one random action; returns false if the speaker dies.
     fn act(&mut self, client: &mut Client) -> bool {
-        match self.rng.u8(..12) {
+        match self.rng.u8(..16) {
             0 if self.life != Life::Long && !self.world.is_calm() => return false,
             1 if self.wanders => {
                 self.room = if self.room == ROOMS[0] {
@@ -250,6 +250,18 @@ impl Speaker {
                 client.send(command_of(&line));
                 self.unsaid -= 1;
             }
+            6..=9 => {
+                let Some(about) = self.something_about() else {
+                    return true;
+                };
+                let line = next_about(&self.world, &self.name, self.room, &self.ids, about);
+                self.world.note(
+                    &self.name,
+                    &format!("says {} about {:?}", line.id, line.about),
+                );
+                client.send(command_of(&line));
+                self.unsaid -= 1;
+            }
             _ => {
                 let line = next_line(
                     &self.world,
@@ -264,6 +276,38 @@ impl Speaker {
             }
         }
         true
+    }
+
+    /// Something to say about a message that it was shown; `None` if there is
+    /// nothing. It reacts to a message once, and takes that back once: so each
+    /// changes something.
+    fn something_about(&mut self) -> Option<(PublishKind, u64, String)> {
+        if self.view.room != self.room {
+            return None;
+        }
+        let messages = self.view.seen.iter().filter(|seen| !seen.is_change);
+        let messages: Vec<_> = messages.cloned().collect();
+        let seen = messages.get(self.rng.usize(..messages.len().max(1)))?;
+        let lines = self.world.messages_of(&self.name);
+        let number = lines.len() + 1;
+        let has = |kind, seq| lines.iter().any(|line| line.about == Some((kind, seq)));
+        let is_own = seen.text.starts_with(&format!("{} ", self.name));
+        Some(match self.rng.u8(..3) {
+            0 if is_own => {
+                let text = format!("{}~{number}", base(&seen.text));
+                (PublishKind::Edit, seen.seq, text)
+            }
+            1 if !has(PublishKind::React, seen.seq) => {
+                (PublishKind::React, seen.seq, "+1".to_owned())
+            }
+            1 if !has(PublishKind::Unreact, seen.seq) => {
+                (PublishKind::Unreact, seen.seq, "+1".to_owned())
+            }
+            _ => {
+                let text = format!("{} {number} replies", self.name);
+                (PublishKind::Reply, seen.seq, text)
+            }
+        })
     }
 
     fn handle_event(&mut self, happened: ClientEvent) -> Result<(), String> {
@@ -284,6 +328,27 @@ impl Speaker {
                     seq: message.seq.0,
                     prev: Some(message.prev.0),
                     text: message.text.to_string(),
+                    is_change: false,
+                });
+            }
+            ClientEvent::Event(_, Event::Changed(change)) => {
+                if change.room.as_str() != self.view.room {
+                    return Err(format!("{name} in {} hears {change:?}", self.view.room));
+                }
+                self.world
+                    .note(name, &format!("sees change {}", change.seq));
+                let author = change.from.name.as_ref().map(Name::as_str);
+                if let Some(id) = &change.id
+                    && author == Some(name)
+                {
+                    self.world.confirm(name, id.as_str());
+                }
+                let text = change.text.filter(|_| change.kind != ChangeKind::Edit);
+                self.view.seen.push(Seen {
+                    seq: change.seq.0,
+                    prev: Some(change.prev.0),
+                    text: text.map_or_else(String::new, String::from),
+                    is_change: true,
                 });
             }
             ClientEvent::Event(_, Event::Private(private)) => {
@@ -295,6 +360,7 @@ impl Speaker {
                     seq: private.seq.0,
                     prev: Some(private.prev.0),
                     text: private.text.to_string(),
+                    is_change: false,
                 });
             }
             ClientEvent::Event(
@@ -352,7 +418,8 @@ fn command_of(line: &SentMessage) -> Command {
         None => Command::Publish {
             text,
             id,
-            kind: MessageKind::Said,
+            kind: line.about.map_or(PublishKind::Said, |(kind, _)| kind),
+            about: line.about.map(|(_, seq)| Seq(seq)),
             follows: None,
         },
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use broadcast_chat::client::ids::Ids;
+use broadcast_chat::{client::ids::Ids, protocol::PublishKind};
 use fastrand::Rng;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -163,6 +163,28 @@ pub(super) fn next_line(
         to: to.map(str::to_owned),
         id: ids.of(number as u64).expect("an id").to_string(),
         text,
+        about: None,
+        confirmed: false,
+    };
+    world.note_sent(name, line.clone());
+    line
+}
+
+/// Makes up something about a message of a room; from here on it counts as sent.
+pub(super) fn next_about(
+    world: &World,
+    name: &str,
+    room: &str,
+    ids: &Ids,
+    (kind, seq, text): (PublishKind, u64, String),
+) -> SentMessage {
+    let number = world.messages_of(name).len() + 1;
+    let line = SentMessage {
+        room: room.to_owned(),
+        to: None,
+        id: ids.of(number as u64).expect("an id").to_string(),
+        text,
+        about: Some((kind, seq)),
         confirmed: false,
     };
     world.note_sent(name, line.clone());

@@ -253,6 +253,7 @@ fn check(
             hub: hub::HubOptions {
                 shards: workers(),
                 name_expiry: DAY * flags.name_expiry,
+                edit_window: flags.edit_window,
                 access: match flags.access {
                     Who::Open => AccessMode::Open,
                     Who::Invite => AccessMode::Invite,

@@ -5,12 +5,16 @@ use std::mem;
 use super::{
     super::{
         super::{ClientEvent, Frame},
-        line::{Line, Style, day, found_line, heading, message_line, private_line},
+        line::{
+            Line, Style, correction_line, day, found_line, heading, message_line, private_line,
+            reaction_line,
+        },
     },
     LinkStatus, Model, Now, SCREEN_REF,
+    room::{Shown, ShownMessage},
 };
 use crate::protocol::{
-    Command, Event, Message, PageEvent, PrivateMessage, Slot, Welcome,
+    Author, Change, ChangeKind, Command, Event, Message, PageEvent, PrivateMessage, Slot, Welcome,
     mention::mentions,
     name::{MessageId, Name, RoomName},
     plain,
@@ -52,6 +56,7 @@ impl Model {
                     self.message(&message, now);
                 }
             }
+            Event::Changed(change) => self.changed(&change),
             Event::Private(private) => self.private(&private, now),
             Event::Erased { seq, prev, id } => {
                 if let Some(id) = id {
@@ -156,7 +161,7 @@ impl Model {
             let at = message.at.local(&self.options.zone);
             let number = format!("* {} {} ", message.seq, at.strftime("%-d %b"));
             let line = Line::new(Style::Dim, number);
-            let own = self.is_own(message);
+            let own = self.is_own(&message.from);
             let said = match &page.search {
                 Some(search) => found_line(message, &at, own, &search.query),
                 None => message_line(message, &at, own, false),
@@ -188,10 +193,10 @@ impl Model {
         }
     }
 
-    fn is_own(&self, message: &Message) -> bool {
-        match (&message.from.name, &self.welcome.you.name) {
+    fn is_own(&self, author: &Author) -> bool {
+        match (&author.name, &self.welcome.you.name) {
             (Some(name), Some(own)) => name.key() == own.key(),
-            _ => message.from.addr == self.welcome.you.addr,
+            _ => author.addr == self.welcome.you.addr,
         }
     }
 
@@ -199,7 +204,7 @@ impl Model {
         if let Some(id) = &message.id {
             self.remove_sending(id);
         }
-        let own = self.is_own(message);
+        let own = self.is_own(&message.from);
         let at = message.at.local(&self.options.zone);
         if let LinkStatus::Behind { at, .. } = &mut self.link {
             *at = message.seq;
@@ -215,7 +220,53 @@ impl Model {
         let name = self.welcome.you.name.as_ref();
         let calling = !own && name.is_some_and(|name| mentions(&message.text, name.as_str()));
         self.rings |= calling && self.live;
-        self.put_numbered(Some(message.seq), message_line(message, &at, own, calling));
+        let shown = ShownMessage {
+            seq: message.seq,
+            from: message.from.to_string(),
+            text: String::from(message.text.clone()),
+            own,
+            about: message.about,
+        };
+        self.put_shown(
+            Shown::Message(shown),
+            message_line(message, &at, own, calling),
+        );
+    }
+
+    /// Shows a correction, and a reaction to a message of the user.
+    fn changed(&mut self, change: &Change) {
+        if let Some(id) = &change.id {
+            self.remove_sending(id);
+        }
+        if let LinkStatus::Behind { at, .. } = &mut self.link {
+            *at = change.seq;
+        }
+        let Some(text) = &change.text else { return };
+        let (at, own) = (
+            change.at.local(&self.options.zone),
+            self.is_own(&change.from),
+        );
+        match change.kind {
+            ChangeKind::Edit => {
+                self.room.correct(change.about, text);
+                // The first replay shows each message as it is now.
+                if self.live {
+                    let line = correction_line(change, &at, own, text);
+                    self.put_shown(Shown::Change(change.about), line);
+                }
+            }
+            ChangeKind::React if self.live && !own => {
+                let message = self
+                    .room
+                    .message(change.about)
+                    .filter(|message| message.own);
+                if let Some(message) = message {
+                    let line = reaction_line(change, &at, text, &message.text);
+                    self.put_shown(Shown::Change(change.about), line);
+                }
+            }
+            _ => {}
+        }
     }
 
     fn private(&mut self, private: &PrivateMessage, now: Now) {

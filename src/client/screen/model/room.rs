@@ -3,17 +3,53 @@
 use std::collections::VecDeque;
 
 use super::super::{super::Position, editor::Editor, line::Line};
-use crate::protocol::Seq;
+use crate::protocol::{LastOf, Seq};
 
 /// How many lines of a room are kept.
 const LINES: usize = 500;
 
+/// How many messages are shown while the user picks one.
+const CHOICE: usize = 3;
+
 /// How many of the texts sent in a room are kept.
 const TYPED: usize = 500;
 
+/// A message on the screen, which the user may refer to.
+#[derive(Clone, Debug)]
+pub(in super::super) struct ShownMessage {
+    pub(in super::super) seq: Seq,
+    pub(in super::super) from: String,
+    pub(in super::super) text: String,
+    pub(in super::super) own: bool,
+    /// The message that it answers.
+    pub(in super::super) about: Option<Seq>,
+}
+
+/// The content of a line.
+#[derive(Clone, Debug)]
+pub(in super::super) enum Shown {
+    /// A message.
+    Message(ShownMessage),
+    /// A change of the message with this number.
+    Change(Seq),
+    /// Anything else.
+    Other,
+}
+
+impl Shown {
+    fn message(&self) -> Option<&ShownMessage> {
+        match self {
+            Shown::Message(message) => Some(message),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct RoomModel {
-    lines: VecDeque<(Option<Seq>, Line)>,
+    lines: VecDeque<(Shown, Line)>,
+    /// The message that the user has picked.
+    picked: Option<Seq>,
     /// The unsent text, while another room is on the screen.
     pub(super) draft: Editor,
     /// The position up to which the room was shown.
@@ -27,18 +63,94 @@ pub(super) struct RoomModel {
 }
 
 impl RoomModel {
-    pub(super) fn keep(&mut self, seq: Option<Seq>, line: Line) {
+    pub(super) fn keep(&mut self, shown: Shown, line: Line) {
         if self.lines.len() == LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back((seq, line));
+        self.lines.push_back((shown, line));
     }
 
-    /// Removes the message with a number; returns whether it was there.
+    /// Removes the message with a number, its changes and its quotes; returns
+    /// whether it was there.
     pub(super) fn redact(&mut self, seq: Seq) -> bool {
         let before = self.lines.len();
-        self.lines.retain(|(number, _)| *number != Some(seq));
+        self.lines.retain_mut(|(shown, line)| match shown {
+            Shown::Message(message) => {
+                if message.about == Some(seq) {
+                    line.remove_quote();
+                }
+                message.seq != seq
+            }
+            Shown::Change(about) => *about != seq,
+            Shown::Other => true,
+        });
         self.lines.len() < before
+    }
+
+    /// The messages, the oldest first.
+    fn messages(&self) -> impl DoubleEndedIterator<Item = &ShownMessage> {
+        self.lines.iter().filter_map(|(shown, _)| shown.message())
+    }
+
+    /// The message with a number.
+    pub(super) fn message(&self, seq: Seq) -> Option<&ShownMessage> {
+        self.messages().rev().find(|message| message.seq == seq)
+    }
+
+    /// Gives a message its corrected text.
+    pub(super) fn correct(&mut self, seq: Seq, text: &str) {
+        for (shown, _) in &mut self.lines {
+            if let Shown::Message(message) = shown
+                && message.seq == seq
+            {
+                text.clone_into(&mut message.text);
+            }
+        }
+    }
+
+    /// The message that a command without a number means: the picked one, or the
+    /// last one.
+    pub(super) fn meant(&self, among: LastOf) -> Option<&ShownMessage> {
+        let picked = self.picked.and_then(|seq| self.message(seq));
+        let is_meant = |message: &&ShownMessage| among == LastOf::All || message.own;
+        picked.or_else(|| self.messages().rev().find(is_meant))
+    }
+
+    /// Picks the message before (`back`) or after the picked one, at first the
+    /// last one.
+    pub(super) fn pick(&mut self, back: bool) {
+        let seqs: Vec<_> = self.messages().map(|message| message.seq).collect();
+        let at = self
+            .picked
+            .and_then(|seq| seqs.iter().position(|other| *other == seq));
+        let next = match (at, back) {
+            (None, true) => seqs.len().checked_sub(1),
+            (None, false) => None,
+            (Some(at), true) => Some(at.saturating_sub(1)),
+            (Some(at), false) => Some(at + 1),
+        };
+        self.picked = next.and_then(|next| seqs.get(next).copied());
+    }
+
+    /// Ends the picking.
+    pub(super) fn unpick(&mut self) {
+        self.picked = None;
+    }
+
+    /// The picked message with some around it, and whether each is the picked
+    /// one.
+    pub(super) fn choice(&self) -> Vec<(bool, &ShownMessage)> {
+        let messages: Vec<_> = self.messages().collect();
+        let is_picked = |message: &ShownMessage| self.picked == Some(message.seq);
+        let Some(at) = messages.iter().position(|message| is_picked(message)) else {
+            return Vec::new();
+        };
+        let last = (at + CHOICE / 2 + 1).max(CHOICE).min(messages.len());
+        let first = last.saturating_sub(CHOICE);
+        let shown = messages[first..last].iter();
+        shown
+            .map(|message| (is_picked(message), *message))
+            .collect()
     }
 
     /// The last `count` lines.

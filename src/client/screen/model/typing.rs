@@ -5,7 +5,7 @@ use super::{
     Completion, LinkStatus, Model, Sending,
 };
 use crate::protocol::{
-    Command, Event, MessageKind, Start,
+    Command, Event, LastOf, PublishKind, Start,
     command::table::{Permission, TABLE},
     name::MessageId,
     plain,
@@ -57,6 +57,8 @@ impl Model {
             KeyAction::Down if self.editor.go_line(true) => {}
             KeyAction::Up | KeyAction::Earlier => self.browse(true),
             KeyAction::Down | KeyAction::Later => self.browse(false),
+            KeyAction::Pick { back } => self.room.pick(back),
+            KeyAction::Cancel => self.room.unpick(),
             KeyAction::Yank => self.editor.yank(),
             KeyAction::Undo => self.editor.undo(),
             KeyAction::Redo => self.editor.redo(),
@@ -73,10 +75,7 @@ impl Model {
                     self.editor.set("");
                 }
             }
-            KeyAction::Cancel
-            | KeyAction::Complete { .. }
-            | KeyAction::Resize { .. }
-            | KeyAction::Focus(_) => {}
+            KeyAction::Complete { .. } | KeyAction::Resize { .. } | KeyAction::Focus(_) => {}
         }
         None
     }
@@ -114,6 +113,17 @@ impl Model {
                     &format!("Joins and leaves are {how}shown from here on."),
                 );
             }
+            "/edit" => {
+                let last = self.room.meant(LastOf::Own).filter(|message| message.own);
+                match last {
+                    Some(message) => {
+                        let text = format!("/edit {} {}", message.seq, message.text);
+                        self.editor.set(&text);
+                    }
+                    None => self.hint = Some("there is no message of yours to correct".to_owned()),
+                }
+                return None;
+            }
             _ if !has_room => {
                 self.hint = Some("too much is unsent: wait until some of it is stored".to_owned());
                 return None;
@@ -126,6 +136,7 @@ impl Model {
             }
         }
         self.editor.take();
+        self.room.unpick();
         self.room.add_sent(&text);
         self.just_sent = Some(text);
         None
@@ -135,24 +146,27 @@ impl Model {
     fn enter(&mut self, text: &str) -> Result<(), String> {
         let last = self.last_private.as_ref();
         let command = typed::parse(text).and_then(|command| {
-            let addressed = command.map(|command| command.addressed(last));
+            let addressed = command.map(|command| {
+                let meant = |among| self.room.meant(among).map(|message| message.seq);
+                command.addressed(last)?.referring(meant)
+            });
             addressed.transpose()
         });
         match command.map_err(|refusal| refusal.text)? {
             None => {}
             Some(Command::Help) => self.help(),
-            Some(Command::Publish { text, kind, .. }) => {
-                let id = self.add_sending(
-                    &text,
-                    match kind {
-                        MessageKind::Said => "",
-                        MessageKind::Me => "/me ",
-                    },
-                )?;
+            Some(Command::Publish {
+                text, kind, about, ..
+            }) => {
+                let mut kinds = PublishKind::ALL.into_iter();
+                let word = kinds.find(|(_, known)| *known == kind && kind != PublishKind::Said);
+                let before = word.map_or_else(String::new, |(word, _)| format!("/{word} "));
+                let id = self.add_sending(&text, &before)?;
                 self.commands.push(Command::Publish {
                     text,
                     id,
                     kind,
+                    about,
                     follows: None,
                 });
             }
@@ -218,6 +232,7 @@ impl Model {
 /// The part of `/help` about the keyboard.
 const KEYS: &str = "\
 Keys: Tab completes commands, names and rooms; Up and Down fetch texts typed
-before; Alt-Enter begins a new line; Ctrl-_ undoes, Alt-_ redoes; Alt-B and
+before; Alt-Up picks the message that /reply, /react, /edit and /delete mean,
+Esc none; /edit alone fetches your text; Alt-Enter begins a new line; Ctrl-_ undoes, Alt-_ redoes; Alt-B and
 Alt-F go by words, Ctrl-W erases one; Ctrl-L redraws; Ctrl-Z suspends;
 Ctrl-D on an empty line, or Ctrl-C twice, leaves";

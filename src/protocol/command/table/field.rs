@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::protocol::{
-    Epoch, FollowLevel, MessageKind, Seq,
+    Epoch, FollowLevel, PublishKind, Seq,
     command_target::CommandTarget,
     name::{MessageId, Name, Reference, RoomName},
     place::WatchedRooms,
@@ -31,7 +31,14 @@ pub const REF: Field = optional::<Option<Reference>>("ref", "1 to 64 of `A-Za-z0
 
 pub(super) const TEXT: Field = needed::<String>("text", "a text");
 pub(super) const ID: Field = optional::<Option<MessageId>>("id", "1 to 64 of `A-Za-z0-9_-`");
-pub(super) const KIND: Field = optional::<MessageKind>("kind", "`said` (the default) or `me`");
+pub(super) const KIND: Field = optional::<PublishKind>(
+    "kind",
+    "`said` (the default), `me`, `reply`, `react`, `unreact` or `edit`",
+);
+pub(super) const ABOUT: Field = optional::<Option<Seq>>(
+    "about",
+    "the number of the message that it answers or changes",
+);
 pub(super) const FOLLOWS: Field =
     optional::<Option<MessageId>>("follows", "the `id` of the message sent before");
 pub(super) const TO: Field = needed::<Name>("to", "a name");

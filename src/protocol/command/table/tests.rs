@@ -11,7 +11,7 @@ fn whole() -> impl Iterator<Item = (&'static CommandSpec, Map<String, Value>)> {
         let value = |field: &Field| match field.name {
             "kind" => json!("me"),
             "after" if spec.json_type == Some("rooms") => json!("tea"),
-            "after" | "backlog" | "before" | "limit" | "seq" | "uses" => json!(7),
+            "about" | "after" | "backlog" | "before" | "limit" | "seq" | "uses" => json!(7),
             "id" if spec.json_type == Some("uninvite") => json!(7),
             "private" => json!(true),
             "level" => json!("mentions"),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     log::{Recipient, UnreadLimit},
-    protocol::WallTime,
+    protocol::{MessageKind, WallTime},
     store::{check, database::Database, digest::digests},
 };
 
@@ -172,7 +172,7 @@ fn messages_are_stored_alike_together_and_one_by_one() {
             let mut apply = |which: usize, database: &mut Database, entries: Vec<Entry>| {
                 let applied = database.apply_next(WallTime(0), entries);
                 let messages = applied.messages.into_iter();
-                shown[which].extend(messages.map(|m| (m.seq, m.prev, m.room, m.id)));
+                shown[which].extend(messages.map(|m| (m.seq(), m.prev(), m.room().cloned())));
                 applied.outcomes
             };
             let one = apply(0, &mut together, entries.clone());
