@@ -10,6 +10,7 @@ mod ignored;
 mod invitations;
 mod messages;
 mod names;
+mod place_rows;
 mod places;
 mod removal;
 mod rooms;

@@ -9,7 +9,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     content::{self, ContentDigest},
-    places::{self, Conversation},
+    place_rows::{self, ConversationSide},
 };
 use crate::{
     log::{Batch, Draft, Entry},
@@ -293,7 +293,7 @@ impl<'a> MessageWriter<'a> {
         let (is_full, content) = (self.is_inbox_full(draft)?, self.content(draft));
         let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
         let own = match &draft.to {
-            Some(to) => Some(Conversation::of(self.db, author, to.owner)?),
+            Some(to) => Some(ConversationSide::of(self.db, author, to.owner)?),
             None => None,
         };
         let row = self.row(connection, draft, place, content.as_ref());
@@ -311,7 +311,7 @@ impl<'a> MessageWriter<'a> {
             own.note(self.db, seq, false)?;
         }
         for mentioned in draft.mentions.iter().filter(|owner| **owner != author) {
-            places::mention(self.db, *mentioned, &draft.room, seq)?;
+            place_rows::mention(self.db, *mentioned, &draft.room, seq)?;
         }
         if let Some(to) = &draft.to
             && to.inbox() != draft.room
@@ -319,7 +319,7 @@ impl<'a> MessageWriter<'a> {
         {
             // Only the author's row has the id, which shows a repeat.
             let place = self.place(&to.inbox())?;
-            let theirs = Conversation::of(self.db, to.owner, author)?;
+            let theirs = ConversationSide::of(self.db, to.owner, author)?;
             let row = self.row(connection, draft, place, None);
             theirs.private(row).bind(insert, 0)?;
             insert.raw_execute()?;
