@@ -3,9 +3,12 @@
 //! Events and actions change it; nothing here knows the terminal. The main loop
 //! takes the lines to show, the commands to send and the bell from it.
 
+mod calls;
 mod completion;
 mod connection;
 mod events;
+mod place_list;
+mod places;
 mod returning;
 mod room;
 pub(super) mod typing;
@@ -18,7 +21,7 @@ use std::{
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::time::Instant;
 
-use self::{completion::Completion, room::RoomModel};
+use self::{completion::Completion, place_list::PlaceList, room::RoomModel};
 use super::{
     super::{Position, ids::Ids, last_visit::LastVisit},
     editor::Editor,
@@ -129,6 +132,11 @@ pub(super) struct Model {
     /// The questions the screen asks by itself.
     questions: Vec<Command>,
     rings: bool,
+    /// The text of the next notification of the desktop.
+    notification: Option<String>,
+    /// The title that the window has.
+    shown_title: String,
+    places: PlaceList,
     just_sent: Option<String>,
 }
 
@@ -162,6 +170,9 @@ impl Model {
             commands: Vec::new(),
             questions: Vec::new(),
             rings: false,
+            notification: None,
+            shown_title: String::new(),
+            places: PlaceList::default(),
             just_sent: None,
         }
     }
@@ -249,7 +260,12 @@ impl Model {
 
     fn put_numbered(&mut self, seq: Option<Seq>, line: Line) {
         self.room.keep(seq, line.clone());
-        self.lines.push(line);
+        // The messages of the room wait while a conversation is on the screen.
+        if seq.is_some() && self.places.talking.is_some() {
+            self.places.hidden += 1;
+        } else {
+            self.lines.push(line);
+        }
     }
 
     /// Shows a sentence of the client itself.
