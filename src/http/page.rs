@@ -34,7 +34,7 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 21] = modules![
+const MODULES: [(&str, &str); 23] = modules![
     "backoff",
     "position",
     "outbox",
@@ -53,6 +53,8 @@ const MODULES: [(&str, &str); 21] = modules![
     "attention",
     "composer",
     "panels",
+    "places",
+    "talk",
     "entry",
     "offline",
     "page",

@@ -8,9 +8,11 @@ import { $, base, show } from "./dom.mjs";
 import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId, shared } from "./keep.mjs";
 import { keepPage } from "./offline.mjs";
-import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showRooms, showYou } from "./panels.mjs";
+import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showYou } from "./panels.mjs";
+import { Places } from "./places.mjs";
 import { drawRow, drawUnconfirmed, linked, markRefused } from "./row.mjs";
 import { messageRow } from "./rows.mjs";
+import { Talk } from "./talk.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
@@ -58,7 +60,7 @@ const view = new View({
   log: $("log"),
   begin: $("begin"),
   unconfirmed: $("unsent"),
-  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name, resized: () => view.update() }),
+  draw: (row, index) => drawRow(row, { ...contextOf(row, index), own: row.own, me: me.name, resized: () => view.update(), talk: openTalk }),
   drawKey(row, index) {
     const { continues, day, firstUnseen } = contextOf(row, index);
     return `${continues}|${day && dayName(row.at)}|${firstUnseen}|${me.name}`;
@@ -77,13 +79,17 @@ function contextOf(row, index) {
   return { continues: !firstUnseen && view.rows.continuesGroup(index), day: view.rows.beginsDay(index), firstUnseen };
 }
 
+const places = new Places(room, { send: (command) => client.say(command), talk: openTalk });
+
 const attention = new Attention(room, {
   isAtEnd: () => view.isAtEnd,
   last: () => view.rows.end,
   changed() {
+    places.setHere(attention.unseen, attention.unseenForMe);
     showDownButton();
     view.update();
   },
+  read: (seq) => places.readRoom(seq),
   go: (seq) => goToMessage(seq),
 });
 
@@ -250,6 +256,9 @@ function showRefused(id, text) {
 /** How often to look for closed tabs, in milliseconds: a tab just closed still counts as open. */
 const ADOPT_INTERVAL = 30_000;
 
+/** How often the column of rooms asks for rooms that the user does not follow, in milliseconds. */
+const ROOMS_INTERVAL = 60_000;
+
 /** Adopts the messages of this tab, or of closed tabs, that are not stored. */
 async function adoptMessages() {
   const orders = new Set(ownIds.values());
@@ -278,6 +287,7 @@ function runTyped(text) {
     return false;
   }
   if (act === "go") goToRoom(parsed.room);
+  else if (act === "talk") openTalk(parsed.name);
   else if (act === "reply") {
     if (lastPrivate) return sendMessage({ type: "private", to: lastPrivate, text: parsed.text });
     showHint("You have no private message to answer: /msg NAME TEXT begins.");
@@ -312,6 +322,31 @@ const panels = new Panels({
   people: askPeople,
   rooms: () => askRooms(),
   you: updateYou,
+  closed(panel) {
+    if (panel !== "talk") return;
+    talk.close();
+    places.talking = null;
+  },
+}, () => places.isColumn);
+const talk = new Talk({
+  ask: (command) => client.ask(command),
+  say: (name, text) => sendMessage({ type: "private", to: name, text }),
+  read: (seq) => places.readConversation(seq),
+  fail: showHint,
+});
+
+/** Opens the private conversation with a person. */
+function openTalk(name) {
+  panels.open("talk", $("text"));
+  places.talking = name;
+  talk.open(name);
+  $("talk-text").focus();
+}
+
+// A name in the log leads to a conversation with its owner.
+$("log").addEventListener("click", ({ target }) => {
+  const name = target.closest(".who:not(.guest, .unverified)")?.textContent;
+  if (name && name !== me.name) openTalk(name);
 });
 const search = new Search({
   isIgnored,
@@ -349,7 +384,7 @@ function askPeople() {
 async function askRooms() {
   try {
     const rooms = await client.ask({ type: "rooms" });
-    showRooms(rooms, room);
+    places.setRooms(rooms);
     known.rooms = rooms.rooms.map((one) => one.room);
   } catch (error) {
     $("room-wrong").textContent = error.message;
@@ -446,7 +481,8 @@ const handlers = {
     entering = null;
     if (entry.close()) composer.focus();
     setIgnored(welcome.ignored ?? []);
-    attention.begin(welcome.epoch, welcome.after);
+    places.begin(welcome);
+    attention.begin(welcome.epoch, welcome.after, places.readHere);
     composer.limit = welcome.limits.text_bytes;
     setTopic(welcome.topic ?? "");
     setPeople({ ...people, total: welcome.members });
@@ -480,6 +516,7 @@ const handlers = {
   private({ seq, prev, at, from, to, text, id, sent }) {
     inbox.recordDelivered(me.name, prev);
     if (!sent) lastPrivate = from.name;
+    talk.take({ seq, at, from, to, text, sent });
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     addRow(row);
     attention.count({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
@@ -534,6 +571,13 @@ const handlers = {
   topic({ text, by }) {
     setTopic(text);
     note(text ? `The topic${by ? ` by ${by}` : ""}: ${text}` : "There is no topic.");
+  },
+  activity: (activity) => places.take(activity),
+  following: ({ following }) => places.follow(following),
+  follow(changed) {
+    places.change(changed);
+    const told = { all: "every message", mentions: "mentions only", none: "nothing" }[changed.level];
+    note(told ? `In ${changed.room} you are told of ${told}.` : `You do not follow ${changed.room}.`);
   },
   members({ names: listed, total, members }) {
     setPeople(listed ? { names: listed, total, members } : { ...people, total });
@@ -593,5 +637,6 @@ for (const [name, count] of others) {
   note(`Unsent messages of yours ${name ? `as ${name}` : "without a name"}: ${count}. They are sent when you speak so again.`);
 }
 setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
+setInterval(() => state.state === "live" && !document.hidden && places.isColumn && askRooms(), ROOMS_INTERVAL);
 if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");
 keepPage();

@@ -41,14 +41,14 @@ export function timeElement(at, seq) {
  * Draws the element of a row. `continues`: it continues the same person's
  * messages. `day`: it begins a day. `firstUnseen`: it is the first unseen row.
  * `own`: it is the user's own. `me` is the user's name. `resized` is called when
- * the reader changes its height.
+ * the reader changes its height, `talk` with the name of a person to answer privately.
  */
-export function drawRow(row, { continues, day, firstUnseen, own, me, resized }) {
+export function drawRow(row, { continues, day, firstUnseen, own, me, resized, talk }) {
   const item = el("li", { class: `row ${row.kind}` });
   if (row.seq) item.dataset.seq = row.seq;
   if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
   if (firstUnseen) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
-  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized }));
+  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized, talk }));
   return item;
 }
 
@@ -58,7 +58,7 @@ function note(row) {
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
 }
 
-function message(row, { continues, own, me, resized }) {
+function message(row, { continues, own, me, resized, talk }) {
   const isNamed = !own && mentions(row.text, me);
   const kind = [continues && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
   const text = el("div", { class: "text", dir: "auto" });
@@ -70,8 +70,12 @@ function message(row, { continues, own, me, resized }) {
     about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
     text.append(...(row.kind === "erased" ? ["erased"] : textElements(row, resized)));
   }
+  const other = own ? row.to : row.who;
+  const answer = row.kind === "private" && talk
+    ? [el("button", { type: "button", class: "answer", click: () => talk(other) }, "Reply privately")]
+    : [];
   const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];
-  return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...receipt);
+  return el("div", { class: `message ${kind}` }, ...(row.kind === "me" ? [] : [about]), text, ...answer, ...receipt);
 }
 
 /** The mark that says whether an own message is stored. */

@@ -130,7 +130,8 @@ function parseArguments(word, rest) {
     case "/me":
       return rest ? { command: { type: "publish", text: rest, kind: "me" } } : null;
     case "/msg":
-      return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+      if (!isName(first)) return null;
+      return after ? { command: { type: "private", to: first, text: after } } : { act: "talk", name: first };
     case "/r":
       return rest ? { act: "reply", text: rest } : null;
     case "/inbox":
@@ -162,6 +163,11 @@ function parseArguments(word, rest) {
     case "/owner":
     case "/release":
       return isName(rest) ? { command: { type: word.slice(1), name: rest } } : null;
+    case "/notify":
+      return ["all", "mentions", "none"].includes(rest) ? { command: { type: "follow", level: rest } } : null;
+    case "/unfollow":
+      if (rest && !isRoom(rest)) return null;
+      return { command: { type: "unfollow", ...(rest && { room: roomName(rest) }) } };
     case "/invites":
     case "/bans":
       return { command: { type: word.slice(1) } };
