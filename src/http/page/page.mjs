@@ -79,7 +79,11 @@ function contextOf(row, index) {
   return { continues: !firstUnseen && view.rows.continuesGroup(index), day: view.rows.beginsDay(index), firstUnseen };
 }
 
-const places = new Places(room, { send: (command) => client.say(command), talk: openTalk });
+const places = new Places(room, {
+  send: (command) => client.say(command),
+  talk: openTalk,
+  moved: () => panels.current === "rooms" && panels.close(),
+});
 
 const attention = new Attention(room, {
   isAtEnd: () => view.isAtEnd,

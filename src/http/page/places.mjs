@@ -35,7 +35,10 @@ export class Places {
   /** The unread messages of the log itself, for the title. */
   #here = { unread: 0, forMe: 0 };
 
-  /** `on.send(command)` sends a command without an answer; `on.talk(name)` opens a conversation. */
+  /**
+   * `on.send(command)` sends a command without an answer, `on.talk(name)` opens a
+   * conversation. `on.moved()` is called before the list moves.
+   */
   constructor(room, on) {
     this.#room = room;
     this.#on = on;
@@ -44,7 +47,10 @@ export class Places {
       $(this.#wide.matches ? "places" : "panel").append($("rooms"));
       show($("rooms"), this.#wide.matches);
     };
-    this.#wide.addEventListener("change", move);
+    this.#wide.addEventListener("change", () => {
+      on.moved();
+      move();
+    });
     move();
     addEventListener("pagehide", () => this.#tellRead());
     document.addEventListener("visibilitychange", () => document.hidden && this.#tellRead());
