@@ -218,6 +218,11 @@ impl Client {
         self.conversation.outbox.unconfirmed()
     }
 
+    /// Whether a command waits to be sent.
+    pub fn has_unsent(&self) -> bool {
+        self.conversation.outbox.waiting() > 0
+    }
+
     /// Whether unconfirmed messages outlive this client, in a file.
     pub fn is_kept(&self) -> bool {
         self.conversation.outbox.is_kept()

@@ -7,6 +7,7 @@
 mod conversation;
 mod delivered;
 mod end;
+mod entered_place;
 mod heartbeat;
 mod inbound;
 mod inbox_start;

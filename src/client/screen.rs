@@ -9,6 +9,7 @@
 //! meanwhile go into the next one.
 
 mod editor;
+mod external_editor;
 mod footer;
 mod found;
 mod keys;
@@ -191,7 +192,7 @@ impl Screen<'_> {
         let mut stopped = pin!(stop.cancelled());
         let mut patience = pin!(sleep(RECEIPT_DEADLINE));
         loop {
-            if self.leaving && self.client.unconfirmed() == 0 {
+            if self.leaving && self.client.unconfirmed() == 0 && !self.client.has_unsent() {
                 return Ok(Ending::Left);
             }
             if !self.printer.is_open() {
@@ -219,13 +220,19 @@ impl Screen<'_> {
                 () = &mut patience, if self.leaving => return Ok(Ending::Left),
                 event = keys.next() => match event {
                     Some(Ok(event)) => {
-                        if let Some(action) = keys::action(event)
-                            && self.act(action).await?
-                        {
-                            if self.leaving {
-                                return Ok(Ending::Left);
+                        let Some(action) = keys::action(event) else {
+                            continue;
+                        };
+                        match self.act(action).await? {
+                            Some(Effect::Leave) if self.leaving => return Ok(Ending::Left),
+                            Some(Effect::Leave) => self.leave(patience.as_mut()),
+                            Some(Effect::Edit) => {
+                                // The editor reads the keys meanwhile.
+                                drop(keys);
+                                self.edit().await?;
+                                keys = EventStream::new();
                             }
-                            self.leave(patience.as_mut());
+                            _ => {}
                         }
                     }
                     Some(Err(error)) => return Ok(Ending::Broken(error)),
@@ -253,22 +260,25 @@ impl Screen<'_> {
     }
 
     fn leave(&mut self, patience: std::pin::Pin<&mut tokio::time::Sleep>) {
+        self.model.note_read_on_leaving();
+        self.send();
         self.leaving = true;
         patience.reset(Instant::now() + RECEIPT_DEADLINE);
         self.model.hint = Some("leaving; Ctrl-C leaves now".to_owned());
         self.stale = true;
     }
 
-    /// Carries out an action; true when the user wants to leave.
-    async fn act(&mut self, action: KeyAction) -> io::Result<bool> {
+    /// Carries out an action. Returns what is left to do.
+    async fn act(&mut self, action: KeyAction) -> io::Result<Option<Effect>> {
         (self.stale, self.urgent) = (true, true);
         if let KeyAction::Resize { columns, rows } = action {
             self.columns = usize::from(columns).max(1);
             self.rows = usize::from(rows).max(1);
-            return Ok(false);
+            return Ok(None);
         }
-        match self.model.act(action, now(), self.client.has_room()) {
-            Some(Effect::Leave) => return Ok(true),
+        let effect = self.model.act(action, now(), self.client.has_room());
+        match effect {
+            Some(Effect::Leave | Effect::Edit) => return Ok(effect),
             Some(Effect::Suspend) => self.suspend().await?,
             Some(Effect::Redraw) => self.redraw = true,
             None => {}
@@ -277,7 +287,37 @@ impl Screen<'_> {
             self.past.append(self.model.room(), &text);
         }
         self.send();
-        Ok(false)
+        Ok(None)
+    }
+
+    /// Opens the typed text in the user's editor. The conversation goes on
+    /// meanwhile; its lines are shown afterwards.
+    async fn edit(&mut self) -> io::Result<()> {
+        let lines = self.model.take_lines();
+        let update = self.painter.leave(&lines, self.columns);
+        self.printer.write(&update);
+        self.printer.flush().await;
+        terminal::restore();
+        let text = self.model.editor.text().to_owned();
+        let mut edited = tokio::task::spawn_blocking(move || external_editor::edit(&text));
+        let edited = loop {
+            select! {
+                edited = &mut edited => break edited.map_err(io::Error::other)?,
+                happened = self.client.next(), if !self.model.is_full() => {
+                    let is_over = matches!(happened, ClientEvent::Ended(_));
+                    self.follow(happened);
+                    if is_over {
+                        break edited.await.map_err(io::Error::other)?;
+                    }
+                }
+            }
+        };
+        self.take_up()?;
+        match edited {
+            Ok(text) => self.model.editor.set(text.trim_end_matches('\n')),
+            Err(why) => self.model.hint = Some(format!("the editor failed: {why}")),
+        }
+        Ok(())
     }
 
     fn follow(&mut self, happened: ClientEvent) {
@@ -286,6 +326,7 @@ impl Screen<'_> {
         if let Some(position) = self.client.position() {
             self.model.bookmark(position);
         }
+        self.model.note_read(now());
         if self.client.unconfirmed() == 0 {
             self.model.all_stored();
         }
@@ -328,6 +369,7 @@ impl Screen<'_> {
         if self.model.take_bell() {
             update.push('\x07');
         }
+        update.push_str(&self.model.take_calls());
         self.printer.write(&update);
         let kept = self.client.is_kept();
         let position = self.client.position().filter(|_| kept).cloned();

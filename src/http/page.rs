@@ -34,7 +34,7 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 22] = modules![
+const MODULES: [(&str, &str); 24] = modules![
     "backoff",
     "position",
     "outbox",
@@ -54,6 +54,8 @@ const MODULES: [(&str, &str); 22] = modules![
     "menu",
     "composer",
     "panels",
+    "places",
+    "talk",
     "entry",
     "offline",
     "page",

@@ -37,7 +37,7 @@ use self::{
     guesses::Guesses,
     mentionable::Mentionable,
     names::Names,
-    places::Places,
+    places::FollowedPlaces,
     prefixes::Prefixes,
     presence::Presence,
     sanctions::Sanctions,
@@ -135,7 +135,7 @@ impl Registry {
         names: Vec<(Name, OwnerNumber)>,
         clock: Arc<GuardedClock>,
     ) -> Self {
-        let (presence, places) = (Presence::default(), Places::default());
+        let (presence, places) = (Presence::default(), FollowedPlaces::default());
         Registry {
             proxies: Arc::new(proxies),
             sooner: presence.sooner(),

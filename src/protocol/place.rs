@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for WatchedRooms {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let rooms = BTreeMap::deserialize(deserializer)?;
         if rooms.is_empty() {
-            return Err(D::Error::custom("at least one room with a number"));
+            return Err(D::Error::custom("1 to 64 rooms, each with a number"));
         }
         Ok(WatchedRooms(rooms))
     }

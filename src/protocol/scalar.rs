@@ -5,10 +5,14 @@ use std::{borrow::Cow, fmt};
 use serde::{
     Deserialize, Deserializer,
     de::{
-        self, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapDeserializer,
+        self, DeserializeSeed, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        value::MapDeserializer,
     },
     forward_to_deserialize_any,
 };
+
+/// The most entries of an object that a field holds.
+const MAX_ENTRIES: usize = 64;
 
 /// A JSON value of a command. No field of a command holds a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,10 +29,10 @@ pub enum Scalar<'a> {
     Float(f64),
     /// A string; borrowed from the frame if it has no escapes.
     Text(Cow<'a, str>),
-    /// An object.
-    Object(Vec<(String, Scalar<'a>)>),
-    /// A list, whose content is dropped.
-    List,
+    /// An object of a field that holds one, with at most 64 entries.
+    Object(Vec<(Cow<'a, str>, Scalar<'a>)>),
+    /// Any other list or object, whose content is dropped.
+    Nested,
 }
 
 /// The mistake of a value that a field cannot hold. It never quotes the value,
@@ -72,11 +76,26 @@ impl de::Error for FieldError {
 
 impl<'de> Deserialize<'de> for Scalar<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
+        let keeps_object = false;
+        deserializer.deserialize_any(ScalarVisitor { keeps_object })
     }
 }
 
-struct ScalarVisitor;
+/// Reads the value of a field that holds an object.
+pub struct ObjectScalar;
+
+impl<'de> DeserializeSeed<'de> for ObjectScalar {
+    type Value = Scalar<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Scalar<'de>, D::Error> {
+        let keeps_object = true;
+        deserializer.deserialize_any(ScalarVisitor { keeps_object })
+    }
+}
+
+struct ScalarVisitor {
+    keeps_object: bool,
+}
 
 impl<'de> Visitor<'de> for ScalarVisitor {
     type Value = Scalar<'de>;
@@ -115,15 +134,26 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Scalar<'de>, A::Error> {
         IgnoredAny.visit_seq(list)?;
-        Ok(Scalar::List)
+        Ok(Scalar::Nested)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Scalar<'de>, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = object.next_entry()? {
-            fields.push(field);
+        if !self.keeps_object {
+            IgnoredAny.visit_map(object)?;
+            return Ok(Scalar::Nested);
         }
-        Ok(Scalar::Object(fields))
+        let mut entries = Vec::new();
+        while let Some(entry) = object.next_entry()? {
+            let (Scalar::Text(key), value) = entry else {
+                continue;
+            };
+            entries.push((key, value));
+            if entries.len() > MAX_ENTRIES {
+                IgnoredAny.visit_map(object)?;
+                return Ok(Scalar::Nested);
+            }
+        }
+        Ok(Scalar::Object(entries))
     }
 }
 
@@ -139,10 +169,10 @@ impl<'de> Deserializer<'de> for &'de Scalar<'_> {
             Scalar::Float(number) => visitor.visit_f64(*number),
             Scalar::Text(text) => visitor.visit_borrowed_str(text),
             Scalar::Object(fields) => {
-                let fields = fields.iter().map(|(key, value)| (key.as_str(), value));
+                let fields = fields.iter().map(|(key, value)| (&**key, value));
                 visitor.visit_map(MapDeserializer::new(fields))
             }
-            Scalar::List => Err(FieldError::WrongType),
+            Scalar::Nested => Err(FieldError::WrongType),
         }
     }
 

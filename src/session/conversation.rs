@@ -4,19 +4,20 @@
 
 mod about;
 mod access;
+mod command_result;
 mod commands;
 mod frame;
 mod operating;
 mod pages;
-mod places;
+mod place_commands;
 
 use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, field::display};
 
 use super::{
-    delivered::DeliveredMark, end::SessionEnd, inbox_start::InboxStart, operator::Operator,
-    options::CurrentOptions, pace::Pace, request::SessionRequest,
+    delivered::DeliveredMark, end::SessionEnd, entered_place, inbox_start::InboxStart,
+    operator::Operator, options::CurrentOptions, pace::Pace, request::SessionRequest,
 };
 use crate::{
     fanout::Subscriber,
@@ -142,7 +143,7 @@ impl<'a> Conversation<'a> {
             operator_close,
         };
         let following = match conversation.author.owner {
-            Some(owner) => places::enter(hub, owner, peer.id, &conversation.room).await,
+            Some(owner) => entered_place::enter(hub, owner, peer.id, &conversation.room).await,
             None => Vec::new(),
         };
         registration.set_places(&following);

@@ -12,6 +12,7 @@ mod ignored;
 mod invitations;
 mod messages;
 mod names;
+mod place_rows;
 mod places;
 mod relation;
 mod removal;

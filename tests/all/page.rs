@@ -8,6 +8,8 @@ mod entry;
 mod hostile;
 /// The looks of text: code, quotes, lists and emphasis.
 mod markup;
+/// The list of rooms, and private conversations.
+mod places;
 /// The files of the page, and how they are served.
 mod served;
 /// Accessibility and use of the page, on large and small screens.

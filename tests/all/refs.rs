@@ -134,6 +134,9 @@ async fn an_event_that_answers_no_command_has_no_ref() {
     while !kinds.is_empty() {
         let told = ana.any_event().await;
         assert_eq!(told["ref"], Value::Null, "{told}");
+        if told["type"] == "activity" {
+            continue;
+        }
         let kind = told["type"].as_str().expect("a type");
         assert!(kinds.remove(kind), "{told}");
     }

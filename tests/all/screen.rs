@@ -42,7 +42,7 @@ async fn messages_and_typing_do_not_disturb_each_other() {
     ana.press("\u{15}bo\t日本語é\r");
     bob.shows("ana: bob: 日本語é").await;
     // Pasted lines are one message.
-    ana.press("\u{15}\u{b}\u{1b}[200~one\rtwo\u{1b}[201~");
+    ana.press("\u{15}\u{1b}k\u{1b}[200~one\rtwo\u{1b}[201~");
     ana.shows("  two").await;
     ana.press("\r");
     bob.shows("ana: one").await;
@@ -363,4 +363,65 @@ async fn a_server_on_a_terminal_prints_addresses_and_messages() {
     let tag = peer.tag();
     server.shows(&format!("New connection from {tag}")).await;
     server.shows(&format!("From client {tag} \"hi\"")).await;
+}
+
+// Verified to fail when the client does not show the activity.
+#[tokio::test]
+async fn another_place_is_seen_and_reached() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let address = server.addr.to_string();
+    let (mut bob, _) = server.owner("bob", "").await;
+    bob.event_of("live").await;
+    let mut ana = Terminal::client(&address, folder.path(), &["--name", "ana"]);
+    ana.shows("lobby · ").await;
+    ana.press("/name ana\r");
+    ana.shows("You are now ana").await;
+    ana.press("/join tea\r");
+    ana.shows("── tea").await;
+    for text in ["one", "two", "ana?"] {
+        bob.say(&format!(r#"{{"type":"publish","text":"{text}"}}"#))
+            .await;
+    }
+    ana.shows("tea · lobby 3! · ").await;
+    // The missed messages stand below the name of the room.
+    ana.press("\u{1b}1");
+    ana.shows("── lobby").await;
+    ana.shows("bob: ana?").await;
+    ana.press("\u{b}t\r");
+    ana.shows("tea · 1 here").await;
+    bob.say(r#"{"type":"private","to":"ana","text":"psst"}"#)
+        .await;
+    ana.shows("bob to you: psst").await;
+    ana.shows("@bob 1!").await;
+    ana.press("/msg bob\r");
+    ana.shows("── @bob").await;
+    ana.press("yes?\r");
+    assert_eq!(bob.event_of("private").await["text"], "psst");
+    assert_eq!(bob.event_of("private").await["text"], "yes?");
+    ana.press("\u{1b}");
+    ana.shows("tea · 1 here").await;
+    ana.press(CTRL_D);
+    ana.ends(0).await;
+}
+
+// Verified to fail when the text of the editor is not taken.
+#[tokio::test]
+async fn a_text_is_written_in_the_users_editor() {
+    let server = TestServer::start().await;
+    let folder = folder();
+    let editor = "sed -i s/draft/letter/";
+    let address = server.addr.to_string();
+    let args = [CLIENT, &address, "--name", "ana"];
+    let variables = [("EDITOR", editor), ("VISUAL", "")];
+    let mut ana = Terminal::start_with(&args, folder.path(), &variables);
+    ana.shows("lobby · 1 here").await;
+    ana.press("a draft");
+    ana.shows_typed("a draft").await;
+    ana.press("\u{1b}e");
+    ana.shows_typed("a letter").await;
+    ana.press("\r");
+    ana.shows("ana: a letter").await;
+    ana.press(CTRL_D);
+    ana.ends(0).await;
 }

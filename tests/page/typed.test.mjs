@@ -9,8 +9,9 @@ import { vectors } from "./vectors.mjs";
 function asked(typed) {
   const found = parse(typed);
   if (!found) return null;
-  const { command, act, wrong, panel, room, query, text, seq = null } = found;
+  const { command, act, wrong, panel, room, query, text, name, seq = null } = found;
   if (wrong) return "wrong";
+  if (act === "talk") return { talk: name };
   if (act === "go") return { type: "join", room };
   if (act === "reply") return { reply: text };
   if (act === "delete") return { delete: seq };
@@ -25,7 +26,7 @@ test("typed text is parsed as the vectors say", () => {
 
 test("every command of the list can be typed", () => {
   for (const [word, form] of COMMANDS) {
-    const words = form.replace(/[[\]]/g, "").replace("2h", "1h").replace("SECRET", "s").replace(/NUMBER|USES|\bN\b|\bID\b/, "7");
+    const words = form.replace(/[[\]]/g, "").replace("2h", "1h").replace("SECRET", "s").replace("LEVEL", "all").replace(/NUMBER|USES|\bN\b|\bID\b/, "7");
     assert.notEqual(asked(`${word} ${words}`), "wrong", word);
   }
 });

@@ -103,13 +103,20 @@ struct Part {
 
 fn state(model: &Model, now: Now, width: usize) -> Line {
     let mut parts = vec![Part {
-        line: Line::new(Style::Own, model.room().to_string()),
+        line: Line::new(Style::Own, model.here()),
         importance: 3,
     }];
+    if let Some(switcher) = model.switcher_line() {
+        return fit(Line::new(Style::Loud, switcher), width);
+    }
     let mut part = |style, text: String, importance| {
         let line = Line::new(style, text);
         parts.push(Part { line, importance });
     };
+    for (text, is_called) in model.unread_places() {
+        let style = if is_called { Style::Loud } else { Style::Plain };
+        part(style, text, if is_called { 4 } else { 2 });
+    }
     part(Style::Dim, format!("{} here", model.members()), 2);
     part(Style::Dim, model.you().to_string(), 1);
     match &model.link {

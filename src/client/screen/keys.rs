@@ -31,6 +31,12 @@ pub(super) enum KeyAction {
     },
     Cancel,
     Redraw,
+    /// Opens the switcher of rooms, or chooses its next candidate.
+    Switch,
+    /// Goes to the place of this number, from 1.
+    Place(usize),
+    /// Opens the typed text in an editor.
+    Edit,
     /// Ctrl-D: leaves if no text is typed, otherwise erases to the right.
     EndOfInput,
     /// Ctrl-C: leaves when pressed twice.
@@ -88,6 +94,9 @@ fn pressed(key: KeyEvent) -> Option<KeyAction> {
             'b' => KeyAction::Go(To::WordLeft),
             'f' => KeyAction::Go(To::WordRight),
             'd' => KeyAction::Erase(To::WordRight),
+            'k' => KeyAction::Erase(To::LineEnd),
+            'e' => KeyAction::Edit,
+            '1'..='9' => KeyAction::Place(c.to_digit(10)? as usize),
             '<' => KeyAction::Go(To::Start),
             '>' => KeyAction::Go(To::End),
             '_' | '/' => KeyAction::Redo,
@@ -107,7 +116,7 @@ fn controlled(c: char) -> Option<KeyAction> {
         'h' => KeyAction::Erase(To::Left),
         'w' => KeyAction::Erase(To::WhitespaceLeft),
         'u' => KeyAction::Erase(To::LineStart),
-        'k' => KeyAction::Erase(To::LineEnd),
+        'k' => KeyAction::Switch,
         'y' => KeyAction::Yank,
         // crossterm reports Ctrl-_ and Ctrl-/ as Ctrl-7.
         '7' | '_' | '/' => KeyAction::Undo,
@@ -139,6 +148,8 @@ mod tests {
             ),
             (KeyCode::Char('7'), control, Some(KeyAction::Undo)),
             (KeyCode::Char('_'), alt, Some(KeyAction::Redo)),
+            (KeyCode::Char('3'), alt, Some(KeyAction::Place(3))),
+            (KeyCode::Char('k'), control, Some(KeyAction::Switch)),
             (KeyCode::Enter, none, Some(KeyAction::Submit)),
             (KeyCode::Enter, alt, Some(KeyAction::NewLine)),
             (KeyCode::Up, alt, Some(KeyAction::Pick { back: true })),

@@ -3,9 +3,12 @@
 //! Events and actions change it; nothing here knows the terminal. The main loop
 //! takes the lines to show, the commands to send and the bell from it.
 
+mod calls;
 mod completion;
 mod connection;
 mod events;
+mod place_list;
+mod places;
 mod returning;
 mod room;
 pub(super) mod typing;
@@ -20,6 +23,7 @@ use tokio::time::Instant;
 
 use self::{
     completion::Completion,
+    place_list::PlaceList,
     room::{RoomModel, Shown, ShownMessage},
 };
 use super::{
@@ -132,6 +136,11 @@ pub(super) struct Model {
     /// The questions the screen asks by itself.
     questions: Vec<Command>,
     rings: bool,
+    /// The text of the next notification of the desktop.
+    notification: Option<String>,
+    /// The title that the window has.
+    shown_title: String,
+    places: PlaceList,
     just_sent: Option<String>,
 }
 
@@ -165,6 +174,9 @@ impl Model {
             commands: Vec::new(),
             questions: Vec::new(),
             rings: false,
+            notification: None,
+            shown_title: String::new(),
+            places: PlaceList::default(),
             just_sent: None,
         }
     }
@@ -251,8 +263,14 @@ impl Model {
     }
 
     fn put_shown(&mut self, shown: Shown, line: Line) {
+        // The messages of the room wait while a conversation is on the screen.
+        let waits = self.places.talking.is_some() && !matches!(shown, Shown::Other);
         self.room.keep(shown, line.clone());
-        self.lines.push(line);
+        if waits {
+            self.places.hidden += 1;
+        } else {
+            self.lines.push(line);
+        }
     }
 
     /// The message that the user picks and some around it, each with whether it

@@ -11,12 +11,12 @@ use std::{
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
-/// Turns on bracketed paste and focus reports.
-const ENTER: &[u8] = b"\x1b[?2004h\x1b[?1004h";
+/// Turns on bracketed paste and focus reports, and keeps the window's title.
+const ENTER: &[u8] = b"\x1b[22;2t\x1b[?2004h\x1b[?1004h";
 
 /// Undoes [`ENTER`], and the modes that a partly written screen update leaves
 /// on.
-const LEAVE: &[u8] = b"\x1b[m\x1b[?7h\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?2026l";
+const LEAVE: &[u8] = b"\x1b[m\x1b[?7h\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?2026l\x1b[23;2t";
 
 /// Whether the client has the terminal.
 static HAS_TERMINAL: AtomicBool = AtomicBool::new(false);

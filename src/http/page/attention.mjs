@@ -1,5 +1,5 @@
-// Unseen messages: shown in the title, marked in the log and, if the reader asked
-// for it, announced by system notifications.
+// Unseen messages: counted, marked in the log and, if the reader asked for it,
+// announced by system notifications.
 
 import { shared } from "./keep.mjs";
 import { shownName } from "./row.mjs";
@@ -25,7 +25,8 @@ export class Attention {
   /**
    * `on.isAtEnd()` returns whether the end is in view, `on.last()` the last
    * place of the log. `on.changed()` is called when messages become seen or
-   * unseen, `on.go(seq)` to bring a message into view.
+   * unseen, `on.read(seq)` when all up to a message are, `on.go(seq)` to bring a
+   * message into view.
    */
   constructor(room, on) {
     this.#room = room;
@@ -40,9 +41,18 @@ export class Attention {
     return !document.hidden && document.hasFocus() && this.#on.isAtEnd();
   }
 
-  /** Starts in the log of an epoch. In another log no message was seen, or all up to `after`. */
-  begin(epoch, after = null) {
+  /**
+   * Starts in the log of an epoch. In another log no message was seen, or all up
+   * to `after`. On another device all up to `read` were.
+   */
+  begin(epoch, after = null, read = 0) {
     if (this.#seen?.epoch !== epoch) this.#seen = { epoch, seq: after };
+    if (read > (this.#seen.seq ?? 0)) this.#seen.seq = read;
+  }
+
+  /** How many unseen messages are for the reader. */
+  get unseenForMe() {
+    return this.#unseenForMe;
   }
 
   /** Counts a message: by the reader (`own`), for the reader (`forMe`), live (`isNews`). */
@@ -75,6 +85,7 @@ export class Attention {
   #recordSeen(seq) {
     if (!this.#seen || !(seq > (this.#seen.seq ?? 0))) return;
     this.#seen.seq = Math.floor(seq);
+    this.#on.read(this.#seen.seq);
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       shared.set(`seen ${this.#room}`, this.#seen);
@@ -82,8 +93,6 @@ export class Attention {
   }
 
   #showUnseen() {
-    const badge = this.#unseenForMe ? `(${this.#unseenForMe}) ` : this.unseen ? "• " : "";
-    document.title = `${badge}${this.#room} · broadcast-chat`;
     this.#on.changed();
   }
 

@@ -146,6 +146,11 @@ export class Client {
     });
   }
 
+  /** Sends a command that has no answer, if there is a connection. */
+  say(command) {
+    if (this.#welcomed) this.#send(command);
+  }
+
   // --- Connections ---
 
   /** Connects under a name `{ name, secret }`, with a pass if there is one. */

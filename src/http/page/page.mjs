@@ -10,9 +10,11 @@ import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId, shared } from "./keep.mjs";
 import { keepPage } from "./offline.mjs";
 import { Menu } from "./menu.mjs";
-import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showRooms, showYou } from "./panels.mjs";
+import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showYou } from "./panels.mjs";
+import { Places } from "./places.mjs";
 import { drawRow, drawUnconfirmed, linked, markRefused, shownName } from "./row.mjs";
 import { messageRow, quoteOf } from "./rows.mjs";
+import { Talk } from "./talk.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
 import { View } from "./view.mjs";
@@ -55,7 +57,7 @@ let known = { names: [], rooms: [] };
 let older = { more: true, loading: false, generation: 0 };
 
 /** The functions that the rows of the log call. */
-const rowActs = { resized: () => view.update(), goTo: goToMessage, react };
+const rowActs = { resized: () => view.update(), goTo: goToMessage, react, talk: openTalk };
 
 /** The number of the message that the URL of the page leads to. */
 let wanted = Number(new URLSearchParams(location.search).get("at"));
@@ -88,13 +90,21 @@ function contextOf(row, index) {
   return { continues: !firstUnseen && view.rows.continuesGroup(index), day: view.rows.beginsDay(index), firstUnseen };
 }
 
+const places = new Places(room, {
+  send: (command) => client.say(command),
+  talk: openTalk,
+  moved: () => panels.current === "rooms" && panels.close(),
+});
+
 const attention = new Attention(room, {
   isAtEnd: () => view.isAtEnd,
   last: () => view.rows.end,
   changed() {
+    places.setHere(attention.unseen, attention.unseenForMe);
     showDownButton();
     view.update();
   },
+  read: (seq) => places.readRoom(seq),
   go: (seq) => goToMessage(seq),
 });
 
@@ -330,6 +340,9 @@ new Menu($("log"), {
 /** How often to look for closed tabs, in milliseconds: a tab just closed still counts as open. */
 const ADOPT_INTERVAL = 30_000;
 
+/** How often the column of rooms asks for rooms that the user does not follow, in milliseconds. */
+const ROOMS_INTERVAL = 60_000;
+
 /** Adopts the messages of this tab, or of closed tabs, that are not stored. */
 async function adoptMessages() {
   const orders = new Set(ownIds.values());
@@ -368,7 +381,8 @@ function runTyped(text) {
     const seq = parsed.seq ?? lastSeq((row) => row.own);
     if (seq) erase(seq);
     else showHint("You have said nothing here that is shown.");
-  } else if (act === "reply") {
+  } else if (act === "talk") openTalk(parsed.name);
+  else if (act === "reply") {
     if (lastPrivate) return sendMessage({ type: "private", to: lastPrivate, text: parsed.text });
     showHint("You have no private message to answer: /msg NAME TEXT begins.");
     return false;
@@ -408,6 +422,31 @@ const panels = new Panels({
   people: askPeople,
   rooms: () => askRooms(),
   you: updateYou,
+  closed(panel) {
+    if (panel !== "talk") return;
+    talk.close();
+    places.talking = null;
+  },
+}, () => places.isColumn);
+const talk = new Talk({
+  ask: (command) => client.ask(command),
+  say: (name, text) => sendMessage({ type: "private", to: name, text }),
+  read: (seq) => places.readConversation(seq),
+  fail: showHint,
+});
+
+/** Opens the private conversation with a person. */
+function openTalk(name) {
+  panels.open("talk", $("text"));
+  places.talking = name;
+  talk.open(name);
+  $("talk-text").focus();
+}
+
+// A name in the log leads to a conversation with its owner.
+$("log").addEventListener("click", ({ target }) => {
+  const name = target.closest(".who:not(.guest, .unverified)")?.textContent;
+  if (name && name !== me.name) openTalk(name);
 });
 const search = new Search({
   isIgnored,
@@ -445,7 +484,7 @@ function askPeople() {
 async function askRooms() {
   try {
     const rooms = await client.ask({ type: "rooms" });
-    showRooms(rooms, room);
+    places.setRooms(rooms);
     known.rooms = rooms.rooms.map((one) => one.room);
   } catch (error) {
     $("room-wrong").textContent = error.message;
@@ -542,7 +581,8 @@ const handlers = {
     entering = null;
     if (entry.close()) composer.focus();
     setIgnored(welcome.ignored ?? []);
-    attention.begin(welcome.epoch, welcome.after);
+    places.begin(welcome);
+    attention.begin(welcome.epoch, welcome.after, places.readHere);
     composer.limit = welcome.limits.text_bytes;
     setTopic(welcome.topic ?? "");
     setPeople({ ...people, total: welcome.members });
@@ -581,6 +621,7 @@ const handlers = {
   private({ seq, prev, at, from, to, text, id, sent }) {
     inbox.recordDelivered(me.name, prev);
     if (!sent) lastPrivate = from.name;
+    talk.take({ seq, at, from, to, text, sent });
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     addRow(row);
     attention.count({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
@@ -640,6 +681,13 @@ const handlers = {
   topic({ text, by }) {
     setTopic(text);
     note(text ? `The topic${by ? ` by ${by}` : ""}: ${text}` : "There is no topic.");
+  },
+  activity: (activity) => places.take(activity),
+  following: ({ following }) => places.follow(following),
+  follow(changed) {
+    places.change(changed);
+    const told = { all: "every message", mentions: "mentions only", none: "nothing" }[changed.level];
+    note(told ? `In ${changed.room} you are told of ${told}.` : `You do not follow ${changed.room}.`);
   },
   members({ names: listed, addresses, total, members }) {
     // Only operators are told addresses.
@@ -701,5 +749,6 @@ for (const [name, count] of others) {
   note(`Unsent messages of yours ${name ? `as ${name}` : "without a name"}: ${count}. They are sent when you speak so again.`);
 }
 setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
+setInterval(() => state.state === "live" && !document.hidden && places.isColumn && askRooms(), ROOMS_INTERVAL);
 if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");
 keepPage();

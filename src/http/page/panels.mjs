@@ -4,7 +4,7 @@
 import { COMMANDS } from "./commands.mjs";
 import { $, base, el, show } from "./dom.mjs";
 import { nameElement, timeElement } from "./row.mjs";
-import { dayName, findWords } from "./text.mjs";
+import { findWords } from "./text.mjs";
 import { isName, isRoom, roomName } from "./typed.mjs";
 
 /** How many letters of a found text are shown, and how many of them before the first hit. */
@@ -14,11 +14,14 @@ const BEFORE_HIT = 100;
 export class Panels {
   #panel = $("panel");
   #opener = null;
+  #isColumn;
   /** The function that each panel calls when it opens. */
   #onOpen;
 
-  constructor(onOpen) {
+  /** `isColumn()` says whether the list of rooms is no panel. */
+  constructor(onOpen, isColumn) {
     this.#onOpen = onOpen;
+    this.#isColumn = isColumn;
     for (const button of document.querySelectorAll("[data-panel]")) {
       button.addEventListener("click", () => this.toggle(button.dataset.panel, button));
     }
@@ -49,6 +52,12 @@ export class Panels {
   }
 
   open(name, opener) {
+    if (name === "rooms" && this.#isColumn()) {
+      $("room-name").focus();
+      this.#onOpen.rooms();
+      return;
+    }
+    if (this.current && this.current !== name) this.#onOpen.closed(this.current);
     this.#opener = opener ?? document.activeElement;
     this.#panel.dataset.shows = name;
     show(this.#panel, true);
@@ -59,6 +68,7 @@ export class Panels {
   }
 
   close() {
+    if (this.current) this.#onOpen.closed(this.current);
     show(this.#panel, false);
     this.#markButtons();
     this.#opener?.focus();
@@ -89,19 +99,6 @@ export function showPeople({ names, total, members = [] }, me, pick) {
     items.push(el("li", {}, nameElement(name), el("small", {}, owner ? "owner, away" : "away")));
   }
   $("names").replaceChildren(...items);
-}
-
-export function showRooms({ rooms, total }, here) {
-  const items = rooms.map(({ room, members, topic, last }) => {
-    const current = room === here ? "page" : undefined;
-    const link = el("a", { href: `${base}/${room}`, "aria-current": current }, room);
-    const about = topic ? [el("p", { dir: "auto" }, topic)] : [];
-    const spoken = last?.at ? [el("small", {}, dayName(Date.parse(last.at)), " ", timeElement(Date.parse(last.at)))] : [];
-    return el("li", {}, link, " ", el("small", {}, `${members} here`), ...spoken, ...about);
-  });
-  const rest = total - rooms.length;
-  if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
-  $("room-list").replaceChildren(...items);
 }
 
 /** Shows the user's name and its secret, and whether the system notifies; `null` if it cannot. */

@@ -41,14 +41,15 @@ export function timeElement(at, seq) {
  * Draws the element of a row. `continues`: it continues the same person's
  * messages. `day`: it begins a day. `firstUnseen`: it is the first unseen row.
  * `own`: it is the user's own. `me` is the user's name. `resized` is called when
- * the reader changes its height, `goTo` to show another message, `react` to react.
+ * the reader changes its height, `goTo` to show another message, `react` to react,
+ * `talk` with the name of a person to answer privately.
  */
-export function drawRow(row, { continues, day, firstUnseen, own, me, resized, goTo, react }) {
+export function drawRow(row, { continues, day, firstUnseen, own, me, resized, goTo, react, talk }) {
   const item = el("li", { class: `row ${row.kind}` });
   if (row.seq) item.dataset.seq = row.seq;
   if (day) item.append(el("div", { class: "day" }, el("span", {}, dayName(row.at))));
   if (firstUnseen) item.append(el("div", { class: "fresh" }, el("span", {}, "New")));
-  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized, goTo, react }));
+  item.append(row.kind === "note" ? note(row) : message(row, { continues, own, me, resized, goTo, react, talk }));
   return item;
 }
 
@@ -58,7 +59,7 @@ function note(row) {
   return el("p", { class: "text", dir: "auto" }, row.text, ...link);
 }
 
-function message(row, { continues, own, me, resized, goTo, react }) {
+function message(row, { continues, own, me, resized, goTo, react, talk }) {
   const isNamed = !own && mentions(row.text, me);
   const kind = [continues && "on", own && "own", isNamed && "named"].filter(Boolean).join(" ");
   const text = el("div", { class: "text", dir: "auto" });
@@ -70,10 +71,14 @@ function message(row, { continues, own, me, resized, goTo, react }) {
     about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
     text.append(...(row.kind === "erased" ? ["erased"] : [...textElements(row, resized), ...editedMark(row)]));
   }
+  const other = own ? row.to : row.who;
+  const answer = row.kind === "private" && talk
+    ? [el("button", { type: "button", class: "answer", click: () => talk(other) }, "Reply privately")]
+    : [];
   const receipt = own && row.kind !== "erased" ? [receiptMark("stored")] : [];
   const canHaveMore = row.seq && row.kind !== "erased" && row.kind !== "private";
   const more = canHaveMore ? [el("button", { type: "button", class: "more", "aria-label": "More", "aria-haspopup": "menu" }, "⋯")] : [];
-  const parts = [...(row.kind === "me" ? [] : [about]), ...quoteLine(row, goTo), text, ...reactionList(row, me, react)];
+  const parts = [...(row.kind === "me" ? [] : [about]), ...quoteLine(row, goTo), text, ...answer, ...reactionList(row, me, react)];
   return el("div", { class: `message ${kind}` }, ...parts, ...receipt, ...more);
 }
 

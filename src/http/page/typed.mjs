@@ -141,7 +141,8 @@ function parseArguments(word, rest) {
       if (rest && !isNumber(rest)) return null;
       return { act: "delete", ...(rest && { seq: Number(rest) }) };
     case "/msg":
-      return isName(first) && after ? { command: { type: "private", to: first, text: after } } : null;
+      if (!isName(first)) return null;
+      return after ? { command: { type: "private", to: first, text: after } } : { act: "talk", name: first };
     case "/r":
       return rest ? { act: "reply", text: rest } : null;
     case "/inbox":
@@ -175,6 +176,11 @@ function parseArguments(word, rest) {
     case "/hook":
     case "/unhook":
       return isName(rest) ? { command: { type: word.slice(1), name: rest } } : null;
+    case "/notify":
+      return ["all", "mentions", "none"].includes(rest) ? { command: { type: "follow", level: rest } } : null;
+    case "/unfollow":
+      if (rest && !isRoom(rest)) return null;
+      return { command: { type: "unfollow", ...(rest && { room: roomName(rest) }) } };
     case "/invites":
     case "/hooks":
     case "/bans":

@@ -36,7 +36,7 @@ type RoomDigest = u64;
 
 /// The places of all connections.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct FollowedPlaces {
     digest: RandomState,
     connections: HashMap<ConnectionId, ToldConnection>,
     /// The connections that are told of each message in a room.
@@ -56,7 +56,7 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct ToldConnection {
     owner: Option<OwnerNumber>,
-    /// The room that it is in, of which it is not told.
+    /// The room that it is in. It hears of this room anyway.
     room: RoomName,
     /// The way to its subscriber; `None` if its format shows no activity.
     subscriber: Option<Handle>,
@@ -99,7 +99,7 @@ pub(in crate::hub) struct PlaceNews {
     pub(in crate::hub) readers: Vec<(ConnectionId, Handle, PlaceReader)>,
 }
 
-impl Places {
+impl FollowedPlaces {
     /// Notified when there is something to tell or to store.
     pub(super) fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)

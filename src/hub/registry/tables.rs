@@ -17,7 +17,7 @@ use super::{
     guesses::Guesses,
     mentionable::Mentionable,
     names::Names,
-    places::Places,
+    places::FollowedPlaces,
     prefixes::{Full, Prefixes},
     presence::{Member, Presence},
     sanctions::{SanctionTarget, Sanctions},
@@ -126,7 +126,7 @@ pub(super) struct Tables {
     pub(super) guesses: Guesses,
     pub(super) names: Names,
     pub(super) presence: Presence,
-    pub(super) places: Places,
+    pub(super) places: FollowedPlaces,
     pub(super) sanctions: Sanctions,
     pub(super) access: Access,
 }

@@ -11,7 +11,7 @@ use super::{mistake::Mistake, scan::Scan};
 use crate::protocol::{
     Command,
     command::table::{CommandSpec, Field, REF},
-    scalar::{FieldError, Scalar},
+    scalar::{FieldError, ObjectScalar, Scalar},
 };
 
 /// The fields of a command in the order of its frame, up to the first field that
@@ -141,7 +141,12 @@ impl<'de> Visitor<'de> for Fields<'de> {
                 Key::Type if has_type => self.repeated = Some("type"),
                 Key::Type => has_type = true,
                 Key::Field(field) if self.get(field).is_none() => {
-                    self.values.push((field, object.next_value()?));
+                    let value = if field.is_object {
+                        object.next_value_seed(ObjectScalar)?
+                    } else {
+                        object.next_value()?
+                    };
+                    self.values.push((field, value));
                     continue;
                 }
                 Key::Field(field) if is_ref(field) => self.repeated_ref = true,

@@ -3,12 +3,13 @@
 use super::{
     super::{
         delivered::DeliveredMark,
+        entered_place,
         inbox_start::InboxStart,
         pending::{PendingCommand, PendingWork, SideTask, SideTaskResult, TakenName},
     },
     Conversation,
+    command_result::CommandResult,
     pages::last_author,
-    places,
 };
 use crate::{
     fanout::Subscriber,
@@ -32,28 +33,6 @@ const MAX_NEW_NAMES: u8 = 5;
 
 /// A private message is stored in two inboxes.
 const PRIVATE_ROWS: u32 = 2;
-
-/// The result of a command.
-pub(super) enum CommandResult {
-    /// An answer, sent at once.
-    Answer(Event),
-    /// Work that takes longer.
-    Work(PendingWork),
-    /// No answer.
-    Done,
-}
-
-impl From<Event> for CommandResult {
-    fn from(event: Event) -> Self {
-        CommandResult::Answer(event)
-    }
-}
-
-impl From<SideTask> for CommandResult {
-    fn from(lookup: SideTask) -> Self {
-        CommandResult::Work(PendingWork::LookUp(lookup))
-    }
-}
 
 impl Conversation<'_> {
     /// Carries out a command.
@@ -331,7 +310,8 @@ impl Conversation<'_> {
                         let all = hub.adopt_ignored(ownership.owner, origin, own).await;
                         taken.ignored = all.unwrap_or(taken.ignored);
                         taken.inbox = InboxStart::of(&hub, ownership).await.ok();
-                        taken.places = places::enter(&hub, ownership.owner, origin, &room).await;
+                        taken.places =
+                            entered_place::enter(&hub, ownership.owner, origin, &room).await;
                     }
                     SideTaskResult::Name(taken)
                 }

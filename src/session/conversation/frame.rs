@@ -1,6 +1,6 @@
 //! Acts on a frame: charges it to the rate limit, parses it, and answers it.
 
-use super::{super::pending::PendingCommand, Conversation, commands::CommandResult};
+use super::{super::pending::PendingCommand, Conversation, command_result::CommandResult};
 use crate::{
     fanout::Subscriber,
     hub::{frame_cost, message_cost},

@@ -9,7 +9,7 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     content::{self, ContentDigest},
-    places::{self, Conversation},
+    place_rows::{self, ConversationSide},
     relation::{Related, Reworded},
 };
 use crate::{
@@ -305,7 +305,7 @@ impl<'a> MessageWriter<'a> {
         let (is_full, content) = (self.is_inbox_full(draft)?, self.content(draft));
         let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
         let own = match &draft.to {
-            Some(to) => Some(Conversation::of(self.db, author, to.owner)?),
+            Some(to) => Some(ConversationSide::of(self.db, author, to.owner)?),
             None => None,
         };
         let row = self.row(connection, draft, place, content.as_ref());
@@ -342,7 +342,7 @@ impl<'a> MessageWriter<'a> {
         let is_new = !draft.is_change();
         let mentioned = draft.mentions.iter().filter(|owner| **owner != author);
         for mentioned in mentioned.filter(|_| is_new) {
-            places::mention(self.db, *mentioned, &draft.room, seq)?;
+            place_rows::mention(self.db, *mentioned, &draft.room, seq)?;
         }
         if let Some(to) = &draft.to
             && to.inbox() != draft.room
@@ -350,7 +350,7 @@ impl<'a> MessageWriter<'a> {
         {
             // Only the author's row has the id, which shows a repeat.
             let place = self.place(&to.inbox())?;
-            let theirs = Conversation::of(self.db, to.owner, author)?;
+            let theirs = ConversationSide::of(self.db, to.owner, author)?;
             let row = self.row(connection, draft, place, None);
             theirs.private(row).bind(insert, 0)?;
             insert.raw_execute()?;

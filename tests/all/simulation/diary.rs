@@ -159,6 +159,31 @@ pub(super) fn log(folder: &Path) -> Vec<StoredMessage> {
     rows.expect("rows").map(|row| row.expect("a row")).collect()
 }
 
+/// Checks that each message has the number of messages before it in its room, or
+/// of those received before it in its private conversation. Returns how many
+/// read positions are stored.
+///
+/// # Errors
+/// Fails with a sentence if a number is wrong.
+pub(super) fn check_counts(folder: &Path) -> Result<u64, String> {
+    let db = Connection::open(folder.join("chat.sqlite")).expect("the log");
+    let wrong = "SELECT count(*) FROM (
+            SELECT messages.earlier AS stored, count(*) FILTER (
+                WHERE messages.kind < 2
+                    AND (messages.partner IS NULL OR rooms.name <> '@' || messages.owner)
+            ) OVER (
+                PARTITION BY messages.room, messages.partner ORDER BY messages.seq
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS counted
+            FROM messages JOIN rooms ON rooms.id = messages.room
+        ) WHERE stored <> counted";
+    let one = |query: &str| -> i64 { db.query_row(query, [], |row| row.get(0)).expect("a count") };
+    match one(wrong) {
+        0 => Ok(one("SELECT count(*) FROM places WHERE read > 0").cast_unsigned()),
+        wrong => Err(format!("{wrong} messages have a wrong count before them")),
+    }
+}
+
 /// The last number of each room, and the last that lines show.
 pub(super) fn ends(log: &[StoredMessage]) -> BTreeMap<String, u64> {
     let shown = log.iter().filter(|m| !m.is_reaction());

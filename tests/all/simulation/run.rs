@@ -106,6 +106,8 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
     };
     tokio::try_join!(biased; all, course)?;
     world.host.stop().await;
+    let read = diary::check_counts(&world.host.folder)?;
+    world.note("log", &format!("{read} read positions"));
     let log = diary::log(&world.host.folder);
     diary::check(&log, &world.speakers.borrow(), &world.views.borrow())
 }

@@ -8,7 +8,9 @@ use broadcast_chat::{
         address::{AddressOptions, Target},
         ids::Ids,
     },
-    protocol::{ChangeKind, Command, Epoch, Event, PublishKind, Seq, Start, name::Name},
+    protocol::{
+        ChangeKind, Command, Epoch, Event, FollowLevel, PublishKind, Seq, Start, name::Name,
+    },
 };
 use fastrand::Rng;
 use tokio::{
@@ -207,7 +209,7 @@ impl Speaker {
 
     /// Takes one random action; returns false if the speaker dies.
     fn act(&mut self, client: &mut Client) -> bool {
-        match self.rng.u8(..16) {
+        match self.rng.u8(..18) {
             0 if self.life != Life::Long && !self.world.is_calm() => return false,
             1 if self.wanders => {
                 self.room = if self.room == ROOMS[0] {
@@ -261,6 +263,16 @@ impl Speaker {
                 );
                 client.send(command_of(&line));
                 self.unsaid -= 1;
+            }
+            16 => {
+                let room = self.view.room.parse().ok();
+                let level = Some(pick(&mut self.rng, &[FollowLevel::All, FollowLevel::None]));
+                client.send(Command::Follow { room, level });
+            }
+            17 => {
+                let (room, with) = (self.view.room.parse().ok(), None);
+                let seq = Seq(self.view.last());
+                client.send(Command::Read { room, with, seq });
             }
             _ => {
                 let line = next_line(
@@ -382,6 +394,8 @@ impl Speaker {
                     self.view.room = welcome.room.to_string();
                 }
             }
+            // A follow or a read position, before the name is the speaker's.
+            ClientEvent::Event(frame, Event::Refused(_)) if frame.reference().is_some() => {}
             ClientEvent::Event(_, Event::Gap { .. } | Event::Refused(_))
             | ClientEvent::Refused { .. }
             | ClientEvent::Missing { .. }

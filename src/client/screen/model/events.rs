@@ -14,7 +14,8 @@ use super::{
     room::{Shown, ShownMessage},
 };
 use crate::protocol::{
-    Author, Change, ChangeKind, Command, Event, Message, PageEvent, PrivateMessage, Slot, Welcome,
+    Author, Change, ChangeKind, Command, ConversationPage, Event, Message, PageEvent,
+    PrivateMessage, Slot, Welcome,
     mention::mentions,
     name::{MessageId, Name, RoomName},
     plain,
@@ -133,14 +134,14 @@ impl Model {
             }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
-            Event::Conversation(page) => {
-                for private in page.messages {
-                    self.put(self.private_line(&private));
-                }
+            Event::Conversation(page) => self.show_conversation(&page),
+            Event::Activity(activity) => self.activity(activity),
+            Event::Following { following } => self.set_places(following),
+            Event::Follow { ref room, level } => {
+                self.follow_changed(room, level);
+                self.show_plain(&event, Style::Plain);
             }
-            Event::Activity(_) | Event::Following { .. } => {}
             Event::Inbox { .. }
-            | Event::Follow { .. }
             | Event::Ignored { .. }
             | Event::Topic { .. }
             | Event::Invite(_)
@@ -175,6 +176,19 @@ impl Model {
         if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
             let end = end.replacen("found", "found in this room", 1);
             self.put(Line::new(Style::Dim, end));
+        }
+    }
+
+    /// Shows the messages of the conversation on the screen.
+    fn show_conversation(&mut self, page: &ConversationPage) {
+        if self.talking() != Some(&page.with) {
+            return;
+        }
+        let messages = page.messages.iter();
+        let lines: Vec<_> = messages.map(|it| self.private_line(it)).collect();
+        self.lines.extend(lines);
+        if let Some(last) = page.messages.last() {
+            self.read_conversation(last.seq);
         }
     }
 
@@ -219,7 +233,9 @@ impl Model {
         }
         let name = self.welcome.you.name.as_ref();
         let calling = !own && name.is_some_and(|name| mentions(&message.text, name.as_str()));
-        self.rings |= calling && self.live;
+        if calling && self.live {
+            self.call(format!("{}: {}", message.from, &*message.text));
+        }
         let shown = ShownMessage {
             seq: message.seq,
             from: message.from.to_string(),
@@ -277,9 +293,19 @@ impl Model {
             self.last_private.clone_from(&private.from.name);
             self.heard_of(private.from.to_string());
             self.count_unseen(&private.at.local(&self.options.zone), now);
-            self.rings |= self.live;
+            if self.live {
+                self.call(format!("{} to you: {}", private.from, &*private.text));
+            }
         }
         self.put(self.private_line(private));
+        let other = if private.sent {
+            Some(&private.to)
+        } else {
+            private.from.name.as_ref()
+        };
+        if self.talking().is_some() && self.talking() == other {
+            self.read_conversation(private.seq);
+        }
     }
 
     fn private_line(&self, private: &PrivateMessage) -> Line {
@@ -308,7 +334,10 @@ impl Model {
         self.note(Style::Bad, &format!("Not sent: {why}\n{text}"));
     }
 
-    fn welcomed(&mut self, welcome: Welcome) {
+    fn welcomed(&mut self, mut welcome: Welcome) {
+        if !welcome.following.is_empty() {
+            self.set_places(mem::take(&mut welcome.following));
+        }
         self.questions = vec![Command::Members, Command::Rooms { after: None }];
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
@@ -323,9 +352,8 @@ impl Model {
             self.change_room(&welcome.room);
         }
         self.welcome = welcome;
-        let again = self.last_lines(AGAIN);
-        self.lines.push(heading(&self.room().to_string()));
-        self.lines.extend(again);
+        self.entered();
+        self.show_room_again();
         if let Some(topic) = &self.welcome.topic {
             let topic = format!("The topic: {}", &**topic);
             self.note(Style::Plain, &topic);
@@ -341,6 +369,13 @@ impl Model {
                 self.note(Style::Dim, help);
             }
         }
+    }
+
+    /// Shows the last lines of the room under its name.
+    pub(super) fn show_room_again(&mut self) {
+        let again = self.last_lines(AGAIN);
+        self.lines.push(heading(&self.room().to_string()));
+        self.lines.extend(again);
     }
 
     /// Switches to another room; the old one keeps its lines and unsent text.

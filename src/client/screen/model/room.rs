@@ -132,9 +132,9 @@ impl RoomModel {
         self.picked = next.and_then(|next| seqs.get(next).copied());
     }
 
-    /// Ends the picking.
-    pub(super) fn unpick(&mut self) {
-        self.picked = None;
+    /// Ends the picking; false if no message was picked.
+    pub(super) fn unpick(&mut self) -> bool {
+        self.picked.take().is_some()
     }
 
     /// The picked message with some around it, and whether each is the picked

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::protocol::{
     Command, Event, LastOf, PublishKind, Start,
-    command::table::{Permission, TABLE},
-    name::MessageId,
+    command::table::{self, Permission, TABLE},
+    name::{MessageId, Name, RoomName},
     plain,
     text::Text,
     typed,
@@ -22,6 +22,8 @@ pub(in super::super) enum Effect {
     Leave,
     Suspend,
     Redraw,
+    /// Opens the typed text in an editor.
+    Edit,
 }
 
 impl Model {
@@ -42,6 +44,9 @@ impl Model {
         if self.link == LinkStatus::Up && self.unfocused_since.is_none() {
             self.unseen = None;
         }
+        if self.is_switching() && self.act_on_switcher(&action) {
+            return None;
+        }
         if let KeyAction::Complete { back } = action {
             self.complete(back);
             return None;
@@ -58,11 +63,14 @@ impl Model {
             KeyAction::Up | KeyAction::Earlier => self.browse(true),
             KeyAction::Down | KeyAction::Later => self.browse(false),
             KeyAction::Pick { back } => self.room.pick(back),
-            KeyAction::Cancel => self.room.unpick(),
+            KeyAction::Cancel if self.room.unpick() => {}
             KeyAction::Yank => self.editor.yank(),
             KeyAction::Undo => self.editor.undo(),
             KeyAction::Redo => self.editor.redo(),
             KeyAction::Submit => return self.submit(has_room),
+            KeyAction::Switch => self.switch(),
+            KeyAction::Place(number) => self.go_to_number(number),
+            KeyAction::Edit => return Some(Effect::Edit),
             KeyAction::Redraw => return Some(Effect::Redraw),
             KeyAction::Suspend => return Some(Effect::Suspend),
             KeyAction::EndOfInput if self.editor.is_empty() => return Some(Effect::Leave),
@@ -75,9 +83,30 @@ impl Model {
                     self.editor.set("");
                 }
             }
+            KeyAction::Cancel => {
+                self.end_talk();
+            }
             KeyAction::Complete { .. } | KeyAction::Resize { .. } | KeyAction::Focus(_) => {}
         }
         None
+    }
+
+    /// Carries out an action on the open switcher; false if the action closes
+    /// it and means something else.
+    fn act_on_switcher(&mut self, action: &KeyAction) -> bool {
+        match action {
+            KeyAction::Type(letter) => self.change_query(Some(*letter)),
+            KeyAction::Erase(To::Left) => self.change_query(None),
+            KeyAction::Switch | KeyAction::Complete { .. } | KeyAction::Down => self.switch(),
+            KeyAction::Submit => self.close_switcher(true),
+            KeyAction::Cancel | KeyAction::Interrupt => self.close_switcher(false),
+            KeyAction::Resize { .. } => {}
+            _ => {
+                self.close_switcher(false);
+                return false;
+            }
+        }
+        true
     }
 
     fn browse(&mut self, back: bool) {
@@ -104,6 +133,12 @@ impl Model {
         let text = self.editor.text().to_owned();
         match text.trim_end() {
             "" => return None,
+            "/part" if self.end_talk() => {}
+            typed if open_conversation(typed).is_some() => {
+                if let Some(name) = open_conversation(typed) {
+                    self.talk_to(name);
+                }
+            }
             "/quit" => return Some(Effect::Leave),
             "/joins" => {
                 self.options.joins = !self.options.joins;
@@ -156,6 +191,15 @@ impl Model {
             None => {}
             Some(Command::Help) => self.help(),
             Some(Command::Publish {
+                text,
+                kind: PublishKind::Said,
+                ..
+            }) if self.talking().is_some() => {
+                if let Some(to) = self.talking().cloned() {
+                    self.say_privately(to, text)?;
+                }
+            }
+            Some(Command::Publish {
                 text, kind, about, ..
             }) => {
                 let mut kinds = PublishKind::ALL.into_iter();
@@ -170,36 +214,42 @@ impl Model {
                     follows: None,
                 });
             }
-            Some(Command::Private { to, text, .. }) => {
-                let id = self.add_sending(&text, &format!("/msg {to} "))?;
-                let follows = None;
-                self.commands.push(Command::Private {
-                    to,
-                    text,
-                    id,
-                    follows,
-                });
-            }
-            Some(Command::Join { room, .. }) if room == *self.room() => {
-                return Err(format!("You are in {room}."));
-            }
-            Some(Command::Join { room, .. }) => {
-                let last = self
-                    .rooms
-                    .get(&room)
-                    .and_then(|room| room.last_position.as_ref());
-                let start = Start {
-                    after: last.map(|last| last.seq),
-                    epoch: last.map(|last| last.epoch.clone()),
-                    backlog: last.is_none().then_some(BACKLOG),
-                    ..Start::default()
-                };
-                self.hint = Some(format!("joining {room}"));
-                self.commands.push(Command::Join { room, start });
-            }
+            Some(Command::Private { to, text, .. }) => self.say_privately(to, text)?,
+            Some(Command::Join { room, .. }) if room != *self.room() => self.join(room),
+            // It leads back from a conversation.
+            Some(Command::Join { .. }) if self.end_talk() => {}
+            Some(Command::Join { room, .. }) => return Err(format!("You are in {room}.")),
             Some(command) => self.commands.push(command),
         }
         Ok(())
+    }
+
+    fn say_privately(&mut self, to: Name, text: String) -> Result<(), String> {
+        let id = self.add_sending(&text, &format!("/msg {to} "))?;
+        let follows = None;
+        self.commands.push(Command::Private {
+            to,
+            text,
+            id,
+            follows,
+        });
+        Ok(())
+    }
+
+    /// Goes to another room. A room that was shown before resumes where it was
+    /// left.
+    pub(super) fn join(&mut self, room: RoomName) {
+        let shown = self.rooms.get(&room);
+        let last = shown.and_then(|room| room.last_position.as_ref());
+        let start = Start {
+            after: last.map(|last| last.seq),
+            epoch: last.map(|last| last.epoch.clone()),
+            backlog: last.is_none().then_some(BACKLOG),
+            ..Start::default()
+        };
+        self.hint = Some(format!("joining {room}"));
+        self.note_read_on_leaving();
+        self.commands.push(Command::Join { room, start });
     }
 
     /// Gives a message its id, and shows it in the footer until it is stored.
@@ -229,10 +279,20 @@ impl Model {
     }
 }
 
+/// The person of `/msg NAME` without a text.
+fn open_conversation(typed: &str) -> Option<Name> {
+    let (word, name) = typed.strip_prefix('/')?.split_once(' ')?;
+    let is_private = table::by_word(word).is_some_and(|spec| spec.word == "msg");
+    name.trim().parse().ok().filter(|_| is_private)
+}
+
 /// The part of `/help` about the keyboard.
 const KEYS: &str = "\
 Keys: Tab completes commands, names and rooms; Up and Down fetch texts typed
 before; Alt-Up picks the message that /reply, /react, /edit and /delete mean,
-Esc none; /edit alone fetches your text; Alt-Enter begins a new line; Ctrl-_ undoes, Alt-_ redoes; Alt-B and
-Alt-F go by words, Ctrl-W erases one; Ctrl-L redraws; Ctrl-Z suspends;
-Ctrl-D on an empty line, or Ctrl-C twice, leaves";
+Esc none; /edit alone fetches your text; Alt-Enter begins a new line; Ctrl-_
+undoes, Alt-_ redoes; Alt-B and Alt-F go by words, Ctrl-W erases one, Alt-K
+erases to the end of the line; Alt-E opens the text in $EDITOR; Alt-1 to Alt-9
+and Ctrl-K change the room, and /msg NAME opens a conversation that Esc leaves;
+Ctrl-L redraws; Ctrl-Z suspends; Ctrl-D on an empty line, or Ctrl-C twice,
+leaves";

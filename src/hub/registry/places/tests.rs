@@ -8,7 +8,7 @@ fn room(room: &str) -> RoomName {
     room.parse().expect("a room")
 }
 
-fn read_actions(places: &mut Places) -> Vec<(RoomName, Seq)> {
+fn read_actions(places: &mut FollowedPlaces) -> Vec<(RoomName, Seq)> {
     let actions = places.take_reads(None).into_iter();
     let pair = |action| match action {
         Action::Read { room, upto, .. } => Some((room, upto)),
@@ -19,7 +19,7 @@ fn read_actions(places: &mut Places) -> Vec<(RoomName, Seq)> {
 
 #[tokio::test(start_paused = true)]
 async fn reads_are_stored_once_in_ten_seconds_and_on_leaving() {
-    let mut places = Places::default();
+    let mut places = FollowedPlaces::default();
     let tea = room("tea");
     places.begin(ConnectionId(1), ANA, &tea, None);
     places.read(ANA, tea.clone(), Seq(3));
@@ -44,7 +44,7 @@ async fn reads_are_stored_once_in_ten_seconds_and_on_leaving() {
 // full.
 #[test]
 fn a_thousand_rooms_followed_cost_at_most_64_kib() {
-    let mut places = Places::default();
+    let mut places = FollowedPlaces::default();
     places.begin(ConnectionId(1), ANA, &room("lobby"), None);
     let followed = |n| Followed {
         place: Place::Room(room(&format!("room-{n}"))),

@@ -22,6 +22,8 @@ pub struct Field {
     pub holds: &'static str,
     /// Whether the command must have this field.
     pub needed: bool,
+    /// Whether its values are objects.
+    pub is_object: bool,
     /// Checks a value; fails if the field cannot hold it.
     pub check: fn(&Scalar<'_>) -> Result<(), FieldError>,
 }
@@ -77,10 +79,13 @@ pub(super) const READ_ROOM: Field = optional::<Option<RoomName>>("room", "a room
 pub(super) const READ_UPTO: Field = needed::<Seq>("seq", "the number of the last message read");
 pub(super) const LEVEL: Field =
     optional::<Option<FollowLevel>>("level", "`all` (the default), `mentions` or `none`");
-pub(super) const ROOMS: Field = needed::<WatchedRooms>(
-    "rooms",
-    "an object: each key is a room, each value the number up to which it was read",
-);
+pub(super) const ROOMS: Field = Field {
+    is_object: true,
+    ..needed::<WatchedRooms>(
+        "rooms",
+        "an object of 1 to 64 rooms, each with the number up to which it was read",
+    )
+};
 pub(super) const SEQ: Field = needed::<Seq>("seq", "the number of a message");
 
 const fn needed<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'static str) -> Field {
@@ -88,6 +93,7 @@ const fn needed<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'static 
         name,
         holds,
         needed: true,
+        is_object: false,
         check: check::<T>,
     }
 }
@@ -97,6 +103,7 @@ const fn optional<T: for<'a> Deserialize<'a>>(name: &'static str, holds: &'stati
         name,
         holds,
         needed: false,
+        is_object: false,
         check: check::<T>,
     }
 }

@@ -1,0 +1,203 @@
+// The places of the user: rooms that the name follows, and private conversations.
+// They stand in the list of rooms, each with its unread messages.
+
+import { $, base, el, show } from "./dom.mjs";
+import { shared } from "./keep.mjs";
+import { nameElement, timeElement } from "./row.mjs";
+import { dayName } from "./text.mjs";
+
+/** From this width on, the list of rooms is a column at the left of the log. */
+const WIDE = "(min-width: 56.25em)";
+
+/** The rooms that this browser has visited without a name of its own. */
+const VISITED = "visited";
+
+/** The most of them that are watched. */
+const MAX_WATCHED = 50;
+
+/** How long read messages gather before the server is told, in milliseconds. */
+const READ_DELAY = 3000;
+
+/** The icon of the page; a mark at its corner shows unread messages. */
+const icon = document.querySelector("link[rel=icon]");
+const PLAIN_ICON = icon.href;
+const MARK = "%3Ccircle cx='12' cy='4' r='4' fill='%23d92d20'/%3E%3C/svg%3E";
+
+export class Places {
+  #room;
+  #on;
+  #all = new Map();
+  #rooms = { rooms: [], total: 0 };
+  #isOwner = false;
+  #read = 0;
+  #timer = 0;
+  #wide = matchMedia(WIDE);
+  /** The unread messages of the log itself, for the title. */
+  #here = { unread: 0, forMe: 0 };
+
+  /**
+   * `on.send(command)` sends a command without an answer, `on.talk(name)` opens a
+   * conversation. `on.moved()` is called before the list moves.
+   */
+  constructor(room, on) {
+    this.#room = room;
+    this.#on = on;
+    const move = () => {
+      // The list stands in the column or in its panel.
+      $(this.#wide.matches ? "places" : "panel").append($("rooms"));
+      show($("rooms"), this.#wide.matches);
+    };
+    this.#wide.addEventListener("change", () => {
+      on.moved();
+      move();
+    });
+    move();
+    addEventListener("pagehide", () => this.#tellRead());
+    document.addEventListener("visibilitychange", () => document.hidden && this.#tellRead());
+  }
+
+  /** Whether the list is a column, which is always open. */
+  get isColumn() {
+    return this.#wide.matches;
+  }
+
+  /** How far the server knows this room to be read; 0 if it does not. */
+  get readHere() {
+    return this.#all.get(this.#room)?.read ?? 0;
+  }
+
+  /** Begins with the places of a welcome. Without any, this browser keeps the positions. */
+  begin({ epoch, following }) {
+    this.#isOwner = Boolean(following);
+    if (following) this.follow(following);
+    else this.#watch(epoch);
+  }
+
+  follow(following) {
+    this.#isOwner = true;
+    this.#all = new Map(following.map((place) => [keyOf(place), place]));
+    this.draw();
+  }
+
+  /** Watches the rooms that this browser has visited, and remembers this one. */
+  #watch(epoch) {
+    const visited = (shared.get(VISITED) ?? []).filter((room) => room !== this.#room);
+    shared.set(VISITED, [this.#room, ...visited].slice(0, MAX_WATCHED));
+    const seen = visited.map((room) => [room, shared.get(`seen ${room}`)]);
+    const known = seen.filter(([, it]) => it?.epoch === epoch && it.seq !== null);
+    const rooms = Object.fromEntries(known.map(([room, { seq }]) => [room, seq]));
+    if (known.length) this.#on.send({ type: "watch", rooms });
+  }
+
+  /** Notes the activity in a place. */
+  take(activity) {
+    const key = keyOf(activity);
+    if (activity.with !== undefined && activity.with === this.talking) {
+      this.readConversation(activity.last);
+      return;
+    }
+    this.#all.set(key, { ...this.#all.get(key), ...activity });
+    this.draw();
+  }
+
+  /** Notes the level of a room, or its end. */
+  change({ room, level }) {
+    if (level) this.#all.set(room, { unread: 0, mentions: 0, ...this.#all.get(room), room, level });
+    else this.#all.delete(room);
+    this.draw();
+  }
+
+  /** The name of the person whose conversation is open. */
+  talking = null;
+
+  /** Notes that the open conversation was read. */
+  readConversation(seq) {
+    const key = `@${this.talking}`;
+    const place = { ...this.#all.get(key), with: this.talking, unread: 0 };
+    this.#all.set(key, place);
+    const last = Math.max(seq ?? 0, place.last ?? 0);
+    if (last) this.#on.send({ type: "read", with: this.talking, seq: last });
+    this.draw();
+  }
+
+  /** Notes that this room was read up to a number; the server is told a moment later. */
+  readRoom(seq) {
+    if (!this.#isOwner || seq <= this.#read) return;
+    this.#read = seq;
+    this.#timer ||= setTimeout(() => this.#tellRead(), READ_DELAY);
+  }
+
+  #tellRead() {
+    if (!this.#timer) return;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#on.send({ type: "read", room: this.#room, seq: Math.floor(this.#read) });
+  }
+
+  /** Takes the answer to `rooms`. */
+  setRooms(rooms) {
+    this.#rooms = rooms;
+    this.draw();
+  }
+
+  /** Notes the unread messages of this room. */
+  setHere(unread, forMe) {
+    this.#here = { unread, forMe };
+    this.#drawTitle();
+  }
+
+  /** The places other than this room: rooms by name, then the last conversations. */
+  #others() {
+    const others = [...this.#all.values()].filter((place) => place.room !== this.#room);
+    const order = (place) => (place.with === undefined ? `0${place.room}` : `1${String(1e16 - (place.last ?? 0)).padStart(17, "0")}`);
+    return others.sort((one, other) => (order(one) < order(other) ? -1 : 1));
+  }
+
+  draw() {
+    const about = new Map(this.#rooms.rooms.map((info) => [info.room, info]));
+    const mine = this.#others();
+    const own = new Set(mine.map(({ room }) => room));
+    const here = about.get(this.#room) ?? { room: this.#room };
+    const items = [this.#item({ room: this.#room }, here), ...mine.map((place) => this.#item(place, about.get(place.room)))];
+    const rest = this.#rooms.rooms.filter(({ room }) => room !== this.#room && !own.has(room));
+    items.push(...rest.map((info) => this.#item({ room: info.room }, info)));
+    const more = this.#rooms.total - this.#rooms.rooms.length;
+    if (more > 0) items.push(el("li", {}, el("small", {}, `and ${more} more`)));
+    $("room-list").replaceChildren(...items);
+    this.#drawTitle();
+  }
+
+  #item({ room, with: name, unread = 0, mentions = 0, level }, info) {
+    const isShown = unread > 0 && level !== "none";
+    const calls = name === undefined ? mentions : unread;
+    const current = room === this.#room ? "page" : undefined;
+    const link = name === undefined
+      ? el("a", { href: `${base}/${room}`, "aria-current": current }, room)
+      : el("button", { type: "button", class: "pick", click: () => this.#on.talk(name) }, nameElement(name));
+    const marks = isShown ? [el("small", {}, `${unread} new`)] : [];
+    if (isShown && calls) marks.push(el("span", { class: "badge", title: name === undefined ? "Mentions of you" : "Private messages" }, calls));
+    const here = info?.members ? [el("small", {}, `${info.members} here`)] : [];
+    const spoken = info?.last?.at ? [el("small", {}, dayName(Date.parse(info.last.at)), " ", timeElement(Date.parse(info.last.at)))] : [];
+    const topic = info?.topic ? [el("p", { dir: "auto" }, info.topic)] : [];
+    return el("li", { class: isShown ? "unread" : undefined }, link, " ", ...marks, ...here, ...spoken, ...topic);
+  }
+
+  /** The count stands in the title, in the icon and on the button of the rooms. */
+  #drawTitle() {
+    const shown = this.#others().filter(({ unread, level }) => unread > 0 && level !== "none");
+    const elsewhere = shown.reduce((sum, place) => sum + (place.with === undefined ? place.mentions ?? 0 : place.unread), 0);
+    const count = this.#here.forMe + elsewhere;
+    const badge = count ? `(${count}) ` : this.#here.unread ? "• " : "";
+    document.title = `${badge}${this.#room} · broadcast-chat`;
+    const marked = count || this.#here.unread ? PLAIN_ICON.replace("%3C/svg%3E", MARK) : PLAIN_ICON;
+    if (icon.href !== marked) icon.href = marked;
+    $("rooms-badge").textContent = elsewhere || "•";
+    show($("rooms-badge"), shown.length > 0);
+    const spoken = shown.length ? `Rooms: ${shown.length} with new messages` : "Rooms";
+    document.querySelector("[data-panel=rooms]").setAttribute("aria-label", spoken);
+  }
+}
+
+function keyOf({ room, with: name }) {
+  return name === undefined ? room : `@${name}`;
+}
