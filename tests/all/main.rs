@@ -49,6 +49,9 @@ mod quotas;
 /// A planned restart.
 mod restart;
 
+/// A folder that another version of the server wrote.
+mod upgrades;
+
 /// The price of a flood for its sender.
 mod floods;
 
