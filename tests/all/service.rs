@@ -148,6 +148,7 @@ async fn the_unit_leaves_little_exposed() {
     );
 }
 
+// Verified to fail when a wrong flag ends it with 2.
 #[tokio::test]
 async fn a_healthcheck_ends_with_zero_or_one() {
     let folder = folder();
@@ -193,7 +194,15 @@ async fn a_healthcheck_ends_with_zero_or_one() {
         assert_eq!(running.exit().await, 0);
         assert_eq!(check(&[&url]).await, 1, "nothing listens");
     }
-    assert_eq!(check(&["ftp://here/"]).await, 1);
+    // A supervisor knows no other code.
+    for wrong in [
+        &["ftp://here/"][..],
+        &["--nonsense"],
+        &["--config", "nowhere.toml"],
+        &["one", "two"],
+    ] {
+        assert_eq!(check(wrong).await, 1, "{wrong:?}");
+    }
 }
 
 // Verified to fail when the mode is not looked at there.
