@@ -109,6 +109,23 @@ async fn sighup_reads_the_certificate_again_and_keeps_connections() {
     assert_eq!(client.exit().await, 0);
 }
 
+// Verified to fail when the certificate is kept in memory alone.
+#[tokio::test]
+async fn a_lost_certificate_of_its_own_is_made_again() {
+    let folder = folder();
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let (mut server, _) = server(folder.path(), &["--tls-self-signed"]).await;
+        shown.push(server.line().await);
+        server.signal(Signal::TERM);
+        assert_eq!(server.exit().await, 0);
+        let made = folder.path().join("chat-data/tls-self-signed.pem");
+        std::fs::remove_file(made).expect("the certificate is in a file");
+    }
+    assert!(shown[0].starts_with("the certificate's SHA-256 is "));
+    assert_ne!(shown[0], shown[1]);
+}
+
 // Verified to fail when the files of the start are read again.
 #[tokio::test]
 async fn sighup_takes_the_certificate_from_other_files() {
