@@ -1,7 +1,8 @@
 //! Writes man pages and shell completions of both commands into a folder, made
-//! from the very definitions their flags are read by:
+//! from the very definitions their flags are read by. Packages install the
+//! commands under other names:
 //!
-//! `cargo run --example manual -- FOLDER`
+//! `cargo run --example manual -- FOLDER [SERVER CLIENT]`
 
 use std::{fs, io, path::Path};
 
@@ -21,16 +22,16 @@ mod server {
     pub(super) mod listeners;
 }
 
-fn write(folder: &Path) -> io::Result<()> {
+fn write(folder: &Path, server: &str, client: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let commands: [Command; 2] = [
-        client::ClientFlags::command(),
-        server::flags::ServerFlags::command(),
+    let commands: [(Command, &str); 2] = [
+        (server::flags::ServerFlags::command(), server),
+        (client::ClientFlags::command(), client),
     ];
-    for command in commands {
-        let name = command.get_name().to_owned();
+    for (command, name) in commands {
+        let command = command.name(name.to_owned());
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            clap_complete::generate_to(shell, &mut command.clone(), &name, folder)?;
+            clap_complete::generate_to(shell, &mut command.clone(), name, folder)?;
         }
         clap_mangen::generate_to(command, folder)?;
     }
@@ -38,10 +39,13 @@ fn write(folder: &Path) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
-    match std::env::args_os().nth(1) {
-        Some(folder) => write(Path::new(&folder)),
-        None => Err(io::Error::other(
-            "usage: cargo run --example manual -- FOLDER",
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [folder] => write(Path::new(folder), "server", "client"),
+        [folder, server, client] => write(Path::new(folder), server, client),
+        _ => Err(io::Error::other(
+            "usage: cargo run --example manual -- FOLDER [SERVER CLIENT]",
         )),
     }
 }
@@ -53,12 +57,12 @@ mod tests {
     #[test]
     fn every_flag_is_in_them() -> io::Result<()> {
         let folder = tempfile::tempdir()?;
-        write(folder.path())?;
+        write(folder.path(), "server", "chat")?;
         for (file, flag) in [
-            ("client.1", "no\\-bell"),
-            ("client.bash", "--no-bell"),
-            ("_client", "--no-bell"),
-            ("client.fish", "no-bell"),
+            ("chat.1", "no\\-bell"),
+            ("chat.bash", "--no-bell"),
+            ("_chat", "--no-bell"),
+            ("chat.fish", "no-bell"),
             ("server.1", "max\\-per\\-address"),
             ("server-backup.1", "FILE"),
             ("server.bash", "--max-per-address"),

@@ -103,8 +103,8 @@ pub enum OpenError {
         /// The cause.
         source: io::Error,
     },
-    /// The store was written by a later version.
-    Newer {
+    /// The store was written by a later or an earlier version.
+    OtherFormat {
         /// The database.
         path: PathBuf,
         /// Its schema's version.
@@ -164,15 +164,19 @@ impl fmt::Display for OpenError {
                 "the folder {} cannot be used ({source}): name a writable one with --data, or keep nothing with --ephemeral",
                 folder.display()
             ),
-            OpenError::Newer {
+            OpenError::OtherFormat {
                 path,
                 version,
                 known,
             } => write!(
                 f,
-                "{} was written by a later version of this program (its format is {version}, this program knows {}): use that version, or another folder with --data",
+                "{} was written by {} version of this program (its format is {version}, this program knows {known}): use that version, or another folder with --data",
                 path.display(),
-                known
+                if version > known {
+                    "a later"
+                } else {
+                    "an earlier"
+                },
             ),
             OpenError::Older { path } => write!(
                 f,

@@ -131,14 +131,12 @@ impl FileFormat {
         match self {
             FileFormat::Ours => Ok(()),
             FileFormat::Empty if new => Ok(()),
-            FileFormat::Other(version) if version > VERSION => Err(OpenError::Newer {
+            FileFormat::Other(version) => Err(OpenError::OtherFormat {
                 path,
                 version,
                 known: VERSION,
             }),
-            FileFormat::Empty | FileFormat::Other(_) | FileFormat::Old => {
-                Err(OpenError::Older { path })
-            }
+            FileFormat::Empty | FileFormat::Old => Err(OpenError::Older { path }),
         }
     }
 }
@@ -196,11 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_store_is_refused_with_both_versions() {
-        let (_folder, refused) = marked(APPLICATION, VERSION + 1);
-        let said = refused.to_string();
-        let versions = format!("is {}, this program knows {VERSION}", VERSION + 1);
-        assert!(said.contains(&versions), "{said}");
+    fn a_store_of_another_version_is_refused_with_both() {
+        for (version, said_of_it) in [(VERSION - 1, "an earlier"), (VERSION + 1, "a later")] {
+            let (_folder, refused) = marked(APPLICATION, version);
+            let said = refused.to_string();
+            let both = format!("is {version}, this program knows {VERSION}");
+            assert!(said.contains(&both) && said.contains(said_of_it), "{said}");
+        }
     }
 
     #[test]

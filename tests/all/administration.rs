@@ -119,6 +119,7 @@ async fn every_request_works_beside_a_running_server() {
         .map(|it| (&it["action"], &it["operator"]))
         .collect();
     let by = json!("server");
+    assert_eq!(acts[0], (&json!("invite 2"), &by));
     assert_eq!(acts[1], (&json!("release"), &by));
     assert_eq!(acts.len(), 2);
     stop(running).await;
@@ -175,7 +176,7 @@ async fn requests_without_a_server_work_on_the_store() {
     assert_sound(&data.join("chat-data"));
 }
 
-// Verified to fail when the conversation under the name goes on.
+// Verified to fail when the conversation under the name goes on, and without the records.
 #[tokio::test]
 async fn an_operator_by_name_needs_no_restart() {
     let folder = folder();
@@ -200,6 +201,14 @@ async fn an_operator_by_name_needs_no_restart() {
     assert_eq!(code, 2);
     assert!(said.contains("Nobody owns the name nobody"), "{said}");
     stop(running).await;
+    // Only changes are recorded.
+    assert_eq!(
+        audit(&data.join("chat-data")),
+        [
+            ["server", "operator add", "ana", ""],
+            ["server", "operator remove", "ana", ""]
+        ]
+    );
 }
 
 #[tokio::test]

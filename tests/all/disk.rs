@@ -45,6 +45,8 @@ async fn a_failing_disk_refuses_messages_until_it_recovers() {
         let answer = server.request("POST", "/", "x").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.to_lowercase().contains("retry-after: 1"), "{answer}");
+        let ready = server.request("GET", "/-/ready", "").await;
+        assert!(ready.starts_with("HTTP/1.1 503 "), "{ready}");
         let tried = disk.get(ControlField::Writes);
         for _ in 0..200 {
             assert_eq!(publish(&mut ana, "during", &id).await["code"], "busy");

@@ -123,6 +123,43 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
+/// The texts of all tests over real sockets.
+fn tests() -> String {
+    let mut texts = String::new();
+    let mut folders = vec![root().join("tests/all")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                texts += &fs::read_to_string(path).expect("a text");
+            }
+        }
+    }
+    texts
+}
+
+// Verified to fail when one of them is renamed.
+#[test]
+fn every_test_that_the_drill_names_exists() {
+    let operations = fs::read_to_string(root().join("docs/operations.md")).expect("a document");
+    let drill = operations.split("\n## Drill\n").nth(1).expect("a drill");
+    let drill = drill.split("\n## ").next().unwrap_or_default();
+    let tests = tests();
+    let mut faults = 0;
+    for named in drill
+        .lines()
+        .filter_map(|line| line.split("Tests: ").nth(1))
+    {
+        faults += 1;
+        for name in named.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(&format!("async fn {name}()")), "{name}");
+        }
+    }
+    assert_eq!(faults, 6);
+}
+
 // Verified to fail when a heading that a document links to is renamed.
 #[test]
 fn every_link_between_the_markdown_files_leads_somewhere() {

@@ -52,6 +52,9 @@ mod quotas;
 /// A planned restart.
 mod restart;
 
+/// A folder that another version of the server wrote.
+mod upgrades;
+
 /// The price of a flood for its sender.
 mod floods;
 

@@ -111,6 +111,33 @@ async fn a_wrong_configuration_changes_nothing() {
     assert_eq!(server.exit().await, 0);
 }
 
+// Verified to fail when a task waits for the files.
+#[tokio::test]
+async fn a_file_that_hangs_delays_no_stop() {
+    let folder = folder();
+    let folder = folder.path();
+    write(folder, "chat.toml", "port = 0\nverbose = 1\n");
+    let (mut server, addr) = listening(&mut command(folder)).await;
+    write(folder, "chat.toml", "port = 0\nmotd = \"motd\"\n");
+    let pipe = folder.join("motd");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).expect("a pipe");
+    server.signal(Signal::HUP);
+    // Opening it waits for the server to open it, and so does the server.
+    let opened = tokio::task::spawn_blocking(move || fs::File::options().write(true).open(pipe));
+    let _writer = opened
+        .await
+        .expect("no panic")
+        .expect("the server reads it");
+    for _ in 0..3 {
+        server.signal(Signal::HUP);
+    }
+    let mut peer = upgraded(addr, "/", &JSON).await;
+    assert_eq!(peer.event().await["type"], "welcome");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit().await, 0);
+}
+
 /// Runs the server on a terminal, sends it SIGHUP, and closes the terminal.
 /// Prints the exit code.
 const ON_A_TERMINAL: &str = r#"

@@ -1,13 +1,14 @@
 //! A planned restart: all clients come back soon, and those who are back are
 //! not disturbed.
 //!
-//! `RESTART_CLIENTS=5000 RESTART_SERVER=target/release/server cargo test
-//! --test all restart -- --nocapture` measures it.
+//! `RESTART_CLIENTS=2000 RESTART_SERVER=target/release/server RESTART_MS=2500
+//! cargo test --test all restart -- --nocapture --test-threads 1` measures it.
 
 use std::{env, net::SocketAddr, path::Path};
 
 use rustix::process::Signal;
 use tokio::{
+    net::TcpSocket,
     process::Command,
     task::JoinSet,
     time::{Duration, Instant, sleep},
@@ -15,15 +16,19 @@ use tokio::{
 
 use crate::{
     programs::{Program, SERVER, folder, listening},
+    service::{start_on, stop},
     support::{Peer, env_number, upgrade, upgraded},
 };
 
 const JSON: [(&str, &str); 1] = [("Sec-WebSocket-Protocol", "chat.v1")];
 
+fn program() -> String {
+    env::var("RESTART_SERVER").unwrap_or_else(|_| SERVER.to_owned())
+}
+
 async fn start(folder: &Path, port: u16) -> (Program, SocketAddr) {
-    let program = env::var("RESTART_SERVER").unwrap_or_else(|_| SERVER.to_owned());
     let port = port.to_string();
-    let mut command = Command::new(program);
+    let mut command = Command::new(program());
     command.current_dir(folder).args(["--port", &port]);
     listening(&mut command).await
 }
@@ -46,6 +51,17 @@ async fn come_back(mut peer: Peer, addr: SocketAddr) -> (Peer, u64) {
         sleep(Duration::from_millis(100 + wait % bound)).await;
     }
     unreachable!("it tries for ever")
+}
+
+/// Waits as [`come_back`] does, then connects once: that must succeed.
+async fn come_back_at_once(mut peer: Peer, addr: SocketAddr) -> Peer {
+    let (_, reason) = peer.closed().await;
+    drop(peer);
+    let (wait, _) = reason.split_once(" ms: ").expect(&reason);
+    sleep(Duration::from_millis(wait.parse().expect("a number"))).await;
+    let mut peer = try_json(addr).await.expect("no connection is refused");
+    assert_eq!(peer.event().await["type"], "welcome");
+    peer
 }
 
 async fn try_json(addr: SocketAddr) -> Option<Peer> {
@@ -129,4 +145,44 @@ async fn all_clients_are_back_after_a_restart() {
         delays.len(),
     );
     drop((back, second));
+}
+
+// Verified to fail when the server binds a port instead.
+#[tokio::test]
+async fn a_restart_with_the_socket_brings_all_back_at_once() {
+    let count = env_number("RESTART_CLIENTS", 200);
+    let folder = folder();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let free = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(free).expect("a free port");
+    // As in the socket unit.
+    let listener = socket.listen(4096).expect("a listener");
+    let addr = listener.local_addr().expect("an address");
+    let first = start_on(&listener, &program(), folder.path());
+    let mut peers = Vec::new();
+    for _ in 0..count {
+        let mut peer = upgraded(addr, "/", &JSON).await;
+        assert_eq!(peer.event().await["type"], "welcome");
+        peers.push(peer);
+    }
+    let begun = Instant::now();
+    let mut returning = JoinSet::new();
+    for peer in peers {
+        returning.spawn(async move { (come_back_at_once(peer, addr).await, begun.elapsed()) });
+    }
+    stop(first).await;
+    let stopped = begun.elapsed();
+    let second = start_on(&listener, &program(), folder.path());
+    let (back, mut times): (Vec<_>, Vec<_>) = returning.join_all().await.into_iter().unzip();
+    let all = percentile(&mut times, 100);
+    println!(
+        "{count} clients, with the socket: stopped after {stopped:?}, half back after {:?}, all after {all:?}",
+        percentile(&mut times, 50)
+    );
+    assert!(
+        all <= Duration::from_millis(env_number("RESTART_MS", 60_000)),
+        "{all:?}"
+    );
+    drop(back);
+    stop(second).await;
 }

@@ -64,9 +64,9 @@ async fn the_service_manager_is_told_of_each_change() {
 }
 
 /// Starts a server on a socket that the service manager holds.
-fn start_on(listener: &TcpListener, folder: &Path) -> Child {
+pub(crate) fn start_on(listener: &TcpListener, program: &str, folder: &Path) -> Child {
     let socket = rustix::io::dup(listener).expect("a descriptor");
-    let mut command = Command::new(SERVER);
+    let mut command = Command::new(program);
     command
         .current_dir(folder)
         .env("LISTEN_FDS", "1")
@@ -75,6 +75,15 @@ fn start_on(listener: &TcpListener, folder: &Path) -> Child {
         .stdout(Stdio::null())
         .kill_on_drop(true);
     command.spawn().expect("a server")
+}
+
+/// Stops a server as the service manager does, and waits for its end.
+pub(crate) async fn stop(mut server: Child) {
+    let id = i32::try_from(server.id().expect("it runs")).expect("an id");
+    let id = rustix::process::Pid::from_raw(id).expect("an id");
+    rustix::process::kill_process(id, Signal::TERM).expect("a signal");
+    let status = soon("its end", server.wait()).await.expect("a child");
+    assert_eq!(status.code(), Some(0));
 }
 
 /// Connects again and again until `done`. Returns how often that succeeded.
@@ -104,7 +113,7 @@ async fn a_restart_with_the_socket_refuses_no_connection() {
         .map(|_| tokio::spawn(connect_until(addr, Arc::clone(&done))))
         .collect();
     for _ in 0..3 {
-        let mut server = start_on(&listener, folder.path());
+        let server = start_on(&listener, SERVER, folder.path());
         let mut peer = soon("a place", async {
             loop {
                 if let Some(peer) = Peer::try_upgrade(addr, "/").await {
@@ -114,15 +123,11 @@ async fn a_restart_with_the_socket_refuses_no_connection() {
         })
         .await;
         peer.text().await;
-        let id = i32::try_from(server.id().expect("it runs")).expect("an id");
-        let id = rustix::process::Pid::from_raw(id).expect("an id");
-        rustix::process::kill_process(id, Signal::TERM).expect("a signal");
-        let status = soon("its end", server.wait()).await.expect("a child");
-        assert_eq!(status.code(), Some(0));
+        stop(server).await;
     }
     // The last connections wait in the socket for another server.
     done.store(true, Ordering::Relaxed);
-    let mut last = start_on(&listener, folder.path());
+    let mut last = start_on(&listener, SERVER, folder.path());
     for joined in crowd {
         let joined = soon("its end", joined).await.expect("no refusal");
         assert!(joined > 0);
@@ -148,6 +153,7 @@ async fn the_unit_leaves_little_exposed() {
     );
 }
 
+// Verified to fail when a wrong flag ends it with 2.
 #[tokio::test]
 async fn a_healthcheck_ends_with_zero_or_one() {
     let folder = folder();
@@ -193,7 +199,15 @@ async fn a_healthcheck_ends_with_zero_or_one() {
         assert_eq!(running.exit().await, 0);
         assert_eq!(check(&[&url]).await, 1, "nothing listens");
     }
-    assert_eq!(check(&["ftp://here/"]).await, 1);
+    // A supervisor knows no other code.
+    for wrong in [
+        &["ftp://here/"][..],
+        &["--nonsense"],
+        &["--config", "nowhere.toml"],
+        &["one", "two"],
+    ] {
+        assert_eq!(check(wrong).await, 1, "{wrong:?}");
+    }
 }
 
 // Verified to fail when the mode is not looked at there.

@@ -14,7 +14,8 @@ use broadcast_chat::{
     server::Entrance,
     store::Storage,
 };
-use rcgen::{CertificateParams, KeyPair};
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName},
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{ReadHalf, WriteHalf},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::watch,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -43,7 +44,20 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        Self::valid_for(1000)
+    }
+
+    /// One that has been valid for 1000 days, and is for so many days more.
+    fn valid_for(days: i32) -> Self {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let day = |from_today: i32| {
+            let date = today.checked_add(from_today.days()).expect("a date");
+            let (month, day) = (date.month().unsigned_abs(), date.day().unsigned_abs());
+            date_time_ymd(date.year().into(), month, day)
+        };
+        params.not_before = day(-1000);
+        params.not_after = day(days);
         let key = KeyPair::generate().expect("a key");
         let made = params.self_signed(&key).expect("a certificate");
         Pair {
@@ -84,7 +98,7 @@ struct TlsServer {
     pair: Pair,
     files: PairFiles,
     current: Arc<CurrentCertificate>,
-    reload: Arc<Notify>,
+    reload: watch::Sender<CertificateFiles>,
 }
 
 impl TlsServer {
@@ -97,8 +111,8 @@ impl TlsServer {
         let files = PairFiles::of(&pair);
         let read = CertificateFiles::new(files.chain(), files.key());
         let current = read.load().expect("a certificate");
-        let reload = Arc::new(Notify::new());
-        tokio::spawn(read.follow(Arc::clone(&current), Arc::clone(&reload)));
+        let (reload, sent) = watch::channel(read);
+        tokio::spawn(CertificateFiles::follow(Arc::clone(&current), sent));
         let tls = Tls::new(Arc::clone(&current) as _).expect("TLS");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let secured = |entrance| Entrance {
@@ -256,8 +270,8 @@ async fn metrics_show_when_the_certificate_expires() {
         .lines()
         .find_map(|line| line.strip_prefix("chat_certificate_expiry_timestamp_seconds "));
     let expiry: f64 = line.expect(&answer).parse().expect("a number");
-    // The certificate of this test is valid until the year 4096.
-    assert!((6.7e10..6.8e10).contains(&expiry), "{expiry}");
+    let days = (expiry - Timestamp::now().as_duration().as_secs_f64()) / 86_400.0;
+    assert!((998.0..1000.0).contains(&days), "{days}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,13 @@ use broadcast_chat::{
     http::Scheme,
     net::{
         Listener,
-        tls::{Tls, self_signed},
+        tls::{CertificateFiles, Tls, self_signed},
     },
     protocol::Fingerprint,
     server::Entrance,
 };
 use rustls::server::ResolvesServerCert;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::{
     flags::tls::{CertificateSource, CheckedTls},
@@ -26,8 +26,8 @@ pub(crate) struct Entrances {
     pub(crate) all: Vec<Entrance>,
     /// The certificate, if clients can trust it only by its fingerprint.
     pub(crate) pin: Option<Fingerprint>,
-    /// Makes the server read the certificate again.
-    pub(crate) certificate: Option<Arc<Notify>>,
+    /// Takes the files that the server reads the certificate from again.
+    pub(crate) certificate: Option<watch::Sender<CertificateFiles>>,
 }
 
 /// Makes entrances of listeners. With TLS, the TCP listeners speak it, and a
@@ -82,9 +82,9 @@ impl Entrances {
     ) -> anyhow::Result<Arc<dyn ResolvesServerCert>> {
         Ok(match source {
             CertificateSource::Files(files, current) => {
-                let reload = Arc::new(Notify::new());
-                keep(files.follow(Arc::clone(&current), Arc::clone(&reload)));
-                self.certificate = Some(reload);
+                let (sender, sent) = watch::channel(files);
+                keep(CertificateFiles::follow(Arc::clone(&current), sent));
+                self.certificate = Some(sender);
                 current
             }
             CertificateSource::SelfSigned => {

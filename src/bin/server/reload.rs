@@ -1,9 +1,7 @@
 //! Reads the configuration again while the server runs.
 
-use std::sync::Arc;
-
-use broadcast_chat::server::Control;
-use tokio::sync::Notify;
+use broadcast_chat::{net::tls::CertificateFiles, server::Control};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
         live::LIVE,
         sources::RawValues,
         task::{self, CheckedFlags},
+        tls::{CertificateSource, CheckedTls},
     },
     service,
 };
@@ -24,8 +23,8 @@ pub(crate) struct Reload {
     pub(crate) started_with: RawValues,
     pub(crate) control: Control,
     pub(crate) levels: Levels,
-    /// Makes the server read its certificate again.
-    pub(crate) certificate: Option<Arc<Notify>>,
+    /// Takes the files that the server reads its certificate from again.
+    pub(crate) certificate: Option<watch::Sender<CertificateFiles>>,
 }
 
 impl Reload {
@@ -34,7 +33,7 @@ impl Reload {
     pub(crate) fn run(&self) {
         service::reloading();
         match task::read_again(self.on_a_network) {
-            Ok(checked) => self.apply(&checked),
+            Ok(checked) => self.apply(checked),
             Err(mistakes) => {
                 for why in mistakes {
                     error!("the configuration in use stays: {why}");
@@ -44,26 +43,31 @@ impl Reload {
         service::ready();
     }
 
-    fn apply(&self, checked: &CheckedFlags) {
+    fn apply(&self, checked: CheckedFlags) {
         self.control.apply(&checked.options);
-        self.levels.set(checked);
-        let restart = restart_flags(&self.started_with, &checked.raw);
+        self.levels.set(&checked);
+        let source = checked.tls.map(|CheckedTls { source, .. }| source);
+        let follows = match (&self.certificate, source) {
+            (Some(certificate), Some(CertificateSource::Files(files, _))) => {
+                certificate.send(files).is_ok()
+            }
+            _ => false,
+        };
+        let restart = restart_flags(&self.started_with, &checked.raw, follows);
         if !restart.is_empty() {
             warn!("new values of these flags need a restart: {restart}");
-        }
-        if let Some(certificate) = &self.certificate {
-            certificate.notify_one();
         }
         info!("the configuration was read again");
     }
 }
 
-/// The flags whose new values need a restart, with commas.
-fn restart_flags(before: &RawValues, now: &RawValues) -> String {
+/// The flags whose new values need a restart, with commas. With `follows`, the
+/// server takes its certificate from other files without one.
+fn restart_flags(before: &RawValues, now: &RawValues, follows: bool) -> String {
     let all: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).collect();
     let changed = all.into_iter().filter(|flag| {
-        // A certificate is read again, but from the same files.
-        let is_live = LIVE.iter().any(|(live, _)| live == flag) && !flag.starts_with("tls-");
+        let is_live = LIVE.iter().any(|(live, _)| live == flag);
+        let is_live = is_live && (follows || !flag.starts_with("tls-"));
         !is_live && before.get(*flag) != now.get(*flag)
     });
     let changed: Vec<_> = changed.map(|flag| format!("--{flag}")).collect();

@@ -1,12 +1,9 @@
 //! The signals of the server.
 
-use std::{io, sync::Arc};
+use std::{io, sync::mpsc, thread};
 
 use rustix::termios::isatty;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::spawn_blocking,
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{reload::Reload, service};
@@ -21,7 +18,16 @@ pub(crate) fn handle(reload: Reload) -> anyhow::Result<CancellationToken> {
     let mut hangup = signal(SignalKind::hangup())?;
     let asked = shutdown.clone();
     let terminals = terminals();
-    let reload = Arc::new(reload);
+    // It reads files, which may hang: no task and no stop waits for it. A second
+    // request waits for the first one, and covers all later ones.
+    let (again, requests) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("reload".to_owned())
+        .spawn(move || {
+            for () in requests {
+                reload.run();
+            }
+        })?;
     // This task may outlive the server; it ends with the process.
     #[allow(clippy::disallowed_methods)]
     tokio::spawn(async move {
@@ -33,9 +39,7 @@ pub(crate) fn handle(reload: Reload) -> anyhow::Result<CancellationToken> {
                 _ = hangup.recv() => if self::terminals() < terminals {
                     asked.cancel();
                 } else {
-                    let reload = Arc::clone(&reload);
-                    // It reads files.
-                    let _ = spawn_blocking(move || reload.run()).await;
+                    let _ = again.try_send(());
                 },
             }
         }

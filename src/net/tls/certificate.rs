@@ -15,6 +15,20 @@ use rustls::{
 
 use crate::protocol::Fingerprint;
 
+const DAY: i64 = 24 * 60 * 60;
+
+/// The warnings, each with the seconds that a certificate is valid at most then.
+const WARNINGS: [(i64, &str); 4] = [
+    (0, "has expired"),
+    (DAY, "expires within a day"),
+    (7 * DAY, "expires within 7 days"),
+    (30 * DAY, "expires within 30 days"),
+];
+
+/// A certificate is warned of in the last one of these parts of its life. Others
+/// renew it when a third is left.
+const PARTS: i64 = 4;
+
 /// A certificate with its key, ready to be shown to clients.
 #[derive(Debug)]
 pub(super) struct Certificate {
@@ -65,6 +79,18 @@ impl Certificate {
         self.valid.contains(&jiff::Timestamp::now().as_second())
     }
 
+    /// The warning at a time, in seconds since 1970, if it expires soon.
+    fn warning(&self, now: i64) -> Option<&'static str> {
+        let (from, until) = (*self.valid.start(), *self.valid.end());
+        if now < from {
+            return Some("is not valid yet");
+        }
+        let left = until.saturating_sub(now);
+        let is_late = left.saturating_mul(PARTS) <= until.saturating_sub(from);
+        let warning = WARNINGS.into_iter().find(|(within, _)| left <= *within);
+        warning.filter(|_| is_late).map(|(_, said)| said)
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.key.cert.first().map_or(&[], |first| first))
     }
@@ -99,10 +125,10 @@ impl CurrentCertificate {
         current.fingerprint()
     }
 
-    /// Whether the certificate is valid at this time.
-    pub fn is_valid_now(&self) -> bool {
+    /// The warning that the certificate deserves now, if it expires soon.
+    pub(super) fn warning(&self) -> Option<&'static str> {
         let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        current.is_valid_now()
+        current.warning(jiff::Timestamp::now().as_second())
     }
 
     /// Shows another certificate from now on; false if it is the same.

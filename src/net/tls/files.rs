@@ -8,7 +8,7 @@ use std::{
 };
 
 use ring::digest::{self, Digest};
-use tokio::{sync::Notify, task::spawn_blocking, time::interval};
+use tokio::{sync::watch, task::spawn_blocking, time::interval};
 use tracing::{info, warn};
 
 use super::certificate::{Certificate, CertificateError, CurrentCertificate};
@@ -56,27 +56,33 @@ impl CertificateFiles {
     }
 
     /// Keeps the certificate up to date: reads the files every 60 s, and
-    /// whenever `reload` is notified. Runs for ever.
+    /// whenever others or the same are sent. Runs for ever.
     ///
     /// Files that cannot be used are named in the log output once. The
-    /// certificate before them stays in use.
-    pub async fn follow(self, current: Arc<CurrentCertificate>, reload: Arc<Notify>) {
-        if !current.is_valid_now() {
-            let why = CertificateError::NotValidNow;
-            warn!("{}: {why}", self.chain.display());
-        }
+    /// certificate before them stays in use. The log also tells when it expires
+    /// soon.
+    pub async fn follow(current: Arc<CurrentCertificate>, mut sent: watch::Receiver<Self>) {
         let mut looks = interval(LOOK_INTERVAL);
+        let mut warned = None;
         // The files as they were read last. Their keys do not stay in memory.
         let mut seen: Option<Result<Digest, String>> = None;
         loop {
             tokio::select! {
                 _ = looks.tick() => {}
-                () = reload.notified() => seen = None,
+                Ok(()) = sent.changed() => seen = None,
             }
-            let files = self.clone();
+            let files = sent.borrow_and_update().clone();
+            let chain = files.chain.clone();
             let (into, before) = (Arc::clone(&current), seen.take());
             let looked = spawn_blocking(move || files.look(&into, before)).await;
             seen = looked.ok();
+            let warning = current.warning();
+            if let Some(warning) = warning
+                && warned != Some(warning)
+            {
+                warn!("the certificate of {} {warning}", chain.display());
+            }
+            warned = warning;
         }
     }
 

@@ -10,7 +10,7 @@ use tempfile::{TempDir, tempdir};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket},
-    sync::Notify,
+    sync::watch,
     time::{Duration, Instant, sleep},
 };
 use tokio_rustls::{TlsConnector, client};
@@ -46,15 +46,12 @@ impl Files {
         CertificateFiles::new(self.path("chain.pem"), self.path("key.pem"))
     }
 
-    /// Follows the files until the test ends; the notification makes them be
-    /// read again.
-    fn follow(&self, current: &Arc<CurrentCertificate>) -> Arc<Notify> {
-        let reload = Arc::new(Notify::new());
-        let following = self
-            .files()
-            .follow(Arc::clone(current), Arc::clone(&reload));
+    /// Follows the files until the test ends; sending them makes them be read
+    /// again.
+    fn follow(&self, current: &Arc<CurrentCertificate>) -> watch::Sender<CertificateFiles> {
+        let (reload, sent) = watch::channel(self.files());
         #[allow(clippy::disallowed_methods)]
-        tokio::spawn(following);
+        tokio::spawn(CertificateFiles::follow(Arc::clone(current), sent));
         reload
     }
 }
@@ -90,7 +87,7 @@ async fn changed_files_are_used_within_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notification_reads_the_files_at_once() {
+async fn sent_files_are_read_at_once() {
     let files = Files::new();
     files.renew(2100);
     let current = files.files().load().expect("a certificate");
@@ -98,7 +95,7 @@ async fn a_notification_reads_the_files_at_once() {
     sleep(Duration::from_secs(1)).await;
     let renewed = files.renew(2101);
     let begun = Instant::now();
-    reload.notify_one();
+    reload.send(files.files()).expect("it follows");
     is_in_use(&current, renewed).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
 }

@@ -2,7 +2,7 @@
 
 use super::Applying;
 use crate::{
-    log::{Admitted, InvitationDraft, Standing},
+    log::{Admitted, AuditRecord, InvitationDraft, Standing},
     protocol::{
         OwnerNumber,
         name::{Name, NameKey, RoomName},
@@ -61,6 +61,15 @@ impl Applying<'_> {
             until: clock.plus(new.duration_ms).0,
         }
         .put(self.db)?;
+        // The invitation of the first user is nobody's act, and a member's is no operator's.
+        if new.operator && !member && new.gives != Standing::Operator {
+            self.record(&AuditRecord {
+                operator: new.author.clone(),
+                act: format!("invite {}", new.uses),
+                target: new.room.to_string(),
+                reason: String::new(),
+            })?;
+        }
         Ok(Outcome::Invited(id.cast_unsigned()))
     }
 

@@ -171,7 +171,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Changes the standing of an owned name.
+    /// Changes the standing of an owned name, as the server's user asks.
     ///
     /// # Errors
     /// Fails if the database cannot be read or written.
@@ -187,6 +187,7 @@ impl Applying<'_> {
         };
         let mut outcome = Outcome::NotHere;
         let mut promoted = None;
+        let mut name = String::new();
         self.change_name(key, |row| {
             if row.is_reserved() {
                 return None;
@@ -195,13 +196,22 @@ impl Applying<'_> {
             // Another person than an operator keeps the standing.
             let changes = operator != (row.standing == Standing::Operator.stored());
             promoted = changes.then_some(row.owner);
+            row.name.clone_into(&mut name);
             changes.then_some(NameRow {
                 standing: standing.stored(),
                 ..row
             })
         })?;
-        self.access_changes
-            .extend(promoted.map(AccessChange::Standing));
+        if let Some(owner) = promoted {
+            self.access_changes.push(AccessChange::Standing(owner));
+            let change = if operator { "add" } else { "remove" };
+            self.record(&AuditRecord {
+                operator: Name::of_server().to_string(),
+                act: format!("operator {change}"),
+                target: name,
+                reason: String::new(),
+            })?;
+        }
         Ok(outcome)
     }
 

@@ -109,6 +109,85 @@ async fn sighup_reads_the_certificate_again_and_keeps_connections() {
     assert_eq!(client.exit().await, 0);
 }
 
+// Verified to fail when the certificate is kept in memory alone.
+#[tokio::test]
+async fn a_lost_certificate_of_its_own_is_made_again() {
+    let folder = folder();
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let (mut server, _) = server(folder.path(), &["--tls-self-signed"]).await;
+        shown.push(server.line().await);
+        server.signal(Signal::TERM);
+        assert_eq!(server.exit().await, 0);
+        let made = folder.path().join("chat-data/tls-self-signed.pem");
+        std::fs::remove_file(made).expect("the certificate is in a file");
+    }
+    assert!(shown[0].starts_with("the certificate's SHA-256 is "));
+    assert_ne!(shown[0], shown[1]);
+}
+
+// Verified to fail when the files of the start are read again.
+#[tokio::test]
+async fn sighup_takes_the_certificate_from_other_files() {
+    let (first, second) = (Pair::new(), Pair::new());
+    let (before, after) = (PairFiles::of(&first), PairFiles::of(&second));
+    let folder = folder();
+    let config = |files: &PairFiles| {
+        let (chain, key) = (files.chain(), files.key());
+        let text = format!("tls-cert = {chain:?}\ntls-key = {key:?}\nverbose = 1\n");
+        std::fs::write(folder.path().join("chat.toml"), text).expect("a file");
+    };
+    config(&before);
+    let flags = ["--ephemeral", "--config", "chat.toml"];
+    let (mut server, addr) = listening(&mut server_command(folder.path(), &flags)).await;
+    connect(addr, &first.der, &[&TLS13]).await;
+    config(&after);
+    server.signal(Signal::HUP);
+    server.logged("is in use from now on").await;
+    connect(addr, &second.der, &[&TLS13]).await;
+
+    // Another way to get a certificate needs a restart.
+    std::fs::write(
+        folder.path().join("chat.toml"),
+        "tls-self-signed = true\nverbose = 1\n",
+    )
+    .expect("a file");
+    server.signal(Signal::HUP);
+    let restart = server.logged("need a restart").await;
+    let flags = "--tls-cert, --tls-key, --tls-self-signed";
+    assert!(restart.ends_with(flags), "{restart}");
+    connect(addr, &second.der, &[&TLS13]).await;
+}
+
+// Verified to fail when only the start looks at the time.
+#[tokio::test]
+async fn a_certificate_that_expires_is_warned_of_and_replaced() {
+    let (folder, files) = (folder(), PairFiles::of(&Pair::valid_for(-3)));
+    let (mut server, addr) = with_files(folder.path(), &files, &[]).await;
+    server.logged("chain.pem has expired").await;
+    for (days, said) in [
+        (0, "expires within a day"),
+        (5, "expires within 7 days"),
+        (25, "expires within 30 days"),
+    ] {
+        // It is valid until the last midnight of these days.
+        let pair = Pair::valid_for(days + 1);
+        files.write(&pair);
+        server.signal(Signal::HUP);
+        server.logged("is in use from now on").await;
+        let line = server.logged("chain.pem").await;
+        assert!(line.ends_with(said), "{line}");
+        connect(addr, &pair.der, &[&TLS13]).await;
+    }
+    let renewed = Pair::new();
+    files.write(&renewed);
+    server.signal(Signal::HUP);
+    server.logged("is in use from now on").await;
+    server.signal(Signal::TERM);
+    let rest = server.stderr_lines().await.join("\n");
+    assert!(!rest.contains("expires"), "{rest}");
+}
+
 #[tokio::test]
 async fn the_other_listener_sends_everybody_to_https() {
     let (folder, files) = (folder(), PairFiles::of(&Pair::new()));

@@ -4,7 +4,7 @@
 pub(crate) const LIVE: [(&str, &str); 14] = [
     (
         "tls-cert",
-        "new connections get the certificate in the same file",
+        "new connections get the certificate in the file; another way to get one needs a restart",
     ),
     ("tls-key", "the same, for its key"),
     ("max-text", "new conversations, and messages by `POST`"),

@@ -110,6 +110,15 @@ pub(crate) struct CheckedFlags {
 /// Fails if the flags are wrong or only ask for help. It has then printed the
 /// error or the help, and returns the exit code.
 pub(crate) fn read() -> Result<Task, ExitCode> {
+    // A supervisor knows 0 and 1 alone.
+    let is_healthcheck = std::env::args_os().any(|word| word == "healthcheck");
+    let wrong = |code| {
+        if is_healthcheck {
+            ExitCode::FAILURE
+        } else {
+            code
+        }
+    };
     let sources = sources::read(std::env::args_os()).map_err(|error| {
         if matches!(
             error.kind(),
@@ -119,12 +128,12 @@ pub(crate) fn read() -> Result<Task, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        fail(&format_args!(
+        wrong(fail(&format_args!(
             "{}; server --help lists the flags",
             sentence(&error)
-        ))
+        )))
     })?;
-    task(sources).map_err(|mistakes| fail_all(&mistakes))
+    task(sources).map_err(|mistakes| wrong(fail_all(&mistakes)))
 }
 
 /// Reads the flags again, for a server whose listeners are on a network or not.
