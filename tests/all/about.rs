@@ -188,7 +188,7 @@ async fn find(peer: &mut Peer, search: &Value) -> Value {
     found.iter().map(brief).collect()
 }
 
-// Verified to fail when authorship or the window is not checked.
+// Verified to fail when authorship is not checked.
 #[tokio::test]
 async fn only_the_author_changes_a_message() {
     let server = TestServer::start().await;
@@ -238,6 +238,7 @@ async fn only_the_author_changes_a_message() {
     assert_eq!(refused["code"], "bad_field");
 }
 
+// Verified to fail when the window is not checked.
 #[tokio::test]
 async fn a_message_can_be_changed_for_a_while() {
     for (window, allowed) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
@@ -463,7 +464,7 @@ async fn a_message_takes_so_many_different_reactions() {
     assert_eq!(refused["code"], "not_allowed");
     change(&mut ana, &about(1, "unreact", "7")).await;
     change(&mut ana, &about(1, "react", "20")).await;
-    // Somebody else may join in.
+    // Another person may join in.
     let mut bob = owner(&server, "bob").await;
     let joined = change(&mut bob, &about(1, "react", "20")).await;
     assert_eq!(joined["reactions"].as_array().map(Vec::len), Some(20));
