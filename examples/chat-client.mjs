@@ -63,7 +63,7 @@ function handle(event) {
     epoch = event.epoch;
     textBytes = event.limits.text_bytes;
     if (query.get('name') && !event.you.name) fail(`the name ${query.get('name')} is taken`);
-  } else if (event.type === 'message' || (event.type === 'erased' && 'prev' in event)) {
+  } else if (['message', 'changed', 'erased'].includes(event.type) && 'prev' in event) {
     if (event.seq <= position) return pump();
     if (position !== null && event.prev > position) note(`hole: ${position} to ${event.prev}`);
     [position, progress] = [event.seq, true];

@@ -55,13 +55,13 @@ class Client:
     def handle(self, event):
         kind, seq, id = event["type"], event.get("seq", 0), event.get("id")
         self.wake.set()
-        if kind in ("message", "erased", "accepted"):
+        if kind in ("message", "changed", "erased", "accepted"):
             self.receipt(id, seq)
         if kind == "welcome":
             if self.query.get("epoch", event["epoch"]) != event["epoch"]:
                 self.position, self.last_own = event.get("after", 0), 0  # another log
             self.query["epoch"], self.text_bytes = event["epoch"], event["limits"]["text_bytes"]
-        elif kind in ("message", "erased") and "prev" in event and seq > self.position:
+        elif kind in ("message", "changed", "erased") and "prev" in event and seq > self.position:
             if event["prev"] > self.position:
                 tell(f"a hole between {self.position} and {seq}")
             if kind == "message":

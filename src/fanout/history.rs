@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     protocol::{Epoch, Replay, Revision, Seq, Slot, Start, name::RoomName},
-    store::{Store, StoreError},
+    store::{Store, StoreError, StoredPage},
 };
 
 /// The most bytes that the tail keeps in memory, by the weight of its room
@@ -122,12 +122,29 @@ impl History {
     /// Fails if the store cannot be read.
     pub async fn stored(&self, room: &RoomName, after: Seq) -> Result<FeedPage, StoreError> {
         let page = self.store.page(room, after, self.head()).await?;
+        Ok(Self::feed(room, page))
+    }
+
+    /// The same as [`History::after`], without changes of messages if they come
+    /// from the store.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub async fn messages(&self, room: &RoomName, after: Seq) -> Result<FeedPage, StoreError> {
+        if let Some(page) = self.recent(room, after) {
+            return Ok(page);
+        }
+        let page = self.store.messages(room, after, self.head()).await?;
+        Ok(Self::feed(room, page))
+    }
+
+    fn feed(room: &RoomName, page: StoredPage) -> FeedPage {
         let room_batch = RoomBatch::of(room.clone(), page.slots);
-        Ok(FeedPage {
+        FeedPage {
             hole: page.hole,
             room_batches: room_batch.into_iter().map(Into::into).collect(),
             upto: page.upto,
-        })
+        }
     }
 
     /// The position right before the last `count` messages of a room. If the

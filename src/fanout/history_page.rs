@@ -57,7 +57,7 @@ impl History {
         let mut bytes = 0;
         let mut more = false;
         'pages: while after < end {
-            let page = self.after(room, after).await?;
+            let page = self.messages(room, after).await?;
             if let Some((hole, next)) = page.gap()
                 && Some(after) == query.after
             {

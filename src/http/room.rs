@@ -119,7 +119,7 @@ impl Body for LinesBody {
             let page = lines.reading.get_or_insert_with(|| {
                 let (history, room, after) =
                     (lines.history.clone(), lines.room.clone(), lines.after);
-                Box::pin(async move { history.after(&room, after).await })
+                Box::pin(async move { history.messages(&room, after).await })
             });
             let page = ready!(page.as_mut().poll(cx));
             lines.reading = None;

@@ -126,13 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_is_the_beginning_on_one_line() {
-        assert_eq!(&*Quote::beginning("a\nb\tc"), "a b c");
-        let whole = "x".repeat(QUOTED);
-        assert_eq!(&*Quote::beginning(&whole), whole);
-        let cut = Quote::beginning(&(whole.clone() + "y"));
-        assert_eq!(*cut, whole[1..].to_owned() + "…");
-        let accents = "e\u{301}".repeat(QUOTED + 1);
-        assert_eq!(Quote::beginning(&accents).graphemes(true).count(), QUOTED);
+    fn quotes_are_cut_as_the_vectors_say() {
+        let vectors = include_str!("../../tests/vectors/quotes.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).expect("vectors");
+        for vector in vectors {
+            let text = vector["text"].as_str().expect("a text");
+            assert_eq!(&*Quote::beginning(text), vector["quote"], "{text:?}");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod relation;
 mod removal;
 mod rooms;
 mod sanctions;
+mod stored;
 mod topics;
 
 use std::collections::HashMap;

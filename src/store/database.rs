@@ -11,7 +11,7 @@ use super::{
     Applied, StoreError, apply, check,
     folder::{self, OpenError},
     index::{Index, IndexedMessage},
-    pages::{self, StoredPage},
+    pages::{self, Slots, StoredPage},
     parents,
     room::RoomState,
     row::{TableRow, find, query, to_db},
@@ -362,17 +362,17 @@ impl Database {
         pages::messages_by_number(&self.db, room, seqs, limit)
     }
 
-    /// A page of the messages of a room after `after`, up to `head`.
+    /// A page of the messages of a room after one number, up to another.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
     pub(super) fn page(
         &mut self,
         room: &RoomName,
-        after: Seq,
-        head: Seq,
+        span: (Seq, Seq),
+        wanted: Slots,
     ) -> Result<StoredPage, StoreError> {
-        pages::page(&self.db, room, after, head, &mut self.reported_damage)
+        pages::page(&self.db, room, span, wanted, &mut self.reported_damage)
     }
 
     /// The position after which the last `count` messages of a room up to

@@ -59,6 +59,15 @@ const LOOKED_UP: u64 = 10_000;
 /// How many damaged messages are reported, once each.
 const MAX_REPORTED: usize = 1000;
 
+/// The slots that a page has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slots {
+    /// All of them.
+    All,
+    /// All but changes. However many changes there are, none is read.
+    Messages,
+}
+
 /// A page of the messages of a room after `after`, up to `head`.
 ///
 /// # Errors
@@ -66,8 +75,8 @@ const MAX_REPORTED: usize = 1000;
 pub(super) fn page(
     db: &Connection,
     name: &RoomName,
-    after: Seq,
-    head: Seq,
+    (after, head): (Seq, Seq),
+    wanted: Slots,
     reported: &mut BTreeSet<Seq>,
 ) -> Result<StoredPage, StoreError> {
     // One view: no entry is applied between one query and the next.
@@ -89,6 +98,7 @@ pub(super) fn page(
         room,
         after,
         head,
+        wanted,
     };
     match reading.by_index() {
         Ok(Some(page)) => Ok(page),
@@ -113,6 +123,7 @@ struct PageReader<'a> {
     room: RoomState,
     after: Seq,
     head: Seq,
+    wanted: Slots,
 }
 
 impl PageReader<'_> {
@@ -120,15 +131,24 @@ impl PageReader<'_> {
     /// is damaged.
     fn by_index(&self) -> Result<Option<StoredPage>, StoreError> {
         // Messages and changes each have their index, in the same order.
+        let last = match self.wanted {
+            Slots::All => self.room.last,
+            Slots::Messages => self.room.said,
+        };
         let changes = format!(
-            "WHERE room = ?1 AND kind < 2 AND seq > ?2 AND seq <= ?3 UNION ALL {} \
-             WHERE room = ?1 AND kind >= 2 AND seq > ?2 AND seq <= ?3 ORDER BY seq",
+            "UNION ALL {} WHERE room = ?1 AND kind >= 2 AND seq > ?2 AND seq <= ?3",
             MESSAGES.select
         );
-        let mut rows = query(self.view, &MESSAGES, &changes)?;
+        let changes = match self.wanted {
+            Slots::All => &*changes,
+            Slots::Messages => "",
+        };
+        let condition = format!(
+            "WHERE room = ?1 AND kind < 2 AND seq > ?2 AND seq <= ?3 {changes} ORDER BY seq"
+        );
+        let mut rows = query(self.view, &MESSAGES, &condition)?;
         let mut related = RelatedRows::new(self.view);
-        let (after, last) = (to_db(self.after), to_db(self.room.last));
-        let mut rows = rows.query([self.room.id, after, last])?;
+        let mut rows = rows.query([self.room.id, to_db(self.after), to_db(last)])?;
         let mut slots: Vec<Slot> = Vec::new();
         let mut bytes = 0;
         let mut reached = self.after;
@@ -138,7 +158,7 @@ impl PageReader<'_> {
                 break Some(reached);
             }
             let slot = match self.next(&mut rows, slots.last(), &mut related)? {
-                Next::End => break (reached >= self.room.last).then_some(self.head),
+                Next::End => break (reached >= last).then_some(self.head),
                 Next::Damaged => break None,
                 Next::Slot(slot) => slot,
             };
@@ -152,7 +172,7 @@ impl PageReader<'_> {
             } else {
                 prev == reached
             };
-            if !follows {
+            if !follows && !self.is_left_out(prev)? {
                 if !slots.is_empty() || prev > self.expired()? {
                     break None;
                 }
@@ -173,9 +193,9 @@ impl PageReader<'_> {
             Some(upto) => upto,
             // The damage comes after these slots: the next page finds it.
             None if !slots.is_empty() => reached,
-            None if reached < self.room.last && self.room.last <= self.expired()? => {
+            None if reached < last && last <= self.expired()? => {
                 hole = Some(Hole {
-                    upto: self.room.last,
+                    upto: last,
                     reason: GapReason::Expired,
                 });
                 self.head
@@ -265,6 +285,17 @@ impl PageReader<'_> {
             Seq::START => swept(self.view, self.name),
             prev => Ok(prev),
         }
+    }
+
+    /// Whether a number is that of a change, and the page has no changes.
+    fn is_left_out(&self, seq: Seq) -> Result<bool, StoreError> {
+        if self.wanted == Slots::All {
+            return Ok(false);
+        }
+        let is_change = lookup(self.view, seq, |row| {
+            row.room == self.room.id && row.is_change()
+        });
+        Ok(is_change? == Some(true))
     }
 
     fn expired(&self) -> Result<Seq, StoreError> {

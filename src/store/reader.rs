@@ -15,7 +15,7 @@ use super::{
     StoreError,
     database::Database,
     index::Index,
-    pages::StoredPage,
+    pages::{Slots, StoredPage},
     unread::{self, Unread},
     used_bytes::used_bytes,
 };
@@ -110,8 +110,30 @@ impl Store {
         after: Seq,
         head: Seq,
     ) -> Result<StoredPage, StoreError> {
+        self.slots(room, (after, head), Slots::All).await
+    }
+
+    /// The same page without changes of messages.
+    ///
+    /// # Errors
+    /// As [`Store::page`].
+    pub async fn messages(
+        &self,
+        room: &RoomName,
+        after: Seq,
+        head: Seq,
+    ) -> Result<StoredPage, StoreError> {
+        self.slots(room, (after, head), Slots::Messages).await
+    }
+
+    async fn slots(
+        &self,
+        room: &RoomName,
+        span: (Seq, Seq),
+        wanted: Slots,
+    ) -> Result<StoredPage, StoreError> {
         let room = room.clone();
-        let page = self.on_reader(move |database| database.page(&room, after, head));
+        let page = self.on_reader(move |database| database.page(&room, span, wanted));
         let mut page = page.await?;
         self.conceal(page.slots.iter_mut().flat_map(Slot::authors_mut));
         Ok(page)

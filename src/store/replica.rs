@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     log::{BatchId, BatchPosition, GuardedTime, OrderedBatch},
-    protocol::{OwnerNumber, Seq, name::Name},
+    protocol::{OwnerNumber, Seq, Slot, name::Name},
 };
 
 /// The writing side: applies batches.
@@ -208,7 +208,10 @@ impl Replica {
             // The index may lack words that the store still has.
             let _ = alone.index.delete_files();
         }
-        let applied = applied?;
+        let mut applied = applied?;
+        // A quote may be of a message that was stored with its address.
+        let slots = applied.messages.iter_mut();
+        self.store.conceal(slots.flat_map(Slot::authors_mut));
         if let Some(alone) = &mut alone
             && !applied.reworded.is_empty()
         {

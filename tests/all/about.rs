@@ -188,7 +188,7 @@ async fn find(peer: &mut Peer, search: &Value) -> Value {
     found.iter().map(brief).collect()
 }
 
-// Verified to fail when authorship or the window is not checked.
+// Verified to fail when authorship is not checked.
 #[tokio::test]
 async fn only_the_author_changes_a_message() {
     let server = TestServer::start().await;
@@ -238,6 +238,7 @@ async fn only_the_author_changes_a_message() {
     assert_eq!(refused["code"], "bad_field");
 }
 
+// Verified to fail when the window is not checked.
 #[tokio::test]
 async fn a_message_can_be_changed_for_a_while() {
     for (window, allowed) in [(Duration::ZERO, false), (Duration::from_secs(60), true)] {
@@ -423,4 +424,48 @@ async fn a_plain_person_types_what_is_about_a_message() {
     assert!(usage.starts_with("* Usage: /edit [N] TEXT"), "{usage}");
     let refused = ana.text_after("/delete 1").await;
     assert_eq!(refused, "* Only its author may change a message.");
+}
+
+// Verified to fail when the quote of a live message is not looked at.
+#[tokio::test]
+async fn a_quote_shows_no_address_that_is_hidden_now() {
+    let folder = tempdir().expect("a folder");
+    let storage = Storage::Folder(folder.path().to_owned());
+    let server = TestServer::start_with(&storage, options()).await;
+    let mut guest = live(&server, "/").await;
+    let shown = guest.event_after(&said("hi")).await;
+    assert!(
+        shown["from"]["addr"]
+            .as_str()
+            .expect("a tag")
+            .starts_with("127.0.0.1:")
+    );
+    drop(guest);
+    server.stop().await;
+    let mut options = options();
+    options.hub.hides_addresses = true;
+    let server = TestServer::start_with(&storage, options).await;
+    let mut guest = live(&server, "/").await;
+    let reply = guest.event_after(&about(1, "reply", "hello")).await;
+    let tag = reply["quote"]["from"]["addr"].as_str().expect("a tag");
+    assert!(tag.starts_with("guest-"), "{reply}");
+}
+
+// Verified to fail when the number of reactions has no bound.
+#[tokio::test]
+async fn a_message_takes_so_many_different_reactions() {
+    let server = TestServer::start().await;
+    let mut ana = owner(&server, "ana").await;
+    ana.event_after(&said("one")).await;
+    for number in 0..20 {
+        change(&mut ana, &about(1, "react", &number.to_string())).await;
+    }
+    let refused = ana.event_after(&about(1, "react", "20")).await;
+    assert_eq!(refused["code"], "not_allowed");
+    change(&mut ana, &about(1, "unreact", "7")).await;
+    change(&mut ana, &about(1, "react", "20")).await;
+    // Another person may join in.
+    let mut bob = owner(&server, "bob").await;
+    let joined = change(&mut bob, &about(1, "react", "20")).await;
+    assert_eq!(joined["reactions"].as_array().map(Vec::len), Some(20));
 }

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Heights } from "../../src/http/page/heights.mjs";
-import { Rows, messageRow } from "../../src/http/page/rows.mjs";
+import { Rows, messageRow, quoteOf } from "../../src/http/page/rows.mjs";
+import { vectors } from "./vectors.mjs";
 
 test("heights match plain sums", () => {
   let seed = 3;
@@ -139,4 +140,26 @@ test("kept rows are bounded in number and in letters", () => {
   assert.equal(rows.trim(800), 300);
   assert.equal(rows.firstSeq, 301);
   assert.equal(rows.trim(1000, 2000), 700 - 437);
+});
+
+test("quotes are cut as the vectors say", () => {
+  for (const { text, quote } of vectors("quotes")) assert.equal(quoteOf(text), quote);
+});
+
+test("a change reaches its message and the quotes of it", () => {
+  const rows = new Rows();
+  const quote = { from: { name: "ana" }, text: "vife" };
+  rows.add(messageRow({ seq: 1, at: "2026-11-22T10:00:00Z", from: { name: "ana" }, text: "vife" }));
+  rows.add(messageRow({ seq: 2, at: "2026-11-22T10:00:01Z", from: { name: "bob" }, text: "?", about: 1, quote }));
+  assert.equal(rows.change({ about: 1, kind: "edit", text: "five", at: "2026-11-22T10:01:00Z" }), 0);
+  const reactions = [{ text: "+1", count: 1, names: ["bob"] }];
+  assert.equal(rows.change({ about: 1, kind: "react", text: "+1", reactions }), 0);
+  assert.equal(rows.change({ about: 9, kind: "edit", text: "lost", at: "2026-11-22T10:01:00Z" }), -1);
+  const [first, reply] = rows.all;
+  assert.deepEqual([first.text, first.reactions, reply.quote.text], ["five", reactions, "five"]);
+  assert.equal(first.edited, Date.parse("2026-11-22T10:01:00Z"));
+  rows.redact(1);
+  assert.deepEqual([rows.at(0).kind, rows.at(0).text, rows.at(0).reactions, rows.at(1).quote], ["erased", "", undefined, undefined]);
+  assert.equal(rows.change({ about: 1, kind: "edit", text: "again", at: "2026-11-22T10:02:00Z" }), 0);
+  assert.equal(rows.at(0).text, "");
 });

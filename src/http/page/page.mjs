@@ -403,7 +403,11 @@ function runTyped(text) {
   }
   else if (command.type === "name") changeName(command.name, command.secret);
   else if (command.type === "link") askLink(command.secret);
-  else client.ask(command).catch((error) => showHint(error.message));
+  else {
+    // An operator gets another answer to this question.
+    const asked = client.ask(command).then(() => command.type === "operator" && askPeople());
+    asked.catch((error) => showHint(error.message));
+  }
   return true;
 }
 

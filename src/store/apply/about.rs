@@ -213,11 +213,14 @@ impl MessageWriter<'_> {
             let new = change.of(old);
             let words = before.zip(IndexedMessage::of(&new));
             let fields = (new.text.to_owned(), new.kind, new.edited, new.reacted);
-            Some((words, fields, new.sum()))
+            Some((words, fields, new.sum(), new.sum() == old.sum()))
         })?;
-        let Some((words, (text, kind, edited, reacted), sum)) = new.flatten() else {
+        let Some((words, (text, kind, edited, reacted), sum, is_same)) = new.flatten() else {
             return Err(StoreError::damaged(format!("the message {seq}")));
         };
+        if is_same {
+            return Ok(None);
+        }
         update.execute(params![to_db(seq), text, kind, edited, reacted, sum])?;
         Ok(words)
     }

@@ -10,19 +10,19 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::{
     content::{self, ContentDigest},
     place_rows::{self, ConversationSide},
-    relation::{Related, Reworded},
+    relation::Reworded,
 };
 use crate::{
     log::{Batch, Draft, Entry},
     protocol::{
-        About, AboutKind, Change, ChangeKind, ConnectionId, Message, OwnerNumber, Seq, Slot,
-        name::{MessageId, Name, RoomName},
+        ConnectionId, OwnerNumber, Seq, Slot,
+        name::{MessageId, RoomName},
     },
     store::{
         Denial, Outcome, StoreError, hook, memberships,
         room::RoomState,
         row::{TableRow, find, owner_to_db, to_db},
-        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS, RowKind},
+        tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
         unread::{self, Unread},
     },
 };
@@ -55,13 +55,13 @@ pub(super) struct MessageWriter<'a> {
     /// Cached rooms, as they are before the batch.
     known: &'a HashMap<RoomName, RoomState>,
     pub(super) batch: &'a Batch,
-    head: Seq,
+    pub(super) head: Seq,
     pub(super) rooms: Rooms,
     /// The place of each room in `rooms`.
     places: HashMap<RoomName, usize>,
     /// The place of the room that was asked for last.
     last: Option<usize>,
-    messages: Vec<Slot>,
+    pub(super) messages: Vec<Slot>,
     /// The messages of this batch that are not stored; usually none.
     unstored: HashSet<(ConnectionId, MessageId)>,
     /// The unread messages of absent readers, for consecutive messages.
@@ -391,106 +391,6 @@ impl<'a> MessageWriter<'a> {
             }
         };
         Ok(unread.is_full_for(draft.from.owner.unwrap_or(OwnerNumber::NONE), limit))
-    }
-
-    /// The row that a draft becomes. Without the digest of its content it has no
-    /// id.
-    fn row<'b>(
-        &self,
-        origin: ConnectionId,
-        draft: &'b Draft,
-        place: usize,
-        content: Option<&'b ContentDigest>,
-    ) -> MessageRow<'b> {
-        let room = &self.rooms[place].1;
-        MessageRow {
-            seq: self.head.next(),
-            room: room.id,
-            prev: room.last,
-            earlier: room.messages,
-            at: self.batch.stamp.wall.0,
-            origin,
-            name: draft.from.name.as_ref().map(Name::as_str),
-            owner: draft.from.owner.unwrap_or(OwnerNumber::NONE),
-            addr: draft.from.addr.as_str(),
-            address: draft.from.addr.hidden(),
-            // The text of a correction is that of the message.
-            text: if draft.is_edit() { "" } else { &draft.text },
-            id: content.and(draft.id.as_ref()).map(MessageId::as_str),
-            content: content.map(<[u8; _]>::as_slice),
-            kind: RowKind::of(draft.kind, draft.about).number(),
-            recipient: draft.to.as_ref().map(|to| to.name.as_str()),
-            partner: None,
-            about: draft.about.map(|about| about.seq),
-            edited: None,
-            reacted: false,
-        }
-    }
-
-    /// Counts a draft as stored, and returns its number.
-    fn record_stored(
-        &mut self,
-        origin: ConnectionId,
-        draft: &Draft,
-        place: usize,
-        id: Option<&MessageId>,
-        related: Option<Related>,
-    ) -> Seq {
-        let (name, room) = &mut self.rooms[place];
-        let (seq, prev, at) = (self.head.next(), room.last, self.batch.stamp.wall);
-        let (from, text) = (draft.from.clone(), draft.text.clone());
-        let Related {
-            quote, reactions, ..
-        } = related.unwrap_or_default();
-        (self.head, room.last) = (seq, seq);
-        if let Some(About { seq: about, kind }) = draft.about
-            && let Some(kind) = change_kind(kind)
-        {
-            self.messages.push(Slot::Changed(Change {
-                seq,
-                prev,
-                room: name.clone(),
-                at,
-                about,
-                kind,
-                from,
-                text: Some(text),
-                reactions,
-                id: id.cloned(),
-                connection: origin,
-            }));
-            return seq;
-        }
-        room.said = seq;
-        room.messages += i64::from(draft.to.is_none());
-        self.messages.push(Slot::Message(Message {
-            seq,
-            prev,
-            room: name.clone(),
-            at,
-            connection: origin,
-            from,
-            text,
-            id: id.cloned(),
-            kind: draft.kind,
-            to: draft.to.as_ref().map(|to| to.name.clone()),
-            about: draft.about.map(|about| about.seq),
-            quote,
-            edited: false,
-            edited_at: None,
-            reactions: None,
-        }));
-        seq
-    }
-}
-
-/// The kind of the change that a reference makes; `None` for a reply.
-fn change_kind(kind: AboutKind) -> Option<ChangeKind> {
-    match kind {
-        AboutKind::Reply => None,
-        AboutKind::Edit => Some(ChangeKind::Edit),
-        AboutKind::React => Some(ChangeKind::React),
-        AboutKind::Unreact => Some(ChangeKind::Unreact),
     }
 }
 

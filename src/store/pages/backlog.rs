@@ -132,9 +132,45 @@ mod tests {
     use crate::{
         fanout::Applier,
         log::Draft,
-        protocol::ConnectionId,
+        protocol::{About, AboutKind, ConnectionId, Slot},
         store::{Storage, open, schema},
     };
+
+    /// Any client may ask for a page, so it must not read every change.
+    /// Verified to fail when the page has changes.
+    #[test]
+    fn a_page_of_messages_reads_no_change() {
+        let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        let react = |number: usize| {
+            let mut draft = Draft::of("a", format!("{}", number % 3));
+            draft.from.name = format!("n{number}").parse().ok();
+            let (seq, kind) = (Seq(1), AboutKind::React);
+            draft.about = (0 < number && number < 900).then_some(About { seq, kind });
+            draft
+        };
+        log.apply_messages(ConnectionId(7), (0..901).map(react))
+            .expect("stored");
+        let room: RoomName = "a".parse().expect("a room");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let page = runtime.block_on(store.messages(&room, Seq::START, store.head()));
+        let page = page.expect("readable");
+        let seqs: Vec<_> = page.slots.iter().map(|slot| slot.seq().0).collect();
+        assert_eq!((seqs, page.upto, page.hole), (vec![1, 901], Seq(901), None));
+        let Slot::Message(first) = &page.slots[0] else {
+            panic!("a message");
+        };
+        let reactions = first.reactions.as_deref().expect("some");
+        let counts: Vec<_> = reactions
+            .iter()
+            .map(|one| (one.count, one.names.len()))
+            .collect();
+        assert_eq!(counts, [(300, 20), (300, 20), (299, 20)]);
+        let start = runtime.block_on(store.backlog_start(&room, 2, store.head()));
+        assert_eq!(start.expect("readable"), Seq::START);
+    }
 
     /// Any client may ask for this, so it must not read the whole room.
     #[test]
