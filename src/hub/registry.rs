@@ -463,7 +463,7 @@ impl Registry {
         self.place_news.notified().await;
     }
 
-    /// Takes all activity that is to be told.
+    /// Takes the news of all places.
     pub(super) fn take_place_news(&self) -> Vec<PlaceNews> {
         let tables = &mut *self.shared.lock();
         let Tables { places, access, .. } = tables;

@@ -282,7 +282,7 @@ impl<'a> Conversation<'a> {
                 && !self.registration.follows(&self.room)
             {
                 let (origin, room) = (self.registration.peer().id, self.room.clone());
-                // The list may be full. The room can be read all the same.
+                // If the list is full, the room is read without a place.
                 let _ = self.hub.follow(owner, origin, room, None).await;
             }
         }

@@ -109,10 +109,12 @@ async fn what_was_read_on_one_device_is_read_on_another() {
 async fn a_follower_is_told_what_is_said_elsewhere() {
     let server = TestServer::start().await;
     let (mut bob, _) = server.json("/tea").await;
+    let (mut carl, _) = server.json("/zoo").await;
     let (mut ana, _) = server.owner("ana", "").await;
-    for peer in [&mut bob, &mut ana] {
+    for peer in [&mut bob, &mut carl, &mut ana] {
         peer.event_of("live").await;
     }
+    ask(&mut ana, json!({"type": "follow", "room": "zoo"})).await;
     let follow = |level: &str| json!({"type": "follow", "room": "#tea", "level": level});
     let answer = ask(&mut ana, follow("mentions")).await;
     assert_eq!(
@@ -121,27 +123,35 @@ async fn a_follower_is_told_what_is_said_elsewhere() {
     );
     bob.say(&publish("nobody")).await;
     bob.event_of("message").await;
+    // The activity of one round is told by the names of the rooms.
+    let zoo = async |carl: &mut Peer, ana: &mut Peer| {
+        carl.say(&publish("roar")).await;
+        assert_eq!(ana.event_of("activity").await["room"], "zoo");
+    };
+    zoo(&mut carl, &mut ana).await;
     bob.say(&publish("ANA, come")).await;
     let activity = ana.event_of("activity").await;
     assert_eq!(
         activity,
-        json!({"type": "activity", "room": "tea", "last": 2, "unread": 2, "mentions": 1})
+        json!({"type": "activity", "room": "tea", "last": 3, "unread": 2, "mentions": 1})
     );
     ask(&mut ana, follow("all")).await;
     bob.say(&publish("more")).await;
-    let expected = json!({"room": "tea", "last": 3, "unread": 3, "mentions": 1});
+    let expected = json!({"room": "tea", "last": 4, "unread": 3, "mentions": 1});
     told(&mut ana, expected).await;
     ask(&mut ana, follow("none")).await;
     bob.say(&publish("ana?")).await;
     bob.event_of("message").await;
+    zoo(&mut carl, &mut ana).await;
     // In the room itself she is told nothing; elsewhere again.
     ask(&mut ana, follow("all")).await;
     join(&mut ana, "tea").await;
     bob.say(&publish("here")).await;
     assert_eq!(ana.any_event().await["text"], "here");
+    zoo(&mut carl, &mut ana).await;
     join(&mut ana, "lobby").await;
     bob.say(&publish("there")).await;
-    let expected = json!({"room": "tea", "last": 6, "unread": 6, "mentions": 1});
+    let expected = json!({"room": "tea", "last": 9, "unread": 6, "mentions": 1});
     told(&mut ana, expected).await;
     let answer = ask(&mut ana, json!({"type": "unfollow", "room": "tea"})).await;
     assert_eq!(
@@ -149,7 +159,7 @@ async fn a_follower_is_told_what_is_said_elsewhere() {
         json!({"type": "follow", "room": "tea", "ref": "asked"})
     );
     let (_, welcome) = server.owner("ana", "").await;
-    assert_eq!(welcome["following"].as_array().map(Vec::len), Some(1));
+    assert_eq!(welcome["following"].as_array().map(Vec::len), Some(2));
 }
 
 // Verified to fail when a conversation is read by the inbox alone.

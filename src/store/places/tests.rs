@@ -29,7 +29,7 @@ fn said(room: &str, mentions: Vec<OwnerNumber>) -> Action {
     })
 }
 
-/// What is unread, by room.
+/// The unread messages and mentions, by room.
 fn unread(database: &Database, unstored: &[(RoomName, Seq)]) -> BTreeMap<String, (u64, u64)> {
     let found = places(database.db(), ANA, unstored).expect("readable");
     let pair = |it: &Followed| (it.place.to_string(), (it.unread, it.mentions));

@@ -42,7 +42,7 @@ pub(super) struct Switcher {
 }
 
 impl PlaceView {
-    /// Whether it has unread messages of which the user is told.
+    /// Whether the state line shows its unread messages.
     pub(super) fn is_shown(self) -> bool {
         self.unread > 0 && self.level != FollowLevel::None
     }

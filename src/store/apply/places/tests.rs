@@ -93,7 +93,7 @@ fn a_read_position_only_rises() {
         apply(&mut database, [read(1, tea.clone(), upto)]);
         assert_eq!(state(&database, 1, &tea), Some((now, 0, 0)), "{upto}");
     }
-    // Nobody has a position in a room that it does not follow.
+    // Without a follow there is no position.
     apply(&mut database, [read(2, tea.clone(), 3)]);
     assert_eq!(state(&database, 2, &tea), None);
 }
