@@ -230,9 +230,11 @@ where
         Form::Text => (text(&taken, limits)?, None),
         Form::Json => object(&taken, head, limits)?,
     };
-    let (kind, about) = query
-        .kind
-        .relate(query.about, &text, query.name.is_some())?;
+    let related = query.kind.relate(query.about, &text, query.name.is_some());
+    let (kind, about) = related.map_err(|refusal| match refusal.code {
+        RefusalCode::BadField => Refused::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.text),
+        _ => refusal.into(),
+    })?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
