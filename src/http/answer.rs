@@ -38,6 +38,7 @@ impl From<Refusal> for Refused {
         let status = match refusal.code {
             RefusalCode::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             RefusalCode::NameTaken | RefusalCode::NotAllowed => StatusCode::FORBIDDEN,
+            RefusalCode::NotHere => StatusCode::NOT_FOUND,
             RefusalCode::IdTaken => StatusCode::UNPROCESSABLE_ENTITY,
             RefusalCode::Rate => StatusCode::TOO_MANY_REQUESTS,
             RefusalCode::Busy => StatusCode::SERVICE_UNAVAILABLE,

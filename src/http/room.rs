@@ -187,9 +187,12 @@ where
     let peer = registration.peer();
     registration.check_mute(query.name.as_ref())?;
     let posted = posted::take(head, body, form, registration, state, &room).await?;
-    let (kind, about) = query
-        .kind
-        .relate(query.about, &posted.text, query.name.is_some())?;
+    let has_name = query.name.is_some();
+    let related = query.kind.relate(query.about, &posted.text, has_name);
+    let (kind, about) = related.map_err(|refusal| match refusal.code {
+        RefusalCode::BadField => Refused::new(StatusCode::UNPROCESSABLE_ENTITY, refusal.text),
+        _ => refusal.into(),
+    })?;
     // The name is leased until the message is stored.
     let lease = match &query.name {
         _ if name_use.is_some() => name_use,
