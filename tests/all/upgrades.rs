@@ -97,6 +97,11 @@ async fn go_on(program: &str, folder: &Path, last: u64) {
 /// The database of a folder, and the format that it is marked with.
 fn database(folder: &Path) -> (PathBuf, u32) {
     let path = folder.join("chat-data/chat.sqlite");
+    // A process that ends may leave its last commits in the write-ahead log.
+    let db = rusqlite::Connection::open(&path).expect("a database");
+    let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+    db.query_row(empty, [], |_| Ok(())).expect("an empty log");
+    drop(db);
     let bytes = fs::read(&path).expect("a database");
     let format = u32::from_be_bytes(bytes[60..64].try_into().expect("four bytes"));
     (path, format)
