@@ -275,8 +275,8 @@ impl Outlet {
     }
 
     /// Handles a redaction. A reader that was shown the message is sent `told`.
-    /// Any other reader reads the history again, and is no longer shown the
-    /// message.
+    /// Every reader reads the history again: a batch on its way may still quote
+    /// the message.
     ///
     /// A frame that is partly written counts as shown. Its rest is still sent,
     /// as no other frame can follow half a frame; `told` comes behind it.
@@ -285,7 +285,7 @@ impl Outlet {
             return;
         }
         if self.position.max(self.room.floor) >= seq {
-            return self.send_ephemeral(room, told, told);
+            self.send_ephemeral(room, told, told);
         }
         self.must_reread = true;
         if self.mode == Mode::Live {

@@ -29,14 +29,16 @@ impl Effects {
         let (mut rooms, mut of_owners) = (BTreeSet::new(), BTreeSet::new());
         for (entry, outcome) in entries.iter().zip(outcomes) {
             match (&entry.action, outcome) {
-                (Action::Message(draft), Outcome::Stored(_)) => {
+                (Action::Message(draft), Outcome::Stored(_)) if !draft.is_change() => {
                     let author = draft.from.owner.unwrap_or(OwnerNumber::NONE);
                     if let Some(to) = &draft.to {
-                        of_owners.insert((to.owner, RoomName::inbox(author)));
+                        if !to.ignores {
+                            of_owners.insert((to.owner, RoomName::inbox(author)));
+                        }
                     } else {
                         rooms.insert(&draft.room);
                     }
-                    let mentioned = draft.mentions.iter();
+                    let mentioned = draft.mentions.iter().filter(|owner| **owner != author);
                     of_owners.extend(mentioned.map(|owner| (*owner, draft.room.clone())));
                 }
                 (Action::Read { owner, room, .. }, Outcome::Done) => {

@@ -88,6 +88,7 @@ impl Hub {
     /// Notes how far an owner has read a room, or the conversation with the
     /// owner of an inbox. It is stored soon.
     pub fn note_read(&self, owner: OwnerNumber, room: RoomName, upto: Seq) {
+        let upto = upto.min(self.history().head());
         self.shared.registry.note_read(owner, room, upto);
     }
 

@@ -30,6 +30,8 @@ pub enum Outcome {
     InboxFull,
     /// The owner ignores the most names allowed.
     IgnoresTooMany,
+    /// The owner had read as far before.
+    ReadBefore,
     /// The owner follows the room now, and is told this much of it.
     Follows(FollowLevel),
     /// The owner follows the most rooms allowed.

@@ -93,7 +93,7 @@ export class Places {
   take(activity) {
     const key = keyOf(activity);
     if (activity.with !== undefined && activity.with === this.talking) {
-      this.readConversation(activity.last);
+      if (activity.unread) this.readConversation(activity.last);
       return;
     }
     this.#all.set(key, { ...this.#all.get(key), ...activity });

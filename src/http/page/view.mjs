@@ -102,12 +102,15 @@ export class View {
   }
 
   redact(seq) {
-    if (this.rows.redact(seq) >= 0) this.update();
+    // It may be quoted although its row is not loaded.
+    this.rows.redact(seq);
+    this.update();
   }
 
   /** Shows a change of a message. */
   change(change) {
-    if (this.rows.change(change) >= 0) this.update();
+    this.rows.change(change);
+    this.update();
   }
 
   clear() {

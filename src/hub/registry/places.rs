@@ -266,7 +266,6 @@ impl FollowedPlaces {
         for id in self.of_owner(owner) {
             self.tell_later(id, room);
         }
-        self.news.notify_one();
     }
 
     /// Notes that there is news for a connection in a place.
@@ -274,6 +273,7 @@ impl FollowedPlaces {
         let told = self.connections.get(&id);
         if told.is_some_and(|told| told.subscriber.is_some() && told.room != *room) {
             self.due.insert((room.clone(), id));
+            self.news.notify_one();
         }
     }
 

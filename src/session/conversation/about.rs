@@ -63,11 +63,13 @@ impl Conversation<'_> {
     }
 
     /// Erases a message of one's own, by default the last one.
-    pub(super) fn delete(&self, seq: Option<Seq>) -> SideTask {
+    pub(super) fn delete(&self, seq: Option<Seq>) -> Result<SideTask, Refusal> {
+        // Searches make way for it.
+        self.charge_change()?;
         let last = self.last(seq, LastOf::Own);
         let (hub, room) = (self.hub.clone(), self.room.clone());
         let (by, origin) = (self.author.clone(), self.registration.peer().id);
-        SideTask::write(async move {
+        Ok(SideTask::write(async move {
             let erased = async {
                 let seq = last.await?;
                 hub.retract(&by, origin, &room, seq).await?;
@@ -77,7 +79,7 @@ impl Conversation<'_> {
                 Ok(text) => Event::Notice { text },
                 Err(refusal) => Event::Refused(refusal),
             })
-        })
+        }))
     }
 
     /// The message that a person means: the one of this number, or the last one

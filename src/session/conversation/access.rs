@@ -168,6 +168,11 @@ impl Conversation<'_> {
     fn hook(&self, name: Name) -> Result<SideTask, Refusal> {
         self.check_manages("make hooks")?;
         self.charge_change()?;
+        if let Some(budget) = self.registration.budget()
+            && !self.operator.is_operator()
+        {
+            budget.new_name()?;
+        }
         let (room, by) = (self.room.clone(), self.author.to_string());
         let base = self.base.clone();
         let made = self.hub.add_hook(
@@ -263,7 +268,7 @@ impl Conversation<'_> {
     }
 
     /// Charges a change of access, which is stored as a topic is.
-    fn charge_change(&self) -> Result<(), Refusal> {
+    pub(super) fn charge_change(&self) -> Result<(), Refusal> {
         self.check_mute()?;
         match self.registration.budget() {
             Some(budget) => budget.topic(0),

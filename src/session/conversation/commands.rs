@@ -52,9 +52,9 @@ impl Conversation<'_> {
                 CommandResult::Work(PendingWork::Publish(draft))
             }
             Command::About { about, kind, text } => self.publish_about(about, kind, &text)?.into(),
-            Command::Delete { seq } => self.delete(seq).into(),
+            Command::Delete { seq } => self.delete(seq)?.into(),
             Command::Erase { seq } if self.operator.check().is_err() => {
-                self.delete(Some(seq)).into()
+                self.delete(Some(seq))?.into()
             }
             Command::Private {
                 to,

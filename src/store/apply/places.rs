@@ -68,7 +68,7 @@ impl Applying<'_> {
         let upto = upto.min(self.state.head);
         let found = PlaceState::find(self.db, owner, room)?;
         let Some(mut state) = found.filter(|state| state.read < upto) else {
-            return Ok(Outcome::Done);
+            return Ok(Outcome::ReadBefore);
         };
         state.read = upto;
         state.put(self.db, owner, room)?;

@@ -29,7 +29,7 @@ pub(in crate::store) fn backlog_start(
         return Ok(head);
     };
     let expired = ReplicaState::load(&view)?.expired;
-    if room.last <= expired || head <= expired {
+    if room.said <= expired || head <= expired {
         return Ok(head);
     }
     match oldest_by_index(&view, room, expired, count, head) {

@@ -54,7 +54,10 @@ impl Model {
     pub(super) fn activity(&mut self, activity: Activity) {
         let is_talking = |name: &Name| self.places.talking.as_ref() == Some(name);
         if matches!(&activity.place, Place::With(name) if is_talking(name)) {
-            return self.read_conversation(activity.last);
+            if activity.unread > 0 {
+                self.read_conversation(activity.last);
+            }
+            return;
         }
         let place = activity.place.clone();
         let state = self.places.all.entry(activity.place).or_default();
