@@ -357,6 +357,25 @@ fn a_message_redacted_within_its_frame_is_completed_and_its_reader_told() {
     }
 }
 
+// Verified to fail when only a reader that lacks the message reads again.
+#[test]
+fn a_reply_on_its_way_has_no_quote_of_a_redacted_message() {
+    for tail_bytes in [0, usize::MAX] {
+        let mut world = World::new(tail_bytes);
+        world.publish(1, 0, 0);
+        world.settle_all();
+        world.reply(Seq(1));
+        world.redact(0);
+        world.settle_all();
+        let texts = texts(&world.readers[1].pipe.0.lock().unwrap().taken);
+        let reply = texts.iter().find_map(|text| match json::parse_event(text) {
+            Ok(Event::Message(message)) if message.seq == Seq(2) => Some(message),
+            _ => None,
+        });
+        assert!(reply.expect("the reply").quote.is_none(), "{texts:?}");
+    }
+}
+
 #[test]
 fn prev_reveals_a_hole_that_the_history_fills() {
     let mut world = World::new(usize::MAX);

@@ -18,7 +18,7 @@ use crate::{
     },
     log::{Action, Draft, LocalLog, Recipient},
     protocol::{
-        ConnectionId, OwnerNumber, Seq,
+        About, AboutKind, ConnectionId, OwnerNumber, Seq,
         format::Format,
         name::{Name, RoomName},
     },
@@ -226,6 +226,18 @@ impl World {
         if !batch.room_batches.is_empty() {
             self.undelivered.push_back(batch);
         }
+    }
+
+    /// Publishes a reply to a message of the room.
+    pub(super) fn reply(&mut self, about: Seq) {
+        let kind = AboutKind::Reply;
+        let draft = Draft {
+            about: Some(About { seq: about, kind }),
+            ..Draft::of("lobby", "reply")
+        };
+        let drafts = [draft];
+        let applied = self.log.apply_messages(ConnectionId(7), drafts).unwrap();
+        self.undelivered.push_back(applied.batch);
     }
 
     pub(super) fn fan_out(&mut self, count: usize) {

@@ -194,7 +194,9 @@ async function goToMessage(seq) {
     if (view.rows.firstSeq === before) await loadOlder();
     if (!client.isLive) return;
   }
-  if (view.rows.indexOf(seq) < 0) showHint("That message is too far back to be shown here.");
+  if (view.rows.indexOf(seq) >= 0) return;
+  const isKnown = seq >= view.rows.firstSeq || !older.more;
+  showHint(isKnown ? `There is no message ${seq} in ${room}.` : "That message is too far back to be shown here.");
 }
 
 // --- Sending ---
@@ -653,6 +655,7 @@ const handlers = {
   name({ name, secret }) {
     ownedNames.use(name, secret);
     me = { ...me, name };
+    places.own();
     $("name-wrong").textContent = "";
     if (!$("ask-form").hidden) composer.focus();
     askName();

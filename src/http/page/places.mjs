@@ -73,8 +73,13 @@ export class Places {
     else this.#watch(epoch);
   }
 
-  follow(following) {
+  /** The user owns a name from now on. */
+  own() {
     this.#isOwner = true;
+  }
+
+  follow(following) {
+    this.own();
     this.#all = new Map(following.map((place) => [keyOf(place), place]));
     this.draw();
   }

@@ -68,7 +68,8 @@ function message(row, { continues, own, me, resized, goTo, react, talk }) {
     text.append(nameElement(row.who, row.unverified), " ", ...textElements(row, resized), ...editedMark(row), " ", timeElement(row.at, row.seq));
   } else {
     const to = row.kind === "private" ? [el("span", { class: "to" }, "to ", el("bdi", {}, row.to), " only")] : [];
-    about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
+    // Of a message that was erased before, nobody knows the author and the time.
+    if (row.kind !== "erased" || row.who) about.append(nameElement(row.who, row.unverified), ...to, " ", timeElement(row.at, row.seq));
     text.append(...(row.kind === "erased" ? ["erased"] : [...textElements(row, resized), ...editedMark(row)]));
   }
   const other = own ? row.to : row.who;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{ENTER, arrive, assert_console_empty, enter, patient_server, say, usable::faults};
 use crate::{
     foreign::{browser::Browser, program::tool},
-    support::TestServer,
+    support::{TestServer, soon},
 };
 
 async fn resize(browser: &Browser, width: u32, height: u32, mobile: bool) {
@@ -42,6 +42,39 @@ async fn assert_accessible(browser: &Browser) {
         assert_eq!(faults(browser).await, json!([]), "{width}");
     }
     resize(browser, 1000, 700, false).await;
+}
+
+/// Waits until ana has read all of tea.
+async fn tea_is_read(server: &TestServer) {
+    let read = async {
+        loop {
+            let (_, welcome) = server.owner("ana", "").await;
+            let following = welcome["following"].as_array().expect("places");
+            let tea = following.iter().find(|place| place["room"] == "tea");
+            if tea.is_some_and(|tea| tea["unread"] == 0) {
+                return;
+            }
+        }
+    };
+    soon("all is read", read).await;
+}
+
+// Verified to fail when the page waits for a list of places first.
+#[tokio::test]
+async fn a_new_name_keeps_what_it_reads_at_once() {
+    let server = patient_server().await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    say(&browser, "/name ana the-secret-of-ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("one").await;
+    browser
+        .see("document.getElementById('log').textContent.includes('one')")
+        .await;
+    tea_is_read(&server).await;
+    assert_console_empty(&browser).await;
 }
 
 // Verified to fail when the activity is not drawn.
@@ -82,17 +115,7 @@ async fn unread_rooms_stand_beside_the_log() {
     browser.click("#room-list .unread a").await;
     browser.see("location.pathname === '/tea'").await;
     // Read here, it is read everywhere.
-    let read = async {
-        loop {
-            let (_, welcome) = server.owner("ana", "").await;
-            let following = welcome["following"].as_array().expect("places");
-            let tea = following.iter().find(|place| place["room"] == "tea");
-            if tea.is_some_and(|tea| tea["unread"] == 0) {
-                return;
-            }
-        }
-    };
-    crate::support::soon("all is read", read).await;
+    tea_is_read(&server).await;
     browser
         .see("document.title === 'tea · broadcast-chat'")
         .await;

@@ -62,6 +62,8 @@ impl Model {
             KeyAction::Down if self.editor.go_line(true) => {}
             KeyAction::Up | KeyAction::Earlier => self.browse(true),
             KeyAction::Down | KeyAction::Later => self.browse(false),
+            // It would pick a message of the room behind the conversation.
+            KeyAction::Pick { .. } if self.talking().is_some() => {}
             KeyAction::Pick { back } => self.room.pick(back),
             KeyAction::Cancel if self.room.unpick() => {}
             KeyAction::Yank => self.editor.yank(),
@@ -187,7 +189,11 @@ impl Model {
             });
             addressed.transpose()
         });
-        match command.map_err(|refusal| refusal.text)? {
+        let command = command.map_err(|refusal| refusal.text)?;
+        if self.talking().is_some() && command.as_ref().is_some_and(is_for_room) {
+            return Err("That is for the room behind this conversation: press Esc first.".into());
+        }
+        match command {
             None => {}
             Some(Command::Help) => self.help(),
             Some(Command::Publish {
@@ -204,7 +210,9 @@ impl Model {
             }) => {
                 let mut kinds = PublishKind::ALL.into_iter();
                 let word = kinds.find(|(_, known)| *known == kind && kind != PublishKind::Said);
-                let before = word.map_or_else(String::new, |(word, _)| format!("/{word} "));
+                // A refused one is typed again by its number.
+                let number = about.map_or_else(String::new, |about| format!("{about} "));
+                let before = word.map_or_else(String::new, |(word, _)| format!("/{word} {number}"));
                 let id = self.add_sending(&text, &before)?;
                 self.commands.push(Command::Publish {
                     text,
@@ -277,6 +285,15 @@ impl Model {
         }
         self.note(Style::Plain, &format!("{text}\n{KEYS}"));
     }
+}
+
+/// Whether a command speaks to a room, or of a message in it.
+fn is_for_room(command: &Command) -> bool {
+    matches!(command, Command::Publish { kind, .. } if *kind != PublishKind::Said)
+        || matches!(
+            command,
+            Command::About { .. } | Command::Delete { .. } | Command::Erase { .. }
+        )
 }
 
 /// The person of `/msg NAME` without a text.

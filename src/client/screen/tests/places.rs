@@ -136,6 +136,13 @@ fn a_conversation_is_a_place() {
     scene.type_text("yes\n");
     assert!(matches!(&scene.commands()[..],
         [Command::Private { to, text, .. }] if *to == bob && text == "yes"));
+    // Nothing goes to the room by mistake.
+    for typed in ["/me waves", "/reply yes", "/edit 1 x", "/delete 1"] {
+        scene.type_text(&format!("{typed}\n"));
+        assert_eq!(scene.commands(), [], "{typed}");
+        assert!(scene.seen().contains("press Esc first"), "{typed}");
+        scene.control('u');
+    }
     scene.press(KeyCode::Esc, KeyModifiers::NONE);
     assert!(scene.seen().contains("to all"));
     scene.type_text("hi\n");
