@@ -298,16 +298,12 @@ impl Outbox {
     /// Whether a message with the id of one here is another message: another
     /// author can use the same id.
     pub(super) fn is_of_another(&self, id: &MessageId, message: &Message) -> bool {
-        let entry = self
-            .ids
-            .get(id)
-            .and_then(|number| self.commands.get(number));
-        let Some(entry) = entry else {
+        let Some(command) = self.command(id) else {
             return false;
         };
         let Command::Publish {
             text, kind, about, ..
-        } = &entry.command
+        } = command
         else {
             // A message of the room is no receipt of a private one.
             return true;
@@ -323,13 +319,12 @@ impl Outbox {
 
     /// Whether a change with the id of one here is another change.
     pub(super) fn is_another_change(&self, id: &MessageId, change: &Change) -> bool {
-        let number = self.ids.get(id);
-        let Some(entry) = number.and_then(|number| self.commands.get(number)) else {
+        let Some(command) = self.command(id) else {
             return false;
         };
         let Command::Publish {
             text, kind, about, ..
-        } = &entry.command
+        } = command
         else {
             return true;
         };
@@ -343,6 +338,12 @@ impl Outbox {
         let is_text = |told: &Text| *told == Text::from(text.as_str());
         let is_text = *kind == PublishKind::Edit || change.text.as_ref().is_some_and(is_text);
         !is_kind || *about != Some(change.about) || !is_text || !self.may_be_by(&change.from)
+    }
+
+    /// The command with an id.
+    fn command(&self, id: &MessageId) -> Option<&Command> {
+        let number = self.ids.get(id)?;
+        self.commands.get(number).map(|entry| &entry.command)
     }
 
     /// Whether the messages sent may be by an author. A message without a name

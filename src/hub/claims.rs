@@ -414,7 +414,7 @@ pub(super) fn owned_by_another(name: &Name) -> Refusal {
     ))
 }
 
-/// What a person does whose own name is refused.
+/// The advice to a person whose own name is refused.
 fn if_yours(name: &Name) -> String {
     format!(
         "If it is yours, /link on the device where you took it brings it here. If its secret is lost, an operator frees it: /release {name}."

@@ -1,4 +1,4 @@
-//! Tokens: what the URL of an invitation, a link or a hook holds.
+//! Tokens: the URL of an invitation, a link or a hook holds one.
 
 use std::{fmt, str::FromStr};
 

@@ -83,17 +83,23 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times[(times.len() * percent / 100).min(times.len() - 1)]
 }
 
-#[tokio::test]
-async fn all_clients_are_back_after_a_restart() {
-    let count = usize::try_from(env_number("RESTART_CLIENTS", 40)).expect("a count");
-    let folder = folder();
-    let (mut first, addr) = start(folder.path(), 0).await;
+/// This many peers that were welcomed.
+async fn welcomed(addr: SocketAddr, count: usize) -> Vec<Peer> {
     let mut peers = Vec::new();
     for _ in 0..count {
         let mut peer = upgraded(addr, "/", &JSON).await;
         assert_eq!(peer.event().await["type"], "welcome");
         peers.push(peer);
     }
+    peers
+}
+
+#[tokio::test]
+async fn all_clients_are_back_after_a_restart() {
+    let count = usize::try_from(env_number("RESTART_CLIENTS", 40)).expect("a count");
+    let folder = folder();
+    let (mut first, addr) = start(folder.path(), 0).await;
+    let peers = welcomed(addr, count).await;
     let begun = Instant::now();
     first.signal(Signal::TERM);
     let mut returning = JoinSet::new();
@@ -150,7 +156,7 @@ async fn all_clients_are_back_after_a_restart() {
 // Verified to fail when the server binds a port instead.
 #[tokio::test]
 async fn a_restart_with_the_socket_brings_all_back_at_once() {
-    let count = env_number("RESTART_CLIENTS", 200);
+    let count = usize::try_from(env_number("RESTART_CLIENTS", 200)).expect("a count");
     let folder = folder();
     let socket = TcpSocket::new_v4().expect("a socket");
     let free = "127.0.0.1:0".parse().expect("an address");
@@ -159,12 +165,7 @@ async fn a_restart_with_the_socket_brings_all_back_at_once() {
     let listener = socket.listen(4096).expect("a listener");
     let addr = listener.local_addr().expect("an address");
     let first = start_on(&listener, &program(), folder.path());
-    let mut peers = Vec::new();
-    for _ in 0..count {
-        let mut peer = upgraded(addr, "/", &JSON).await;
-        assert_eq!(peer.event().await["type"], "welcome");
-        peers.push(peer);
-    }
+    let peers = welcomed(addr, count).await;
     let begun = Instant::now();
     let mut returning = JoinSet::new();
     for peer in peers {

@@ -44,7 +44,7 @@ function open(kind) {
   return caches.open(`${kind} ${base}`);
 }
 
-/** What is kept; nothing if the browser cannot read it. */
+/** The kept response; none if the browser cannot read it. */
 async function find(kind, pathname) {
   try {
     const cache = await open(kind);

@@ -130,7 +130,7 @@ async fn a_size_limit_expires_the_oldest() {
     let folder = tempfile::tempdir().expect("a folder");
     let storage = Storage::Folder(folder.path().to_owned());
     let mut options = crate::support::options();
-    // Nothing expires, but the index gets blocks of which few make a size.
+    // Nothing expires at this size. The index gets small blocks by it.
     options.keep.size = Some(10 * LIMIT);
     let server = TestServer::start_with(&storage, options).await;
     let (mut ana, _) = server.json("/?name=ana").await;
