@@ -20,7 +20,7 @@ mod request;
 use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::OptionFuture;
+use futures_util::{FutureExt, future::OptionFuture};
 use tokio::{
     io::AsyncRead,
     time::{Instant, timeout},
@@ -33,7 +33,7 @@ use self::{
     end::SessionEnd,
     heartbeat::Heartbeat,
     inbound::{Inbound, MAX_IGNORED, MAX_IGNORED_IN_DRAIN, Received},
-    pending::{Done, Pending, PendingCommand},
+    pending::{Done, Pending},
 };
 pub use self::{
     inbound::UnfinishedMessages,
@@ -42,7 +42,7 @@ pub use self::{
 };
 use crate::{
     fanout::{DeliveryError, Socket, Subscriber},
-    hub::{Hub, Registration},
+    hub::{Hub, Receipts, Registration, Submitter},
     protocol::{close::CloseReason, format::Format, frame},
 };
 
@@ -53,6 +53,9 @@ const MAX_WAITING: usize = 16 << 10;
 /// How many receipts may be outstanding. Above that, the session stops reading
 /// from the peer.
 const MAX_OWED: usize = 1024;
+
+/// The most frames that are handled before the session turns to other work.
+const MAX_TOGETHER: usize = 64;
 
 /// How long the last messages may take to leave once the server drains.
 const FINISH_DEADLINE: Duration = Duration::from_secs(5);
@@ -161,7 +164,6 @@ async fn converse<R: AsyncRead + Unpin>(
     options: &CurrentOptions,
     drain: &CancellationToken,
 ) -> SessionEnd {
-    let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
     let receipts = conversation.receipts();
     let mut submitter = hub.submitter();
     let mut pending = Pending::default();
@@ -173,6 +175,7 @@ async fn converse<R: AsyncRead + Unpin>(
     let mut heartbeat = Heartbeat::new(options.get().ping, registration.peer().id, ends.format);
     let mut alarm = pin!(tokio::time::sleep_until(heartbeat.next()));
     loop {
+        let (inbound, subscriber) = (&mut ends.inbound, &mut ends.subscriber);
         // While the server drains, the session accepts no new commands. It
         // submits the pending draft and then drops its publisher; the writer
         // ends when the last publisher is dropped.
@@ -242,13 +245,11 @@ async fn converse<R: AsyncRead + Unpin>(
                 }
             },
             received = inbound.next() => {
-                let extra = inbound.take_extra();
-                match act_on(received, extra, conversation, subscriber, &mut heartbeat) {
-                    Ok(Some(command)) => pending.begin(command, &receipts, submitter.as_ref()),
-                    Ok(None) => {}
-                    Err(end) => return end,
+                let acted = act_on(received, ends, conversation, &mut heartbeat, &mut pending, &receipts, submitter.as_ref());
+                if let Err(end) = acted {
+                    return end;
                 }
-            },
+            }
             // Last, after the read: if this task or the whole server was
             // suspended, a pong may have arrived unread.
             () = &mut alarm => {
@@ -265,37 +266,59 @@ async fn converse<R: AsyncRead + Unpin>(
     }
 }
 
-/// Acts on input, with which came `extra` control frames and fragments. Returns
-/// the command that takes longer.
+/// Acts on a frame, and on those that came with it while nothing is pending:
+/// the session would ask for all its other work after each of them.
 ///
 /// # Errors
 ///
 /// Fails with the end of the session.
-fn act_on(
-    received: Received,
-    extra: u32,
+fn act_on<R: AsyncRead + Unpin>(
+    mut received: Received,
+    ends: &mut Ends<R>,
     conversation: &mut Conversation<'_>,
-    subscriber: &mut Subscriber,
     heartbeat: &mut Heartbeat,
-) -> Result<Option<PendingCommand>, SessionEnd> {
-    let charged = conversation.charge_extra(extra);
-    charged.map_err(SessionEnd::Close)?;
-    match received {
-        Received::Text(text) => {
-            heartbeat.reset();
-            let handled = conversation.handle(&text, subscriber);
-            return handled.map_err(SessionEnd::Close);
+    pending: &mut Pending,
+    receipts: &Receipts,
+    submitter: Option<&Submitter>,
+) -> Result<(), SessionEnd> {
+    let Ends {
+        inbound,
+        subscriber,
+        ..
+    } = ends;
+    let now = Instant::now();
+    let mut left = MAX_TOGETHER;
+    loop {
+        let charged = conversation.charge_extra(inbound.take_extra());
+        charged.map_err(SessionEnd::Close)?;
+        match received {
+            Received::Text(text) => {
+                heartbeat.reset(now);
+                let handled = conversation.handle(&text, subscriber);
+                if let Some(command) = handled.map_err(SessionEnd::Close)? {
+                    pending.begin(command, receipts, submitter);
+                }
+            }
+            Received::Ping(payload) => {
+                heartbeat.reset(now);
+                subscriber.send(&frame::pong(&payload));
+            }
+            Received::Pong => heartbeat.reset(now),
+            Received::Fragments => {}
+            Received::Close(reason) => return Err(SessionEnd::Close(reason)),
+            Received::Ended => return Err(SessionEnd::Lost("the connection broke")),
         }
-        Received::Ping(payload) => {
-            heartbeat.reset();
-            subscriber.send(&frame::pong(&payload));
+        left -= 1;
+        let has_room = has_room_for_commands(receipts.owed(), subscriber);
+        if left == 0 || !pending.is_idle() || !has_room {
+            return Ok(());
         }
-        Received::Pong => heartbeat.reset(),
-        Received::Fragments => {}
-        Received::Close(reason) => return Err(SessionEnd::Close(reason)),
-        Received::Ended => return Err(SessionEnd::Lost("the connection broke")),
+        // If no frame has come, the session waits for it as for its other work.
+        let Some(next) = inbound.next().now_or_never() else {
+            return Ok(());
+        };
+        received = next;
     }
-    Ok(None)
 }
 
 /// Whether the outstanding receipts and the queued answers leave room for

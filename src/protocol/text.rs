@@ -99,11 +99,10 @@ impl fmt::Display for Text {
 /// Replaces every unsafe character of a text and drops surplus combining marks.
 /// A safe text is borrowed.
 pub fn sanitize(raw: &str) -> Cow<'_, str> {
-    // Most texts are ASCII, and only control characters are unsafe there.
-    if raw
-        .bytes()
-        .all(|b| (b' '..=b'~').contains(&b) || b == b'\n' || b == b'\t')
-    {
+    // Most texts are ASCII, and only control characters are unsafe there. Without
+    // an early end the compiler checks many bytes at a time.
+    let is_safe = |b: u8| matches!(b, b' '..=b'~' | b'\n' | b'\t');
+    if raw.bytes().fold(true, |safe, b| safe & is_safe(b)) {
         return Cow::Borrowed(raw);
     }
     let mut safe = String::with_capacity(raw.len());

@@ -57,8 +57,9 @@ impl Heartbeat {
         }
     }
 
-    pub(super) fn reset(&mut self) {
-        self.heard_at = Instant::now();
+    /// Notes that the peer was heard.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.heard_at = now;
         self.pinged_at = None;
     }
 
@@ -70,7 +71,7 @@ impl Heartbeat {
         listening: bool,
     ) -> Option<CloseReason> {
         if inbound.take_heard() {
-            self.reset();
+            self.reset(Instant::now());
         }
         match self.verdict() {
             // While the session does not read, or the socket is full, no pong

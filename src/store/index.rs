@@ -40,7 +40,7 @@ use crate::protocol::{Epoch, Seq};
 
 /// `PRAGMA user_version` of the index; an index of another version is made
 /// again.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// How long a reader waits while the file is locked as a whole, which happens
 /// only while it is opened or closed.

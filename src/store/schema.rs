@@ -79,6 +79,10 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // Syncs at every commit: NORMAL loses acknowledged messages in a power cut.
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "wal_autocheckpoint", wal::CHECKPOINT_PAGES)?;
+    // Applying adds a room's row before its messages and removes it after them.
+    // SQLite would look the room up for each message, and would read all messages
+    // before it removes a room.
+    db.pragma_update(None, "foreign_keys", false)?;
     // Redacted and expired words must not stay in the file.
     db.pragma_update(None, "secure_delete", true)?;
     Ok(db)

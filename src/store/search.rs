@@ -30,8 +30,13 @@ const BATCH_DELAY: Duration = Duration::from_secs(1);
 /// long as its last step took: it takes a twentieth of a core at most.
 const REST_FACTOR: u32 = 19;
 
-/// From this many messages to index on, the indexing task logs their number.
+/// From this many messages to index on, the indexing task logs their number. It
+/// also adds more messages at a time: FTS5 then has fewer parts to merge.
 const REPORT_FROM: u64 = 100_000;
+
+/// How many pages of messages one step adds to the index while so many are to be
+/// indexed. A removal of words waits for one step.
+const PAGES_OF_MANY: usize = 16;
 
 /// How much time passes between two of these log lines.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -221,8 +226,15 @@ impl Store {
         if done == head {
             return Ok(done);
         }
-        let read = self.on_reader(move |database| database.unindexed(done, head));
-        let (entries, reached) = read.await?;
+        let is_many = head.0.saturating_sub(done.0.max(self.expired().0)) >= REPORT_FROM;
+        let pages = if is_many { PAGES_OF_MANY } else { 1 };
+        let (mut entries, mut reached) = (Vec::new(), done);
+        for _ in 0..pages {
+            let read = self.on_reader(move |database| database.unindexed(reached, head));
+            let (page, upto) = read.await?;
+            entries.extend(page);
+            reached = upto;
+        }
         self.on_index(move |index| {
             // Meanwhile some of these messages may have been removed, or
             // indexed by another task.

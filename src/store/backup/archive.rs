@@ -7,7 +7,7 @@ use std::{
 
 use flate2::{Compression, bufread::GzDecoder, write::GzEncoder};
 
-use super::pace::CopyPace;
+use super::pace::{CopyPace, PacedStream};
 
 /// How many bytes are read at a time.
 const CHUNK: usize = 1 << 18;
@@ -31,18 +31,18 @@ pub(super) fn write(
     pace: &mut CopyPace,
 ) -> io::Result<()> {
     file.rewind()?;
+    let mut to = PacedStream::new(to, pace);
     if compressed {
         let mut to = GzEncoder::new(to, Compression::default());
-        pump(file, &mut to, pace)?;
+        pump(file, &mut to)?;
         to.finish()?.flush()
     } else {
-        let mut to = to;
-        pump(file, &mut to, pace)?;
+        pump(file, &mut to)?;
         to.flush()
     }
 }
 
-fn pump(mut file: &File, to: &mut impl Write, pace: &mut CopyPace) -> io::Result<()> {
+fn pump(mut file: &File, to: &mut impl Write) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         let read = file.read(&mut chunk)?;
@@ -50,7 +50,6 @@ fn pump(mut file: &File, to: &mut impl Write, pace: &mut CopyPace) -> io::Result
             return Ok(());
         }
         to.write_all(&chunk[..read])?;
-        pace.rest();
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each block is a table of its own. Dropping a table needs neither the texts
 //! of its messages nor one step for each of them, as removing them does.
 
-use rusqlite::{Connection, OptionalExtension, Params, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Transaction, params};
 
 use super::{
     indexed_message::IndexedMessage,
@@ -101,12 +101,13 @@ impl IndexBlock {
             messages: 0,
             bytes: 0,
         };
-        // The words without the texts (`content=''`). With `secure-delete`,
-        // removed words leave the file.
+        // The words without the texts (`content=''`) and without the number of
+        // words of each message (`columnsize=0`), by which FTS5 would rank
+        // matches. With `secure-delete`, removed words leave the file.
         let table = block.table();
         db.execute_batch(&format!(
             "CREATE VIRTUAL TABLE {table} USING fts5 (
-                text, content='', tokenize=\"{TOKENIZER}\"
+                text, content='', columnsize=0, tokenize=\"{TOKENIZER}\"
             );
             INSERT INTO {table} ({table}, rank) VALUES ('secure-delete', 1);"
         ))?;
@@ -152,13 +153,22 @@ impl IndexBlock {
             && entry.at.saturating_sub(self.at) < limits.span_ms
     }
 
-    /// Adds the words of a message.
-    fn add(&mut self, db: &Connection, entry: &IndexedMessage) -> Result<(), StoreError> {
+    /// The statement that adds the words of a message.
+    fn insertion<'db>(&self, db: &'db Connection) -> rusqlite::Result<CachedStatement<'db>> {
         let table = self.table();
-        let insert = format!("INSERT INTO {table} (rowid, text) VALUES (?1, ?2)");
+        db.prepare_cached(&format!(
+            "INSERT INTO {table} (rowid, text) VALUES (?1, ?2)"
+        ))
+    }
+
+    /// Adds the words of a message by that statement.
+    fn add(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        entry: &IndexedMessage,
+    ) -> Result<(), StoreError> {
         let words = words_of_room(entry.room, &entry.text);
-        db.prepare_cached(&insert)?
-            .execute(params![to_db(entry.seq), words])?;
+        insert.execute(params![to_db(entry.seq), words])?;
         self.last = entry.seq;
         self.messages += 1;
         let bytes = i64::try_from(entry.text.len()).unwrap_or(i64::MAX);
@@ -226,8 +236,9 @@ pub(super) fn add(
     let mut entries = entries.iter().peekable();
     while let Some(first) = entries.peek() {
         let mut block = IndexBlock::for_message(&step, first, limits)?;
+        let mut insert = block.insertion(&step)?;
         while let Some(entry) = entries.next_if(|entry| block.takes(entry, limits)) {
-            block.add(&step, entry)?;
+            block.add(&mut insert, entry)?;
         }
         block.save(&step)?;
     }
@@ -266,12 +277,9 @@ pub(super) fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), 
 pub(super) fn put_back(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
     let step = db.unchecked_transaction()?;
     for (entry, block) in indexed(&step, entries)? {
-        let insert = format!(
-            "INSERT INTO {} (rowid, text) VALUES (?1, ?2)",
-            block.table()
-        );
         let words = words_of_room(entry.room, &entry.text);
-        step.prepare(&insert)?
+        block
+            .insertion(&step)?
             .execute(params![to_db(entry.seq), words])?;
     }
     Ok(step.commit()?)

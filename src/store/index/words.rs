@@ -124,6 +124,9 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 /// Whether a character is part of a word. FTS5 cuts no word at such a
 /// character; a combining mark is one of them, as Hindi needs.
 fn is_of_word(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
     // Letters in circles and squares are symbols to FTS5.
     let is_symbol = matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}');
     (c.is_alphanumeric() || is_combining_mark(c)) && !is_symbol
@@ -131,23 +134,24 @@ fn is_of_word(c: char) -> bool {
 
 /// Whether a letter is Thai, Lao, Myanmar, Khmer, Tai, kana, bopomofo or Han.
 fn is_unspaced(c: char) -> bool {
-    matches!(
-        c,
-        '\u{e00}'..='\u{eff}'
-            | '\u{1000}'..='\u{109f}'
-            | '\u{1780}'..='\u{17ff}'
-            | '\u{1950}'..='\u{19df}'
-            | '\u{1a20}'..='\u{1aaf}'
-            | '\u{3005}'..='\u{3007}'
-            | '\u{3040}'..='\u{312f}'
-            | '\u{31a0}'..='\u{31bf}'
-            | '\u{31f0}'..='\u{31ff}'
-            | '\u{3400}'..='\u{4dbf}'
-            | '\u{4e00}'..='\u{9fff}'
-            | '\u{f900}'..='\u{faff}'
-            | '\u{ff66}'..='\u{ff9f}'
-            | '\u{20000}'..='\u{3ffff}'
-    )
+    c >= '\u{e00}'
+        && matches!(
+            c,
+            '\u{e00}'..='\u{eff}'
+                | '\u{1000}'..='\u{109f}'
+                | '\u{1780}'..='\u{17ff}'
+                | '\u{1950}'..='\u{19df}'
+                | '\u{1a20}'..='\u{1aaf}'
+                | '\u{3005}'..='\u{3007}'
+                | '\u{3040}'..='\u{312f}'
+                | '\u{31a0}'..='\u{31bf}'
+                | '\u{31f0}'..='\u{31ff}'
+                | '\u{3400}'..='\u{4dbf}'
+                | '\u{4e00}'..='\u{9fff}'
+                | '\u{f900}'..='\u{faff}'
+                | '\u{ff66}'..='\u{ff9f}'
+                | '\u{20000}'..='\u{3ffff}'
+        )
 }
 
 #[cfg(test)]
