@@ -10,17 +10,18 @@ mod access_mode;
 mod actions;
 mod admission;
 mod announcer;
+mod changes;
 mod claims;
 mod effects;
 mod hooks;
 mod ignoring;
 mod links;
 mod moderation;
+mod operating;
 mod operators;
 mod places;
 mod pulse;
 mod receipts;
-mod redaction;
 mod refused_ids;
 mod registry;
 mod retention;
@@ -38,7 +39,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -62,27 +63,21 @@ pub use self::{
     writer::Writer,
 };
 use self::{
-    actions::ActionSubmitter,
-    claims::Claims,
-    links::Links,
-    pulse::Pulse,
-    registry::{Registry, SanctionTarget},
+    actions::ActionSubmitter, claims::Claims, links::Links, pulse::Pulse, registry::Registry,
     wrong_secrets::WrongSecrets,
 };
 use crate::{
     fanout::{Fanout, History},
-    log::{Action, GuardedClock, Recipient, SanctionKind},
+    log::{Action, GuardedClock, Recipient},
     metrics::{Gauges, Metrics},
     net::{AddressSet, Peer},
     protocol::{
         Author, ConnectionId, Event, OwnerNumber, Refusal, Seq, Topic,
-        command_target::CommandTarget,
         name::{Name, NameKey, RoomName},
         secret::Secret,
         text::Text,
-        typed_duration::TypedDuration,
     },
-    store::{Ownership, Sanction, StoreError, Unread},
+    store::{Ownership, StoreError, Unread},
 };
 
 /// In a drain, when the first client comes back, in ms. Until then the next
@@ -127,6 +122,8 @@ struct HubState {
     wrong_secrets: WrongSecrets,
     metrics: Arc<Metrics>,
     pulse: Arc<Pulse>,
+    /// For so long the author of a message may change it, in milliseconds.
+    edit_window_ms: AtomicU64,
     /// How many clients were told to come back after a drain.
     told_to_reconnect: AtomicU32,
     finished: CancellationToken,
@@ -307,128 +304,6 @@ impl Hub {
         origin: ConnectionId,
     ) -> impl Future<Output = Result<Topic, Refusal>> + use<> {
         topics::set(self.actions(), origin, room.clone(), text, by.to_string())
-    }
-
-    /// Redacts the message with a given number in a room, as an operator asks.
-    ///
-    /// # Errors
-    ///
-    /// Refuses if the room has no such message, or if the redaction cannot be
-    /// stored.
-    pub fn redact(
-        &self,
-        by: &Author,
-        origin: ConnectionId,
-        room: &RoomName,
-        seq: Seq,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let (room, by) = (room.clone(), by.to_string());
-        let action = Action::Redact {
-            room: room.clone(),
-            seq,
-            by,
-        };
-        redaction::redact(self.actions(), origin, action, room, seq)
-    }
-
-    /// Redacts the message with a given number in a room, as its author asks.
-    ///
-    /// # Errors
-    ///
-    /// As [`Hub::redact`]; refuses also another author, and one that comes too
-    /// late.
-    pub fn retract(
-        &self,
-        by: &Author,
-        origin: ConnectionId,
-        room: &RoomName,
-        seq: Seq,
-    ) -> impl Future<Output = Result<(), Refusal>> + use<> {
-        let room = room.clone();
-        let action = Action::Retract {
-            room: room.clone(),
-            seq,
-            owner: by.owner.unwrap_or(OwnerNumber::NONE),
-        };
-        redaction::redact(self.actions(), origin, action, room, seq)
-    }
-
-    /// Bans or mutes a name or a prefix, as an operator at the other end of
-    /// `peer` asks. The tag of a guest means its address. Returns the target.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a target that may have no sanction, and a guest whose address is
-    /// not known. Also refuses if the sanction cannot be stored.
-    pub fn sanction(
-        &self,
-        by: &Author,
-        peer: Peer,
-        kind: SanctionKind,
-        who: CommandTarget,
-        lasts: Option<TypedDuration>,
-        why: Option<Text>,
-    ) -> impl Future<Output = Result<CommandTarget, Refusal>> + use<> {
-        let (hub, by) = (self.clone(), by.clone());
-        async move {
-            let (registry, store) = (&hub.shared.registry, hub.history().store());
-            let who = moderation::resolve(registry, store, who).await?;
-            let action = moderation::sanction(registry, &by, peer, kind, &who, lasts, why)?;
-            hub.act(peer.id, action).await.map(|_| who)
-        }
-    }
-
-    /// Lifts a ban or a mute.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a single connection as target, and if the change cannot be
-    /// stored.
-    pub fn lift(
-        &self,
-        by: &Author,
-        origin: ConnectionId,
-        kind: SanctionKind,
-        who: CommandTarget,
-    ) -> impl Future<Output = Result<Lifted, Refusal>> + use<> {
-        let action = moderation::lift(by, kind, &who);
-        let target = SanctionTarget::of(&who);
-        let (actions, registry) = (self.actions(), self.shared.registry.clone());
-        async move {
-            actions.act(origin, action?).await?;
-            let still = registry.covering(kind, &target?);
-            Ok(Lifted { kind, who, still })
-        }
-    }
-
-    /// The sanctions in force, each with the milliseconds left.
-    pub fn sanctions(&self) -> Vec<(Sanction, Option<u64>)> {
-        self.shared.registry.sanctions()
-    }
-
-    /// The event that lists the sanctions in force, for operators.
-    pub fn sanctions_event(&self) -> Event {
-        moderation::list(&self.shared.registry)
-    }
-
-    /// Ends the conversations of a name, a prefix or a connection.
-    ///
-    /// # Errors
-    ///
-    /// Refuses if the server stops or the audit record cannot be stored.
-    pub fn kick(
-        &self,
-        by: &Author,
-        origin: ConnectionId,
-        who: CommandTarget,
-        why: Option<Text>,
-    ) -> impl Future<Output = Result<Kicked, Refusal>> + use<> {
-        let action = moderation::kick(by, &who, why);
-        let actions = self.actions();
-        async move {
-            let ended = actions.act(origin, action).await?.ended;
-            Ok(Kicked { who, ended })
-        }
     }
 
     fn actions(&self) -> ActionSubmitter {

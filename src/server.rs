@@ -24,6 +24,7 @@ use crate::{
         self, Listener, Peer, Stream,
         tls::{HandshakeError, Tls},
     },
+    protocol::Refusal,
     session::{self, CurrentOptions},
     store::Replica,
 };
@@ -31,6 +32,10 @@ use crate::{
 /// How long a drain may take. A process must be gone after 10 s, its last
 /// output included.
 pub const GRACE: Duration = Duration::from_secs(9);
+
+/// How long closing the store's files may take after that. A longer read may
+/// hold them open, which costs the next start some time.
+const CLOSING: Duration = Duration::from_millis(500);
 
 /// How long the PROXY header of a connection may take to arrive.
 const PROXY_HEADER_DEADLINE: Duration = Duration::from_secs(5);
@@ -109,11 +114,16 @@ pub struct Control {
 }
 
 impl Control {
-    /// Changes the limits, the notice for newcomers and the operators' secret.
-    /// The other options stay.
-    pub fn apply(&self, options: &ServerOptions) {
+    /// Changes the limits, the notice for newcomers, the operators' secret and
+    /// how long messages may be changed. The other options stay.
+    ///
+    /// # Errors
+    ///
+    /// Refuses if the time for changes cannot be stored; all else is changed.
+    pub async fn apply(&self, options: &ServerOptions) -> Result<(), Refusal> {
         self.hub.set_capacity(options.hub.capacity);
         self.session.replace(options.session.clone());
+        self.hub.set_edit_window(options.hub.edit_window).await
     }
 
     /// Whether a commit succeeded since the last call, or none was asked for.
@@ -253,10 +263,16 @@ impl Server {
             );
         }
         if failed {
-            Err(io::Error::other("the writer stopped"))
-        } else {
-            Ok(())
+            return Err(io::Error::other("the writer stopped"));
         }
+        // Other threads may hold the hub until the process ends, too late to
+        // close the files.
+        match timeout(CLOSING, hub.history().store().close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => warn!("the message store could not be closed: {why}"),
+            Err(_) => warn!("the message store could not be closed in time"),
+        }
+        Ok(())
     }
 }
 

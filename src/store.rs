@@ -6,6 +6,7 @@
 
 mod access;
 mod apply;
+mod asker;
 mod audit;
 mod backup;
 mod check;
@@ -55,6 +56,7 @@ mod wal;
 pub use self::{
     access::{AccessChange, Denial},
     apply::Applied,
+    asker::Asker,
     backup::{BackupError, BackupProgress, BackupTarget, backup},
     check::Report,
     expired::{ExpiredName, ExpiredPage},

@@ -61,7 +61,7 @@ async fn try_perform(hub: &Hub, request: AdminRequest, site: &str) -> Result<Adm
             kicked.await?.to_string()
         }
         AdminRequest::Redact { room, seq } => {
-            hub.redact(&by, peer.id, &room, seq).await?;
+            hub.redact(&by, peer.id, room.clone(), seq).await?;
             format!("Number {seq} of {room} is erased.")
         }
         AdminRequest::Release { name } => {

@@ -27,7 +27,7 @@ use broadcast_chat::{
 };
 use rustix::process::Signal;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tracing::warn;
@@ -140,6 +140,7 @@ async fn run(places: Places, checked: CheckedFlags, levels: Levels) -> anyhow::R
         on_a_network,
         started_with: checked.raw,
         control: control.clone(),
+        runtime: Handle::current(),
         levels,
         certificate,
     })?;

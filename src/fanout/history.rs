@@ -168,3 +168,54 @@ impl fmt::Debug for History {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fanout::Applier,
+        log::Draft,
+        protocol::{About, AboutKind, ConnectionId, Reaction},
+        store::{Storage, open},
+    };
+
+    /// The reactions to the first message of a page.
+    fn reactions(page: &FeedPage) -> Vec<Reaction> {
+        let message = page.room_batches[0].messages().next().expect("a message");
+        message.reactions.as_deref().unwrap_or_default().to_vec()
+    }
+
+    // Verified to fail when names that a change leaves out are forgotten.
+    #[tokio::test]
+    async fn reactions_in_the_tail_are_those_of_the_store() {
+        let (replica, store) = open(&Storage::Memory, "a test").expect("a store");
+        let mut log = Applier::local(replica).expect("a log");
+        let messages = vec![Draft::of("lobby", "tea?")];
+        log.apply_messages(ConnectionId(7), messages)
+            .expect("stored");
+        let about = |kind, name: usize, text: usize| {
+            let mut draft = Draft::of("lobby", format!("t{text}"));
+            draft.from.name = format!("n{name}").parse().ok();
+            draft.about = Some(About { seq: Seq(1), kind });
+            draft
+        };
+        let all = (0..5).flat_map(|text| (0..25).map(move |name| (name, text)));
+        let mut drafts: Vec<_> = all
+            .map(|(name, text)| about(AboutKind::React, name, text))
+            .collect();
+        // The first people of a reaction go, and the later ones are named.
+        drafts.extend((0..25).map(|name| about(AboutKind::Unreact, name, 1)));
+        drafts.extend((0..3).map(|name| about(AboutKind::Unreact, name, 2)));
+        for draft in drafts {
+            log.apply_messages(ConnectionId(7), [draft])
+                .expect("stored");
+        }
+        let (history, room) = (log.history(), RoomName::lobby());
+        let recent = history.recent(&room, Seq::START);
+        let recent = recent.unwrap_or_else(|| panic!("the tail has it"));
+        let stored = history.stored(&room, Seq::START).await.expect("readable");
+        assert_eq!(reactions(&recent), reactions(&stored));
+        assert_eq!(reactions(&stored).len(), 4);
+        assert_eq!(store.head(), Seq(154));
+    }
+}

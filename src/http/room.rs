@@ -222,6 +222,7 @@ where
         to: None,
         about,
     };
+    state.hub.check_correction(&draft, peer.id).await?;
     info!(target: "chat::message", "From client {peer} {:?}", &*draft.text);
     let reply = if posted.is_guessable {
         store_in_any_case(state, peer.id, draft).await?

@@ -14,7 +14,7 @@ use crate::{
     log::{Action, Admitted},
     net::Peer,
     protocol::{
-        Author, OwnerNumber, Refusal, RefusalCode,
+        Author, OwnerNumber, Refusal, RefusalCode, Seq,
         name::{Name, RoomName},
         secret::Secret,
         token::Token,
@@ -269,6 +269,14 @@ pub(super) fn refusal(denial: Denial) -> Refusal {
         }
     };
     Refusal::new(RefusalCode::NotAllowed, text)
+}
+
+/// The refusal if a room has no message with a number.
+pub(super) fn not_here(room: &RoomName, seq: Seq) -> Refusal {
+    let text = format!(
+        "Number {seq} is no message of {room}: go to the room it was said in, where /history shows what there is."
+    );
+    Refusal::new(RefusalCode::NotHere, text)
 }
 
 /// The refusal if the store cannot be read.

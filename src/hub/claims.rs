@@ -74,7 +74,7 @@ pub(super) struct Claims {
     pub(super) secrets: Secrets,
     pub(super) wrong_secrets: WrongSecrets,
     /// An owned name is free again after it was not used for this long.
-    expiry: Duration,
+    pub(super) expiry: Duration,
 }
 
 impl Claims {

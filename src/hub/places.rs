@@ -40,6 +40,22 @@ impl Hub {
         self.history().store().places(owner, unstored).await
     }
 
+    /// A place of an owner, with all that it has read so far; `None` if it has
+    /// none in this room.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store cannot be read.
+    pub async fn place(
+        &self,
+        owner: OwnerNumber,
+        room: &RoomName,
+    ) -> Result<Option<Followed>, StoreError> {
+        let unstored = self.shared.registry.unstored_read(owner, room);
+        let store = self.history().store();
+        store.place(owner, room.clone(), unstored).await
+    }
+
     /// Has an owner follow a room. Without a level, a level set before stays.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod budget;
 mod guesses;
 mod mentionable;
 mod names;
+mod permissions;
 mod places;
 mod prefixes;
 mod presence;
@@ -58,12 +59,10 @@ pub(super) use self::{
 };
 use crate::{
     fanout::{self, DeliveryFigures, Handle},
-    log::{Action, GuardedClock, SanctionKind, UnreadLimit},
-    net::{AddressSet, Peer, Prefix},
+    log::{Action, GuardedClock, UnreadLimit},
+    net::{AddressSet, Peer},
     protocol::{
-        ConnectionId, Event, FollowLevel, OwnerNumber, Refusal, RoomInfo, Seq, Tag, Topic,
-        close::CloseReason,
-        command_target::CommandTarget,
+        ConnectionId, Event, FollowLevel, OwnerNumber, RoomInfo, Seq, Tag, Topic,
         name::{Name, NameKey, RoomName},
     },
     store::{AccessChange, Ownership, Sanction},
@@ -234,62 +233,9 @@ impl Registry {
         });
     }
 
-    /// Whether only members may enter a room.
-    pub(super) fn is_private(&self, room: &RoomName) -> bool {
-        self.shared.has_private_rooms() && self.shared.lock().access.is_private(room)
-    }
-
-    /// Checks that the owner of a name may enter a room.
-    ///
-    /// # Errors
-    ///
-    /// Refuses everybody but the members of a private room.
-    pub(super) fn check_access(
-        &self,
-        room: &RoomName,
-        owner: Option<OwnerNumber>,
-    ) -> Result<(), Refusal> {
-        if !self.shared.has_private_rooms() {
-            return Ok(());
-        }
-        self.shared.lock().access.check(room, owner)
-    }
-
-    /// Whether the owner of a name owns a private room.
-    pub(super) fn owns_room(&self, room: &RoomName, owner: Option<OwnerNumber>) -> bool {
-        self.shared.lock().access.owns(room, owner)
-    }
-
-    /// Carries out changes of access. The conversations of those who may not
-    /// stay where they are end, and get nothing more of the room.
-    pub(super) fn change_access(&self, changes: Vec<AccessChange>) {
-        if !changes.is_empty() {
-            self.shared.change_access(changes);
-        }
-    }
-
     /// How many connections are in a room.
     pub(super) fn readers(&self, room: &RoomName) -> usize {
         self.shared.lock().presence.readers(room)
-    }
-
-    /// Checks that a secret may be tried.
-    ///
-    /// # Errors
-    ///
-    /// Refuses if the prefix or the name had too many wrong secrets.
-    pub(super) fn check_guesses(
-        &self,
-        prefix: Option<Prefix>,
-        name: Option<&NameKey>,
-    ) -> Result<(), Refusal> {
-        self.shared.lock().guesses.check(prefix, name)
-    }
-
-    /// Counts a wrong secret for its prefix, and for the name that it should
-    /// prove.
-    pub(super) fn count_wrong_secret(&self, prefix: Option<Prefix>, name: Option<&NameKey>) {
-        self.shared.lock().guesses.count(prefix, name);
     }
 
     /// The most connections allowed.
@@ -375,54 +321,6 @@ impl Registry {
         self.shared.lock().names.keys().cloned().collect()
     }
 
-    /// Carries out a new sanction: ends the conversations that it bans.
-    pub(super) fn apply_sanction(&self, sanction: Sanction) {
-        self.shared.sanctioned(sanction);
-    }
-
-    /// Removes a sanction that was lifted.
-    pub(super) fn lifted(&self, kind: SanctionKind, target: &str) {
-        self.shared.lock().sanctions.remove(kind, target);
-    }
-
-    /// Whether at most `most` sanctions are in force with one more against this
-    /// target.
-    pub(super) fn has_room_for_sanction(
-        &self,
-        kind: SanctionKind,
-        target: &SanctionTarget,
-        most: usize,
-    ) -> bool {
-        let sanctions = &self.shared.lock().sanctions;
-        sanctions.has_room_for(kind, target, most)
-    }
-
-    /// All sanctions in force, each with the milliseconds left.
-    pub(super) fn sanctions(&self) -> Vec<(Sanction, Option<u64>)> {
-        self.shared.lock().sanctions.list()
-    }
-
-    /// A sanction in force that holds for all of a target, as an operator named
-    /// it.
-    pub(super) fn covering(&self, kind: SanctionKind, target: &SanctionTarget) -> Option<String> {
-        self.shared.lock().sanctions.covering(kind, target)
-    }
-
-    /// Checks that the peer is not muted by its address.
-    ///
-    /// # Errors
-    ///
-    /// Refuses a muted peer, with the reason of the mute.
-    pub(super) fn check_mute(&self, peer: Peer) -> Result<(), Refusal> {
-        self.shared
-            .check_sanctions(None, |sanctions, _| sanctions.check_mute(peer.ip(), None))
-    }
-
-    /// Ends the conversations of a kicked target. Returns how many it ended.
-    pub(super) fn kick(&self, who: &CommandTarget, why: &CloseReason) -> usize {
-        self.shared.lock().kicked(who, why)
-    }
-
     /// Tells the members of a room its new topic, except the connection that
     /// set it.
     pub(super) fn topic_changed(&self, room: &RoomName, topic: &Topic, by: ConnectionId) {
@@ -442,10 +340,16 @@ impl Registry {
         DeliveryFigures::of(self.subscribers(), head)
     }
 
+    /// All subscribers, in the order of their connections: a simulation depends
+    /// on its seed alone.
     fn subscribers(&self) -> Vec<Handle> {
         let tables = self.shared.lock();
-        let all = tables.connections.values();
-        all.filter_map(|one| one.subscriber.clone()).collect()
+        let all = tables.connections.iter();
+        let all = all.filter_map(|(id, one)| Some((*id, one.subscriber.clone()?)));
+        let mut all: Vec<_> = all.collect();
+        drop(tables);
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(_, subscriber)| subscriber).collect()
     }
 
     /// When the next news of any room is due.
@@ -511,6 +415,11 @@ impl Registry {
     /// The read positions of an owner that are not stored yet.
     pub(super) fn unstored_reads(&self, owner: OwnerNumber) -> Vec<(RoomName, Seq)> {
         self.shared.lock().places.unstored(owner)
+    }
+
+    /// How far an owner has read a place, if that is not stored yet.
+    pub(super) fn unstored_read(&self, owner: OwnerNumber, room: &RoomName) -> Seq {
+        self.shared.lock().places.unstored_in(owner, room)
     }
 
     /// Takes the read positions that may be stored now: all those of one owner,

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -161,6 +164,7 @@ impl Hub {
             wrong_secrets,
             metrics,
             pulse,
+            edit_window_ms: AtomicU64::new(millis(options.edit_window)),
             told_to_reconnect: AtomicU32::new(0),
             finished,
         });
@@ -168,11 +172,16 @@ impl Hub {
     }
 }
 
+/// A duration in milliseconds, as an entry has it.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Stores the settings that replicas share as an entry, unless they are the
 /// same.
 fn share_settings(applier: &mut Applier<'_>, options: &HubOptions) -> io::Result<()> {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let (name_expiry_ms, edit_window_ms) = (ms(options.name_expiry), ms(options.edit_window));
+    let name_expiry_ms = millis(options.name_expiry);
+    let edit_window_ms = millis(options.edit_window);
     let standing = applier
         .replica()
         .starting_state()

@@ -5,8 +5,11 @@ use tokio_util::task::TaskTracker;
 use super::*;
 use crate::{
     fanout::{Applier, Socket},
-    log::{BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch, SealedBatch},
-    protocol::{RefusalCode, format::Format},
+    log::{
+        BatchId, BatchPosition, Draft, LocalLog, Log, NoAnswer, OrderedBatch, SanctionKind,
+        SealedBatch,
+    },
+    protocol::{About, AboutKind, RefusalCode, format::Format},
     store::{self, Storage},
 };
 
@@ -362,4 +365,40 @@ async fn a_wall_clock_wrong_for_seconds_ends_nothing() {
         check("when it is right again").await;
         tokio::time::advance(hour / 8).await;
     }
+}
+
+// Verified to fail when the log is asked first.
+#[tokio::test]
+async fn another_persons_change_does_not_reach_the_log() {
+    let world = World::new(90 * DAY);
+    let (author, stranger) = (ConnectionId(7), ConnectionId(8));
+    let said = Action::Message(Draft::of("lobby", "hello"));
+    world.hub.act(author, said).await.expect("stored");
+    // The log gives no answer: whatever reaches it is refused as busy.
+    world.log.off.store(true, Ordering::Relaxed);
+    let by = Draft::of("lobby", "").from;
+    for (origin, seq, expected) in [
+        (stranger, 1, RefusalCode::NotAllowed),
+        // Nothing may be changed here.
+        (author, 1, RefusalCode::NotAllowed),
+        // It may be on its way.
+        (stranger, 2, RefusalCode::Busy),
+    ] {
+        let erased = world.hub.retract(&by, origin, RoomName::lobby(), Seq(seq));
+        assert_eq!(code(erased.await), Some(expected), "{seq}");
+        let about = About {
+            seq: Seq(seq),
+            kind: AboutKind::Edit,
+        };
+        let draft = Draft {
+            about: Some(about),
+            ..Draft::of("lobby", "bye")
+        };
+        let checked = code(world.hub.check_correction(&draft, origin).await);
+        let expected = Some(expected).filter(|code| *code != RefusalCode::Busy);
+        assert_eq!(checked, expected, "{seq}");
+    }
+    let elsewhere: RoomName = "tea".parse().expect("a room");
+    let erased = world.hub.retract(&by, author, elsewhere, Seq(1)).await;
+    assert_eq!(code(erased), Some(RefusalCode::NotHere));
 }

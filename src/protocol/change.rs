@@ -40,7 +40,8 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
     /// After a reaction, all reactions to the message; absent if the message is
-    /// gone.
+    /// gone. If there are many names, some reactions have none: theirs are as
+    /// before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reactions: Option<Arc<[Reaction]>>,
     /// The publisher's own id of the change, if any.
@@ -83,11 +84,29 @@ pub struct Reaction {
     pub text: Text,
     /// How many people react so.
     pub count: usize,
-    /// The names of the first 20 of them.
+    /// The names of the first 20 of them. In a change, they may be left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
 }
 
 impl Reaction {
+    /// The reactions to a message after a change that has `now`. Names that the
+    /// change leaves out are those of `before`.
+    pub fn updated(before: Option<&[Reaction]>, now: &Arc<[Reaction]>) -> Arc<[Reaction]> {
+        if now.iter().all(|reaction| !reaction.names.is_empty()) {
+            return Arc::clone(now);
+        }
+        let known = |text: &Text| before?.iter().find(|known| known.text == *text);
+        let with_names = |reaction: &Reaction| match known(&reaction.text) {
+            Some(known) if reaction.names.is_empty() => Reaction {
+                names: known.names.clone(),
+                ..reaction.clone()
+            },
+            _ => reaction.clone(),
+        };
+        now.iter().map(with_names).collect()
+    }
+
     /// About how many bytes it takes. The count is part of it, because each
     /// reaction is read to be counted.
     pub(super) fn bytes(&self) -> usize {

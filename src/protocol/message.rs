@@ -137,7 +137,7 @@ impl From<Message> for Slot {
 pub enum Revision {
     /// Its author corrected it: the text now, and when that was.
     Edited(Text, WallTime),
-    /// It has these reactions now.
+    /// It has these reactions now, perhaps with the names of before.
     Reacted(Arc<[Reaction]>),
     /// It was redacted.
     Redacted,
@@ -248,8 +248,8 @@ impl Slot {
                 message.edited_at = Some(*at);
             }
             (Slot::Message(message), Revision::Reacted(reactions)) if own => {
-                let some = Some(reactions).filter(|reactions| !reactions.is_empty());
-                message.reactions = some.cloned();
+                let now = Reaction::updated(message.reactions.as_deref(), reactions);
+                message.reactions = Some(now).filter(|now| !now.is_empty());
             }
             (slot @ Slot::Message(_), Revision::Redacted) if own => {
                 if let Slot::Message(Message { prev, id, .. }) = slot {

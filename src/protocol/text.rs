@@ -22,7 +22,7 @@ const MAX_BLANK_LINES: usize = 2;
 /// eight combining marks. At most two lines in a row are blank.
 ///
 /// Clones share the text, because a message is copied from draft to history.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(Arc<str>);
 

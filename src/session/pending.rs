@@ -71,6 +71,8 @@ pub(super) enum SideTaskResult {
     Nothing,
     /// The member has a name now.
     Name(Box<TakenName>),
+    /// The member's owner has these places.
+    Places(Vec<Followed>),
     /// The member ignores these names now.
     Ignored(IgnoredNames),
     /// A draft to store, or its refusal.
@@ -86,8 +88,6 @@ pub(super) struct TakenName {
     pub(super) ignored: IgnoredNames,
     /// Where its private messages begin, if they could be read.
     pub(super) inbox: Option<InboxStart>,
-    /// The places of its owner.
-    pub(super) places: Vec<Followed>,
 }
 
 /// The room to join, where to start in it, and the `ref` of the answer.

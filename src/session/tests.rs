@@ -154,3 +154,52 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
         .await
         .expect("the session ends without a result");
 }
+
+// Verified to fail when all places are read again after a follow.
+#[tokio::test]
+async fn a_conversation_reads_all_places_of_its_owner_once() {
+    let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
+    let applier = Applier::local(replica).expect("in step");
+    let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
+    let options = hub::HubOptions {
+        shards: 1,
+        name_expiry: Duration::MAX,
+        edit_window: Duration::MAX,
+        access: hub::AccessMode::Open,
+        capacity: Capacity::UNLIMITED,
+        proxies: AddressSet::NONE,
+        hides_addresses: false,
+    };
+    let (hub, _publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
+    let options = self::options();
+    let registrations = [(); 3].map(|()| register(&hub, [127, 0, 0, 1]));
+    for (reads, registration) in (1..).zip(&registrations) {
+        let (mut request, connection, mut peer) = open();
+        // The first one follows a room, and the last one takes its name later.
+        let takes_name = reads == 3;
+        request.format = Format::Json;
+        if !takes_name {
+            request.name = "ana".parse().ok();
+            request.secret = "0123456789abcdef".parse().ok();
+        }
+        let talk = async {
+            while !line(&mut peer).await.contains(r#""type":"live""#) {}
+            if takes_name {
+                let name = r#"{"type":"name","name":"ana","secret":"0123456789abcdef"}"#;
+                peer.send(Message::text(name)).await.expect("open");
+                while !line(&mut peer).await.contains(r#""type":"name""#) {}
+                // Answered once the places are read.
+                let members = r#"{"type":"members"}"#;
+                peer.send(Message::text(members)).await.expect("open");
+                while !line(&mut peer).await.contains(r#""names""#) {}
+            }
+            assert_eq!(store.reads_of_places(), reads);
+            assert!(registration.follows(&RoomName::lobby()));
+        };
+        let run = run(connection, request, registration, &hub, &options, &drain);
+        tokio::select! {
+            () = run => panic!("the session ended"),
+            () = talk => {}
+        }
+    }
+}

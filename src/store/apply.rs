@@ -21,14 +21,14 @@ mod sanctions;
 mod stored;
 mod topics;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use rusqlite::Connection;
 
 use self::messages::MessageWriter;
 use super::{
     AccessChange, Outcome, StoreError,
-    index::{Index, IndexedMessage},
+    index::RemovedWords,
     parents,
     room::RoomState,
     row::{TableRow, find},
@@ -53,8 +53,8 @@ pub struct Applied {
     pub(super) rooms: Vec<(RoomName, RoomState)>,
     /// The rooms whose rows were removed.
     pub(super) swept: Vec<RoomName>,
-    /// The corrected messages, whose new words the index does not have.
-    pub(super) reworded: Vec<IndexedMessage>,
+    /// The words that must leave the index before the commit.
+    pub(super) removed_words: RemovedWords,
     /// Whether the write-ahead log may still hold redacted or expired words.
     pub(super) removed: bool,
 }
@@ -67,16 +67,14 @@ pub(super) struct Applying<'a> {
     /// The random bytes of the batch.
     random: [u8; 16],
     numbering: MessageWriter<'a>,
-    /// The search index: redacted words leave it before they leave the store.
-    index: Option<&'a mut Index>,
     access_changes: Vec<AccessChange>,
-    removed: bool,
+    /// Whether messages expired.
+    expired: bool,
 }
 
 /// Applies a batch to a database whose transaction is open.
 ///
-/// `known` holds rooms whose rows need not be read. `index` must be given if
-/// the batch [removes words](removes_words).
+/// `known` holds rooms whose rows need not be read.
 ///
 /// # Errors
 /// Fails if the database cannot be read or written, or contradicts itself.
@@ -84,7 +82,6 @@ pub(super) fn apply(
     db: &Connection,
     state: &mut ReplicaState,
     known: &HashMap<RoomName, RoomState>,
-    index: Option<&mut Index>,
     ordered: &OrderedBatch,
 ) -> Result<Applied, StoreError> {
     let before = state.head;
@@ -98,13 +95,12 @@ pub(super) fn apply(
             numbering: MessageWriter::after(before, db, known, batch, state.edit_window_ms),
             state,
             random: batch.random,
-            index,
             access_changes: Vec::new(),
-            removed: false,
+            expired: false,
         };
         applied.outcomes = applying.entries(&batch.entries)?;
-        applied.reworded = applying.take_reworded()?;
-        applied.removed = applying.removed;
+        applied.removed_words = mem::take(&mut applying.numbering.removed_words);
+        applied.removed = applying.expired || !applied.removed_words.is_empty();
         let Applying {
             numbering,
             access_changes,
@@ -126,16 +122,6 @@ pub(super) fn apply(
     state.advance(ordered);
     state.write(db)?;
     Ok(applied)
-}
-
-/// Whether any of these entries redacts or corrects a message, and so removes
-/// words from the search index.
-pub(super) fn removes_words(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| match &entry.action {
-        Action::Redact { .. } | Action::Retract { .. } => true,
-        Action::Message(draft) => draft.is_edit(),
-        _ => false,
-    })
 }
 
 impl Applying<'_> {

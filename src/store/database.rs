@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use super::{
     Applied, StoreError, apply, check,
     folder::{self, OpenError},
-    index::{Index, IndexedMessage},
+    index::{IndexedMessage, RemovedWords},
     pages::{self, Slots, StoredPage},
     parents,
     room::RoomState,
@@ -55,7 +56,7 @@ pub(super) struct Database {
     /// For readers: the damaged messages that were reported.
     reported_damage: BTreeSet<Seq>,
     /// For the replica: held while this process uses the folder.
-    _lock: Option<folder::Lock>,
+    lock: Option<folder::Lock>,
 }
 
 impl Database {
@@ -72,7 +73,7 @@ impl Database {
             path: Some(path.clone()),
             // A killed process may have left words in the write-ahead log.
             wal_may_hold_words: true,
-            _lock: Some(lock),
+            lock: Some(lock),
             ..Database::from_connection(db).map_err(failed)?
         };
         database.begin().map_err(failed)?;
@@ -123,7 +124,7 @@ impl Database {
             unsettled: false,
             wal_may_hold_words: false,
             reported_damage: BTreeSet::new(),
-            _lock: None,
+            lock: None,
         })
     }
 
@@ -156,7 +157,7 @@ impl Database {
             position: self.state.applied.next(),
             sealed: SealedBatch::new(batch),
         };
-        self.apply(&ordered, None)?;
+        self.apply(&ordered, |_| Ok(()))?;
         Ok(())
     }
 
@@ -218,13 +219,16 @@ impl Database {
     /// Applies the next batch, all of it or nothing. A batch that was applied
     /// before changes nothing.
     ///
+    /// `remove_words` removes words from the index before the commit. Its result
+    /// is dropped after the commit.
+    ///
     /// # Errors
-    /// Fails if a batch is missing before this one, or the database cannot be
-    /// written.
-    pub(super) fn apply(
+    /// Fails if a batch is missing before this one, the database cannot be
+    /// written, or `remove_words` fails.
+    pub(super) fn apply<T>(
         &mut self,
         ordered: &OrderedBatch,
-        index: Option<&mut Index>,
+        remove_words: impl FnOnce(&RemovedWords) -> Result<T, StoreError>,
     ) -> Result<Applied, StoreError> {
         if ordered.position <= self.state.applied {
             return Ok(Applied::default());
@@ -241,11 +245,13 @@ impl Database {
         self.unsettled = true;
         let mut state = self.state.clone();
         let transaction = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        let mut applied = apply::apply(&transaction, &mut state, &self.rooms, index, ordered)?;
+        let mut applied = apply::apply(&transaction, &mut state, &self.rooms, ordered)?;
+        let removed = remove_words(&applied.removed_words)?;
         transaction.commit()?;
+        drop(removed);
         self.unsettled = false;
         self.state = state;
-        self.rooms.extend(std::mem::take(&mut applied.rooms));
+        self.rooms.extend(mem::take(&mut applied.rooms));
         for room in &applied.swept {
             self.rooms.remove(room);
         }
@@ -262,6 +268,18 @@ impl Database {
         if self.wal_may_hold_words && !self.unsettled {
             self.wal_may_hold_words = !wal::empty(&self.db, self.path.as_deref())?;
         }
+        Ok(())
+    }
+
+    /// Closes the file. The last connection that closes it moves all commits into
+    /// it and removes the write-ahead log. Afterwards the folder is free.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        let db = mem::replace(&mut self.db, Connection::open_in_memory()?);
+        db.close().map_err(|(_, error)| error)?;
+        self.lock = None;
         Ok(())
     }
 
@@ -323,6 +341,25 @@ impl Database {
             }
         }
         Ok((entries, head))
+    }
+
+    /// The indexed parts of the messages with these numbers, as they are now.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub(super) fn indexed(&mut self, seqs: &[Seq]) -> Result<Vec<IndexedMessage>, StoreError> {
+        let mut entries = Vec::new();
+        for seq in seqs {
+            let indexed = find(
+                &self.db,
+                &MESSAGES,
+                "WHERE seq = ?1",
+                [to_db(*seq)],
+                |row| MessageRow::read(row).and_then(|message| IndexedMessage::of(&message)),
+            )?;
+            entries.extend(indexed.flatten());
+        }
+        Ok(entries)
     }
 
     /// When the last message was sealed, by the wall clock.
@@ -409,7 +446,7 @@ impl Database {
                 entries,
             }),
         };
-        self.apply(&ordered, None).expect("applied")
+        self.apply(&ordered, |_| Ok(())).expect("applied")
     }
 
     /// Interrupts the statement that reaches this step of SQLite's virtual

@@ -8,10 +8,15 @@
 //!
 //! The index is cut into blocks of messages in a row. Expiry drops whole
 //! blocks, in the background.
+//!
+//! Words that are redacted or corrected leave the index before the store. The
+//! index notes these messages. Later it reads from the store which words they
+//! have now. So it is right even if the process ends between the two.
 
 mod blocks;
 mod indexed_message;
 mod lookup;
+mod removed_words;
 mod words;
 
 use std::{
@@ -31,9 +36,10 @@ use tracing::warn;
 pub(super) use self::blocks::BlockLimits;
 pub use self::words::Words;
 pub(super) use self::{
-    blocks::{SPAN_MS, indexed_upto},
+    blocks::{SPAN_MS, indexed_upto, removed},
     indexed_message::IndexedMessage,
     lookup::{IndexLookup, Lookup, find_until},
+    removed_words::RemovedWords,
 };
 use super::{StoreError, used_bytes::used_bytes};
 use crate::protocol::{Epoch, Seq};
@@ -119,25 +125,34 @@ impl Index {
         self.with_db(|db| blocks::add(db, limits, entries, upto))
     }
 
-    /// Removes some messages, before their words leave the store: no search may
-    /// find them after that. If that fails, deletes the whole index.
+    /// Removes words before they leave the store: no search may find them after
+    /// that. If that fails, or not all are known, deletes the whole index.
     ///
     /// # Errors
     /// Fails if the index can be neither written nor deleted.
-    pub(super) fn remove(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+    pub(super) fn remove(&mut self, words: &RemovedWords) -> Result<(), StoreError> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        if words.any_unknown {
+            return self.delete_files();
+        }
         self.removals += 1;
-        let removed = self.with_db(|db| blocks::remove(db, entries));
+        let removed = self.with_db(|db| blocks::remove(db, words.messages()));
         removed.or_else(|_| self.delete_files())
     }
 
-    /// Adds messages whose old words were removed, with their new words. If that
-    /// fails, deletes the whole index.
+    /// Adds the present words of messages whose words were removed. `seqs` has
+    /// the numbers of these messages, and also of those without words now.
     ///
     /// # Errors
-    /// As [`Index::remove`].
-    pub(super) fn put_back(&mut self, entries: &[IndexedMessage]) -> Result<(), StoreError> {
-        let added = self.with_db(|db| blocks::put_back(db, entries));
-        added.or_else(|_| self.delete_files())
+    /// Fails if the index cannot be opened or written.
+    pub(super) fn put_back(
+        &mut self,
+        seqs: &[Seq],
+        entries: &[IndexedMessage],
+    ) -> Result<(), StoreError> {
+        self.with_db(|db| blocks::put_back(db, seqs, entries))
     }
 
     /// Whether all messages of the oldest block have expired.
@@ -205,6 +220,11 @@ impl Index {
         // After an error the next call opens it again.
         self.db = Some(db);
         Ok(done)
+    }
+
+    /// Closes the file. The next call opens it again.
+    pub(super) fn close(&mut self) {
+        self.db = None;
     }
 
     /// Deletes the whole index, so that it is made again.

@@ -119,12 +119,14 @@ impl Store {
     }
 }
 
-/// All owned names, each in the spelling of its claim. A damaged one is left out.
+/// The owned names of people, each in the spelling of its claim. Those of hooks
+/// and damaged ones are left out.
 ///
 /// # Errors
 /// Fails if the database cannot be read.
 pub(super) fn all(db: &Connection) -> Result<Vec<(Name, OwnerNumber)>, StoreError> {
-    let mut names = query(db, &NAMES, "ORDER BY key")?;
+    let people = "WHERE owner NOT IN (SELECT owner FROM hooks) ORDER BY key";
+    let mut names = query(db, &NAMES, people)?;
     let mut rows = names.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
@@ -158,10 +160,39 @@ mod tests {
     use super::*;
     use crate::{
         fanout::Applier,
-        log::Action,
-        protocol::{OwnerNumber, Seq, name::Name, secret::Secret},
-        store::{HashMemory, Outcome, Storage, check, open},
+        log::{Action, Entry, HookDraft},
+        protocol::{OwnerNumber, Seq, WallTime, name::Name, secret::Secret},
+        store::{HashMemory, Outcome, Storage, check, database::Database, open},
     };
+
+    // Verified to fail when the names of hooks are listed.
+    #[test]
+    fn the_name_of_a_hook_is_nobodys() {
+        let mut database = Database::in_memory().expect("a store");
+        let names = ["ana", "alerts"].map(|name| name.parse::<Name>().expect("a name"));
+        let [ana, alerts] = names.clone();
+        let claim = Action::Claim {
+            key: ana.key(),
+            name: ana,
+            salt: [7; 16],
+            tag: [7; 32],
+        };
+        let hook = Action::AddHook(HookDraft {
+            token: [8; 32],
+            room: "lobby".parse().expect("a room"),
+            key: alerts.key(),
+            name: alerts,
+            by: OwnerNumber::NONE,
+            author: "op".into(),
+            operator: true,
+        });
+        let entries = [claim, hook].map(Entry::of_server).into();
+        let applied = database.apply_next(WallTime(1), entries);
+        let claimed = matches!(applied.outcomes[..], [Outcome::Claimed(_), Outcome::Done]);
+        assert!(claimed, "{:?}", applied.outcomes);
+        let people = all(database.db()).expect("readable");
+        assert_eq!(people, [(names[0].clone(), OwnerNumber(1))]);
+    }
 
     #[tokio::test]
     async fn a_damaged_name_stays_taken() {

@@ -233,6 +233,7 @@ impl PageReader<'_> {
         let first = self.after.max(expired).next();
         let last = Seq(self.head.0.min(first.0.saturating_add(LOOKED_UP)));
         let mut damaged = false;
+        let (mut reached, mut hole) = (self.after, None);
         for seq in (first.0..=last.0).map(Seq) {
             match lookup(self.view, seq, |row| {
                 (row.room == self.room.id).then(|| complete_slot(self.view, row, self.name))
@@ -241,14 +242,20 @@ impl PageReader<'_> {
                 Some(None) => {}
                 Some(Some(Ok(Some(slot)))) => {
                     let prev = self.prev(&slot)?;
-                    let hole = (prev > self.after).then(|| Hole {
-                        upto: prev,
-                        reason: if prev <= expired {
-                            GapReason::Expired
-                        } else {
-                            GapReason::Damaged
-                        },
-                    });
+                    if prev > reached {
+                        hole = Some(Hole {
+                            upto: prev,
+                            reason: if prev <= expired {
+                                GapReason::Expired
+                            } else {
+                                GapReason::Damaged
+                            },
+                        });
+                    }
+                    if self.wanted == Slots::Messages && matches!(slot, Slot::Changed(_)) {
+                        reached = seq;
+                        continue;
+                    }
                     return Ok(StoredPage {
                         hole,
                         slots: vec![slot],

@@ -3,6 +3,9 @@
 //! Each count is the difference of two dense numbers, so it costs a fixed number
 //! of look-ups.
 
+#[cfg(test)]
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::{
@@ -53,8 +56,29 @@ impl Store {
         owner: OwnerNumber,
         unstored: Vec<(RoomName, Seq)>,
     ) -> Result<Vec<Followed>, StoreError> {
+        #[cfg(test)]
+        self.shared.reads_of_places.fetch_add(1, Ordering::Relaxed);
         self.on_reader(move |database| places(database.db(), owner, &unstored))
             .await
+    }
+
+    /// A room that an owner follows; `None` if it does not. What it has read goes
+    /// at least up to `unstored`.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub async fn place(
+        &self,
+        owner: OwnerNumber,
+        room: RoomName,
+        unstored: Seq,
+    ) -> Result<Option<Followed>, StoreError> {
+        self.on_reader(move |database| {
+            let db = database.db();
+            let state = RoomState::find(db, &room)?;
+            find_place(db, owner, &room, |row| followed(db, row, state, unstored))
+        })
+        .await
     }
 
     /// The unread messages in a place, for each of these readers: `None` for a
@@ -263,6 +287,14 @@ fn conversation(
     }
     messages.reverse();
     Ok((messages, more))
+}
+
+#[cfg(test)]
+impl Store {
+    /// How often all places of an owner were read.
+    pub(crate) fn reads_of_places(&self) -> usize {
+        self.shared.reads_of_places.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]

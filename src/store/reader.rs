@@ -56,6 +56,9 @@ pub(super) struct StoreState {
     pub(super) guest_key: [u8; 16],
     /// The folder of its files; `None` in memory.
     pub(super) folder: Option<PathBuf>,
+    /// How often all places of an owner were read.
+    #[cfg(test)]
+    pub(super) reads_of_places: AtomicUsize,
     /// Tells the indexing task that messages were stored or have expired.
     pub(super) index_behind: Notify,
 }
@@ -207,6 +210,31 @@ impl Store {
             return database.empty_wal();
         }
         tokio::task::spawn_blocking(move || database.empty_wal())
+            .await
+            .map_err(|_| StoreError::stopped())?
+    }
+
+    /// Closes all files, once all reads are done: each database is one file then.
+    /// Later calls fail. A store in memory stays.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be written.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        if self.shared.folder.is_none() {
+            return Ok(());
+        }
+        // The connections that write come last: the others move no commits.
+        for reader in &self.shared.index_readers {
+            reader.lock().await.close();
+        }
+        self.on_index(|index| {
+            index.close();
+            Ok(())
+        })
+        .await?;
+        self.on_reader(Database::close).await?;
+        let mut writer = Arc::clone(&self.shared.writer).lock_owned().await;
+        tokio::task::spawn_blocking(move || writer.close())
             .await
             .map_err(|_| StoreError::stopped())?
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex as FairMutex, MutexGuard as FairGuard, Notify};
 use super::{
     StoreError,
     access::AccessChange,
-    apply::{self, Applied},
+    apply::Applied,
     database::Database,
     folder::{OpenError, Storage},
     index::Index,
@@ -92,6 +92,8 @@ pub fn open(storage: &Storage, holder: &str) -> Result<(Replica, Store), OpenErr
             hides_addresses: AtomicBool::new(false),
             guest_key: state.guests,
             folder: folder.map(Path::to_owned),
+            #[cfg(test)]
+            reads_of_places: AtomicUsize::new(0),
             index_behind: Notify::new(),
         }),
         on_caller_thread: false,
@@ -166,7 +168,7 @@ impl Replica {
         Ok(admitted.exists([])?)
     }
 
-    /// The owned names, each in the spelling of its claim.
+    /// The owned names of people, each in the spelling of its claim.
     ///
     /// # Errors
     /// Fails if the database cannot be read.
@@ -195,29 +197,11 @@ impl Replica {
     /// this one.
     pub fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
         let shared = &self.store.shared;
-        let redacts = apply::removes_words(&ordered.sealed.batch.entries);
-        // Locks the index first: with the database locked, readers would wait
-        // for a search.
-        let mut alone = redacts.then(|| self.store.index_for_removal());
         let mut database = self.database();
-        let index = alone.as_mut().map(|alone| &mut *alone.index);
-        let applied = database.apply(ordered, index);
-        if applied.is_err()
-            && let Some(alone) = &mut alone
-        {
-            // The index may lack words that the store still has.
-            let _ = alone.index.delete_files();
-        }
-        let mut applied = applied?;
+        let mut applied = database.apply(ordered, |words| self.store.remove_words(words))?;
         // A quote may be of a message that was stored with its address.
         let slots = applied.messages.iter_mut();
         self.store.conceal(slots.flat_map(Slot::authors_mut));
-        if let Some(alone) = &mut alone
-            && !applied.reworded.is_empty()
-        {
-            // Only now are the new words stored: the index never has others.
-            let _ = alone.index.put_back(&applied.reworded);
-        }
         if applied.outcomes.contains(&Outcome::Redacted) {
             // If a reader prevents this, a later call tries again.
             let _ = database.empty_wal();

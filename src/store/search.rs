@@ -17,7 +17,10 @@ use tracing::{info, warn};
 
 use super::{
     StoreError,
-    index::{BlockLimits, Index, IndexLookup, Lookup, SPAN_MS, Words, find_until, indexed_upto},
+    index::{
+        BlockLimits, Index, IndexLookup, Lookup, RemovedWords, SPAN_MS, Words, find_until,
+        indexed_upto, removed,
+    },
     reader::{Store, StoreState, lock},
 };
 use crate::protocol::{Message, Seq, name::RoomName};
@@ -215,6 +218,7 @@ impl Store {
     }
 
     async fn index_page(&self, head: Seq) -> Result<Seq, StoreError> {
+        self.put_words_back().await?;
         let (done, removals) = self
             .on_index(move |index| Ok((index.with_db(|db| indexed_upto(db))?, index.removals)))
             .await?;
@@ -251,6 +255,30 @@ impl Store {
         .await
     }
 
+    /// Indexes the messages whose words were removed, as they are now: corrected
+    /// ones, and those whose change was not stored.
+    async fn put_words_back(&self) -> Result<(), StoreError> {
+        loop {
+            let (seqs, removals) = self
+                .on_index(|index| Ok((index.with_db(|db| removed(db))?, index.removals)))
+                .await?;
+            if seqs.is_empty() {
+                return Ok(());
+            }
+            let wanted = seqs.clone();
+            let read = self.on_reader(move |database| database.indexed(&wanted));
+            let entries = read.await?;
+            self.on_index(move |index| {
+                // Meanwhile some of these messages may have been changed again.
+                if index.removals == removals {
+                    index.put_back(&seqs, &entries)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+    }
+
     /// Drops the oldest block of the index if it has expired; false if it has
     /// not. It drops one block at a time, as redactions wait for it.
     ///
@@ -275,18 +303,30 @@ impl Store {
         .await
     }
 
-    /// Locks the index for the replica, which removes words: searches make way.
-    pub(super) fn index_for_removal(&self) -> IndexAlone<'_> {
+    /// Removes words from the index before a batch is committed: searches make
+    /// way. Until the result is dropped, nobody writes or reads the index.
+    ///
+    /// # Errors
+    /// Fails if the index can be neither written nor deleted.
+    pub(super) fn remove_words(
+        &self,
+        words: &RemovedWords,
+    ) -> Result<Option<IndexAlone<'_>>, StoreError> {
+        if words.is_empty() {
+            return Ok(None);
+        }
         let _waiting = MakeWay::for_removal(&self.shared);
         let searching = &self.shared.searching;
         let searching = match searching.try_write() {
             Ok(guard) => guard,
             Err(_) => searching.blocking_write(),
         };
-        IndexAlone {
-            index: lock(&self.shared.index),
+        let mut index = lock(&self.shared.index);
+        index.remove(words)?;
+        Ok(Some(IndexAlone {
+            _index: index,
             _searching: searching,
-        }
+        }))
     }
 
     /// Holds the index for as long as the result is kept.
@@ -346,7 +386,7 @@ impl Drop for MakeWay<'_> {
 
 /// The index while no search reads it: removed words leave its files only then.
 pub(super) struct IndexAlone<'a> {
-    pub(super) index: FairGuard<'a, Index>,
+    _index: FairGuard<'a, Index>,
     _searching: RwLockWriteGuard<'a, ()>,
 }
 

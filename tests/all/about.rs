@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::tempdir;
 
 use crate::{
+    metrics::{figure, metrics},
     operators::assert_sound,
     redaction::holding,
     support::{Peer, TestServer, options},
@@ -238,6 +239,28 @@ async fn only_the_author_changes_a_message() {
     assert_eq!(refused["code"], "bad_field");
 }
 
+// Verified to fail when any way to publish checks no correction.
+#[tokio::test]
+async fn a_strangers_correction_is_no_entry() {
+    let server = TestServer::start().await;
+    let mut ana = owner(&server, "ana").await;
+    ana.event_after(&said("hello")).await;
+    let mut guest = live(&server, "/").await;
+    let mut plain = server.plain("/").await;
+    let batches = async || figure(&metrics(&server).await, "chat_batch_messages_count");
+    let before = batches().await.expect("a metric");
+    let mut edit = about(1, "edit", "bye");
+    edit["id"] = json!("e");
+    let refused = guest.event_after(&edit).await;
+    let (code, id) = (&refused["code"], &refused["id"]);
+    assert_eq!((code, id), (&json!("not_allowed"), &json!("e")));
+    let only = "Only its author may change a message.";
+    assert_eq!(plain.text_after("/edit 1 bye").await, format!("* {only}"));
+    let posted = server.post("/?about=1&kind=edit", "", b"bye").await;
+    assert!(posted.contains(only), "{posted}");
+    assert_eq!(batches().await, Some(before));
+}
+
 // Verified to fail when the window is not checked.
 #[tokio::test]
 async fn a_message_can_be_changed_for_a_while() {
@@ -294,6 +317,18 @@ async fn what_is_about_a_message_is_stored_once() {
     );
     let reactions = json!([{"text": "yes", "count": 1, "names": ["ana"]}]);
     assert_eq!(page(&server, "/").await[0]["reactions"], reactions);
+    // A repeat is a repeat, though the message is gone.
+    ana.say(r#"{"type":"erase","seq":1}"#).await;
+    ana.event_of("notice").await;
+    let mut edit = about(1, "edit", "two");
+    edit["id"] = json!("e");
+    let repeat = ana.event_after(&edit).await;
+    assert_eq!(
+        (&repeat["seq"], &repeat["duplicate"]),
+        (&json!(2), &json!(true))
+    );
+    let gone = ana.event_after(&about(1, "edit", "three")).await;
+    assert_eq!(gone["code"], "not_here");
 }
 
 // Verified to fail when changes count.

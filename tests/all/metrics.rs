@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The value of a metric in the text of `/-/metrics`.
-fn figure(text: &str, name: &str) -> Option<f64> {
+pub(crate) fn figure(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()
         .find(|line| line.split(' ').next() == Some(name))?;
@@ -23,7 +23,7 @@ async fn text(chat: &MemoryChat) -> String {
     chat.hub.metrics().text(chat.hub.gauges().await)
 }
 
-async fn metrics(server: &TestServer) -> String {
+pub(crate) async fn metrics(server: &TestServer) -> String {
     let request = b"GET /-/metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     server.request(request).await
 }

@@ -167,3 +167,29 @@ async fn only_a_closed_terminal_stops_the_server() {
     let mut program = Program::start(command.args(["-c", ON_A_TERMINAL]).args(server));
     assert_eq!(program.line().await, "0");
 }
+
+// Verified to fail when the setting of the log stays.
+#[tokio::test]
+async fn sighup_changes_how_long_messages_may_be_changed() {
+    let folder = folder();
+    let folder = folder.path();
+    write(folder, "chat.toml", "port = 0\nverbose = 1\n");
+    let (mut server, addr) = listening(&mut command(folder)).await;
+    let mut ana = upgraded(addr, "/", &JSON).await;
+    ana.event_of("live").await;
+    ana.event_after(&json!({"type": "publish", "text": "one"}))
+        .await;
+    let edit = json!({"type": "publish", "about": 1, "kind": "edit", "text": "two"});
+    assert_eq!(ana.event_after(&edit).await["type"], "changed");
+    write(
+        folder,
+        "chat.toml",
+        "port = 0\nverbose = 1\nedit-window = \"0\"\n",
+    );
+    server.signal(Signal::HUP);
+    server.logged("was read again").await;
+    let refused = ana.event_after(&edit).await;
+    assert_eq!(refused["code"], "not_allowed", "{refused}");
+    let told = refused["text"].as_str().expect("a sentence");
+    assert!(told.contains("too late"), "{told}");
+}

@@ -4,9 +4,10 @@
 //! `RESTART_CLIENTS=2000 RESTART_SERVER=target/release/server RESTART_MS=2500
 //! cargo test --test all restart -- --nocapture --test-threads 1` measures it.
 
-use std::{env, net::SocketAddr, path::Path};
+use std::{collections::BTreeSet, env, net::SocketAddr, path::Path};
 
 use rustix::process::Signal;
+use serde_json::json;
 use tokio::{
     net::TcpSocket,
     process::Command,
@@ -17,7 +18,7 @@ use tokio::{
 use crate::{
     programs::{Program, SERVER, folder, listening},
     service::{start_on, stop},
-    support::{Peer, env_number, upgrade, upgraded},
+    support::{Peer, TestServer, env_number, upgrade, upgraded},
 };
 
 const JSON: [(&str, &str); 1] = [("Sec-WebSocket-Protocol", "chat.v1")];
@@ -186,4 +187,34 @@ async fn a_restart_with_the_socket_brings_all_back_at_once() {
     );
     drop(back);
     stop(second).await;
+}
+
+// Verified to fail when the files stay open for as long as anybody has the hub.
+#[tokio::test]
+async fn a_stopped_server_leaves_no_write_ahead_log() {
+    let folder = folder();
+    let server = TestServer::start_in(folder.path()).await;
+    let (mut ana, _) = server.json("/").await;
+    ana.event_of("live").await;
+    ana.event_after(&json!({"type": "publish", "text": "tea"}))
+        .await;
+    let search = json!({"type": "search", "query": "tea"});
+    let found = ana.event_after(&search).await;
+    assert_eq!(found["messages"].as_array().map(Vec::len), Some(1));
+    let names = || {
+        let files = std::fs::read_dir(folder.path()).expect("a folder");
+        let name = |file: std::io::Result<std::fs::DirEntry>| file.expect("a file").file_name();
+        let names = files.map(|file| name(file).into_string().expect("a name"));
+        names
+            .filter(|name| name.contains(".sqlite"))
+            .collect::<BTreeSet<_>>()
+    };
+    assert!(names().contains("chat.sqlite-wal"), "{:?}", names());
+    let other_thread = server.control.clone();
+    server.stop().await;
+    let stopped = ["chat.sqlite", "search.sqlite"].map(str::to_owned);
+    assert_eq!(names(), stopped.into());
+    drop(other_thread);
+    let server = TestServer::start_in(folder.path()).await;
+    assert_eq!(server.page("/").await["messages"][0]["text"], "tea");
 }

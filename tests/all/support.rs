@@ -58,6 +58,8 @@ pub(crate) fn env_number(variable: &str, otherwise: u64) -> u64 {
 pub(crate) struct TestServer {
     pub(crate) addr: SocketAddr,
     shutdown: CancellationToken,
+    /// A way to the server, which may outlive it.
+    pub(crate) control: server::Control,
     running: JoinHandle<std::io::Result<()>>,
 }
 
@@ -136,10 +138,12 @@ impl TestServer {
         let shutdown = CancellationToken::new();
         let entrances = vec![enter(net::Listener::Tcp(listener).into())];
         let server = server::Server::start(replica, options).expect("a hub");
+        let control = server.control();
         let running = tokio::spawn(server.run(entrances, shutdown.clone()));
         TestServer {
             addr,
             shutdown,
+            control,
             running,
         }
     }

@@ -146,6 +146,20 @@ test("quotes are cut as the vectors say", () => {
   for (const { text, quote } of vectors("quotes")) assert.equal(quoteOf(text), quote);
 });
 
+// Verified to fail when names that a change leaves out are forgotten.
+test("a change without names keeps those known before", () => {
+  const rows = new Rows();
+  const reaction = (text, count, names) => ({ text, count, ...(names && { names }) });
+  const react = (reactions) => rows.change({ about: 1, kind: "react", text: "b", reactions });
+  const before = [reaction("a", 1, ["ana"]), reaction("b", 1, ["bob"])];
+  rows.add(messageRow({ seq: 1, at: "2026-11-22T10:00:00Z", from: { name: "ana" }, text: "tea", reactions: before }));
+  react([reaction("a", 1), reaction("b", 2, ["bob", "eva"])]);
+  const now = [reaction("a", 1, ["ana"]), reaction("b", 2, ["bob", "eva"])];
+  assert.deepEqual(rows.at(0).reactions, now);
+  react([reaction("c", 1), reaction("b", 1, ["eva"])]);
+  assert.deepEqual(rows.at(0).reactions, [reaction("c", 1, []), reaction("b", 1, ["eva"])]);
+});
+
 test("a change reaches its message and the quotes of it", () => {
   const rows = new Rows();
   const quote = { from: { name: "ana" }, text: "vife" };

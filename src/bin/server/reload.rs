@@ -1,7 +1,7 @@
 //! Reads the configuration again while the server runs.
 
 use broadcast_chat::{net::tls::CertificateFiles, server::Control};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 use tracing::{error, info, warn};
 
 use super::{
@@ -22,6 +22,8 @@ pub(crate) struct Reload {
     /// The values of the flags at the start.
     pub(crate) started_with: RawValues,
     pub(crate) control: Control,
+    /// The runtime of the server.
+    pub(crate) runtime: Handle,
     pub(crate) levels: Levels,
     /// Takes the files that the server reads its certificate from again.
     pub(crate) certificate: Option<watch::Sender<CertificateFiles>>,
@@ -44,7 +46,10 @@ impl Reload {
     }
 
     fn apply(&self, checked: CheckedFlags) {
-        self.control.apply(&checked.options);
+        // This thread is none of the runtime's.
+        if let Err(why) = self.runtime.block_on(self.control.apply(&checked.options)) {
+            error!("--edit-window stays as it is: {}", why.text);
+        }
         self.levels.set(&checked);
         let source = checked.tls.map(|CheckedTls { source, .. }| source);
         let follows = match (&self.certificate, source) {

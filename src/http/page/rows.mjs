@@ -153,10 +153,17 @@ export class Rows {
 
   /** Carries out a change of a message; returns the index of its row, or -1. */
   change({ about: seq, kind, text, at, reactions }) {
-    if (kind !== "edit") return reactions ? this.#revise(seq, { reactions }) : -1;
+    if (kind !== "edit") return reactions ? this.#react(seq, reactions) : -1;
     if (text === undefined) return -1;
     this.#requote(seq, quoteOf(text));
     return this.#revise(seq, { text, edited: Date.parse(at) });
+  }
+
+  /** Replaces the reactions to a message. A reaction without names has those of before. */
+  #react(seq, now) {
+    const before = this.#rows[this.indexOf(seq)]?.reactions;
+    const named = (it) => it.names ?? before?.find(({ text }) => text === it.text)?.names ?? [];
+    return this.#revise(seq, { reactions: now.map((it) => ({ ...it, names: named(it) })) });
   }
 
   /** Replaces fields of a message's row; returns its index, or -1. */

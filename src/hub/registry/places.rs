@@ -62,6 +62,9 @@ struct ToldConnection {
     subscriber: Option<Handle>,
     /// The rooms, in the order of their digests.
     rooms: Vec<(RoomDigest, Told)>,
+    /// While the places of its owner are read from the store: the rooms that
+    /// changed meanwhile.
+    changed: Option<BTreeSet<RoomDigest>>,
 }
 
 /// The messages of a room that a connection is told of.
@@ -124,6 +127,7 @@ impl FollowedPlaces {
             room: room.clone(),
             subscriber,
             rooms: Vec::new(),
+            changed: Some(BTreeSet::new()),
         };
         self.connections.insert(id, told);
         self.owners.insert((owner, id));
@@ -145,10 +149,17 @@ impl FollowedPlaces {
         }
     }
 
-    /// Sets the rooms that the owner of a connection follows.
+    /// Sets the rooms that the owner of a connection follows, as they were read
+    /// since the connection began. Later changes stay.
     pub(super) fn set(&mut self, id: ConnectionId, followed: &[Followed]) {
+        let told = self.connections.get_mut(&id);
+        let changed = told
+            .and_then(|told| told.changed.take())
+            .unwrap_or_default();
         for followed in followed {
-            if let Place::Room(room) = &followed.place {
+            if let Place::Room(room) = &followed.place
+                && !changed.contains(&self.digest.hash_one(room))
+            {
                 self.tell(id, room, Some(Told::Followed(followed.level)));
             }
         }
@@ -164,7 +175,12 @@ impl FollowedPlaces {
         room: &RoomName,
         level: Option<FollowLevel>,
     ) {
+        let digest = self.digest.hash_one(room);
         for id in self.of_owner(owner) {
+            let told = self.connections.get_mut(&id);
+            if let Some(changed) = told.and_then(|told| told.changed.as_mut()) {
+                changed.insert(digest);
+            }
             self.tell(id, room, level.map(Told::Followed));
         }
     }
@@ -185,6 +201,7 @@ impl FollowedPlaces {
             room: room.clone(),
             subscriber,
             rooms: Vec::new(),
+            changed: None,
         });
         let digest = |room: &RoomName| self.digest.hash_one(room);
         let is_new = |room: &&RoomName| told.find(digest(room)).is_err();
@@ -315,9 +332,7 @@ impl FollowedPlaces {
         let is_elsewhere = told.room != *room;
         let subscriber = told.subscriber.clone().filter(|_| is_elsewhere)?;
         let reader = if let Some(owner) = told.owner {
-            let reads = self.reads.get(&owner);
-            let unstored = reads.and_then(|reads| reads.waiting.get(room)).copied();
-            PlaceReader::Owner(owner, unstored.unwrap_or(Seq::START))
+            PlaceReader::Owner(owner, self.unstored_in(owner, room))
         } else {
             let at = told.find(self.digest.hash_one(room)).ok()?;
             let Told::Watched(read) = told.rooms[at].1 else {
@@ -346,6 +361,13 @@ impl FollowedPlaces {
         let reads = self.reads.get(&owner).into_iter();
         let waiting = reads.flat_map(|reads| &reads.waiting);
         waiting.map(|(room, upto)| (room.clone(), *upto)).collect()
+    }
+
+    /// How far an owner has read a place, if that is not stored yet.
+    pub(super) fn unstored_in(&self, owner: OwnerNumber, room: &RoomName) -> Seq {
+        let reads = self.reads.get(&owner);
+        let unstored = reads.and_then(|reads| reads.waiting.get(room));
+        unstored.copied().unwrap_or(Seq::START)
     }
 
     /// Takes the read positions that may be stored now: all those of one owner,

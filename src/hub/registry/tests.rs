@@ -1,5 +1,5 @@
 use super::*;
-use crate::log::GuardedTime;
+use crate::log::{GuardedTime, SanctionKind};
 
 fn peer(last: u8, port: u16) -> Peer {
     Peer::accepted(Some(([192, 0, 2, last], port).into())).expect("an id")

@@ -5,7 +5,6 @@ use crate::{
         actions::BUSY_RETRY_MS,
         admission,
         receipts::Reply,
-        redaction,
         submissions::{ActionResult, OutcomeReceiver, Submission},
     },
     log::Entry,
@@ -81,7 +80,7 @@ fn not_here(entry: &Entry) -> Reply {
     let about = draft.and_then(|draft| Some((&draft.room, draft.about?.seq)));
     let refusal = about.map_or_else(
         || Refusal::new(RefusalCode::NotHere, "There is no such message here."),
-        |(room, seq)| redaction::not_here(room, seq),
+        |(room, seq)| admission::not_here(room, seq),
     );
     Reply::Refused(refusal.with_id(message_id(entry)))
 }

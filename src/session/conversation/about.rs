@@ -4,7 +4,7 @@
 use tracing::info;
 
 use super::{
-    super::pending::{SideTask, SideTaskResult},
+    super::pending::{PendingWork, SideTask, SideTaskResult},
     Conversation,
     pages::unreadable,
 };
@@ -54,11 +54,28 @@ impl Conversation<'_> {
     ) -> Result<SideTask, Refusal> {
         let mut draft = self.publish(text, None, kind, about.or(Some(Seq::START)), None)?;
         let last = self.last(about, LastOf::for_kind(kind));
+        let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
         Ok(SideTask::read(async move {
-            SideTaskResult::Draft(last.await.map(|seq| {
+            let checked = async {
+                let seq = last.await?;
                 draft.about = draft.about.map(|about| About { seq, ..about });
-                Box::new(draft)
-            }))
+                hub.check_correction(&draft, origin).await?;
+                Ok(Box::new(draft))
+            };
+            SideTaskResult::Draft(checked.await)
+        }))
+    }
+
+    /// The work of a draft: a correction is checked before it goes to the log.
+    pub(super) fn submit(&self, draft: Draft) -> PendingWork {
+        if !draft.is_edit() {
+            return PendingWork::Publish(draft);
+        }
+        let checked = self
+            .hub
+            .check_correction(&draft, self.registration.peer().id);
+        PendingWork::LookUp(SideTask::read(async move {
+            SideTaskResult::Draft(checked.await.map(|()| Box::new(draft)))
         }))
     }
 
@@ -72,7 +89,7 @@ impl Conversation<'_> {
         Ok(SideTask::write(async move {
             let erased = async {
                 let seq = last.await?;
-                hub.retract(&by, origin, &room, seq).await?;
+                hub.retract(&by, origin, room, seq).await?;
                 Ok(format!("Number {seq} is erased."))
             };
             SideTaskResult::Event(match erased.await {

@@ -49,7 +49,7 @@ impl Conversation<'_> {
                 let draft = self
                     .publish(&text, id.clone(), kind, about, follows)
                     .map_err(|refusal| refusal.with_id(id))?;
-                CommandResult::Work(PendingWork::Publish(draft))
+                CommandResult::Work(self.submit(draft))
             }
             Command::About { about, kind, text } => self.publish_about(about, kind, &text)?.into(),
             Command::Delete { seq } => self.delete(seq)?.into(),
@@ -289,7 +289,6 @@ impl Conversation<'_> {
             new: self.check_new_name(),
         });
         let (hub, origin) = (self.hub.clone(), self.registration.peer().id);
-        let room = self.room.clone();
         // An owner's list stays with that name.
         let ignored = match self.author.owner {
             Some(_) => IgnoredNames::default(),
@@ -303,15 +302,12 @@ impl Conversation<'_> {
                         claimed,
                         ignored,
                         inbox: None,
-                        places: Vec::new(),
                     });
                     if let Some(ownership) = taken.claimed.name_use.ownership() {
                         let own = taken.ignored.clone();
                         let all = hub.adopt_ignored(ownership.owner, origin, own).await;
                         taken.ignored = all.unwrap_or(taken.ignored);
                         taken.inbox = InboxStart::of(&hub, ownership).await.ok();
-                        taken.places =
-                            entered_place::enter(&hub, ownership.owner, origin, &room).await;
                     }
                     SideTaskResult::Name(taken)
                 }
@@ -335,6 +331,14 @@ impl Conversation<'_> {
             }
             SideTaskResult::Event(event) => event,
             SideTaskResult::Nothing => return None,
+            SideTaskResult::Places(following) => {
+                self.registration.set_places(&following);
+                // A new owner has only the room that it is in.
+                if following.len() > 1 {
+                    self.say(&Event::Following { following }, subscriber);
+                }
+                return None;
+            }
             SideTaskResult::Ignored(names) => {
                 subscriber.ignore(&names);
                 self.ignored = names;
@@ -344,21 +348,20 @@ impl Conversation<'_> {
                 let work = PendingWork::Publish(*draft);
                 return Some(PendingCommand { work, reference });
             }
-            SideTaskResult::Draft(Err(refusal)) if refusal.code.is_temporary() => {
-                // The receipt notes the refusal, so that no message that follows
-                // is stored first.
+            SideTaskResult::Draft(Err(refusal)) => {
+                // The receipt notes the refusal. A message that follows may also
+                // follow an earlier one that is refused for now, so it is sent
+                // again.
                 let receipt = receipts.issue_for(reference);
                 receipt.tell(Reply::Refused(refusal));
                 return None;
             }
-            SideTaskResult::Draft(Err(refusal)) => Event::Refused(refusal),
             SideTaskResult::Name(taken) => {
                 let TakenName {
                     name,
                     claimed,
                     ignored,
                     inbox: unread,
-                    places: following,
                 } = *taken;
                 let Claimed {
                     name_use: lease,
@@ -384,17 +387,28 @@ impl Conversation<'_> {
                 self.key = Some(lease.key().clone());
                 self.new_names += u8::from(new);
                 let named = self.rename(name, Some(lease), made);
-                self.registration.set_places(&following);
                 self.answer(&named, reference.as_ref(), subscriber);
-                // A new owner has only the room that it is in.
-                if following.len() > 1 {
-                    self.say(&Event::Following { following }, subscriber);
-                }
-                return None;
+                // From here on the registry knows the owner: it misses no change
+                // of a place while these are read.
+                return self.enter_place();
             }
         };
         self.answer(&event, reference.as_ref(), subscriber);
         None
+    }
+
+    /// Reads the places of the owner, which follows the room that it is in;
+    /// `None` without an owner.
+    fn enter_place(&self) -> Option<PendingCommand> {
+        let (hub, owner, room) = (self.hub.clone(), self.author.owner?, self.room.clone());
+        let origin = self.registration.peer().id;
+        let places = SideTask::write(async move {
+            SideTaskResult::Places(entered_place::enter(&hub, owner, origin, &room).await)
+        });
+        Some(PendingCommand {
+            work: PendingWork::LookUp(places),
+            reference: None,
+        })
     }
 
     fn rename(&mut self, name: Name, lease: Option<NameUse>, secret: Option<Secret>) -> Event {

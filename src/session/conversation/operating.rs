@@ -47,7 +47,7 @@ impl Conversation<'_> {
                 Box::pin(async { Ok(format!("{} is muted.", muted.await?)) })
             }
             Command::Erase { seq } => {
-                let erased = self.hub.redact(by, peer.id, &self.room, seq);
+                let erased = self.hub.redact(by, peer.id, self.room.clone(), seq);
                 Box::pin(async move { erased.await.map(|()| format!("Number {seq} is erased.")) })
             }
             _ => return Err(Refusal::new(RefusalCode::UnknownType, "No such command.")),

@@ -7,7 +7,7 @@ use crate::{
     log::Draft,
     protocol::{About, AboutKind, ConnectionId, OwnerNumber, Quote, Seq, name::Name},
     store::{
-        Denial, Outcome, StoreError,
+        Asker, Denial, Outcome, StoreError,
         index::IndexedMessage,
         related::{quote, reactions},
         row::{TableRow, find, from_db, owner_to_db, to_db},
@@ -25,8 +25,7 @@ const MAX_REACTION_TEXTS: u32 = 20;
 
 /// The facts of a message that a draft about it needs.
 struct Target {
-    is_own: bool,
-    at: i64,
+    denial: Option<Denial>,
     quote: Option<Box<Quote>>,
 }
 
@@ -74,6 +73,11 @@ impl MessageWriter<'_> {
         about: About,
         room: i64,
     ) -> Result<Result<Related, Outcome>, StoreError> {
+        let asker = Asker {
+            connection,
+            owner: draft.from.owner,
+            at: self.batch.stamp.wall,
+        };
         let target = find(
             self.db,
             &MESSAGES,
@@ -84,8 +88,7 @@ impl MessageWriter<'_> {
                 let is_here = row.room == room && !row.is_redacted() && !row.is_change();
                 let quoted = about.kind == AboutKind::Reply;
                 is_here.then(|| Target {
-                    is_own: row.is_by(connection, draft.from.owner),
-                    at: row.at,
+                    denial: asker.denial(&row, self.edit_window_ms),
                     quote: quote(&row).filter(|_| quoted).map(Box::new),
                 })
             },
@@ -97,9 +100,10 @@ impl MessageWriter<'_> {
         let mut related = Related::default();
         match about.kind {
             AboutKind::Reply => related.quote = target.quote,
-            AboutKind::Edit if !target.is_own => return denied(Denial::NotAuthor),
-            AboutKind::Edit if self.is_too_late(target.at) => return denied(Denial::TooLate),
             AboutKind::Edit => {
+                if let Some(denial) = target.denial {
+                    return denied(denial);
+                }
                 let edits = "SELECT count(*) FROM messages WHERE about = ?1 AND kind = 2";
                 let mut edits = self.db.prepare_cached(edits)?;
                 let edits: u32 = edits.query_row([to_db(about.seq)], |row| row.get(0))?;
@@ -146,14 +150,8 @@ impl MessageWriter<'_> {
                 }
             }
         }
-        related.reactions = Some(reactions(self.db, about.seq)?);
+        related.reactions = Some(reactions(self.db, about.seq, Some(&draft.text))?);
         Ok(())
-    }
-
-    /// Whether a message sealed at a time may no longer be changed.
-    pub(super) fn is_too_late(&self, at: i64) -> bool {
-        let age = self.batch.stamp.wall.0.saturating_sub(at);
-        self.edit_window_ms == 0 || u64::try_from(age).is_ok_and(|age| age > self.edit_window_ms)
     }
 
     /// The same reaction of the same person, if it is in force.
@@ -185,24 +183,19 @@ impl MessageWriter<'_> {
     /// Gives a message the text of its correction.
     fn reword(&mut self, draft: &Draft, seq: Seq) -> Result<(), StoreError> {
         let change = RowChange::Reworded(&draft.text, self.batch.stamp.wall.0);
-        let words = self.update(seq, change)?;
-        if let Some((old, new)) = words {
-            let (_, now) = self
-                .reworded
-                .entry(seq)
-                .or_insert_with(|| (old, new.clone()));
-            *now = new;
+        if let Some(before) = self.update(seq, change)? {
+            self.removed_words.add(before);
         }
         Ok(())
     }
 
-    /// Updates the row of a message or a change; returns its words before and
-    /// after, if they are to be indexed.
+    /// Updates the row of a message or a change; returns its words before, if
+    /// they are indexed.
     fn update(
         &self,
         seq: Seq,
         change: RowChange<'_>,
-    ) -> Result<Option<(IndexedMessage, IndexedMessage)>, StoreError> {
+    ) -> Result<Option<IndexedMessage>, StoreError> {
         let mut update = self.db.prepare_cached(
             "UPDATE messages SET text = ?2, kind = ?3, edited = ?4, reacted = ?5, sum = ?6 \
              WHERE seq = ?1",
@@ -211,17 +204,16 @@ impl MessageWriter<'_> {
             let old = MessageRow::read(row)?;
             let before = IndexedMessage::of(&old);
             let new = change.of(old);
-            let words = before.zip(IndexedMessage::of(&new));
             let fields = (new.text.to_owned(), new.kind, new.edited, new.reacted);
-            Some((words, fields, new.sum(), new.sum() == old.sum()))
+            Some((before, fields, new.sum(), new.sum() == old.sum()))
         })?;
-        let Some((words, (text, kind, edited, reacted), sum, is_same)) = new.flatten() else {
+        let Some((before, (text, kind, edited, reacted), sum, is_same)) = new.flatten() else {
             return Err(StoreError::damaged(format!("the message {seq}")));
         };
         if is_same {
             return Ok(None);
         }
         update.execute(params![to_db(seq), text, kind, edited, reacted, sum])?;
-        Ok(words)
+        Ok(before)
     }
 }

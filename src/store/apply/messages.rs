@@ -10,7 +10,6 @@ use rusqlite::{CachedStatement, Connection, params};
 use super::{
     content::{self, ContentDigest},
     place_rows::{self, ConversationSide},
-    relation::Reworded,
 };
 use crate::{
     log::{Batch, Draft, Entry},
@@ -19,7 +18,9 @@ use crate::{
         name::{MessageId, RoomName},
     },
     store::{
-        Denial, Outcome, StoreError, hook, memberships,
+        Denial, Outcome, StoreError, hook,
+        index::RemovedWords,
+        memberships,
         room::RoomState,
         row::{TableRow, find, owner_to_db, to_db},
         tables::{MESSAGES, MessageRow, NAMES, NameRow, ROOMS},
@@ -71,8 +72,8 @@ pub(super) struct MessageWriter<'a> {
     members: HashMap<(usize, OwnerNumber), bool>,
     /// For so many milliseconds the author of a message may change it.
     pub(super) edit_window_ms: u64,
-    /// The corrected messages, with their words before and after.
-    pub(super) reworded: Reworded,
+    /// The words that corrections and redactions remove.
+    pub(super) removed_words: RemovedWords,
 }
 
 impl<'a> MessageWriter<'a> {
@@ -98,7 +99,7 @@ impl<'a> MessageWriter<'a> {
             unread: HashMap::new(),
             members: HashMap::new(),
             edit_window_ms,
-            reworded: Reworded::new(),
+            removed_words: RemovedWords::default(),
         }
     }
 

@@ -7,8 +7,8 @@ use crate::{
     protocol::{FollowLevel, OwnerNumber, Seq, name::RoomName},
     store::{
         StoreError,
-        row::{TableRow, find, owner_to_db},
-        tables::{MentionRow, MessageRow, PLACES, PlaceRow},
+        row::{TableRow, find, owner_to_db, query, to_db},
+        tables::{MENTIONS, MentionRow, MessageRow, PLACES, PlaceRow},
     },
 };
 
@@ -157,4 +157,79 @@ pub(super) fn mention(
     .put(db)?;
     state.mentions += 1;
     state.put(db, owner, room)
+}
+
+/// The most later mentions of an owner that are counted anew.
+const COUNTED_ANEW: i64 = 100;
+
+/// Forgets the mentions by a message that is redacted: they count no more. A
+/// mention before very many others that its owner has not read still counts.
+///
+/// # Errors
+/// Fails if the database cannot be read or written.
+pub(super) fn forget_mentions(db: &Connection, seq: Seq) -> Result<(), StoreError> {
+    for (owner, room) in mentioned(db, seq)? {
+        let Ok(room) = RoomName::stored(&room) else {
+            continue;
+        };
+        let later = later_mentions(db, owner, &room, seq)?;
+        let Some(mut state) = PlaceState::find(db, owner, &room)? else {
+            continue;
+        };
+        let Some(later) = later else { continue };
+        let key = (owner_to_db(owner), room.as_str(), to_db(seq));
+        db.prepare_cached("DELETE FROM mentions WHERE owner = ?1 AND room = ?2 AND seq = ?3")?
+            .execute(key)?;
+        for (seq, earlier) in later {
+            MentionRow {
+                owner,
+                room: room.as_str(),
+                seq,
+                earlier: earlier - 1,
+            }
+            .put(db)?;
+        }
+        state.mentions -= 1;
+        state.put(db, owner, &room)?;
+    }
+    Ok(())
+}
+
+/// The owners and rooms of the mentions by a message.
+fn mentioned(db: &Connection, seq: Seq) -> Result<Vec<(OwnerNumber, String)>, StoreError> {
+    let mut mentions = query(db, &MENTIONS, "WHERE seq = ?1")?;
+    let mut rows = mentions.query([to_db(seq)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(MentionRow::read(row).map(|row| (row.owner, row.room.to_owned())));
+    }
+    Ok(found)
+}
+
+/// The numbers of the mentions of an owner after one, each with the count
+/// before it; `None` if there are very many, or one is damaged.
+fn later_mentions(
+    db: &Connection,
+    owner: OwnerNumber,
+    room: &RoomName,
+    seq: Seq,
+) -> Result<Option<Vec<(Seq, i64)>>, StoreError> {
+    let condition = "WHERE owner = ?1 AND room = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
+    let mut mentions = query(db, &MENTIONS, condition)?;
+    let key = (
+        owner_to_db(owner),
+        room.as_str(),
+        to_db(seq),
+        COUNTED_ANEW + 1,
+    );
+    let mut rows = mentions.query(key)?;
+    let mut later = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(row) = MentionRow::read(row) else {
+            return Ok(None);
+        };
+        later.push((row.seq, row.earlier));
+    }
+    let is_few = i64::try_from(later.len()).is_ok_and(|count| count <= COUNTED_ANEW);
+    Ok(is_few.then_some(later))
 }

@@ -1,14 +1,8 @@
 //! The relation of a draft to the message that it is about.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use crate::{
-    protocol::{Quote, Reaction, Seq},
-    store::index::IndexedMessage,
-};
-
-/// Corrected messages by number, with their words before the batch and now.
-pub(super) type Reworded = BTreeMap<Seq, (IndexedMessage, IndexedMessage)>;
+use crate::protocol::{Quote, Reaction, Seq};
 
 /// The relation of a draft to the message that it is about.
 #[derive(Default)]

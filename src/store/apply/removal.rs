@@ -1,17 +1,17 @@
 //! Applies redactions and expiry, which remove words.
 //!
-//! Redacted words leave the search index first: no redacted word that is gone
-//! from the store is still in the index. Expired words leave the index later, in
+//! Redacted words leave the search index before the commit: no redacted word that
+//! is gone from the store is still in the index. Expired words leave the index later, in
 //! whole blocks; until then no search finds them.
 
 use rusqlite::params;
 
-use super::Applying;
+use super::{Applying, place_rows};
 use crate::{
     log::AuditRecord,
     protocol::{ConnectionId, OwnerNumber, Seq, name::RoomName},
     store::{
-        Denial, Outcome, StoreError,
+        Asker, Outcome, StoreError,
         index::IndexedMessage,
         room::RoomState,
         row::{TableRow, query, to_db},
@@ -53,8 +53,12 @@ impl Applying<'_> {
         connection: ConnectionId,
         owner: OwnerNumber,
     ) -> Result<Outcome, StoreError> {
-        let owner = Some(owner).filter(|owner| *owner != OwnerNumber::NONE);
-        let (outcome, _) = self.remove_words(room, seq, Some((connection, owner)))?;
+        let author = Asker {
+            connection,
+            owner: Some(owner).filter(|owner| *owner != OwnerNumber::NONE),
+            at: self.stamp.wall,
+        };
+        let (outcome, _) = self.remove_words(room, seq, Some(author))?;
         Ok(outcome)
     }
 
@@ -65,7 +69,7 @@ impl Applying<'_> {
         &mut self,
         room: &RoomName,
         seq: Seq,
-        author: Option<(ConnectionId, Option<OwnerNumber>)>,
+        author: Option<Asker>,
     ) -> Result<(Outcome, String), StoreError> {
         let db = self.db;
         let refused = |outcome| Ok((outcome, String::new()));
@@ -81,23 +85,14 @@ impl Applying<'_> {
             }
             Some(message) if message.is_redacted() => return refused(Outcome::RedactedBefore),
             Some(message) => {
-                if let Some((connection, owner)) = author {
-                    if !message.is_by(connection, owner) {
-                        return refused(Outcome::Denied(Denial::NotAuthor));
-                    }
-                    if self.numbering.is_too_late(message.at) {
-                        return refused(Outcome::Denied(Denial::TooLate));
-                    }
+                let window = self.state.edit_window_ms;
+                let denial = author.and_then(|author| author.denial(&message, window));
+                if let Some(denial) = denial {
+                    return refused(Outcome::Denied(denial));
                 }
                 let whose = message.name.unwrap_or(message.addr).to_owned();
-                // The index does not have the words of a correction in this
-                // batch.
-                let reworded = self.numbering.reworded.remove(&seq);
-                let indexed = reworded.map(|(before, _)| before);
-                let indexed = indexed.unwrap_or_else(|| IndexedMessage::unchecked(&message));
-                if let Some(index) = &mut self.index {
-                    index.remove(&[indexed])?;
-                }
+                let indexed = IndexedMessage::unchecked(&message);
+                self.numbering.removed_words.add(indexed);
                 let redacted = MessageRow {
                     text: "",
                     content: None,
@@ -109,9 +104,7 @@ impl Applying<'_> {
             // The room and the words of a damaged row are unknown. Its text is
             // emptied, it stays damaged, and the index is made again.
             None => {
-                if let Some(index) = &mut self.index {
-                    index.delete_files()?;
-                }
+                self.numbering.removed_words.add_unknown();
                 (String::new(), None)
             }
         };
@@ -121,25 +114,8 @@ impl Applying<'_> {
         db.prepare_cached(update)?
             .execute(params![to_db(seq), sum])?;
         self.forget_edits(seq)?;
-        self.removed = true;
+        place_rows::forget_mentions(db, seq)?;
         Ok((Outcome::Redacted, whose))
-    }
-
-    /// Removes the old words of the corrected messages from the index; returns
-    /// the messages with their new words.
-    ///
-    /// # Errors
-    /// Fails if the index cannot be written.
-    pub(super) fn take_reworded(&mut self) -> Result<Vec<IndexedMessage>, StoreError> {
-        let reworded = std::mem::take(&mut self.numbering.reworded);
-        let (old, new): (Vec<_>, Vec<_>) = reworded.into_values().unzip();
-        if !old.is_empty() {
-            self.removed = true;
-            if let Some(index) = &mut self.index {
-                index.remove(&old)?;
-            }
-        }
-        Ok(new)
     }
 
     /// Forgets the contents of the corrections of a redacted message.
@@ -183,7 +159,7 @@ impl Applying<'_> {
             .execute([to_db(upto)])?;
         self.expire_places(upto)?;
         self.state.expired = upto;
-        self.removed = true;
+        self.expired = true;
         Ok(Outcome::Expired(upto))
     }
 }

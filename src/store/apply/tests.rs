@@ -25,7 +25,8 @@ impl Fed {
     }
 
     fn apply(&mut self, ordered: &OrderedBatch) -> Result<Applied, StoreError> {
-        self.database.apply(ordered, Some(&mut self.index))
+        let index = &mut self.index;
+        self.database.apply(ordered, |words| index.remove(words))
     }
 
     /// Applies batches until one fails.

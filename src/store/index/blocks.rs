@@ -17,13 +17,15 @@ use crate::{
     },
 };
 
-/// The tables of the whole index: its blocks, and the last number indexed.
+/// The tables of the whole index: its blocks, the last number indexed, and the
+/// messages before it whose words were removed.
 pub(super) const SCHEMA: &str = "
 CREATE TABLE blocks (
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, at INTEGER NOT NULL,
     messages INTEGER NOT NULL, bytes INTEGER NOT NULL
 );
 CREATE TABLE about (epoch TEXT NOT NULL, upto INTEGER NOT NULL);
+CREATE TABLE removed (seq INTEGER PRIMARY KEY);
 ";
 
 /// The size of a block. A block takes no message beyond any of these limits.
@@ -51,6 +53,9 @@ const ROW_BYTES: i64 = 256;
 
 /// The fewest messages at which a block may end: an empty one takes 20 KiB.
 const MIN_BLOCK_MESSAGES: i64 = 128;
+
+/// How many messages get their words back in one step.
+const PUT_BACK_AT_ONCE: u32 = 500;
 
 /// The span of a block if messages expire by age, in milliseconds: a day.
 pub(in crate::store) const SPAN_MS: i64 = 24 * 60 * 60 * 1000;
@@ -247,11 +252,15 @@ pub(super) fn add(
     Ok(step.commit()?)
 }
 
-/// Removes the words of some messages from their blocks.
+/// Removes the words of some messages from their blocks, and notes these
+/// messages as [`removed`].
 ///
 /// # Errors
 /// Fails if the index cannot be written.
-pub(super) fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+pub(super) fn remove<'a>(
+    db: &Connection,
+    entries: impl Iterator<Item = &'a IndexedMessage>,
+) -> Result<(), StoreError> {
     let indexed = indexed(db, entries)?;
     if indexed.is_empty() {
         return Ok(());
@@ -259,6 +268,11 @@ pub(super) fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), 
     removing(db, |step| {
         for (entry, block) in indexed {
             let table = block.table();
+            let note = "INSERT OR IGNORE INTO removed VALUES (?1)";
+            if step.execute(note, [to_db(entry.seq)])? == 0 {
+                // Removing words twice would damage the statistics of a block.
+                continue;
+            }
             let delete =
                 format!("INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?1, ?2)");
             let words = words_of_room(entry.room, &entry.text);
@@ -269,14 +283,33 @@ pub(super) fn remove(db: &Connection, entries: &[IndexedMessage]) -> Result<(), 
     })
 }
 
-/// Adds the new words of messages whose words were removed. Messages that are
-/// not indexed yet are left out.
+/// Some of the messages whose words were removed and not put back.
+///
+/// # Errors
+/// Fails if the index cannot be read.
+pub(in crate::store) fn removed(db: &Connection) -> Result<Vec<Seq>, StoreError> {
+    let mut removed = db.prepare_cached("SELECT seq FROM removed ORDER BY seq LIMIT ?1")?;
+    let removed = removed.query_map([PUT_BACK_AT_ONCE], |row| row.get(0))?;
+    let removed: Result<Vec<i64>, _> = removed.collect();
+    Ok(removed?.into_iter().map(from_db).collect())
+}
+
+/// Adds the present words of messages whose words were removed. `seqs` has the
+/// numbers of these messages, and also of those that have no words now.
 ///
 /// # Errors
 /// Fails if the index cannot be written.
-pub(super) fn put_back(db: &Connection, entries: &[IndexedMessage]) -> Result<(), StoreError> {
+pub(super) fn put_back(
+    db: &Connection,
+    seqs: &[Seq],
+    entries: &[IndexedMessage],
+) -> Result<(), StoreError> {
     let step = db.unchecked_transaction()?;
-    for (entry, block) in indexed(&step, entries)? {
+    for seq in seqs {
+        step.prepare_cached("DELETE FROM removed WHERE seq = ?1")?
+            .execute([to_db(*seq)])?;
+    }
+    for (entry, block) in indexed(&step, entries.iter())? {
         let words = words_of_room(entry.room, &entry.text);
         block
             .insertion(&step)?
@@ -288,7 +321,7 @@ pub(super) fn put_back(db: &Connection, entries: &[IndexedMessage]) -> Result<()
 /// The messages that are indexed, each with its block.
 fn indexed<'a>(
     db: &Connection,
-    entries: &'a [IndexedMessage],
+    entries: impl Iterator<Item = &'a IndexedMessage>,
 ) -> Result<Vec<(&'a IndexedMessage, IndexBlock)>, StoreError> {
     let mut indexed = Vec::new();
     for entry in entries {
@@ -323,6 +356,7 @@ pub(super) fn drop_expired(db: &Connection, expired: Seq) -> Result<bool, StoreE
     removing(db, |step| {
         step.execute_batch(&format!("DROP TABLE {}", block.table()))?;
         step.execute("DELETE FROM blocks WHERE first = ?1", [to_db(block.first)])?;
+        step.execute("DELETE FROM removed WHERE seq <= ?1", [to_db(block.last)])?;
         Ok(true)
     })
 }

@@ -94,3 +94,64 @@ pub(in crate::store) fn messages_by_number(
     messages.reverse();
     Ok((messages, more))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Hole, Slots, page};
+    use crate::{
+        log::Draft,
+        protocol::{About, AboutKind, GapReason, Seq, Slot, WallTime, name::RoomName},
+        store::database::Database,
+    };
+
+    // Verified to fail when a damaged row brings changes into a page of messages.
+    #[test]
+    fn a_page_of_messages_around_damage_has_no_change() {
+        let mut database = Database::in_memory().expect("a store");
+        let react = |text: &str| {
+            let mut draft = Draft::of("lobby", text);
+            draft.from.name = "ana".parse().ok();
+            draft.about = Some(About {
+                seq: Seq(1),
+                kind: AboutKind::React,
+            });
+            draft.entry()
+        };
+        let said = || Draft::of("lobby", "text").entry();
+        // The messages are 1, 2, 4 and 7.
+        let entries = vec![
+            said(),
+            said(),
+            react("a"),
+            said(),
+            react("b"),
+            react("c"),
+            said(),
+        ];
+        database.apply_next(WallTime(1), entries);
+        let damage = "UPDATE messages SET sum = sum + 1 WHERE seq = 2";
+        database.db().execute(damage, []).expect("damaged");
+        let room = RoomName::lobby();
+        let mut after = Seq::START;
+        let (mut shown, mut holes) = (Vec::new(), Vec::new());
+        while after < Seq(7) {
+            let span = (after, Seq(7));
+            let reported = &mut BTreeSet::new();
+            let found = page(database.db(), &room, span, Slots::Messages, reported);
+            let found = found.expect("readable");
+            let is_message = |slot: &Slot| slot.message().is_some();
+            assert!(found.slots.iter().all(is_message), "{found:?}");
+            shown.extend(found.slots.iter().map(Slot::seq));
+            holes.extend(found.hole);
+            after = found.upto;
+        }
+        assert_eq!(shown, [1, 4, 7].map(Seq));
+        let hole = Hole {
+            upto: Seq(2),
+            reason: GapReason::Damaged,
+        };
+        assert_eq!(holes, [hole]);
+    }
+}

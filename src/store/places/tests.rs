@@ -100,3 +100,42 @@ fn counting_uses_an_index_and_reads_one_row() {
         );
     }
 }
+
+// Verified to fail when a redaction leaves mentions, and when it does not count
+// the later ones anew.
+#[test]
+fn a_redacted_message_mentions_nobody() {
+    let mut database = Database::in_memory().expect("a store");
+    let tea: RoomName = "tea".parse().expect("a room");
+    apply(&mut database, [follow("tea")]);
+    apply(&mut database, (0..3).map(|_| said("tea", vec![ANA])));
+    let redact = |seq| Action::Redact {
+        room: "tea".parse().expect("a room"),
+        seq: Seq(seq),
+        by: "op".into(),
+    };
+    let mentions = |database: &Database, read| {
+        let unstored = [("tea".parse().expect("a room"), Seq(read))];
+        unread(database, &unstored)["tea"].1
+    };
+    apply(&mut database, [redact(2)]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|read| mentions(&database, read)),
+        [2, 1, 1, 0]
+    );
+    apply(&mut database, [redact(2), redact(1)]);
+    assert_eq!(mentions(&database, 0), 1);
+    apply(&mut database, [said("tea", vec![ANA])]);
+    assert_eq!(mentions(&database, 0), 2);
+    let read = Action::Read {
+        owner: ANA,
+        room: tea,
+        upto: Seq(3),
+    };
+    apply(&mut database, [read, redact(3)]);
+    assert_eq!(mentions(&database, 0), 1);
+    // Before very many others, one counts until it is read.
+    apply(&mut database, (0..200).map(|_| said("tea", vec![ANA])));
+    apply(&mut database, [redact(4), redact(200)]);
+    assert_eq!(mentions(&database, 0), 200);
+}

@@ -1,4 +1,5 @@
 mod blocks;
+mod interrupted;
 
 use std::{fs, pin::pin, sync::atomic::AtomicBool};
 

@@ -1,7 +1,11 @@
 //! The diary: what speakers sent, what readers were shown, and the check of
 //! both against the log.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use broadcast_chat::protocol::PublishKind;
 use rusqlite::Connection;
@@ -25,6 +29,9 @@ pub(super) struct SentMessage {
     pub(super) text: String,
     /// Its kind and the number of the message that it is about.
     pub(super) about: Option<(PublishKind, u64)>,
+    /// The speaker was told that it is about an erased message, so that it is not
+    /// stored.
+    pub(super) is_refused: bool,
     /// The speaker was told that the message is stored.
     pub(super) confirmed: bool,
 }
@@ -115,6 +122,22 @@ impl StoredMessage {
         self.kind >= 3
     }
 
+    fn is_redacted(&self) -> bool {
+        self.text.is_empty() && !self.is_change()
+    }
+
+    /// Whether it is a message with words.
+    pub(super) fn is_shown(&self) -> bool {
+        !self.text.is_empty() && !self.is_change()
+    }
+
+    /// Whether lines may show it or not: it is redacted, or corrects a redacted
+    /// message.
+    fn may_be_hidden(&self, redacted: &BTreeSet<u64>) -> bool {
+        let corrects = self.about.filter(|_| self.kind == 2);
+        self.is_redacted() || corrects.is_some_and(|seq| redacted.contains(&seq))
+    }
+
     /// Whether it is what a speaker said.
     fn is(&self, who: &str, line: &SentMessage) -> bool {
         let (kind, about) = line.about.unzip();
@@ -124,7 +147,8 @@ impl StoredMessage {
             Some(PublishKind::React) => self.kind >= 4,
             _ => !self.is_change(),
         };
-        let is_text = self.kind == 2 || base(&self.text) == base(&line.text);
+        let has_no_words = self.kind == 2 || self.is_redacted();
+        let is_text = has_no_words || base(&self.text) == base(&line.text);
         // Other speakers have the same ids.
         let is_author = self.who.as_ref().is_none_or(|author| author == who);
         is_kind && is_text && is_author && self.about == about
@@ -184,9 +208,17 @@ pub(super) fn check_counts(folder: &Path) -> Result<u64, String> {
     }
 }
 
+/// The numbers of the redacted messages.
+fn redacted(log: &[StoredMessage]) -> BTreeSet<u64> {
+    let redacted = log.iter().filter(|m| m.is_redacted());
+    redacted.map(|m| m.seq).collect()
+}
+
 /// The last number of each room, and the last that lines show.
 pub(super) fn ends(log: &[StoredMessage]) -> BTreeMap<String, u64> {
-    let shown = log.iter().filter(|m| !m.is_reaction());
+    let redacted = redacted(log);
+    let shown = log.iter();
+    let shown = shown.filter(|m| !m.is_reaction() && !m.may_be_hidden(&redacted));
     let shown = shown.map(|m| (in_lines(&m.room), m.seq));
     log.iter()
         .map(|m| (m.room.clone(), m.seq))
@@ -215,7 +247,9 @@ pub(super) fn check(
             log.len()
         ));
     }
-    views.iter().try_for_each(|view| check_view(log, view))
+    let redacted = redacted(log);
+    let check = |view| check_view(log, &redacted, view);
+    views.iter().try_for_each(check)
 }
 
 /// Checks that numbers rise by one, and that each `prev` is the number before
@@ -249,6 +283,9 @@ fn check_corrections(
         let mut lines = lines.into_iter().flatten();
         let sent = lines.find(|line| edit.id.as_deref() == Some(&line.id) && edit.is(who, line));
         let message = log.iter().find(|m| Some(m.seq) == edit.about);
+        if message.is_some_and(StoredMessage::is_redacted) {
+            continue;
+        }
         let (is, wanted) = (message.map(|m| &m.text), sent.map(|line| &line.text));
         if is != wanted {
             return Err(format!("{} corrects to {wanted:?}, not {is:?}", edit.seq));
@@ -275,6 +312,7 @@ fn check_speaker(
         let stored: Vec<&StoredMessage> = log.iter().filter(is_it).collect();
         let id = &line.id;
         match stored[..] {
+            [] if line.is_refused => {}
             [] if line.confirmed || !speech.died => {
                 return Err(format!("{who}: {id} is lost"));
             }
@@ -312,20 +350,26 @@ fn check_copy(log: &[StoredMessage], who: &str, line: &SentMessage) -> Result<us
 }
 
 /// Checks that a view equals its part of the room's log, message for message.
-fn check_view(log: &[StoredMessage], view: &View) -> Result<(), String> {
+fn check_view(log: &[StoredMessage], redacted: &BTreeSet<u64>, view: &View) -> Result<(), String> {
     let View {
         who, room, from, ..
     } = view;
-    let mut room_log = log.iter().filter(|m| {
+    let room_log = log.iter().filter(|m| {
         let hidden = view.in_lines && m.is_reaction();
         m.room == *room && m.seq > *from && !hidden
     });
+    let mut room_log = room_log.peekable();
+    let may_be_hidden = |m: &StoredMessage| view.in_lines && m.may_be_hidden(redacted);
     for seen in &view.seen {
+        while room_log
+            .next_if(|m| m.seq != seen.seq && may_be_hidden(m))
+            .is_some()
+        {}
         let stored = room_log.next().map(|m| Seen {
             seq: m.seq,
             prev: seen.prev.map(|_| m.prev),
-            // It may have been shown before a correction.
-            text: if base(&m.text) == base(&seen.text) {
+            // It may have been shown before a correction or an erasure.
+            text: if m.is_redacted() || base(&m.text) == base(&seen.text) {
                 seen.text.clone()
             } else {
                 m.text.clone()
@@ -338,10 +382,48 @@ fn check_view(log: &[StoredMessage], view: &View) -> Result<(), String> {
             ));
         }
     }
-    match room_log.next() {
+    match room_log.find(|m| !may_be_hidden(m)) {
         Some(missed) if missed.seq <= view.upto => {
             Err(format!("{who} in {room} never saw {}", missed.seq))
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that no file of a stopped server has an erased word.
+///
+/// # Errors
+/// Fails with a sentence if one has.
+pub(super) fn check_files(folder: &Path, erased: &BTreeSet<String>) -> Result<(), String> {
+    for file in fs::read_dir(folder).expect("a folder") {
+        let path = file.expect("a file").path();
+        let bytes = fs::read(&path).expect("readable");
+        for word in erased {
+            let mut parts = bytes.windows(word.len());
+            if parts.any(|part| part == word.as_bytes()) {
+                return Err(format!("{} has the erased {word}", path.display()));
+            }
+        }
+    }
+    // The index shares the beginnings of words.
+    let index = folder.join("search.sqlite");
+    if !index.exists() {
+        return Ok(());
+    }
+    let db = Connection::open(index).expect("the index");
+    let mut blocks = db.prepare("SELECT first FROM blocks").expect("a query");
+    let blocks = blocks.query_map([], |row| row.get::<_, i64>(0));
+    for block in blocks.expect("rows") {
+        let table = format!("words_{}", block.expect("a row"));
+        let query = format!("SELECT count(*) FROM {table} WHERE {table} MATCH ?1");
+        for word in erased {
+            let count: i64 = db
+                .query_row(&query, [word], |row| row.get(0))
+                .expect("a count");
+            if count > 0 {
+                return Err(format!("the index has the erased {word}"));
+            }
+        }
+    }
+    Ok(())
 }

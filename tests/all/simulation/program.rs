@@ -19,7 +19,7 @@ use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 use super::{
     diary::{Seen, SentMessage, View},
     network::pick,
-    world::{ROOMS, World, millis, next_line, shared_ids},
+    world::{ROOMS, World, check_erased, millis, next_line},
 };
 
 /// How long a program waits for the server before it gives up the connection.
@@ -86,6 +86,7 @@ impl Program {
             };
             self.world
                 .note(&self.name, &format!("resumes after {}", view.last()));
+            let erased = self.world.erased();
             while !view.reaches(self.world.ends.get()) {
                 let knows = self.world.ended.is_cancelled();
                 let text = select! {
@@ -94,6 +95,7 @@ impl Program {
                     () = self.world.ended.cancelled(), if !knows => continue,
                 };
                 let Some(text) = text else { break };
+                check_erased(&erased, &self.name, &text)?;
                 let seen = if json {
                     seen_in_json(&text)?
                 } else {
@@ -119,7 +121,7 @@ impl Program {
     /// # Errors
     /// Fails if the server refuses a message for another reason than `busy`.
     pub(super) async fn repeat(mut self, mut unsaid: usize) -> Result<(), String> {
-        let ids = shared_ids();
+        let ids = self.world.ids_of(&self.name);
         let query = format!("echo=0&name={}", self.name);
         let mut line = next_line(
             &self.world,
@@ -213,6 +215,12 @@ fn seen_in_json(text: &str) -> Result<Option<Seen>, String> {
                 event["text"].as_str().expect("a text").to_owned()
             },
             is_change: true,
+        })),
+        Some("erased") => Ok(event["prev"].as_u64().map(|prev| Seen {
+            seq: event["seq"].as_u64().expect("a number"),
+            prev: Some(prev),
+            text: String::new(),
+            is_change: false,
         })),
         Some("welcome" | "live" | "joined" | "left" | "renamed" | "members") => Ok(None),
         _ => Err(format!("a reader is told {event}")),

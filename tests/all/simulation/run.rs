@@ -15,7 +15,7 @@ use super::{
     network::pick,
     program::Program,
     speaker::{Life, Speaker},
-    world::World,
+    world::{ROOMS, World},
 };
 
 /// How long, by its own clock, a world may run before it counts as stuck.
@@ -94,22 +94,45 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
         for _ in 0..rng.usize(2..9) {
             sleep(Duration::from_millis(rng.u64(..5000))).await;
             inject_fault(world, &mut rng).await;
+            if world.has_erasures {
+                erase_some(world, &mut rng).await;
+            }
         }
         world.note("world", "is calm");
         world.calm.set(true);
         world.host.network.calm();
         world.all_finished.cancelled().await;
+        // Until then an erasure may be on its way.
+        sleep(Duration::from_secs(10)).await;
         let ends = diary::ends(&diary::log(&world.host.folder));
         world.ends.set(ends).expect("known once");
         world.ended.cancel();
         Ok(())
     };
     tokio::try_join!(biased; all, course)?;
+    let erased = world.erased();
+    world.host.check_erased(&ROOMS, &erased).await?;
     world.host.stop().await;
+    diary::check_files(&world.host.folder, &erased)?;
     let read = diary::check_counts(&world.host.folder)?;
     world.note("log", &format!("{read} read positions"));
     let log = diary::log(&world.host.folder);
     diary::check(&log, &world.speakers.borrow(), &world.views.borrow())
+}
+
+/// Has an operator erase one message, if there is one.
+async fn erase_some(world: &World, rng: &mut Rng) {
+    let mut log = diary::log(&world.host.folder);
+    log.retain(|m| ROOMS.contains(&&*m.room) && m.is_shown());
+    if log.is_empty() {
+        return;
+    }
+    let message = &log[rng.usize(..log.len())];
+    world.note_erasing(message.seq, &message.text);
+    if world.host.erase(&message.room, message.seq).await {
+        world.note("an operator", &format!("erased {}", message.seq));
+        world.note_erased(message.seq);
+    }
 }
 
 /// Makes one random fault happen.

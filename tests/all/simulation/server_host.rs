@@ -1,6 +1,7 @@
 //! The server of a world: it is started, stopped and killed on one folder.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
@@ -8,10 +9,11 @@ use std::{
 };
 
 use broadcast_chat::{
+    fanout::PageQuery,
     hub::{Hub, Submitter},
     net::Peer,
-    protocol::ConnectionId,
-    store::Storage,
+    protocol::{Author, ConnectionId, Seq},
+    store::{Storage, Words},
 };
 use fastrand::Rng;
 use rusqlite::Connection;
@@ -22,7 +24,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::network::Network;
+use super::{network::Network, world::check_erased};
 use crate::support::{HUB, in_place, options, serve, site};
 
 /// How long a server may take to stop in order.
@@ -114,6 +116,65 @@ impl ServerHost {
         self.network.cut();
         server.writer.await.expect("the writer does not panic");
         see_no_panic(server.sessions).await;
+        let closed = server.hub.history().store().close().await;
+        closed.expect("the files can be written");
+    }
+
+    /// Has an operator erase a message; false if the server refuses.
+    pub(super) async fn erase(&self, room: &str, seq: u64) -> bool {
+        let Some(hub) = self.hub() else { return false };
+        let by = Author {
+            name: "op".parse().ok(),
+            addr: ([127, 0, 0, 1], 9).into(),
+            owner: None,
+        };
+        let room = room.parse().expect("a room");
+        let erased = hub.redact(&by, ConnectionId::SERVER, room, Seq(seq));
+        erased.await.is_ok()
+    }
+
+    fn hub(&self) -> Option<Hub> {
+        let state = self.state();
+        state.server.as_ref().map(|server| server.hub.clone())
+    }
+
+    /// Checks that nobody finds an erased word from here on: in the tail, in the
+    /// store, on a page or by a search.
+    ///
+    /// # Errors
+    /// Fails with a sentence if somebody would.
+    pub(super) async fn check_erased(
+        &self,
+        rooms: &[&str],
+        erased: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let Some(hub) = self.hub() else { return Ok(()) };
+        let history = hub.history();
+        for room in rooms {
+            let room = room.parse().expect("a room");
+            for after in (0..=history.head().0).map(Seq) {
+                let stored = history.stored(&room, after).await.expect("readable");
+                check_erased(erased, "a reader of the store", &format!("{stored:?}"))?;
+                let recent = history.recent(&room, after);
+                check_erased(erased, "a reader of the tail", &format!("{recent:?}"))?;
+            }
+            let query = PageQuery {
+                after: Some(Seq(0)),
+                before: None,
+                limit: 1000,
+            };
+            let page = history.page(&room, query).await.expect("readable");
+            check_erased(erased, "a reader of pages", &format!("{page:?}"))?;
+            for word in erased {
+                let words = Words::parse(word).expect("a word");
+                let found = history.store().search(&room, &words, None, 10, || false);
+                let found = found.await.expect("searchable").expect("in time");
+                if !found.messages.is_empty() {
+                    return Err(format!("a search finds the erased {word}"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Kills the server: nothing that it holds is stored or sent any more.

@@ -1,6 +1,6 @@
 //! A person of a simulated world, who uses the library's client.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, rc::Rc};
 
 use broadcast_chat::{
     client::{
@@ -9,7 +9,8 @@ use broadcast_chat::{
         ids::Ids,
     },
     protocol::{
-        ChangeKind, Command, Epoch, Event, FollowLevel, PublishKind, Seq, Start, name::Name,
+        Author, ChangeKind, Command, Epoch, Event, FollowLevel, PublishKind, Seq, Start,
+        name::MessageId,
     },
 };
 use fastrand::Rng;
@@ -21,7 +22,7 @@ use tokio::{
 use super::{
     diary::{Seen, SentMessage, View, base},
     network::pick,
-    world::{ROOMS, World, millis, next_about, next_line, shared_ids},
+    world::{ROOMS, World, check_erased, millis, next_about, next_line},
 };
 
 /// Whether a speaker dies, and what it comes back with.
@@ -54,6 +55,8 @@ pub(super) struct Speaker {
     /// The private messages to it and from it.
     inbox: View,
     epoch: Option<Epoch>,
+    /// The words that were erased before this life began.
+    erased: BTreeSet<String>,
 }
 
 impl Speaker {
@@ -64,10 +67,11 @@ impl Speaker {
         Speaker {
             world: Rc::clone(world),
             wanders: life == Life::Long && rng.bool(),
-            ids: shared_ids(),
+            ids: world.ids_of(&name),
             view: View::new(&name, room, 0),
             inbox: View::new(&name, &inbox(&name), 0),
             epoch: None,
+            erased: BTreeSet::new(),
             name,
             rng,
             life,
@@ -135,6 +139,7 @@ impl Speaker {
 
     /// Connects, however many attempts that takes.
     async fn begin(&mut self) -> Client {
+        self.erased = self.world.erased();
         loop {
             let wanted = AddressOptions {
                 address: Some(format!("ws://127.0.0.1:2000/{}", self.room)),
@@ -194,7 +199,7 @@ impl Speaker {
         self.world
             .note_view(std::mem::replace(&mut self.inbox, next));
         for line in self.world.messages_of(&self.name) {
-            if !line.confirmed && self.life != Life::KeepsOutbox {
+            if !line.confirmed && !line.is_refused && self.life != Life::KeepsOutbox {
                 client.send(command_of(&line));
             }
         }
@@ -264,6 +269,19 @@ impl Speaker {
                 client.send(command_of(&line));
                 self.unsaid -= 1;
             }
+            14..=15 if self.world.has_erasures => {
+                let own = format!("{} ", self.name);
+                let is_own = |seen: &&Seen| !seen.is_change && seen.text.starts_with(&own);
+                let seen: Vec<_> = self.view.seen.iter().filter(is_own).collect();
+                if let Some(seen) = seen.get(self.rng.usize(..seen.len().max(1)))
+                    && self.view.room == self.room
+                {
+                    let seq = seen.seq;
+                    self.world.note_erasing(seq, &seen.text);
+                    self.world.note(&self.name, &format!("erases {seq}"));
+                    client.send(Command::Erase { seq: Seq(seq) });
+                }
+            }
             16 => {
                 let room = self.view.room.parse().ok();
                 let level = Some(pick(&mut self.rng, &[FollowLevel::All, FollowLevel::None]));
@@ -316,7 +334,8 @@ impl Speaker {
                 (PublishKind::Unreact, seen.seq, "+1".to_owned())
             }
             _ => {
-                let text = format!("{} {number} replies", self.name);
+                let name = &self.name;
+                let text = format!("{name} {number} w{name}x{number}w replies");
                 (PublishKind::Reply, seen.seq, text)
             }
         })
@@ -324,24 +343,46 @@ impl Speaker {
 
     fn handle_event(&mut self, happened: ClientEvent) -> Result<(), String> {
         let name = &self.name;
+        if let ClientEvent::Event(frame, _) = &happened {
+            check_erased(&self.erased, name, frame.text())?;
+        }
         match happened {
+            ClientEvent::Event(
+                _,
+                Event::Erased {
+                    seq,
+                    prev: Some(prev),
+                    id,
+                },
+            ) => {
+                self.world.note(name, &format!("sees erased {seq}"));
+                // It may have been shown the message.
+                if seq.0 > self.view.last() {
+                    self.see((seq, prev), None, String::new(), false);
+                }
+                if let Some(id) = id {
+                    self.world.confirm(&self.name, id.as_str());
+                }
+            }
+            ClientEvent::Event(_, Event::Notice { text }) => {
+                let erased = text.strip_prefix("Number ");
+                let erased = erased.and_then(|text| text.strip_suffix(" is erased."));
+                if let Some(seq) = erased.and_then(|seq| seq.parse().ok()) {
+                    self.world.note_erased(seq);
+                }
+            }
+            ClientEvent::Refused { id, text, .. } if is_about_erased(&text) => {
+                self.world.note(name, &format!("says {id} too late"));
+                self.world.refuse(name, id.as_str());
+            }
             ClientEvent::Event(_, Event::Message(message)) => {
                 if message.room.as_str() != self.view.room {
                     return Err(format!("{name} in {} hears {message:?}", self.view.room));
                 }
                 self.world.note(name, &format!("sees {}", message.seq));
-                let author = message.from.name.as_ref().map(Name::as_str);
-                if let Some(id) = &message.id
-                    && author == Some(name)
-                {
-                    self.world.confirm(name, id.as_str());
-                }
-                self.view.seen.push(Seen {
-                    seq: message.seq.0,
-                    prev: Some(message.prev.0),
-                    text: message.text.to_string(),
-                    is_change: false,
-                });
+                let own = own_id(name, &message.from, message.id);
+                let text = message.text.to_string();
+                self.see((message.seq, message.prev), own, text, false);
             }
             ClientEvent::Event(_, Event::Changed(change)) => {
                 if change.room.as_str() != self.view.room {
@@ -349,19 +390,10 @@ impl Speaker {
                 }
                 self.world
                     .note(name, &format!("sees change {}", change.seq));
-                let author = change.from.name.as_ref().map(Name::as_str);
-                if let Some(id) = &change.id
-                    && author == Some(name)
-                {
-                    self.world.confirm(name, id.as_str());
-                }
+                let own = own_id(name, &change.from, change.id);
                 let text = change.text.filter(|_| change.kind != ChangeKind::Edit);
-                self.view.seen.push(Seen {
-                    seq: change.seq.0,
-                    prev: Some(change.prev.0),
-                    text: text.map_or_else(String::new, String::from),
-                    is_change: true,
-                });
+                let text = text.map_or_else(String::new, String::from);
+                self.see((change.seq, change.prev), own, text, true);
             }
             ClientEvent::Event(_, Event::Private(private)) => {
                 self.world.note(name, &format!("is told {}", private.seq));
@@ -408,6 +440,25 @@ impl Speaker {
         Ok(())
     }
 
+    /// Notes a message or a change that it was shown in its room.
+    fn see(
+        &mut self,
+        (seq, prev): (Seq, Seq),
+        own: Option<MessageId>,
+        text: String,
+        is_change: bool,
+    ) {
+        if let Some(id) = own {
+            self.world.confirm(&self.name, id.as_str());
+        }
+        self.view.seen.push(Seen {
+            seq: seq.0,
+            prev: Some(prev.0),
+            text,
+            is_change,
+        });
+    }
+
     /// Stops reading for a while, now and then.
     async fn linger(&mut self) {
         if !self.world.is_calm() && self.rng.u8(..16) == 0 {
@@ -415,6 +466,20 @@ impl Speaker {
             sleep(millis(&mut self.rng, most)).await;
         }
     }
+}
+
+/// The id of what the speaker of this name published itself.
+fn own_id(name: &str, from: &Author, id: Option<MessageId>) -> Option<MessageId> {
+    id.filter(|_| {
+        from.name
+            .as_ref()
+            .is_some_and(|author| author.as_str() == name)
+    })
+}
+
+/// Whether a refusal says that the message is about one that is not there.
+fn is_about_erased(refusal: &str) -> bool {
+    refusal.contains(" is no message of ")
 }
 
 fn command_of(line: &SentMessage) -> Command {

@@ -33,6 +33,9 @@ pub(super) struct World {
     named: RefCell<BTreeSet<String>>,
     /// The speakers with unsent or unconfirmed messages.
     unfinished: RefCell<BTreeSet<String>>,
+    /// Whether messages are erased in this world.
+    pub(super) has_erasures: bool,
+    erasures: RefCell<Erasures>,
     /// Cancelled once there is no such speaker.
     pub(super) all_finished: CancellationToken,
     /// The last number of each room, once every message is stored.
@@ -56,6 +59,8 @@ impl World {
             views: RefCell::default(),
             named: RefCell::default(),
             unfinished: RefCell::default(),
+            has_erasures: seed % 2 == 1,
+            erasures: RefCell::default(),
             all_finished: CancellationToken::new(),
             ends: OnceCell::new(),
             ended: CancellationToken::new(),
@@ -134,15 +139,78 @@ impl World {
         });
     }
 
+    /// Notes that a message of a speaker was refused for good: it is about an
+    /// erased one.
+    pub(super) fn refuse(&self, who: &str, id: &str) {
+        self.with_record(who, |speech| {
+            let own = speech.messages.iter_mut().find(|line| line.id == id);
+            if let Some(line) = own {
+                line.is_refused = true;
+            }
+        });
+    }
+
+    /// Notes that a message is to be erased.
+    pub(super) fn note_erasing(&self, seq: u64, text: &str) {
+        let word = word(text).expect("each message has one").to_owned();
+        self.erasures.borrow_mut().asked.insert(seq, word);
+    }
+
+    /// Notes that a message is erased: from here on no reader may be shown its words.
+    pub(super) fn note_erased(&self, seq: u64) {
+        let erasures = &mut *self.erasures.borrow_mut();
+        if let Some(word) = erasures.asked.get(&seq) {
+            erasures.done.insert(word.clone());
+        }
+    }
+
+    /// The words of the messages that are erased by now.
+    pub(super) fn erased(&self) -> BTreeSet<String> {
+        self.erasures.borrow().done.clone()
+    }
+
     pub(super) fn note_view(&self, view: View) {
         self.views.borrow_mut().push(view);
     }
+
+    /// The ids of a speaker. In a world without erasures line n has the same id
+    /// for all: so no speaker may silence another by its ids. The rest of an
+    /// erased message has an id and no author.
+    pub(super) fn ids_of(&self, name: &str) -> Ids {
+        let own = name
+            .bytes()
+            .fold(7, |seed, byte| seed * 31 + u64::from(byte));
+        Ids::seeded(if self.has_erasures { own } else { 7 })
+    }
 }
 
-/// The ids of every speaker: line n has the same id for all. So no speaker may
-/// silence another by its ids.
-pub(super) fn shared_ids() -> Ids {
-    Ids::seeded(7)
+/// The messages that are erased, and those that are to be.
+#[derive(Default)]
+struct Erasures {
+    /// The word of each, by its number.
+    asked: BTreeMap<u64, String>,
+    done: BTreeSet<String>,
+}
+
+/// The word that only one message has, and its corrections.
+fn word(text: &str) -> Option<&str> {
+    let is_word = |word: &&str| word.starts_with('w') && word.ends_with('w');
+    text.split(' ').find(is_word)
+}
+
+/// Checks that something shown has none of the erased words.
+///
+/// # Errors
+/// Fails if it has one.
+pub(super) fn check_erased(
+    erased: &BTreeSet<String>,
+    who: &str,
+    shown: &str,
+) -> Result<(), String> {
+    match erased.iter().find(|word| shown.contains(&***word)) {
+        Some(word) => Err(format!("{who} is shown the erased {word} in {shown}")),
+        None => Ok(()),
+    }
 }
 
 /// Makes up the next message; from here on it counts as sent.
@@ -157,13 +225,14 @@ pub(super) fn next_line(
     // Most messages are short. A long one makes a connection break within a
     // frame.
     let length = pick(rng, &[0, 0, 0, 0, 0, 0, 50, 50, 50, 3000]);
-    let text = format!("{name} {number} {}", "x".repeat(length));
+    let text = format!("{name} {number} w{name}x{number}w {}", "x".repeat(length));
     let line = SentMessage {
         room: room.to_owned(),
         to: to.map(str::to_owned),
         id: ids.of(number as u64).expect("an id").to_string(),
         text,
         about: None,
+        is_refused: false,
         confirmed: false,
     };
     world.note_sent(name, line.clone());
@@ -185,6 +254,7 @@ pub(super) fn next_about(
         id: ids.of(number as u64).expect("an id").to_string(),
         text,
         about: Some((kind, seq)),
+        is_refused: false,
         confirmed: false,
     };
     world.note_sent(name, line.clone());

@@ -1,7 +1,7 @@
 //! The flags whose new values need no restart.
 
 /// The flags that SIGHUP applies, each with the moment of its effect.
-pub(crate) const LIVE: [(&str, &str); 14] = [
+pub(crate) const LIVE: [(&str, &str); 15] = [
     (
         "tls-cert",
         "new connections get the certificate in the file; another way to get one needs a restart",
@@ -21,5 +21,6 @@ pub(crate) const LIVE: [(&str, &str); 14] = [
         "operator-secret-file",
         "at once; the file is read again, and operators stay operators until they leave",
     ),
+    ("edit-window", "at once"),
     ("verbose", "at once"),
 ];

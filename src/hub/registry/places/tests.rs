@@ -65,3 +65,28 @@ fn a_thousand_rooms_followed_cost_at_most_64_kib() {
     places.end(ConnectionId(1));
     assert!(places.is_empty() && places.listeners.is_empty() && places.owners.is_empty());
 }
+
+// Verified to fail when the places that were read replace later changes.
+#[test]
+fn a_change_while_places_are_read_stays() {
+    let mut places = FollowedPlaces::default();
+    let (id, left, kept) = (ConnectionId(1), room("left"), room("kept"));
+    let followed = [&left, &kept].map(|room| Followed {
+        place: Place::Room(room.clone()),
+        read: Seq(1),
+        last: Seq(1),
+        unread: 0,
+        mentions: 0,
+        level: FollowLevel::All,
+    });
+    places.begin(id, ANA, &room("lobby"), None);
+    // Another connection of the same owner.
+    places.change(ANA, &left, None);
+    places.set(id, &followed);
+    assert_eq!(
+        [&left, &kept].map(|room| places.has(id, room)),
+        [false, true]
+    );
+    places.change(ANA, &left, Some(FollowLevel::All));
+    assert!(places.has(id, &left));
+}
