@@ -52,7 +52,7 @@ pub use self::{
     claims::{Claim, Claimed},
     moderation::{Kicked, Lifted, accept_reason},
     operators::invite_first_operator,
-    receipts::{Receipt, Receipts, Reply, ReplyWithRef, WantedReplies},
+    receipts::{PublisherReply, Receipt, Receipts, Reply, WantedReplies},
     refused_ids::RefusedIds,
     registry::{
         Bucket, Budget, Capacity, Full, NameUse, PrefixLimits, QuotaLimits, Rate, Registration,
@@ -377,6 +377,11 @@ impl Hub {
     ) -> impl Future<Output = Result<Recipient, Refusal>> + use<> {
         let claims = self.shared.claims.clone();
         async move { claims.find_recipient(name, &author).await }
+    }
+
+    /// Whether a connection uses a name as its owner.
+    pub fn is_owner_here(&self, name: &Name) -> bool {
+        self.shared.registry.owners(&name.key()) > 0
     }
 
     /// The private messages that an owner was not delivered yet, and whether

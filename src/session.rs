@@ -201,8 +201,8 @@ async fn converse<R: AsyncRead + Unpin>(
             reason = conversation.closed_by_operator() => return SessionEnd::Close(reason),
             Some(()) = OptionFuture::from(finished.as_mut()), if submitter.is_none() && !pending.is_changing() => {
                 // The writer sent every reply before it ended.
-                while let Some((reply, reference)) = receipts.try_next() {
-                    conversation.reply(reply, reference.as_ref(), subscriber);
+                while let Some(told) = receipts.try_next() {
+                    conversation.reply(told, subscriber);
                 }
                 return SessionEnd::Close(conversation.drain_reason());
             }
@@ -231,8 +231,8 @@ async fn converse<R: AsyncRead + Unpin>(
                     return SessionEnd::Close(CloseReason::Internal);
                 }
             },
-            told = receipts.next(few) => if let Some((reply, reference)) = told {
-                conversation.reply(reply, reference.as_ref(), subscriber);
+            told = receipts.next(few) => if let Some(told) = told {
+                conversation.reply(told, subscriber);
             },
             done = pending.done() => match done {
                 Done::Submitted(true) => {}

@@ -195,10 +195,11 @@ impl ClientConversation {
                 *secret = self.name.as_ref().and_then(|(_, secret)| secret.clone());
                 return self.ask(command, QUESTION_REF);
             }
-            Command::Publish { .. }
-            | Command::Private { .. }
-            | Command::Name { .. }
-            | Command::Join { .. } => {}
+            // The ref asks the server whether the recipient is away.
+            Command::Private { .. } => {
+                return self.outbox.push_asking(command, QUESTION_REF.parse().ok());
+            }
+            Command::Publish { .. } | Command::Name { .. } | Command::Join { .. } => {}
             _ => return self.ask(command, QUESTION_REF),
         }
         self.outbox.push(command);

@@ -73,7 +73,7 @@ pub struct Outbox {
 /// A command and its state.
 struct OutboxCommand {
     command: Command,
-    /// The ref that a question is sent with.
+    /// The ref that the command is sent with.
     reference: Option<Reference>,
     in_flight: bool,
 }
@@ -187,6 +187,12 @@ impl Outbox {
 
     /// Adds a message, or a change of name or room.
     pub(super) fn push(&mut self, command: Command) {
+        self.push_asking(command, None);
+    }
+
+    /// Adds a message, as [`push`](Self::push) does. What is told about it
+    /// besides its receipt will carry this ref.
+    pub(super) fn push_asking(&mut self, command: Command, reference: Option<Reference>) {
         if let Some((id, _)) = id_and_text(&command)
             && self.ids.contains_key(id)
         {
@@ -203,10 +209,10 @@ impl Outbox {
             let command = Cow::Borrowed(&command);
             journal.add(&Record::Take { number, command });
         }
-        self.keep(number, command);
+        self.keep(number, command, reference);
     }
 
-    fn keep(&mut self, number: u64, command: Command) {
+    fn keep(&mut self, number: u64, command: Command, reference: Option<Reference>) {
         if let Some((id, text)) = id_and_text(&command) {
             self.bytes += text.len();
             self.ids.insert(id.clone(), number);
@@ -214,7 +220,7 @@ impl Outbox {
         self.newest = self.newest.max(number);
         let entry = OutboxCommand {
             command,
-            reference: None,
+            reference,
             in_flight: false,
         };
         self.commands.insert(number, entry);
@@ -281,7 +287,7 @@ impl Outbox {
             }
         }
         self.last_sent = number;
-        Some(json::command(&entry.command))
+        Some(json::request(&entry.command, entry.reference.as_ref()))
     }
 
     /// Removes a message because the server has stored it; returns whether it

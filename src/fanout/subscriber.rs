@@ -6,7 +6,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -189,6 +189,19 @@ impl Subscriber {
     /// breaks or the store cannot be read.
     pub async fn deliver(&mut self) -> Result<(), DeliveryError> {
         poll_fn(|cx| self.poll_deliver(cx)).await
+    }
+
+    /// Writes the recent messages that the socket takes at once. A frame sent
+    /// next comes behind them.
+    pub fn deliver_recent(&mut self) {
+        {
+            let mut outlet = self.shared.lock();
+            if outlet.mode == Mode::Live {
+                self.set_mode(&mut outlet, Mode::CatchingUp);
+            }
+        }
+        // The session polls again, and then learns of an error.
+        let _ = self.poll_deliver(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Drives delivery like [`Subscriber::deliver`]. But if `most` bytes or

@@ -277,8 +277,8 @@ async fn store(
     let submitter = state.hub.submitter().ok_or_else(going_away)?;
     submitter.send(submission).await.map_err(|_| going_away())?;
     drop(submitter);
-    let (reply, _) = receipts.next(Some(0)).await.ok_or_else(going_away)?;
-    Ok(reply)
+    let told = receipts.next(Some(0)).await.ok_or_else(going_away)?;
+    Ok(told.reply)
 }
 
 /// Maps a taken name to 401 if the request has no secret: the owner could send

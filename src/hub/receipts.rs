@@ -11,7 +11,7 @@ use std::{
 use super::RefusedIds;
 use crate::protocol::{
     ConnectionId, Refusal, Seq,
-    name::{MessageId, Reference},
+    name::{MessageId, Name, Reference},
 };
 
 /// The reply to a draft.
@@ -54,10 +54,21 @@ pub struct Receipt {
     shared: Arc<SharedReceipts>,
     /// The ref of the command that brought the draft.
     reference: Option<Reference>,
+    /// The recipient of a private message, if the publisher is to be told that
+    /// the recipient is away.
+    away: Option<Name>,
 }
 
-/// A reply, and the ref of the command it answers.
-pub type ReplyWithRef = (Reply, Option<Reference>);
+/// A reply to a draft, with what the publisher is told besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublisherReply {
+    /// The reply.
+    pub reply: Reply,
+    /// The ref of the command that it answers.
+    pub reference: Option<Reference>,
+    /// The recipient of the private message, who is away.
+    pub away: Option<Name>,
+}
 
 struct SharedReceipts {
     /// The connection of the publisher.
@@ -69,7 +80,7 @@ struct SharedReceipts {
 #[derive(Default)]
 struct ReceiptState {
     owed: usize,
-    replies: VecDeque<ReplyWithRef>,
+    replies: VecDeque<PublisherReply>,
     /// The messages that the writer refused.
     deferred: RefusedIds,
     /// The task that waits for a reply. If it has a number, it also wakes once
@@ -98,15 +109,17 @@ impl Receipts {
 
     /// Makes the receipt for one more draft.
     pub fn issue(&self) -> Receipt {
-        self.issue_for(None)
+        self.issue_for(None, None)
     }
 
-    /// Makes the receipt for a draft that came with a command of this ref.
-    pub fn issue_for(&self, reference: Option<Reference>) -> Receipt {
+    /// Makes the receipt for a draft that came with a command of this ref, for a
+    /// recipient who is away.
+    pub fn issue_for(&self, reference: Option<Reference>, away: Option<Name>) -> Receipt {
         self.shared.lock().owed += 1;
         Receipt {
             shared: Arc::clone(&self.shared),
             reference,
+            away,
         }
     }
 
@@ -116,13 +129,13 @@ impl Receipts {
     }
 
     /// Takes a reply that has arrived, without waiting.
-    pub fn try_next(&self) -> Option<ReplyWithRef> {
+    pub fn try_next(&self) -> Option<PublisherReply> {
         self.shared.lock().replies.pop_front()
     }
 
     /// Waits for the next reply. Given a number, returns `None` once no more
     /// replies than that are owed. Cancel-safe.
-    pub fn next(&self, until_owed: Option<usize>) -> impl Future<Output = Option<ReplyWithRef>> {
+    pub fn next(&self, until_owed: Option<usize>) -> impl Future<Output = Option<PublisherReply>> {
         poll_fn(move |cx| self.poll_next(cx, until_owed))
     }
 
@@ -130,7 +143,7 @@ impl Receipts {
         &self,
         cx: &mut Context<'_>,
         until_owed: Option<usize>,
-    ) -> Poll<Option<ReplyWithRef>> {
+    ) -> Poll<Option<PublisherReply>> {
         let mut state = self.shared.lock();
         if let Some(reply) = state.replies.pop_front() {
             return Poll::Ready(Some(reply));
@@ -170,9 +183,14 @@ impl Receipt {
                 ..
             }
         );
-        if !seen || self.shared.wanted == WantedReplies::All {
+        let away = self.away.take().filter(|_| seen);
+        if !seen || away.is_some() || self.shared.wanted == WantedReplies::All {
             let reference = self.reference.take();
-            self.shared.lock().replies.push_back((reply, reference));
+            self.shared.lock().replies.push_back(PublisherReply {
+                reply,
+                reference,
+                away,
+            });
         }
     }
 }
@@ -213,17 +231,26 @@ mod tests {
         }
     }
 
+    fn told(seq: u64, reference: Option<Reference>, away: Option<Name>) -> PublisherReply {
+        PublisherReply {
+            reply: stored(seq),
+            reference,
+            away,
+        }
+    }
+
     #[tokio::test]
     async fn replies_arrive_in_order() {
         let receipts = Receipts::new(ConnectionId(7), WantedReplies::All);
         let reference: Option<Reference> = "r".parse().ok();
-        let (first, second) = (receipts.issue(), receipts.issue_for(reference.clone()));
+        let first = receipts.issue();
+        let second = receipts.issue_for(reference.clone(), None);
         assert_eq!(receipts.owed(), 2);
         assert!(receipts.next(None).now_or_never().is_none());
         first.tell(stored(1));
         second.tell(stored(2));
-        assert_eq!(receipts.next(None).await, Some((stored(1), None)));
-        assert_eq!(receipts.try_next(), Some((stored(2), reference)));
+        assert_eq!(receipts.next(None).await, Some(told(1, None, None)));
+        assert_eq!(receipts.try_next(), Some(told(2, reference, None)));
         assert_eq!((receipts.try_next(), receipts.owed()), (None, 0));
     }
 
@@ -238,5 +265,18 @@ mod tests {
         // This draft gets no reply: the writer has ended.
         drop(second);
         assert_eq!(few.await, None);
+    }
+
+    #[tokio::test]
+    async fn a_publisher_with_an_echo_learns_who_is_away() {
+        let receipts = Receipts::new(ConnectionId(7), WantedReplies::WithoutEcho);
+        let bob: Option<Name> = "bob".parse().ok();
+        receipts.issue_for(None, bob.clone()).tell(stored(1));
+        assert_eq!(receipts.next(None).await, Some(told(1, None, bob.clone())));
+        // Only if the message is stored.
+        let reply = Reply::Refused(Refusal::new(crate::protocol::RefusalCode::Busy, "no"));
+        receipts.issue_for(None, bob).tell(reply);
+        let refused = receipts.next(None).await.expect("a reply");
+        assert_eq!(refused.away, None);
     }
 }

@@ -73,6 +73,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<Secret>,
     },
+    /// A private message is stored, and its recipient has no connection here.
+    Away {
+        /// The recipient.
+        with: Name,
+        /// The sentence for people.
+        text: String,
+    },
     /// The answer to `inbox`.
     Inbox {
         /// The last private messages, oldest first.
@@ -190,6 +197,14 @@ pub enum Event {
     /// The answer to `history` of a private conversation; its type is `page`.
     #[serde(untagged)]
     Conversation(ConversationPage),
+}
+
+impl Event {
+    /// The event about a recipient without a connection.
+    pub fn away(with: Name) -> Self {
+        let text = format!("{with} is away and will see it when back.");
+        Event::Away { with, text }
+    }
 }
 
 impl From<Redaction> for Event {
@@ -388,14 +403,19 @@ pub struct ConversationPage {
     pub messages: Vec<PrivateMessage>,
     /// Whether there are more messages before these.
     pub more: bool,
+    /// Whether the other person has no connection here. Only somebody who has
+    /// messages of the conversation is told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
 }
 
 impl ConversationPage {
-    /// A page of the conversation with a person.
-    pub fn new(with: Name, messages: Vec<PrivateMessage>, more: bool) -> Self {
+    /// A page of the conversation with a person, who is here or not.
+    pub fn new(with: Name, messages: Vec<PrivateMessage>, more: bool, is_here: bool) -> Self {
         ConversationPage {
             kind: PageType::Page,
             with,
+            away: !is_here && !messages.is_empty(),
             messages,
             more,
         }

@@ -234,7 +234,7 @@ pub fn event(event: &Event) -> Option<String> {
             }
         }
         Event::Refused(refusal) => refusal.text.clone(),
-        Event::Notice { text } => text.clone(),
+        Event::Notice { text } | Event::Away { text, .. } => text.clone(),
     };
     let mut line = String::from("* ");
     put_inset(&mut line, &sanitize(&said));

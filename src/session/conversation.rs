@@ -11,6 +11,8 @@ mod operating;
 mod pages;
 mod place_commands;
 
+use std::collections::BTreeSet;
+
 use futures_util::FutureExt;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, field::display};
@@ -50,6 +52,8 @@ pub(super) struct Conversation<'a> {
     room: RoomName,
     /// The names that the member ignores.
     ignored: IgnoredNames,
+    /// The recipients of whom a plain connection was told that they are away.
+    told_away: BTreeSet<NameKey>,
     /// Which private messages the peer has received.
     shown: DeliveredMark,
     /// How many unowned names this connection has claimed.
@@ -135,6 +139,7 @@ impl<'a> Conversation<'a> {
             key,
             room,
             ignored,
+            told_away: BTreeSet::new(),
             shown: DeliveredMark::default(),
             new_names: 0,
             pace: registration.budget().map(|it| Box::new(Pace::new(it))),

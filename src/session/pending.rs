@@ -22,8 +22,8 @@ use crate::{
 
 /// A command's work that cannot be answered at once.
 pub(super) enum PendingWork {
-    /// Store a draft.
-    Publish(Draft),
+    /// Store a draft, and tell its author that this recipient is away.
+    Publish(Draft, Option<Name>),
     /// Join another room, or read this one from another position.
     Join(RoomName, Start),
     /// Look up an answer.
@@ -133,8 +133,8 @@ impl Pending {
             reference,
         } = command;
         *self = match job {
-            PendingWork::Publish(draft) => {
-                let receipt = receipts.issue_for(reference);
+            PendingWork::Publish(draft, away) => {
+                let receipt = receipts.issue_for(reference, away);
                 Pending::submit(Submission::message(draft, receipt), submitter)
             }
             PendingWork::Join(room, start) => Pending::Joining(Box::new((room, start, reference))),

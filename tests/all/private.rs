@@ -350,3 +350,65 @@ async fn an_invalid_private_message_is_refused() {
     ana.say(&private("dora", "hi", "a-1")).await;
     assert_eq!(ana.event().await["seq"], 1);
 }
+
+// Verified to fail when the echo is not written first, and when a plain
+// connection is told each time.
+#[tokio::test]
+async fn a_sender_learns_that_the_recipient_is_away() {
+    let server = TestServer::start().await;
+    let (mut ana, _) = server.owner("ana", "").await;
+    let (mut silent, _) = server.owner("ana", "&echo=0").await;
+    let (bob, _) = server.owner("bob", "").await;
+    let mut carl = server.plain("/tea").await;
+    carl.text_after("/name carl").await;
+    for peer in [&mut ana, &mut silent] {
+        peer.event_of("live").await;
+    }
+    let asking = |text: &str, id: &str| {
+        let mut command: Value = serde_json::from_str(&private("bob", text, id)).expect("JSON");
+        command["ref"] = json!("p-1");
+        command.to_string()
+    };
+    ana.say(&asking("here", "a-0")).await;
+    assert_eq!(ana.event_of("private").await["text"], "here");
+    leave(bob).await;
+    for peer in [&mut ana, &mut silent] {
+        peer.event_of("left").await;
+    }
+    // Neither of a person who is here, nor without a ref.
+    ana.say(&private("bob", "unasked", "a-1")).await;
+    assert_eq!(ana.event().await["text"], "unasked");
+    let away = json!({
+        "type": "away", "with": "bob", "text": "bob is away and will see it when back.",
+        "ref": "p-1",
+    });
+    for (text, id) in [("one", "a-2"), ("two", "a-3")] {
+        ana.say(&asking(text, id)).await;
+        assert_eq!(ana.event().await["text"], text);
+        assert_eq!(ana.event().await, away);
+    }
+    // Repeated, it has its receipt only.
+    ana.say(&asking("two", "a-3")).await;
+    assert_eq!(ana.event().await["duplicate"], true);
+    silent.event_of("private").await;
+    silent.say(&asking("three", "a-4")).await;
+    assert_eq!(silent.event_of("accepted").await["id"], "a-4");
+    assert_eq!(silent.event().await, away);
+    for (text, told) in [("one", true), ("two", false)] {
+        let echo = carl.text_after(&format!("/msg bob {text}")).await;
+        assert_eq!(echo, format!("* you to bob: {text}"));
+        if told {
+            let away = "* bob is away and will see it when back.";
+            assert_eq!(carl.text().await, away);
+        }
+    }
+    assert_eq!(carl.text_after("/topic").await, "* tea has no topic.");
+    // Only somebody who has a conversation with a person learns it unasked.
+    let history = json!({"type": "history", "with": "bob"}).to_string();
+    ana.event_of("private").await;
+    ana.say(&history).await;
+    assert_eq!(ana.event_of("page").await["away"], true);
+    let (mut eve, _) = server.owner("eve", "").await;
+    eve.say(&history).await;
+    assert_eq!(eve.event_of("page").await["away"], Value::Null);
+}

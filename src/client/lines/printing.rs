@@ -111,8 +111,11 @@ impl<W: Write> Lines<'_, W> {
 
     /// Prints an event of the server, as received or in the plain format.
     fn put_told(&mut self, frame: &Frame, event: &Event) {
+        // A program that counts the lines of a pipe gets those that it knows.
+        let is_extra = matches!(event, Event::Away { .. }) && self.options.source == Source::Pipe;
         match (self.options.quiet, self.options.json) {
             (true, _) => {}
+            (false, false) if is_extra => {}
             (false, true) => self.printer.put(&one_line(frame.text())),
             (false, false) => self.put(event),
         }

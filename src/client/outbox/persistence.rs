@@ -36,7 +36,7 @@ impl Outbox {
             match record {
                 Record::Take { number, command } => {
                     outbox.remove(number);
-                    outbox.keep(number, command.into_owned());
+                    outbox.keep(number, command.into_owned(), None);
                 }
                 Record::Done(number) => outbox.remove(number),
                 Record::SentAs(speaker) => outbox.sent_as = Some(speaker.into_owned()),

@@ -214,6 +214,12 @@ function showHint(text, brief = false) {
 /** Settles when the last message is kept: each message waits until those before it are. */
 let lastKept = Promise.resolve();
 
+/** The ref of private messages: the server says whether the recipient is away. */
+const PRIVATE_REF = "private";
+
+/** The people of whom the user was told that they are away. */
+const away = new Set();
+
 /** The kinds of messages that have no row of their own. */
 const CHANGES = ["edit", "react", "unreact"];
 
@@ -222,7 +228,7 @@ function sendMessage(command) {
     showHint("Too many messages wait for the server already.");
     return false;
   }
-  const message = { ...command, id: randomId() };
+  const message = { ...command, id: randomId(), ...(command.type === "private" && { ref: PRIVATE_REF }) };
   showUnconfirmed(message);
   if (!CHANGES.includes(command.kind)) view.toEnd();
   lastKept = lastKept.then(async () => {
@@ -603,6 +609,12 @@ const handlers = {
     askRooms();
     adoptMessages();
   },
+  away({ with: name, text }) {
+    if (away.has(name)) return;
+    away.add(name);
+    if (talk.name === name) talk.note(text);
+    else note(text);
+  },
   inbox({ messages }) {
     if (messages.length === 0) note("You have no private messages.");
     for (const { at, from, to, text, sent } of messages) {
@@ -626,7 +638,10 @@ const handlers = {
   },
   private({ seq, prev, at, from, to, text, id, sent }) {
     inbox.recordDelivered(me.name, prev);
-    if (!sent) lastPrivate = from.name;
+    if (!sent) {
+      lastPrivate = from.name;
+      away.delete(from.name);
+    }
     talk.take({ seq, at, from, to, text, sent });
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
     addRow(row);

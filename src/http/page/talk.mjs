@@ -59,6 +59,13 @@ export class Talk {
     this.#on.read(message.seq);
   }
 
+  /** Shows a note about the other person. */
+  note(text) {
+    const element = drawRow({ kind: "note", text }, {});
+    $("talk-list").append(element);
+    element.scrollIntoView({ block: "nearest" });
+  }
+
   #add({ seq, at, from, to, text, sent }) {
     const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text };
     const day = !this.#last || !dayOf(this.#last, row.at);

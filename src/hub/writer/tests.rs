@@ -81,11 +81,11 @@ impl Publisher {
 
     /// Takes the replies to its messages. Starts over once it has all of them.
     fn hear(&mut self, heard: &mut usize) {
-        while let Some((reply, _)) = self.receipts.try_next() {
+        while let Some(told) = self.receipts.try_next() {
             *heard += 1;
             if let Reply::Stored {
                 id: Some(stored), ..
-            } = reply
+            } = told.reply
             {
                 let place = self.left.iter().position(|n| id(*n) == stored);
                 self.left.remove(place.expect("under way"));
@@ -330,8 +330,8 @@ proptest! {
         let submission = Submission::message(draft, receipts.issue());
         world.sender.try_send(submission).expect("room");
         world.run(1);
-        while let Some((reply, _)) = receipts.try_next() {
-            if let Reply::Stored { seq, .. } = reply {
+        while let Some(told) = receipts.try_next() {
+            if let Reply::Stored { seq, .. } = told.reply {
                 acknowledged.push(seq);
             }
         }

@@ -69,7 +69,7 @@ impl Conversation<'_> {
     /// The work of a draft: a correction is checked before it goes to the log.
     pub(super) fn submit(&self, draft: Draft) -> PendingWork {
         if !draft.is_edit() {
-            return PendingWork::Publish(draft);
+            return PendingWork::Publish(draft, None);
         }
         let checked = self
             .hub

@@ -108,7 +108,8 @@ impl Conversation<'_> {
             let partner = partner.await?;
             let page = hub.conversation(owner, partner, before, limit);
             let (messages, more) = page.await?;
-            let page = ConversationPage::new(with, messages, more);
+            let is_here = hub.is_owner_here(&with);
+            let page = ConversationPage::new(with, messages, more, is_here);
             Ok(Event::Conversation(page))
         };
         Ok(SideTask::read(async move {

@@ -171,5 +171,25 @@ async fn a_private_message_leads_to_a_conversation() {
     browser
         .see("document.activeElement.id === 'talk-text'")
         .await;
+    // Somebody who is away sees it later.
+    drop(bob);
+    browser
+        .see("document.getElementById('people-count').textContent === '1'")
+        .await;
+    for text in ["gone?", "still gone?"] {
+        browser.press("#talk-text", &format!("{text}{ENTER}")).await;
+        let shown = format!(
+            "[...document.querySelectorAll('#talk-list .text')] \
+             .some(({{textContent}}) => textContent === '{text}')"
+        );
+        browser.see(&shown).await;
+    }
+    browser
+        .see(
+            "[...document.querySelectorAll('#talk-list .text')].slice(-3) \
+             .map(({textContent}) => textContent).join('|') \
+             === 'gone?|bob is away and will see it when back.|still gone?'",
+        )
+        .await;
     assert_console_empty(&browser).await;
 }

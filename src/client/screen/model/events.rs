@@ -6,8 +6,8 @@ use super::{
     super::{
         super::{ClientEvent, Frame},
         line::{
-            Line, Style, correction_line, day, found_line, heading, message_line, private_line,
-            reaction_line,
+            Line, Style, clock, correction_line, day, found_line, heading, message_line,
+            private_line, reaction_line,
         },
     },
     LinkStatus, Model, Now, SCREEN_REF,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::protocol::{
     Author, Change, ChangeKind, Command, ConversationPage, Event, Message, PageEvent,
-    PrivateMessage, Slot, Welcome,
+    PrivateMessage, Seq, Slot, Welcome,
     mention::mentions,
     name::{MessageId, Name, RoomName},
     plain,
@@ -59,16 +59,7 @@ impl Model {
             }
             Event::Changed(change) => self.changed(&change),
             Event::Private(private) => self.private(&private, now),
-            Event::Erased { seq, prev, id } => {
-                if let Some(id) = id {
-                    self.remove_sending(&id);
-                }
-                // With `prev` it is part of a replay and was never shown.
-                if prev.is_none() && self.room.redact(seq) {
-                    let text = "* A message above was erased from the history.";
-                    self.put(Line::new(Style::Dim, text));
-                }
-            }
+            Event::Erased { seq, prev, id } => self.erased(seq, prev, id.as_ref()),
             Event::Welcome(welcome) => self.welcomed(welcome),
             Event::Live { .. } => {
                 self.show_held(now);
@@ -135,6 +126,7 @@ impl Model {
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
             Event::Conversation(page) => self.show_conversation(&page),
+            Event::Away { with, text } => self.away(with, &text),
             Event::Activity(activity) => self.activity(activity),
             Event::Following { following } => self.set_places(following),
             Event::Follow { ref room, level } => {
@@ -240,6 +232,7 @@ impl Model {
             seq: message.seq,
             from: message.from.to_string(),
             text: String::from(message.text.clone()),
+            at: clock(&at),
             own,
             about: message.about,
         };
@@ -285,6 +278,20 @@ impl Model {
         }
     }
 
+    fn erased(&mut self, seq: Seq, prev: Option<Seq>, id: Option<&MessageId>) {
+        if let Some(id) = id {
+            self.remove_sending(id);
+        }
+        // With `prev` it is part of a replay and was never shown.
+        if prev.is_none()
+            && let Some(message) = self.room.redact(seq)
+        {
+            let ShownMessage { from, at, .. } = message;
+            let text = format!("The message of {from} at {at} was erased.");
+            self.note(Style::Dim, &text);
+        }
+    }
+
     fn private(&mut self, private: &PrivateMessage, now: Now) {
         if let Some(id) = &private.id {
             self.remove_sending(id);
@@ -295,6 +302,9 @@ impl Model {
             self.count_unseen(&private.at.local(&self.options.zone), now);
             if self.live {
                 self.call(format!("{} to you: {}", private.from, &*private.text));
+                if let Some(name) = &private.from.name {
+                    self.seen_here(name);
+                }
             }
         }
         self.put(self.private_line(private));

@@ -31,6 +31,10 @@ pub(super) struct PlaceView {
     pub(super) mentions: u64,
     pub(super) last: Seq,
     pub(super) level: FollowLevel,
+    /// Whether the other person of a conversation is here; `None` if unknown.
+    pub(super) is_here: Option<bool>,
+    /// Whether the user was told that the other person is away.
+    pub(super) told_away: bool,
 }
 
 /// The choice of another place, by typing letters of its name.

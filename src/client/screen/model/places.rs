@@ -43,6 +43,7 @@ impl Model {
                 mentions: followed.mentions,
                 last: followed.last,
                 level: followed.level,
+                ..PlaceView::default()
             };
             (followed.place, state)
         };
@@ -69,6 +70,23 @@ impl Model {
         if is_called && state.level != FollowLevel::None {
             self.call(format!("you are mentioned in {place}"));
         }
+    }
+
+    /// The recipient of a message is away. The user is told once, until the
+    /// recipient is seen again.
+    pub(super) fn away(&mut self, with: Name, text: &str) {
+        let state = self.places.all.entry(Place::With(with)).or_default();
+        state.is_here = Some(false);
+        if !mem::replace(&mut state.told_away, true) {
+            self.note(Style::Plain, text);
+        }
+    }
+
+    /// The other person of a conversation is here.
+    pub(super) fn seen_here(&mut self, with: &Name) {
+        let place = Place::With(with.clone());
+        let state = self.places.all.entry(place).or_default();
+        (state.is_here, state.told_away) = (Some(true), false);
     }
 
     /// The level changed.

@@ -20,6 +20,8 @@ pub(in super::super) struct ShownMessage {
     pub(in super::super) seq: Seq,
     pub(in super::super) from: String,
     pub(in super::super) text: String,
+    /// The time of day when it was said.
+    pub(in super::super) at: String,
     pub(in super::super) own: bool,
     /// The message that it answers.
     pub(in super::super) about: Option<Seq>,
@@ -71,9 +73,9 @@ impl RoomModel {
     }
 
     /// Removes the message with a number, its changes and its quotes; returns
-    /// whether it was there.
-    pub(super) fn redact(&mut self, seq: Seq) -> bool {
-        let before = self.lines.len();
+    /// the message.
+    pub(super) fn redact(&mut self, seq: Seq) -> Option<ShownMessage> {
+        let message = self.message(seq).cloned();
         self.lines.retain_mut(|(shown, line)| match shown {
             Shown::Message(message) => {
                 if message.about == Some(seq) {
@@ -84,7 +86,7 @@ impl RoomModel {
             Shown::Change(about) => *about != seq,
             Shown::Other => true,
         });
-        self.lines.len() < before
+        message
     }
 
     /// The messages, the oldest first.
