@@ -10,6 +10,7 @@
 
 mod access;
 mod budget;
+mod capacity;
 mod guesses;
 mod mentionable;
 mod names;
@@ -46,6 +47,7 @@ use self::{
 };
 pub use self::{
     budget::{Budget, frame_cost, message_cost},
+    capacity::Capacity,
     prefixes::{Full, PrefixLimits},
     quotas::QuotaLimits,
     rate::{Bucket, Rate, too_fast},
@@ -70,31 +72,6 @@ use crate::{
 
 /// How many members of a private room are named in one answer.
 const MAX_MEMBERS_NAMED: usize = 1000;
-
-/// How many connections there may be, how fast each may speak, and how much one
-/// prefix may add.
-#[derive(Clone, Copy, Debug)]
-pub struct Capacity {
-    /// The most connections at a time.
-    pub connections: usize,
-    /// The limits of one prefix.
-    pub per_prefix: PrefixLimits,
-    /// The limits of the forwarded connections of one prefix, all together.
-    pub forwarded: PrefixLimits,
-    /// How many private messages may wait for an absent reader, if that is
-    /// limited.
-    pub unread: Option<UnreadLimit>,
-}
-
-impl Capacity {
-    /// No limit at all.
-    pub const UNLIMITED: Capacity = Capacity {
-        connections: usize::MAX,
-        per_prefix: PrefixLimits::UNLIMITED,
-        forwarded: PrefixLimits::UNLIMITED,
-        unread: None,
-    };
-}
 
 /// All connections of this process. Clones are the same registry.
 #[derive(Clone, Debug)]

@@ -343,25 +343,6 @@ impl Database {
         Ok((entries, head))
     }
 
-    /// The indexed parts of the messages with these numbers, as they are now.
-    ///
-    /// # Errors
-    /// Fails if the database cannot be read.
-    pub(super) fn indexed(&mut self, seqs: &[Seq]) -> Result<Vec<IndexedMessage>, StoreError> {
-        let mut entries = Vec::new();
-        for seq in seqs {
-            let indexed = find(
-                &self.db,
-                &MESSAGES,
-                "WHERE seq = ?1",
-                [to_db(*seq)],
-                |row| MessageRow::read(row).and_then(|message| IndexedMessage::of(&message)),
-            )?;
-            entries.extend(indexed.flatten());
-        }
-        Ok(entries)
-    }
-
     /// When the last message was sealed, by the wall clock.
     ///
     /// # Errors

@@ -18,8 +18,8 @@ use tracing::{info, warn};
 use super::{
     StoreError,
     index::{
-        BlockLimits, Index, IndexLookup, Lookup, RemovedWords, SPAN_MS, Words, find_until,
-        indexed_upto, removed,
+        BlockLimits, Index, IndexLookup, IndexedMessage, Lookup, RemovedWords, SPAN_MS, Words,
+        find_until, indexed_upto, removed,
     },
     reader::{Store, StoreState, lock},
 };
@@ -266,7 +266,7 @@ impl Store {
                 return Ok(());
             }
             let wanted = seqs.clone();
-            let read = self.on_reader(move |database| database.indexed(&wanted));
+            let read = self.on_reader(move |database| IndexedMessage::all(database.db(), &wanted));
             let entries = read.await?;
             self.on_index(move |index| {
                 // Meanwhile some of these messages may have been changed again.

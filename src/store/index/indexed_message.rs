@@ -1,6 +1,15 @@
 //! The part of a message that is indexed.
 
-use crate::{protocol::Seq, store::tables::MessageRow};
+use rusqlite::Connection;
+
+use crate::{
+    protocol::Seq,
+    store::{
+        StoreError,
+        row::{TableRow, find, to_db},
+        tables::{MESSAGES, MessageRow},
+    },
+};
 
 /// The part of a message that is indexed.
 #[derive(Clone, Debug)]
@@ -30,5 +39,21 @@ impl IndexedMessage {
             at: message.at,
             text: message.text.to_owned(),
         }
+    }
+
+    /// The indexed parts of the messages with these numbers, as the store has
+    /// them. A message without one is left out.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read.
+    pub(in crate::store) fn all(store: &Connection, seqs: &[Seq]) -> Result<Vec<Self>, StoreError> {
+        let mut all = Vec::new();
+        for seq in seqs {
+            let found = find(store, &MESSAGES, "WHERE seq = ?1", [to_db(*seq)], |row| {
+                MessageRow::read(row).and_then(|message| IndexedMessage::of(&message))
+            })?;
+            all.extend(found.flatten());
+        }
+        Ok(all)
     }
 }

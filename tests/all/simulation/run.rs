@@ -15,7 +15,7 @@ use super::{
     network::pick,
     program::Program,
     speaker::{Life, Speaker},
-    world::{ROOMS, World},
+    world::{ROOMS, World, word},
 };
 
 /// How long, by its own clock, a world may run before it counts as stuck.
@@ -112,6 +112,7 @@ async fn live(world: &Rc<World>) -> Result<(), String> {
     tokio::try_join!(biased; all, course)?;
     let erased = world.erased();
     world.host.check_erased(&ROOMS, &erased).await?;
+    check_searches(world).await?;
     world.host.stop().await;
     diary::check_files(&world.host.folder, &erased)?;
     let read = diary::check_counts(&world.host.folder)?;
@@ -128,11 +129,36 @@ async fn erase_some(world: &World, rng: &mut Rng) {
         return;
     }
     let message = &log[rng.usize(..log.len())];
+    if let Some(word) = word(&message.text) {
+        // It has all messages indexed.
+        world.host.find(&message.room, word).await;
+    }
     world.note_erasing(message.seq, &message.text);
     if world.host.erase(&message.room, message.seq).await {
         world.note("an operator", &format!("erased {}", message.seq));
         world.note_erased(message.seq);
     }
+}
+
+/// Checks that a search finds each message by its own word.
+///
+/// # Errors
+/// Fails if a search does not.
+async fn check_searches(world: &World) -> Result<(), String> {
+    for message in diary::log(&world.host.folder) {
+        let its_word = word(&message.text).filter(|_| ROOMS.contains(&&*message.room));
+        let Some(wanted) = its_word else {
+            continue;
+        };
+        let found = world.host.find(&message.room, wanted).await;
+        if found != [message.seq] {
+            return Err(format!(
+                "a search for {wanted} of {} finds {found:?}",
+                message.seq
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Makes one random fault happen.

@@ -193,7 +193,7 @@ struct Erasures {
 }
 
 /// The word that only one message has, and its corrections.
-fn word(text: &str) -> Option<&str> {
+pub(super) fn word(text: &str) -> Option<&str> {
     let is_word = |word: &&str| word.starts_with('w') && word.ends_with('w');
     text.split(' ').find(is_word)
 }
