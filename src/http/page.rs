@@ -34,7 +34,7 @@ macro_rules! modules {
 
 /// The modules in order: each stands before those that import it; the last one
 /// is the page.
-const MODULES: [(&str, &str); 24] = modules![
+const MODULES: [(&str, &str); 25] = modules![
     "backoff",
     "position",
     "outbox",
@@ -52,6 +52,7 @@ const MODULES: [(&str, &str); 24] = modules![
     "row",
     "attention",
     "menu",
+    "regarding",
     "composer",
     "panels",
     "places",

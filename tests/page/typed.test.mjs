@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { COMMANDS } from "../../src/http/page/commands.mjs";
-import { completions, isName, isRoom, parse } from "../../src/http/page/typed.mjs";
+import { bestFits, completions, isName, isRoom, parse } from "../../src/http/page/typed.mjs";
 import { vectors } from "./vectors.mjs";
 
 /** The command that the server gets for a typed text. */
@@ -68,4 +68,15 @@ test("completions fit the word before the caret", () => {
   assert.deepEqual(offered("hi @an, there", 6), ["@ana ", "@Anton "]);
   assert.deepEqual(offered("hi an"), []);
   assert.equal(completions("hi @an", 6, known).from, 3);
+});
+
+test("the best fits of a query stand first", () => {
+  const fits = (query, ...all) => bestFits(all, (name) => name, query);
+  assert.deepEqual(fits("tea", "great", "instead", "a-tea", "teapot", "tea", "the-east", "t-e-a"), [
+    "tea", "teapot", "a-tea", "instead", "t-e-a", "the-east",
+  ]);
+  assert.deepEqual(fits("TEA", "Tea", "coffee"), ["Tea"]);
+  assert.deepEqual(fits("oe", "coffee", "some", "ops"), ["some", "coffee"]);
+  // Equals stay in their order.
+  assert.deepEqual(fits("b", "bob", "ab", "beth"), ["bob", "beth", "ab"]);
 });

@@ -2,7 +2,6 @@
 // announced by system notifications.
 
 import { shared } from "./keep.mjs";
-import { shownName } from "./row.mjs";
 import { truncate } from "./text.mjs";
 
 const NOTIFY = "notify";
@@ -113,7 +112,7 @@ export class Attention {
     try {
       // The tag makes several tabs replace one another's notification.
       const tag = `${this.#room} ${row.seq}`;
-      const notification = new Notification(`${shownName(row.who)} in ${this.#room}`, { body: truncate(row.text, 200), tag });
+      const notification = new Notification(`${row.who} in ${this.#room}`, { body: truncate(row.text, 200), tag });
       notification.onclick = () => {
         focus();
         notification.close();

@@ -9,11 +9,17 @@ const REACTIONS = ["👍", "❤️", "😄", "🎉", "👀"];
 /** How long a press is before it opens the menu, in milliseconds. */
 const LONG_PRESS = 500;
 
+/** How far a pressing finger may move, in pixels. */
+const MAX_MOVED = 10;
+
 export class Menu {
   #menu = $("menu");
   /** The element that gets the focus back. */
   #opener;
-  #press = 0;
+  /** The press that may become a long one: its `opener`, place and `timer`. */
+  #press = null;
+  /** The finger of the long press may still be down. */
+  #isHeld = false;
 
   /**
    * Listens to the presses in `log`. `choices(seq)` are what can be done about a
@@ -25,17 +31,39 @@ export class Menu {
       const opener = target.closest?.(".more");
       if (opener) open(Number(opener.closest(".row").dataset.seq), opener);
     });
-    const stop = () => clearTimeout(this.#press);
-    log.addEventListener("pointerdown", ({ pointerType, target }) => {
+    const press = () => {
+      const { opener } = this.#press;
+      this.#stopPress();
+      this.#isHeld = true;
+      open(Number(opener.closest(".row").dataset.seq), opener);
+    };
+    log.addEventListener("pointerdown", ({ pointerType, target, clientX: x, clientY: y }) => {
       const opener = target.closest?.(".row")?.querySelector(".more");
-      if (pointerType !== "touch" || !opener || target.closest("a, button")) return;
-      this.#press = setTimeout(() => open(Number(opener.closest(".row").dataset.seq), opener), LONG_PRESS);
+      this.#isHeld = false;
+      if (pointerType !== "touch" || !opener || target.closest("a, button, .code")) return;
+      this.#press = { opener, x, y, timer: setTimeout(press, LONG_PRESS) };
     });
-    for (const kind of ["pointerup", "pointercancel", "pointermove"]) log.addEventListener(kind, stop, { passive: true });
+    log.addEventListener("pointermove", ({ clientX, clientY }) => {
+      if (this.#press && Math.hypot(clientX - this.#press.x, clientY - this.#press.y) > MAX_MOVED) this.#stopPress();
+    }, { passive: true });
+    for (const kind of ["pointerup", "pointercancel"]) log.addEventListener(kind, () => this.#stopPress(), { passive: true });
+    // The leaving finger would click on the message, and so close the menu.
+    log.addEventListener("touchend", (event) => this.#isHeld && event.preventDefault());
+    // The browser's own menu may come first, and would cancel the press.
+    log.addEventListener("contextmenu", (event) => {
+      if (this.#press) press();
+      else if (this.#menu.hidden || event.pointerType !== "touch") return;
+      event.preventDefault();
+    });
     log.addEventListener("scroll", () => this.#close(), { passive: true });
     document.addEventListener("pointerdown", ({ target }) => this.#menu.contains(target) || this.#close());
     this.#menu.addEventListener("focusout", ({ relatedTarget }) => this.#menu.contains(relatedTarget) || this.#close());
     this.#menu.addEventListener("keydown", (event) => this.#useKey(event));
+  }
+
+  #stopPress() {
+    clearTimeout(this.#press?.timer);
+    this.#press = null;
   }
 
   #open(seq, opener, choices, react) {
@@ -52,7 +80,7 @@ export class Menu {
     const { right, bottom, top } = opener.getBoundingClientRect();
     const { offsetWidth: width, offsetHeight: height } = this.#menu;
     this.#menu.style.left = `${Math.max(4, Math.min(right, innerWidth - 4) - width)}px`;
-    this.#menu.style.top = `${bottom + height < innerHeight ? bottom : Math.max(4, top - height)}px`;
+    this.#menu.style.top = `${Math.max(4, Math.min(bottom + height < innerHeight ? bottom : top - height, innerHeight - height - 4))}px`;
     this.#menu.querySelector("button").focus();
   }
 

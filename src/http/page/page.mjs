@@ -10,10 +10,11 @@ import { Entry } from "./entry.mjs";
 import { KeptOutbox, inbox, ownedNames, randomId, shared } from "./keep.mjs";
 import { keepPage } from "./offline.mjs";
 import { Menu } from "./menu.mjs";
-import { Panels, Search, setUpNameForm, setUpRoomForm, showLink, showPeople, showYou } from "./panels.mjs";
+import { Panels, Search, setUpNameForm, showLink, showPeople, showYou } from "./panels.mjs";
 import { Places } from "./places.mjs";
-import { drawRow, drawUnconfirmed, linked, markRefused, shownName } from "./row.mjs";
-import { messageRow, quoteOf } from "./rows.mjs";
+import { Regarding } from "./regarding.mjs";
+import { drawRow, drawUnconfirmed, isTag, linked, markRefused } from "./row.mjs";
+import { messageRow } from "./rows.mjs";
 import { Talk } from "./talk.mjs";
 import { dayName, mentions, nameKey } from "./text.mjs";
 import { parse } from "./typed.mjs";
@@ -30,6 +31,9 @@ const MAX_ROWS_BACK = 90_000;
 
 /** How long the connection may be lost before the page says so, in milliseconds. */
 const LOSS_SHOWN_AFTER = 400;
+
+/** How many messages of a private conversation are loaded at once. */
+const TALK_PAGE = 50;
 
 /** How long a brief hint is shown, in milliseconds. */
 const BRIEF_HINT = 5000;
@@ -93,6 +97,8 @@ function contextOf(row, index) {
 const places = new Places(room, {
   send: (command) => client.say(command),
   talk: openTalk,
+  go: goToRoom,
+  isTalking: (name) => talk.isWith(name),
   moved: () => panels.current === "rooms" && panels.close(),
 });
 
@@ -244,7 +250,10 @@ function showUnconfirmed(command) {
   if (CHANGES.includes(command.kind)) return;
   const element = drawUnconfirmed(command);
   unconfirmed.set(command.id, element);
-  $("unsent").append(element);
+  if (talk.isWith(command.to)) {
+    $("talk-unsent").append(element);
+    talk.showEnd();
+  } else $("unsent").append(element);
 }
 
 function removeUnconfirmed(id) {
@@ -276,39 +285,18 @@ function showRefused(id, text) {
     showHint(text);
     return;
   }
-  markRefused(element, text, (words) => {
-    composer.set(words);
-    composer.focus();
+  markRefused(element, text, () => {
+    const { to, words, typed } = element.dataset;
+    if (talk.isWith(to)) talk.start(words);
+    else composer.start(typed);
   });
   unconfirmed.delete(id);
 }
 
 // --- About a message ---
 
-/** The message that the user answers or corrects: `{ kind, about }`; null for none. */
-let regarding = null;
-
-/** Has the next message answer or correct one. */
-function regard(kind, row) {
-  regarding = { kind, about: row.seq };
-  if (kind === "edit") composer.set(row.text);
-  $("regarding-text").textContent = `${kind === "edit" ? "Your correction of" : `Your answer to ${shownName(row.who)}`}: ${quoteOf(row.text)}`;
-  show($("regarding"), true);
-  composer.focus();
-}
-
-/** Ends the answer or the correction. */
-function regardNothing() {
-  if (regarding?.kind === "edit") composer.set("");
-  regarding = null;
-  show($("regarding"), false);
-}
-
-$("regarding-cancel").addEventListener("click", () => {
-  regardNothing();
-  composer.focus();
-});
-$("text").addEventListener("keydown", ({ key }) => key === "Escape" && regardNothing());
+const rowOfSeq = (seq) => view.rows.at(view.rows.indexOf(seq));
+const regarding = new Regarding(rowOfSeq, (text) => composer.set(text));
 
 function react(about, text, isOwn = false) {
   if (!me.name) showHint("A reaction shows who reacts, so it needs a name: /name NAME takes one.");
@@ -333,12 +321,13 @@ function linkTo(seq) {
 new Menu($("log"), {
   react,
   choices(seq) {
-    const row = view.rows.at(view.rows.indexOf(seq));
+    const row = rowOfSeq(seq);
     if (!row) return [];
-    const own = [["Edit", () => regard("edit", row)], ["Delete", () => erase(seq)]];
+    const own = [["Edit", () => regarding.begin("edit", seq)], ["Delete", () => erase(seq)]];
     return [
-      ["Reply", () => regard("reply", row)],
+      ["Reply", () => regarding.begin("reply", seq)],
       ["React…", () => composer.start(`/react ${seq} `)],
+      ["Copy text", () => copyText(rowOfSeq(seq)?.text ?? "").then(() => showHint("The text is copied.", true))],
       ["Copy link", () => copyText(linkTo(seq)).then(() => showHint("The link is copied.", true))],
       ...(row.own ? own : isOperator ? [["Erase", () => erase(seq)]] : []),
     ];
@@ -374,10 +363,9 @@ function runTyped(text) {
   const parsed = parse(text);
   if (!parsed) return false;
   const { command, act, wrong } = parsed;
-  if (regarding && command?.type === "publish" && !command.kind) {
-    if (!sendMessage({ ...command, ...regarding })) return false;
-    regarding = null;
-    regardNothing();
+  if (regarding.message && command?.type === "publish" && !command.kind) {
+    if (!sendMessage({ ...command, ...regarding.message })) return false;
+    regarding.sent();
     return true;
   }
   if (wrong) {
@@ -413,7 +401,11 @@ function runTyped(text) {
   else if (command.type === "link") askLink(command.secret);
   else {
     // An operator gets another answer to this question.
-    const asked = client.ask(command).then(() => command.type === "operator" && askPeople());
+    const asked = client.ask(command).then(() => {
+      if (command.type !== "operator") return;
+      isOperator = true;
+      askPeople();
+    });
     asked.catch((error) => showHint(error.message));
   }
   return true;
@@ -435,24 +427,33 @@ const panels = new Panels({
   rooms: () => askRooms(),
   you: updateYou,
   closed(panel) {
-    if (panel !== "talk") return;
-    talk.close();
-    places.talking = null;
+    if (panel === "talk") leaveTalk();
   },
 }, () => places.isColumn);
 const talk = new Talk({
-  ask: (command) => client.ask(command),
+  async load(name, before) {
+    const { messages, more } = await client.ask({ type: "history", with: name, limit: TALK_PAGE, ...(before && { before }) });
+    return { rows: messages.map(privateRow), more };
+  },
   say: (name, text) => sendMessage({ type: "private", to: name, text }),
-  read: (seq) => places.readConversation(seq),
-  fail: showHint,
+  read: (name, seq) => places.readConversation(name, seq),
 });
 
 /** Opens the private conversation with a person. */
 function openTalk(name) {
+  leaveTalk();
   panels.open("talk", $("text"));
-  places.talking = name;
   talk.open(name);
   $("talk-text").focus();
+}
+
+/** Ends the open conversation: the log gets its messages. */
+function leaveTalk() {
+  for (const row of talk.close()) addRow(row);
+}
+
+function privateRow({ seq, at, from, to, text, id, sent }) {
+  return { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
 }
 
 // A name in the log leads to a conversation with its owner.
@@ -503,12 +504,22 @@ async function askRooms() {
   }
 }
 
+/** Asks for the rooms that the user does not follow, where the list is always in view. */
+function refreshColumn() {
+  if (state.state === "live" && !document.hidden && places.isColumn) askRooms();
+}
+
 function setPeople(now) {
   people = now;
-  known.names = people.names.filter((name) => !name.includes(":") && name !== me.name);
+  known.names = people.names.filter((name) => !isTag(name) && name !== me.name);
   $("people-count").textContent = people.total;
   $("people-button").setAttribute("aria-label", `People: ${people.total} here`);
-  if (panels.current === "people") showPeople(people, me.name ?? me.addr, (name) => composer.insert(`@${name} `));
+  if (panels.current === "people") showPeople(people, me.name ?? me.addr, pickPerson);
+}
+
+function pickPerson(name) {
+  if (name === (me.name ?? me.addr)) panels.open("you", $("text"));
+  else openTalk(name);
 }
 
 /** Asks for a name, until the user has one or wants none. */
@@ -522,7 +533,6 @@ function updateYou() {
   showYou(me.name, secret, attention.notifies);
 }
 
-setUpRoomForm(goToRoom);
 setUpNameForm("name", (name) => changeName(name));
 setUpNameForm("ask", (name) => changeName(name));
 $("ask-later").addEventListener("click", () => {
@@ -534,6 +544,15 @@ $("link-button").addEventListener("click", () => askLink());
 $("notify").addEventListener("change", async () => {
   await attention.setNotifies($("notify").checked);
   updateYou();
+});
+
+// Ctrl-K, or Command-K, finds a place; again it chooses the next one.
+addEventListener("keydown", (event) => {
+  const isAsked = /^(Mac|iP)/.test(navigator.platform) ? event.metaKey : event.ctrlKey;
+  if (!isAsked || event.key !== "k" || event.altKey || event.shiftKey || entry.isOpen) return;
+  event.preventDefault();
+  if (document.activeElement === $("room-name")) places.chooseNext(1);
+  else panels.open("rooms", $("text"));
 });
 
 // --- The state of the connection ---
@@ -607,12 +626,13 @@ const handlers = {
     if (view.rows.length === 0) loadOlder();
     askPeople();
     askRooms();
+    talk.retry();
     adoptMessages();
   },
   away({ with: name, text }) {
     if (away.has(name)) return;
     away.add(name);
-    if (talk.name === name) talk.note(text);
+    if (talk.isWith(name)) talk.note(text);
     else note(text);
   },
   inbox({ messages }) {
@@ -631,25 +651,34 @@ const handlers = {
     const row = rowOf(message);
     addRow(row);
     const forMe = !row.own && mentions(row.text, me.name);
-    attention.count(row, { own: row.own, forMe, isNews: state.state === "live" });
+    const isNews = state.state === "live";
+    attention.count(row, { own: row.own, forMe, isNews });
+    if (isNews) places.noteSpoken(room, row.at);
   },
   changed(change) {
     view.change(change);
+    regarding.follow(change.about);
   },
-  private({ seq, prev, at, from, to, text, id, sent }) {
+  private(message) {
+    const { seq, prev, from, to, sent } = message;
     inbox.recordDelivered(me.name, prev);
+    places.noteConversation(sent ? to : from.name, seq);
     if (!sent) {
       lastPrivate = from.name;
       away.delete(from.name);
     }
-    talk.take({ seq, at, from, to, text, sent });
-    const row = { kind: "private", place: seq, at: Date.parse(at), who: from.name, to, text, id, own: Boolean(sent) };
-    addRow(row);
+    const row = privateRow(message);
+    // The open conversation shows it, and the log only after that.
+    const isTaken = talk.take(row);
+    if (!isTaken) addRow(row);
+    if (isTaken && document.hasFocus()) return;
     attention.count({ ...row, seq }, { own: row.own, forMe: !sent, isNews: state.state === "live" });
   },
   erased(event) {
     if (event.prev === undefined) view.redact(event.seq);
     else addRow(rowOf(event));
+    search.forget(event.seq);
+    if (regarding.forget(event.seq)) showHint("That message was erased.", true);
   },
   gap({ reason }) {
     const why = { erased: "Messages here were erased.", damaged: "Messages here are damaged, and not shown." };
@@ -658,6 +687,8 @@ const handlers = {
   hole: ({ after, next }) => note(`Messages between ${after} and ${next} are missing.`),
   restart({ other }) {
     view.clear();
+    if (other) regarding.end();
+    talk.restart();
     older = { more: true, loading: false, generation: older.generation + 1 };
     attention.firstUnseen = null;
     note(other ? "The server has another history now: these are its latest messages." : "You missed many messages: these are the latest.");
@@ -677,6 +708,7 @@ const handlers = {
     updateYou();
     setPeople(people);
     askPeople();
+    talk.restart();
     showHint(`You are ${name} now.`, true);
   },
   unnamed: ({ text }) => note(text),
@@ -746,7 +778,11 @@ const client = new Client({
 
 ownedNames.onChange(({ name, secret }) => name !== me.name && changeName(name, secret));
 addEventListener("online", () => client.wake());
-document.addEventListener("visibilitychange", () => document.hidden || client.wake());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  client.wake();
+  refreshColumn();
+});
 
 // An on-screen keyboard covers a part of the page: the page gets the height above it.
 const { visualViewport: viewport } = globalThis;
@@ -771,6 +807,6 @@ for (const [name, count] of others) {
   note(`Unsent messages of yours ${name ? `as ${name}` : "without a name"}: ${count}. They are sent when you speak so again.`);
 }
 setInterval(() => state.state === "live" && adoptMessages(), ADOPT_INTERVAL);
-setInterval(() => state.state === "live" && !document.hidden && places.isColumn && askRooms(), ROOMS_INTERVAL);
+setInterval(refreshColumn, ROOMS_INTERVAL);
 if (!keptOutbox.isKept) note("This browser keeps nothing for this page: messages not stored when you close it are lost.");
 keepPage();

@@ -3,9 +3,9 @@
 
 import { COMMANDS } from "./commands.mjs";
 import { $, base, el, show } from "./dom.mjs";
-import { nameElement, timeElement } from "./row.mjs";
+import { isTag, nameElement, timeElement } from "./row.mjs";
 import { findWords } from "./text.mjs";
-import { isName, isRoom, roomName } from "./typed.mjs";
+import { isName } from "./typed.mjs";
 
 /** How many letters of a found text are shown, and how many of them before the first hit. */
 const EXCERPT = 300;
@@ -90,15 +90,23 @@ export function showPeople({ names, total, members = [] }, me, pick) {
   const sorted = [...names].sort((a, b) => Number(b === me) - Number(a === me) || a.localeCompare(b));
   const items = sorted.map((name) => {
     const marks = [name === me && "you", owners.includes(name) && "owner"].filter(Boolean);
-    const you = marks.length ? [el("small", {}, marks.join(", "))] : [];
-    return el("li", {}, el("button", { type: "button", class: "pick", click: () => pick(name) }, nameElement(name), ...you));
+    return personItem(name, marks.join(", "), (name === me || !isTag(name)) && pick);
   });
   const rest = total - names.length;
   if (rest > 0) items.push(el("li", {}, el("small", {}, `and ${rest} more`)));
   for (const { name, owner } of members.filter((member) => !names.includes(member.name))) {
-    items.push(el("li", {}, nameElement(name), el("small", {}, owner ? "owner, away" : "away")));
+    items.push(personItem(name, owner ? "owner, away" : "away", pick));
   }
   $("names").replaceChildren(...items);
+}
+
+/** A person of the list, who can be picked if there is a `pick`. */
+function personItem(name, about, pick) {
+  const label = [nameElement(name), ...(about ? [el("small", {}, about)] : [])];
+  const person = pick
+    ? el("button", { type: "button", class: "pick", click: () => pick(name) }, ...label)
+    : el("span", { class: "pick" }, ...label);
+  return el("li", {}, person);
 }
 
 /** Shows the user's name and its secret, and whether the system notifies; `null` if it cannot. */
@@ -132,31 +140,16 @@ export function showLink({ url, qr, for: time }) {
   show($("link"), true);
 }
 
-/** Sets up the form for a room; `go` is called with a valid name. */
-export function setUpRoomForm(go) {
-  setUpForm("room-form", "room-name", "room-wrong", (room) => {
-    if (!isRoom(room)) return "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
-    go(roomName(room));
-    return "";
-  });
-}
-
 /** Sets up a form for the user's name; `take` is called with a valid one. */
 export function setUpNameForm(form, take) {
-  setUpForm(`${form}-form`, `${form}-name`, `${form}-wrong`, (name) => {
-    if (!isName(name)) return "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
-    take(name);
-    return "";
-  });
-}
-
-/** Sets up a form of one field; `take` returns the complaint to show below it, or "". */
-function setUpForm(form, field, wrong, take) {
-  $(form).addEventListener("submit", (event) => {
+  $(`${form}-form`).addEventListener("submit", (event) => {
     event.preventDefault();
-    const complaint = take($(field).value.trim());
-    $(wrong).textContent = complaint;
-    $(field).setAttribute("aria-invalid", Boolean(complaint));
+    const field = $(`${form}-name`);
+    const name = field.value.trim();
+    const isRight = isName(name);
+    $(`${form}-wrong`).textContent = isRight ? "" : "A name is 1 to 32 letters, digits or any of - _ . without spaces.";
+    field.setAttribute("aria-invalid", !isRight);
+    if (isRight) take(name);
   });
 }
 
@@ -193,6 +186,11 @@ export class Search {
     if (query) this.#loadMore();
   }
 
+  /** Drops the words of an erased message. */
+  forget(seq) {
+    $("found").querySelector(`[data-seq="${seq}"]`)?.remove();
+  }
+
   async #loadMore() {
     const query = this.#query;
     $("search-state").textContent = "Searching…";
@@ -212,7 +210,7 @@ export class Search {
 
   #hit({ seq, at, from, text }) {
     const go = el("button", { type: "button", class: "pick", click: () => this.#goTo(seq) }, nameElement(from.name ?? from.addr), " ", timeElement(Date.parse(at)));
-    return el("li", {}, go, el("p", { dir: "auto" }, ...excerpt(text, this.#query)));
+    return el("li", { "data-seq": seq }, go, el("p", { dir: "auto" }, ...excerpt(text, this.#query)));
   }
 }
 

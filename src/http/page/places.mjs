@@ -4,7 +4,8 @@
 import { $, base, el, show } from "./dom.mjs";
 import { shared } from "./keep.mjs";
 import { nameElement, timeElement } from "./row.mjs";
-import { dayName } from "./text.mjs";
+import { clockTime, dayName, nameKey } from "./text.mjs";
+import { bestFits, isName, isRoom, roomName } from "./typed.mjs";
 
 /** From this width on, the list of rooms is a column at the left of the log. */
 const WIDE = "(min-width: 56.25em)";
@@ -34,10 +35,13 @@ export class Places {
   #wide = matchMedia(WIDE);
   /** The unread messages of the log itself, for the title. */
   #here = { unread: 0, forMe: 0 };
+  /** Where the user would go from the field above the list: an index of `#choices()`; none is -1. */
+  #chosen = -1;
 
   /**
    * `on.send(command)` sends a command without an answer, `on.talk(name)` opens a
-   * conversation. `on.moved()` is called before the list moves.
+   * conversation, `on.go(room)` goes to a room. `on.isTalking(name)` returns whether the
+   * conversation with a person is open. `on.moved()` is called before the list moves.
    */
   constructor(room, on) {
     this.#room = room;
@@ -52,6 +56,7 @@ export class Places {
       move();
     });
     move();
+    this.#listenToField();
     addEventListener("pagehide", () => this.#tellRead());
     document.addEventListener("visibilitychange", () => document.hidden && this.#tellRead());
   }
@@ -97,12 +102,26 @@ export class Places {
   /** Notes the activity in a place. */
   take(activity) {
     const key = keyOf(activity);
-    if (activity.with !== undefined && activity.with === this.talking) {
-      if (activity.unread) this.readConversation(activity.last);
+    const known = this.#all.get(key);
+    this.#all.set(key, { ...known, ...activity });
+    if (activity.unread && this.#on.isTalking(activity.with) && document.hasFocus()) {
+      this.readConversation(activity.with, activity.last);
       return;
     }
-    this.#all.set(key, { ...this.#all.get(key), ...activity });
+    // The server tells of a new message within a second or so, without its time.
+    if (activity.room && activity.last > known?.last) this.noteSpoken(activity.room, Date.now());
     this.draw();
+  }
+
+  /** Notes when a room was last spoken in. */
+  noteSpoken(room, at) {
+    let info = this.#rooms.rooms.find((one) => one.room === room);
+    if (!info) this.#rooms.rooms.push((info = { room }));
+    const before = info.last && Date.parse(info.last.at);
+    if (before >= at) return;
+    info.last = { at: new Date(at).toISOString() };
+    // A busy room would have the list drawn for each message.
+    if (!before || clockTime(before) !== clockTime(at)) this.draw();
   }
 
   /** Notes the level of a room, or its end. */
@@ -112,16 +131,22 @@ export class Places {
     this.draw();
   }
 
-  /** The name of the person whose conversation is open. */
-  talking = null;
+  /** Notes a message of a conversation, also the user's own: the server tells nothing of those. */
+  noteConversation(name, seq) {
+    const key = keyOf({ with: name });
+    const place = { with: name, unread: 0, last: 0, ...this.#all.get(key) };
+    if (place.last >= seq) return;
+    this.#all.set(key, { ...place, last: seq });
+    this.draw();
+  }
 
-  /** Notes that the open conversation was read. */
-  readConversation(seq) {
-    const key = `@${this.talking}`;
-    const place = { ...this.#all.get(key), with: this.talking, unread: 0 };
+  /** Notes that a conversation was read up to its end, which is at least `seq`. */
+  readConversation(name, seq) {
+    const key = keyOf({ with: name });
+    const place = { with: name, ...this.#all.get(key), unread: 0 };
+    place.last = Math.max(seq, place.last ?? 0);
     this.#all.set(key, place);
-    const last = Math.max(seq ?? 0, place.last ?? 0);
-    if (last) this.#on.send({ type: "read", with: this.talking, seq: last });
+    this.#on.send({ type: "read", with: name, seq: place.last });
     this.draw();
   }
 
@@ -158,21 +183,82 @@ export class Places {
     return others.sort((one, other) => (order(one) < order(other) ? -1 : 1));
   }
 
+  // --- The field above the list, which finds a place by some of its letters ---
+
+  #listenToField() {
+    const field = $("room-name");
+    field.addEventListener("input", () => this.#choose(field.value.trim() ? 0 : -1));
+    field.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step) this.chooseNext(step);
+      else if (event.key === "Escape" && field.value) this.#clearField();
+      else if (event.key === "Escape" && this.isColumn) $("text").focus();
+      else return;
+      event.preventDefault();
+    });
+    $("room-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#goToChosen();
+    });
+  }
+
+  /** Where the field leads: the places that fit, the best first, then the typed place itself. */
+  #choices() {
+    const own = this.#others();
+    const isStrange = ({ room }) => room !== this.#room && !this.#all.has(room);
+    const others = [...own, ...this.#rooms.rooms.filter(isStrange).map(({ room }) => ({ room }))];
+    const [, mark, query] = /^([#@]?)(.*)$/.exec($("room-name").value.trim());
+    if (!query) return others;
+    const isMeant = ({ room }) => !mark || (mark === "#") === (room !== undefined);
+    const found = bestFits(others.filter(isMeant), ({ room, with: name }) => room ?? name, query);
+    const typed = mark === "@" ? isName(query) && { with: query } : isRoom(query) && { room: roomName(query) };
+    return typed && !found.some((place) => keyOf(place) === keyOf(typed)) ? [...found, typed] : found;
+  }
+
+  /** Chooses the next place, or the one before. */
+  chooseNext(step) {
+    const count = this.#choices().length;
+    if (count) this.#choose((Math.max(this.#chosen, step < 0 ? 0 : -1) + step + count) % count);
+  }
+
+  #choose(index) {
+    this.#chosen = index;
+    $("room-wrong").textContent = "";
+    this.draw();
+    document.querySelector("#room-list .chosen")?.scrollIntoView({ block: "nearest" });
+  }
+
+  #goToChosen() {
+    const { room, with: name } = this.#choices()[this.#chosen] ?? {};
+    const isRight = room !== undefined || name !== undefined;
+    $("room-wrong").textContent = isRight ? "" : "A room is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter, a digit or _.";
+    $("room-name").setAttribute("aria-invalid", !isRight);
+    if (!isRight) return;
+    this.#clearField();
+    if (name === undefined) this.#on.go(room);
+    else this.#on.talk(name);
+  }
+
+  #clearField() {
+    $("room-name").value = "";
+    this.#choose(-1);
+  }
+
   draw() {
     const about = new Map(this.#rooms.rooms.map((info) => [info.room, info]));
-    const mine = this.#others();
-    const own = new Set(mine.map(({ room }) => room));
-    const here = about.get(this.#room) ?? { room: this.#room };
-    const items = [this.#item({ room: this.#room }, here), ...mine.map((place) => this.#item(place, about.get(place.room)))];
-    const rest = this.#rooms.rooms.filter(({ room }) => room !== this.#room && !own.has(room));
-    items.push(...rest.map((info) => this.#item({ room: info.room }, info)));
+    const choices = this.#choices();
+    const chosen = choices[this.#chosen];
+    const isFiltered = $("room-name").value.trim() !== "";
+    const shown = isFiltered ? choices : [{ room: this.#room }, ...choices];
+    const items = shown.map((place) => this.#item(place, about.get(place.room), place === chosen));
     const more = this.#rooms.total - this.#rooms.rooms.length;
-    if (more > 0) items.push(el("li", {}, el("small", {}, `and ${more} more`)));
+    if (more > 0 && !isFiltered) items.push(el("li", {}, el("small", {}, `and ${more} more`)));
     $("room-list").replaceChildren(...items);
+    $("room-choice").textContent = chosen ? `Enter goes to ${chosen.room ?? `@${chosen.with}`}. Arrow keys choose.` : "";
     this.#drawTitle();
   }
 
-  #item({ room, with: name, unread = 0, mentions = 0, level }, info) {
+  #item({ room, with: name, unread = 0, mentions = 0, level }, info, isChosen) {
     const isShown = unread > 0 && level !== "none";
     const calls = name === undefined ? mentions : unread;
     const current = room === this.#room ? "page" : undefined;
@@ -184,7 +270,8 @@ export class Places {
     const here = info?.members ? [el("small", {}, `${info.members} here`)] : [];
     const spoken = info?.last?.at ? [el("small", {}, dayName(Date.parse(info.last.at)), " ", timeElement(Date.parse(info.last.at)))] : [];
     const topic = info?.topic ? [el("p", { dir: "auto" }, info.topic)] : [];
-    return el("li", { class: isShown ? "unread" : undefined }, link, " ", ...marks, ...here, ...spoken, ...topic);
+    const kind = [isShown && "unread", isChosen && "chosen"].filter(Boolean).join(" ");
+    return el("li", { class: kind || undefined }, link, " ", ...marks, ...here, ...spoken, ...topic);
   }
 
   /** The count stands in the title, in the icon and on the button of the rooms. */
@@ -204,5 +291,5 @@ export class Places {
 }
 
 function keyOf({ room, with: name }) {
-  return name === undefined ? room : `@${name}`;
+  return name === undefined ? room : `@${nameKey(name)}`;
 }

@@ -19,16 +19,17 @@ export function linked(text) {
   return splitLinks(text).map(({ text: part, href }) => linkElement(href, part));
 }
 
-/** How a person is called: an address, which no name can be, is a guest. */
-export function shownName(name) {
-  return name.includes(":") ? "guest" : name;
+/** Whether a name is the tag of a person without one: an address, or `guest-` and letters. */
+export function isTag(name) {
+  return name.includes(":") || name.startsWith("guest-");
 }
 
-/** A name. `unverified`: nobody owns it. */
+/** A name, or a tag. `unverified`: nobody owns the name. */
 export function nameElement(name, unverified) {
-  if (shownName(name) !== name) return el("bdi", { class: `who guest c${colour(name)}`, title: name }, shownName(name));
-  const apart = unverified ? { title: "Nobody owns this name: anyone may use it." } : {};
-  return el("bdi", { class: `who c${colour(name)}${unverified ? " unverified" : ""}`, ...apart }, name);
+  const [kind, title] = isTag(name)
+    ? ["guest", "This person has no name."]
+    : unverified ? ["unverified", "Nobody owns this name: anyone may use it."] : [];
+  return el("bdi", { class: `who c${colour(name)}${kind ? ` ${kind}` : ""}`, title }, name);
 }
 
 export function timeElement(at, seq) {
@@ -86,8 +87,7 @@ function message(row, { continues, own, me, resized, goTo, react, talk }) {
 /** The quoted line of a reply, which leads to the quoted message. */
 function quoteLine({ about, quote }, goTo) {
   if (!quote) return [];
-  const who = shownName(quote.from.name ?? quote.from.addr);
-  const label = [el("bdi", {}, who), ": ", el("bdi", {}, quote.text)];
+  const label = [el("bdi", {}, quote.from.name ?? quote.from.addr), ": ", el("bdi", {}, quote.text)];
   return [el("button", { type: "button", class: "quote", click: () => goTo(about) }, ...label)];
 }
 
@@ -120,15 +120,18 @@ export function drawUnconfirmed({ id, text, to, kind }) {
   const line = el("div", { class: `text${kind === "me" ? " doing" : ""}`, dir: "auto" }, ...textElements({ text }, () => {}));
   const item = el("li", { class: "row unsent" }, el("div", { class: "message own" }, ...about, line, receiptMark("not stored yet")));
   item.dataset.id = id;
+  if (to) item.dataset.to = to;
   item.dataset.words = text;
+  // As it is typed: words for one person must not become words for all.
+  item.dataset.typed = to ? `/msg ${to} ${text}` : kind === "me" ? `/me ${text}` : text.replace(/^\//, "//");
   return item;
 }
 
-/** Marks an own message as refused; `takeBack` is called with its text when the user asks for it. */
+/** Marks an own message as refused; `takeBack` is called when the user wants its text back. */
 export function markRefused(element, why, takeBack) {
   const click = () => {
     element.remove();
-    takeBack(element.dataset.words);
+    takeBack();
   };
   element.classList.add("refused");
   element.firstChild.append(el("p", { class: "why" }, `Not sent: ${why} `, el("button", { type: "button", click }, "Edit")));

@@ -25,6 +25,30 @@ export function roomName(text) {
   return text.replace("#", "").toLowerCase();
 }
 
+/** How badly a name fits a query; undefined if it lacks its letters in their order. */
+function misfit(name, query) {
+  const at = name.indexOf(query);
+  if (at === 0) return name === query ? 0 : 1;
+  if (at > 0) return /[\p{L}\p{N}]/u.test(name[at - 1]) ? 3 : 2;
+  let least;
+  for (let first = name.indexOf(query[0]); first >= 0; first = name.indexOf(query[0], first + 1)) {
+    let last = first;
+    for (const letter of query.slice(1)) last = last < 0 ? last : name.indexOf(letter, last + 1);
+    if (last >= 0) least = Math.min(least ?? Infinity, 3 + last - first);
+  }
+  return least;
+}
+
+/**
+ * Those of `all` whose name has the letters of a query in their order: the best first.
+ * A beginning is better than a word inside, and near letters are better than far ones.
+ */
+export function bestFits(all, nameOf, query) {
+  const fold = (text) => text.normalize("NFC").toLowerCase();
+  const found = all.map((one) => [one, misfit(fold(nameOf(one)), fold(query))]);
+  return found.filter(([, bad]) => bad !== undefined).sort(([, one], [, other]) => one - other).map(([one]) => one);
+}
+
 export function isSecret(text) {
   return SECRET.test(text);
 }

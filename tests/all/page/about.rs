@@ -1,9 +1,17 @@
 use std::fs;
 
+use broadcast_chat::store::Storage;
 use serde_json::json;
 
-use super::{arrive, assert_console_empty, draft, enter, patient_server, say, usable::faults};
-use crate::foreign::{browser::Browser, program::tool};
+use super::{
+    arrive, assert_console_empty, draft, enter, patient_options, patient_server, say,
+    usable::faults,
+};
+use crate::{
+    foreign::{browser::Browser, program::tool},
+    operators::{SECRET, with_operators},
+    support::TestServer,
+};
 
 /// Whether the menu of a message is open.
 const MENU: &str = "!document.getElementById('menu').hidden";
@@ -105,7 +113,7 @@ async fn a_message_is_answered_corrected_and_erased() {
         "return [...menu.querySelectorAll('button')].map((one) => one.textContent).slice(5)";
     assert_eq!(
         bob.run(items).await,
-        json!(["Reply", "React…", "Copy link"])
+        json!(["Reply", "React…", "Copy text", "Copy link"])
     );
 
     choose(&bob, 1, "👍").await;
@@ -181,7 +189,7 @@ async fn the_menu_of_a_message_works_with_the_keyboard() {
     )
     .await;
     press_more(&ana).await;
-    for _ in 0..8 {
+    for _ in 0..9 {
         key(&ana, "ArrowDown").await;
     }
     ana.see("document.activeElement.textContent === 'Edit'")
@@ -195,4 +203,124 @@ async fn the_menu_of_a_message_works_with_the_keyboard() {
     ana.see("document.getElementById('regarding').hidden").await;
     assert_eq!(draft(&ana).await, json!(""));
     assert_console_empty(&ana).await;
+}
+
+/// Puts a finger on the text of a message.
+async fn touch(browser: &Browser, seq: u64) {
+    let middle = format!(
+        "const {{left, top, height}} = {}.querySelector('.text').getBoundingClientRect(); \
+         return {{x: left + 5, y: top + height / 2}}",
+        row(seq)
+    );
+    let point = browser.run(&middle).await;
+    let start = json!({"type": "touchStart", "touchPoints": [point]});
+    browser.devtools("Input.dispatchTouchEvent", start).await;
+}
+
+async fn lift(browser: &Browser) {
+    let end = json!({"type": "touchEnd", "touchPoints": []});
+    browser.devtools("Input.dispatchTouchEvent", end).await;
+}
+
+// Verified to fail when a press only starts no timer and asks for no menu.
+#[tokio::test]
+async fn a_long_press_opens_the_menu_of_a_message() {
+    let server = patient_server().await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    let phone = json!({"width": 390, "height": 700, "deviceScaleFactor": 2, "mobile": true});
+    browser
+        .devtools("Emulation.setDeviceMetricsOverride", phone)
+        .await;
+    let touching = json!({"enabled": true});
+    browser
+        .devtools("Emulation.setTouchEmulationEnabled", touching)
+        .await;
+    named(&browser, "ana").await;
+    for text in ["one", "two"] {
+        say(&browser, text).await;
+    }
+    browser
+        .see(&format!("{}.querySelector('.receipt')", row(2)))
+        .await;
+    // A tap opens nothing.
+    touch(&browser, 1).await;
+    lift(&browser).await;
+    touch(&browser, 2).await;
+    browser.see(MENU).await;
+    lift(&browser).await;
+    // The menu is the second message's, and stays when the finger leaves.
+    browser
+        .run("return new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        .await;
+    browser.see(MENU).await;
+    let reply = "[...menu.querySelectorAll('button')].find((one) => one.textContent === 'Reply')";
+    browser.run(&format!("{reply}.click()")).await;
+    browser
+        .see("document.getElementById('regarding-text').textContent === 'Your answer to ana: two'")
+        .await;
+    assert_console_empty(&browser).await;
+}
+
+// Verified to fail when the menu of an operator has no such item.
+#[tokio::test]
+async fn an_operator_erases_a_message_of_another() {
+    let options = patient_options(with_operators());
+    let server = TestServer::start_with(&Storage::Memory, options).await;
+    let url = format!("http://{}/tea", server.addr);
+    let (ana, bob) = tokio::join!(enter(&url), enter(&url));
+    named(&ana, "ana").await;
+    named(&bob, "bob").await;
+    say(&bob, "rude words").await;
+    choose(&bob, 1, "Reply").await;
+    say(&ana, &format!("/operator {SECRET}")).await;
+    ana.see("document.getElementById('log').innerText.includes('You are an operator')")
+        .await;
+    choose(&ana, 1, "Erase").await;
+    for browser in [&ana, &bob] {
+        browser
+            .see(&format!("{}.innerText.includes('erased')", row(1)))
+            .await;
+        let words = "return document.body.textContent.includes('rude')";
+        assert_eq!(browser.run(words).await, json!(false));
+        assert_console_empty(browser).await;
+    }
+}
+
+// Verified to fail when the bar and the search keep what was erased.
+#[tokio::test]
+async fn erased_words_leave_the_reply_bar_and_the_search() {
+    let server = patient_server().await;
+    let url = format!("http://{}/tea", server.addr);
+    let (ana, bob) = tokio::join!(enter(&url), enter(&url));
+    named(&ana, "ana").await;
+    say(&ana, "tea at vife").await;
+    choose(&bob, 1, "Reply").await;
+    bob.press("#text", "an answer").await;
+    say(&ana, "/edit tea at five").await;
+    bob.see(
+        "document.getElementById('regarding-text').textContent === 'Your answer to ana: tea at five'",
+    )
+    .await;
+    bob.run("document.querySelector('[data-panel=search]').click()")
+        .await;
+    loop {
+        // The words are found once they are indexed.
+        bob.run("document.getElementById('words').value = 'five'; document.getElementById('search-form').requestSubmit()")
+            .await;
+        let told = bob
+            .see("document.getElementById('search-state').textContent.replace('Searching…', '')")
+            .await;
+        if told == json!("1 found") {
+            break;
+        }
+    }
+    choose(&ana, 1, "Delete").await;
+    bob.see("document.getElementById('regarding').hidden").await;
+    let words = "return document.body.textContent.includes('tea at')";
+    assert_eq!(bob.run(words).await, json!(false));
+    // The answer begun is kept.
+    assert_eq!(draft(&bob).await, json!("an answer"));
+    for browser in [&ana, &bob] {
+        assert_console_empty(browser).await;
+    }
 }

@@ -34,14 +34,18 @@ async fn ana_in_the_lobby(server: &TestServer) -> Browser {
 }
 
 async fn assert_accessible(browser: &Browser) {
+    for (width, mobile) in [(1000, false), (390, true)] {
+        resize(browser, width, 700, mobile).await;
+        assert_accessible_now(browser).await;
+    }
+    resize(browser, 1000, 700, false).await;
+}
+
+async fn assert_accessible_now(browser: &Browser) {
     let axe = tool("node/node_modules/axe-core/axe.min.js");
     let axe = fs::read_to_string(axe).expect("\"./check tools\" installs it");
     browser.run(&axe).await;
-    for (width, mobile) in [(1000, false), (390, true)] {
-        resize(browser, width, 700, mobile).await;
-        assert_eq!(faults(browser).await, json!([]), "{width}");
-    }
-    resize(browser, 1000, 700, false).await;
+    assert_eq!(faults(browser).await, json!([]));
 }
 
 /// Waits until ana has read all of tea.
@@ -190,6 +194,223 @@ async fn a_private_message_leads_to_a_conversation() {
              .map(({textContent}) => textContent).join('|') \
              === 'gone?|bob is away and will see it when back.|still gone?'",
         )
+        .await;
+    assert_console_empty(&browser).await;
+}
+
+const ESCAPE: &str = "\u{e00c}";
+
+/// Holds back private messages until `release()`.
+const HELD: &str = "const real = Object.getOwnPropertyDescriptor(WebSocket.prototype, 'onmessage'); \
+    let held = []; \
+    window.release = () => { const all = held; held = null; for (const take of all) take() }; \
+    Object.defineProperty(WebSocket.prototype, 'onmessage', {set(take) { \
+      real.set.call(this, event => { \
+        if (held && JSON.parse(event.data).type === 'private') held.push(() => take.call(this, event)); \
+        else take.call(this, event) }) }})";
+
+/// The texts of the private messages in an element.
+fn private_texts(of: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('{of} .private .text')].map(({{textContent}}) => textContent).join()"
+    )
+}
+
+// Verified to fail when the panel takes known messages, and when the log has them, too.
+#[tokio::test]
+async fn an_open_conversation_shows_each_message_once() {
+    let server = patient_server().await;
+    let browser = Browser::start().await;
+    browser.before_pages(HELD).await;
+    arrive(&browser, &format!("http://{}/", server.addr)).await;
+    resize(&browser, 1000, 700, false).await;
+    say(&browser, "/name ana the-secret-of-ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    let (mut bob, _) = server.owner("bob", "").await;
+    bob.event_of("live").await;
+    let private = |text: &str| json!({"type": "private", "to": "ana", "text": text}).to_string();
+    bob.say(&private("one")).await;
+    bob.event_of("private").await;
+    // The page of the conversation overtakes the message.
+    browser
+        .press("#text", &format!("/msg BOB{ESCAPE}{ENTER}"))
+        .await;
+    browser
+        .see(&format!("{} === 'one'", private_texts("#talk")))
+        .await;
+    browser.run("release()").await;
+    bob.say(&private("two")).await;
+    browser
+        .see(&format!("{} === 'one,two'", private_texts("#talk")))
+        .await;
+    browser.press("#talk-text", &format!("three{ENTER}")).await;
+    browser
+        .see(&format!(
+            "{} === 'one,two,three' && !document.querySelector('#talk-unsent li')",
+            private_texts("#talk")
+        ))
+        .await;
+    assert_eq!(
+        browser
+            .run(&format!("return {}", private_texts("#log")))
+            .await,
+        ""
+    );
+    // It is one place, whatever letters the name was typed in.
+    browser
+        .see("document.querySelectorAll('#places button.pick').length === 1")
+        .await;
+    // The log has them once the conversation is closed.
+    browser.click("#close").await;
+    browser
+        .see(&format!("{} === 'one,two,three'", private_texts("#log")))
+        .await;
+    assert_console_empty(&browser).await;
+}
+
+// Verified to fail when the log has the refused message, and the panel does not.
+#[tokio::test]
+async fn a_conversation_tells_what_is_missing_and_refused() {
+    let server = patient_server().await;
+    let browser = ana_in_the_lobby(&server).await;
+    let (_bob, _) = server.owner("bob", "").await;
+    let _beth = server.plain("/").await;
+    // A name of the people leads to a conversation.
+    say(&browser, "/members").await;
+    let bob = "[...document.querySelectorAll('#names button')].find(({textContent}) => textContent === 'bob')";
+    browser.see(bob).await;
+    browser.run(&format!("{bob}.click()")).await;
+    browser
+        .see("document.activeElement.id === 'talk-text'")
+        .await;
+    browser
+        .see("document.getElementById('talk-state').textContent === 'No messages with bob yet.'")
+        .await;
+    assert_accessible(&browser).await;
+    // Nobody owns this name.
+    say(&browser, "/msg nobody").await;
+    browser
+        .see("document.getElementById('talk-state').textContent.includes('nobody')")
+        .await;
+    browser.press("#talk-text", &format!("psst{ENTER}")).await;
+    browser
+        .see("document.querySelector('#talk-unsent .refused .why')")
+        .await;
+    assert_accessible(&browser).await;
+    browser.click("#talk-unsent .why button").await;
+    browser
+        .see("document.getElementById('talk-text').value === 'psst'")
+        .await;
+    // The own name leads to the own panel.
+    browser
+        .run("document.getElementById('people-button').click()")
+        .await;
+    let own = "[...document.querySelectorAll('#names button')].find(({textContent}) => textContent === 'anayou')";
+    browser.see(own).await;
+    browser.run(&format!("{own}.click()")).await;
+    browser.see("!document.getElementById('you').hidden").await;
+    assert_console_empty(&browser).await;
+}
+
+/// The time at a room of the list.
+fn time_of(room: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('#room-list li')].find(li => li.querySelector('a').textContent === '{room}')\
+         .querySelector('time')?.dateTime"
+    )
+}
+
+// Verified to fail when messages and activity leave the times as they are.
+#[tokio::test]
+async fn the_list_of_rooms_follows_what_is_said() {
+    let server = patient_server().await;
+    let mut bob = server.plain("/tea?name=bob").await;
+    bob.text_after("one").await;
+    let browser = Browser::start().await;
+    // Without this the list is asked for every minute.
+    browser.before_pages("window.setInterval = () => 0").await;
+    arrive(&browser, &format!("http://{}/tea", server.addr)).await;
+    resize(&browser, 1000, 700, false).await;
+    say(&browser, "/name ana the-secret-of-ana").await;
+    browser
+        .see("document.getElementById('you-name').textContent === 'ana'")
+        .await;
+    arrive(&browser, &format!("http://{}/", server.addr)).await;
+    let before = browser.see(&time_of("tea")).await;
+    bob.text_after("two").await;
+    browser.see(&format!("{} > {before}", time_of("tea"))).await;
+    let none = browser
+        .run(&format!("return {} ?? null", time_of("lobby")))
+        .await;
+    assert_eq!(none, Value::Null);
+    say(&browser, "hello").await;
+    browser.see(&time_of("lobby")).await;
+    assert_console_empty(&browser).await;
+}
+
+// Verified to fail when the choices are not ordered by how they fit.
+#[tokio::test]
+async fn ctrl_k_goes_to_the_best_fit() {
+    const CTRL_K: &str = "\u{e009}k";
+    let server = patient_server().await;
+    for room in ["great", "t-e-a-house", "team", "tea"] {
+        let mut bob = server.plain(&format!("/{room}?name=bob")).await;
+        bob.text_after("hi").await;
+    }
+    let browser = enter(&format!("http://{}/", server.addr)).await;
+    resize(&browser, 1000, 700, false).await;
+    browser.press("#text", CTRL_K).await;
+    browser
+        .see("document.activeElement.id === 'room-name'")
+        .await;
+    browser.press("#room-name", "#te").await;
+    let shown = "[...document.querySelectorAll('#room-list a')].map(a => a.textContent).join()";
+    browser
+        .see(&format!("{shown} === 'tea,team,t-e-a-house,te'"))
+        .await;
+    browser
+        .see("document.getElementById('room-choice').textContent.startsWith('Enter goes to tea.')")
+        .await;
+    browser.press("#room-name", CTRL_K).await;
+    browser
+        .see("document.querySelector('#room-list .chosen a').textContent === 'team'")
+        .await;
+    assert_accessible_now(&browser).await;
+    browser.press("#room-name", ENTER).await;
+    browser.see("location.pathname === '/team'").await;
+    super::live(&browser).await;
+    // On a phone the field is in a panel.
+    resize(&browser, 390, 700, true).await;
+    browser.press("#text", CTRL_K).await;
+    browser
+        .see("document.querySelector('#panel #room-list a')")
+        .await;
+    browser.press("#room-name", "grt").await;
+    browser.see(&format!("{shown} === 'great,grt'")).await;
+    assert_accessible_now(&browser).await;
+    browser.press("#room-name", ENTER).await;
+    browser.see("location.pathname === '/great'").await;
+    super::live(&browser).await;
+    // The typed room may be a new one.
+    browser.press("#text", CTRL_K).await;
+    browser
+        .press("#room-name", &format!("somewhere{ENTER}"))
+        .await;
+    browser.see("location.pathname === '/somewhere'").await;
+    assert_console_empty(&browser).await;
+}
+
+// Verified to fail when the page waits for the server to tell of the place.
+#[tokio::test]
+async fn the_first_private_message_makes_a_place() {
+    let server = patient_server().await;
+    let browser = ana_in_the_lobby(&server).await;
+    let (_bob, _) = server.owner("bob", "").await;
+    say(&browser, "/msg bob hi").await;
+    browser
+        .see("document.querySelector('#places button.pick')?.textContent === 'bob'")
         .await;
     assert_console_empty(&browser).await;
 }

@@ -1,6 +1,11 @@
+use broadcast_chat::store::Storage;
 use serde_json::json;
 
-use super::{ENTER, arrive, assert_console_empty, enter, live, patient_server, say, shows, text};
+use super::{
+    ENTER, arrive, assert_console_empty, enter, live, patient_options, patient_server, say, shows,
+    text,
+};
+use crate::support::{TestServer, options};
 
 const UP: &str = "\u{e013}";
 
@@ -17,7 +22,7 @@ async fn the_first_visit_asks_for_a_name_once() {
     browser.see("document.activeElement.id === 'text'").await;
     say(&browser, "hi").await;
     browser
-        .see("document.querySelector('#log .who').textContent === 'guest'")
+        .see("/^127[.]0[.]0[.]1:[0-9]+$/.test(document.querySelector('#log .who').textContent)")
         .await;
     arrive(&browser, &url).await;
     shows(&browser, &["hi"]).await;
@@ -43,6 +48,34 @@ async fn the_first_visit_asks_for_a_name_once() {
     for browser in [&browser, &other] {
         assert_console_empty(browser).await;
     }
+}
+
+// Verified to fail when the page calls everybody without a name a guest.
+#[tokio::test]
+async fn a_guest_has_the_tag_that_the_server_tells() {
+    let mut options = patient_options(options());
+    options.hub.hides_addresses = true;
+    let server = TestServer::start_with(&Storage::Memory, options).await;
+    let browser = enter(&format!("http://{}/tea", server.addr)).await;
+    let mut bob = server.plain("/tea").await;
+    say(&browser, "hi").await;
+    let line = bob.text().await;
+    let tag = line.strip_suffix(": hi").expect("the message");
+    assert!(tag.starts_with("guest-"), "{tag}");
+    browser
+        .see(&format!(
+            "document.querySelector('#log .who').textContent === {tag:?}"
+        ))
+        .await;
+    say(&browser, "/members").await;
+    // A person without a name has no private messages.
+    browser
+        .see(&format!(
+            "document.querySelector('#names button').textContent === '{tag}you' && \
+             document.querySelector('#names span.pick').textContent.startsWith('guest-')"
+        ))
+        .await;
+    assert_console_empty(&browser).await;
 }
 
 #[tokio::test]
