@@ -161,8 +161,8 @@ async fn two_browsers_and_a_terminal_client_see_the_same_messages() {
     assert!(waved.ends_with(": * waves"), "{waved}");
     eve.type_line("I see you both").await;
     // A person without a name is called alike everywhere.
-    let waves = waved.replacen(": *", "", 1);
-    let lines = ["hello, bob", &waves, "I see you both"];
+    let doing = waved.replacen(": *", "", 1);
+    let lines = ["hello, bob", &doing, "I see you both"];
     shows(&ana, &lines).await;
     shows(&bob, &lines).await;
     let receipts = "document.querySelectorAll('#log .own .receipt').length";

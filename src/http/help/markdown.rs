@@ -107,11 +107,25 @@ impl<'a> Renderer<'a> {
                 self.events.push(Event::End(tag));
                 return self.html("</div>\n");
             }
+            // An empty cell heads no column.
+            TagEnd::TableCell if self.in_table_head && self.is_cell_empty() => {
+                self.events.pop();
+                return self.html("<td></td>");
+            }
             TagEnd::TableHead => self.in_table_head = false,
             TagEnd::HtmlBlock => return,
             _ => {}
         }
         self.events.push(Event::End(tag));
+    }
+
+    /// Whether the open cell has no content yet.
+    fn is_cell_empty(&self) -> bool {
+        match self.events.last() {
+            Some(Event::Start(Tag::TableCell)) => true,
+            Some(Event::Html(html)) => html.starts_with("<th"),
+            _ => false,
+        }
     }
 
     /// Gives the open heading its id.

@@ -4,7 +4,7 @@
 import { $, base, el, show } from "./dom.mjs";
 import { shared } from "./keep.mjs";
 import { nameElement, timeElement } from "./row.mjs";
-import { clockTime, dayName, nameKey } from "./text.mjs";
+import { clockTime, dayName, dayOf, nameKey } from "./text.mjs";
 import { bestFits, isName, isRoom, roomName } from "./typed.mjs";
 
 /** From this width on, the list of rooms is a column at the left of the log. */
@@ -254,7 +254,7 @@ export class Places {
     const more = this.#rooms.total - this.#rooms.rooms.length;
     if (more > 0 && !isFiltered) items.push(el("li", {}, el("small", {}, `and ${more} more`)));
     $("room-list").replaceChildren(...items);
-    $("room-choice").textContent = chosen ? `Enter goes to ${chosen.room ?? `@${chosen.with}`}. Arrow keys choose.` : "";
+    $("room-choice").textContent = chosen ? `Enter goes to ${chosen.room ?? `@${chosen.with}`}.` : "";
     this.#drawTitle();
   }
 
@@ -268,7 +268,7 @@ export class Places {
     const marks = isShown ? [el("small", {}, `${unread} new`)] : [];
     if (isShown && calls) marks.push(el("span", { class: "badge", title: name === undefined ? "Mentions of you" : "Private messages" }, calls));
     const here = info?.members ? [el("small", {}, `${info.members} here`)] : [];
-    const spoken = info?.last?.at ? [el("small", {}, dayName(Date.parse(info.last.at)), " ", timeElement(Date.parse(info.last.at)))] : [];
+    const spoken = info?.last?.at ? [el("small", {}, spokenElement(Date.parse(info.last.at)))] : [];
     const topic = info?.topic ? [el("p", { dir: "auto" }, info.topic)] : [];
     const kind = [isShown && "unread", isChosen && "chosen"].filter(Boolean).join(" ");
     return el("li", { class: kind || undefined }, link, " ", ...marks, ...here, ...spoken, ...topic);
@@ -288,6 +288,13 @@ export class Places {
     const spoken = shown.length ? `Rooms: ${shown.length} with new messages` : "Rooms";
     document.querySelector("[data-panel=rooms]").setAttribute("aria-label", spoken);
   }
+}
+
+/** The time of a message of today, or the day of an older one. */
+function spokenElement(at) {
+  const element = timeElement(at);
+  if (dayOf(at) !== dayOf(Date.now())) element.textContent = dayName(at);
+  return element;
 }
 
 function keyOf({ room, with: name }) {
