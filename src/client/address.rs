@@ -22,7 +22,7 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 /// The address and the flags beside it, each checked on its own.
 #[derive(Clone, Debug, Default)]
 pub struct AddressOptions {
-    /// `host`, `host:port`, or the URL of a room.
+    /// `host`, `host:port`, or the URL of a room, with or without its scheme.
     pub address: Option<String>,
     /// The port, if the address has none.
     pub port: Option<u16>,
@@ -276,6 +276,9 @@ mod tests {
             ("[::1]", "ws://[::1]:2000/", "[::1]:2000"),
             ("::1", "ws://[::1]:2000/", "[::1]:2000"),
             ("fe80::1%eth0", "ws://[fe80::1]:2000/", "[fe80::1]:2000"),
+            ("h:81/Ops", "ws://h:81/ops", "h:81"),
+            ("h/ops?name=ana", "ws://h:2000/ops?name=ana", "h:2000"),
+            ("[::1]:81/chat/ops", "ws://[::1]:81/chat/ops", "[::1]:81"),
             ("ws://h", "ws://h:80/", "h:80"),
             ("ws://h:2000/", "ws://h:2000/", "h:2000"),
             ("http://h:2000/Ops", "ws://h:2000/ops", "h:2000"),
@@ -315,7 +318,8 @@ mod tests {
             "h:65536",
             "h:x",
             "h:1:2",
-            "h/ops",
+            "h//ops",
+            "/ops",
             "a b",
             "ana:secret@h",
             "3100",

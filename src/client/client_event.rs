@@ -35,6 +35,8 @@ pub enum ClientEvent {
         /// The id that it has now.
         new_id: MessageId,
     },
+    /// A change by an author whom the user ignores: it counts, and is not shown.
+    Hidden(Frame, Event),
     /// The server sent an event for programs only: this version does not know
     /// it, or the client handles it itself.
     ForPrograms(Frame),

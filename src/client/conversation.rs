@@ -267,12 +267,17 @@ impl ClientConversation {
                     self.events.push_back(ClientEvent::ForPrograms(frame));
                     return Ok(());
                 }
+                self.ignored.hide_quote(message);
             }
             Event::Changed(change) => {
                 let step = self.reader.advance(change.prev, change.seq);
                 let is_own = |id: &&MessageId| !self.outbox.is_another_change(id, change);
                 let id = change.id.as_ref().filter(is_own);
                 if !self.step(&step, id, change.seq) {
+                    return Ok(());
+                }
+                if self.ignored.hides(&change.from) {
+                    self.events.push_back(ClientEvent::Hidden(frame, event));
                     return Ok(());
                 }
             }

@@ -190,8 +190,8 @@ impl Outbox {
         self.push_asking(command, None);
     }
 
-    /// Adds a message, as [`push`](Self::push) does. What is told about it
-    /// besides its receipt will carry this ref.
+    /// Adds a message, as [`push`](Self::push) does. Further answers to it will
+    /// carry this ref.
     pub(super) fn push_asking(&mut self, command: Command, reference: Option<Reference>) {
         if let Some((id, _)) = id_and_text(&command)
             && self.ids.contains_key(id)

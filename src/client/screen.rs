@@ -51,7 +51,7 @@ use super::{
     last_visit::{LastVisit, Visits},
     output::Printer,
 };
-use crate::protocol::{WallTime, name::Name};
+use crate::protocol::{Command, WallTime, name::Name};
 
 /// How long the client waits for outstanding receipts before it leaves.
 const RECEIPT_DEADLINE: Duration = Duration::from_secs(2);
@@ -352,7 +352,10 @@ impl Screen<'_> {
             self.client.send(command);
         }
         for question in self.model.take_questions() {
-            self.client.ask(question, SCREEN_REF);
+            match question {
+                Command::History { .. } => self.client.ask(question, &self.model.talk_ref()),
+                question => self.client.ask(question, SCREEN_REF),
+            }
         }
     }
 

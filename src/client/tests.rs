@@ -25,6 +25,7 @@ impl ReturnedEvents {
                 format!("{} {}", message.seq, &*message.text)
             }
             ClientEvent::Event(frame, _) => kind(frame),
+            ClientEvent::Hidden(frame, _) => format!("hidden {}", kind(frame)),
             ClientEvent::ForPrograms(frame) => format!("heard {}", kind(frame)),
             ClientEvent::Refused { id, .. } => format!("{id} refused"),
             ClientEvent::Renewed { id, .. } => format!("{id} renewed"),

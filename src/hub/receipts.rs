@@ -54,8 +54,8 @@ pub struct Receipt {
     shared: Arc<SharedReceipts>,
     /// The ref of the command that brought the draft.
     reference: Option<Reference>,
-    /// The recipient of a private message, if the publisher is to be told that
-    /// the recipient is away.
+    /// The absent recipient of a private message; `None` if the publisher learns
+    /// nothing of it.
     away: Option<Name>,
 }
 

@@ -403,8 +403,8 @@ pub struct ConversationPage {
     pub messages: Vec<PrivateMessage>,
     /// Whether there are more messages before these.
     pub more: bool,
-    /// Whether the other person has no connection here. Only somebody who has
-    /// messages of the conversation is told.
+    /// Whether the other person has no connection here; false without messages,
+    /// so that nobody asks about a stranger.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub away: bool,
 }

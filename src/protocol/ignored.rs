@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Author, PageEvent, Refusal, RefusalCode, Slot,
+    Author, Message, PageEvent, Refusal, RefusalCode, Slot,
     name::{Name, NameKey},
 };
 
@@ -49,10 +49,24 @@ impl IgnoredNames {
         name.is_some_and(|name| self.contains(&name.key()))
     }
 
-    /// Removes the messages of ignored authors from a page.
+    /// Removes the messages and the quoted words of ignored authors from a page.
     pub fn hide_in(&self, page: &mut PageEvent) {
-        let hidden = |slot: &Slot| slot.message().is_some_and(|it| self.hides(&it.from));
-        page.messages.retain(|slot| !hidden(slot));
+        page.messages.retain_mut(|slot| match slot {
+            Slot::Message(message) => {
+                self.hide_quote(message);
+                !self.hides(&message.from)
+            }
+            Slot::Changed(_) | Slot::Redacted(_) => true,
+        });
+    }
+
+    /// Removes the words of a quote of an ignored author.
+    pub fn hide_quote(&self, message: &mut Message) {
+        if let Some(quote) = &mut message.quote
+            && self.hides(&quote.from)
+        {
+            quote.text = "ignored".into();
+        }
     }
 
     /// The names, in the order of their keys.

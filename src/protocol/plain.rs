@@ -178,7 +178,7 @@ pub fn event(event: &Event) -> Option<String> {
             Some(FollowLevel::All) => format!("You are told of every message in {room}."),
             Some(FollowLevel::Mentions) => format!("In {room} you are told of mentions only."),
             Some(FollowLevel::None) => format!("You are told nothing of {room}."),
-            None => format!("You do not follow {room}."),
+            None => format!("You no longer follow {room}."),
         },
         Event::Gap {
             after,

@@ -141,7 +141,10 @@ fn command(spec: &CommandSpec, rest: &str) -> Result<Command, Refusal> {
         },
         "notify" => Command::Follow {
             room: None,
-            level: Some(level(rest).ok_or_else(|| example(spec, ""))?),
+            level: Some(level(rest).ok_or_else(|| {
+                let text = "Usage: /notify all, /notify mentions or /notify none";
+                Refusal::new(RefusalCode::BadField, text)
+            })?),
         },
         "unfollow" => Command::Unfollow {
             room: optional(rest)

@@ -10,6 +10,7 @@ mod frame;
 mod operating;
 mod pages;
 mod place_commands;
+mod replies;
 
 use std::collections::BTreeSet;
 

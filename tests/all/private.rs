@@ -351,8 +351,6 @@ async fn an_invalid_private_message_is_refused() {
     assert_eq!(ana.event().await["seq"], 1);
 }
 
-// Verified to fail when the echo is not written first, and when a plain
-// connection is told each time.
 #[tokio::test]
 async fn a_sender_learns_that_the_recipient_is_away() {
     let server = TestServer::start().await;
@@ -403,7 +401,7 @@ async fn a_sender_learns_that_the_recipient_is_away() {
         }
     }
     assert_eq!(carl.text_after("/topic").await, "* tea has no topic.");
-    // Only somebody who has a conversation with a person learns it unasked.
+    // A stranger to bob does not learn it by asking.
     let history = json!({"type": "history", "with": "bob"}).to_string();
     ana.event_of("private").await;
     ana.say(&history).await;

@@ -11,7 +11,7 @@ use self::terminal::{CTRL_C, CTRL_D, CTRL_Z, Terminal};
 use crate::{
     disk::faulty::{ControlField, Disk},
     programs::{CLIENT, SERVER, folder, server, server_again},
-    support::{TestServer, upgraded},
+    support::{TestServer, soon, upgraded},
 };
 
 #[tokio::test]
@@ -309,10 +309,10 @@ async fn preferences_and_earlier_input_are_kept() {
     ana.press("\u{1b}[A");
     ana.shows_typed("typed once").await;
     ana.press("\u{15}/join tea\rhalf");
-    ana.shows("tea · 1 here").await;
+    ana.shows("2 tea · 1 lobby · 1 here").await;
     ana.press("\u{15}/join lob\t\r");
     ana.shows_typed("").await;
-    ana.shows("lobby · 1 here").await;
+    ana.shows("1 lobby · 2 tea · 1 here").await;
     ana.press("\u{15}/quit\r");
     ana.ends(0).await;
 }
@@ -383,24 +383,34 @@ async fn another_place_is_seen_and_reached() {
         bob.say(&format!(r#"{{"type":"publish","text":"{text}"}}"#))
             .await;
     }
-    ana.shows("tea · lobby 3! · ").await;
+    ana.shows("2 tea · 1 lobby 3! · ").await;
     // The missed messages stand below the name of the room.
     ana.press("\u{1b}1");
     ana.shows("── lobby").await;
     ana.shows("bob: ana?").await;
     ana.press("\u{b}t\r");
-    ana.shows("tea · 1 here").await;
+    ana.shows("2 tea · 1 lobby · 1 here").await;
     bob.say(r#"{"type":"private","to":"ana","text":"psst"}"#)
         .await;
     ana.shows("bob to you: psst").await;
-    ana.shows("@bob 1!").await;
+    ana.shows("2 tea · 1 lobby · 3 @bob · ").await;
     ana.press("/msg bob\r");
     ana.shows("── @bob").await;
     ana.press("yes?\r");
     assert_eq!(bob.event_of("private").await["text"], "psst");
     assert_eq!(bob.event_of("private").await["text"], "yes?");
-    ana.press("\u{1b}");
-    ana.shows("tea · 1 here").await;
+    ana.shows("3 @bob · 1 lobby · 2 tea · here · ").await;
+    let mut carl = server.plain("/").await;
+    drop(bob);
+    // The name is free of its owner when the server has noticed the end.
+    let gone = async { while carl.text_after("/members").await.contains("bob") {} };
+    soon("bob gone", gone).await;
+    ana.press("gone?\r");
+    ana.shows("* bob is away and will see it when back.").await;
+    ana.shows("3 @bob · 1 lobby · 2 tea · away · ").await;
+    ana.press("/msg nobody\r");
+    ana.shows("Nobody owns the name nobody").await;
+    ana.shows("2 tea · 1 lobby · 3 @bob · ").await;
     ana.press(CTRL_D);
     ana.ends(0).await;
 }

@@ -43,7 +43,7 @@ Exit codes: 0 done, 1 could not connect or deliver, 2 wrong usage.";
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 #[command(name = "client", version, after_help = EXAMPLES)]
 pub(crate) struct ClientFlags {
-    /// The server or room: HOST, HOST:PORT, or a URL such as
+    /// The server or room: HOST, HOST:PORT, HOST:PORT/ROOM, or a URL such as
     /// http://HOST:PORT/ROOM [default: 127.0.0.1]
     pub(crate) address: Option<String>,
 

@@ -58,11 +58,6 @@ impl AddressParts {
                 "an address takes no user name or password".to_owned(),
             ));
         }
-        if address.contains(['/', '?', '#']) {
-            return Err(BadAddress(format!(
-                "{address} is no address: write host, host:port or a whole URL, such as http://{address}"
-            )));
-        }
         if address.bytes().all(|b| b.is_ascii_digit()) && !address.is_empty() {
             return Err(BadAddress(format!(
                 "{address} is no address: did you mean --port {address}?"
@@ -71,8 +66,8 @@ impl AddressParts {
         if is_ipv6(address) {
             return Ok(Self::bare(address, None));
         }
-        let (host, port) = host_and_port(address)?;
-        Ok(Self::bare(host, port))
+        // As a URL without its scheme, but with the port of a bare host.
+        Self::parse_rest(None, DEFAULT_PORT, address)
     }
 
     fn parse_url(scheme: &str, rest: &str) -> Result<Self, BadAddress> {
@@ -85,6 +80,11 @@ impl AddressParts {
                 )));
             }
         };
+        Self::parse_rest(Some(tls), default_port, rest)
+    }
+
+    /// Parses a URL from its host on.
+    fn parse_rest(tls: Option<bool>, default_port: u16, rest: &str) -> Result<Self, BadAddress> {
         let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         let pass = Pass::in_fragment(fragment)
             .map_err(|why| BadAddress(format!("the address is not whole: {why}")))?;
@@ -110,7 +110,7 @@ impl AddressParts {
             room => Some(room.parse().map_err(|why: RuleBroken| no_room(&why))?),
         };
         Ok(AddressParts {
-            tls: Some(tls),
+            tls,
             host: host.to_owned(),
             port,
             default_port,

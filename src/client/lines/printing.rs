@@ -72,7 +72,9 @@ impl<W: Write> Lines<'_, W> {
                 self.options.ids.renew(&id, new_id);
                 self.put_for_programs(&frame);
             }
-            ClientEvent::ForPrograms(frame) => self.put_for_programs(&frame),
+            ClientEvent::Hidden(frame, _) | ClientEvent::ForPrograms(frame) => {
+                self.put_for_programs(&frame);
+            }
             ClientEvent::Missing { after, next } => self.complain(format_args!(
                 "messages between {after} and {next} are missing, and the server does not say why"
             )),

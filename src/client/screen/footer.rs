@@ -5,8 +5,8 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::{
     line::{Line, Span, Style},
-    model::{LinkStatus, Model, Now},
-    width::{grapheme_width, text_width, visible_form},
+    model::{LinkStatus, Model, Now, places::PlaceMark},
+    width::{text_width, visible_form},
 };
 use crate::protocol::Quote;
 
@@ -21,6 +21,9 @@ const BAR: usize = 10;
 
 /// From how many missed numbers on the progress bar is shown.
 const LONG: u64 = 200;
+
+/// From this importance on, a part of the state line is urgent.
+const URGENT: u8 = 4;
 
 /// The width of the prompt before the typed text, in cells.
 const PROMPT: usize = 2;
@@ -71,13 +74,10 @@ fn sending(model: &Model, most: usize, width: usize) -> impl Iterator<Item = Lin
         } else {
             ""
         };
-        fit(
-            Line::new(Style::Dim, format!("sending: {first}{rest}")),
-            width,
-        )
+        Line::new(Style::Dim, format!("sending: {first}{rest}")).fit(width)
     });
     let more = (more > 0).then(|| Line::new(Style::Dim, format!("and {more} more")));
-    lines.chain(more.map(|line| fit(line, width)))
+    lines.chain(more.map(|line| line.fit(width)))
 }
 
 /// The message that the user picks, and some around it, with their numbers.
@@ -90,7 +90,7 @@ fn choice(model: &Model, width: usize) -> Vec<Line> {
         };
         let text = Quote::beginning(&message.text);
         let row = format!("{mark} {} {}: {}", message.seq, message.from, &*text);
-        fit(Line::new(style, row), width)
+        Line::new(style, row).fit(width)
     });
     rows.collect()
 }
@@ -103,21 +103,31 @@ struct Part {
 
 fn state(model: &Model, now: Now, width: usize) -> Line {
     let mut parts = vec![Part {
-        line: Line::new(Style::Own, model.here()),
-        importance: 3,
+        line: Line::new(Style::Own, model.own_mark()),
+        importance: u8::MAX,
     }];
     if let Some(switcher) = model.switcher_line() {
-        return fit(Line::new(Style::Loud, switcher), width);
+        return Line::new(Style::Loud, switcher).fit(width);
     }
     let mut part = |style, text: String, importance| {
         let line = Line::new(style, text);
         parts.push(Part { line, importance });
     };
-    for (text, is_called) in model.unread_places() {
-        let style = if is_called { Style::Loud } else { Style::Plain };
-        part(style, text, if is_called { 4 } else { 2 });
+    for place in model.place_marks() {
+        let (style, importance) = match place {
+            PlaceMark {
+                is_called: true, ..
+            } => (Style::Loud, 4),
+            PlaceMark {
+                is_unread: true, ..
+            } => (Style::Plain, 2),
+            _ => (Style::Dim, 1),
+        };
+        part(style, place.text, importance);
     }
-    part(Style::Dim, format!("{} here", model.members()), 2);
+    if let Some(company) = model.company() {
+        part(Style::Dim, company, 2);
+    }
     part(Style::Dim, model.you().to_string(), 1);
     match &model.link {
         LinkStatus::Up if model.refusing.is_none() => part(Style::Dim, "connected".to_owned(), 0),
@@ -182,28 +192,37 @@ fn state(model: &Model, now: Now, width: usize) -> Line {
     joined(parts, width)
 }
 
-/// Joins the parts in order, without the least important that do not fit.
+/// Joins the parts in order, without the least important that do not fit. The
+/// first one stays, and an urgent one beside it.
 fn joined(mut parts: Vec<Part>, width: usize) -> Line {
     const BETWEEN: &str = " · ";
-    loop {
-        let needed: usize = parts.iter().map(|part| text_width(&part.line.text())).sum();
-        let needed = needed + parts.len().saturating_sub(1) * text_width(BETWEEN);
-        let least = (0..parts.len()).rev().min_by_key(|&n| parts[n].importance);
+    let needed = |parts: &[Part]| -> usize {
+        let texts: usize = parts.iter().map(|part| text_width(&part.line.text())).sum();
+        texts + parts.len().saturating_sub(1) * text_width(BETWEEN)
+    };
+    while needed(&parts) > width {
+        let least = (1..parts.len()).rev().min_by_key(|&n| parts[n].importance);
         match least {
-            Some(least) if needed > width && parts.len() > 1 => {
+            Some(least) if parts.len() > 2 || parts[least].importance < URGENT => {
                 parts.remove(least);
             }
             _ => break,
         }
     }
+    let is_tight = needed(&parts) > width && parts.len() > 1;
     let mut line = Line::default();
     for (n, part) in parts.into_iter().enumerate() {
         if n > 0 {
             line = line.and(Style::Dim, BETWEEN);
         }
-        line.0.extend(part.line.0);
+        let part = if n == 0 && is_tight {
+            part.line.fit(width / 2)
+        } else {
+            part.line
+        };
+        line.0.extend(part.0);
     }
-    fit(line, width)
+    line.fit(width)
 }
 
 fn bar(done: u64, all: u64) -> String {
@@ -211,29 +230,6 @@ fn bar(done: u64, all: u64) -> String {
         .unwrap_or(BAR)
         .min(BAR);
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
-}
-
-/// Cuts a line to a width.
-fn fit(line: Line, width: usize) -> Line {
-    if text_width(&line.text()) <= width {
-        return line;
-    }
-    let mut left = width.saturating_sub(1);
-    let mut cut = Line::default();
-    'spans: for span in line.0 {
-        let mut kept = String::new();
-        for grapheme in span.text.graphemes(true) {
-            let wide = grapheme_width(visible_form(grapheme));
-            if wide > left {
-                cut = cut.and(span.style, kept + "…");
-                break 'spans;
-            }
-            left -= wide;
-            kept.push_str(grapheme);
-        }
-        cut = cut.and(span.style, kept);
-    }
-    cut
 }
 
 /// Adds at most `room` rows of the typed text, the cursor's row among them.

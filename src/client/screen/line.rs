@@ -1,13 +1,20 @@
 //! The lines of the screen: styled text for messages, days and marks.
 
 use jiff::Zoned;
+use unicode_segmentation::UnicodeSegmentation;
 
-use super::{found::excerpt, width::text_width};
+use super::{
+    found::excerpt,
+    width::{grapheme_width, text_width, visible_form},
+};
 use crate::protocol::{
-    Author, Change, Message, MessageKind, Quote,
+    Author, Change, ChangeKind, Message, MessageKind, Quote,
     markup::{MarkupBlock, Piece, blocks},
     text::sanitize,
 };
+
+/// The widest line of a reaction, in cells.
+const REACTION: usize = 79;
 
 /// The columns between two tab stops in code.
 const TAB: usize = 4;
@@ -140,6 +147,30 @@ impl Line {
         self.0.retain(|span| span.style != Style::Quote);
     }
 
+    /// The line, cut to a width.
+    #[must_use]
+    pub(super) fn fit(self, width: usize) -> Self {
+        if text_width(&self.text()) <= width {
+            return self;
+        }
+        let mut left = width.saturating_sub(1);
+        let mut cut = Line::default();
+        'spans: for span in self.0 {
+            let mut kept = String::new();
+            for grapheme in span.text.graphemes(true) {
+                let wide = grapheme_width(visible_form(grapheme));
+                if wide > left {
+                    cut = cut.and(span.style, kept + "…");
+                    break 'spans;
+                }
+                left -= wide;
+                kept.push_str(grapheme);
+            }
+            cut = cut.and(span.style, kept);
+        }
+        cut
+    }
+
     /// Its text, without styles.
     pub(super) fn text(&self) -> String {
         self.0.iter().map(|span| span.text.as_str()).collect()
@@ -198,7 +229,7 @@ pub(super) fn message_line(message: &Message, at: &Zoned, own: bool, calls: bool
     for reaction in message.reactions.iter().flat_map(|all| all.iter()) {
         line = line.and(
             Style::Dim,
-            format!(" [{} {}]", &*reaction.text, reaction.count),
+            format!("  {} {}", &*reaction.text, reaction.count),
         );
     }
     line
@@ -236,13 +267,24 @@ pub(super) fn correction_line(change: &Change, at: &Zoned, own: bool, text: &str
         .and_marked(Style::Plain, text)
 }
 
-/// The line of a reaction to a message of the user.
-pub(super) fn reaction_line(change: &Change, at: &Zoned, reaction: &str, text: &str) -> Line {
-    let text = format!(": {}", &*Quote::beginning(text));
-    Line::new(Style::Dim, format!("{} * ", clock(at)))
-        .and(author_style(&change.from, false), change.from.to_string())
-        .and(Style::Plain, format!(" reacts {reaction}"))
-        .and(Style::Dim, text)
+/// The line of a reaction, or of one taken back, with the first words of its
+/// message, if they are known.
+pub(super) fn reaction_line(
+    change: &Change,
+    at: &Zoned,
+    reaction: &str,
+    text: Option<&str>,
+) -> Line {
+    let did = match change.kind {
+        ChangeKind::Unreact => "took back",
+        _ => "reacted",
+    };
+    let about = match text {
+        Some(text) => format!("to: {}", &*Quote::beginning(text)),
+        None => "to an earlier message".to_owned(),
+    };
+    let line = format!("{} * {} {did} {reaction} {about}", clock(at), change.from);
+    Line::new(Style::Dim, line).fit(REACTION)
 }
 
 /// The style of an author's name.

@@ -8,9 +8,10 @@ mod completion;
 mod connection;
 mod events;
 mod place_list;
-mod places;
+pub(super) mod places;
 mod returning;
 mod room;
+mod talk;
 pub(super) mod typing;
 
 use std::{
@@ -105,6 +106,9 @@ pub(super) struct Model {
     welcomed: bool,
     /// The first replay is over.
     live: bool,
+    /// The replay of the room began after this number. Its messages are shown as
+    /// they are now, so the changes of them in the replay are not.
+    replayed_after: Seq,
     pub(super) link: LinkStatus,
     /// When the connection was lost, until everything missed is shown.
     lost_since: Option<Timestamp>,
@@ -153,6 +157,7 @@ impl Model {
             welcome: welcome.clone(),
             welcomed: false,
             live: false,
+            replayed_after: Seq::START,
             link: LinkStatus::Up,
             lost_since: None,
             reconnected: false,
@@ -252,24 +257,34 @@ impl Model {
         mem::take(&mut self.rings) && self.options.bell
     }
 
-    /// The last `count` lines of this room.
+    /// The last `count` lines of the place on the screen.
     pub(super) fn last_lines(&self, count: usize) -> Vec<Line> {
-        self.room.last_lines(count).cloned().collect()
+        if self.talking().is_none() {
+            return self.room.last_lines(count).cloned().collect();
+        }
+        let lines = &self.places.lines;
+        let skipped = lines.len().saturating_sub(count);
+        lines.iter().skip(skipped).cloned().collect()
     }
 
-    /// Shows a line and keeps it with the room.
+    /// Shows a line and keeps it with the place on the screen.
     fn put(&mut self, line: Line) {
         self.put_shown(Shown::Other, line);
     }
 
     fn put_shown(&mut self, shown: Shown, line: Line) {
-        // The messages of the room wait while a conversation is on the screen.
-        let waits = self.places.talking.is_some() && !matches!(shown, Shown::Other);
-        self.room.keep(shown, line.clone());
+        let is_talking = self.places.talking.is_some();
+        let waits = is_talking && shown.is_of_room();
         if waits {
-            self.places.hidden += 1;
+            // The messages of the room wait while a conversation is on the screen.
+            self.places.hidden += u64::from(shown.message().is_some());
         } else {
-            self.lines.push(line);
+            self.lines.push(line.clone());
+        }
+        if is_talking && !waits {
+            self.places.keep(line);
+        } else {
+            self.room.keep(shown, line);
         }
     }
 

@@ -1,6 +1,10 @@
 //! Compares drawings with a terminal emulator that reads the painter's bytes.
 
+mod about;
+mod people;
 mod places;
+mod private;
+mod rooms;
 
 use std::num::NonZeroU16;
 
@@ -159,6 +163,20 @@ impl Scene {
     }
 }
 
+fn private(seq: u64, from: &str, to: &str, text: &str) -> Value {
+    json!({
+        "type": "private", "seq": seq, "prev": seq - 1, "at": "2026-11-22T14:02:00.000Z", "to": to,
+        "from": {"addr": "127.0.0.1:5001", "name": from}, "text": text,
+        "sent": from == "ana",
+    })
+}
+
+fn state_line(scene: &mut Scene) -> String {
+    let seen = scene.seen();
+    let rows: Vec<_> = seen.lines().collect();
+    rows[rows.len() - 2].to_owned()
+}
+
 /// Asserts that the terminal shows the drawing of this name and width.
 fn same(scene: &mut Scene, name: &str) {
     let head = format!("=== {name}, {} columns\n", scene.columns);
@@ -227,45 +245,6 @@ fn connection_states_are_drawn() {
 }
 
 #[test]
-fn a_room_keeps_its_draft_and_resumes_on_return() {
-    let mut scene = Scene::new(60, 16);
-    scene.tell(&[message(1, "bob", "in the lobby")]);
-    scene.model.bookmark(&Position {
-        room: RoomName::lobby(),
-        epoch: Epoch("e".into()),
-        seq: Seq(1),
-        inbox: None,
-    });
-    scene.type_text("/join o\t\nhalf a th");
-    same(&mut scene, "joining");
-    let joins = |scene: &mut Scene, room: &str, start| {
-        let room = room.parse().expect("a room");
-        let join = Command::Join { room, start };
-        assert_eq!(scene.commands().last(), Some(&join));
-    };
-    let newcomer = Start {
-        backlog: Some(20),
-        ..Start::default()
-    };
-    joins(&mut scene, "ops", newcomer);
-    scene.tell(&[welcome("ops", Some("ana"), 1)]);
-    scene.commands();
-    scene.type_text("for ops");
-    same(&mut scene, "ops");
-    scene.press(KeyCode::Char('u'), KeyModifiers::CONTROL);
-    scene.type_text("/join lobby\nleft in ops");
-    // On return to a room, the client asks only for newer messages.
-    let back = Start {
-        after: Some(Seq(1)),
-        epoch: Some(Epoch("e".into())),
-        ..Start::default()
-    };
-    joins(&mut scene, "lobby", back);
-    scene.tell(&[welcome("lobby", Some("ana"), 1)]);
-    same(&mut scene, "lobby");
-}
-
-#[test]
 fn long_pasted_and_edited_text_is_drawn() {
     for columns in [20, 40] {
         let mut scene = Scene::new(columns, 10);
@@ -283,95 +262,6 @@ fn long_pasted_and_edited_text_is_drawn() {
         scene.type_text("/quiet of it all, and so on and on and on");
         same(&mut scene, "too long");
     }
-}
-
-#[test]
-fn joins_leaves_and_server_sentences_are_drawn() {
-    let mut scene = Scene::of(60, 16, None);
-    let who = |name: &str, kind: &str, members: u32| json!({"type": kind, "name": name, "addr": "127.0.0.1:5001", "members": members});
-    scene.tell(&[
-        who("eve", "joined", 4),
-        json!({"type": "renamed", "from": "eve", "to": "eva"}),
-        who("eva", "left", 3),
-    ]);
-    scene.type_text("/joins\n");
-    scene.tell(&[who("eve", "joined", 4)]);
-    scene.type_text("/members\n");
-    let members = json!({"type": "members", "names": ["ana", "eve"], "total": 4});
-    let mut me = message(1, "bob", "waves");
-    me["kind"] = json!("me");
-    let mut yesterday = message(2, "bob", "\u{1b}[2Jlate");
-    yesterday["at"] = json!("2026-11-23T00:01:00.000Z");
-    scene.tell(&[
-        members,
-        json!({"type": "name", "name": "ana"}),
-        me,
-        yesterday,
-        json!({"type": "refused", "code": "bad_field", "text": "Not so."}),
-        json!({"type": "gap", "after": 2, "next": 9, "reason": "erased"}),
-    ]);
-    scene.type_text("/dance\n");
-    same(&mut scene, "words of the server");
-}
-
-#[test]
-fn answers_to_the_screens_own_questions_are_hidden() {
-    let mut scene = Scene::new(60, 14);
-    let own = |mut told: Value| {
-        told["ref"] = json!(SCREEN_REF);
-        told
-    };
-    let members = |name: &str| json!({"type": "members", "names": [name], "total": 1});
-    let refused = |text: &str| json!({"type": "refused", "code": "rate", "text": text});
-    let mut asked = members("bob");
-    asked["ref"] = json!("asked");
-    // A crowded room gets its member count unasked: it answers no question.
-    scene.tell(&[
-        json!({"type": "members", "total": 400}),
-        own(refused("Not the screen.")),
-        asked,
-        own(members("anton")),
-        own(json!({"type": "rooms", "rooms": [], "total": 0})),
-        refused("Not you."),
-    ]);
-    let seen = scene.seen();
-    for (text, shown) in [
-        ("1 here: bob", true),
-        ("Not you.", true),
-        ("400", false),
-        ("Not the screen.", false),
-        ("anton", false),
-        ("No listed room has", false),
-    ] {
-        assert_eq!(seen.contains(text), shown, "{text}: {seen}");
-    }
-}
-
-#[test]
-fn private_and_erased_messages_are_drawn() {
-    let mut scene = Scene::new(60, 14);
-    let private = |seq: u64, from: &str, to: &str, sent: bool| {
-        json!({
-            "type": "private", "seq": seq, "prev": seq - 1, "at": "2026-11-22T14:03:00.000Z",
-            "from": {"addr": "127.0.0.1:5001", "name": from}, "to": to, "text": "psst",
-            "id": "x", "sent": sent,
-        })
-    };
-    scene.type_text("/msg bo\tpsst\n");
-    same(&mut scene, "whispering");
-    scene.tell(&[
-        private(1, "ana", "bob", true),
-        private(2, "bob", "ana", false),
-    ]);
-    assert!(scene.model.take_bell());
-    scene.tell(&[
-        message(3, "bob", "a slip"),
-        json!({"type": "erased", "seq": 3}),
-        json!({"type": "erased", "seq": 5, "prev": 3}),
-    ]);
-    same(&mut scene, "whispered, and erased");
-    let last = scene.model.last_lines(20);
-    assert!(last.iter().all(|line| !line.text().contains("a slip")));
 }
 
 #[test]
@@ -416,124 +306,6 @@ fn markup_is_drawn_with_attributes() {
 }
 
 #[test]
-fn arriving_in_a_room_ends_the_hint() {
-    let mut scene = Scene::new(60, 16);
-    scene.type_text("/join ops\n");
-    assert!(scene.seen().contains("joining ops"));
-    scene.tell(&[welcome("ops", Some("ana"), 1)]);
-    let seen = scene.seen();
-    assert!(!seen.contains("joining"), "{seen}");
-}
-
-#[test]
-fn people_without_a_name_come_and_go_unseen() {
-    let mut scene = Scene::new(60, 16);
-    let who = |kind: &str| json!({"type": kind, "addr": "127.0.0.1:5001", "members": 4});
-    scene.tell(&[
-        who("joined"),
-        json!({"type": "renamed", "from": "127.0.0.1:5001", "to": "eve"}),
-        who("left"),
-    ]);
-    let seen = scene.seen();
-    assert!(
-        seen.contains("→ eve is here") && !seen.contains("127"),
-        "{seen}"
-    );
-}
-
-#[test]
-fn history_and_search_show_numbers_and_the_place() {
-    let mut scene = Scene::new(60, 16);
-    let page = |search: bool| {
-        let mut page =
-            json!({"type": "page", "messages": [message(7, "bob", "green tea")], "more": false});
-        if search {
-            page["query"] = json!("tea");
-            page["indexed"] = json!(7);
-        }
-        page
-    };
-    scene.tell(&[page(false)]);
-    assert!(scene.seen().contains("* 7 22 Nov 14:02 bob: green tea"));
-    scene.tell(&[page(true)]);
-    let seen = scene.seen();
-    assert!(seen.contains("* 1 found in this room."), "{seen}");
-    // Only the found word is marked.
-    let screen = scene.terminal.screen();
-    let hits = screen.rows(0, 60).enumerate().filter_map(|(row, line)| {
-        let column = line.find("green tea")?;
-        let place = |n| u16::try_from(n).expect("small");
-        let marked = |at| {
-            let cell = screen.cell(place(row), place(column + at));
-            cell.expect("a cell").inverse()
-        };
-        Some((marked(0), marked("green ".len())))
-    });
-    assert_eq!(hits.collect::<Vec<_>>(), [(false, false), (false, true)]);
-}
-
-#[test]
-fn a_returning_user_sees_what_is_new() {
-    let mut scene = Scene::new(60, 16);
-    let visit = |seq, epoch: &str| LastVisit {
-        position: Position {
-            room: RoomName::lobby(),
-            epoch: Epoch(epoch.into()),
-            seq: Seq(seq),
-            inbox: None,
-        },
-        at: serde_json::from_value(json!("2026-11-21T18:04:00Z")).expect("a time"),
-    };
-    let live = json!({"type": "live", "seq": 3});
-    let mut back = |visit, messages: &[Value]| {
-        scene.model.return_from(visit);
-        scene.tell(messages);
-        scene.tell(std::slice::from_ref(&live));
-        scene.seen()
-    };
-    let seen = back(
-        visit(1, "e"),
-        &[
-            message(1, "bob", "old"),
-            message(2, "bob", "new"),
-            message(3, "bob", "newer"),
-        ],
-    );
-    let mark = "14:02 bob: old\n── 2 new since yesterday 18:04\n14:02 bob: new\n14:02 bob: newer";
-    assert!(seen.contains(mark), "{seen}");
-    let seen = back(visit(7, "e"), &[message(10, "bob", "far")]);
-    assert!(
-        seen.contains("── 1 and more new since yesterday 18:04\n14:02 bob: far"),
-        "{seen}"
-    );
-    // Another log has other numbers.
-    let seen = back(visit(1, "other"), &[message(11, "bob", "elsewhere")]);
-    assert!(seen.contains("far\n14:02 bob: elsewhere"), "{seen}");
-}
-
-#[test]
-fn a_reply_goes_to_the_last_author() {
-    let mut scene = Scene::new(60, 16);
-    scene.type_text("/r yes\n");
-    assert!(
-        scene
-            .seen()
-            .contains("You have no private message to answer")
-    );
-    scene.tell(&[json!({
-        "type": "private", "seq": 1, "prev": 0, "at": "2026-11-22T14:03:00.000Z",
-        "from": {"addr": "127.0.0.1:5001", "name": "bob"}, "to": "ana", "text": "psst",
-    })]);
-    scene.control('u');
-    scene.type_text("/r yes\n");
-    let commands = scene.commands();
-    let [Command::Private { to, text, .. }] = &commands[..] else {
-        panic!("{commands:?}");
-    };
-    assert_eq!((to.as_str(), text.as_str()), ("bob", "yes"));
-}
-
-#[test]
 fn earlier_output_survives_resizes_and_leaving() {
     let mut scene = Scene::new(40, 12);
     scene.terminal.process(b"$ client\r\n");
@@ -549,95 +321,4 @@ fn earlier_output_survives_resizes_and_leaving() {
     let left = scene.terminal.screen().contents();
     assert!(left.starts_with("$ client\n"), "{left}");
     assert!(left.ends_with("bob: hello"), "{left}");
-}
-
-// Verified to fail when the picked message is not the one meant, and when
-// corrections are not shown.
-#[test]
-fn a_picked_message_is_answered_and_corrected() {
-    let mut scene = Scene::new(60, 18);
-    scene.tell(&[
-        message(1, "bob", "tea?"),
-        message(2, "ana", "yes"),
-        message(3, "bob", "now?"),
-    ]);
-    scene.press(KeyCode::Up, KeyModifiers::ALT);
-    scene.press(KeyCode::Up, KeyModifiers::ALT);
-    let seen = scene.seen();
-    for row in ["  1 bob: tea?", "▸ 2 ana: yes", "  3 bob: now?"] {
-        assert!(seen.lines().any(|line| line == row), "{seen}");
-    }
-    let mut said = |text: &str| {
-        scene.type_text(text);
-        match &scene.commands()[..] {
-            [
-                Command::Publish {
-                    text,
-                    kind,
-                    about,
-                    id: Some(_),
-                    ..
-                },
-            ] => (text.clone(), *kind, about.map(|about| about.0)),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(
-        said("/reply ok\n"),
-        ("ok".to_owned(), PublishKind::Reply, Some(2))
-    );
-    assert_eq!(
-        said("/react 1 +1\n"),
-        ("+1".to_owned(), PublishKind::React, Some(1))
-    );
-    // Without a picked message, the last one is meant; to correct, the last own.
-    assert_eq!(
-        said("/reply no\n"),
-        ("no".to_owned(), PublishKind::Reply, Some(3))
-    );
-    assert_eq!(
-        said("/edit\n please\n"),
-        ("yes please".to_owned(), PublishKind::Edit, Some(2))
-    );
-    scene.type_text("/delete\n");
-    assert_eq!(scene.commands(), [Command::Erase { seq: Seq(2) }]);
-
-    let change = |seq: u64, about: u64, kind: &str, text: &str| {
-        let mut change = message(seq, "bob", text);
-        for (field, value) in [
-            ("type", json!("changed")),
-            ("about", json!(about)),
-            ("kind", json!(kind)),
-        ] {
-            change[field] = value;
-        }
-        change
-    };
-    let mut reply = message(4, "anton", "gladly");
-    reply["about"] = json!(1);
-    reply["quote"] = json!({"from": {"name": "bob", "addr": "127.0.0.1:5001"}, "text": "tea?"});
-    scene.tell(&[
-        reply,
-        change(5, 1, "edit", "coffee?"),
-        change(6, 2, "react", "+1"),
-        change(7, 1, "react", "+1"),
-    ]);
-    let seen = scene.seen();
-    for part in [
-        "anton: > bob: tea?\n  gladly",
-        "bob corrected: coffee?",
-        "bob reacts +1: yes",
-    ] {
-        assert!(seen.contains(part), "{part}\n{seen}");
-    }
-    assert!(!seen.contains("reacts +1: coffee"), "{seen}");
-    // Back in the room, an erased message is in no quote.
-    scene.tell(&[json!({"type": "erased", "seq": 1})]);
-    let kept: String = scene
-        .model
-        .last_lines(50)
-        .iter()
-        .map(|line| line.text() + "\n")
-        .collect();
-    assert!(kept.contains("gladly") && !kept.contains("tea?"), "{kept}");
 }

@@ -131,6 +131,7 @@ function isOwn(row) {
 function rowOf(message, fallbackAt = Date.now()) {
   const row = messageRow(message, fallbackAt);
   row.own = isOwn(row);
+  if (row.quote && isIgnored(row.quote)) row.quote = { ...row.quote, text: "ignored" };
   return row;
 }
 
@@ -741,7 +742,7 @@ const handlers = {
   follow(changed) {
     places.change(changed);
     const told = { all: "every message", mentions: "mentions only", none: "nothing" }[changed.level];
-    note(told ? `In ${changed.room} you are told of ${told}.` : `You do not follow ${changed.room}.`);
+    note(told ? `In ${changed.room} you are told of ${told}.` : `You no longer follow ${changed.room}.`);
   },
   members({ names: listed, addresses, total, members }) {
     // Only operators are told addresses.

@@ -24,12 +24,17 @@ export function isTag(name) {
   return name.includes(":") || name.startsWith("guest-");
 }
 
+/** How a person is called: an address, which no name can be, is a guest with its port. */
+export function shownName(name) {
+  return name.includes(":") ? `guest ${name.slice(name.lastIndexOf(":") + 1)}` : name;
+}
+
 /** A name, or a tag. `unverified`: nobody owns the name. */
 export function nameElement(name, unverified) {
   const [kind, title] = isTag(name)
-    ? ["guest", "This person has no name."]
+    ? ["guest", shownName(name) === name ? "This person has no name." : `${name} has no name.`]
     : unverified ? ["unverified", "Nobody owns this name: anyone may use it."] : [];
-  return el("bdi", { class: `who c${colour(name)}${kind ? ` ${kind}` : ""}`, title }, name);
+  return el("bdi", { class: `who c${colour(name)}${kind ? ` ${kind}` : ""}`, title }, shownName(name));
 }
 
 export function timeElement(at, seq) {
@@ -87,7 +92,7 @@ function message(row, { continues, own, me, resized, goTo, react, talk }) {
 /** The quoted line of a reply, which leads to the quoted message. */
 function quoteLine({ about, quote }, goTo) {
   if (!quote) return [];
-  const label = [el("bdi", {}, quote.from.name ?? quote.from.addr), ": ", el("bdi", {}, quote.text)];
+  const label = [el("bdi", {}, shownName(quote.from.name ?? quote.from.addr)), ": ", el("bdi", {}, quote.text)];
   return [el("button", { type: "button", class: "quote", click: () => goTo(about) }, ...label)];
 }
 

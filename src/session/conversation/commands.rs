@@ -13,12 +13,11 @@ use super::{
 };
 use crate::{
     fanout::Subscriber,
-    hub::{Claim, Claimed, NameUse, PublisherReply, Receipts, Reply},
+    hub::{Claim, Claimed, NameUse, Receipts, Reply},
     log::Draft,
     protocol::{
         Command, Event, MessageKind, Refusal, RefusalCode, Topic,
         command::table::Permission,
-        format::Format,
         ignored::IgnoredNames,
         name::{MessageId, Name, Reference, RoomName},
         plain,
@@ -34,9 +33,6 @@ const MAX_NEW_NAMES: u8 = 5;
 
 /// A private message is stored in two inboxes.
 const PRIVATE_ROWS: u32 = 2;
-
-/// Of how many recipients a plain connection is told that they are away.
-const MAX_TOLD_AWAY: usize = 100;
 
 impl Conversation<'_> {
     /// Carries out a command.
@@ -421,46 +417,5 @@ impl Conversation<'_> {
         self.registration.rename(&name, lease);
         self.author.name = Some(name.clone());
         Event::Name { name, secret }
-    }
-
-    /// Whether the author of a private message is told that its recipient is
-    /// away. A program that counts answers asks for that by a `ref`. A plain
-    /// connection is told once of each recipient.
-    fn tells_away(&self, to: &Name, reference: Option<&Reference>) -> bool {
-        let is_wanted = match self.format {
-            Format::Json | Format::EventStream => reference.is_some(),
-            Format::Plain | Format::NumberedPlain => {
-                let is_full = self.told_away.len() >= MAX_TOLD_AWAY;
-                !is_full && !self.told_away.contains(&to.key())
-            }
-        };
-        is_wanted && !self.hub.is_owner_here(to)
-    }
-
-    /// Sends the reply to a draft.
-    pub(in crate::session) fn reply(&mut self, told: PublisherReply, subscriber: &mut Subscriber) {
-        let PublisherReply {
-            reply,
-            reference,
-            away,
-        } = told;
-        let event = match reply {
-            // The echo is the receipt.
-            Reply::Stored {
-                duplicate: false, ..
-            } if self.echo => None,
-            Reply::Stored { id, seq, duplicate } => Some(Event::Accepted { id, seq, duplicate }),
-            Reply::Refused(refusal) => Some(Event::Refused(refusal)),
-        };
-        if let Some(event) = event {
-            self.answer(&event, reference.as_ref(), subscriber);
-        }
-        let Some(away) = away else { return };
-        if self.format.hides_ignored() && !self.told_away.insert(away.key()) {
-            return;
-        }
-        // The echo comes first.
-        subscriber.deliver_recent();
-        self.answer(&Event::away(away), reference.as_ref(), subscriber);
     }
 }

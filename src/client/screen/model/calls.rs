@@ -44,7 +44,7 @@ impl Model {
     fn title(&self) -> String {
         let unseen = self.unseen.as_ref().map_or(0, |unseen| unseen.count);
         let count = unseen + self.calling_places() as u64;
-        let here = self.here();
+        let here = self.here_place().to_string();
         if self.unfocused_since.is_some() && count > 0 {
             format!("({count}) {here}")
         } else {

@@ -42,6 +42,7 @@ impl Model {
                 self.link = LinkStatus::Up;
                 self.lost_since = None;
                 self.refusing = None;
+                self.read_printed();
             }
             ConnectionState::Refusing { why, .. } => self.refusing = Some(why),
         }

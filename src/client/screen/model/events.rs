@@ -14,8 +14,8 @@ use super::{
     room::{Shown, ShownMessage},
 };
 use crate::protocol::{
-    Author, Change, ChangeKind, Command, ConversationPage, Event, Message, PageEvent,
-    PrivateMessage, Seq, Slot, Welcome,
+    Author, Change, ChangeKind, Command, Event, Message, PageEvent, PrivateMessage, Seq, Slot,
+    Welcome,
     mention::mentions,
     name::{MessageId, Name, RoomName},
     plain,
@@ -46,7 +46,8 @@ impl Model {
                 ),
             ),
             ClientEvent::State(state) => self.handle_state(state, now),
-            ClientEvent::ForPrograms(_) | ClientEvent::Ended(_) => {}
+            ClientEvent::Hidden(_, Event::Changed(change)) => self.changed(&change, true),
+            ClientEvent::Hidden(..) | ClientEvent::ForPrograms(_) | ClientEvent::Ended(_) => {}
         }
     }
 
@@ -57,13 +58,14 @@ impl Model {
                     self.message(&message, now);
                 }
             }
-            Event::Changed(change) => self.changed(&change),
+            Event::Changed(change) => self.changed(&change, false),
             Event::Private(private) => self.private(&private, now),
             Event::Erased { seq, prev, id } => self.erased(seq, prev, id.as_ref()),
             Event::Welcome(welcome) => self.welcomed(welcome),
             Event::Live { .. } => {
                 self.show_held(now);
                 self.live = true;
+                self.read_printed();
             }
             Event::Accepted { id, .. } => {
                 if let Some(id) = id {
@@ -123,9 +125,15 @@ impl Model {
                     self.put(self.private_line(&private));
                 }
             }
+            Event::Refused(refusal) if is_ref(frame, &self.talk_ref()) => {
+                self.talk_refused(&refusal);
+            }
             Event::Refused(_) if answers_own(frame) => {}
             Event::Gap { .. } | Event::Refused(_) => self.show_plain(&event, Style::Bad),
-            Event::Conversation(page) => self.show_conversation(&page),
+            Event::Conversation(page) => {
+                let is_opening = is_ref(frame, &self.talk_ref());
+                self.show_conversation(&page, !is_opening);
+            }
             Event::Away { with, text } => self.away(with, &text),
             Event::Activity(activity) => self.activity(activity),
             Event::Following { following } => self.set_places(following),
@@ -168,19 +176,6 @@ impl Model {
         if let Some(end) = end.lines().next_back().filter(|end| end.len() > 2) {
             let end = end.replacen("found", "found in this room", 1);
             self.put(Line::new(Style::Dim, end));
-        }
-    }
-
-    /// Shows the messages of the conversation on the screen.
-    fn show_conversation(&mut self, page: &ConversationPage) {
-        if self.talking() != Some(&page.with) {
-            return;
-        }
-        let messages = page.messages.iter();
-        let lines: Vec<_> = messages.map(|it| self.private_line(it)).collect();
-        self.lines.extend(lines);
-        if let Some(last) = page.messages.last() {
-            self.read_conversation(last.seq);
         }
     }
 
@@ -242,8 +237,9 @@ impl Model {
         );
     }
 
-    /// Shows a correction, and a reaction to a message of the user.
-    fn changed(&mut self, change: &Change) {
+    /// Applies a correction, and shows corrections and reactions. A hidden one is
+    /// of an ignored author.
+    fn changed(&mut self, change: &Change, is_hidden: bool) {
         if let Some(id) = &change.id {
             self.remove_sending(id);
         }
@@ -251,31 +247,23 @@ impl Model {
             *at = change.seq;
         }
         let Some(text) = &change.text else { return };
-        let (at, own) = (
-            change.at.local(&self.options.zone),
-            self.is_own(&change.from),
-        );
-        match change.kind {
-            ChangeKind::Edit => {
-                self.room.correct(change.about, text);
-                // The first replay shows each message as it is now.
-                if self.live {
-                    let line = correction_line(change, &at, own, text);
-                    self.put_shown(Shown::Change(change.about), line);
-                }
-            }
-            ChangeKind::React if self.live && !own => {
-                let message = self
-                    .room
-                    .message(change.about)
-                    .filter(|message| message.own);
-                if let Some(message) = message {
-                    let line = reaction_line(change, &at, text, &message.text);
-                    self.put_shown(Shown::Change(change.about), line);
-                }
-            }
-            _ => {}
+        if change.kind == ChangeKind::Edit {
+            self.room.correct(change.about, text);
         }
+        let is_replayed = change.seq <= self.welcome.head && change.about > self.replayed_after;
+        if is_hidden || is_replayed {
+            return;
+        }
+        let at = change.at.local(&self.options.zone);
+        let line = match change.kind {
+            ChangeKind::Edit => correction_line(change, &at, self.is_own(&change.from), text),
+            ChangeKind::React | ChangeKind::Unreact => {
+                let message = self.room.message(change.about);
+                reaction_line(change, &at, text, message.map(|message| &*message.text))
+            }
+            ChangeKind::Other => return,
+        };
+        self.put_shown(Shown::Change(change.about), line);
     }
 
     fn erased(&mut self, seq: Seq, prev: Option<Seq>, id: Option<&MessageId>) {
@@ -302,23 +290,13 @@ impl Model {
             self.count_unseen(&private.at.local(&self.options.zone), now);
             if self.live {
                 self.call(format!("{} to you: {}", private.from, &*private.text));
-                if let Some(name) = &private.from.name {
-                    self.seen_here(name);
-                }
             }
         }
-        self.put(self.private_line(private));
-        let other = if private.sent {
-            Some(&private.to)
-        } else {
-            private.from.name.as_ref()
-        };
-        if self.talking().is_some() && self.talking() == other {
-            self.read_conversation(private.seq);
-        }
+        self.put_shown(Shown::Private, self.private_line(private));
+        self.printed_private(private);
     }
 
-    fn private_line(&self, private: &PrivateMessage) -> Line {
+    pub(super) fn private_line(&self, private: &PrivateMessage) -> Line {
         let at = private.at.local(&self.options.zone);
         let (from, to) = (private.from.to_string(), private.to.to_string());
         private_line(&at, &from, &to, &private.text, private.sent)
@@ -351,9 +329,14 @@ impl Model {
         self.questions = vec![Command::Members, Command::Rooms { after: None }];
         self.known.insert(welcome.room.to_string());
         let same = welcome.room == self.welcome.room;
+        let same_log = welcome.epoch == self.welcome.epoch;
+        if !same_log {
+            self.places.forget_printed();
+        }
         if mem::take(&mut self.reconnected) && same {
             // The user never left this room, so it is not announced again.
             self.welcome = welcome;
+            self.note_replay(same_log);
             return;
         }
         let first = !mem::replace(&mut self.welcomed, true);
@@ -362,6 +345,7 @@ impl Model {
             self.change_room(&welcome.room);
         }
         self.welcome = welcome;
+        self.note_replay(same_log);
         self.entered();
         self.show_room_again();
         if let Some(topic) = &self.welcome.topic {
@@ -381,9 +365,15 @@ impl Model {
         }
     }
 
+    /// Notes where the replay of the room begins.
+    fn note_replay(&mut self, same_log: bool) {
+        let last = self.room.last_position.as_ref().filter(|_| same_log);
+        self.replayed_after = last.map_or(Seq::START, |last| last.seq);
+    }
+
     /// Shows the last lines of the room under its name.
     pub(super) fn show_room_again(&mut self) {
-        let again = self.last_lines(AGAIN);
+        let again = self.room.last_public_lines(AGAIN);
         self.lines.push(heading(&self.room().to_string()));
         self.lines.extend(again);
     }
@@ -403,6 +393,11 @@ impl Model {
 
 /// Whether a frame answers one of the screen's own questions.
 fn answers_own(frame: &Frame) -> bool {
-    let asked = frame.reference();
-    asked.is_some_and(|reference| reference.as_str() == SCREEN_REF)
+    is_ref(frame, SCREEN_REF)
+}
+
+/// Whether a frame answers the question with this ref.
+fn is_ref(frame: &Frame, asked: &str) -> bool {
+    let reference = frame.reference();
+    reference.is_some_and(|reference| reference.as_str() == asked)
 }

@@ -1,29 +1,37 @@
 //! The places of the user: followed rooms and private conversations, with their
-//! unread messages, and the switcher between them.
+//! numbers and unread messages, and the switcher between them.
 
 use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
-    super::line::{Style, heading},
+    super::line::Style,
     LinkStatus, Model, Now,
-    place_list::{PlaceView, Switcher},
+    place_list::{PlaceList, PlaceView, Switcher},
 };
 use crate::protocol::{
-    Activity, Command, FollowLevel, Followed, Place, Seq,
+    Activity, Command, FollowLevel, Followed, Place,
     name::{Name, RoomName},
     place::WatchedRooms,
 };
-
-/// How many messages are shown of a conversation that the user opens.
-const BACKLOG: u32 = 20;
 
 /// How often the client tells the server how far a room was read.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
 /// How many candidates the switcher shows.
 const CANDIDATES: usize = 8;
+
+/// How many places have a number, for the keys Alt-1 to Alt-9.
+const NUMBERED: usize = 9;
+
+/// Another place, as the state line shows it.
+pub(in super::super) struct PlaceMark {
+    pub(in super::super) text: String,
+    /// Whether it calls for the user.
+    pub(in super::super) is_called: bool,
+    pub(in super::super) is_unread: bool,
+}
 
 /// Whether all letters of a query are in a name, in their order.
 fn fits(name: &str, query: &str) -> bool {
@@ -48,6 +56,12 @@ impl Model {
             (followed.place, state)
         };
         self.places.all = following.into_iter().map(state).collect();
+        let here = Place::Room(self.room().clone());
+        let PlaceList { all, order, .. } = &mut self.places;
+        order.retain(|place| *place == here || all.contains_key(place));
+        for place in self.places.all.keys().cloned().collect::<Vec<_>>() {
+            self.places.number(&place);
+        }
     }
 
     /// Notes the activity in a place. Calls the user if the messages are for
@@ -61,7 +75,7 @@ impl Model {
             return;
         }
         let place = activity.place.clone();
-        let state = self.places.all.entry(activity.place).or_default();
+        let state = self.places.at(activity.place);
         // A private message itself calls the user.
         let is_called = activity.mentions > state.mentions;
         state.unread = activity.unread;
@@ -70,66 +84,96 @@ impl Model {
         if is_called && state.level != FollowLevel::None {
             self.call(format!("you are mentioned in {place}"));
         }
-    }
-
-    /// The recipient of a message is away. The user is told once, until the
-    /// recipient is seen again.
-    pub(super) fn away(&mut self, with: Name, text: &str) {
-        let state = self.places.all.entry(Place::With(with)).or_default();
-        state.is_here = Some(false);
-        if !mem::replace(&mut state.told_away, true) {
-            self.note(Style::Plain, text);
-        }
-    }
-
-    /// The other person of a conversation is here.
-    pub(super) fn seen_here(&mut self, with: &Name) {
-        let place = Place::With(with.clone());
-        let state = self.places.all.entry(place).or_default();
-        (state.is_here, state.told_away) = (Some(true), false);
+        self.read_printed();
     }
 
     /// The level changed.
     pub(super) fn follow_changed(&mut self, room: &RoomName, level: Option<FollowLevel>) {
         let place = Place::Room(room.clone());
         match level {
-            Some(level) => self.places.all.entry(place).or_default().level = level,
-            None => {
-                self.places.all.remove(&place);
-            }
+            Some(level) => self.places.at(place).level = level,
+            None if room == self.room() => drop(self.places.all.remove(&place)),
+            None => self.places.remove(&place),
         }
+    }
+
+    /// The place on the screen.
+    pub(super) fn here_place(&self) -> Place {
+        match &self.places.talking {
+            Some(name) => Place::With(name.clone()),
+            None => Place::Room(self.room().clone()),
+        }
+    }
+
+    fn view(&self, place: &Place) -> PlaceView {
+        self.places.all.get(place).copied().unwrap_or_default()
     }
 
     /// The places that the user can go to: those with unread messages first.
     fn other_places(&self) -> Vec<(&Place, PlaceView)> {
-        let here = match &self.places.talking {
-            Some(name) => Place::With(name.clone()),
-            None => Place::Room(self.room().clone()),
-        };
-        let all = self.places.all.iter();
-        let mut all: Vec<_> = all
-            .filter(|(place, _)| **place != here)
-            .map(|(place, state)| (place, *state))
-            .collect();
+        let here = self.here_place();
+        let others = self.places.order.iter().filter(|place| **place != here);
+        let mut all: Vec<_> = others.map(|place| (place, self.view(place))).collect();
         all.sort_by_key(|(_, state)| !state.is_shown());
         all
     }
 
-    /// The unread places as the state line shows them, and whether each calls
-    /// for the user.
-    pub(in super::super) fn unread_places(&self) -> Vec<(String, bool)> {
-        let hidden = (self.places.hidden > 0 && self.places.talking.is_some())
-            .then(|| (format!("{} {}", self.room(), self.places.hidden), false));
-        let others = self.other_places().into_iter();
-        let shown = others.filter(|(place, state)| {
-            state.is_shown() && !matches!(place, Place::Room(room) if room == self.room())
-        });
-        let text = |(place, state): (&Place, PlaceView)| {
-            let is_called = state.mentions > 0 || matches!(place, Place::With(_));
+    /// A place with its number before it, if it has one beside others.
+    fn numbered(&self, place: &Place) -> String {
+        let order = &self.places.order;
+        let at = order.iter().position(|other| other == place);
+        match at.filter(|at| *at < NUMBERED && order.len() > 1) {
+            Some(at) => format!("{} {place}", at + 1),
+            None => place.to_string(),
+        }
+    }
+
+    /// The place on the screen, as the state line shows it.
+    pub(in super::super) fn own_mark(&self) -> String {
+        self.numbered(&self.here_place())
+    }
+
+    /// The other places with a number or unread messages, in their order.
+    pub(in super::super) fn place_marks(&self) -> Vec<PlaceMark> {
+        let here = self.here_place();
+        let all = self.places.order.iter().enumerate();
+        let others = all.filter(|(_, place)| **place != here);
+        let marks = others.filter_map(|(at, place)| {
+            let state = self.view(place);
+            let is_room = matches!(place, Place::Room(room) if room == self.room());
+            let unread = match is_room {
+                true => self.places.hidden,
+                false if state.is_shown() => state.unread,
+                false => 0,
+            };
+            let is_called = unread > 0 && (state.mentions > 0 || matches!(place, Place::With(_)));
             let mark = if is_called { "!" } else { "" };
-            (format!("{place} {}{mark}", state.unread), is_called)
-        };
-        hidden.into_iter().chain(shown.map(text)).collect()
+            let name = self.numbered(place);
+            let is_unread = unread > 0;
+            let text = if is_unread {
+                format!("{name} {unread}{mark}")
+            } else {
+                name
+            };
+            (is_unread || at < NUMBERED).then_some(PlaceMark {
+                text,
+                is_called,
+                is_unread,
+            })
+        });
+        marks.collect()
+    }
+
+    /// The number of people in the room on the screen. In a conversation, whether
+    /// the other person is here; `None` if that is unknown.
+    pub(in super::super) fn company(&self) -> Option<String> {
+        match &self.places.talking {
+            None => Some(format!("{} here", self.members())),
+            Some(name) => {
+                let is_here = self.view(&Place::With(name.clone())).is_here?;
+                Some(if is_here { "here" } else { "away" }.to_owned())
+            }
+        }
     }
 
     /// How many places have unread messages for the user.
@@ -143,26 +187,12 @@ impl Model {
             .count()
     }
 
-    /// The conversation or the room on the screen.
-    pub(in super::super) fn here(&self) -> String {
-        match &self.places.talking {
-            Some(name) => format!("@{name}"),
-            None => self.room().to_string(),
-        }
-    }
-
-    /// The person of the conversation on the screen. Typed texts go there.
-    pub(super) fn talking(&self) -> Option<&Name> {
-        self.places.talking.as_ref()
-    }
-
     /// Goes to the place of a number, from 1, in the order of the state line.
     pub(super) fn go_to_number(&mut self, number: usize) {
-        let place = self
-            .other_places()
-            .get(number - 1)
-            .map(|(place, _)| (*place).clone());
-        match place {
+        match self.places.order.get(number - 1).cloned() {
+            Some(place) if place == self.here_place() => {
+                self.hint = Some(format!("this is {place}"));
+            }
             Some(place) => self.go_to(place),
             None => self.hint = Some(format!("no place has the number {number}")),
         }
@@ -177,60 +207,12 @@ impl Model {
         }
     }
 
-    /// Opens a private conversation.
-    pub(super) fn talk_to(&mut self, name: Name) {
-        let place = Place::With(name.clone());
-        let last = self
-            .places
-            .all
-            .get(&place)
-            .map_or(Seq::START, |state| state.last);
-        self.places.talking = Some(name.clone());
-        self.lines
-            .push(heading(&format!("@{name}: Esc goes back to the room")));
-        self.questions.push(Command::History {
-            with: Some(name),
-            before: None,
-            limit: Some(BACKLOG),
-        });
-        self.read_conversation(last);
-    }
-
-    /// Tells the server that the conversation on the screen was read.
-    pub(super) fn read_conversation(&mut self, upto: Seq) {
-        let Some(name) = self.places.talking.clone() else {
-            return;
-        };
-        let place = self
-            .places
-            .all
-            .entry(Place::With(name.clone()))
-            .or_default();
-        (place.unread, place.last) = (0, upto.max(place.last));
-        if upto > Seq::START {
-            self.commands.push(Command::Read {
-                room: None,
-                with: Some(name),
-                seq: upto,
-            });
-        }
-    }
-
-    /// Goes back from a conversation to the room; false if none is on the screen.
-    pub(super) fn end_talk(&mut self) -> bool {
-        if self.places.talking.take().is_none() {
-            return false;
-        }
-        self.places.hidden = 0;
-        self.show_room_again();
-        true
-    }
-
     /// Notes that the room on the screen is read from now on.
     pub(super) fn entered(&mut self) {
         self.places.talking = None;
         self.places.hidden = 0;
         let place = Place::Room(self.room().clone());
+        self.places.number(&place);
         if let Some(state) = self.places.all.get_mut(&place) {
             (state.unread, state.mentions) = (0, 0);
         }
@@ -268,7 +250,7 @@ impl Model {
             self.commands.push(Command::Read { room, with, seq });
         } else if leaves && let Some(room) = room {
             let rooms = WatchedRooms([(room.clone(), seq)].into());
-            self.places.all.entry(Place::Room(room)).or_default();
+            self.places.at(Place::Room(room));
             self.commands.push(Command::Watch { rooms });
         }
     }

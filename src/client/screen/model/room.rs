@@ -34,12 +34,19 @@ pub(in super::super) enum Shown {
     Message(ShownMessage),
     /// A change of the message with this number.
     Change(Seq),
+    /// A private message, which is not shown again in the room.
+    Private,
     /// Anything else.
     Other,
 }
 
 impl Shown {
-    fn message(&self) -> Option<&ShownMessage> {
+    /// Whether it belongs to the room alone.
+    pub(super) fn is_of_room(&self) -> bool {
+        matches!(self, Shown::Message(_) | Shown::Change(_))
+    }
+
+    pub(super) fn message(&self) -> Option<&ShownMessage> {
         match self {
             Shown::Message(message) => Some(message),
             _ => None,
@@ -84,7 +91,7 @@ impl RoomModel {
                 message.seq != seq
             }
             Shown::Change(about) => *about != seq,
-            Shown::Other => true,
+            Shown::Private | Shown::Other => true,
         });
         message
     }
@@ -159,6 +166,15 @@ impl RoomModel {
     pub(super) fn last_lines(&self, count: usize) -> impl Iterator<Item = &Line> {
         let skipped = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skipped).map(|(_, line)| line)
+    }
+
+    /// The last `count` lines without private messages.
+    pub(super) fn last_public_lines(&self, count: usize) -> Vec<Line> {
+        let lines = self.lines.iter().rev();
+        let public = lines.filter(|(shown, _)| !matches!(shown, Shown::Private));
+        let mut last: Vec<_> = public.take(count).map(|(_, line)| line.clone()).collect();
+        last.reverse();
+        last
     }
 
     /// Adds the texts sent by earlier clients, before those of this one.

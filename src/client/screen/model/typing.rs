@@ -37,6 +37,7 @@ impl Model {
     ) -> Option<Effect> {
         if let KeyAction::Focus(here) = action {
             self.unfocused_since = (!here).then_some(now.wall);
+            self.read_printed();
             return None;
         }
         let interrupted = std::mem::take(&mut self.interrupted);
@@ -168,6 +169,10 @@ impl Model {
             _ => {
                 if let Err(why) = self.enter(&text) {
                     self.note(Style::Bad, &why);
+                    // As in a shell, the key Up brings it back. It may have a
+                    // secret, so no file keeps it.
+                    self.editor.take();
+                    self.room.add_sent(&text);
                     return None;
                 }
             }
@@ -223,6 +228,14 @@ impl Model {
                 });
             }
             Some(Command::Private { to, text, .. }) => self.say_privately(to, text)?,
+            Some(Command::History { before, limit, .. }) => {
+                let with = self.talking().cloned();
+                self.commands.push(Command::History {
+                    with,
+                    before,
+                    limit,
+                });
+            }
             Some(Command::Join { room, .. }) if room != *self.room() => self.join(room),
             // It leads back from a conversation.
             Some(Command::Join { .. }) if self.end_talk() => {}

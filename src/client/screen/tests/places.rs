@@ -19,19 +19,6 @@ fn scene(following: &[Value]) -> Scene {
     scene
 }
 
-fn private(from: &str, to: &str, text: &str) -> Value {
-    json!({
-        "type": "private", "seq": 7, "prev": 0, "at": "2026-11-22T14:02:00.000Z", "to": to,
-        "from": {"addr": "127.0.0.1:5001", "name": from}, "text": text,
-    })
-}
-
-fn state_line(scene: &mut Scene) -> String {
-    let seen = scene.seen();
-    let rows: Vec<_> = seen.lines().collect();
-    rows[rows.len() - 2].to_owned()
-}
-
 #[test]
 fn the_state_line_lists_unread_places() {
     let mut scene = scene(&[
@@ -40,7 +27,10 @@ fn the_state_line_lists_unread_places() {
         followed("tea", 2, 0),
     ]);
     let alone = state_line(&mut scene);
-    assert_eq!(alone, "lobby · tea 2 · 3 here · ana · connected");
+    assert_eq!(
+        alone,
+        "1 lobby · 2 ops · 3 tea 2 · 3 here · ana · connected"
+    );
     scene.tell(&[
         activity("room", "ops", 12, 1),
         activity("room", "tea", 3, 0),
@@ -49,24 +39,62 @@ fn the_state_line_lists_unread_places() {
     let line = state_line(&mut scene);
     assert_eq!(
         line,
-        "lobby · ops 12! · tea 3 · @bob 1! · 3 here · ana · connected"
+        "1 lobby · 2 ops 12! · 3 tea 3 · 4 @bob 1! · 3 here · ana · connected"
     );
     assert!(scene.model.take_bell(), "a mention elsewhere");
     let none = json!({"type": "follow", "room": "ops", "level": "none"});
     scene.tell(&[none, activity("room", "tea", 0, 0)]);
     let line = state_line(&mut scene);
-    assert_eq!(line, "lobby · @bob 1! · 3 here · ana · connected");
+    assert_eq!(
+        line,
+        "1 lobby · 2 ops · 3 tea · 4 @bob 1! · 3 here · ana · connected"
+    );
 }
 
 #[test]
-fn a_number_leads_to_an_unread_place_first() {
+fn numbers_stay_while_places_come_and_rooms_change() {
+    let mut scene = scene(&[followed("lobby", 0, 0), followed("tea", 0, 0)]);
+    scene.tell(&[
+        activity("room", "ops", 1, 0),
+        welcome("tea", Some("ana"), 1),
+        activity("room", "lobby", 2, 0),
+    ]);
+    let line = state_line(&mut scene);
+    assert_eq!(
+        line,
+        "2 tea · 1 lobby 2 · 3 ops 1 · 3 here · ana · connected"
+    );
+    scene.tell(&[json!({"type": "follow", "room": "ops"})]);
+    let line = state_line(&mut scene);
+    assert_eq!(line, "2 tea · 1 lobby 2 · 3 here · ana · connected");
+}
+
+#[test]
+fn a_narrow_state_line_begins_with_the_own_room() {
+    let mut scene = scene(&[
+        followed("lobby", 0, 0),
+        followed("ops", 12, 1),
+        followed("tea", 2, 0),
+    ]);
+    scene.resize(20);
+    assert_eq!(state_line(&mut scene), "1 lobby · 2 ops 12!");
+    scene.tell(&[welcome(&"x".repeat(30), Some("ana"), 1)]);
+    assert_eq!(state_line(&mut scene), "4 xxxxxx… · 2 ops …");
+}
+
+#[test]
+fn a_number_leads_to_its_place() {
     let mut scene = scene(&[
         followed("lobby", 0, 0),
         followed("ops", 0, 0),
         followed("tea", 2, 0),
     ]);
     let alt = |scene: &mut Scene, n| scene.press(KeyCode::Char(n), KeyModifiers::ALT);
+    let hint = |scene: &Scene| scene.model.hint.clone().unwrap_or_default();
     alt(&mut scene, '1');
+    assert_eq!(scene.commands(), []);
+    assert_eq!(hint(&scene), "this is lobby");
+    alt(&mut scene, '3');
     let joined = |commands: &[Command]| match commands.last() {
         Some(Command::Join { room, .. }) => room.to_string(),
         other => panic!("{other:?}"),
@@ -74,12 +102,9 @@ fn a_number_leads_to_an_unread_place_first() {
     assert_eq!(joined(&scene.commands()), "tea");
     alt(&mut scene, '2');
     assert_eq!(joined(&scene.commands()), "ops");
-    alt(&mut scene, '3');
+    alt(&mut scene, '4');
     assert_eq!(scene.commands(), []);
-    assert_eq!(
-        scene.model.hint.as_deref(),
-        Some("no place has the number 3")
-    );
+    assert_eq!(hint(&scene), "no place has the number 4");
 }
 
 #[test]
@@ -122,15 +147,15 @@ fn a_conversation_is_a_place() {
         seq: Seq(seq),
     };
     assert_eq!(scene.commands(), [read(9)]);
-    let mut page = json!({"type": "page", "with": "bob", "more": false, "ref": SCREEN_REF});
-    page["messages"] = json!([private("bob", "ana", "are you there?")]);
+    let mut page = json!({"type": "page", "with": "bob", "more": false, "ref": "talk-1"});
+    page["messages"] = json!([private(8, "bob", "ana", "are you there?")]);
     scene.tell(&[page, message(1, "bob", "to all")]);
     let seen = scene.seen();
     assert!(seen.contains("are you there?"), "{seen}");
     assert!(!seen.contains("to all"), "{seen}");
     assert_eq!(
         state_line(&mut scene),
-        "@bob · lobby 1 · 3 here · ana · connected"
+        "2 @bob · 1 lobby 1 · here · ana · connected"
     );
     scene.commands();
     scene.type_text("yes\n");
@@ -141,7 +166,6 @@ fn a_conversation_is_a_place() {
         scene.type_text(&format!("{typed}\n"));
         assert_eq!(scene.commands(), [], "{typed}");
         assert!(scene.seen().contains("press Esc first"), "{typed}");
-        scene.control('u');
     }
     scene.press(KeyCode::Esc, KeyModifiers::NONE);
     assert!(scene.seen().contains("to all"));
