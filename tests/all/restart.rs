@@ -189,7 +189,7 @@ async fn a_restart_with_the_socket_brings_all_back_at_once() {
     stop(second).await;
 }
 
-// Verified to fail when the files stay open for as long as anybody has the hub.
+// Verified to fail when the files stay open for as long as any thread has the hub.
 #[tokio::test]
 async fn a_stopped_server_leaves_no_write_ahead_log() {
     let folder = folder();

@@ -42,8 +42,8 @@
 //! messages behind one that was refused for now. Its outbox did not write its
 //! file.
 //!
-//! The test found two more faults, by the 86th and the 7th seed: the server
-//! accepted a message that follows a refused one, and one that follows a
+//! The test found two more faults. By the 86th seed, the server accepted a message
+//! that follows a refused one. By the 7th seed, it accepted one that follows a
 //! correction of an erased message.
 //!
 //! Two faults are not found here. First, a server that stops may not store the
