@@ -1,5 +1,5 @@
-//! Measures how many messages are indexed in a second, and how long a search
-//! takes in a small room and in a large one, beside a million messages of others.
+//! Measures how many messages are indexed in a second. Then it measures a search
+//! in a small room and in a large one, beside a million messages of others.
 //!
 //!     cargo bench --bench search [-- FOLDER]
 //!

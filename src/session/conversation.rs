@@ -53,7 +53,7 @@ pub(super) struct Conversation<'a> {
     room: RoomName,
     /// The names that the member ignores.
     ignored: IgnoredNames,
-    /// The recipients of whom a plain connection was told that they are away.
+    /// The away recipients that a plain connection was told of.
     told_away: BTreeSet<NameKey>,
     /// Which private messages the peer has received.
     shown: DeliveredMark,

@@ -62,8 +62,8 @@ impl Store {
             .await
     }
 
-    /// A room that an owner follows; `None` if it does not. What it has read goes
-    /// at least up to `unstored`.
+    /// A room that an owner follows; `None` if it does not. The owner has read
+    /// it at least up to `unstored`.
     ///
     /// # Errors
     /// Fails if the database cannot be read.

@@ -224,7 +224,7 @@ let lastKept = Promise.resolve();
 /** The ref of private messages: the server says whether the recipient is away. */
 const PRIVATE_REF = "private";
 
-/** The people of whom the user was told that they are away. */
+/** The away people whom the user knows to be away. */
 const away = new Set();
 
 /** The kinds of messages that have no row of their own. */

@@ -88,7 +88,7 @@ pub(super) fn hook(hook: &HookInfo) -> String {
     let HookInfo { name, room, .. } = hook;
     let url = hook.url.as_deref().unwrap_or_default();
     format!(
-        "{url}\nA program that posts to this URL speaks in {room} as {name}. Keep the URL secret: whoever has it can post."
+        "{url}\nA program that posts to this URL speaks in {room} as {name}. Keep the URL secret: every program that has it can post."
     )
 }
 

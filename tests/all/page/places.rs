@@ -175,7 +175,7 @@ async fn a_private_message_leads_to_a_conversation() {
     browser
         .see("document.activeElement.id === 'talk-text'")
         .await;
-    // Somebody who is away sees it later.
+    // An away recipient sees it later.
     drop(bob);
     browser
         .see("document.getElementById('people-count').textContent === '1'")

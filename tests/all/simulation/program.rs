@@ -80,7 +80,7 @@ impl Program {
         let mut view = View::new(&self.name, self.room, 0);
         view.in_lines = !json;
         while !view.reaches(self.world.ends.get()) {
-            // What is erased later may be on its way already.
+            // A word that is erased later may be on its way already.
             let erased = self.world.erased();
             let query = format!("seq=1&after={}", view.last());
             let Some(mut socket) = self.connect(&query, json).await else {
