@@ -56,6 +56,21 @@ fn options() -> CurrentOptions {
     })
 }
 
+/// A hub over a store, and a submitter that keeps its writer running.
+fn started(replica: store::Replica) -> (Hub, hub::Submitter) {
+    let applier = Applier::local(replica).expect("in step");
+    let options = hub::HubOptions {
+        shards: 1,
+        name_expiry: Duration::MAX,
+        edit_window: Duration::MAX,
+        access: hub::AccessMode::Open,
+        capacity: Capacity::UNLIMITED,
+        proxies: AddressSet::NONE,
+        hides_addresses: false,
+    };
+    Hub::start(applier, &options, &TaskTracker::new()).expect("a hub")
+}
+
 async fn line(peer: &mut Client) -> String {
     let frame = peer.next().await.expect("a frame").expect("whole");
     frame.as_text().expect("a line").to_owned()
@@ -65,19 +80,8 @@ async fn line(peer: &mut Client) -> String {
 #[tokio::test]
 async fn a_search_waits_only_for_searches_from_its_own_address() {
     let (replica, _) = store::open(&Storage::Memory, "a test").expect("a store");
-    let applier = Applier::local(replica).expect("in step");
-    let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
-    let hub = hub::HubOptions {
-        shards: 1,
-        name_expiry: Duration::MAX,
-        edit_window: Duration::MAX,
-        access: hub::AccessMode::Open,
-        capacity: Capacity::UNLIMITED,
-        proxies: AddressSet::NONE,
-        hides_addresses: false,
-    };
-    let (hub, _publisher) = Hub::start(applier, &hub, &tasks).expect("a hub");
-    let options = options();
+    let (hub, _submitter) = started(replica);
+    let (options, drain) = (options(), CancellationToken::new());
     let [(here, one, mut waiting), (elsewhere, other, mut answered)] = [open(), open()];
     let [from_here, somebody, from_elsewhere] =
         [[127, 0, 0, 1], [127, 0, 0, 1], [192, 0, 2, 1]].map(|ip| register(&hub, ip));
@@ -119,18 +123,8 @@ async fn a_search_waits_only_for_searches_from_its_own_address() {
 #[tokio::test]
 async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
     let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
-    let applier = Applier::local(replica).expect("in step");
-    let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
-    let options = hub::HubOptions {
-        shards: 1,
-        name_expiry: Duration::MAX,
-        edit_window: Duration::MAX,
-        access: hub::AccessMode::Open,
-        capacity: Capacity::UNLIMITED,
-        proxies: AddressSet::NONE,
-        hides_addresses: false,
-    };
-    let (hub, publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
+    let (hub, publisher) = started(replica);
+    let drain = CancellationToken::new();
     // The index is busy for the whole test.
     let _searching = store.hold_index().await;
     let (visit, connection, mut peer) = open();
@@ -159,19 +153,8 @@ async fn a_session_waiting_for_a_search_is_closed_by_a_drain() {
 #[tokio::test]
 async fn a_conversation_reads_all_places_of_its_owner_once() {
     let (replica, store) = store::open(&Storage::Memory, "a test").expect("a store");
-    let applier = Applier::local(replica).expect("in step");
-    let (tasks, drain) = (TaskTracker::new(), CancellationToken::new());
-    let options = hub::HubOptions {
-        shards: 1,
-        name_expiry: Duration::MAX,
-        edit_window: Duration::MAX,
-        access: hub::AccessMode::Open,
-        capacity: Capacity::UNLIMITED,
-        proxies: AddressSet::NONE,
-        hides_addresses: false,
-    };
-    let (hub, _publisher) = Hub::start(applier, &options, &tasks).expect("a hub");
-    let options = self::options();
+    let (hub, _submitter) = started(replica);
+    let (options, drain) = (options(), CancellationToken::new());
     let registrations = [(); 3].map(|()| register(&hub, [127, 0, 0, 1]));
     for (reads, registration) in (1..).zip(&registrations) {
         let (mut request, connection, mut peer) = open();
